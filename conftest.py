@@ -1,0 +1,50 @@
+"""Runs what the repository shows: the code blocks of every page and the examples in every docstring."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import tempfile
+from typing import Any
+
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+from sybil.parsers.rest import DocTestParser
+
+_LEAVE = "leave_the_folder_of_this_page"
+
+
+def _enter_folder(namespace: dict[str, Any]) -> None:
+    """Give each page an empty working folder: an example may write files, and none may lean on the repository's."""
+    before, folder = os.getcwd(), tempfile.TemporaryDirectory(prefix="hokusai-docs-")
+    os.chdir(folder.name)
+
+    def leave() -> None:
+        os.chdir(before)
+        folder.cleanup()
+
+    namespace[_LEAVE] = leave
+
+
+def _leave_folder(namespace: dict[str, Any]) -> None:
+    namespace[_LEAVE]()
+
+
+_pages = Sybil(
+    name="page",
+    parsers=[PythonCodeBlockParser(), SkipParser()],
+    patterns=["*.md"],
+    excludes=["CHANGELOG.md"],
+    setup=_enter_folder,
+    teardown=_leave_folder,
+)
+_docstrings = Sybil(
+    name="docstring",
+    parsers=[DocTestParser(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)],
+    patterns=["*.py"],
+    excludes=["conftest.py", "test_*.py", "tests/*.py", "tests/*/*.py"],
+    setup=_enter_folder,
+    teardown=_leave_folder,
+)
+
+pytest_collect_file = (_pages + _docstrings).pytest()
