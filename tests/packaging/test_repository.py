@@ -174,7 +174,9 @@ def test_lock_with_addresses_is_never_shared() -> None:
 
 
 def test_no_registry_address_is_written_down() -> None:
-    assert not lines_with(r"pythonhosted\.org|pypi\.org/simple|artifactory|--(extra-)?index-url|https?://[^\s/@]+@(?!example\.)")
+    assert not lines_with(
+        r"pythonhosted\.org|pypi\.org/simple|artifactory|--(extra-)?index-url|https?://[^\s/@]+@(?!example\.)"
+    )
 
 
 def test_no_path_of_a_machine_is_written_down() -> None:
