@@ -1,0 +1,188 @@
+"""Why an execution would be served from the cache, or why not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from hokusai_core.protocols import CacheMaintenance
+
+if TYPE_CHECKING:
+    from hokusai_core.caching.entry import CacheEntry
+    from hokusai_core.execution.cache_stage import CacheStage
+    from hokusai_core.execution.run import Run
+
+__all__ = ["CacheExplanation", "StoredAnswer", "explain"]
+
+#: Stored entries that are compared at most; the latest come first where the cache lists them so.
+_COMPARED = 20_000
+
+
+@frozen
+class StoredAnswer:
+    """What is told about a stored entry; never its outputs.
+
+    Args:
+        key: what it is stored under.
+        tier: where it is.
+        model: name of the model that answered.
+        age: seconds since it was stored.
+        expires_in: seconds for which it may still be served, negative where it has expired, None for ever.
+        latency: seconds that the answer took.
+        cost: estimated US dollars that it cost, None where unknown.
+    """
+
+    key: str
+    tier: str
+    model: str
+    age: float
+    expires_in: float | None
+    latency: float
+    cost: float | None
+
+
+@frozen
+class CacheExplanation:
+    """Why an execution would be served from the cache, or why not.
+
+    Args:
+        signature: qualified name of the signature.
+        key: what the answer would be stored under, None where nothing would be.
+        hit: tier that would answer, None for a miss.
+        tiers: tier -> ``hit``, ``miss``, ``expired`` or why it cannot say.
+        reason: the explanation in a sentence.
+        stored: the entry that would be served, or that is too old to be.
+        nearest: for a miss, the stored entry of that signature that differs least.
+        differs: parts of the key in which the nearest entry differs: ``fingerprint`` (instructions, fields, types,
+            demos), ``model``, ``parameters``, ``adapter``, ``namespace``, ``schema``, ``input:<field>``.
+        parts: part -> digest, as it enters the key.
+    """
+
+    signature: str
+    key: str | None
+    hit: str | None
+    reason: str
+    tiers: Mapping[str, str] = field(factory=dict)
+    stored: StoredAnswer | None = None
+    nearest: StoredAnswer | None = None
+    differs: tuple[str, ...] = ()
+    parts: Mapping[str, str] = field(factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a JSON-able dict."""
+        from attrs import asdict
+
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.signature}: {self.reason}"
+
+
+def explain(run: Run, stage: CacheStage | None) -> CacheExplanation:
+    """Explain what the cache would do with an execution.
+
+    Args:
+        run: the execution, its inputs bound; nothing of it is executed.
+        stage: the cache of its executor, None where caching is off.
+    """
+    plan = run.plan
+    if stage is None:
+        return CacheExplanation(
+            plan.name, None, None, "caching is off (cache_enabled=False): nothing is stored or served"
+        )
+    if plan.keys is None:
+        return CacheExplanation(plan.name, None, None, "testing mode neither stores nor serves answers")
+    key, parts, now = plan.keys.key(run.inputs), plan.keys.explain(run.inputs), time.time()
+    tiers: dict[str, str] = {}
+    old: StoredAnswer | None = None
+    for tier, found in _each_tier(run, stage, key):
+        if not isinstance(found, str) and found is not None:
+            answer = _describe(found, tier, now)
+            if not found.expired(now, run.ttl):
+                tiers[tier] = "hit"
+                reason = f"hit in the {tier} cache: {_told(answer)}"
+                return CacheExplanation(plan.name, key, tier, reason, tiers, stored=answer, parts=parts)
+            found, old = "expired", answer
+        tiers[tier] = found or "miss"
+    near = _nearest(stage, plan.name, key, parts)
+    if near is None:
+        reason = "miss: " + ("the stored answer is too old" if old else "no answer of this signature is stored")
+        return CacheExplanation(plan.name, key, None, reason, tiers, stored=old, parts=parts)
+    tier, entry, differs = near
+    nearest = _describe(entry, tier, now)
+    if not differs:
+        reason = f"miss: the answer that was stored is too old or unreadable ({_told(nearest)})"
+        return CacheExplanation(plan.name, key, None, reason, tiers, stored=old or nearest, parts=parts)
+    reason = f"miss: the nearest stored answer differs in {', '.join(differs)} ({_told(nearest)})"
+    return CacheExplanation(plan.name, key, None, reason, tiers, nearest=nearest, differs=differs, parts=parts)
+
+
+def _each_tier(run: Run, stage: CacheStage, key: str) -> Iterator[tuple[str, CacheEntry | str | None]]:
+    """Yield each tier with what it has under ``key``: an entry, None, or why it cannot say."""
+    yield stage.memory.tier, stage.memory.get(key)
+    if stage.persistent is None:
+        return
+    if not run.plan.persist:
+        yield stage.persistent.tier, "never stored: an output is sensitive"
+        return
+    try:
+        entry = stage.persistent.get(key)
+    except Exception as error:  # as for an execution: whatever a cache does wrong is told, not raised
+        yield stage.persistent.tier, f"unavailable: {error}"
+    else:
+        yield stage.persistent.tier, entry if entry is None or run.fits(entry) else "unreadable"
+
+
+def _nearest(
+    stage: CacheStage, signature: str, key: str, parts: Mapping[str, str]
+) -> tuple[str, CacheEntry, tuple[str, ...]] | None:
+    best: tuple[str, CacheEntry, tuple[str, ...]] | None = None
+    for tier, entry in _stored(stage, signature):
+        if not entry.parts:
+            continue  # the memory cache alone keeps no parts
+        names = [*parts, *(name for name in entry.parts if name not in parts)]
+        differs = tuple(name for name in names if parts.get(name) != entry.parts.get(name))
+        if not differs and entry.key != key:
+            continue
+        if best is None or (len(differs), -entry.created_at) < (len(best[2]), -best[1].created_at):
+            best = tier, entry, differs
+    return best
+
+
+def _stored(stage: CacheStage, signature: str) -> Iterator[tuple[str, CacheEntry]]:
+    for entry in stage.memory.entries(signature):
+        yield stage.memory.tier, entry
+    persistent = stage.persistent
+    if persistent is None or not isinstance(persistent, CacheMaintenance):
+        return
+    try:
+        for entry in islice(persistent.entries(signature), _COMPARED):
+            yield persistent.tier, entry
+    except Exception:  # what ails it has been told by the look-up
+        return
+
+
+def _describe(entry: CacheEntry, tier: str, now: float) -> StoredAnswer:
+    expires_in = None if entry.expires_at is None else entry.expires_at - now
+    return StoredAnswer(entry.key, tier, entry.model, now - entry.created_at, expires_in, entry.latency, entry.cost)
+
+
+def _told(answer: StoredAnswer) -> str:
+    if answer.expires_in is None:
+        expiry = "never expires"
+    elif answer.expires_in > 0:
+        expiry = f"expires in {_span(answer.expires_in)}"
+    else:
+        expiry = f"expired {_span(-answer.expires_in)} ago"
+    return f"stored {_span(answer.age)} ago by {answer.model}, {expiry}"
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"

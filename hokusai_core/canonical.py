@@ -1,0 +1,170 @@
+"""Canonical JSON: one text for equal values, whatever process or order they come from."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import json
+import math
+import pathlib
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+__all__ = ["canonical_json", "jsonable"]
+
+_SCALARS: Final = frozenset((str, int, float, bool, type(None)))
+#: Beyond this an int and a float can no longer be told apart by orjson, which writes 64 bits.
+_INT_LIMIT: Final = 2**63
+#: CPython refuses to write longer integers in decimal.
+_DIGITS_LIMIT: Final = 14_000
+
+
+def jsonable(value: Any) -> Any:
+    """Return ``value`` as None, bool, int, float, str, list and dict with str keys.
+
+    Enums become their values; pydantic models, attrs models and dataclasses become mappings of their fields; dates,
+    UUIDs, decimals and paths become texts; sets become sorted lists.
+
+    Raises:
+        TypeError: naming the type that has no JSON form.
+        ValueError: where the value is nested too deeply, or contains itself.
+    """
+    try:
+        return _jsonable(value)
+    except RecursionError:
+        raise ValueError("the value is nested too deeply, or contains itself") from None
+
+
+def _jsonable(value: Any) -> Any:
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is list or kind is tuple:
+        return [_jsonable(item) for item in value]
+    if isinstance(value, enum.Enum):
+        return _jsonable(value.value)
+    if isinstance(value, Mapping):
+        return _mapping(value)
+    for base in (str, bool, int, float):
+        if isinstance(value, base):
+            return base.__str__(value) if base is str else base(value)
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_jsonable(item) for item in value), key=canonical_json)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (uuid.UUID, decimal.Decimal, pathlib.PurePath)):
+        return str(value)
+    return _model(value)
+
+
+def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+    result = {_key(key): _jsonable(item) for key, item in value.items()}
+    if len(result) != len(value):
+        raise ValueError("two keys of a mapping have the same JSON form")
+    return result
+
+
+def _key(key: Any) -> str:
+    if type(key) is str:
+        return key
+    plain = _jsonable(key)
+    if type(plain) is str:
+        return plain
+    if type(plain) is int:
+        return str(plain)
+    raise TypeError(f"a mapping key of type {type(key).__name__} has no JSON form; use texts")
+
+
+def _model(value: Any) -> Any:
+    cls = type(value)
+    if hasattr(cls, "__pydantic_core_schema__") and hasattr(cls, "__pydantic_decorators__"):
+        decorators = cls.__pydantic_decorators__
+        if decorators.field_serializers or decorators.model_serializers:
+            return _jsonable(value.model_dump(mode="json"))
+        # Not model_dump: computed fields would not be accepted when the value is read again.
+        return {**{name: _jsonable(getattr(value, name)) for name in cls.model_fields}, **_extra(value)}
+    if "__attrs_attrs__" in vars(cls):
+        return {item.alias: _jsonable(getattr(value, item.name)) for item in cls.__attrs_attrs__ if item.init}
+    if hasattr(cls, "__dataclass_fields__"):
+        return {name: _jsonable(getattr(value, name)) for name in cls.__dataclass_fields__}
+    raise TypeError(f"a value of type {cls.__name__} has no JSON form")
+
+
+def _extra(value: Any) -> dict[str, Any]:
+    return {name: _jsonable(item) for name, item in (value.__pydantic_extra__ or {}).items()}
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one JSON text that ``value`` and everything equal to it has.
+
+    Keys are sorted. ``1`` and ``1.0`` are equal, ``True`` and ``1`` are not; NaN equals itself. The text is for
+    hashing: NaN, infinities and lone surrogates appear in it although strict JSON has none.
+
+    Raises:
+        TypeError: naming the type that has no JSON form.
+        ValueError: where the value is nested too deeply, contains itself, or holds a number of over 4000 digits.
+
+    Example:
+        >>> canonical_json({"b": 1.0, "a": [True, None]})
+        b'{"a":[true,null],"b":1}'
+    """
+    try:
+        plain = _is_canonical(value)
+        if not plain:
+            value = _canonical(_jsonable(value))
+        if plain or not _needs_tokens(value):
+            try:
+                return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+            except TypeError:  # a lone surrogate, an integer beyond 64 bits, or very deep nesting
+                pass
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except RecursionError:
+        raise ValueError("the value is nested too deeply, or contains itself") from None
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _is_canonical(value: Any) -> bool:
+    """Return whether ``value`` is plain already and holds no number that is written in two ways."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-_INT_LIMIT < value < _INT_LIMIT)
+    if kind is float:
+        return bool(not value.is_integer() and math.isfinite(value))
+    if kind is list:
+        return all(map(_is_canonical, value))
+    if kind is dict:
+        return all(type(key) is str and _is_canonical(item) for key, item in value.items())
+    return False
+
+
+def _canonical(value: Any) -> Any:
+    kind = type(value)
+    if kind is float and value.is_integer():
+        return int(value)
+    if kind is int and value.bit_length() > _DIGITS_LIMIT:
+        raise ValueError("a number has more than 4000 digits")
+    if kind is list:
+        return [_canonical(item) for item in value]
+    if kind is dict:
+        return {key: _canonical(item) for key, item in value.items()}
+    return value
+
+
+def _needs_tokens(value: Any) -> bool:
+    """Return whether NaN or an infinity is in it, which orjson would write as null."""
+    kind = type(value)
+    if kind is float:
+        return not math.isfinite(value)
+    if kind is list:
+        return any(map(_needs_tokens, value))
+    if kind is dict:
+        return any(map(_needs_tokens, value.values()))
+    return False

@@ -1,0 +1,93 @@
+"""The bridge to DSPy, and the only part of the core that imports it.
+
+Importing this package imports DSPy, which takes more than a second; the core does so at the first execution.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hokusai_core.dspy_bridge.adapter import FastChatAdapter
+from hokusai_core.dspy_bridge.attempts import Answer, BridgeCall, CallOptions, PreparedCall
+from hokusai_core.dspy_bridge.call import ModelCall
+from hokusai_core.dspy_bridge.errors import scrub, translate_error
+from hokusai_core.dspy_bridge.isolation import DEADLINE, isolated
+from hokusai_core.dspy_bridge.metered import MeteredLM
+from hokusai_core.dspy_bridge.models import (
+    ModelDescription,
+    default_language_model,
+    describe_model,
+    host_adapter,
+    host_language_model,
+    is_language_model,
+    live_parameters,
+)
+from hokusai_core.dspy_bridge.offload import Threads, offload
+from hokusai_core.dspy_bridge.program import ProgramCall
+from hokusai_core.dspy_bridge.records import CallEstimate, CallRecord, Gate, Meter, Recorder
+from hokusai_core.dspy_bridge.reverse import (
+    OPEN_OUTPUTS,
+    from_dspy,
+    from_string,
+    is_program,
+    is_signature,
+    spec_of_program,
+)
+from hokusai_core.dspy_bridge.signature import Choices, to_dspy
+
+if TYPE_CHECKING:
+    from hokusai_core.signatures import RegisteredSignature
+
+__all__ = [
+    "DEADLINE",
+    "OPEN_OUTPUTS",
+    "Answer",
+    "BridgeCall",
+    "CallEstimate",
+    "CallOptions",
+    "CallRecord",
+    "Choices",
+    "FastChatAdapter",
+    "Gate",
+    "Meter",
+    "MeteredLM",
+    "ModelCall",
+    "ModelDescription",
+    "PreparedCall",
+    "ProgramCall",
+    "Recorder",
+    "Threads",
+    "default_language_model",
+    "describe_model",
+    "from_dspy",
+    "from_string",
+    "host_adapter",
+    "host_language_model",
+    "is_language_model",
+    "is_program",
+    "is_signature",
+    "isolated",
+    "live_parameters",
+    "model_call",
+    "offload",
+    "scrub",
+    "spec_of_program",
+    "to_dspy",
+    "translate_error",
+]
+
+
+def model_call(
+    registered: RegisteredSignature, lm: Any, adapter: Any = None, *, threads: Threads | None = None
+) -> BridgeCall:
+    """Return what asks ``lm`` for the outputs of a registered signature or program.
+
+    Args:
+        registered: the signature as the registry knows it.
+        lm: the language model.
+        adapter: the DSPy adapter; None for a ``FastChatAdapter``.
+        threads: where awaited work runs that can only block; None for a thread each.
+    """
+    if registered.program is None:
+        return ModelCall(registered.spec, lm, adapter, threads=threads)
+    return ProgramCall(registered.spec, registered.program, lm, adapter, threads=threads)

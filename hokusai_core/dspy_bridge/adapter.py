@@ -1,0 +1,143 @@
+"""FastChatAdapter: DSPy's chat format, its constant parts written once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+from dspy.adapters.base import Adapter
+from dspy.utils.exceptions import AdapterParseError
+
+from hokusai_core.dspy_bridge.memo import WeakMemo
+from hokusai_core.dspy_bridge.metered import MeteredLM
+from hokusai_core.dspy_bridge.prompt import PromptPlan, has_media_marker, stamp_of
+
+__all__ = ["FastChatAdapter"]
+
+# Without the callbacks that DSPy wraps around them: they fire for the methods below, and must not fire twice.
+_dspy_format = Adapter.format
+_dspy_parse = inspect.unwrap(dspy.ChatAdapter.parse)
+
+
+class FastChatAdapter(dspy.ChatAdapter):
+    """Writes the prompts and reads the answers of ``dspy.ChatAdapter``, byte for byte, in a fraction of the time.
+
+    DSPy's adapter writes the system message, the JSON schemas in it and the format reminder anew for every call. Here
+    they are made once per signature and kept as long as the signature class lives. Fields that need more than text
+    (history, tools, images, reasoning) are left to DSPy's code.
+
+    An answer that cannot be parsed is an error. ``dspy.ChatAdapter`` would quietly pay for a second call in JSON
+    format; whether to try again is for the caller's retry policy to decide.
+
+    Args:
+        callbacks: DSPy callbacks of this adapter alone.
+    """
+
+    def __init__(self, callbacks: list[Any] | None = None) -> None:
+        super().__init__(callbacks=callbacks, use_json_adapter_fallback=False)
+        self._plans: WeakMemo[PromptPlan] = WeakMemo()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FastChatAdapter:
+        return type(self)(callbacks=list(self.callbacks))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"callbacks": self.callbacks}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        FastChatAdapter.__init__(self, **state)
+
+    def plan(self, signature: Any) -> PromptPlan:
+        """Return the constant parts of the prompts of ``signature``."""
+        plan = self._plans.get(signature, None, lambda: PromptPlan.of(self, signature))
+        if plan.stamp != stamp_of(signature):
+            self._plans.discard(signature)
+            plan = self._plans.get(signature, None, lambda: PromptPlan.of(self, signature))
+        return plan
+
+    def __call__(
+        self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: Sequence[Any], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Write the prompt, call ``lm``, read its answers."""
+        if not self._short_way(lm, lm_kwargs, signature):
+            return super().__call__(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]
+        outputs = lm(messages=self.format(signature, demos, inputs), **lm_kwargs)
+        return [self._answer(output, signature, lm, lm_kwargs) for output in outputs]
+
+    async def acall(
+        self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: Sequence[Any], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Do as ``__call__`` without blocking the event loop."""
+        if not self._short_way(lm, lm_kwargs, signature):
+            return await super().acall(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]
+        outputs = await lm.acall(messages=self.format(signature, demos, inputs), **lm_kwargs)
+        return [self._answer(output, signature, lm, lm_kwargs) for output in outputs]
+
+    def format(self, signature: Any, demos: Sequence[Any], inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the messages of a prompt."""
+        plan = self.plan(signature)
+        if not plan.plain:
+            return _dspy_format(self, signature, demos, inputs)  # type: ignore[no-any-return]
+        content = plan.user_content(inputs, main_request=True)
+        messages = [{"role": "system", "content": plan.system}]
+        messages += plan.demo_messages(demos, lambda: self.format_demos(signature, demos))
+        if content:
+            messages.append({"role": "user", "content": content})
+        if any(has_media_marker(message["content"]) for message in messages):
+            return _dspy_format(self, signature, demos, inputs)  # type: ignore[no-any-return]
+        return messages
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        """Return the outputs in ``completion``.
+
+        Raises:
+            AdapterParseError: an output is missing or does not fit its type.
+        """
+        plan = self.plan(signature)
+        outputs = plan.parse(completion) if plan.plain else None
+        if outputs is None:  # special fields, fields with defaults, or an error that DSPy words
+            return _dspy_parse(self, signature, completion)  # type: ignore[no-any-return]
+        return outputs
+
+    def format_user_message_content(
+        self, signature: Any, inputs: Any, prefix: str = "", suffix: str = "", main_request: bool = False
+    ) -> str:
+        """Return the text of a user message."""
+        plan = self.plan(signature)
+        if not plan.plain:
+            return super().format_user_message_content(  # type: ignore[no-any-return]
+                signature, inputs, prefix, suffix, main_request
+            )
+        return plan.user_content(inputs, prefix, suffix, main_request=main_request)
+
+    def format_assistant_message_content(
+        self, signature: Any, outputs: Any, missing_field_message: str | None = None
+    ) -> str:
+        """Return the text of an answer in a demo."""
+        plan = self.plan(signature)
+        if not plan.plain:
+            return super().format_assistant_message_content(  # type: ignore[no-any-return]
+                signature, outputs, missing_field_message
+            )
+        return plan.assistant_content(outputs, missing_field_message)
+
+    def _short_way(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> bool:
+        # Another LM than the metered facade expects DSPy's own planning around its call.
+        if not isinstance(lm, MeteredLM) or not self.plan(signature).plain:
+            return False
+        for option in ("tools", "tool_choice", "parallel_tool_calls"):  # as DSPy does where tools are not native
+            lm_kwargs.pop(option, None)
+        return True
+
+    def _answer(self, output: Any, signature: Any, lm: Any, lm_kwargs: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(output, str) and output:
+            return self.parse(signature, output)
+        if not output:
+            raise AdapterParseError(
+                adapter_name=type(self).__name__,
+                signature=signature,
+                lm_response=str(output),
+                message="The LM returned an empty or null response.",
+            )
+        return self._call_postprocess(signature, signature, [output], lm, lm_kwargs)[0]  # type: ignore[no-any-return]

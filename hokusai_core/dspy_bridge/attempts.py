@@ -1,0 +1,187 @@
+"""What ModelCall and ProgramCall have in common: one attempt, prepared first and made later, on a thread or awaited."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import frozen
+
+from hokusai_core.dspy_bridge.adapter import FastChatAdapter
+from hokusai_core.dspy_bridge.errors import translate_error
+from hokusai_core.dspy_bridge.metered import MeteredLM
+from hokusai_core.dspy_bridge.offload import Threads
+from hokusai_core.dspy_bridge.records import Gate, Meter, Recorder
+from hokusai_core.dspy_bridge.signature import Choices
+from hokusai_core.errors import HokusaiError
+from hokusai_core.results import ModelExchange, Usage
+from hokusai_core.signatures.spec import SignatureSpec
+
+__all__ = ["Answer", "BridgeCall", "CallOptions", "PreparedCall"]
+
+
+@frozen
+class Answer:
+    """What an attempt gave.
+
+    Args:
+        outputs: output field -> value, parsed but not validated.
+        model: name of the language model.
+        usage: tokens.
+        cost: US dollars as DSPy estimates them, None where it knows no price.
+        exchanges: prompts and raw answers, where they are kept.
+    """
+
+    outputs: dict[str, Any]
+    model: str
+    usage: Usage = Usage()
+    cost: float | None = None
+    exchanges: tuple[ModelExchange, ...] = ()
+
+
+@frozen(eq=False)
+class PreparedCall:
+    """An attempt that can be made.
+
+    Args:
+        run: makes it on this thread and returns the outputs.
+        arun: makes it on the event loop; None where only a thread can.
+        keeps_deadline: whether ``run`` ends by the deadline of itself.
+    """
+
+    run: Callable[[], dict[str, Any]]
+    arun: Callable[[], Awaitable[dict[str, Any]]] | None
+    keeps_deadline: bool = False
+
+
+@frozen(eq=False)
+class CallOptions:
+    """How an attempt is to be made.
+
+    Args:
+        demos: few-shot examples; None for those of the signature. Those of a tuple are formatted once only.
+        choices: output -> texts that it may be; None for what ``choices_from`` says.
+        config: options of the language model for this call such as ``temperature``.
+        deadline: when it must be over, as ``time.monotonic()`` tells it. No call of a language model begins later;
+            engines that can keep to it find it as ``dspy.settings.get("hokusai_deadline")``.
+        attempt: number of the attempt, from 1; a later one is not answered from a cache of DSPy or of the provider.
+        metadata: what engines and callbacks find as ``dspy.settings.get("hokusai_call")``.
+    """
+
+    demos: Sequence[Mapping[str, Any]] | None = None
+    choices: Choices | None = None
+    config: Mapping[str, Any] | None = None
+    deadline: float | None = None
+    attempt: int = 1
+    metadata: Mapping[str, Any] | None = None
+
+    def for_language_model(self) -> dict[str, Any]:
+        """Return the options that go with the call of the language model; the caller's own to change."""
+        options = dict(self.config) if self.config else {}
+        if self.attempt > 1:
+            options.setdefault("rollout_id", self.attempt)
+        return options
+
+
+class BridgeCall(ABC):
+    """Asks for the outputs of a signature; safe to use from many threads and event loops at once.
+
+    Args:
+        spec: the signature.
+        lm: the language model; it is never changed.
+        adapter: the DSPy adapter; None for a ``FastChatAdapter``.
+        threads: where awaited work runs that can only block; None for a thread each.
+    """
+
+    def __init__(self, spec: SignatureSpec, lm: Any, adapter: Any = None, *, threads: Threads | None = None) -> None:
+        self._spec, self._lm, self._threads = spec, lm, threads
+        self.adapter = FastChatAdapter() if adapter is None else adapter
+
+    @property
+    @abstractmethod
+    def asynchronous(self) -> bool:
+        """Whether it can be awaited without a thread."""
+
+    @property
+    def keeps_deadline(self) -> bool:
+        """Whether a blocking attempt ends by the deadline of itself."""
+        return False
+
+    def prepare(
+        self, inputs: Mapping[str, Any], *, recorder: Recorder, gate: Gate | None = None, **options: Any
+    ) -> PreparedCall:
+        """Return one attempt, to be made later.
+
+        Args:
+            inputs: bound inputs.
+            recorder: is told about every call of the language model, also where the attempt fails.
+            gate: is asked before every call of the language model.
+            options: those of ``CallOptions``.
+        """
+        chosen = CallOptions(**options)
+        lm = MeteredLM(self._lm, recorder, gate=gate, threads=self._threads, deadline=chosen.deadline)
+        return PreparedCall(
+            partial(self._attempt, lm, inputs, chosen),
+            partial(self._aattempt, lm, inputs, chosen) if self.asynchronous else None,
+            self.keeps_deadline,
+        )
+
+    def run(
+        self, inputs: Mapping[str, Any], *, meter: Meter | None = None, gate: Gate | None = None, **options: Any
+    ) -> Answer:
+        """Make one attempt.
+
+        Args:
+            inputs: bound inputs; an optional one that is None is left out of the prompt.
+            meter: keeps what was used, also where the attempt fails; None for a new one.
+            gate: is asked before every call of the language model.
+            options: those of ``CallOptions``.
+
+        Raises:
+            ExecutionError: it failed; which subclass says how. Never holds a value of a sensitive field.
+        """
+        meter, chosen = meter or Meter(), CallOptions(**options)
+        lm = MeteredLM(self._lm, meter, gate=gate, threads=self._threads, deadline=chosen.deadline)
+        return self._answer(self._attempt(lm, inputs, chosen), meter)
+
+    async def arun(
+        self, inputs: Mapping[str, Any], *, meter: Meter | None = None, gate: Gate | None = None, **options: Any
+    ) -> Answer:
+        """Do as ``run`` without blocking the event loop; cancelling it cancels the call of the language model."""
+        meter, chosen = meter or Meter(), CallOptions(**options)
+        lm = MeteredLM(self._lm, meter, gate=gate, threads=self._threads, deadline=chosen.deadline)
+        return self._answer(await self._aattempt(lm, inputs, chosen), meter)
+
+    @abstractmethod
+    def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]: ...
+
+    @abstractmethod
+    async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]: ...
+
+    def _attempt(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
+        try:
+            return self._perform(lm, inputs, options)
+        except Exception as error:
+            failure = self._failure(error, lm)
+        raise failure  # out here, where Python does not attach what was raised: it may quote sensitive values
+
+    async def _aattempt(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
+        try:
+            return await self._aperform(lm, inputs, options)
+        except Exception as error:
+            failure = self._failure(error, lm)
+        raise failure
+
+    def _answer(self, outputs: dict[str, Any], meter: Meter) -> Answer:
+        return Answer(outputs, self._lm.model, meter.usage, meter.cost, meter.exchanges)
+
+    def _failure(self, error: Exception, lm: MeteredLM) -> HokusaiError:
+        return translate_error(
+            error,
+            signature=self._spec.name,
+            model=self._lm.model,
+            sensitive=bool(self._spec.sensitive),
+            truncated=lm.truncated,
+        )

@@ -1,0 +1,115 @@
+"""ModelCall: one call of a language model for the outputs of a signature."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any, Union, get_args, get_origin
+
+import dspy
+from dspy.adapters.types.decision import Choice, Noul, Score
+
+from hokusai_core.canonical import jsonable
+from hokusai_core.dspy_bridge.attempts import BridgeCall, CallOptions
+from hokusai_core.dspy_bridge.isolation import callbacks_active, isolated
+from hokusai_core.dspy_bridge.metered import MeteredLM
+from hokusai_core.dspy_bridge.offload import Threads
+from hokusai_core.dspy_bridge.signature import RenderedSignature, render
+from hokusai_core.signatures.mirrors import from_mirror
+from hokusai_core.signatures.spec import SignatureSpec
+
+__all__ = ["ModelCall"]
+
+#: What a language model writes for an optional text that it leaves out.
+_NOTHING = frozenset({"none", "null"})
+
+
+class ModelCall(BridgeCall):
+    """Asks a language model for the outputs of a signature, one call an attempt."""
+
+    def __init__(self, spec: SignatureSpec, lm: Any, adapter: Any = None, *, threads: Threads | None = None) -> None:
+        super().__init__(spec, lm, adapter, threads=threads)
+        self._rendered = render(spec)
+        self._choosing = {name: item.choices_from for name, item in spec.outputs.items() if item.choices_from}
+        self._nullable = [name for name, item in spec.outputs.items() if _is_optional_text(item.annotation)]
+        self._optional = frozenset(name for name, item in spec.inputs.items() if not item.required)
+        self._mirrored_inputs = spec.attrs_fields & spec.inputs.keys()
+        self._mirrored_outputs = spec.attrs_fields & spec.outputs.keys()
+        self._by_predictor = any(_is_decision(item.annotation) for item in spec.outputs.values())
+        self._demos = self._prepared(spec.demos)
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether the language model can be awaited without a thread."""
+        return MeteredLM.awaitable(self._lm)
+
+    @property
+    def keeps_deadline(self) -> bool:
+        """Whether the engine says of itself, by an attribute of that name, that it ends by the deadline."""
+        return bool(getattr(getattr(self._lm, "_engine_spec", None), "keeps_deadline", False))
+
+    def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
+        rendered, values = self._render(inputs, options)
+        demos, config = self._demos_for(options), options.for_language_model()
+        with isolated(lm, deadline=options.deadline, adapter=self.adapter, hokusai_call=options.metadata):
+            if self._by_predictor or callbacks_active():  # callbacks of the host hear of a module around the call
+                answer = dict(dspy.Predict(rendered.signature)(**values, demos=demos, config=config).items())
+            else:
+                answer = self.adapter(lm, config, rendered.signature, demos, values)[0]
+        return self._outputs(rendered, answer)
+
+    async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
+        rendered, values = self._render(inputs, options)
+        demos, config = self._demos_for(options), options.for_language_model()
+        with isolated(lm, deadline=options.deadline, adapter=self.adapter, hokusai_call=options.metadata):
+            if self._by_predictor or callbacks_active():
+                prediction = await dspy.Predict(rendered.signature).acall(**values, demos=demos, config=config)
+                answer = dict(prediction.items())
+            else:
+                answer = (await self.adapter.acall(lm, config, rendered.signature, demos, values))[0]
+        return self._outputs(rendered, answer)
+
+    def _render(self, inputs: Mapping[str, Any], options: CallOptions) -> tuple[RenderedSignature, dict[str, Any]]:
+        choices = options.choices
+        if choices is None and self._choosing:
+            choices = {name: tuple(inputs[source]) for name, source in self._choosing.items()}
+        rendered = render(self._spec, choices) if choices else self._rendered
+        safe, optional = rendered.safe, self._optional
+        values = {safe[name]: value for name, value in inputs.items() if value is not None or name not in optional}
+        for name in self._mirrored_inputs:
+            if safe[name] in values:
+                values[safe[name]] = jsonable(inputs[name])
+        return rendered, values
+
+    def _demos_for(self, options: CallOptions) -> Sequence[Mapping[str, Any]]:
+        return self._demos if options.demos is None else self._prepared(options.demos)
+
+    def _prepared(self, demos: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        mirrored = self._spec.attrs_fields
+        if not self._rendered.renamed and not mirrored:
+            return demos
+        plain = ({n: jsonable(v) if n in mirrored else v for n, v in demo.items()} for demo in demos)
+        return tuple(self._rendered.to_safe(demo) for demo in plain)
+
+    def _outputs(self, rendered: RenderedSignature, answer: Mapping[str, Any]) -> dict[str, Any]:
+        safe = rendered.safe
+        outputs = {name: answer[safe[name]] for name in self._spec.outputs}
+        for name in self._mirrored_outputs:
+            outputs[name] = from_mirror(outputs[name], self._spec.outputs[name].shape)
+        for name in self._nullable:
+            value = outputs[name]
+            if isinstance(value, str) and value.strip().lower() in _NOTHING:
+                outputs[name] = None
+        return outputs
+
+
+def _is_optional_text(annotation: Any) -> bool:
+    """Whether DSPy would read ``None`` as the text "None"."""
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return False
+    return {str, type(None)} <= set(get_args(annotation))
+
+
+def _is_decision(annotation: Any) -> bool:
+    """Whether only a predictor can work out the value, from the evidence that the model gives."""
+    return isinstance(annotation, type) and issubclass(annotation, (Noul, Choice, Score))

@@ -1,0 +1,110 @@
+"""One call of a language model's engine: no retry, no cache unless asked for, no thread hop that is not needed."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import dspy
+from dspy.clients.base_lm import BaseLM
+from dspy.clients.call_result import CallResult
+from dspy.clients.errors import error_boundary
+from dspy.clients.execution import aexecute, execute, prepare
+from dspy.dsp.utils.settings import settings
+from dspy.lm15 import Response
+from dspy.utils.callback import with_callbacks
+
+from hokusai_core.dspy_bridge.requests import request_of
+
+__all__ = ["acomplete", "complete", "has_async_engine", "is_managed", "is_public_call_plain", "prepare_call"]
+
+
+@with_callbacks
+def _probe(instance: Any) -> None: ...
+
+
+@with_callbacks
+async def _aprobe(instance: Any) -> None: ...
+
+
+_SYNC_WRAPPER, _ASYNC_WRAPPER = _probe.__code__, _aprobe.__code__
+
+
+def _is_dspys(method: Any, wrapper: Any) -> bool:
+    return getattr(method, "__code__", None) is wrapper and inspect.unwrap(method).__module__ == BaseLM.__module__
+
+
+def is_public_call_plain(lm: Any) -> bool:
+    """Whether calling ``lm`` is DSPy's own code and nothing else.
+
+    A subclass may override the call, and instrumentation libraries wrap it; such code must not be passed by.
+    """
+    kind = type(lm)
+    return _is_dspys(kind.__call__, _SYNC_WRAPPER) and _is_dspys(kind.acall, _ASYNC_WRAPPER)
+
+
+def has_async_engine(lm: Any) -> bool:
+    """Whether ``lm`` can be called without blocking."""
+    if not is_managed(lm):
+        return type(lm).aforward is not BaseLM.aforward
+    own_forward = not isinstance(lm, dspy.LM) or type(lm).forward is dspy.LM.forward
+    if not own_forward and type(lm).aforward is dspy.LM.aforward:
+        return False  # its asynchronous call would go round what the subclass does in forward()
+    return isinstance(lm._engine_spec, str) or lm._async_engine_spec is not None
+
+
+def is_managed(lm: Any) -> bool:
+    """Whether DSPy itself calls the engine of ``lm``; else a ``forward`` of its own does whatever it does."""
+    return hasattr(lm, "_engine_spec")
+
+
+def prepare_call(lm: Any, prompt: Any, messages: Any, kwargs: dict[str, Any], *, asynchronous: bool) -> Any:
+    """Check the arguments of a call and merge them with the defaults of ``lm``."""
+    return prepare(lm, prompt, messages, kwargs, asynchronous=asynchronous)
+
+
+def complete(lm: Any, facade: Any, call: Any) -> Any:
+    """Make a prepared call and return DSPy's ``CallResult``.
+
+    Args:
+        lm: the language model.
+        facade: what stands for it where DSPy decides about retries; has ``num_retries = 0``.
+        call: the prepared call.
+    """
+    engine = _direct(lm._engine_spec, call) if call.managed else None
+    if engine is None:
+        return execute(facade if call.managed else lm, call)
+    with error_boundary(lm.model):
+        request = request_of(call.legacy)
+    with error_boundary(lm.model, unexpected=True):
+        return _result(lm, call, engine.complete(request))
+
+
+async def acomplete(lm: Any, facade: Any, call: Any) -> Any:
+    """Do as ``complete`` without blocking the event loop."""
+    engine = _direct(lm._async_engine_spec, call) if call.managed else None
+    if engine is None:
+        return await aexecute(facade if call.managed else lm, call)
+    with error_boundary(lm.model):
+        request = request_of(call.legacy)
+    with error_boundary(lm.model, unexpected=True):
+        return _result(lm, call, await engine.complete(request))
+
+
+def _direct(engine: Any, call: Any) -> Any:
+    """Return ``engine`` where it is the host's own and one plain attempt is all that the call takes."""
+    if engine is None or isinstance(engine, str) or call.cache or call.n != 1 or call.request is not None:
+        return None
+    special = (
+        isinstance(call.legacy.get("response_format"), type)
+        or call.legacy.get("prompt_cache") is not None
+        or hasattr(engine, "complete_legacy")
+        or settings.send_stream is not None
+    )
+    return None if special else engine
+
+
+def _result(lm: Any, call: Any, response: Any) -> Any:
+    if not isinstance(response, Response):
+        raise TypeError(f"Engine.complete must return dspy.lm15.Response, got {type(response).__qualname__}")
+    return CallResult.native(response, model_type=lm.model_type, logprobs=bool(call.legacy.get("logprobs")))

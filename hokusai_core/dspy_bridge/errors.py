@@ -1,0 +1,159 @@
+"""What DSPy and providers raise, as the errors of ``hokusai_core.errors``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from dspy import lm15
+from dspy.clients.errors import wrap_error
+from dspy.utils import exceptions as raised
+from dspy.utils.exceptions import is_retryable_lm_error
+
+from hokusai_core.errors import (
+    ExecutionError,
+    HokusaiError,
+    LanguageModelError,
+    LanguageModelRefused,
+    LanguageModelUnavailable,
+    OutputError,
+    PromptTooLong,
+    RateLimitedError,
+)
+
+__all__ = ["scrub", "translate_error"]
+
+_CREDENTIALS = (
+    # key=value and "key": "value", whatever the value looks like
+    re.compile(
+        r"""(?ix) (["']?\b(?:[\w-]*(?:api[_-]?key|apikey|access[_-]?key|secret|token|password|passwd|authorization))
+        ["']?\s*[:=]\s*) (?:bearer\s+|basic\s+)? (?: "[^"]*" | '[^']*' | [^\s,;&)}\]]+ )"""
+    ),
+    re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"),
+    # keys that are known by their look
+    re.compile(r"(\b)(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|pplx|nvapi|r8|AKIA|AIza|ya29)[-_.]?[A-Za-z0-9_*.-]{10,}"),
+    re.compile(r"(https?://)[^/\s:@]+:[^/\s@]+(?=@)"),
+)
+#: Provider messages can hold a whole request.
+_LONGEST = 600
+
+
+def scrub(text: str) -> str:
+    """Return ``text`` without what looks like a credential."""
+    for pattern in _CREDENTIALS:
+        text = pattern.sub(r"\1[redacted]", text)
+    return text
+
+
+def translate_error(
+    error: BaseException, *, signature: str = "", model: str = "", sensitive: bool = False, truncated: bool = False
+) -> HokusaiError:
+    """Return the Hokusai error for what an attempt to get an answer raised.
+
+    Args:
+        error: what was raised.
+        signature: name of the signature.
+        model: name of the language model.
+        sensitive: whether the signature has sensitive fields. Nothing of the provider's text, of the prompt or of the
+            answer is then in the message, and ``error`` is not kept as the cause, because both may quote values.
+        truncated: whether the answer was cut off at its token limit.
+
+    Returns:
+        An ``ExecutionError``; a ``HokusaiError`` that was raised on the way (by a gate, or inside an engine) as it is.
+    """
+    own = _own(error)
+    if own is not None:
+        return own
+    if isinstance(error, lm15.LM15Error):
+        error = _wrapped(error, model)
+    kind, what, remedy = _classify(error)
+    name = model or getattr(error, "model", None) or "the language model"
+    subject = f"signature {signature!r} with {name}" if signature else name
+    detail = "" if sensitive else _detail(error)
+    if truncated and kind is OutputError:
+        remedy = "the answer was cut off at its token limit: raise max_tokens, or ask for less"
+    message = f"{subject}: {what}{f': {detail}' if detail else ''}. {remedy[0].upper()}{remedy[1:]}"
+    translated = kind(
+        message, signature=signature, retryable=_retryable(error, kind), retry_after=getattr(error, "retry_after", None)
+    )
+    translated.__cause__ = None if sensitive else error  # which also suppresses the context
+    return translated
+
+
+def _own(error: BaseException) -> HokusaiError | None:
+    """Return the Hokusai error that ``error`` is, or that DSPy has wrapped because an engine raised it."""
+    if isinstance(error, HokusaiError):
+        return error
+    cause = error.__cause__
+    if isinstance(error, raised.LMUnexpectedError) and isinstance(cause, HokusaiError):
+        return cause
+    return None
+
+
+def _wrapped(error: Any, model: str) -> BaseException:
+    wrapped = wrap_error(error, model=model)
+    wrapped.__cause__ = error
+    return wrapped  # type: ignore[no-any-return]
+
+
+#: Class of DSPy -> class here, what failed, what to do; the first that fits, so special ones precede general ones.
+_TABLE: tuple[tuple[type[BaseException], type[ExecutionError], str, str], ...] = (
+    (raised.AdapterParseError, OutputError, "the answer could not be parsed",
+     "retry_on_failure=True tries again; a clearer description of the field, or a stronger model, helps for good"),
+    (raised.ContextWindowExceededError, PromptTooLong, "the prompt does not fit into the context of the model",
+     "shorten the inputs, or use a model with a longer context"),
+    (raised.LMAuthError, LanguageModelRefused, "the provider refused the credentials",
+     "check the API key in the provider's environment variable or in dspy.LM(api_key=...)"),
+    (raised.LMBillingError, LanguageModelRefused, "the provider refused the account",
+     "check its billing and quota"),
+    (raised.LMRateLimitError, RateLimitedError, "the provider asks to slow down",
+     "retry_on_failure=True waits and tries again; fewer workers help"),
+    (raised.LMTimeoutError, LanguageModelError, "the provider did not answer in time",
+     "try again, or give it more time"),
+    (raised.LMServerError, LanguageModelError, "the provider failed", "try again later"),
+    (raised.LMTransportError, LanguageModelError, "the connection to the provider failed",
+     "check the network and the model's address, then try again"),
+    (raised.LMLockTimeoutError, LanguageModelError, "another process holds the provider's credentials", "try again"),
+    (raised.LMUnsupportedModelError, LanguageModelUnavailable, "the provider does not offer this model",
+     "check the model's name"),
+    (raised.LMNotConfiguredError, LanguageModelUnavailable, "the language model is not configured",
+     "set the provider's API key in the environment, or pass dspy.LM(..., api_key=...)"),
+    (raised.LMConfigurationError, LanguageModelUnavailable, "the language model is configured wrongly",
+     "correct the arguments of dspy.LM"),
+    (raised.LMUnsupportedFeatureError, LanguageModelError, "the language model cannot do what was asked",
+     "leave out the option that it does not know"),
+    (raised.LMInvalidRequestError, LanguageModelError, "the provider refused the request",
+     "check the model's parameters"),
+    (raised.LMError, LanguageModelError, "the language model failed", "see the cause for details"),
+    (MemoryError, LanguageModelError, "the memory ran out", "use a smaller model or shorter inputs"),
+    (ImportError, LanguageModelUnavailable, "a package that the language model needs is missing", "install it"),
+    (TimeoutError, LanguageModelError, "the language model did not answer in time",
+     "try again, or give it more time"),
+    (ConnectionError, LanguageModelError, "the connection to the language model failed",
+     "check the network and the model's address, then try again"),
+)  # fmt: skip
+
+
+def _classify(error: BaseException) -> tuple[type[ExecutionError], str, str]:
+    for source, kind, what, remedy in _TABLE:
+        if isinstance(error, source):
+            return kind, what, remedy
+    return ExecutionError, f"the call raised {type(error).__name__}", "see the cause for details"
+
+
+def _retryable(error: BaseException, kind: type[ExecutionError]) -> bool:
+    if isinstance(error, raised.DSPyError):
+        return kind is OutputError or is_retryable_lm_error(error)
+    return isinstance(error, (ConnectionError, TimeoutError))
+
+
+def _detail(error: BaseException) -> str:
+    """Return what the provider or parser said, shortened; DSPy's parse error quotes the whole answer, left out here."""
+    if isinstance(error, raised.AdapterParseError):
+        missing = sorted(set(error.signature.output_fields) - set(error.parsed_result or ()))
+        first = str(error).split("\n\n", 1)[0]
+        text = first if first.startswith("Failed to parse field") else f"it lacks {', '.join(missing)}"
+    else:
+        text = getattr(error, "message", None) or str(error)
+    text = " ".join(scrub(text).split())
+    return text[:_LONGEST].rstrip(". ") + (" ..." if len(text) > _LONGEST else "")

@@ -1,0 +1,290 @@
+"""MeteredLM: the one door through which every call of a language model goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Literal
+
+import dspy
+from dspy.clients._deprecation import adapter_message_call
+from dspy.clients.base_lm import BaseLM
+from dspy.clients.call_result import CallResult
+from dspy.clients.execution import finalize
+from dspy.dsp.utils.settings import settings
+from dspy.utils.callback import with_callbacks
+
+from hokusai_core.dspy_bridge.engine_calls import (
+    acomplete,
+    complete,
+    has_async_engine,
+    is_managed,
+    is_public_call_plain,
+    prepare_call,
+)
+from hokusai_core.dspy_bridge.offload import Threads, offload
+from hokusai_core.dspy_bridge.records import CallEstimate, CallRecord, Gate, Recorder, usage_of
+from hokusai_core.dspy_bridge.usage import UsageRelay
+from hokusai_core.errors import DeadlineExceeded
+from hokusai_core.results import ModelExchange, Usage
+
+__all__ = ["MeteredLM"]
+
+_log = logging.getLogger(__name__)
+
+
+class MeteredLM(BaseLM):
+    """Stands for a language model, asks before each of its calls and reports each.
+
+    It is a ``dspy.BaseLM``, so adapters, predictors and optimizers take it for the language model itself; whatever
+    they read of it is the language model's own. What it changes:
+
+    - one call is one attempt: DSPy's retries are off, its cache too unless ``cache=True``;
+    - ``gate`` is asked before a call, ``recorder`` is told after it;
+    - a language model without an asynchronous engine can be awaited: the call gets a thread;
+    - callbacks of the host fire as ever, once, and with the host's language model as their instance. Where there are
+      none, the engine is called without the detours that DSPy takes for them.
+
+    The language model is never changed and never copied. Retries that a subclass makes in its own ``forward`` or
+    ``__call__`` are its own business.
+
+    Args:
+        lm: the language model.
+        recorder: is told about every call.
+        gate: is asked before every call; None for nobody.
+        threads: where calls of a language model without an asynchronous engine run; None for a thread each.
+        cache: whether DSPy's cache may answer, as far as the language model itself allows.
+        deadline: no call begins after it, as ``time.monotonic()`` tells it: a program that nobody waits for any more
+            must not go on paying.
+
+    Attributes:
+        used: tokens of the calls so far.
+        truncated: whether the last answer was cut off at its token limit.
+    """
+
+    num_retries = 0
+
+    def __init__(
+        self,
+        lm: Any,
+        recorder: Recorder,
+        *,
+        gate: Gate | None = None,
+        threads: Threads | None = None,
+        cache: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        # BaseLM.__init__ would give this facade parameters and a history of its own.
+        self._lm, self._recorder, self._gate, self._threads, self._use_cache = lm, recorder, gate, threads, cache
+        self._deadline = deadline
+        self.used, self.truncated = Usage(), False
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_lm" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self._lm, name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MeteredLM:
+        return self  # optimizers copy programs, and the copies' calls are metered here as well
+
+    def __repr__(self) -> str:
+        return f"<MeteredLM {self._lm.model}>"
+
+    @property
+    def wrapped(self) -> Any:
+        """The language model itself."""
+        return self._lm
+
+    @staticmethod
+    def awaitable(lm: Any) -> bool:
+        """Whether ``lm`` can be awaited without a thread."""
+        return has_async_engine(lm)
+
+    @property
+    def supports_function_calling(self) -> bool:
+        """As the language model says."""
+        return bool(self._lm.supports_function_calling)
+
+    @property
+    def supports_reasoning(self) -> bool:
+        """As the language model says."""
+        return bool(self._lm.supports_reasoning)
+
+    @property
+    def supports_response_schema(self) -> bool:
+        """As the language model says."""
+        return bool(self._lm.supports_response_schema)
+
+    @property
+    def supported_params(self) -> set[str]:
+        """As the language model says."""
+        return set(self._lm.supported_params)
+
+    def copy(self, **changes: Any) -> MeteredLM:
+        """Return the facade of a changed copy of the language model, with the same gate and recorder."""
+        return MeteredLM(
+            self._lm.copy(**changes),
+            self._recorder,
+            gate=self._gate,
+            threads=self._threads,
+            cache=self._use_cache,
+            deadline=self._deadline,
+        )
+
+    def dump_state(self) -> dict[str, Any]:
+        """Return the language model's own state."""
+        return dict(self._lm.dump_state())
+
+    def update_history(self, entry: Any) -> None:
+        """Add to the language model's own history."""
+        self._lm.update_history(entry)
+
+    def inspect_history(self, *args: Any, **kwargs: Any) -> None:
+        """Show the language model's own history."""
+        self._lm.inspect_history(*args, **kwargs)
+
+    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        """Call the language model once and return its answers, as ``dspy.LM`` does."""
+        if self._gate is not None:
+            self._gate.before(self._estimate(prompt, messages, kwargs))
+        self._check_deadline()
+        started = time.perf_counter()
+        try:
+            answer, result = self._perform(prompt, messages, kwargs)
+        except BaseException as error:
+            self._note_failure(started, error, "failed" if isinstance(error, Exception) else "cancelled")
+            raise
+        self._note(started, prompt, messages, result)
+        return answer
+
+    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        """Do as ``__call__`` without blocking the event loop."""
+        if self._gate is not None:
+            await self._gate.abefore(self._estimate(prompt, messages, kwargs))
+        self._check_deadline()
+        started = time.perf_counter()
+        awaitable = self.awaitable(self._lm)
+        try:
+            if awaitable:
+                answer, result = await self._aperform(prompt, messages, kwargs)
+            else:
+                answer, result = await offload(lambda: self._perform(prompt, messages, kwargs), self._threads)
+        except asyncio.CancelledError as error:
+            self._note_failure(started, error, "cancelled" if awaitable else "abandoned")
+            raise
+        except BaseException as error:
+            self._note_failure(started, error, "failed")
+            raise
+        self._note(started, prompt, messages, result)
+        return answer
+
+    def _perform(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        lm, kwargs = self._lm, self._options(kwargs)
+        if not is_public_call_plain(lm):
+            with dspy.track_usage() as used, adapter_message_call(lm, messages):
+                answer = lm(prompt, messages=messages, **kwargs)
+            return answer, _reported(answer, used)
+        results: list[Any] = []
+
+        # The names of the parameters are what callbacks get as the call's inputs.
+        def perform(instance: Any, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+            call = prepare_call(instance, prompt, messages, kwargs, asynchronous=False)
+            results.append(complete(instance, self, call))
+            return self._deliver(call, results[0])
+
+        observed = with_callbacks(perform) if self._has_callbacks() else perform
+        return observed(lm, prompt, messages=messages, **kwargs), results[0]
+
+    async def _aperform(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        lm, kwargs = self._lm, self._options(kwargs)
+        if not is_public_call_plain(lm):
+            with dspy.track_usage() as used, adapter_message_call(lm, messages):
+                answer = await lm.acall(prompt, messages=messages, **kwargs)
+            return answer, _reported(answer, used)
+        results: list[Any] = []
+
+        async def perform(instance: Any, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+            call = prepare_call(instance, prompt, messages, kwargs, asynchronous=True)
+            results.append(await acomplete(instance, self, call))
+            return self._deliver(call, results[0])
+
+        observed = with_callbacks(perform) if self._has_callbacks() else perform
+        return await observed(lm, prompt, messages=messages, **kwargs), results[0]
+
+    def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if self._use_cache:
+            return kwargs
+        options = {**kwargs, "cache": False}
+        if is_managed(self._lm):
+            options.pop("rollout_id", None)  # tells entries of DSPy's cache apart, and means nothing without it
+        return options
+
+    def _has_callbacks(self) -> bool:
+        return bool(settings.callbacks or getattr(self._lm, "callbacks", None))
+
+    def _deliver(self, call: Any, result: Any) -> Any:
+        tracker = settings.usage_tracker
+        if isinstance(tracker, UsageRelay):  # it listens for calls that are not metered; this one is
+            with settings.context(usage_tracker=tracker.parent):
+                return finalize(self._lm, call, result)
+        return finalize(self._lm, call, result)
+
+    def _estimate(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> CallEstimate:
+        contents = [message.get("content") for message in messages] if messages else [prompt]
+        characters = sum(len(content) if isinstance(content, str) else 0 for content in contents)
+        limit = kwargs.get("max_tokens") or self._lm.kwargs.get("max_tokens")
+        return CallEstimate(self._lm.model, characters // 4, limit)
+
+    def note_unmetered(self, model: str, usage: Usage) -> None:
+        """Record a call that another language model has answered."""
+        self._record(CallRecord(model, "ok", 0.0, usage))
+
+    def _record(self, call: CallRecord) -> None:
+        self.used += call.usage
+        self._recorder.record(call)
+
+    def _check_deadline(self) -> None:
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise DeadlineExceeded(
+                f"the deadline passed before {self._lm.model} was called; allow more time with timeout=..."
+            )
+
+    def _note(self, started: float, prompt: Any, messages: Any, result: Any) -> None:
+        latency = time.perf_counter() - started
+        cut = any(response.finish_reason == "length" for response in result.responses)
+        self.truncated = cut
+        if cut:
+            _log.warning("the answer of %s was cut off at its token limit; raise max_tokens", self._lm.model)
+        self._record(
+            CallRecord(
+                self._lm.model,
+                "ok",
+                latency,
+                Usage() if result.cache_hit else usage_of(result.usage, max(1, len(result.responses))),
+                0.0 if result.cache_hit else result.cost,
+                _exchange(prompt, messages, result.outputs) if self._recorder.keep_exchanges else None,
+                cut,
+            )
+        )
+
+    def _note_failure(
+        self, started: float, error: BaseException, outcome: Literal["failed", "cancelled", "abandoned"]
+    ) -> None:
+        latency = time.perf_counter() - started
+        self._record(CallRecord(self._lm.model, outcome, latency, Usage(calls=1), error=error))
+
+
+def _reported(answer: Any, used: Any) -> Any:
+    """Return what is known of a call that went through a language model's own public call."""
+    totals = list(used.get_total_tokens().values())
+    usage = {name: sum(entry.get(name) or 0 for entry in totals) for name in ("prompt_tokens", "completion_tokens")}
+    return CallResult(outputs=answer if isinstance(answer, list) else [answer], usage=usage)
+
+
+def _exchange(prompt: Any, messages: Any, outputs: Any) -> ModelExchange:
+    texts = [output.get("text") if isinstance(output, dict) else output for output in outputs]
+    return ModelExchange(
+        tuple(messages) if messages else ({"role": "user", "content": str(prompt)},),
+        tuple("" if text is None else str(text) for text in texts),
+    )

@@ -1,0 +1,175 @@
+"""Language models and adapters: which one the host has set, how a name becomes one, what tells two apart."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+from attrs import frozen
+from dspy.clients.base_lm import BaseLM
+from dspy.dsp.utils.settings import settings
+from dspy.utils.exceptions import DSPyError
+
+from hokusai_core.dspy_bridge.errors import scrub
+from hokusai_core.errors import LanguageModelUnavailable
+
+__all__ = [
+    "ModelDescription",
+    "default_language_model",
+    "describe_model",
+    "host_adapter",
+    "host_language_model",
+    "is_language_model",
+    "live_parameters",
+]
+
+#: Parameters that hold credentials, or say how a provider is reached rather than what it is asked.
+_PRIVATE = frozenset(
+    {
+        "api_key",
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "azure_ad_token",
+        "azure_ad_token_provider",
+        "extra_headers",
+        "headers",
+        "organization",
+        "project",
+        "timeout",
+        "vertex_credentials",
+    }
+)
+_PRIVATE_WORDS = ("key", "secret", "token", "password", "credential", "authorization", "header")
+_PLAIN = (str, int, float, bool, type(None))
+
+
+@frozen
+class ModelDescription:
+    """What tells one language model, as it is set up, from another; holds no credential.
+
+    Args:
+        name: name of the model.
+        parameters: its parameters, JSON-able, credentials left out.
+        adapter: class of the adapter and its settings.
+        engine: class of the engine where it is not DSPy's own, with a digest of its state; else DSPy's word for it.
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    adapter: str = ""
+    engine: str = ""
+
+
+def is_language_model(value: Any) -> bool:
+    """Whether DSPy would take ``value`` for a language model."""
+    return isinstance(value, BaseLM)
+
+
+def host_language_model() -> Any:
+    """Return the language model that the host has set with ``dspy.configure`` or ``dspy.context``, or None."""
+    return settings.lm
+
+
+def host_adapter() -> Any:
+    """Return the adapter that the host has set with ``dspy.configure`` or ``dspy.context``, or None."""
+    return settings.adapter
+
+
+def default_language_model(name: str) -> Any:
+    """Return a ``dspy.LM`` for ``name``, with DSPy's own cache and retries off.
+
+    Nothing is connected to: whether the provider knows the model and the key is good shows at the first call.
+
+    Args:
+        name: ``provider/model``.
+
+    Raises:
+        LanguageModelUnavailable: the name is malformed; says what a name looks like.
+    """
+    provider, slash, model = name.partition("/")
+    if not slash or not provider.strip() or not model.strip() or name != name.strip():
+        raise LanguageModelUnavailable(
+            f"{name!r} is no language model: expected 'provider/model' such as 'openai/gpt-5-mini', or the name of an "
+            "installed provider such as 'local' (hokusai plugins lists them)"
+        )
+    try:
+        return dspy.LM(name, cache=False, num_retries=0)
+    except (DSPyError, TypeError, ValueError) as error:
+        raise LanguageModelUnavailable(f"language model {name!r} cannot be set up: {scrub(str(error))}") from error
+
+
+def describe_model(lm: Any, adapter: Any = None) -> ModelDescription:
+    """Return what tells ``lm`` with ``adapter`` from others. Cheap; reads the parameters anew every time."""
+    return ModelDescription(
+        name=lm.model,
+        parameters={
+            "model_type": getattr(lm, "model_type", "chat"),
+            **{name: _json(value) for name, value in lm.kwargs.items() if not _private(name) and value is not None},
+        },
+        adapter=_describe_adapter(adapter),
+        engine=_describe_engine(lm),
+    )
+
+
+def live_parameters(lm: Any) -> Any:
+    """Return everything of ``lm`` that a host may change in place, to be compared with what it is later."""
+    kwargs = {
+        name: value if type(value) in _PLAIN else copy.deepcopy(value) if isinstance(value, (dict, list)) else value
+        for name, value in lm.kwargs.items()
+    }
+    return lm.model, getattr(lm, "model_type", None), getattr(lm, "_engine_spec", None), kwargs
+
+
+def _private(name: str) -> bool:
+    if name in _PRIVATE:
+        return True
+    lowered = name.lower()
+    return any(word in lowered for word in _PRIVATE_WORDS) and "tokens" not in lowered
+
+
+def _json(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return scrub(value) if type(value) is str else value
+    if isinstance(value, Mapping):
+        return {str(name): _json(item) for name, item in value.items() if not _private(str(name))}
+    if isinstance(value, (list, tuple)):
+        return [_json(item) for item in value]
+    if isinstance(value, type) and hasattr(value, "model_json_schema"):
+        return _digest(value.model_json_schema())
+    return f"{_class_path(value)}"
+
+
+def _describe_adapter(adapter: Any) -> str:
+    if adapter is None:
+        return ""
+    settings_ = {
+        name: _json(value) if type(value) in _PLAIN else sorted(map(str, value)) if isinstance(value, list) else None
+        for name, value in sorted(vars(adapter).items())
+        if not name.startswith("_") and name != "callbacks"
+    }
+    shown = {name: value for name, value in settings_.items() if value is not None}
+    return f"{_class_path(adapter)} {json.dumps(shown, sort_keys=True)}"
+
+
+def _describe_engine(lm: Any) -> str:
+    engine = getattr(lm, "_engine_spec", None)
+    if engine is None:
+        return _class_path(lm)
+    if isinstance(engine, str):
+        return engine if type(lm) is dspy.LM else f"{_class_path(lm)} {engine}"
+    dump = getattr(engine, "dump_state", None)
+    return f"{_class_path(engine)} {_digest(dump())}" if callable(dump) else _class_path(engine)
+
+
+def _class_path(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _digest(state: Any) -> str:
+    text = json.dumps(state, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,210 @@
+"""A language model without a model: answers at once, in the format that the prompt asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Self
+
+import dspy
+from dspy.lm15 import Message, Request, Response, ServerError, TextPart, Usage, response_to_events
+
+__all__ = ["AsyncNullEngine", "NullEngine", "null_lm"]
+
+_OUTPUT = re.compile(r"^\d+\. `(\w+)` \((.+?)\):", re.M)
+_QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
+
+
+class NullEngine:
+    """An engine that reads the outputs off the prompt and gives each a value of its type.
+
+    Args:
+        answers: output field -> its value, or a function of the last user message; other outputs get a made-up one.
+        delay: seconds that every answer takes.
+        fail_first: how many of the first calls raise a retryable server error.
+        raw: instead of all that: the whole text of every answer, or a function of the last user message.
+
+    Attributes:
+        calls: how many calls were begun.
+        in_flight: how many are under way.
+        most_in_flight: how many were under way at once, at most.
+        requests: every request, in order, where ``keep_requests``.
+    """
+
+    supports_response_schema = False
+    supports_function_calling = False
+    supports_reasoning = False
+    supported_params = frozenset({"max_tokens", "temperature"})
+
+    def __init__(
+        self,
+        *,
+        answers: Mapping[str, Any] | None = None,
+        delay: float = 0.0,
+        fail_first: int = 0,
+        raw: str | Callable[[str], str] | None = None,
+        keep_requests: bool = False,
+    ) -> None:
+        self.answers, self.delay, self.fail_first, self.raw = dict(answers or {}), delay, fail_first, raw
+        self.keep_requests = keep_requests
+        self.calls = self.in_flight = self.most_in_flight = 0
+        self.requests: list[Request] = []
+        self._lock = threading.Lock()
+        self._texts: dict[str, str] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # copies of a program count with the original
+
+    def complete(self, request: Request) -> Response:
+        """Answer."""
+        number = self.begin(request)
+        try:
+            if self.delay:
+                time.sleep(self.delay)
+            return self.answer(number, request)
+        finally:
+            self.end()
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        """Answer piece by piece."""
+        yield from response_to_events(self.complete(request))
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    def begin(self, request: Request) -> int:
+        """Count a call and return its number, from 1."""
+        with self._lock:
+            self.calls += 1
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+            if self.keep_requests:
+                self.requests.append(request)
+            return self.calls
+
+    def end(self) -> None:
+        """Count a call as over."""
+        with self._lock:
+            self.in_flight -= 1
+
+    def answer(self, number: int, request: Request) -> Response:
+        """Return the answer to the call of that number.
+
+        Raises:
+            ServerError: it is one of the first ``fail_first``.
+        """
+        if number <= self.fail_first:
+            raise ServerError("the null language model was asked to fail", status=503)
+        return _response(self._text(request), request.model)
+
+    def _text(self, request: Request) -> str:
+        system = request.system if isinstance(request.system, str) else "".join(p.text for p in request.system or ())
+        if self.raw is not None:
+            return self.raw if isinstance(self.raw, str) else self.raw(_last_user_text(request))
+        if not any(callable(value) for value in self.answers.values()):
+            text = self._texts.get(system)
+            if text is None:
+                text = self._texts[system] = self._compose(system, "", bool(request.config.response_format))
+            return text
+        return self._compose(system, _last_user_text(request), bool(request.config.response_format))
+
+    def _compose(self, system: str, user: str, as_json: bool) -> str:
+        values = {name: self._value(name, kind, user) for name, kind in outputs_asked_for(system)}
+        if as_json or "Outputs will be a JSON object" in system:
+            return json.dumps(values)
+        parts = [
+            f"[[ ## {name} ## ]]\n{value if isinstance(value, str) else json.dumps(value)}"
+            for name, value in values.items()
+        ]
+        return "\n\n".join([*parts, "[[ ## completed ## ]]"])
+
+    def _value(self, name: str, kind: str, user: str) -> Any:
+        if name in self.answers:
+            value = self.answers[name]
+            return value(user) if callable(value) else value
+        return made_up_value(name, kind)
+
+
+class AsyncNullEngine:
+    """The asynchronous side of a ``NullEngine``, which does the counting."""
+
+    def __init__(self, engine: NullEngine) -> None:
+        self.engine = engine
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    async def complete(self, request: Request) -> Response:
+        """Answer."""
+        number = self.engine.begin(request)
+        try:
+            if self.engine.delay:
+                await asyncio.sleep(self.engine.delay)
+            return self.engine.answer(number, request)
+        finally:
+            self.engine.end()
+
+    async def stream(self, request: Request) -> AsyncIterator[Any]:
+        """Answer piece by piece."""
+        for event in response_to_events(await self.complete(request)):
+            yield event
+
+    async def aclose(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+
+def null_lm(*, asynchronous: bool = True, model: str = "null/model", **options: Any) -> Any:
+    """Return a ``dspy.LM`` over a ``NullEngine``, which is its ``engine``; DSPy's cache and retries are off.
+
+    Args:
+        asynchronous: whether it has an asynchronous engine; hosts' language models often have none.
+        model: name of the model.
+        options: those of ``NullEngine``.
+
+    Example:
+        >>> lm = null_lm(answers={"answer": "42"})
+        >>> dspy.Predict("question -> answer")(question="?", lm=lm).answer, lm.engine.calls
+        ('42', 1)
+    """
+    engine = NullEngine(**options)
+    async_engine = AsyncNullEngine(engine) if asynchronous else None
+    return dspy.LM(model, engine=engine, async_engine=async_engine, cache=False, num_retries=0)
+
+
+@lru_cache(maxsize=64)
+def _response(text: str, model: str) -> Response:
+    message = Message(role="assistant", parts=(TextPart(text),))
+    usage = Usage(input_tokens=10, output_tokens=5, total_tokens=15)
+    return Response(id=None, model=model, message=message, finish_reason="stop", usage=usage)
+
+
+@lru_cache(maxsize=256)
+def outputs_asked_for(system: str) -> tuple[tuple[str, str], ...]:
+    """Return name and type, as DSPy's chat format spells it, of every output that a system message lists."""
+    listed = system.partition("Your output fields are:\n")[2].partition("\nAll interactions will be structured")[0]
+    return tuple(_OUTPUT.findall(listed))
+
+
+def made_up_value(name: str, kind: str) -> Any:
+    """Return a value of the type that DSPy's chat format spells ``kind``."""
+    if kind.startswith(("Union[", "Optional[")):
+        kind = kind.partition("[")[2]
+    if kind.startswith("Literal["):
+        first = _QUOTED.search(kind)
+        return (first[1] or first[2]).replace("\\'", "'") if first else json.loads(kind[8:-1].partition(",")[0])
+    if kind.startswith(("list", "List")):
+        inner = kind.partition("[")[2][:-1] or "str"
+        return [made_up_value(name, inner)]
+    if kind.startswith(("dict", "Dict")):
+        return {}
+    plain: dict[str, Any] = {"bool": True, "int": 1, "float": 0.5, "NoneType": None}
+    return next((value for word, value in plain.items() if kind.startswith(word)), f"some {name}")
+
+
+def _last_user_text(request: Request) -> str:
+    return next((message.text or "" for message in reversed(request.messages) if message.role == "user"), "")

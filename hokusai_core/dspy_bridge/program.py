@@ -1,0 +1,92 @@
+"""ProgramCall: one run of a DSPy program, metered like a single call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from hokusai_core.dspy_bridge.attempts import BridgeCall, CallOptions
+from hokusai_core.dspy_bridge.isolation import host_tracks_usage, host_usage_tracker, isolated
+from hokusai_core.dspy_bridge.metered import MeteredLM
+from hokusai_core.dspy_bridge.offload import Threads, offload
+from hokusai_core.dspy_bridge.usage import UsageRelay
+from hokusai_core.errors import OutputError
+from hokusai_core.results import Usage
+from hokusai_core.signatures.spec import SignatureSpec
+
+__all__ = ["ProgramCall"]
+
+
+class ProgramCall(BridgeCall):
+    """Runs a ``dspy.Module`` with the language model of the execution.
+
+    A predictor of the program that has a language model of its own keeps it. What that one uses is counted as well,
+    but only calls of the execution's language model pass the gate. Demos, choices and options of the language model
+    are the program's own affair.
+
+    Args:
+        spec: what the program takes and gives.
+        program: the module; it is shared, not copied.
+        lm: the language model.
+        adapter: the DSPy adapter; None for a ``FastChatAdapter``.
+        threads: where a program without ``aforward`` runs when it is awaited; None for a thread each.
+    """
+
+    def __init__(
+        self, spec: SignatureSpec, program: Any, lm: Any, adapter: Any = None, *, threads: Threads | None = None
+    ) -> None:
+        super().__init__(spec, lm, adapter, threads=threads)
+        self._program = program
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether the program can be awaited without a thread."""
+        return hasattr(type(self._program), "aforward")
+
+    def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
+        with self._context(lm, options):
+            prediction = self._program(**inputs)
+        return self._outputs(prediction, lm)
+
+    async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
+        with self._context(lm, options):
+            if self.asynchronous:
+                prediction = await self._program.acall(**inputs)
+            else:
+                prediction = await offload(lambda: self._program(**inputs), self._threads)
+        return self._outputs(prediction, lm)
+
+    def _context(self, lm: MeteredLM, options: CallOptions) -> AbstractContextManager[None]:
+        extra: dict[str, Any] = {}
+        tracker = host_usage_tracker()
+        if tracker is not None or not host_tracks_usage():  # else DSPy opens one itself, for the prediction
+            extra["usage_tracker"] = UsageRelay(tracker, lm.note_unmetered)
+        return isolated(lm, deadline=options.deadline, adapter=self.adapter, hokusai_call=options.metadata, **extra)
+
+    def _outputs(self, prediction: Any, lm: MeteredLM) -> dict[str, Any]:
+        try:
+            outputs = dict(prediction.items())
+        except AttributeError:
+            raise OutputError(
+                f"program {self._spec.name!r} returned {type(prediction).__name__}; its forward() must return a "
+                "dspy.Prediction",
+                signature=self._spec.name,
+                retryable=False,
+            ) from None
+        for name, item in self._spec.outputs.items():
+            if name not in outputs and item.shape.optional:
+                outputs[name] = None
+        _count_what_only_the_prediction_knows(prediction, lm)
+        return outputs
+
+
+def _count_what_only_the_prediction_knows(prediction: Any, lm: MeteredLM) -> None:
+    """Count the calls of other models where DSPy itself has tracked the usage of the program."""
+    totals = prediction.get_lm_usage() if hasattr(prediction, "get_lm_usage") else None
+    for model, total in (totals or {}).items():
+        used = Usage(total.get("prompt_tokens") or 0, total.get("completion_tokens") or 0, 1)
+        if model == lm.model:  # a predictor's own model may have the same name
+            used = Usage(used.input_tokens - lm.used.input_tokens, used.output_tokens - lm.used.output_tokens, 1)
+        if used.input_tokens > 0 or used.output_tokens > 0:
+            lm.note_unmetered(model, used)

@@ -1,0 +1,115 @@
+"""What the bridge reports about every call of a language model, and whom it asks before each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+from attrs import define, field, frozen
+
+from hokusai_core.results import ModelExchange, Usage
+
+__all__ = ["CallEstimate", "CallRecord", "Gate", "Meter", "Recorder", "usage_of"]
+
+
+@frozen
+class CallEstimate:
+    """What is known of a call before it is made.
+
+    Args:
+        model: name of the model.
+        input_tokens: rough size of the prompt, four characters to a token.
+        max_tokens: most tokens that the answer may have, None where the model's own limit holds.
+    """
+
+    model: str
+    input_tokens: int
+    max_tokens: int | None = None
+
+
+@frozen
+class CallRecord:
+    """One call of a language model, after it.
+
+    Args:
+        model: name of the model.
+        outcome: ``ok``; ``failed``; ``cancelled`` where the call was really stopped; ``abandoned`` where it runs on in
+            a thread that nobody waits for.
+        latency: seconds.
+        usage: tokens; zero where the call failed or was answered by DSPy's own cache.
+        cost: US dollars as DSPy estimates them, None where it knows no price.
+        exchange: prompt and raw answers, where the meter keeps them.
+        truncated: whether the answer ended because the token limit was reached.
+        error: what was raised, None where nothing was.
+    """
+
+    model: str
+    outcome: Literal["ok", "failed", "cancelled", "abandoned"]
+    latency: float
+    usage: Usage = Usage()
+    cost: float | None = None
+    exchange: ModelExchange | None = None
+    truncated: bool = False
+    error: BaseException | None = None
+
+
+class Gate(Protocol):
+    """Is asked before every call: may raise (budget, deadline) or wait (rate limit)."""
+
+    def before(self, estimate: CallEstimate) -> None:
+        """Return once the call may be made; raise where it may not."""
+        ...
+
+    async def abefore(self, estimate: CallEstimate) -> None:
+        """Do as ``before`` without blocking the event loop."""
+        ...
+
+
+class Recorder(Protocol):
+    """Is told about every call."""
+
+    #: Whether records shall hold prompts and raw answers.
+    keep_exchanges: bool
+
+    def record(self, call: CallRecord) -> None:
+        """Accept the record of one call; must not raise."""
+        ...
+
+
+@define(eq=False)
+class Meter:
+    """A recorder that keeps what it is told, for one execution or one optimization.
+
+    Args:
+        keep_exchanges: whether to keep prompts and raw answers.
+    """
+
+    keep_exchanges: bool = False
+    calls: list[CallRecord] = field(factory=list)
+
+    def record(self, call: CallRecord) -> None:
+        """Keep the record."""
+        self.calls.append(call)
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all calls."""
+        if len(self.calls) == 1:
+            return self.calls[0].usage
+        return sum((call.usage for call in self.calls), Usage())
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars of the calls whose price is known, None where no price is."""
+        known = [call.cost for call in self.calls if call.cost is not None]
+        return sum(known) if known else None
+
+    @property
+    def exchanges(self) -> tuple[ModelExchange, ...]:
+        """Prompts and raw answers, in order."""
+        return tuple(call.exchange for call in self.calls if call.exchange is not None)
+
+
+def usage_of(entry: Mapping[str, Any], calls: int = 1) -> Usage:
+    """Return a usage entry as DSPy writes it as ``Usage``."""
+    return Usage(int(entry.get("prompt_tokens") or 0), int(entry.get("completion_tokens") or 0), calls)

@@ -1,0 +1,76 @@
+"""Types in signature strings: read from the syntax tree by a closed table, nothing imported or evaluated."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import operator
+from typing import Any, Literal
+
+from hokusai_core.errors import SignatureDefinitionError
+
+__all__ = ["annotation_of"]
+
+_NAMES: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "list": list,
+    "List": list,
+    "dict": dict,
+    "Dict": dict,
+    "Any": Any,
+    "None": type(None),
+}
+#: How many arguments each generic type takes.
+_ARITY = {"list": 1, "List": 1, "dict": 2, "Dict": 2}
+
+
+def annotation_of(node: ast.expr) -> Any:
+    """Return the type that ``node`` spells.
+
+    Raises:
+        SignatureDefinitionError: a type that signature strings do not know.
+    """
+    if isinstance(node, ast.Name) and node.id in _NAMES:
+        return _NAMES[node.id]
+    if isinstance(node, ast.Constant) and node.value is None:
+        return type(None)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return annotation_of(node.left) | annotation_of(node.right)
+    if isinstance(node, ast.Subscript):
+        return _generic(node)
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "typing":
+        return annotation_of(ast.Name(node.attr))
+    raise _unknown(node)
+
+
+def _generic(node: ast.Subscript) -> Any:
+    base = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+    nodes = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    if base == "Literal" and nodes:
+        return Literal[tuple(_constant(item) for item in nodes)]
+    if base == "Optional" and len(nodes) == 1:
+        return annotation_of(nodes[0]) | None
+    if base == "Union" and nodes:
+        return functools.reduce(operator.or_, (annotation_of(item) for item in nodes))
+    if _ARITY.get(base) == len(nodes):
+        return _NAMES[base][tuple(annotation_of(item) for item in nodes)]
+    raise _unknown(node)
+
+
+def _constant(node: ast.expr) -> Any:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
+        if type(node.operand.value) is int:
+            return -node.operand.value
+    elif isinstance(node, ast.Constant) and (node.value is None or type(node.value) in (str, int, bool)):
+        return node.value
+    raise _unknown(node)
+
+
+def _unknown(node: ast.expr) -> SignatureDefinitionError:
+    return SignatureDefinitionError(
+        f"type {ast.unparse(node)!r} is not known in a signature string; use str, int, float, bool, Any, list[...], "
+        "dict[...], Literal[...], Optional[...] and | between them, or write the signature as a class"
+    )

@@ -1,0 +1,247 @@
+"""Every error that Hokusai raises, as one tree.
+
+Each class also inherits the builtin that callers already catch, so ``except TimeoutError`` or ``except LookupError``
+works without knowing this module::
+
+    HokusaiError
+    ├── ConfigurationError (ValueError)          a setting or argument that cannot be used
+    ├── ClosedError (RuntimeError)               the executor was closed
+    ├── PluginError
+    │   ├── PluginLoadError (ImportError)        a component of a plugin that failed to load was asked for
+    │   ├── ComponentNotFoundError (LookupError) no loaded plugin offers the component
+    │   └── ComponentConflictError (LookupError) several plugins offer it under one name
+    ├── SignatureError
+    │   ├── SignatureDefinitionError (TypeError) a signature that cannot work
+    │   ├── SignatureNotFoundError (LookupError) no signature of that name
+    │   ├── AmbiguousSignatureError (LookupError) several packs have a signature of that name
+    │   └── SignatureExistsError (ValueError)    the name is taken and ``replace`` was not given
+    ├── InputError (ValueError)                  inputs that do not fit the signature; carries every problem
+    ├── CompositionError (ValueError)            a chain or pipeline that cannot work, found before any call
+    ├── FeedbackError (ValueError)               feedback that cannot be stored
+    ├── JournalError (ValueError)                a batch journal that cannot be continued
+    ├── CacheError (OSError)                     a cache that cannot be opened; never raised by an execution
+    ├── TrackingError (RuntimeError)             a tracker that was asked for something it cannot do
+    └── ExecutionError                           an execution that started and failed; carries its attempts
+        ├── LanguageModelError (RuntimeError)
+        │   ├── LanguageModelUnavailable (LookupError)  none is configured, or its provider cannot serve it
+        │   ├── LanguageModelRefused (PermissionError)  authentication or billing
+        │   ├── RateLimitedError                        the provider asks to slow down
+        │   └── PromptTooLong (ValueError)              the prompt does not fit the model's context
+        ├── OutputError (ValueError)             the answer could not be parsed or does not fit the signature
+        ├── DeadlineExceeded (TimeoutError)      the timeout passed
+        └── BudgetExceeded                       the budget is spent
+
+Messages name the signature, field or plugin and the next step. They never hold a credential or the value of a field
+that is marked ``sensitive``.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hokusai_core.results import Attempt, Problem
+
+__all__ = [
+    "AmbiguousSignatureError",
+    "BudgetExceeded",
+    "CacheError",
+    "CacheWarning",
+    "ClosedError",
+    "ComponentConflictError",
+    "ComponentNotFoundError",
+    "CompositionError",
+    "ConfigurationError",
+    "DeadlineExceeded",
+    "ExecutionError",
+    "FeedbackError",
+    "HokusaiError",
+    "InputError",
+    "JournalError",
+    "LanguageModelError",
+    "LanguageModelRefused",
+    "LanguageModelUnavailable",
+    "OutputError",
+    "PluginError",
+    "PluginLoadError",
+    "PromptTooLong",
+    "RateLimitedError",
+    "SignatureDefinitionError",
+    "SignatureError",
+    "SignatureExistsError",
+    "SignatureNotFoundError",
+    "TrackingError",
+]
+
+
+class HokusaiError(Exception):
+    """Base class of every error raised by Hokusai and its standard plugins."""
+
+
+class ConfigurationError(HokusaiError, ValueError):
+    """A setting, environment variable or argument has a value that cannot be used."""
+
+
+class ClosedError(HokusaiError, RuntimeError):
+    """The executor was closed before this call."""
+
+
+class PluginError(HokusaiError):
+    """Base class of errors about plugins and their components."""
+
+
+class PluginLoadError(PluginError, ImportError):
+    """A component was asked for whose plugin, or whose target, could not be loaded."""
+
+
+class ComponentNotFoundError(PluginError, LookupError):
+    """No plugin offers a component of that kind and name."""
+
+
+class ComponentConflictError(PluginError, LookupError):
+    """Several plugins offer a component of that kind and name."""
+
+
+class SignatureError(HokusaiError):
+    """Base class of errors about signatures themselves."""
+
+
+class SignatureDefinitionError(SignatureError, TypeError):
+    """A signature is defined in a way that cannot be run."""
+
+
+class SignatureNotFoundError(SignatureError, LookupError):
+    """No registered signature has that name or alias."""
+
+
+class AmbiguousSignatureError(SignatureError, LookupError):
+    """Several packs have a signature of that name; the qualified name picks one."""
+
+
+class SignatureExistsError(SignatureError, ValueError):
+    """A signature is registered under that name already."""
+
+
+class InputError(HokusaiError, ValueError):
+    """Inputs do not fit the signature.
+
+    Args:
+        message: one line per problem.
+        problems: every problem that was found, not only the first.
+        signature: the signature's name.
+    """
+
+    def __init__(self, message: str, *, problems: Sequence[Problem] = (), signature: str = "") -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+        self.signature = signature
+
+
+class CompositionError(HokusaiError, ValueError):
+    """A chain, branch or parallel task cannot work; raised before any language model is called."""
+
+
+class FeedbackError(HokusaiError, ValueError):
+    """Feedback was refused; nothing was stored."""
+
+
+class JournalError(HokusaiError, ValueError):
+    """A batch journal is unreadable, or belongs to another signature version."""
+
+
+class CacheError(HokusaiError, OSError):
+    """A cache could not be opened or maintained. Executions never raise it: they go on without the cache."""
+
+
+class CacheWarning(UserWarning):
+    """A persistent cache failed or was found damaged; executions go on."""
+
+
+class TrackingError(HokusaiError, RuntimeError):
+    """A tracker was asked for something that it cannot do. Executions never raise it."""
+
+
+class ExecutionError(HokusaiError):
+    """An execution started and failed.
+
+    Args:
+        message: what failed and what to do next.
+        execution_id: id of the execution, as observers saw it.
+        signature: name of the signature.
+        attempts: every call of the language model that was made, with its cause and cost.
+    """
+
+    #: Whether trying the same again can help; the retry policy reads it.
+    retryable: bool = False
+    #: Whether it concerns every caller of the same execution; a budget or a timeout is the caller's own.
+    shared: bool = True
+    #: Seconds that the provider asked to wait, where it did.
+    retry_after: float | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        execution_id: str = "",
+        signature: str = "",
+        attempts: Sequence[Attempt] = (),
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.execution_id = execution_id
+        self.signature = signature
+        self.attempts = tuple(attempts)
+        if retryable is not None:
+            self.retryable = retryable
+        if retry_after is not None:
+            self.retry_after = retry_after
+
+    def replica(self) -> Self:
+        """Return an equal error for another caller: one exception object cannot be raised in two threads at once."""
+        twin = copy.copy(self)
+        twin.__cause__, twin.__context__, twin.__traceback__ = self.__cause__, None, None
+        return twin
+
+
+class LanguageModelError(ExecutionError, RuntimeError):
+    """The language model, or the connection to it, failed."""
+
+
+class LanguageModelUnavailable(LanguageModelError, LookupError):
+    """There is no language model to call: none configured, an unknown name, or a provider that cannot serve."""
+
+
+class LanguageModelRefused(LanguageModelError, PermissionError):
+    """The provider refused the credentials or the account."""
+
+
+class RateLimitedError(LanguageModelError):
+    """The provider asks to slow down; ``retry_after`` says for how long, where it told."""
+
+    retryable = True
+
+
+class PromptTooLong(LanguageModelError, ValueError):
+    """The prompt does not fit into the context of the model."""
+
+
+class OutputError(ExecutionError, ValueError):
+    """The answer could not be parsed, or its fields do not fit the signature."""
+
+    retryable = True
+
+
+class DeadlineExceeded(ExecutionError, TimeoutError):
+    """The execution's timeout passed; ``attempts`` says what was cancelled and what was abandoned."""
+
+    shared = False
+
+
+class BudgetExceeded(ExecutionError):
+    """The budget is spent; nothing further was called."""
+
+    shared = False

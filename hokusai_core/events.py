@@ -1,0 +1,177 @@
+"""What observers and trackers are told: one frozen record per event.
+
+A field may be added to a record at any time; none is renamed. Values of sensitive fields are replaced by ``REDACTED``
+before a record is made, so an observer cannot leak them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from attrs import field, frozen
+
+from hokusai_core.results import Attempt, Usage
+
+__all__ = ["REDACTED", "ExecutionFinished", "ExecutionStarted", "FeedbackGiven", "OperationFinished", "StageTiming"]
+
+#: Stands where the value of a sensitive field was.
+REDACTED: Final = "[redacted]"
+
+
+@frozen
+class StageTiming:
+    """How long one stage of an execution took.
+
+    Args:
+        name: ``bind``, ``validate_inputs``, ``cache_lookup``, ``language_model``, ``validate_outputs`` or
+            ``cache_store``.
+        started: seconds since the execution began.
+        duration: seconds.
+    """
+
+    name: str
+    started: float
+    duration: float
+
+
+@frozen
+class ExecutionStarted:
+    """An execution has passed input validation and begins its work.
+
+    Args:
+        execution_id: id of the execution.
+        signature: qualified name.
+        signature_version: version of the signature.
+        fingerprint: hash over fields, types, instructions and demos.
+        inputs: bound inputs, sensitive ones redacted.
+        started_at: seconds since the epoch.
+        parent_id: id of the batch, chain or pipeline that this execution belongs to.
+        tags: tags of the call.
+    """
+
+    execution_id: str
+    signature: str
+    signature_version: str
+    fingerprint: str
+    inputs: Mapping[str, Any]
+    started_at: float
+    parent_id: str | None = None
+    tags: Mapping[str, str] = field(factory=dict)
+
+
+@frozen
+class ExecutionFinished:
+    """An execution is over, well or badly.
+
+    Args:
+        execution_id: id of the execution.
+        signature: qualified name.
+        signature_version: version of the signature.
+        fingerprint: hash over fields, types, instructions and demos.
+        status: ``ok`` or ``failed``.
+        inputs: bound inputs, sensitive ones redacted.
+        outputs: outputs as JSON-able values, sensitive ones redacted; empty where it failed.
+        model: name of the language model.
+        model_parameters: its parameters, credentials left out.
+        usage: tokens of all attempts.
+        cost: estimated US dollars, None where unknown.
+        latency: seconds.
+        cached: tier that answered, or None.
+        attempts: every try.
+        stages: duration of every stage, in order.
+        started_at: seconds since the epoch.
+        error_type: class name of the error, where it failed.
+        error: its message, free of sensitive values.
+        parent_id: id of the batch, chain or pipeline that this execution belongs to.
+        tags: tags of the call.
+        collect_feedback: whether the caller wants to give feedback on this execution later.
+        parent_kind: what it belongs to: ``batch``, ``chain``, ``pipeline`` or ``parallel``.
+        step: its name within a chain or pipeline.
+    """
+
+    execution_id: str
+    signature: str
+    signature_version: str
+    fingerprint: str
+    status: Literal["ok", "failed"]
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    model: str
+    model_parameters: Mapping[str, Any]
+    usage: Usage
+    cost: float | None
+    latency: float
+    cached: str | None
+    attempts: tuple[Attempt, ...]
+    stages: tuple[StageTiming, ...]
+    started_at: float
+    error_type: str | None = None
+    error: str | None = None
+    parent_id: str | None = None
+    tags: Mapping[str, str] = field(factory=dict)
+    collect_feedback: bool = False
+    parent_kind: str | None = None
+    step: str | None = None
+
+
+@frozen
+class OperationFinished:
+    """A batch, chain or pipeline is over; its executions were told of one by one before.
+
+    Args:
+        operation_id: the ``parent_id`` of its executions.
+        kind: ``batch``, ``chain``, ``pipeline`` or ``parallel``.
+        name: what was run: a signature, or the steps of a chain.
+        status: ``ok`` or ``failed``; a batch with failed rows has run to its end, and is ``ok``.
+        executions: how many executions it made.
+        failures: how many of them failed.
+        usage: tokens of all of them.
+        cost: estimated US dollars, None where unknown.
+        latency: seconds.
+        started_at: seconds since the epoch.
+        inputs: what it was given, sensitive values redacted; empty for a batch.
+        outputs: what it returned, likewise.
+        error_type: class name of the error, where it failed.
+        error: its message, free of sensitive values.
+        tags: tags of the call.
+    """
+
+    operation_id: str
+    kind: Literal["batch", "chain", "pipeline", "parallel"]
+    name: str
+    status: Literal["ok", "failed"]
+    executions: int
+    failures: int
+    usage: Usage
+    cost: float | None
+    latency: float
+    started_at: float
+    inputs: Mapping[str, Any] = field(factory=dict)
+    outputs: Mapping[str, Any] = field(factory=dict)
+    error_type: str | None = None
+    error: str | None = None
+    tags: Mapping[str, str] = field(factory=dict)
+
+
+@frozen
+class FeedbackGiven:
+    """Somebody rated an execution.
+
+    Args:
+        execution_id: the rated execution.
+        signature: its qualified name.
+        rating: 1 to 5.
+        corrections: output field -> corrected value.
+        comment: free text.
+        source: who gave it.
+        given_at: seconds since the epoch.
+    """
+
+    execution_id: str
+    signature: str
+    rating: int
+    corrections: Mapping[str, Any]
+    comment: str | None
+    source: str
+    given_at: float

@@ -1,0 +1,112 @@
+"""Budget: one ceiling for everything that is charged to it, retries and optimizers included."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from hokusai_core.errors import BudgetExceeded, ConfigurationError
+from hokusai_core.results import Usage
+
+__all__ = ["Budget"]
+
+
+class Budget:
+    """A ceiling on calls, tokens, cost and time.
+
+    Calls are reserved before they are made, so that calls are never exceeded, however many run at once. Tokens and
+    cost are known only afterwards: a call that is under way when they run out is still paid. Give one budget to
+    several executions, batches or optimizations to bound them together.
+
+    Args:
+        calls: language-model calls.
+        tokens: tokens of prompts and answers together.
+        cost: US dollars, as far as prices are known.
+        seconds: seconds from the first charge.
+
+    Raises:
+        ConfigurationError: a ceiling that is not above zero.
+
+    Example:
+        >>> budget = Budget(calls=1)
+        >>> budget.reserve(); budget.charge(Usage(10, 5, 1), 0.001)
+        >>> budget.spent.total_tokens, budget.reason()
+        (15, 'all 1 calls are made')
+    """
+
+    def __init__(
+        self,
+        *,
+        calls: int | None = None,
+        tokens: int | None = None,
+        cost: float | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        for name, value in {"calls": calls, "tokens": tokens, "cost": cost, "seconds": seconds}.items():
+            if value is not None and (isinstance(value, bool) or not value > 0):
+                raise ConfigurationError(f"Budget({name}={value!r}): expected a number above zero, or None")
+        self.calls, self.tokens, self.cost, self.seconds = calls, tokens, cost, seconds
+        self._reserved = 0
+        self._usage = Usage()
+        self._cost = 0.0
+        self._since: float | None = None
+        self._lock = threading.Lock()
+
+    def reserve(self) -> None:
+        """Take one call out of the budget, before it is made.
+
+        Raises:
+            BudgetExceeded: something is spent; names it.
+        """
+        with self._lock:
+            if self._since is None:
+                self._since = time.monotonic()
+            reason = self._reason()
+            if reason:
+                raise BudgetExceeded(f"the budget is spent: {reason}. Raise it, or go on with what is done")
+            self._reserved += 1
+
+    def charge(self, usage: Usage, cost: float | None) -> None:
+        """Charge what a call has used."""
+        with self._lock:
+            self._usage += usage
+            self._cost += cost or 0.0
+
+    @property
+    def spent(self) -> Usage:
+        """Calls and tokens charged so far."""
+        with self._lock:
+            return self._usage
+
+    @property
+    def spent_cost(self) -> float:
+        """US dollars charged so far, as far as prices are known."""
+        with self._lock:
+            return self._cost
+
+    def reason(self) -> str | None:
+        """Return in words what is spent, or None where there is room."""
+        with self._lock:
+            return self._reason()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ceilings and what is spent as a JSON-able dict."""
+        with self._lock:
+            return {
+                "ceilings": {
+                    "calls": self.calls, "tokens": self.tokens, "cost": self.cost, "seconds": self.seconds
+                },
+                "spent": {**self._usage.to_dict(), "cost": self._cost},
+            }  # fmt: skip
+
+    def _reason(self) -> str | None:
+        if self.calls is not None and self._reserved >= self.calls:
+            return f"all {self.calls} calls are made"
+        if self.tokens is not None and self._usage.total_tokens >= self.tokens:
+            return f"{self._usage.total_tokens} of {self.tokens} tokens are used"
+        if self.cost is not None and self._cost >= self.cost:
+            return f"${self._cost:.4f} of ${self.cost:.4f} is spent"
+        if self.seconds is not None and self._since is not None and time.monotonic() - self._since >= self.seconds:
+            return f"{self.seconds:g} seconds have passed"
+        return None

@@ -1,0 +1,175 @@
+"""The cache stage: the memory tier, and behind it a persistent one that may fail without anybody noticing."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hokusai_core.errors import CacheWarning
+
+if TYPE_CHECKING:
+    from hokusai_core.caching import CacheEntry, MemoryCache
+    from hokusai_core.protocols import Cache
+
+__all__ = ["CacheStage"]
+
+T = TypeVar("T")
+
+#: Seconds for which a persistent tier that failed is left alone: the first time, and the longest.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
+#: Different causes that are warned about; a cache whose every message is new must not flood the log.
+_WARNINGS = 8
+
+
+class CacheStage:
+    """Looks answers up and stores them.
+
+    Reading and writing are given up and tried again apart from each other: a store that is full or locked against
+    writers goes on serving what it has.
+
+    Args:
+        memory: the first tier.
+        persistent: the tier behind it, or None.
+        name: how the persistent tier is called in warnings.
+    """
+
+    def __init__(self, memory: MemoryCache, persistent: Cache | None, name: str = "") -> None:
+        self.memory, self.persistent, self._name = memory, persistent, name
+        self._reading, self._writing = _Health(), _Health()
+        self._lock = threading.Lock()
+        self._warned: set[str] = set()
+        self._last_error: str | None = None
+
+    @property
+    def secret(self) -> bytes:
+        """The secret that sensitive inputs are hashed with; the memory tier's own while the store has none to give."""
+        return self._guarded(lambda cache: cache.secret, self._reading) or self.memory.secret
+
+    def remembered(self, key: str, now: float, ttl: float | None) -> CacheEntry | None:
+        """Return the entry of the memory tier that may be served at ``now``."""
+        entry = self.memory.get(key)
+        return None if entry is None or entry.expired(now, ttl) else entry
+
+    def look_up(
+        self, key: str, now: float, ttl: float | None, fits: Callable[[CacheEntry], bool] | None = None
+    ) -> CacheEntry | None:
+        """Return the entry of the persistent tier that may be served, and remember it.
+
+        Args:
+            key: what it is stored under.
+            now: seconds since the epoch.
+            ttl: age in seconds from which on it may not be served.
+            fits: says whether the outputs in it are those of the signature; one that does not fit is never served.
+        """
+        return self._serve(self._guarded(lambda cache: cache.get(key), self._reading), now, ttl, fits)
+
+    async def alook_up(
+        self, key: str, now: float, ttl: float | None, fits: Callable[[CacheEntry], bool] | None = None
+    ) -> CacheEntry | None:
+        """Do as ``look_up`` without blocking the event loop."""
+        return self._serve(await self._aguarded(lambda cache: cache.aget(key), self._reading), now, ttl, fits)
+
+    def persist(self, entry: CacheEntry) -> None:
+        """Store ``entry`` in the persistent tier."""
+        self._guarded(lambda cache: cache.put(entry), self._writing)
+
+    async def apersist(self, entry: CacheEntry) -> None:
+        """Do as ``persist`` without blocking the event loop."""
+        await self._aguarded(lambda cache: cache.aput(entry), self._writing)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the figures of every tier, and how often the persistent one failed."""
+        figures: dict[str, Any] = {"memory": dict(self.memory.stats())}
+        if self.persistent is not None:
+            describe = getattr(self.persistent, "stats", None)
+            described = None if describe is None else self._guarded(lambda _cache: dict(describe()), self._reading)
+            figures["persistent"] = {
+                "tier": self.persistent.tier,
+                **(described or {}),
+                "failures": self._reading.failures + self._writing.failures,
+                "last_error": self._last_error,
+            }
+        return figures
+
+    def close(self) -> None:
+        """Close every tier."""
+        self.memory.close()
+        self._guarded(lambda cache: cache.close(), _Health())
+
+    def _serve(
+        self, entry: CacheEntry | None, now: float, ttl: float | None, fits: Callable[[CacheEntry], bool] | None
+    ) -> CacheEntry | None:
+        if entry is None or entry.expired(now, ttl):
+            return None
+        if fits is not None and not fits(entry):
+            self._note(f"an entry of {entry.signature} holds no outputs of that signature; it was not served")
+            return None
+        self.memory.put(entry)
+        return entry
+
+    def _guarded(self, work: Callable[[Cache], T], health: _Health) -> T | None:
+        if self.persistent is None or health.resting:
+            return None
+        try:
+            value = work(self.persistent)
+        except Exception as error:  # whatever a cache does wrong must not stop an execution
+            self._failed(error, health)
+            return None
+        health.succeeded()
+        return value
+
+    async def _aguarded(self, work: Callable[[Cache], Awaitable[T]], health: _Health) -> T | None:
+        if self.persistent is None or health.resting:
+            return None
+        try:
+            value = await work(self.persistent)
+        except Exception as error:
+            self._failed(error, health)
+            return None
+        health.succeeded()
+        return value
+
+    def _failed(self, error: Exception, health: _Health) -> None:
+        health.failed()
+        self._note(str(error) or type(error).__name__)
+
+    def _note(self, cause: str) -> None:
+        with self._lock:
+            self._last_error = cause
+            if cause in self._warned or len(self._warned) >= _WARNINGS:
+                return
+            self._warned.add(cause)
+        warnings.warn(
+            f"cache {self._name!r}: {cause}. Executions go on with the memory cache, and the persistent one is tried "
+            "again from time to time; executor.stats()['cache'] counts failures",
+            CacheWarning,
+            stacklevel=3,
+        )
+
+
+class _Health:
+    """Whether one way of using the persistent tier works, and until when it is left alone where it does not."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._pause = 0.0
+        self._until = 0.0
+
+    @property
+    def resting(self) -> bool:
+        """Whether it failed a short while ago: a store that blocks before it fails would slow every execution."""
+        return self._pause > 0.0 and time.monotonic() < self._until
+
+    def failed(self) -> None:
+        """Leave it alone, each time for longer. Two threads at once may count one pause; that does no harm."""
+        self.failures += 1
+        self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._until = time.monotonic() + self._pause
+
+    def succeeded(self) -> None:
+        """Trust it again."""
+        if self._pause:
+            self._pause = 0.0

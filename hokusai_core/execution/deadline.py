@@ -1,0 +1,36 @@
+"""Deadline: one point in time that bounds an execution, with everything that it does."""
+
+from __future__ import annotations
+
+import time
+
+from attrs import frozen
+
+__all__ = ["Deadline"]
+
+
+@frozen
+class Deadline:
+    """The time by which an execution must be over.
+
+    Args:
+        timeout: seconds that were asked for, None for no bound.
+        at: the point in time as ``time.monotonic()`` tells it, None for no bound.
+    """
+
+    timeout: float | None = None
+    at: float | None = None
+
+    @classmethod
+    def after(cls, timeout: float | None) -> Deadline:
+        """Return the deadline ``timeout`` seconds from now."""
+        return cls(timeout, None if timeout is None else time.monotonic() + timeout)
+
+    def remaining(self) -> float | None:
+        """Return the seconds that are left, never below zero; None for no bound."""
+        return None if self.at is None else max(0.0, self.at - time.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        """Whether the time is up."""
+        return self.at is not None and time.monotonic() >= self.at

@@ -1,0 +1,80 @@
+"""Makes the events of an execution; the only place where values of inputs and outputs leave for observers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from hokusai_core.events import ExecutionFinished, ExecutionStarted
+from hokusai_core.signatures import jsonable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hokusai_core.execution.run import Run
+    from hokusai_core.results import ExecutionResult
+
+__all__ = ["failed_event", "finished_event", "started_event"]
+
+
+def started_event(run: Run) -> ExecutionStarted:
+    """Return the event of an execution that passed input validation."""
+    plan = run.plan
+    return ExecutionStarted(
+        execution_id=run.execution_id,
+        signature=plan.name,
+        signature_version=plan.spec.version,
+        fingerprint=plan.spec.fingerprint,
+        inputs=jsonable(plan.spec.redact(run.inputs)),
+        started_at=run.started_at,
+        parent_id=run.options.parent_id,
+        tags=run.options.tags,
+    )
+
+
+def finished_event(run: Run, result: ExecutionResult) -> ExecutionFinished:
+    """Return the event of an execution that succeeded."""
+    return _finished(
+        run,
+        status="ok",
+        outputs=jsonable(run.plan.spec.redact(result.outputs)),
+        cost=result.cost,
+        latency=result.latency,
+        cached=result.cached,
+    )
+
+
+def failed_event(run: Run, error: BaseException) -> ExecutionFinished:
+    """Return the event of an execution that failed."""
+    return _finished(
+        run,
+        status="failed",
+        outputs={},
+        cost=run.cost,
+        latency=time.perf_counter() - run.started,
+        cached=None,
+        error_type=type(error).__name__,
+        error=str(error),
+    )
+
+
+def _finished(run: Run, *, outputs: Mapping[str, Any], **facts: Any) -> ExecutionFinished:
+    plan = run.plan
+    return ExecutionFinished(
+        execution_id=run.execution_id,
+        signature=plan.name,
+        signature_version=plan.spec.version,
+        fingerprint=plan.spec.fingerprint,
+        inputs=jsonable(plan.spec.redact(run.inputs)),
+        outputs=outputs,
+        model=plan.model_name,
+        model_parameters=plan.model_parameters,
+        usage=run.usage,
+        attempts=tuple(run.attempts),
+        stages=tuple(run.stages),
+        started_at=run.started_at,
+        parent_id=run.options.parent_id,
+        tags=run.options.tags,
+        collect_feedback=run.options.collect_feedback,
+        **facts,
+    )

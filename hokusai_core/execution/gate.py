@@ -1,0 +1,88 @@
+"""The gate that every call of a language model passes: is there budget, and does the rate allow it?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from hokusai_core.dspy_bridge.records import CallEstimate, CallRecord, Meter
+from hokusai_core.errors import RateLimitedError
+
+if TYPE_CHECKING:
+    from hokusai_core.execution.budget import Budget
+    from hokusai_core.execution.deadline import Deadline
+    from hokusai_core.execution.limits import RateLimits
+
+__all__ = ["CallGate", "ChargingMeter"]
+
+
+@define(eq=False)
+class ChargingMeter(Meter):
+    """A meter that charges what calls use to a budget and counts it towards rate limits.
+
+    Args:
+        budget: what is charged, or None.
+        limits: rate limits of the executor, or None.
+    """
+
+    budget: Budget | None = None
+    limits: RateLimits | None = None
+
+    def record(self, call: CallRecord) -> None:
+        """Keep the record and charge it."""
+        self.calls.append(call)
+        if self.budget is not None:
+            self.budget.charge(call.usage, call.cost)
+        if self.limits is not None:
+            self.limits.used(call.model, call.usage.total_tokens)
+
+
+@define(eq=False)
+class CallGate:
+    """Lets one execution's calls through, once the budget has room and the rate limits allow it.
+
+    Args:
+        deadline: of the execution: waiting for a rate limit beyond it would be in vain.
+        budget: what calls are taken out of, or None.
+        limits: rate limits of the executor, or None.
+    """
+
+    deadline: Deadline
+    budget: Budget | None = None
+    limits: RateLimits | None = None
+
+    def before(self, estimate: CallEstimate) -> None:
+        """Return once the call may be made.
+
+        Raises:
+            BudgetExceeded: the budget is spent.
+            RateLimitedError: the rate limits would let the call through only after the deadline.
+        """
+        while (wait := self._admit(estimate)) > 0:
+            time.sleep(wait)
+
+    async def abefore(self, estimate: CallEstimate) -> None:
+        """Do as ``before`` without blocking the event loop."""
+        while (wait := self._admit(estimate)) > 0:  # noqa: ASYNC110  # a bucket refills with time, not by an event
+            await asyncio.sleep(wait)
+
+    def _admit(self, estimate: CallEstimate) -> float:
+        """Take the call out of budget and limits and return 0, or return the seconds to wait before asking again."""
+        if self.limits is not None:
+            wait = self.limits.admit(estimate.model, estimate.input_tokens + (estimate.max_tokens or 0))
+            if wait > 0:
+                remaining = self.deadline.remaining()
+                if remaining is not None and wait >= remaining:
+                    raise RateLimitedError(
+                        f"{estimate.model}: the executor's rate limit has no room for {wait:.1f} s, which is past the "
+                        "deadline; raise requests_per_minute or tokens_per_minute, or give it more time",
+                        retryable=False,
+                        retry_after=wait,
+                    )
+                return wait
+        if self.budget is not None:
+            self.budget.reserve()
+        return 0.0

@@ -1,0 +1,171 @@
+"""Which language model answers: the first that is there, and said so in its error where none is."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from hokusai_core.errors import ConfigurationError, HokusaiError, LanguageModelUnavailable, PluginError
+from hokusai_core.model import LanguageModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hokusai_core.plugins import PluginManager
+    from hokusai_core.protocols import LanguageModelProvider
+
+__all__ = ["EMBEDDED", "ModelResolver"]
+
+#: Capability of a language-model component that needs no key and no network; such a one is the last resort.
+EMBEDDED = "embedded"
+
+
+@frozen
+class _Embedded:
+    """An embedded model and the name under which it was found."""
+
+    name: str
+    model: LanguageModel
+
+
+class ModelResolver:
+    """Finds language models for one executor and keeps those that it loaded.
+
+    The first that is there answers: the call's, the executor's, the host's ``dspy.settings.lm``, ``HOKUSAI_LM``, an
+    embedded one that is installed.
+
+    Args:
+        plugins: where language-model providers come from.
+        default: the executor's own model, by name, as ``dspy.LM`` or as ``LanguageModel``; None for none.
+        environ: environment in which ``HOKUSAI_LM`` is looked up.
+    """
+
+    def __init__(self, plugins: PluginManager, default: Any, environ: Mapping[str, str]) -> None:
+        self._plugins, self._default, self._environ = plugins, default, environ
+        self._named: dict[str, LanguageModel] = {}
+        self._providers: dict[str, LanguageModelProvider] = {}
+        self._embedded: _Embedded | None = None
+        self._lock = threading.RLock()
+
+    def resolve(self, requested: Any = None) -> LanguageModel:
+        """Return the language model for a call.
+
+        Args:
+            requested: what the call asks for: a name, a ``dspy.LM``, a ``LanguageModel``, or None.
+
+        Raises:
+            LanguageModelUnavailable: there is none, or the one asked for cannot be had; says how to get one.
+        """
+        chosen = requested if requested is not None else self._default
+        if chosen is None:
+            chosen = self._host()
+        if chosen is None:
+            chosen = self._environ.get("HOKUSAI_LM", "").strip() or None
+        if chosen is None:
+            return self._find_embedded()
+        return self._named_model(chosen) if isinstance(chosen, str) else self._given(chosen)
+
+    def source(self) -> str:
+        """Return in words where the language model of a call without one of its own would come from."""
+        if self._default is not None:
+            return "argument"
+        if self._host() is not None:
+            return "dspy.settings.lm of the host"
+        return "environment HOKUSAI_LM" if self._environ.get("HOKUSAI_LM", "").strip() else "embedded"
+
+    def describe(self) -> str:
+        """Return the name of the model that would answer a call without one of its own; nothing is loaded for it."""
+        chosen = self._default if self._default is not None else self._host()
+        if chosen is None:
+            chosen = self._environ.get("HOKUSAI_LM", "").strip()
+        if isinstance(chosen, str):
+            return chosen or ", ".join(
+                component.qualified_name
+                for component in self._plugins.components("language_model")
+                if EMBEDDED in component.capabilities
+            )
+        return str(getattr(getattr(chosen, "lm", chosen), "model", chosen))
+
+    def close(self) -> None:
+        """Close the providers that were used."""
+        with self._lock:
+            providers, self._providers = list(self._providers.values()), {}
+            self._named.clear()
+            self._embedded = None
+        for provider in providers:
+            provider.close()
+
+    def _host(self) -> Any:
+        # A host that has not imported dspy cannot have configured it; importing it here would cost every start.
+        if "dspy" not in sys.modules:
+            return None
+        from hokusai_core import dspy_bridge
+
+        return dspy_bridge.host_language_model()
+
+    def _given(self, chosen: Any) -> LanguageModel:
+        if isinstance(chosen, LanguageModel):
+            return chosen
+        from hokusai_core import dspy_bridge
+
+        if not dspy_bridge.is_language_model(chosen):
+            raise ConfigurationError(
+                f"lm={type(chosen).__name__} is no language model: give a dspy.LM, or a name such as 'local' or "
+                "'openai/gpt-5-mini'"
+            )
+        return LanguageModel(chosen)
+
+    def _named_model(self, name: str) -> LanguageModel:
+        with self._lock:
+            if name not in self._named:
+                provider, _, rest = name.partition("/")
+                if provider in {component.name for component in self._plugins.components("language_model")}:
+                    self._named[name] = self._provider(provider).load(rest)
+                else:
+                    from hokusai_core import dspy_bridge
+
+                    self._named[name] = LanguageModel(dspy_bridge.default_language_model(name))
+            return self._named[name]
+
+    def _provider(self, name: str) -> LanguageModelProvider:
+        if name not in self._providers:
+            self._providers[name] = self._plugins.create("language_model", name)
+        return self._providers[name]
+
+    def _find_embedded(self) -> LanguageModel:
+        with self._lock:
+            if self._embedded is None:
+                self._embedded = self._load_embedded()
+                print(  # noqa: T201  # said once to whoever runs it: a model that nobody chose is about to answer
+                    f"hokusai: no language model is configured, so the embedded one answers ({self._embedded.name}). "
+                    "Choose another with lm=..., dspy.configure(lm=...) or HOKUSAI_LM.",
+                    file=sys.stderr,
+                )
+            return self._embedded.model
+
+    def _load_embedded(self) -> _Embedded:
+        reasons = []
+        for component in self._plugins.components("language_model"):
+            if EMBEDDED not in component.capabilities:
+                continue
+            try:
+                provider = self._provider(component.qualified_name)
+                reason = provider.available()
+                if reason is None:
+                    return _Embedded(component.name, provider.load(""))
+            except (PluginError, LanguageModelUnavailable) as error:
+                reason = str(error)
+            reasons.append(f"{component.qualified_name}: {reason}")
+        raise no_language_model(reasons)
+
+
+def no_language_model(reasons: list[str]) -> HokusaiError:
+    """Return the error for a call that found no language model at all."""
+    embedded = "; ".join(reasons) if reasons else "none is installed (pip install hokusai-local)"
+    return LanguageModelUnavailable(
+        "there is no language model: pass lm='provider/model', call dspy.configure(lm=dspy.LM(...)), or set "
+        f"HOKUSAI_LM=openai/gpt-5-mini (with that provider's API key). Embedded model: {embedded}"
+    )

@@ -1,0 +1,208 @@
+"""What the execution path waits for, each both ways: blocking a thread, and awaited on an event loop.
+
+The path itself (``path.py``) is written once, as a generator that yields operations; ``drive`` runs it on a thread
+and ``adrive`` on an event loop. Neither has any logic of its own, so both behave the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import CancelledError as FutureCancelled
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from attrs import frozen
+
+from hokusai_core.execution.deadline import Deadline
+from hokusai_core.execution.threads import CallThreads
+
+__all__ = ["Abandoned", "Call", "Operation", "Pause", "Step", "Wait", "adrive", "drive"]
+
+R = TypeVar("R")
+
+
+class Abandoned(TimeoutError):
+    """The deadline passed during an operation.
+
+    Args:
+        stopped: whether what was under way was really stopped; False where a thread runs on that nobody waits for.
+    """
+
+    def __init__(self, *, stopped: bool) -> None:
+        super().__init__("deadline passed")
+        self.stopped = stopped
+
+
+class Operation(Protocol):
+    """Something that takes time."""
+
+    def run(self) -> Any:
+        """Do it, blocking this thread."""
+        ...
+
+    async def arun(self) -> Any:
+        """Do it without blocking the event loop."""
+        ...
+
+
+@frozen
+class Call:
+    """A call that a deadline bounds.
+
+    Args:
+        call: does it, blocking.
+        acall: does it asynchronously; None where there is only the blocking way, which then gets a thread.
+        deadline: when to give up.
+        threads: where a blocking call runs so that it can be given up.
+        inline: whether the blocking call keeps to the deadline by itself and needs no thread of its own.
+    """
+
+    call: Callable[[], Any]
+    acall: Callable[[], Awaitable[Any]] | None
+    deadline: Deadline
+    threads: CallThreads
+    inline: bool = False
+
+    def run(self) -> Any:
+        """Make the call, on another thread where only that lets the caller go in time."""
+        if self.deadline.passed:
+            raise Abandoned(stopped=True)
+        if self.inline or self.deadline.at is None:
+            return self.call()
+        future = self.threads.submit(self.call)
+        try:
+            return future.result(self.deadline.remaining())
+        except TimeoutError:
+            if future.done():
+                return future.result()  # it finished, or failed with a timeout of its own
+            raise Abandoned(stopped=False) from None
+
+    async def arun(self) -> Any:
+        """Await the call; one that can only block gets a thread."""
+        if self.deadline.passed:
+            raise Abandoned(stopped=True)
+        if self.acall is None:
+            return await _bounded(asyncio.wrap_future(self.threads.submit(self.call)), self.deadline, stoppable=False)
+        if self.deadline.at is None:
+            return await self.acall()
+        return await _bounded(self.acall(), self.deadline, stoppable=True)
+
+
+@frozen
+class Step:
+    """Work that needs no deadline of its own, such as a look-up in a local store.
+
+    Args:
+        call: does it, blocking.
+        acall: does it without blocking the event loop.
+    """
+
+    call: Callable[[], Any]
+    acall: Callable[[], Awaitable[Any]]
+
+    def run(self) -> Any:
+        """Do the work here."""
+        return self.call()
+
+    async def arun(self) -> Any:
+        """Await the work."""
+        return await self.acall()
+
+
+@frozen
+class Wait:
+    """Waiting for another caller's flight.
+
+    Args:
+        future: its outcome.
+        deadline: when to give up.
+    """
+
+    future: Future[Any]
+    deadline: Deadline
+
+    def run(self) -> Any:
+        """Wait for the flight, blocking."""
+        try:
+            return self.future.result(self.deadline.remaining())
+        except TimeoutError:
+            if self.future.done():
+                return self.future.result()
+            raise Abandoned(stopped=True) from None
+
+    async def arun(self) -> Any:
+        """Await the flight."""
+        # shield: giving up must not cancel the future that others wait for as well
+        return await _bounded(asyncio.shield(asyncio.wrap_future(self.future)), self.deadline, stoppable=True)
+
+
+@frozen
+class Pause:
+    """Waiting before another try.
+
+    Args:
+        seconds: for how long.
+        deadline: when to give up.
+    """
+
+    seconds: float
+    deadline: Deadline
+
+    def run(self) -> None:
+        """Sleep."""
+        time.sleep(self._within())
+
+    async def arun(self) -> None:
+        """Sleep without blocking the event loop."""
+        await asyncio.sleep(self._within())
+
+    def _within(self) -> float:
+        remaining = self.deadline.remaining()
+        if remaining is not None and remaining <= self.seconds:
+            raise Abandoned(stopped=True)  # waiting out a deadline that is bound to pass helps nobody
+        return self.seconds
+
+
+def drive(path: Generator[Operation, Any, R]) -> R:
+    """Run ``path`` on this thread and return what it returns."""
+    try:
+        operation = next(path)
+        while True:
+            try:
+                value = operation.run()
+            except BaseException as error:  # the path decides what an error means; KeyboardInterrupt included
+                operation = path.throw(error)
+            else:
+                operation = path.send(value)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+
+
+async def adrive(path: Generator[Operation, Any, R]) -> R:
+    """Run ``path`` on this event loop and return what it returns."""
+    try:
+        operation = next(path)
+        while True:
+            try:
+                value = await operation.arun()
+            except BaseException as error:  # cancellation included: the path has to leave its flight
+                operation = path.throw(error)
+            else:
+                operation = path.send(value)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+
+
+async def _bounded(work: Awaitable[R], deadline: Deadline, *, stoppable: bool) -> R:
+    scope = asyncio.timeout(deadline.remaining())
+    try:
+        async with scope:
+            return await work
+    except TimeoutError:
+        if scope.expired():
+            raise Abandoned(stopped=stoppable) from None
+        raise  # a timeout of the language model's own
+    except FutureCancelled:
+        raise asyncio.CancelledError from None

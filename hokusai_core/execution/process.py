@@ -1,0 +1,96 @@
+"""Trackers for every executor of the process: the one thing here that is shared between executors.
+
+A host that says "track whatever runs in this process" asks for something that no executor can give it, since executors
+do not know each other. ``process_trackers`` knows them all, weakly: it keeps none alive, holds nothing but what the
+host has put in, and ``remove`` takes everything back. Nothing of the core reads it on the path of an execution.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from hokusai_core.execution.observers import Observers
+    from hokusai_core.protocols import Tracker
+
+__all__ = ["ProcessTrackers", "process_trackers"]
+
+
+class ProcessTrackers:
+    """Gives every executor a tracker of its own, those made before and those made later.
+
+    Example::
+
+        process_trackers.add("jsonl", lambda: JsonlTracker("executions.jsonl"))
+        ...
+        process_trackers.remove("jsonl")
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._factories: dict[str, Callable[[], Tracker]] = {}
+        self._members: weakref.WeakSet[Observers] = weakref.WeakSet()
+        self._given: weakref.WeakKeyDictionary[Observers, dict[str, Tracker]] = weakref.WeakKeyDictionary()
+
+    def add(self, name: str, factory: Callable[[], Tracker]) -> None:
+        """Give each executor a tracker, from now on.
+
+        Args:
+            name: name of the tracker. An executor that has one of that name keeps its own; what was added under the
+                name before is taken back first.
+            factory: makes a tracker; called once for each executor.
+        """
+        with self._lock:
+            stale = self._take_back(name)
+            self._factories[name] = factory
+            for member in list(self._members):
+                self._give(member, name, factory)
+        _close(stale)
+
+    def remove(self, name: str) -> bool:
+        """Take back and close what ``add`` gave; return whether there was anything under that name."""
+        with self._lock:
+            known = self._factories.pop(name, None) is not None
+            stale = self._take_back(name)
+        _close(stale)
+        return known
+
+    def join(self, member: Observers) -> None:
+        """Let the observers of a new executor take part."""
+        with self._lock:
+            self._members.add(member)
+            for name, factory in self._factories.items():
+                self._give(member, name, factory)
+
+    def leave(self, member: Observers) -> None:
+        """Forget the observers of an executor that is being closed; it closes its trackers itself."""
+        with self._lock:
+            self._members.discard(member)
+            self._given.pop(member, None)
+
+    def _give(self, member: Observers, name: str, factory: Callable[[], Tracker]) -> None:
+        if name not in member.trackers:
+            tracker = factory()
+            member.add(name, tracker)
+            self._given.setdefault(member, {})[name] = tracker
+
+    def _take_back(self, name: str) -> list[Tracker]:
+        taken = []
+        for member, given in list(self._given.items()):
+            tracker = given.pop(name, None)
+            if tracker is not None and member.trackers.get(name) is tracker:
+                member.remove(name)
+                taken.append(tracker)
+        return taken
+
+
+def _close(trackers: list[Tracker]) -> None:
+    for tracker in trackers:  # outside the lock: closing may wait for delivery
+        tracker.close()
+
+
+#: That of this process.
+process_trackers: Final = ProcessTrackers()

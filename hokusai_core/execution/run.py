@@ -1,0 +1,113 @@
+"""Run: the state of one execution on its way along the path, and what the caller asked for."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import define, field, frozen
+
+from hokusai_core.events import StageTiming
+from hokusai_core.results import Attempt, ModelExchange, Usage
+from hokusai_core.settings import Unset
+from hokusai_core.signatures import check_outputs, decode_outputs
+
+if TYPE_CHECKING:
+    from hokusai_core.caching import CacheEntry
+    from hokusai_core.execution.budget import Budget
+    from hokusai_core.execution.deadline import Deadline
+    from hokusai_core.execution.plan import Plan
+    from hokusai_core.execution.retry import RetryPolicy
+
+__all__ = ["CacheUse", "Options", "Run"]
+
+CacheUse = Literal["use", "refresh", "off"]
+
+
+@frozen
+class Options:
+    """What the caller asked for beside signature and inputs, defaults of the executor filled in.
+
+    Args:
+        cache: ``use``, ``refresh`` (call, and store the new answer) or ``off``.
+        cache_ttl: seconds for which the answer may be served, None for ever, ``UNSET`` for the plan's.
+        timeout: seconds for the whole execution, None for no bound.
+        retry: which failures are tried again.
+        collect_feedback: whether the caller wants to give feedback later.
+        tags: free tags for trackers.
+        budget: what the calls are charged to.
+        parent_id: id of the batch, chain or pipeline around it.
+    """
+
+    cache: CacheUse
+    cache_ttl: float | Unset | None
+    timeout: float | None
+    retry: RetryPolicy
+    collect_feedback: bool = False
+    tags: Mapping[str, str] = field(factory=dict)
+    budget: Budget | None = None
+    parent_id: str | None = None
+
+
+@define(eq=False)
+class Run:
+    """One execution under way.
+
+    Args:
+        plan: the signature and the language model, settled.
+        options: what the caller asked for.
+        deadline: when it must be over.
+    """
+
+    plan: Plan
+    options: Options
+    deadline: Deadline
+    execution_id: str = field(factory=lambda: secrets.token_hex(16))
+    started: float = field(factory=time.perf_counter)
+    started_at: float = field(factory=time.time)
+    inputs: dict[str, Any] = field(factory=dict)
+    key: str | None = None
+    attempts: list[Attempt] = field(factory=list)
+    exchanges: list[ModelExchange] = field(factory=list)
+    stages: list[StageTiming] = field(factory=list)
+
+    def stage(self, name: str, since: float) -> float:
+        """Note that a stage which began at ``since`` (of ``time.perf_counter``) is over; return the time now."""
+        now = time.perf_counter()
+        self.stages.append(StageTiming(name, since - self.started, now - since))
+        return now
+
+    def fits(self, entry: CacheEntry) -> bool:
+        """Return whether the outputs in a stored entry are such as this execution may give back.
+
+        A store is an input like any other: who can write to it decides what it holds.
+        """
+        spec = self.plan.spec
+        try:
+            return not check_outputs(spec, self.inputs, decode_outputs(spec, entry.outputs))
+        except ValueError:
+            return False
+
+    @property
+    def ttl(self) -> float | None:
+        """Seconds for which the answer may be served: the call's, else the signature's, else the executor's."""
+        asked = self.options.cache_ttl
+        return self.plan.cache_ttl if isinstance(asked, Unset) else asked
+
+    @property
+    def latency(self) -> float:
+        """Seconds since the execution began."""
+        return time.perf_counter() - self.started
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all attempts."""
+        return sum((attempt.usage for attempt in self.attempts), Usage())
+
+    @property
+    def cost(self) -> float | None:
+        """Estimated US dollars of all attempts, None where no price is known."""
+        known = [attempt.cost for attempt in self.attempts if attempt.cost is not None]
+        return sum(known) if known else None

@@ -1,0 +1,508 @@
+"""Executor: run signatures by name, with everything that makes a program of them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from hokusai_core.caching import MemoryCache
+from hokusai_core.caching.explain import explain
+from hokusai_core.errors import ClosedError, ConfigurationError
+from hokusai_core.execution.cache_stage import CacheStage
+from hokusai_core.execution.deadline import Deadline
+from hokusai_core.execution.limits import RateLimits
+from hokusai_core.execution.models import ModelResolver
+from hokusai_core.execution.observers import Observers
+from hokusai_core.execution.operations import adrive, drive
+from hokusai_core.execution.path import ExecutionPath
+from hokusai_core.execution.plan import PlanBook
+from hokusai_core.execution.retry import RetryPolicy
+from hokusai_core.execution.run import Options, Run
+from hokusai_core.execution.stats import Stats
+from hokusai_core.execution.threads import CallThreads
+from hokusai_core.plugins import PluginManager
+from hokusai_core.registration import signature_class
+from hokusai_core.settings import UNSET, Config, ExecutionMode, SettingValue, Unset, parse_setting, read_settings
+from hokusai_core.signatures import SignatureRegistry
+
+if TYPE_CHECKING:
+    from hokusai_core.caching.explain import CacheExplanation
+    from hokusai_core.execution.budget import Budget
+    from hokusai_core.execution.run import CacheUse
+    from hokusai_core.protocols import Tracker, Validator
+    from hokusai_core.results import ExecutionResult
+
+__all__ = ["Executor"]
+
+
+class Executor:
+    """Runs signatures, one execution at a time or many, on any thread or event loop.
+
+    Everything hangs off the executor: plugins, registered signatures, caches, trackers. Two executors in one process
+    share nothing. Close it, or use it as a context manager.
+
+    Args:
+        lm: language model: a name (``"openai/gpt-5-mini"``, ``"local"``), a ``dspy.LM`` or a ``LanguageModel``. Left
+            out, the first that is there: the host's ``dspy.settings.lm``, ``HOKUSAI_LM``, an embedded one.
+        adapter: DSPy adapter for every call; left out, the model's own, the host's ``dspy.settings.adapter``, or the
+            core's ``FastChatAdapter``.
+        cache_enabled: whether answers are stored and served.
+        cache: persistent cache behind the memory cache: a component's name, or an object that satisfies ``Cache``.
+        cache_ttl: seconds for which a stored answer is served.
+        cache_entries: answers that the memory cache holds at most.
+        cache_bytes: bytes that the memory cache holds at most.
+        namespace: part of every cache key, to keep tenants apart.
+        timeout: seconds that bound one execution, retries included; None for no bound.
+        max_workers: rows and tasks that run at the same time.
+        retry_on_failure: whether failed calls are tried again.
+        max_retries: tries after the first, where retries are on.
+        requests_per_minute: language-model calls per minute and model.
+        tokens_per_minute: tokens per minute and model.
+        mode: see ``ExecutionMode``.
+        trackers: names of tracker components, or trackers by name.
+        plugins: the only plugins that are used.
+        disable_plugins: plugins that are not even imported.
+        strict_plugins: whether a plugin that fails is an error instead of a warning.
+        extra_plugins: plugin modules or objects of the host's own, used beside the installed ones.
+        prefer: short name -> ``pack/Name``, where several packs have a signature of that name.
+
+    Every argument but ``lm``, ``adapter`` and ``extra_plugins`` can also be given as an environment variable
+    (``HOKUSAI_TIMEOUT``); ``Executor.config`` shows where each value came from.
+
+    Raises:
+        ConfigurationError: an argument or variable has a value that cannot be used.
+
+    Example:
+        >>> with Executor(mode="testing", plugins=[]) as executor:
+        ...     executor.register_signature("Greet", "name -> greeting")
+        ...     executor.execute_signature("Greet", {"name": "Ada"})["greeting"]
+        'Sample greeting'
+    """
+
+    #: Defaults that a subclass changes.
+    defaults: Mapping[str, Any] = {}
+
+    def __init__(
+        self,
+        *,
+        lm: Any = None,
+        adapter: Any = None,
+        cache_enabled: bool | Unset = UNSET,
+        cache: Any = UNSET,
+        cache_ttl: float | Unset | None = UNSET,
+        cache_entries: int | Unset = UNSET,
+        cache_bytes: int | Unset = UNSET,
+        namespace: str | Unset = UNSET,
+        timeout: float | Unset | None = UNSET,
+        max_workers: int | Unset = UNSET,
+        retry_on_failure: bool | Unset = UNSET,
+        max_retries: int | Unset = UNSET,
+        requests_per_minute: float | Unset | None = UNSET,
+        tokens_per_minute: float | Unset | None = UNSET,
+        mode: ExecutionMode | str | Unset = UNSET,
+        trackers: Sequence[str] | Mapping[str, Tracker] | Unset = UNSET,
+        plugins: Sequence[str] | Unset | None = UNSET,
+        disable_plugins: Sequence[str] | Unset = UNSET,
+        strict_plugins: bool | Unset = UNSET,
+        extra_plugins: Iterable[object] = (),
+        prefer: Mapping[str, str] | Unset = UNSET,
+    ) -> None:
+        given_trackers = dict(trackers) if isinstance(trackers, Mapping) else {}
+        arguments = {
+            "cache_enabled": cache_enabled,
+            "cache": cache,
+            "cache_ttl": cache_ttl,
+            "cache_entries": cache_entries,
+            "cache_bytes": cache_bytes,
+            "namespace": namespace,
+            "timeout": timeout,
+            "max_workers": max_workers,
+            "retry_on_failure": retry_on_failure,
+            "max_retries": max_retries,
+            "requests_per_minute": requests_per_minute,
+            "tokens_per_minute": tokens_per_minute,
+            "mode": mode,
+            "trackers": tuple(given_trackers) if given_trackers else trackers,
+            "plugins": plugins,
+            "disable_plugins": disable_plugins,
+            "strict_plugins": strict_plugins,
+            "prefer": prefer,
+        }
+        self._settings = read_settings(arguments, defaults=self.defaults)
+        value = self._settings.value
+        self._mode: ExecutionMode = value("mode")
+        self._closed = False
+        self.plugins = PluginManager(
+            only=value("plugins"),
+            disable=value("disable_plugins"),
+            strict=value("strict_plugins"),
+            extra=tuple(extra_plugins),
+        )
+        self.signatures = SignatureRegistry(self.plugins.signature_packs, value("prefer"))
+        self.models = ModelResolver(self.plugins, lm, os.environ)
+        self._validators: Mapping[str, Validator] | None = None
+        self._stats = Stats()
+        self._threads = CallThreads(keep=max(32, value("max_workers")))
+        self._cache = self._make_cache()
+        self._observers = Observers(self.plugins, given_trackers or self._make_trackers())
+        rates = value("requests_per_minute"), value("tokens_per_minute")
+        limits = RateLimits(*rates) if any(rates) else None
+        self._plans = PlanBook(
+            self.signatures,
+            self.models,
+            adapter=adapter,
+            namespace=value("namespace"),
+            cache_ttl=value("cache_ttl"),
+            secret=self._secret,
+        )
+        self._path = ExecutionPath(
+            plugins=self.plugins,
+            cache=self._cache,
+            observers=self._observers,
+            stats=self._stats,
+            threads=self._threads,
+            limits=limits,
+            validators=self._all_validators,
+        )
+        self._default_options = self._make_options()
+        # An executor that nobody closed must not keep its idle threads for ever.
+        weakref.finalize(self, self._threads.close)
+
+    # -- one execution ------------------------------------------------------------------------------------------
+
+    def execute_signature(
+        self,
+        signature_name: Any,
+        inputs: Mapping[str, Any],
+        *,
+        lm: Any = None,
+        cache: CacheUse = "use",
+        cache_ttl: float | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        retry_on_failure: bool | Unset = UNSET,
+        max_retries: int | Unset = UNSET,
+        collect_feedback: bool = False,
+        tags: Mapping[str, str] | None = None,
+        budget: Budget | None = None,
+    ) -> ExecutionResult:
+        """Run a signature and wait for its result.
+
+        Args:
+            signature_name: name (``"EmailDraft"``, ``"pack/EmailDraft"``), or a signature class.
+            inputs: input field or alias -> value.
+            lm: language model of this call, in place of the executor's.
+            cache: ``"use"``; ``"refresh"`` to call and store the new answer; ``"off"``.
+            cache_ttl: seconds for which the answer is served; left out, the executor's, else the signature's.
+            timeout: seconds for the whole execution, retries included; None for no bound; left out, the executor's.
+            retry_on_failure: whether a failed call is tried again; left out, the executor's.
+            max_retries: tries after the first; giving it does not turn retries on.
+            collect_feedback: keep this execution so that ``FeedbackCollector`` can take feedback on it.
+            tags: free tags for trackers.
+            budget: what the calls are charged to.
+
+        Returns:
+            The outputs as a mapping, and how they came about.
+
+        Raises:
+            SignatureNotFoundError: no such signature; names similar ones.
+            InputError: the inputs do not fit; carries every problem, and nothing was called.
+            LanguageModelUnavailable: there is no language model to call.
+            DeadlineExceeded: the timeout passed; also a ``TimeoutError``.
+            OutputError: the answer does not fit the signature.
+            LanguageModelError: the language model failed.
+            BudgetExceeded: the budget is spent.
+            ClosedError: the executor was closed.
+        """
+        options = self._options(
+            cache=cache,
+            cache_ttl=cache_ttl,
+            timeout=timeout,
+            retry_on_failure=retry_on_failure,
+            max_retries=max_retries,
+            collect_feedback=collect_feedback,
+            tags=tags,
+            budget=budget,
+        )
+        return self._execute(signature_name, inputs, lm, options)
+
+    async def aexecute_signature(
+        self,
+        signature_name: Any,
+        inputs: Mapping[str, Any],
+        *,
+        lm: Any = None,
+        cache: CacheUse = "use",
+        cache_ttl: float | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        retry_on_failure: bool | Unset = UNSET,
+        max_retries: int | Unset = UNSET,
+        collect_feedback: bool = False,
+        tags: Mapping[str, str] | None = None,
+        budget: Budget | None = None,
+    ) -> ExecutionResult:
+        """Do as ``execute_signature`` on the running event loop; cancelling the coroutine cancels the call."""
+        options = self._options(
+            cache=cache,
+            cache_ttl=cache_ttl,
+            timeout=timeout,
+            retry_on_failure=retry_on_failure,
+            max_retries=max_retries,
+            collect_feedback=collect_feedback,
+            tags=tags,
+            budget=budget,
+        )
+        return await self._aexecute(signature_name, inputs, lm, options)
+
+    # -- signatures ---------------------------------------------------------------------------------------------
+
+    def register_signature(self, name: str, x: Any, replace: bool = False, *, signature: Any = None) -> None:
+        """Make a signature of the host's own available under ``name``.
+
+        Args:
+            name: how it is called; ``local/NAME`` always works too.
+            x: a ``BaseSignature`` class, a ``dspy.Signature`` class, a text such as
+                ``"question -> answer: float"``, a ``dspy.Module`` instance, or an optimized signature.
+            replace: whether it may take the place of what has that name.
+            signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
+
+        Raises:
+            SignatureExistsError: the name is taken and ``replace`` is False.
+            SignatureDefinitionError: it cannot be run; says why.
+        """
+        self._open()
+        cls, program = signature_class(name, x, signature)
+        self.signatures.register(name, cls, replace=replace, program=program)
+
+    def check_inputs(self, signature_name: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Make every check on ``inputs`` that an execution makes before it calls a language model.
+
+        Returns:
+            The inputs as they would be used: by field name, converted, defaults filled in.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            InputError: the inputs do not fit; carries every problem.
+        """
+        self._open()
+        run = Run(self._plans.rehearsal(signature_name), self._default_options, Deadline())
+        return self._path.bind(run, inputs)
+
+    def explain(self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None) -> CacheExplanation:
+        """Tell what the cache would do with an execution: which key, hit or miss, and what a miss differs in.
+
+        Args:
+            signature_name: name or signature class.
+            inputs: input field or alias -> value.
+            lm: language model of this call, in place of the executor's; it is not called.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            InputError: the inputs do not fit; carries every problem.
+            LanguageModelUnavailable: there is no language model, which is part of the key.
+        """
+        self._open()
+        testing = self._mode is ExecutionMode.TESTING
+        plan = self._plans.rehearsal(signature_name) if testing else self._plans.plan(signature_name, lm)
+        run = Run(plan, self._default_options, Deadline())
+        self._path.bind(run, inputs)
+        return explain(run, self._cache)
+
+    def list_signatures(self) -> list[str]:
+        """Return the names of all signatures, sorted; qualified where a short name is not unique."""
+        self._open()
+        return list(self.signatures.names())
+
+    # -- state --------------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> Config:
+        """Every setting with its value and source, and where the language model comes from."""
+        values = dict(self._settings.items())
+        values["mode"] = SettingValue(self._mode, values["mode"].source)
+        values["lm"] = SettingValue(self.models.describe(), self.models.source())
+        return Config(values)
+
+    @property
+    def mode(self) -> ExecutionMode:
+        """The mode; see ``ExecutionMode``."""
+        return self._mode
+
+    def set_mode(self, mode: ExecutionMode | str) -> None:
+        """Change the mode; executions under way finish in theirs.
+
+        Raises:
+            ConfigurationError: no such mode.
+        """
+        self._mode = parse_setting("mode", mode)
+
+    def stats(self) -> dict[str, Any]:
+        """Return figures since the executor was made, as a JSON-able dict."""
+        return {
+            **self._stats.snapshot(),
+            "cache": None if self._cache is None else self._cache.stats(),
+            "trackers": {name: dict(tracker.status()) for name, tracker in self._observers.trackers.items()},
+            "tracker_failures": dict(self._observers.failures),
+        }
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Deliver what trackers have accepted.
+
+        Args:
+            timeout: seconds to wait at most over all trackers, None for as long as it takes.
+
+        Returns:
+            Whether everything was delivered.
+        """
+        end = Deadline.after(timeout)
+        return all(delivered for _, delivered in self._observers.flush_each(end.remaining))
+
+    def close(self) -> None:
+        """Flush and close trackers, caches and language models; calling it twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        closers: list[Callable[[], None]] = [self._observers.close]
+        closers += [tracker.close for tracker in self._observers.trackers.values()]
+        if self._cache is not None:
+            closers.append(self._cache.close)
+        closers += [self.models.close, self._threads.close, self.plugins.close]
+        errors: list[Exception] = []
+        for close in closers:
+            try:
+                close()
+            except Exception as error:  # the others have to be closed all the same
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("closing the executor", errors)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} mode={self._mode.value} closed={self._closed}>"
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _execute(self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options) -> ExecutionResult:
+        run, result = self._begin(signature, inputs, lm, options)
+        if result is not None:
+            return result
+        return drive(self._path.answer(run, keep_trace=self._mode is ExecutionMode.DEVELOPMENT))
+
+    async def _aexecute(self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options) -> ExecutionResult:
+        if "dspy" not in sys.modules:  # importing it takes a second, which the event loop must not stand still for
+            await asyncio.to_thread(importlib.import_module, "hokusai_core.dspy_bridge")
+        run, result = self._begin(signature, inputs, lm, options)
+        if result is not None:
+            return result
+        return await adrive(self._path.answer(run, keep_trace=self._mode is ExecutionMode.DEVELOPMENT))
+
+    def _begin(
+        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options
+    ) -> tuple[Run, ExecutionResult | None]:
+        self._open()
+        if self._mode is ExecutionMode.TESTING:
+            run = Run(self._plans.rehearsal(signature), options, Deadline())
+            return run, self._path.rehearse(run, inputs)
+        started, started_at = time.perf_counter(), time.time()
+        run = Run(
+            self._plans.plan(signature, lm),
+            options,
+            Deadline.after(options.timeout),
+            started=started,
+            started_at=started_at,
+        )
+        return run, self._path.begin(run, inputs, keep_trace=self._mode is ExecutionMode.DEVELOPMENT)
+
+    def _make_options(self) -> Options:
+        value = self._settings.value
+        retries = value("max_retries") if value("retry_on_failure") else 0
+        return Options(cache="use", cache_ttl=UNSET, timeout=value("timeout"), retry=RetryPolicy(retries))
+
+    def _options(
+        self,
+        *,
+        cache: CacheUse = "use",
+        cache_ttl: float | Unset | None = UNSET,
+        timeout: float | Unset | None = UNSET,
+        retry_on_failure: bool | Unset = UNSET,
+        max_retries: int | Unset = UNSET,
+        collect_feedback: bool = False,
+        tags: Mapping[str, str] | None = None,
+        budget: Budget | None = None,
+        parent_id: str | None = None,
+    ) -> Options:
+        """Fill what the caller left out with the executor's settings, and check the rest."""
+        default = self._default_options
+        given = {
+            name: parse_setting(name, argument)
+            for name, argument in (
+                ("cache_ttl", cache_ttl),
+                ("timeout", timeout),
+                ("retry_on_failure", retry_on_failure),
+                ("max_retries", max_retries),
+            )
+            if argument is not UNSET
+        }
+        if not given and cache == "use" and not (collect_feedback or tags or budget or parent_id):
+            return default
+        if cache not in ("use", "refresh", "off"):
+            raise ConfigurationError(f"cache={cache!r}: expected 'use', 'refresh' or 'off'")
+        setting = self._settings.value
+        retries = given.get("max_retries", setting("max_retries"))
+        return Options(
+            cache=cache,
+            cache_ttl=given.get("cache_ttl", UNSET),
+            timeout=given.get("timeout", default.timeout),
+            retry=RetryPolicy(retries if given.get("retry_on_failure", setting("retry_on_failure")) else 0),
+            collect_feedback=collect_feedback,
+            tags=_checked_tags(tags),
+            budget=budget,
+            parent_id=parent_id,
+        )
+
+    def _make_cache(self) -> CacheStage | None:
+        value = self._settings.value
+        if not value("cache_enabled"):
+            return None
+        memory = MemoryCache(value("cache_entries"), value("cache_bytes"))
+        chosen = value("cache")
+        if chosen is None or not isinstance(chosen, str):
+            return CacheStage(memory, chosen, name=type(chosen).__name__)
+        return CacheStage(memory, self.plugins.create("cache", chosen), name=chosen)
+
+    def _make_trackers(self) -> dict[str, Tracker]:
+        return {name: self.plugins.create("tracker", name) for name in self._settings.value("trackers")}
+
+    def _all_validators(self) -> Mapping[str, Validator]:
+        if self._validators is None:
+            self._validators = {
+                component.qualified_name: self.plugins.create("validator", component.qualified_name)
+                for component in self.plugins.components("validator")
+            }
+        return self._validators
+
+    def _secret(self) -> bytes:
+        return b"" if self._cache is None else self._cache.secret
+
+    def _open(self) -> None:
+        if self._closed:
+            raise ClosedError("this executor is closed; make a new one, or keep it open for as long as it is used")
+
+
+def _checked_tags(tags: Mapping[str, str] | None) -> Mapping[str, str]:
+    if not tags:
+        return {}
+    wrong = [key for key, tag in tags.items() if not isinstance(key, str) or not isinstance(tag, str)]
+    if wrong:
+        raise ConfigurationError(f"tags: expected texts; {', '.join(map(repr, wrong))} is not")
+    return dict(tags)

@@ -1,0 +1,33 @@
+"""Lazy targets: ``"module:attribute"``, imported when first used."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+__all__ = ["resolve_target"]
+
+
+def resolve_target(target: str) -> object:
+    """Import what ``target`` names.
+
+    Only text that an installed plugin wrote in its own entry point or ``Component`` comes here, never data.
+
+    Args:
+        target: ``module``, ``module:attribute`` or ``module:attribute.attribute``.
+
+    Raises:
+        ImportError: the module, or something that it imports, is not there; ``name`` tells which.
+        AttributeError: the module has no such attribute; the message names the nearest one.
+        BaseException: whatever else the module raises while it is imported.
+    """
+    module_name, _, path = target.partition(":")
+    value: object = importlib.import_module(module_name)
+    for attribute in path.split(".") if path else ():
+        try:
+            value = getattr(value, attribute)
+        except AttributeError as error:
+            near = difflib.get_close_matches(attribute, dir(value), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise AttributeError(f"{module_name} has no attribute {attribute!r}{hint}") from error
+    return value

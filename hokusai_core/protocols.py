@@ -1,0 +1,191 @@
+"""What a component must be able to do, as small structural types.
+
+A component needs no base class: an object with these methods is one. Where a method does I/O it has an asynchronous
+twin, prefixed with ``a``, so that neither a thread nor an event loop ever waits for the other's kind.
+``hokusai_core.testing`` holds a conformance suite for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from hokusai_core.caching.entry import CacheEntry
+    from hokusai_core.events import ExecutionFinished, FeedbackGiven
+    from hokusai_core.model import LanguageModel
+    from hokusai_core.optimization import Candidate, OptimizationTask
+    from hokusai_core.results import Problem
+    from hokusai_core.signatures import SignatureSpec
+
+__all__ = [
+    "Backend",
+    "Cache",
+    "CacheMaintenance",
+    "LanguageModelProvider",
+    "Metric",
+    "Optimizer",
+    "Tracker",
+    "Validator",
+]
+
+
+@runtime_checkable
+class Cache(Protocol):
+    """A persistent tier behind the memory cache.
+
+    Keys are hexadecimal digests. A cache that cannot answer raises ``CacheError``; the execution path then goes on
+    without it. Every method may be called from many threads and event loops at once. A cache says with attributes
+    ``tier`` (the word that results show, such as ``"disk"``) and ``secret`` (at least 16 random bytes that belong to
+    the store and outlive the process: sensitive inputs enter keys only hashed with it).
+    """
+
+    tier: str
+    secret: bytes
+
+    def get(self, key: str) -> CacheEntry | None:
+        """Return the entry stored under ``key``, or None. Expired entries need not be filtered."""
+        ...
+
+    def put(self, entry: CacheEntry) -> None:
+        """Store ``entry`` under its key, replacing what was there."""
+        ...
+
+    async def aget(self, key: str) -> CacheEntry | None:
+        """Do as ``get`` without blocking the event loop."""
+        ...
+
+    async def aput(self, entry: CacheEntry) -> None:
+        """Do as ``put`` without blocking the event loop."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections; calling it twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class CacheMaintenance(Protocol):
+    """What ``hokusai cache`` needs of a cache; a cache may leave it out."""
+
+    def entries(self, signature: str | None = None) -> Iterator[CacheEntry]:
+        """Yield the stored entries, of one signature where it is named."""
+        ...
+
+    def remove(self, *, signature: str | None = None, older_than: float | None = None) -> int:
+        """Remove entries of one signature, or stored more than ``older_than`` seconds ago, or all; return how many."""
+        ...
+
+    def stats(self) -> Mapping[str, Any]:
+        """Return JSON-able figures: entries, bytes, location, damage that was found."""
+        ...
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Records executions somewhere.
+
+    ``record`` runs on the caller's thread: it must return within microseconds and never raise for reasons of its
+    backend. What it accepted must survive until it is delivered.
+    """
+
+    def record(self, event: ExecutionFinished | FeedbackGiven) -> None:
+        """Accept one event."""
+        ...
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Deliver what was accepted; return whether all was delivered within ``timeout`` seconds."""
+        ...
+
+    async def aflush(self, timeout: float | None = None) -> bool:
+        """Do as ``flush`` without blocking the event loop."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """Return JSON-able figures: accepted, delivered, backlog, last error."""
+        ...
+
+    def close(self) -> None:
+        """Flush within reason and release everything; calling it twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class Validator(Protocol):
+    """Checks inputs before a language model is paid, and outputs before they reach anybody."""
+
+    def validate_inputs(self, signature: SignatureSpec, inputs: Mapping[str, Any]) -> Sequence[Problem]:
+        """Return every problem of bound inputs; an empty sequence where there is none."""
+        ...
+
+    def validate_outputs(
+        self, signature: SignatureSpec, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+    ) -> Sequence[Problem]:
+        """Return every problem of parsed outputs; an empty sequence where there is none."""
+        ...
+
+
+@runtime_checkable
+class LanguageModelProvider(Protocol):
+    """Makes language models out of names such as ``local`` or ``local/path-to-weights``."""
+
+    def available(self) -> str | None:
+        """Return None where it can serve, else one line that says why not and what mends it. Must be cheap."""
+        ...
+
+    def load(self, name: str, **options: Any) -> LanguageModel:
+        """Return the model called ``name`` (what follows ``provider/``; empty for the default).
+
+        Raises:
+            LanguageModelUnavailable: where it cannot be had; the message says what to do.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the models that were loaded; calling it twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Scores outputs against an example. ``range`` and ``higher_is_better`` say how to read the number."""
+
+    range: tuple[float, float]
+    higher_is_better: bool
+
+    def score(self, expected: Mapping[str, Any], outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> float:
+        """Return the score of ``outputs``, within ``range``."""
+        ...
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """Searches for instructions and demos that score better."""
+
+    def check(self, task: OptimizationTask) -> Sequence[str]:
+        """Return the reasons why this optimizer cannot work on ``task``; an empty sequence where it can."""
+        ...
+
+    def propose(self, task: OptimizationTask) -> Iterable[Candidate]:
+        """Yield candidates as they are found, each scored on ``task.dev`` or not scored yet.
+
+        The caller measures candidates on held-out examples and decides; an optimizer never does.
+        """
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Runs rows of a batch somewhere: in this process, on a cluster, through a provider's batch service."""
+
+    def submit(self, rows: Iterable[tuple[int, Mapping[str, Any]]], signature: str, options: Mapping[str, Any]) -> None:
+        """Take rows (index, inputs) to be executed with ``options`` of ``execute_signature``."""
+        ...
+
+    def results(self) -> Iterator[tuple[int, Any]]:
+        """Yield (index, outcome) as rows finish; each submitted index exactly once."""
+        ...
+
+    def close(self) -> None:
+        """Stop what still runs and release everything; calling it twice is harmless."""
+        ...

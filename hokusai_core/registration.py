@@ -1,0 +1,42 @@
+"""What ``register_signature`` takes, made into a signature class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hokusai_core.errors import SignatureDefinitionError
+from hokusai_core.signatures import BaseSignature
+
+__all__ = ["signature_class"]
+
+
+def signature_class(name: str, x: Any, signature: Any = None) -> tuple[type[BaseSignature], Any]:
+    """Return the signature class that stands for ``x``, and the DSPy program that runs it or None.
+
+    Args:
+        name: name that it will be registered under.
+        x: a ``BaseSignature`` class, a ``dspy.Signature`` class, a text such as ``"question -> answer: float"``, or a
+            ``dspy.Module`` instance.
+        signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself, in any of the other forms.
+
+    Raises:
+        SignatureDefinitionError: it is none of these, or cannot be run.
+    """
+    if isinstance(x, type) and issubclass(x, BaseSignature):
+        return x, None
+    from hokusai_core import dspy_bridge
+
+    if isinstance(x, str):
+        return BaseSignature.from_spec(dspy_bridge.from_string(x, name)), None
+    if dspy_bridge.is_signature(x):
+        return BaseSignature.from_spec(dspy_bridge.from_dspy(x, name)), None
+    if dspy_bridge.is_program(x):
+        if signature is not None:
+            cls, _ = signature_class(name, signature)
+            return cls, x
+        return BaseSignature.from_spec(dspy_bridge.spec_of_program(x, name)), x
+    raise SignatureDefinitionError(
+        f"{name}: cannot make a signature of {type(x).__name__}. Give a BaseSignature class, a dspy.Signature class, a "
+        "text such as 'question -> answer', or a dspy.Module instance"
+        + (" (an instance, not its class)" if isinstance(x, type) else "")
+    )

@@ -1,0 +1,177 @@
+"""What an execution gives back: outputs, and how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from hokusai_core.events import StageTiming
+
+__all__ = ["Attempt", "ExecutionResult", "ExecutionTrace", "ModelExchange", "Problem", "Usage"]
+
+
+@frozen
+class Problem:
+    """One thing that is wrong with an input or an output.
+
+    Args:
+        field: name of the field, as the caller wrote it.
+        code: stable, machine-readable kind: ``missing``, ``unknown``, ``wrong_type``, ``out_of_range``, ``empty``,
+            ``duplicate`` or a validator's own.
+        message: one sentence that says what to do.
+    """
+
+    field: str
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+@frozen
+class Usage:
+    """Tokens that language-model calls consumed.
+
+    Args:
+        input_tokens: tokens of the prompts.
+        output_tokens: tokens of the answers.
+        calls: language-model calls that were made.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    calls: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens of prompts and answers together."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens, self.calls + other.calls
+        )
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the counts as a JSON-able dict."""
+        return {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens, "calls": self.calls}
+
+
+@frozen
+class Attempt:
+    """One try to get an answer.
+
+    Args:
+        number: 1 for the first.
+        outcome: ``ok``; ``failed``; ``cancelled`` where the call was really stopped; ``abandoned`` where the deadline
+            passed and the call runs on in a thread that nobody waits for.
+        latency: seconds.
+        model: model that was called.
+        usage: tokens of this try.
+        cost: estimated US dollars, None where unknown.
+        error: class and message of what failed, free of sensitive values.
+    """
+
+    number: int
+    outcome: Literal["ok", "failed", "cancelled", "abandoned"]
+    latency: float
+    model: str = ""
+    usage: Usage = Usage()
+    cost: float | None = None
+    error: str | None = None
+
+
+@frozen
+class ModelExchange:
+    """One prompt and what came back, kept in development mode.
+
+    Args:
+        messages: the prompt, as role and content.
+        completions: raw answers, before parsing.
+    """
+
+    messages: tuple[Mapping[str, Any], ...]
+    completions: tuple[str, ...]
+
+
+@frozen
+class ExecutionTrace:
+    """What happened inside an execution; kept in development mode only.
+
+    Args:
+        stages: name and duration of every stage, in order.
+        exchanges: prompts and raw completions, in order.
+    """
+
+    stages: tuple[StageTiming, ...] = ()
+    exchanges: tuple[ModelExchange, ...] = ()
+
+
+@frozen(eq=False, repr=False)
+class ExecutionResult(Mapping[str, Any]):
+    """The outputs of an execution, as a read-only mapping, and how they came about as attributes.
+
+    ``result["execution_id"]`` is the id that feedback needs; it is not an output, so iterating leaves it out.
+
+    Args:
+        outputs: output field name -> typed value.
+        execution_id: unique id of this execution.
+        signature: qualified name of the signature.
+        signature_version: its version.
+        fingerprint: hash over its fields, types, instructions and demos.
+        model: name of the language model that answered.
+        usage: tokens of all attempts; zero for a cache hit.
+        cost: estimated US dollars of all attempts; None where unknown, 0.0 for a cache hit.
+        latency: seconds from call to result.
+        cached: the tier that answered (``memory``, ``disk``, ...), ``shared`` where another caller's concurrent
+            execution did, None where the language model did.
+        cache_age: seconds since the answer was stored, None unless cached.
+        original_latency: seconds that the stored answer took, None unless cached.
+        original_cost: estimated US dollars that the stored answer cost, None unless cached and known.
+        attempts: every try.
+        trace: prompts, completions and stage timings, in development mode.
+
+    Example:
+        >>> result = ExecutionResult(outputs={"draft": "Dear all"}, execution_id="e1", signature="p/DraftText")
+        >>> result["draft"], result["execution_id"], dict(result)
+        ('Dear all', 'e1', {'draft': 'Dear all'})
+    """
+
+    outputs: Mapping[str, Any]
+    execution_id: str
+    signature: str
+    signature_version: str = ""
+    fingerprint: str = ""
+    model: str = ""
+    usage: Usage = Usage()
+    cost: float | None = None
+    latency: float = 0.0
+    cached: str | None = None
+    cache_age: float | None = None
+    original_latency: float | None = None
+    original_cost: float | None = None
+    attempts: tuple[Attempt, ...] = ()
+    trace: ExecutionTrace | None = field(default=None)
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self.outputs[name]
+        except KeyError:
+            if name == "execution_id":
+                return self.execution_id
+            raise KeyError(f"{name!r} is no output of {self.signature}; it has {', '.join(self.outputs)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def __repr__(self) -> str:
+        # Values stay out: outputs may be long, and a field may be sensitive.
+        source = f"cached={self.cached!r}" if self.cached else f"model={self.model!r}"
+        return f"<ExecutionResult {self.signature} {source} outputs={list(self.outputs)} id={self.execution_id}>"

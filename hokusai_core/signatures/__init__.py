@@ -1,0 +1,89 @@
+"""Signatures: typed inputs and outputs of a language-model program, as classes and as data.
+
+Defining and listing signatures imports neither DSPy nor pydantic. What handles values is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hokusai_core.signatures.base import BaseSignature
+from hokusai_core.signatures.fields import InputField, OutputField, SignatureField
+from hokusai_core.signatures.spec import FieldSpec, Role, SignatureSpec
+
+if TYPE_CHECKING:
+    from hokusai_core.canonical import jsonable
+    from hokusai_core.signatures.bind import Binder
+    from hokusai_core.signatures.examples import example_problems
+    from hokusai_core.signatures.outputs import (
+        OutputCodec,
+        check_outputs,
+        coerce_outputs,
+        decode_outputs,
+        encode_outputs,
+    )
+    from hokusai_core.signatures.registry import (
+        LOCAL,
+        RegisteredSignature,
+        SignatureFailure,
+        SignaturePack,
+        SignatureRegistry,
+    )
+    from hokusai_core.signatures.samples import sample_value
+    from hokusai_core.signatures.types import UnsupportedTypeError
+
+__all__ = [
+    "LOCAL",
+    "BaseSignature",
+    "Binder",
+    "FieldSpec",
+    "InputField",
+    "OutputCodec",
+    "OutputField",
+    "RegisteredSignature",
+    "Role",
+    "SignatureFailure",
+    "SignatureField",
+    "SignaturePack",
+    "SignatureRegistry",
+    "SignatureSpec",
+    "UnsupportedTypeError",
+    "check_outputs",
+    "coerce_outputs",
+    "decode_outputs",
+    "encode_outputs",
+    "example_problems",
+    "jsonable",
+    "sample_value",
+]
+
+#: Public name -> module of this package that holds it.
+_LATER = {
+    "LOCAL": "registry",
+    "Binder": "bind",
+    "OutputCodec": "outputs",
+    "RegisteredSignature": "registry",
+    "SignatureFailure": "registry",
+    "SignaturePack": "registry",
+    "SignatureRegistry": "registry",
+    "UnsupportedTypeError": "types",
+    "check_outputs": "outputs",
+    "coerce_outputs": "outputs",
+    "decode_outputs": "outputs",
+    "encode_outputs": "outputs",
+    "example_problems": "examples",
+    "sample_value": "samples",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "jsonable":
+        return import_module("hokusai_core.canonical").jsonable
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

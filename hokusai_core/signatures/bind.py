@@ -1,0 +1,172 @@
+"""Binder: from what a caller gives to the canonical inputs of a signature, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from hokusai_core.errors import InputError
+from hokusai_core.results import Problem
+from hokusai_core.signatures.coercion import Coercer, Misfit, coercer, type_name
+from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
+from hokusai_core.suggestions import did_you_mean, enumerate_names
+
+__all__ = ["Binder"]
+
+_MISSING: Final = object()
+_EXACT: Final[dict[str, type]] = {"str": str, "int": int, "bool": bool}
+_GUESSED: Final = 20
+_IMMUTABLE = (str, int, float, bool, type(None))
+
+
+class _Slot:
+    """Everything about one input that can be worked out before a value is there."""
+
+    __slots__ = ("aliases", "check", "default", "exact", "label", "name", "required", "texts", "unset")
+
+    def __init__(self, item: FieldSpec, choices: bool) -> None:
+        shape = item.shape
+        self.name = item.name
+        self.aliases = item.aliases
+        self.required = item.required
+        limited = bool(item.limits)
+        may_be_empty = not choices and (not item.required or item.min_length == 0)
+        #: Values of exactly this type need neither coercion nor checks.
+        self.exact = None if limited else _EXACT.get(shape.kind)
+        #: Non-empty lists of nothing but texts need neither, either.
+        self.texts = not limited and not choices and shape.kind == "list" and shape.args[0].kind == "str"
+        self.check = _checker(item, may_be_empty, choices)
+        self.default: Callable[[], Any] | None = None
+        self.unset = item.default
+        if not isinstance(item.default, _IMMUTABLE):
+            self.default = lambda: copy.deepcopy(item.default)
+        self.label = f" (or {', '.join(item.aliases)})" if item.aliases else ""
+
+
+def _checker(item: FieldSpec, may_be_empty: bool, choices: bool) -> Coercer:
+    coerce, limits, optional = coercer(item.shape), item.limits, item.shape.optional
+
+    def check(value: Any) -> Any:
+        if value is None and not optional:
+            raise Misfit("is required, and None was given", "missing")
+        value = coerce(value)
+        if not may_be_empty and value is not None and _empty(value):
+            raise Misfit("must not be empty", "empty")
+        if choices and any(not choice.strip() for choice in value):
+            raise Misfit("must not hold an empty choice", "empty")
+        violation = limits.violation(value)
+        if violation:
+            raise Misfit(violation[1], violation[0])
+        return value
+
+    return check
+
+
+def _empty(value: Any) -> bool:
+    return not value.strip() if type(value) is str else type(value) in (list, dict) and not value
+
+
+class Binder:
+    """Binds inputs to one signature; make it once, use it from any thread.
+
+    Args:
+        spec: the signature.
+
+    Example:
+        >>> spec = SignatureSpec("S", "", (FieldSpec("text", "input", aliases=("document",)), FieldSpec("y", "output")))
+        >>> Binder(spec).bind({"document": "Hello"})
+        {'text': 'Hello'}
+    """
+
+    __slots__ = ("_names", "_slots", "_spec")
+
+    def __init__(self, spec: SignatureSpec) -> None:
+        sources = {item.choices_from for item in spec.outputs.values()}
+        self._spec = spec
+        self._slots = tuple(_Slot(item, item.name in sources) for item in spec.inputs.values())
+        self._names = frozenset(name for slot in self._slots for name in (slot.name, *slot.aliases))
+
+    def bind(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return canonical field name -> coerced value, in field order, with defaults filled in.
+
+        Raises:
+            InputError: with every problem of the inputs.
+        """
+        bound = self._bind_plain(inputs)
+        if bound is not None:
+            return bound
+        bound, problems = self._bind(inputs)
+        if problems:
+            raise _error(self._spec, problems)
+        return bound
+
+    def problems(self, inputs: Mapping[str, Any]) -> list[Problem]:
+        """Return every problem of the inputs; an empty list where there is none."""
+        return self._bind(inputs)[1]
+
+    def _bind_plain(self, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Bind inputs whose values have the very types asked for, which most have; None for all others."""
+        if type(inputs) is not dict:
+            return None
+        bound = {}
+        given = 0
+        for slot in self._slots:
+            name = slot.name
+            value = inputs.get(name, _MISSING)
+            if value is _MISSING:
+                if slot.required:
+                    return None
+                bound[name] = slot.unset if slot.default is None else slot.default()
+                continue
+            given += 1
+            kind = type(value)
+            if kind is slot.exact:
+                if kind is str and slot.required and (not value or value.isspace()):
+                    return None
+                bound[name] = value
+            elif kind is list and slot.texts and value:
+                for item in value:
+                    if type(item) is not str:
+                        return None
+                bound[name] = value[:]
+            else:
+                return None
+        return bound if given == len(inputs) else None
+
+    def _bind(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+        if not isinstance(inputs, Mapping):
+            message = f"expected a mapping of field name to value, got {type_name(inputs)}"
+            return {}, [Problem("inputs", "wrong_type", message)]
+        bound: dict[str, Any] = {}
+        problems: list[Problem] = []
+        for slot in self._slots:
+            given = [name for name in (slot.name, *slot.aliases) if name in inputs]
+            if len(given) > 1:
+                message = f"is given {len(given)} times, as {enumerate_names(given)}; keep one of them"
+                problems.append(Problem(given[0], "duplicate", message))
+            elif given and not (inputs[given[0]] is None and not slot.required):
+                try:
+                    bound[slot.name] = slot.check(inputs[given[0]])
+                except Misfit as misfit:
+                    problems.append(Problem(given[0], misfit.code, str(misfit)))
+            elif slot.required:
+                problems.append(Problem(slot.name, "missing", f"is required{slot.label}"))
+            else:
+                bound[slot.name] = slot.unset if slot.default is None else slot.default()
+        unknown = [name for name in inputs if name not in self._names]
+        # A guess takes a fraction of a millisecond; a mapping of something else altogether may have very many keys.
+        problems += (self._unknown(name, guess=len(unknown) <= _GUESSED) for name in unknown)
+        return bound, problems
+
+    def _unknown(self, name: Any, *, guess: bool) -> Problem:
+        if not isinstance(name, str):
+            return Problem("inputs", "unknown", f"field names are texts; one is of type {type_name(name)}")
+        meant = did_you_mean(name, self._names) if guess else ""
+        known = "" if meant else f"; it has {enumerate_names(self._spec.inputs)}"
+        return Problem(name[:100], "unknown", f"is no input of {self._spec.name}{meant}{known}")
+
+
+def _error(spec: SignatureSpec, problems: list[Problem]) -> InputError:
+    lines = "".join(f"\n- {problem}" for problem in problems)
+    return InputError(f"inputs do not fit signature {spec.name!r}:{lines}", problems=problems, signature=spec.name)

@@ -1,0 +1,199 @@
+"""Checks of a definition: every problem of a signature, found before it is run and reported at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hokusai_core.errors import SignatureDefinitionError
+from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
+from hokusai_core.signatures.types import ALLOWED, Shape, UnsupportedTypeError
+from hokusai_core.suggestions import did_you_mean
+
+__all__ = ["check_spec", "definition_problems", "raise_problems"]
+
+#: Names that results and calls use themselves.
+RESERVED = frozenset({"execution_id"})
+
+_SIGNATURE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_SIZED = ("str", "list", "dict", "any", "literal", "enum")
+_NUMERIC = ("int", "float", "any")
+
+
+def check_spec(spec: SignatureSpec) -> None:
+    """Raise where ``spec`` cannot be run.
+
+    Raises:
+        SignatureDefinitionError: listing every problem.
+    """
+    raise_problems(spec.name, definition_problems(spec))
+
+
+def raise_problems(name: str, problems: list[str]) -> None:
+    """Raise SignatureDefinitionError where there are problems."""
+    if problems:
+        lines = "".join(f"\n- {problem}" for problem in problems)
+        raise SignatureDefinitionError(f"signature {name!r} cannot be used:{lines}")
+
+
+def definition_problems(spec: SignatureSpec) -> list[str]:
+    """Return every problem of ``spec``, each in one line that says what to do."""
+    problems = list(_metadata_problems(spec))
+    if not spec.fields and not spec.open_outputs:
+        return [*problems, "it has no fields; add at least one OutputField"]
+    if not spec.open_outputs and not any(item.role == "output" for item in spec.fields):
+        problems.append("it has no output; declare one with OutputField")
+    problems += _name_problems(spec)
+    for item in spec.fields:
+        problems += (f"field {item.name!r}: {problem}" for problem in _field_problems(item, spec))
+    return problems
+
+
+def _metadata_problems(spec: SignatureSpec) -> Iterator[str]:
+    if not isinstance(spec.name, str) or not _SIGNATURE_NAME.fullmatch(spec.name):
+        yield f"name {spec.name!r}: use letters, digits, '_', '.' and '-', and no digit first"
+    for name in ("instructions", "version", "category"):
+        if not isinstance(getattr(spec, name), str):
+            yield f"{name} must be text, not {type(getattr(spec, name)).__name__}"
+    for name in ("tags", "aliases"):
+        if any(not isinstance(item, str) or not item for item in getattr(spec, name)):
+            yield f"{name} must be a tuple of texts"
+    if spec.deprecated is not None and not isinstance(spec.deprecated, str):
+        yield "deprecated must be True or a text that says what to use instead"
+    ttl = spec.cache_ttl
+    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not ttl >= 0):
+        yield "cache_ttl must be seconds, a number not below 0, or None"
+    for number, example in enumerate(spec.examples):
+        if not isinstance(example, Mapping) or set(example) != {"inputs", "outputs"}:
+            yield f'examples[{number}] must be a mapping {{"inputs": {{...}}, "outputs": {{...}}}}'
+            continue
+        for part, known in (("inputs", spec.inputs), ("outputs", spec.outputs)):
+            if not isinstance(example[part], Mapping):
+                yield f"examples[{number}][{part!r}] must be a mapping"
+                continue
+            names = {name for item in known.values() for name in (item.name, *item.aliases)}
+            yield from (
+                f"examples[{number}][{part!r}]: unknown field {name!r}{did_you_mean(str(name), names)}"
+                for name in example[part]
+                if name not in names
+            )
+    for number, demo in enumerate(spec.demos):
+        if not isinstance(demo, Mapping):
+            yield f"demos[{number}] must be a mapping of field name to value"
+
+
+def _name_problems(spec: SignatureSpec) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for item in spec.fields:
+        for name, kind in ((item.name, "field"), *((alias, "alias") for alias in item.aliases)):
+            label = f"{kind} {name!r}" if kind == "field" else f"alias {name!r} of field {item.name!r}"
+            if not isinstance(name, str) or not name.isidentifier():
+                yield f"{label}: the name must be a Python identifier"
+                continue
+            if name.startswith("_"):
+                yield f"{label}: the name must not begin with an underscore"
+            if name in RESERVED:
+                yield f"{label}: the name is reserved for the execution itself"
+            if name in seen:
+                yield f"{label}: the name is taken by {seen[name]}"
+            seen.setdefault(name, label)
+
+
+def _field_problems(item: FieldSpec, spec: SignatureSpec) -> Iterator[str]:
+    if item.role not in ("input", "output"):
+        yield f"role {item.role!r}: a field is an 'input' or an 'output'"
+    for name in ("description", "prefix", "pattern", "choices_from"):
+        value = getattr(item, name)
+        if not isinstance(value, str) and (value is not None or name == "description"):
+            yield f"{name} must be text, not {type(value).__name__}"
+    if item.role == "output" and not item.required:
+        yield "an output is always given; leave out default= and required=, or make its type Optional"
+    if item.role == "output" and item.aliases:
+        yield "only an input can have aliases"
+    try:
+        shape = item.shape
+    except UnsupportedTypeError as error:
+        yield f"type {error}. Allowed are {ALLOWED}"
+        return
+    yield from _model_problems(shape)
+    yield from _limit_problems(item, shape)
+    if item.choices_from is not None:
+        yield from _choices_problems(item, shape, spec)
+    if item.role == "input" and not item.required and item.default is not None:
+        yield from _default_problems(item, shape)
+
+
+def _model_problems(shape: Shape) -> Iterator[str]:
+    if shape.involves("model", "attrs"):
+        from hokusai_core.signatures.modelinfo import model_problems
+
+        yield from (f"type {problem}. Allowed are {ALLOWED}" for problem in model_problems(shape))
+
+
+def _limit_problems(item: FieldSpec, shape: Shape) -> Iterator[str]:
+    kinds = {member.kind for member in shape.members}
+    suits: dict[str, tuple[Any, tuple[str, ...], str]] = {
+        "min_length": (int, _SIZED, "texts, lists and mappings"),
+        "max_length": (int, _SIZED, "texts, lists and mappings"),
+        "ge": ((int, float), _NUMERIC, "numbers"),
+        "le": ((int, float), _NUMERIC, "numbers"),
+        "pattern": (str, ("str", "any"), "texts"),
+    }
+    for name, (python_type, suited, what) in suits.items():
+        value = getattr(item, name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, python_type) or value != value:  # NaN is no limit
+            yield f"{name} must be a {'text' if name == 'pattern' else 'number'}, not {type(value).__name__}"
+            return
+        if not kinds.intersection(suited):
+            yield f"{name} suits {what} only"
+    if item.min_length is not None and item.min_length < 0:
+        yield "min_length must not be negative"
+    for low, high in (("min_length", "max_length"), ("ge", "le")):
+        lowest, highest = getattr(item, low), getattr(item, high)
+        if lowest is not None and highest is not None and lowest > highest:
+            yield f"{low} is above {high}; no value fits"
+    if item.pattern is not None:
+        try:
+            re.compile(item.pattern)
+        except re.error as error:
+            yield f"pattern is no regular expression: {error}"
+
+
+def _choices_problems(item: FieldSpec, shape: Shape, spec: SignatureSpec) -> Iterator[str]:
+    if item.role != "output":
+        yield "choices_from is for outputs"
+    source = spec.inputs.get(str(item.choices_from))
+    if source is None:
+        yield f"choices_from={item.choices_from!r} names no input{did_you_mean(str(item.choices_from), spec.inputs)}"
+    elif not _is_list_of_str(source):
+        yield f"choices_from: input {source.name!r} must be a list[str]"
+    elif not source.required and not source.default:
+        yield f"choices_from: input {source.name!r} must be required, or its default must hold choices"
+    texts = shape.args[0] if shape.kind == "list" else shape
+    if not {member.kind for member in texts.members} <= {"str", "null"}:
+        yield "choices_from suits outputs of type str or list[str]"
+
+
+def _is_list_of_str(source: FieldSpec) -> bool:
+    try:
+        shape = source.shape
+    except UnsupportedTypeError:
+        return True  # reported as a problem of that field already
+    lists = [member for member in shape.members if member.kind == "list"]
+    return bool(lists) and all(member.args[0].kind == "str" for member in lists)
+
+
+def _default_problems(item: FieldSpec, shape: Shape) -> Iterator[str]:
+    from hokusai_core.signatures.coercion import Misfit, coercer
+
+    try:
+        value = coercer(shape)(item.default)
+    except Misfit as misfit:
+        yield f"default: {misfit}"
+        return
+    violation = item.limits.violation(value)
+    if violation:
+        yield f"default: {violation[1]}"

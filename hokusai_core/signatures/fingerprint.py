@@ -1,0 +1,62 @@
+"""The fingerprint of a signature: a hash over all that decides about prompts and answers."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from hokusai_core.canonical import canonical_json, jsonable
+from hokusai_core.signatures.spec import SignatureSpec
+from hokusai_core.signatures.type_json import TypeDescriber
+from hokusai_core.signatures.types import UnsupportedTypeError
+
+__all__ = ["fingerprint"]
+
+#: Raised when what goes into fingerprints changes, so that nothing stored under old ones is taken for equal.
+FORMAT = 1
+
+
+def fingerprint(spec: SignatureSpec) -> str:
+    """Return the fingerprint of ``spec``: 32 hexadecimal digits, equal in every process for equal content."""
+    types = TypeDescriber(strict=False)
+    fields = [
+        {
+            "name": item.name,
+            "role": item.role,
+            "type": _type(types, item),
+            "description": item.description,
+            "prefix": item.prefix,
+            "required": item.required,
+            "default": _plain(item.default),
+            "choices_from": item.choices_from,
+            "limits": item.limits.to_dict(),
+        }
+        for item in spec.fields
+    ]
+    content = {
+        "format": FORMAT,
+        "instructions": spec.instructions,
+        "fields": fields,
+        # A list of pairs: definitions are described in the order in which the fields mention them.
+        "types": list(types.definitions.items()),
+        "demos": [_plain(demo) for demo in spec.demos],
+    }
+    return hashlib.sha256(canonical_json(content)).hexdigest()[:32]
+
+
+def _type(types: TypeDescriber, item: Any) -> Any:
+    try:
+        return types.describe(item.shape)
+    except UnsupportedTypeError:
+        # Programs and DSPy signatures may hold types of DSPy's own.
+        cls = item.annotation
+        return {"opaque": getattr(cls, "__qualname__", None) or str(cls)}
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return jsonable(value)
+    except (TypeError, ValueError):
+        if isinstance(value, dict):
+            return {str(key): _plain(item) for key, item in value.items()}
+        return {"opaque": type(value).__qualname__}

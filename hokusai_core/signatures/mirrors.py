@@ -1,0 +1,113 @@
+"""Pydantic models that stand in for attrs models, because DSPy and JSON schema know only the former."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import threading
+import types
+import typing
+from typing import Any
+
+from pydantic import BaseModel, Field, create_model
+
+from hokusai_core.signatures.modelinfo import ModelField, model_fields
+from hokusai_core.signatures.types import Shape, is_attrs_model, parse_annotation
+
+__all__ = ["Mirrors", "from_mirror"]
+
+
+class Mirrors:
+    """Makes each mirror once, so that equal annotations stay equal. Belongs to one signature."""
+
+    def __init__(self) -> None:
+        self._made: dict[type, type[BaseModel]] = {}
+        self._lock = threading.RLock()
+
+    def annotation(self, annotation: Any) -> Any:
+        """Return ``annotation`` with every attrs model replaced by its mirror."""
+        with self._lock:
+            started: dict[type, str] = {}
+            mirrored = self._replace(annotation, started)
+            scope = {name: self._made[cls] for cls, name in started.items()}
+            for cls in started:
+                # Recursive models refer to each other by name until all of them exist.
+                self._made[cls].model_rebuild(force=True, _types_namespace=scope)
+            return mirrored
+
+    def _replace(self, annotation: Any, started: dict[type, str]) -> Any:
+        if is_attrs_model(annotation):
+            if annotation in self._made:
+                return self._made[annotation]
+            if annotation in started:
+                return typing.ForwardRef(started[annotation])
+            return self._make(annotation, started)
+        origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+        if not args or origin is typing.Literal:
+            return annotation
+        if origin is typing.Annotated:
+            return typing.Annotated[(self._replace(args[0], started), *args[1:])]
+        replaced = tuple(self._replace(arg, started) for arg in args)
+        if replaced == args:
+            return annotation
+        if origin is typing.Union or origin is types.UnionType:
+            return functools.reduce(operator.or_, replaced)
+        return origin[replaced]
+
+    def _make(self, cls: type, started: dict[type, str]) -> type[BaseModel]:
+        started[cls] = f"{cls.__name__}_{len(started)}"
+        definitions: dict[str, Any] = {}
+        for item in model_fields(cls):
+            definitions[item.name] = (self._replace(item.annotation, started), _field(item))
+        made: type[BaseModel] = create_model(
+            cls.__name__, __doc__=cls.__doc__ if _own_doc(cls) else None, **definitions
+        )
+        self._made[cls] = made
+        return made
+
+
+def _own_doc(cls: type) -> bool:
+    return bool(vars(cls).get("__doc__"))
+
+
+def _field(item: ModelField) -> Any:
+    options: dict[str, Any] = {"description": item.description or None}
+    if item.factory is not None:
+        options["default_factory"] = item.factory
+    elif not item.required:
+        options["default"] = item.default
+    return Field(**options)
+
+
+def from_mirror(value: Any, shape: Shape) -> Any:
+    """Return ``value`` with the instances of mirrors replaced by those of the attrs models in ``shape``."""
+    if shape.kind == "constrained":
+        return from_mirror(value, shape.args[0])
+    if shape.kind == "union":
+        for member in shape.members:
+            if _fits(value, member):
+                return from_mirror(value, member)
+        return value
+    if shape.kind == "list" and isinstance(value, list):
+        return [from_mirror(item, shape.args[0]) for item in value]
+    if shape.kind == "dict" and isinstance(value, dict):
+        return {key: from_mirror(item, shape.args[1]) for key, item in value.items()}
+    if shape.kind == "attrs" and isinstance(value, BaseModel):
+        arguments = {
+            item.name: from_mirror(getattr(value, item.name), parse_annotation(item.annotation))
+            for item in model_fields(shape.cls)
+            if item.name in value.model_fields_set
+        }
+        return shape.cls(**arguments)
+    return value
+
+
+def _fits(value: Any, member: Shape) -> bool:
+    if member.kind == "attrs":
+        # The names are equal by construction; the class of the mirror belongs to one signature.
+        return isinstance(value, BaseModel) and type(value).__name__ == member.cls.__name__
+    if member.kind == "list":
+        return isinstance(value, list)
+    if member.kind == "dict":
+        return isinstance(value, dict)
+    return False

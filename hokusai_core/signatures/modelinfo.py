@@ -1,0 +1,146 @@
+"""The fields of pydantic and attrs models, read into one form, and checked against the table of types."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from attrs import NOTHING, fields, frozen
+
+from hokusai_core.signatures.limits import Limits, limits_of
+from hokusai_core.signatures.types import Shape, UnsupportedTypeError, is_attrs_model, parse_annotation, walk
+
+__all__ = ["ModelField", "custom_serializers", "model_fields", "model_problems"]
+
+
+@frozen(slots=False)
+class ModelField:
+    """A field of a pydantic or attrs model.
+
+    Args:
+        name: name in Python; of an attrs field the name of its argument.
+        annotation: resolved type, without constraints.
+        required: whether a value has to be given.
+        default: default value, where there is one that is not computed.
+        factory: what computes the default, else None.
+        limits: its constraints.
+        description: part of the prompt.
+        title: part of the prompt, where it is set.
+        alias: name in JSON, where it differs.
+        examples: part of the prompt.
+        schema_extra: further entries of the JSON schema.
+        attribute: attribute that holds the value.
+    """
+
+    name: str
+    annotation: Any
+    required: bool
+    default: Any = None
+    factory: Callable[[], Any] | None = None
+    limits: Limits = Limits()
+    description: str = ""
+    title: str | None = None
+    alias: str | None = None
+    examples: tuple[Any, ...] = ()
+    schema_extra: Any = None
+    attribute: str = ""
+
+
+def model_fields(cls: Any) -> list[ModelField]:
+    """Return the fields of a pydantic or attrs model, in order.
+
+    Raises:
+        UnsupportedTypeError: where its annotations cannot be resolved.
+    """
+    return _attrs_fields(cls) if is_attrs_model(cls) else _pydantic_fields(cls)
+
+
+def _pydantic_fields(cls: Any) -> list[ModelField]:
+    if not cls.__pydantic_complete__ and not cls.model_rebuild(raise_errors=False):
+        raise UnsupportedTypeError(
+            f"{cls.__name__} mentions a type that is not known yet; define it before the signature, "
+            f"or call {cls.__name__}.model_rebuild()"
+        )
+    return [_pydantic_field(name, info) for name, info in cls.model_fields.items()]
+
+
+def _pydantic_field(name: str, info: Any) -> ModelField:
+    required = info.is_required()
+    alias = info.validation_alias or info.alias
+    if info.default_factory is not None and getattr(info, "default_factory_takes_validated_data", False):
+        raise UnsupportedTypeError(f"field {name!r} computes its default from other fields; give it a fixed default")
+    return ModelField(
+        name=name,
+        annotation=info.annotation,
+        required=required,
+        default=None if required or info.default_factory else info.default,
+        factory=info.default_factory,
+        limits=limits_of(info.metadata),
+        description=info.description or "",
+        title=info.title,
+        alias=alias if isinstance(alias, str) else None,
+        examples=tuple(info.examples or ()),
+        schema_extra=info.json_schema_extra,
+        attribute=name,
+    )
+
+
+def _attrs_fields(cls: Any) -> list[ModelField]:
+    try:
+        hints = typing.get_type_hints(cls, localns={cls.__name__: cls}, include_extras=True)
+    except Exception as error:
+        raise UnsupportedTypeError(
+            f"{cls.__name__} has an annotation that cannot be resolved ({error}); define the type at module level"
+        ) from error
+    return [_attrs_field(item, hints.get(item.name, item.type)) for item in fields(cls) if item.init]
+
+
+def _attrs_field(item: Any, annotation: Any) -> ModelField:
+    factory = None
+    if type(item.default).__name__ == "Factory":  # attrs.Factory, which its type stubs declare as a function
+        if item.default.takes_self:
+            raise UnsupportedTypeError(f"field {item.name!r} computes its default from other fields; make it fixed")
+        factory = item.default.factory
+    return ModelField(
+        name=item.alias,
+        annotation=Any if annotation is None else annotation,
+        required=item.default is NOTHING,
+        default=None if item.default is NOTHING or factory else item.default,
+        factory=factory,
+        description=str(item.metadata.get("description", "")),
+        attribute=item.name,
+    )
+
+
+def custom_serializers(cls: Any) -> bool:
+    """Return whether a pydantic model writes itself in a way that its fields do not tell."""
+    decorators = cls.__pydantic_decorators__
+    return bool(decorators.field_serializers or decorators.model_serializers)
+
+
+def model_problems(shape: Shape) -> list[str]:
+    """Return what is wrong with the models in ``shape``, however deep, each as ``Model.field: problem``."""
+    return list(_problems(shape, set()))
+
+
+def _problems(shape: Shape, seen: set[type]) -> Iterator[str]:
+    for part in walk(shape):
+        if part.kind not in ("model", "attrs") or part.cls in seen:
+            continue
+        seen.add(part.cls)
+        try:
+            found = model_fields(part.cls)
+        except UnsupportedTypeError as error:
+            yield str(error)
+            continue
+        for item in found:
+            try:
+                inner = parse_annotation(item.annotation)
+            except UnsupportedTypeError as error:
+                yield f"{part.cls.__name__}.{item.name}: {error}"
+                continue
+            if part.kind == "model" and inner.involves("attrs"):
+                yield f"{part.cls.__name__}.{item.name}: a pydantic model cannot hold an attrs model"
+                continue
+            yield from _problems(inner, seen)

@@ -1,0 +1,172 @@
+"""Outputs: giving them their types, checking them, and writing and reading them as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from hokusai_core.canonical import jsonable
+from hokusai_core.results import Problem
+from hokusai_core.signatures.coercion import Misfit, coercer
+from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
+from hokusai_core.suggestions import enumerate_names
+
+__all__ = ["OutputCodec", "check_outputs", "coerce_outputs", "decode_outputs", "encode_outputs"]
+
+#: What language models write where an optional text is absent.
+_ABSENT = frozenset({"None", "null"})
+#: First byte of texts that only the standard library writes and reads rightly. White space, so the text stays JSON.
+_STDLIB = b" "
+
+
+class OutputCodec:
+    """Types, checks, writes and reads the outputs of one signature; make it once, use it from any thread.
+
+    Outputs that a program gives beyond the fields of its signature are left as they are.
+
+    Args:
+        spec: the signature.
+    """
+
+    __slots__ = ("_by_name", "_exact", "_open", "_plain", "_spec")
+
+    def __init__(self, spec: SignatureSpec) -> None:
+        self._spec = spec
+        self._open = spec.open_outputs
+        self._by_name = {name: _typing(item) for name, item in spec.outputs.items()}
+        #: Reading JSON gives every value its type back.
+        self._plain = all(item.shape.plain for item in spec.outputs.values())
+        #: orjson writes every value as it is; numbers may be NaN, and Any may be anything.
+        self._exact = not self._open and all(
+            item.shape.plain and not item.shape.involves("float", "any") for item in spec.outputs.values()
+        )
+
+    def coerce(self, outputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+        """Return the outputs in their types and field order, and a problem for each that is missing or does not fit.
+
+        What is no output of the signature is left out, unless the signature is that of a program with open outputs.
+        """
+        typed: dict[str, Any] = {}
+        problems: list[Problem] = []
+        for name, coerce in self._by_name.items():
+            try:
+                if name in outputs:
+                    typed[name] = coerce(outputs[name])
+                elif self._spec.outputs[name].shape.optional:
+                    typed[name] = None
+                else:
+                    problems.append(Problem(name, "missing", "is missing from the answer"))
+            except Misfit as misfit:
+                problems.append(Problem(name, misfit.code, str(misfit)))
+        if self._open:
+            typed |= {name: value for name, value in outputs.items() if name not in self._by_name}
+        return typed, problems
+
+    def settle(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+        """Return typed outputs, and everything that is wrong with them for an execution with these bound inputs."""
+        typed, problems = self.coerce(outputs)
+        for name, value in typed.items():
+            item = self._spec.outputs.get(name)
+            if item is not None and value is not None:
+                problem = self._violation(item, value, inputs)
+                if problem is not None:
+                    problems.append(problem)
+        return typed, problems
+
+    def check(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[Problem]:
+        """Return everything that is wrong with the outputs of an execution with these bound inputs."""
+        return self.settle(inputs, outputs)[1]
+
+    def _violation(self, item: FieldSpec, value: Any, inputs: Mapping[str, Any]) -> Problem | None:
+        if type(value) is str and item.min_length != 0 and not value.strip():
+            return Problem(item.name, "empty", "must not be empty")
+        violation = item.limits.violation(value)
+        if violation is not None:
+            code, message = violation
+            seen = f"; it is {value:g}" if type(value) in (int, float) and not item.sensitive else ""
+            return Problem(item.name, code, message + seen)
+        if item.choices_from is not None:
+            choices = inputs.get(item.choices_from) or ()
+            chosen = value if isinstance(value, list) else [value]
+            if any(choice not in choices for choice in chosen):
+                # The choices are values of an input, which may be sensitive.
+                hidden = item.choices_from in self._spec.sensitive
+                shown = "" if hidden else f": {enumerate_names(str(choice) for choice in choices)}"
+                return Problem(item.name, "not_a_choice", f"must be one of the given {item.choices_from}{shown}")
+        return None
+
+    def encode(self, outputs: Mapping[str, Any]) -> bytes:
+        """Return the outputs as JSON text.
+
+        Raises:
+            TypeError: naming the type of a value that has no JSON form.
+            ValueError: where a value is nested too deeply or contains itself.
+        """
+        plain = outputs if self._exact else jsonable(outputs)
+        try:
+            if self._exact or _is_finite(plain):
+                return orjson.dumps(plain)
+        except TypeError:  # a lone surrogate or an integer beyond 64 bits
+            plain = jsonable(outputs)
+        return _STDLIB + json.dumps(plain, separators=(",", ":")).encode()
+
+    def decode(self, data: bytes) -> dict[str, Any]:
+        """Return the typed outputs that ``encode`` wrote.
+
+        Raises:
+            ValueError: where ``data`` is no such text, or does not fit the signature any more.
+        """
+        outputs = json.loads(data) if data[:1] == _STDLIB else orjson.loads(data)
+        if not isinstance(outputs, dict):
+            raise ValueError(f"outputs of {self._spec.name!r} must be a JSON object, not {type(outputs).__name__}")
+        if self._plain:
+            return outputs
+        typed, problems = self.coerce(outputs)
+        if problems:
+            raise ValueError(f"outputs of {self._spec.name!r} do not fit: {'; '.join(map(str, problems))}")
+        return typed
+
+
+def _typing(item: FieldSpec) -> Callable[[Any], Any]:
+    coerce, shape = coercer(item.shape), item.shape
+    if not (shape.optional and any(member.kind == "str" for member in shape.members)):
+        return coerce
+
+    def with_absence(value: Any) -> Any:
+        return None if type(value) is str and value.strip() in _ABSENT else coerce(value)
+
+    return with_absence
+
+
+def _is_finite(value: Any) -> bool:
+    kind = type(value)
+    if kind is float:
+        return bool(value - value == 0.0)  # false for NaN and the infinities, which orjson would write as null
+    if kind is list:
+        return all(map(_is_finite, value))
+    if kind is dict:
+        return all(map(_is_finite, value.values()))
+    return True
+
+
+def coerce_outputs(spec: SignatureSpec, outputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """Return typed outputs and what does not fit; ``OutputCodec.coerce`` of the codec that the spec keeps."""
+    return spec.codec.coerce(outputs)
+
+
+def check_outputs(spec: SignatureSpec, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[Problem]:
+    """Return everything that is wrong with ``outputs``: presence, types, constraints, choices, emptiness."""
+    return spec.codec.check(inputs, outputs)
+
+
+def encode_outputs(spec: SignatureSpec, outputs: Mapping[str, Any]) -> bytes:
+    """Return ``outputs`` as JSON text in UTF-8; ``OutputCodec.encode`` of the codec that the spec keeps."""
+    return spec.codec.encode(outputs)
+
+
+def decode_outputs(spec: SignatureSpec, data: bytes) -> dict[str, Any]:
+    """Return the typed outputs that ``encode_outputs`` wrote; ``OutputCodec.decode`` of the codec of the spec."""
+    return spec.codec.decode(data)

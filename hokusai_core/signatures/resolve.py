@@ -1,0 +1,171 @@
+"""From a signature class to its spec: inheritance, types, roles, metadata and instructions."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import sys
+import typing
+from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from hokusai_core.signatures.base import BaseSignature, ClassBody, SignatureMeta
+from hokusai_core.signatures.definition import definition_problems, raise_problems
+from hokusai_core.signatures.fields import FieldDeclaration
+from hokusai_core.signatures.spec import Role, SignatureSpec
+
+__all__ = ["build_spec"]
+
+_INHERITED = ("version", "category", "tags", "cache_ttl")
+#: A derived signature is found under its own name only, is not deprecated with its base, and has its own fields.
+_OWN = ("examples", "aliases", "deprecated")
+_METADATA = (*_INHERITED, *_OWN)
+_SIMPLE = {name: getattr(builtins, name) for name in ("str", "int", "float", "bool")}
+
+
+def build_spec(cls: SignatureMeta) -> SignatureSpec:
+    """Build the spec of a signature class.
+
+    Raises:
+        SignatureDefinitionError: listing every problem.
+    """
+    problems: list[str] = []
+    declared, annotations = _collect(cls, problems)
+    roles = _roles(declared)
+    if roles:
+        problems += _flipped_roles(cls, roles)
+    fields = [
+        declaration.to_spec(name, roles[name], annotations.get(name, str)) for name, declaration in declared.items()
+    ]
+    spec = SignatureSpec(
+        name=cls.__name__,
+        instructions=_instructions(cls) or _generated_instructions(roles),
+        fields=fields,
+        **_metadata(cls, problems),
+    )
+    raise_problems(cls.__name__, problems + definition_problems(spec))
+    return spec
+
+
+def _bodies(cls: SignatureMeta) -> Iterator[tuple[SignatureMeta, ClassBody]]:
+    """Yield the classes that declare fields, the oldest first."""
+    for base in reversed(cls.__mro__):
+        if isinstance(base, SignatureMeta) and base is not BaseSignature:
+            yield base, vars(base)["_body"]
+
+
+def _collect(cls: SignatureMeta, problems: list[str]) -> tuple[dict[str, FieldDeclaration], dict[str, Any]]:
+    declared: dict[str, FieldDeclaration] = {}
+    annotations: dict[str, Any] = {}
+    for base, body in _bodies(cls):
+        written = _annotations(base, body, problems)
+        declared.update(body.declared)  # an overridden field keeps its place
+        for name in body.declared:
+            annotations.pop(name, None)  # declared again without a type: str again
+        for name, annotation in written.items():
+            if name in declared:
+                annotations[name] = _resolve(annotation, name, base, body, problems)
+            elif name not in vars(base) and name not in _METADATA and not _is_class_var(annotation):
+                problems.append(f"{name!r} has a type but is no field; write '{name}: ... = InputField()'")
+        problems += (
+            f"field {name!r} is a field of DSPy; declare it with the InputField or OutputField of hokusai_core"
+            for name, value in vars(base).items()
+            if type(value).__name__ == "FieldInfo" and type(value).__module__.startswith("pydantic")
+        )
+    return declared, annotations
+
+
+def _annotations(base: SignatureMeta, body: ClassBody, problems: list[str]) -> Mapping[str, Any]:
+    if body.annotations is not None or sys.version_info < (3, 14):
+        return body.annotations or {}
+    try:
+        return inspect.get_annotations(base)  # computed on demand since Python 3.14
+    except NameError as error:
+        problems.append(f"its annotations mention {error.name!r}, which is not known; import or define it first")
+        return {}
+
+
+def _is_class_var(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return annotation.startswith(("ClassVar", "typing.ClassVar"))
+    return annotation is typing.ClassVar or typing.get_origin(annotation) is typing.ClassVar
+
+
+def _resolve(annotation: Any, name: str, base: SignatureMeta, body: ClassBody, problems: list[str]) -> Any:
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation
+    scope = vars(sys.modules[base.__module__]) if base.__module__ in sys.modules else {}
+    if annotation in _SIMPLE and annotation not in scope and annotation not in body.local_names:
+        return _SIMPLE[annotation]
+    holder = SimpleNamespace(__annotations__={name: annotation})
+    local_names = {**body.local_names, **{key: value for key, value in vars(base).items() if isinstance(value, type)}}
+    try:
+        return typing.get_type_hints(holder, scope, local_names, include_extras=True)[name]
+    except NameError as error:
+        where = "import it at module level, not under TYPE_CHECKING, or define it before the signature"
+        problems.append(f"field {name!r}: its type {annotation!r} mentions {error.name!r}, which is not known; {where}")
+    except Exception as error:
+        problems.append(f"field {name!r}: its type {annotation!r} cannot be resolved: {type(error).__name__}: {error}")
+    return str
+
+
+def _roles(declared: Mapping[str, FieldDeclaration]) -> dict[str, Role]:
+    roles: dict[str, Role | None] = {
+        name: item.role or ("output" if item.prefix is not None else None) for name, item in declared.items()
+    }
+    last = next(reversed(roles), None)
+    if last is not None and "output" not in roles.values() and roles[last] is None:
+        roles[last] = "output"
+    return {name: role or "input" for name, role in roles.items()}
+
+
+def _flipped_roles(cls: SignatureMeta, roles: Mapping[str, Role]) -> Iterator[str]:
+    """Find fields whose inferred role another class of the hierarchy would silently turn around."""
+    for base in cls.__mro__[1:]:
+        if not isinstance(base, SignatureMeta) or base is BaseSignature:
+            continue
+        inherited: dict[str, FieldDeclaration] = {}
+        for _, body in _bodies(base):
+            inherited.update(body.declared)
+        if len(inherited) < 2:
+            continue  # not usable on its own, so nobody knows it under the other role
+        for name, role in _roles(inherited).items():
+            if roles[name] != role and inherited[name].role is None and _same_declaration(cls, name, inherited[name]):
+                yield (
+                    f"field {name!r} is an {role} of {base.__name__} but would be an {roles[name]} here; "
+                    f"declare it with InputField or OutputField in {base.__name__}"
+                )
+
+
+def _same_declaration(cls: SignatureMeta, name: str, declaration: FieldDeclaration) -> bool:
+    latest = [body.declared[name] for _, body in _bodies(cls) if name in body.declared]
+    return latest[-1] is declaration
+
+
+def _metadata(cls: SignatureMeta, problems: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: getattr(cls, name) for name in _INHERITED}
+    found |= {name: vars(cls).get(name, getattr(BaseSignature, name)) for name in _OWN}
+    for name in ("tags", "examples", "aliases"):
+        if isinstance(found[name], (str, bytes, Mapping)) or not hasattr(found[name], "__iter__"):
+            problems.append(f"{name} must be a tuple or list, not {type(found[name]).__name__}")
+            found[name] = ()
+    if isinstance(found["deprecated"], bool):
+        found["deprecated"] = "" if found["deprecated"] else None
+    return found
+
+
+def _instructions(cls: SignatureMeta) -> str:
+    for base in cls.__mro__:
+        if isinstance(base, SignatureMeta) and base is not BaseSignature:
+            text = inspect.cleandoc(vars(base).get("__doc__") or "")
+            if text:
+                return text
+    return ""
+
+
+def _generated_instructions(roles: Mapping[str, Role]) -> str:
+    def quoted(role: Role) -> str:
+        return ", ".join(f"`{name}`" for name, value in roles.items() if value == role)
+
+    return f"Given the fields {quoted('input')}, produce the fields {quoted('output')}."

@@ -1,0 +1,197 @@
+"""Signatures as JSON data, and back.
+
+Types are written by structure. What a class does beyond its structure (validators, converters, methods) stays behind:
+a signature that was read from data checks types and constraints only.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import evolve
+
+from hokusai_core.canonical import jsonable
+from hokusai_core.errors import SignatureDefinitionError
+from hokusai_core.signatures.coercion import Misfit, coercer
+from hokusai_core.signatures.reading import Reader, check_size
+from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
+from hokusai_core.signatures.type_build import TypeBuilder
+from hokusai_core.signatures.type_json import TypeDescriber
+from hokusai_core.signatures.types import UnsupportedTypeError
+
+__all__ = ["SCHEMA_VERSION", "spec_from_dict", "spec_to_dict"]
+
+#: Version of the data format; data of a newer one is refused.
+SCHEMA_VERSION: Final = 1
+
+_TEXTS = ("description", "prefix", "choices_from", "pattern")
+_LENGTHS = ("min_length", "max_length")
+_BOUNDS = ("ge", "le")
+_FIELD_KEYS = {"name", "role", "type", "default", "required", "aliases", "sensitive", *_TEXTS, *_LENGTHS, *_BOUNDS}
+_LISTS = ("tags", "aliases", "examples", "demos")
+_KEYS = {"schema", "name", "instructions", "version", "category", "deprecated", "cache_ttl", "provenance", "fields",
+         "types", *_LISTS}  # fmt: skip
+_MAX_FIELDS = 500
+
+
+def spec_to_dict(spec: SignatureSpec) -> dict[str, Any]:
+    """Return ``spec`` as JSON-able data; what has its default value is left out.
+
+    Raises:
+        SignatureDefinitionError: where a type, default, example or demo has no JSON form.
+    """
+    types = TypeDescriber(strict=True)
+    data: dict[str, Any] = {
+        "schema": SCHEMA_VERSION,
+        "name": spec.name,
+        "instructions": spec.instructions,
+        "version": spec.version,
+        "fields": [_field_to_dict(item, types, spec) for item in spec.fields],
+    }
+    optional = {
+        "category": spec.category,
+        "tags": list(spec.tags),
+        "aliases": list(spec.aliases),
+        "examples": _plain(spec.examples, spec, "examples"),
+        "demos": _plain(spec.demos, spec, "demos"),
+        "provenance": _plain(spec.provenance, spec, "provenance"),
+        "types": types.definitions,
+    }
+    data |= {key: value for key, value in optional.items() if value}
+    if spec.deprecated is not None:
+        data["deprecated"] = spec.deprecated
+    if spec.cache_ttl is not None:
+        data["cache_ttl"] = spec.cache_ttl
+    return data
+
+
+def _field_to_dict(item: FieldSpec, types: TypeDescriber, spec: SignatureSpec) -> dict[str, Any]:
+    where = f"field {item.name!r}"
+    try:
+        described = types.describe(item.shape)
+    except UnsupportedTypeError as error:
+        raise SignatureDefinitionError(f"signature {spec.name!r}: {where}: type {error}") from error
+    except SignatureDefinitionError as error:
+        raise SignatureDefinitionError(f"signature {spec.name!r}: {where}: {error}") from error
+    data: dict[str, Any] = {"name": item.name, "role": item.role, "type": described}
+    if not item.required:
+        data |= {"required": False, "default": _plain(item.default, spec, f"{where}: the default")}
+    if item.aliases:
+        data["aliases"] = list(item.aliases)
+    if item.sensitive:
+        data["sensitive"] = True
+    if item.description:
+        data["description"] = item.description
+    for key in ("prefix", "choices_from", "pattern", *_LENGTHS, *_BOUNDS):
+        if getattr(item, key) is not None:
+            data[key] = getattr(item, key)
+    return data
+
+
+def _plain(value: Any, spec: SignatureSpec, where: str) -> Any:
+    try:
+        return jsonable(value)
+    except (TypeError, ValueError) as error:
+        raise SignatureDefinitionError(
+            f"signature {spec.name!r}: {where} cannot be written as JSON: {error}"
+        ) from error
+
+
+def spec_from_dict(data: Mapping[str, Any]) -> SignatureSpec:
+    """Return the spec that ``spec_to_dict`` wrote.
+
+    Raises:
+        SignatureDefinitionError: naming the path of what is malformed, or listing the problems of the definition.
+    """
+    check_size(data)
+    top = Reader(data)
+    _check_schema(top)
+    top.only(_KEYS)
+    types = TypeBuilder(top.get("types") or Reader({}, "types"))
+    parts = top.at("fields").items(at_least=1)
+    if len(parts) > _MAX_FIELDS:
+        raise top.at("fields").error(f"has more than {_MAX_FIELDS} fields")
+    annotations = [types.build(_checked(part).at("type")) for part in parts]
+    types.finish()
+    fields = [_field_from_dict(part, annotation) for part, annotation in zip(parts, annotations, strict=True)]
+    deprecated, ttl, provenance = top.get("deprecated"), top.get("cache_ttl"), top.get("provenance")
+    spec = SignatureSpec(
+        name=top.at("name").text(at_most=200),
+        instructions=top.at("instructions").text(),
+        fields=fields,
+        version=top.at("version").text(at_most=200),
+        category=_text(top, "category") or "",
+        tags=_texts(top, "tags"),
+        aliases=_texts(top, "aliases"),
+        examples=_mappings(top, "examples"),
+        demos=_mappings(top, "demos"),
+        deprecated=deprecated.text() if deprecated else None,
+        cache_ttl=ttl.scalar(int, float) if ttl else None,
+        provenance=copy.deepcopy(dict(provenance.mapping())) if provenance else {},
+    )
+    spec.check()
+    return spec
+
+
+def _check_schema(top: Reader) -> None:
+    schema = top.at("schema").scalar(int)
+    if schema > SCHEMA_VERSION:
+        raise top.at("schema").error(
+            f"version {schema} is newer than {SCHEMA_VERSION}, the newest that this hokusai-core reads; upgrade it"
+        )
+    if schema < 1:
+        raise top.at("schema").error("there is no such version")
+
+
+def _checked(part: Reader) -> Reader:
+    part.only(_FIELD_KEYS)
+    return part
+
+
+def _field_from_dict(part: Reader, annotation: Any) -> FieldSpec:
+    options: dict[str, Any] = {key: _text(part, key) for key in _TEXTS if part.get(key)}
+    options |= {key: part.at(key).scalar(int) for key in _LENGTHS if part.get(key)}
+    # Not scalar(float): 1 stays 1, so that writing it again gives the same data.
+    options |= {key: part.at(key).scalar(int, float) for key in _BOUNDS if part.get(key)}
+    sensitive, required = part.get("sensitive"), part.get("required")
+    if len(options.get("pattern", "")) > 1000:
+        raise part.at("pattern").error("is longer than 1000 characters")
+    item = FieldSpec(
+        name=part.at("name").text(at_most=200),
+        role=part.at("role").one_of("input", "output"),  # type: ignore[arg-type]
+        annotation=annotation,
+        required=required.flag() if required else True,
+        aliases=_texts(part, "aliases"),
+        sensitive=sensitive.flag() if sensitive else False,
+        **options,
+    )
+    default = part.get("default")
+    if default is None or default.value is None:
+        return item
+    if item.required:
+        raise default.error("a required field has no default")
+    return _with_default(item, default)
+
+
+def _with_default(item: FieldSpec, default: Reader) -> FieldSpec:
+    try:
+        return evolve(item, default=coercer(item.shape)(default.value))
+    except (Misfit, UnsupportedTypeError) as error:
+        raise default.error(str(error)) from None
+
+
+def _text(reader: Reader, key: str) -> str | None:
+    part = reader.get(key)
+    return part.text() if part else None
+
+
+def _texts(reader: Reader, key: str) -> tuple[str, ...]:
+    part = reader.get(key)
+    return part.texts() if part else ()
+
+
+def _mappings(reader: Reader, key: str) -> tuple[dict[str, Any], ...]:
+    part = reader.get(key)
+    return tuple(copy.deepcopy(dict(item.mapping())) for item in part.items()) if part else ()

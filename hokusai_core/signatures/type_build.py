@@ -1,0 +1,278 @@
+"""Types from JSON: rebuilding enums and models out of their descriptions.
+
+The table of types is closed: a description names rows of the table and nothing else, so nothing is ever imported or
+evaluated from data. Everything that a description may hold is checked before a class is made of it.
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+import functools
+import operator
+import typing
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from hokusai_core.errors import SignatureDefinitionError
+from hokusai_core.signatures.coercion import Misfit, coercer
+from hokusai_core.signatures.limits import Limits
+from hokusai_core.signatures.reading import Reader
+from hokusai_core.signatures.type_json import CONFIG
+from hokusai_core.signatures.types import (
+    MAX_DEPTH,
+    UnsupportedTypeError,
+    is_attrs_model,
+    is_pydantic_model,
+    parse_annotation,
+)
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ConfigDict
+
+__all__ = ["TypeBuilder"]
+
+_NAMED: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "null": type(None),
+    "any": Any,
+    "list": list,
+    "dict": dict,
+}
+_ENUM_BASES: dict[str, tuple[type, ...]] = {"none": (), "str": (str,), "int": (int,), "float": (float,)}
+_LIMITS = frozenset({"min_length", "max_length", "ge", "le", "gt", "lt", "multiple_of", "pattern"})
+_FIELD_KEYS = frozenset({"name", "type", "description", "title", "alias", "examples", "schema_extra"})
+_UNSET = object()
+
+
+class TypeBuilder:
+    """Builds types out of descriptions and the definitions that they refer to.
+
+    Args:
+        definitions: reader of the mapping of name to description of an enum or model.
+    """
+
+    def __init__(self, definitions: Reader) -> None:
+        self._definitions = {name: definitions.at(name) for name in definitions.mapping()}
+        self._built: dict[str, Any] = {}
+        self._building: dict[str, str] = {}
+        self._scope: dict[str, Any] = {}
+
+    def build(self, description: Reader, depth: int = 0) -> Any:
+        """Return the annotation that ``description`` describes.
+
+        Raises:
+            SignatureDefinitionError: naming the path of what is malformed.
+        """
+        if depth > MAX_DEPTH:
+            raise description.error("is nested too deeply")
+        if isinstance(description.value, str):
+            if description.value not in _NAMED:
+                raise description.error(f"unknown type; known are {', '.join(_NAMED)}")
+            return _NAMED[description.value]
+        row, inner = description.single()
+        if row == "ref":
+            return self._refer(inner)
+        if row == "literal":
+            return self._literal(inner)
+        if row == "list":
+            return list[self.build(inner, depth + 1)]  # type: ignore[misc]
+        if row == "dict":
+            key, value = (self.build(part, depth + 1) for part in inner.items(exactly=2))
+            return dict[key, value]  # type: ignore[valid-type]
+        if row == "union":
+            members = tuple(self.build(part, depth + 1) for part in inner.items(at_least=1))
+            return functools.reduce(operator.or_, members)
+        if row == "constrained":
+            return self._constrained(inner, depth)
+        raise description.error(f"unknown type {row[:60]!r}")
+
+    def _constrained(self, inner: Reader, depth: int) -> Any:
+        from pydantic import Field
+
+        inner.only({"type", *_LIMITS})
+        annotation = self.build(inner.at("type"), depth + 1)
+        return typing.Annotated[annotation, Field(**_limits(inner).to_dict())]
+
+    def _literal(self, inner: Reader) -> Any:
+        values = [part.scalar(str, int, bool, type(None)) for part in inner.items(at_least=1)]
+        return Literal[tuple(values)]
+
+    def _refer(self, inner: Reader) -> Any:
+        name = inner.text()
+        if name not in self._definitions:
+            raise inner.error("refers to a type that is not defined")
+        if name in self._building:
+            return typing.ForwardRef(self._building[name])
+        if name not in self._built:
+            if len(self._building) > MAX_DEPTH:
+                raise inner.error("is nested too deeply")
+            # The key may be no identifier; what models call each other while they are incomplete must be one.
+            internal = f"Type{len(self._building) + len(self._built)}"
+            self._building[name] = internal
+            self._built[name] = self._scope[internal] = self._make(self._definitions[name])
+            del self._building[name]
+        return self._built[name]
+
+    def finish(self) -> None:
+        """Complete recursive models, now that all of them exist, and report definitions that nothing refers to."""
+        for name, definition in self._definitions.items():
+            if name not in self._built:
+                raise definition.error("is defined but nothing refers to it")
+            try:
+                _complete(self._built[name], self._scope)
+            except Exception as error:
+                raise definition.error(f"cannot be built: {type(error).__name__}: {str(error)[:200]}") from error
+
+    def _make(self, definition: Reader) -> Any:
+        kind = definition.at("kind").one_of("enum", "model", "attrs")
+        name = definition.at("name").text(at_most=200)
+        if not name.isprintable() or name.startswith("__") or not name:
+            raise definition.at("name").error("is no name for a type")
+        if kind == "enum":
+            return _make_enum(definition, name)
+        definition.only({"kind", "name", "description", "config", "fields"})
+        return self._make_model(definition, name, kind)
+
+    def _make_model(self, definition: Reader, name: str, kind: str) -> Any:
+        doc = definition.get("description")
+        make = _make_attrs if kind == "attrs" else _make_pydantic
+        try:
+            made = [self._field(part) for part in definition.at("fields").items()]
+            if len({item["name"] for item in made}) != len(made):
+                raise definition.at("fields").error("two fields have the same name")
+            return make(name, doc.text() if doc else None, made, definition)
+        except SignatureDefinitionError:
+            raise
+        except Exception as error:
+            # pydantic and attrs refuse names and constraints in too many ways to check for each of them here.
+            raise definition.error(f"cannot be built: {type(error).__name__}: {str(error)[:200]}") from error
+
+    def _field(self, part: Reader) -> dict[str, Any]:
+        part.only({*_FIELD_KEYS, *_LIMITS, "default", "factory"})
+        name = part.at("name").text(at_most=200)
+        if not name.isidentifier() or name.startswith("_") or name.startswith("model_"):
+            raise part.at("name").error("is no name for a field of a model")
+        annotation = self.build(part.at("type"))
+        texts = {key: reader.text() for key in ("description", "title", "alias") if (reader := part.get(key))}
+        extra = part.get("schema_extra")
+        examples = part.get("examples")
+        if part.get("default") and part.get("factory"):
+            raise part.error("has both a default and a factory")
+        return {
+            "name": name,
+            "annotation": annotation,
+            "limits": _limits(part),
+            "default": self._default(part.get("default"), annotation),
+            "factory": self._factory(part.get("factory"), annotation),
+            "examples": [item.value for item in examples.items()] if examples else None,
+            "schema_extra": dict(extra.mapping()) if extra else None,
+            **texts,
+        }
+
+    def _default(self, reader: Reader | None, annotation: Any) -> Any:
+        if reader is None:
+            return _UNSET
+        if reader.value is None:
+            return None  # as in the model that was described, None may stand for absence whatever the type
+        return self._typed(reader, annotation)
+
+    def _typed(self, reader: Reader, annotation: Any) -> Any:
+        try:
+            return coercer(parse_annotation(annotation))(reader.value)
+        except UnsupportedTypeError:
+            return copy.deepcopy(reader.value)  # a model that is not complete yet; its default is None or empty
+        except Misfit as misfit:
+            raise reader.error(f"does not fit its type: {misfit}") from None
+
+    def _factory(self, reader: Reader | None, annotation: Any) -> Callable[[], Any] | None:
+        if reader is None:
+            return None
+        value = self._typed(reader, annotation)
+        return functools.partial(copy.deepcopy, value)
+
+
+def _complete(made: Any, scope: Mapping[str, Any]) -> None:
+    """Resolve the names by which a recursive model refers to models that did not exist when it was made."""
+    if is_pydantic_model(made):
+        if not made.__pydantic_complete__:
+            made.model_rebuild(_types_namespace=dict(scope))
+    elif is_attrs_model(made):
+        made.__annotations__ = typing.get_type_hints(made, dict(scope), include_extras=True)
+
+
+def _limits(reader: Reader) -> Limits:
+    found: dict[str, Any] = {}
+    for key in _LIMITS:
+        part = reader.get(key)
+        if part is None:
+            continue
+        if key == "pattern":
+            found[key] = part.text(at_most=1000)
+        else:
+            found[key] = part.scalar(int) if key.endswith("length") else part.scalar(int, float)
+    return Limits(**found)
+
+
+def _make_enum(definition: Reader, name: str) -> type[enum.Enum]:
+    definition.only({"kind", "name", "base", "members"})
+    base = definition.at("base").one_of(*_ENUM_BASES)
+    members: dict[str, Any] = {}
+    for part in definition.at("members").items(at_least=1):
+        key, value = part.items(exactly=2)
+        if key.text(at_most=200).startswith("_") or key.value == "mro" or key.value in members:
+            raise key.error("is no name for a member, or is there twice")
+        members[key.value] = value.scalar(*(_ENUM_BASES[base] or (str, int, float, bool)))
+    bases = _ENUM_BASES[base]
+    try:
+        made = enum.Enum(name, members, type=bases[0] if bases else None, module=__name__)  # type: ignore[misc]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise definition.error(f"cannot be built: {error}") from error
+    return cast("type[enum.Enum]", made)
+
+
+def _make_pydantic(name: str, doc: str | None, items: list[dict[str, Any]], definition: Reader) -> Any:
+    from pydantic import Field, create_model
+
+    config = definition.get("config")
+    if config is not None:
+        config.only(set(CONFIG))
+    fields: dict[str, Any] = {}
+    for item in items:
+        options = {key: item[key] for key in ("description", "title", "alias", "examples") if item.get(key)}
+        options |= item["limits"].to_dict()
+        if item["schema_extra"] is not None:
+            options["json_schema_extra"] = item["schema_extra"]
+        if item["factory"] is not None:
+            options["default_factory"] = item["factory"]
+        elif item["default"] is not _UNSET:
+            options["default"] = item["default"]
+        fields[item["name"]] = (item["annotation"], Field(**options))
+    settings = cast("ConfigDict", dict(config.mapping())) if config else None
+    made: type[BaseModel] = create_model(name, __config__=settings, __doc__=doc, **fields)
+    return made
+
+
+def _make_attrs(name: str, doc: str | None, items: list[dict[str, Any]], definition: Reader) -> Any:
+    import attrs
+
+    if definition.get("config") is not None:
+        raise definition.at("config").error("is for pydantic models")
+    fields: dict[str, Any] = {}
+    for item in items:
+        default: Any = attrs.NOTHING
+        if item["factory"] is not None:
+            default = attrs.Factory(item["factory"])
+        elif item["default"] is not _UNSET:
+            default = item["default"]
+        metadata = {"description": item["description"]} if item.get("description") else {}
+        # By keyword only, so that the order of required and optional fields does not matter.
+        fields[item["name"]] = attrs.field(default=default, type=item["annotation"], metadata=metadata, kw_only=True)
+    made = attrs.make_class(name, fields)
+    made.__doc__ = doc
+    # attrs keeps the types in its own records; what reads the class looks for annotations.
+    made.__annotations__ = {item["name"]: item["annotation"] for item in items}
+    return made

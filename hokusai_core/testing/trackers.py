@@ -1,0 +1,245 @@
+"""What a tracker has to do: subclass ``TrackerConformance`` in the tests of a plugin that offers one.
+
+Example::
+
+    class TestMyTracker(TrackerConformance):
+        @pytest.fixture
+        def make_tracker(self, tmp_path):
+            return lambda: MyTracker(tmp_path / "executions")
+
+        @pytest.fixture
+        def read_executions(self, tmp_path):
+            return lambda: my_reader(tmp_path / "executions")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pytest
+
+from hokusai_core.events import REDACTED, ExecutionFinished, FeedbackGiven, OperationFinished, StageTiming
+from hokusai_core.protocols import Tracker
+from hokusai_core.results import Attempt, Usage
+
+__all__ = ["TrackerConformance", "make_event", "make_feedback", "make_operation"]
+
+#: Seconds within which a healthy tracker delivers a handful of executions, the start of a writer included.
+PATIENCE = 60.0
+
+
+def make_event(**changes: Any) -> ExecutionFinished:
+    """Return the event of an execution that succeeded just now, except for what ``changes`` says."""
+    usage = Usage(12, 5, 1)
+    values: dict[str, Any] = {
+        "execution_id": secrets.token_hex(16),
+        "signature": "pack/Greet",
+        "signature_version": "1.2.0",
+        "fingerprint": "0123456789abcdef" * 2,
+        "status": "ok",
+        "inputs": {"name": "Ada", "password": REDACTED},
+        "outputs": {"greeting": "Hello Ada"},
+        "model": "null/model",
+        "model_parameters": {"temperature": 0.5, "max_tokens": 100},
+        "usage": usage,
+        "cost": 0.001,
+        "latency": 0.25,
+        "cached": None,
+        "attempts": (Attempt(1, "ok", 0.2, "null/model", usage, 0.001),),
+        "stages": (StageTiming("bind", 0.0, 0.01), StageTiming("language_model", 0.01, 0.2)),
+        "started_at": time.time(),
+    }
+    return ExecutionFinished(**values | changes)
+
+
+def make_failure(**changes: Any) -> ExecutionFinished:
+    """Return the event of an execution whose second attempt failed, too."""
+    attempts = tuple(
+        Attempt(number, "failed", 0.1, "null/model", Usage(12, 0, 1), error="LanguageModelError: no answer")
+        for number in (1, 2)
+    )
+    values: dict[str, Any] = {
+        "status": "failed",
+        "outputs": {},
+        "attempts": attempts,
+        "error_type": "LanguageModelError",
+        "error": "no answer",
+    }
+    return make_event(**values | changes)
+
+
+def make_feedback(execution_id: str, **changes: Any) -> FeedbackGiven:
+    """Return the event of a rating with a correction."""
+    values: dict[str, Any] = {
+        "execution_id": execution_id,
+        "signature": "pack/Greet",
+        "rating": 2,
+        "corrections": {"greeting": "Good morning, Ada"},
+        "comment": "too familiar",
+        "source": "reviewer",
+        "given_at": time.time(),
+    }
+    return FeedbackGiven(**values | changes)
+
+
+def make_operation(operation_id: str, **changes: Any) -> OperationFinished:
+    """Return the event of a batch of two executions."""
+    values: dict[str, Any] = {
+        "operation_id": operation_id,
+        "kind": "batch",
+        "name": "pack/Greet",
+        "status": "ok",
+        "executions": 2,
+        "failures": 0,
+        "usage": Usage(24, 10, 2),
+        "cost": 0.002,
+        "latency": 0.5,
+        "started_at": time.time(),
+    }
+    return OperationFinished(**values | changes)
+
+
+class TrackerConformance:
+    """Tests that every tracker passes.
+
+    The fixture ``make_tracker`` returns a function that makes one on the same store. The fixture ``read_executions``
+    returns a function that reads what was delivered: mappings with at least ``execution_id``, ``signature`` and
+    ``status``.
+    """
+
+    @pytest.fixture
+    def make_tracker(self) -> Callable[[], Tracker]:
+        raise NotImplementedError("give a fixture make_tracker")
+
+    @pytest.fixture
+    def read_executions(self) -> Callable[[], Iterable[Mapping[str, Any]]]:
+        raise NotImplementedError("give a fixture read_executions")
+
+    @pytest.fixture
+    def tracker(self, make_tracker: Callable[[], Tracker]) -> Iterable[Tracker]:
+        tracker = make_tracker()
+        yield tracker
+        tracker.close()
+
+    def test_it_is_a_tracker(self, tracker: Tracker) -> None:
+        assert isinstance(tracker, Tracker)
+
+    def test_what_was_recorded_is_delivered_once(self, tracker: Tracker, read_executions: Any) -> None:
+        events = [make_event(), make_failure(), make_event(cached="memory", cost=0.0, attempts=())]
+        for event in events:
+            tracker.record(event)
+        assert tracker.flush(PATIENCE)
+        assert tracker.flush(PATIENCE)
+        delivered = list(read_executions())
+        assert Counter(row["execution_id"] for row in delivered) == Counter(event.execution_id for event in events)
+        assert {row["execution_id"]: row["status"] for row in delivered} == {e.execution_id: e.status for e in events}
+        assert {row["signature"] for row in delivered} == {"pack/Greet"}
+
+    def test_nothing_to_flush_is_a_success(self, tracker: Tracker) -> None:
+        assert tracker.flush(0.0)
+
+    def test_an_event_loop_can_flush(self, tracker: Tracker, read_executions: Any) -> None:
+        event = make_event()
+        tracker.record(event)
+        assert asyncio.run(tracker.aflush(PATIENCE))
+        assert [row["execution_id"] for row in read_executions()] == [event.execution_id]
+
+    def test_feedback_and_operations_are_accepted(self, tracker: Tracker, read_executions: Any) -> None:
+        operation_id = secrets.token_hex(16)
+        events = [make_event(parent_id=operation_id, parent_kind="batch") for _ in range(2)]
+        for event in (*events, make_operation(operation_id), make_feedback(events[0].execution_id)):
+            tracker.record(event)
+        assert tracker.flush(PATIENCE)
+        # A batch is no execution of its own.
+        assert {row["execution_id"] for row in read_executions()} == {event.execution_id for event in events}
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "\ud800 lone",
+            "nul\x00byte",
+            "line\nbreak\u2028",
+            "🗝" * 5000,
+            2**80,
+            float("nan"),
+            {"deep": [{"er": [None]}]},
+            b"x",
+        ],
+        ids=["surrogate", "nul", "breaks", "long", "large", "nan", "nested", "bytes"],
+    )
+    def test_odd_content_is_accepted(self, tracker: Tracker, read_executions: Any, value: Any) -> None:
+        event = make_event(inputs={"name": value}, outputs={"greeting": value})
+        tracker.record(event)
+        assert tracker.flush(PATIENCE)
+        assert [row["execution_id"] for row in read_executions()] == [event.execution_id]
+
+    def test_many_threads_record_at_once(self, tracker: Tracker, read_executions: Any) -> None:
+        batches = [[make_event() for _ in range(25)] for _ in range(8)]
+        threads = [threading.Thread(target=lambda b=batch: [tracker.record(event) for event in b]) for batch in batches]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert tracker.flush(PATIENCE)
+        wanted = Counter(event.execution_id for batch in batches for event in batch)
+        assert Counter(row["execution_id"] for row in read_executions()) == wanted
+
+    def test_what_a_killed_process_recorded_is_delivered(self, make_tracker: Any, read_executions: Any) -> None:
+        events = [make_event() for _ in range(20)]
+        child = os.fork()
+        if child == 0:
+            tracker = make_tracker()
+            for event in events:
+                tracker.record(event)
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+        successor = make_tracker()
+        try:
+            successor.record(last := make_event())
+            assert successor.flush(PATIENCE)
+        finally:
+            successor.close()
+        wanted = Counter(event.execution_id for event in (*events, last))
+        assert Counter(row["execution_id"] for row in read_executions()) == wanted
+
+    def test_a_forked_process_records_with_the_tracker_of_its_parent(
+        self, tracker: Tracker, read_executions: Any
+    ) -> None:
+        before, inside, after = make_event(), make_event(), make_event()
+        tracker.record(before)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                tracker.record(inside)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        tracker.record(after)
+        assert tracker.flush(PATIENCE)
+        wanted = {event.execution_id for event in (before, inside, after)}
+        assert Counter(row["execution_id"] for row in read_executions()) == Counter(wanted)
+
+    def test_the_status_is_plain_data(self, tracker: Tracker) -> None:
+        tracker.record(make_event())
+        status = json.loads(json.dumps(dict(tracker.status())))
+        assert status["accepted"] == 1
+        assert {"backlog", "last_error"} <= status.keys()
+
+    def test_closing_delivers_and_can_be_repeated(self, make_tracker: Any, read_executions: Any) -> None:
+        tracker = make_tracker()
+        tracker.record(event := make_event())
+        tracker.flush(PATIENCE)
+        tracker.close()
+        tracker.close()
+        assert [row["execution_id"] for row in read_executions()] == [event.execution_id]

@@ -1,0 +1,151 @@
+"""Programs run like signatures: metered, isolated, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import dspy
+import pytest
+
+from hokusai_core.dspy_bridge import Meter, ModelCall, ProgramCall, model_call, spec_of_program
+from hokusai_core.errors import BudgetExceeded, DeadlineExceeded, LanguageModelError, OutputError
+from hokusai_core.testing.lm import null_lm
+
+
+class TwoSteps(dspy.Module):  # type: ignore[misc]
+    """Draft, then polish."""
+
+    def __init__(self, own_lm: Any = None) -> None:
+        super().__init__()
+        self.first = dspy.Predict("topic -> draft")
+        self.second = dspy.Predict("draft -> polished")
+        self.second.lm = own_lm
+
+    def forward(self, topic: str, times: int = 1) -> dspy.Prediction:
+        draft = self.first(topic=topic).draft
+        return dspy.Prediction(polished=self.second(draft=draft).polished, extra=[times])
+
+
+class AsyncSteps(TwoSteps):
+    async def aforward(self, topic: str, times: int = 1) -> dspy.Prediction:
+        draft = (await self.first.acall(topic=topic)).draft
+        return dspy.Prediction(polished=(await self.second.acall(draft=draft)).polished, extra=[times])
+
+
+def call_of(program: Any, lm: Any, **options: Any) -> ProgramCall:
+    return ProgramCall(spec_of_program(program, "Steps"), program, lm, **options)
+
+
+@pytest.mark.parametrize("kind", [TwoSteps, AsyncSteps])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_all_outputs_and_all_usage(kind: Any, asynchronous: bool) -> None:
+    lm = null_lm()
+    call = call_of(kind(), lm)
+    run = (lambda inputs: asyncio.run(call.arun(inputs))) if asynchronous else call.run
+    answer = run({"topic": "x", "times": 2})
+    assert answer.outputs == {"polished": "some polished", "extra": [2]}
+    assert (answer.usage.calls, answer.usage.total_tokens) == (2, 30)
+    assert lm.engine.calls == 2
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_predictors_own_model_is_used_and_counted(asynchronous: bool) -> None:
+    lm, own = null_lm(), null_lm(model="null/own")
+    call, meter = call_of(AsyncSteps(own), lm), Meter()
+    with dspy.track_usage() as host:
+        if asynchronous:
+            asyncio.run(call.arun({"topic": "x"}, meter=meter))
+        else:
+            call.run({"topic": "x"}, meter=meter)
+    assert (lm.engine.calls, own.engine.calls) == (1, 1)
+    assert [record.model for record in meter.calls] == ["null/model", "null/own"]
+    assert meter.usage.total_tokens == 30
+    assert {model: total["total_tokens"] for model, total in host.get_total_tokens().items()} == {
+        "null/model": 15,
+        "null/own": 15,
+    }
+
+
+def test_where_dspy_tracks_usage_the_prediction_has_it_and_so_have_we() -> None:
+    class Keeping(TwoSteps):
+        def forward(self, topic: str, times: int = 1) -> dspy.Prediction:
+            self.prediction = super().forward(topic, times)
+            return self.prediction
+
+    program, meter = Keeping(null_lm(model="null/own")), Meter()
+    with dspy.context(track_usage=True):
+        call_of(program, null_lm()).run({"topic": "x"}, meter=meter)
+    assert set(program.prediction.get_lm_usage()) == {"null/model", "null/own"}
+    assert meter.usage.total_tokens == 30
+
+
+def test_a_dict_is_no_prediction_but_good_enough_and_text_is_not() -> None:
+    class Returning(dspy.Module):  # type: ignore[misc]
+        value: Any = None
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.never_called = dspy.Predict("a -> b")
+
+        def forward(self, a: str) -> Any:
+            return self.value
+
+    program = Returning()
+    program.value = {"b": 1, "c": 2}
+    assert call_of(program, null_lm()).run({"a": "x"}).outputs == {"b": 1, "c": 2}
+    program.value = {}
+    assert call_of(program, null_lm()).run({"a": "x"}).outputs == {"b": None}
+    program.value = "text"
+    with pytest.raises(OutputError, match=r"returned str.*dspy\.Prediction") as caught:
+        call_of(program, null_lm()).run({"a": "x"})
+    assert not caught.value.retryable
+
+
+def test_failures_are_translated_and_gates_heard() -> None:
+    class Gate:
+        left = 1
+
+        def before(self, estimate: Any) -> None:
+            if not self.left:
+                raise BudgetExceeded("spent")
+            self.left -= 1
+
+        async def abefore(self, estimate: Any) -> None:
+            self.before(estimate)
+
+    with pytest.raises(LanguageModelError, match="Steps"):
+        call_of(TwoSteps(), null_lm(fail_first=1)).run({"topic": "x"})
+    lm = null_lm()
+    with pytest.raises(BudgetExceeded, match=r"^spent$"):
+        call_of(TwoSteps(), lm).run({"topic": "x"}, gate=Gate())
+    assert lm.engine.calls == 1
+
+
+def test_nothing_is_left_behind() -> None:
+    program, lm = TwoSteps(), null_lm()
+    call_of(program, lm).run({"topic": "x"})
+    assert (lm.history, program.history, program.first.history) == ([], [], [])
+    assert program.first.lm is None
+
+
+def test_a_registered_signature_is_called_and_a_registered_program_run() -> None:
+    program = TwoSteps()
+    spec = spec_of_program(program, "Steps")
+    assert type(model_call(SimpleNamespace(spec=spec, program=program), null_lm())) is ProgramCall
+    assert type(model_call(SimpleNamespace(spec=spec, program=None), null_lm())) is ModelCall
+
+
+def test_an_abandoned_program_makes_no_more_calls() -> None:
+    deadline = time.monotonic() + 0.5
+
+    def draft(_: str) -> str:
+        time.sleep(max(0.0, deadline - time.monotonic()))
+        return "draft"
+
+    lm = null_lm(answers={"draft": draft})
+    with pytest.raises(DeadlineExceeded):
+        call_of(TwoSteps(), lm).run({"topic": "x"}, deadline=deadline)
+    assert lm.engine.calls == 1

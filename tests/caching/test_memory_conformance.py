@@ -1,0 +1,18 @@
+"""The memory tier passes the suite that every cache has to pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from hokusai_core import MemoryCache
+from hokusai_core.testing.caches import CacheConformance
+
+
+class TestMemoryCache(CacheConformance):
+    persistent = False
+
+    @pytest.fixture
+    def make_cache(self) -> Callable[[], MemoryCache]:
+        return MemoryCache

@@ -1,0 +1,1 @@
+"""Has an entry_points.txt that cannot be parsed."""

@@ -1,0 +1,1 @@
+"""Has a section header without its bracket."""

@@ -1,0 +1,1 @@
+"""Has entry points that cannot be used."""

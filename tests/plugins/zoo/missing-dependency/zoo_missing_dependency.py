@@ -1,0 +1,3 @@
+"""Needs a distribution that is not installed."""
+
+import yonder_library

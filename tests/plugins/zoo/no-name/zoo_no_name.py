@@ -1,0 +1,1 @@
+"""Has METADATA without a name."""

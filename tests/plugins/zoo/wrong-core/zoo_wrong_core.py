@@ -1,0 +1,3 @@
+"""Needs another version of the core."""
+
+from hokusai_core.errors import NoSuchError
