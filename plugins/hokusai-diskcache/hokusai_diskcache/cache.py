@@ -1,0 +1,369 @@
+"""DiskCache: answers in a folder that the processes of one machine share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import platformdirs
+
+from hokusai_core import CacheEntry
+from hokusai_core.errors import CacheError, CacheWarning, ConfigurationError
+from hokusai_diskcache.codec import Damaged, decode, encode
+from hokusai_diskcache.faults import Fault, diagnose, explain_fault
+from hokusai_diskcache.folder import Folder
+from hokusai_diskcache.maintenance import Shelf
+from hokusai_diskcache.opening import Opened, StoreOptions, open_store
+from hokusai_diskcache.store import EVICTION_POLICIES
+
+__all__ = ["DiskCache", "default_directory"]
+
+T = TypeVar("T")
+
+#: Threads for event loops: writers wait for each other anyway, and readers seldom need one.
+_THREADS = 2
+#: Seconds between two looks of readers at whether the database is still in its place.
+_GLANCE = 0.1
+
+
+def default_directory() -> Path:
+    """Return the folder that is used where none is given: ``HOKUSAI_CACHE_DIR``, else one in the user's cache."""
+    chosen = os.environ.get("HOKUSAI_CACHE_DIR", "").strip()
+    return Path(chosen) if chosen else platformdirs.user_cache_path("hokusai", appauthor=False) / "executions"
+
+
+class DiskCache:
+    """A persistent cache of executions. Nothing is opened before the first use, and nothing read back is executed.
+
+    Args:
+        directory: folder, made with permissions 0700 where it is missing; left out, ``default_directory()``.
+        size_limit: bytes at which old entries make room for new ones.
+        eviction_policy: which entries are old: ``least-recently-stored``; ``least-recently-used`` or
+            ``least-frequently-used``, with which every hit also writes; ``none`` to keep all.
+        busy_timeout: seconds to wait for a lock that another process holds.
+
+    Raises:
+        ConfigurationError: an argument has a value that cannot be used.
+
+    Example:
+        >>> cache = DiskCache("answers", size_limit=2**20)
+        >>> cache.put(CacheEntry("00ff", "pack/Greet", b'{"greeting":"Hello"}', "null", 0.0, None, 0.5))
+        >>> cache.get("00ff").outputs
+        b'{"greeting":"Hello"}'
+        >>> cache.close()
+    """
+
+    tier = "disk"
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        size_limit: int = 2**30,
+        eviction_policy: str = "least-recently-stored",
+        busy_timeout: float = 0.2,
+    ) -> None:
+        if eviction_policy not in EVICTION_POLICIES:
+            raise ConfigurationError(
+                f"eviction_policy={eviction_policy!r}: expected one of {', '.join(EVICTION_POLICIES)}"
+            )
+        if size_limit < 2**16:
+            raise ConfigurationError(f"size_limit={size_limit!r}: expected at least 65536 bytes")
+        if not 0 <= busy_timeout <= 60:
+            raise ConfigurationError(f"busy_timeout={busy_timeout!r}: expected 0 to 60 seconds")
+        self._folder = Folder(default_directory() if directory is None else Path(directory))
+        self._options = StoreOptions(size_limit, eviction_policy, busy_timeout)
+        self._lock = threading.Lock()
+        self._opened: Opened | None = None
+        self._inherited: list[Opened] = []
+        self._known_secret: bytes | None = None
+        self._failed: tuple[float, CacheError] | None = None
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        self._closed = False
+        self._seen_until = 0.0
+        self._damaged_rows = self._moved_aside = self._foreign_settings = 0
+        self._warned: set[str] = set()
+
+    @property
+    def directory(self) -> Path:
+        """The folder."""
+        return self._folder.path
+
+    @property
+    def secret(self) -> bytes:
+        """The store's secret, 32 random bytes that all processes share.
+
+        Raises:
+            CacheError: the store cannot be opened.
+        """
+        return self._ready().secret
+
+    def get(self, key: str) -> CacheEntry | None:
+        """Return the entry stored under ``key``, or None where there is none or it has expired.
+
+        Raises:
+            CacheError: the store cannot answer; says why and what to do.
+        """
+        opened = self._opened
+        if opened is not None and self._is_fresh(opened):
+            try:
+                data = opened.store.get(key)
+                return None if data is None else decode(key, data, opened.secret)
+            except Exception:  # noqa: S110  # met again, and dealt with, below
+                pass
+        return self._work(lambda opened: self._read(opened, key))
+
+    def put(self, entry: CacheEntry) -> None:
+        """Store ``entry`` under its key, replacing what was there.
+
+        Raises:
+            CacheError: the store cannot take it; says why and what to do.
+        """
+        self._work(lambda opened: self._write(opened, entry))
+
+    async def aget(self, key: str) -> CacheEntry | None:
+        """Do as ``get`` without blocking the event loop.
+
+        Where the store is open the look-up is made at once, waiting for no lock: it takes a tenth of what handing it to
+        a thread would. A thread takes over where that does not give an answer.
+        """
+        opened = self._opened
+        if opened is not None and opened.network is None and self._is_fresh(opened):
+            try:
+                data = opened.store.get_at_once(key)
+                return None if data is None else decode(key, data, opened.secret)
+            except Exception:  # noqa: S110  # the thread meets the same and deals with it
+                pass
+        return await self._offload(lambda: self.get(key))
+
+    async def aput(self, entry: CacheEntry) -> None:
+        """Do as ``put`` on a thread, since a write may have to wait for that of another process."""
+        await self._offload(lambda: self.put(entry))
+
+    def entries(self, signature: str | None = None) -> Iterator[CacheEntry]:
+        """Yield the stored entries, latest first, of one signature where it is named; expired ones too.
+
+        What is found damaged on the way is dropped.
+
+        Raises:
+            CacheError: the store cannot be read.
+        """
+        with self._shelf() as shelf:
+            yield from shelf.entries(signature)
+
+    def remove(self, *, signature: str | None = None, older_than: float | None = None) -> int:
+        """Remove entries of one signature, or stored more than ``older_than`` seconds ago, or all; return how many.
+
+        Raises:
+            CacheError: the store cannot be written to.
+        """
+        with self._shelf() as shelf:
+            return shelf.remove(signature, None if older_than is None else time.time() - older_than)
+
+    def stats(self) -> Mapping[str, Any]:
+        """Return JSON-able figures: entries, bytes, location, and the damage that this object has come across.
+
+        Raises:
+            CacheError: the store cannot be opened.
+        """
+        entries, size = self._work(lambda opened: (len(opened.store), opened.store.volume()))
+        return {
+            "tier": self.tier,
+            "location": str(self._folder.path),
+            "entries": entries,
+            "bytes": size,
+            "size_limit": self._options.size_limit,
+            "eviction_policy": self._options.eviction_policy,
+            "damaged_rows": self._damaged_rows,
+            "foreign_settings": self._foreign_settings,
+            "stores_moved_aside": self._moved_aside,
+            "set_aside": [path.name for path in self._folder.set_aside()],
+        }
+
+    def close(self) -> None:
+        """Release connections and threads; calling it twice is harmless."""
+        with self._lock:
+            self._closed = True
+            opened, self._opened = self._opened, None
+            pool, self._pool = self._pool, None
+        if pool is not None and pool[0] == os.getpid():
+            pool[1].shutdown(wait=True)
+        if opened is not None and opened.pid == os.getpid():
+            # This thread's connection; those of other threads go with the last reference to the store.
+            opened.store.close()
+
+    # -- one operation ------------------------------------------------------------------------------------------
+
+    def _read(self, opened: Opened, key: str) -> CacheEntry | None:
+        try:
+            data = opened.store.get(key)
+            return None if data is None else decode(key, data, opened.secret)
+        except Damaged:
+            self._drop(opened, key)
+            return None
+
+    def _write(self, opened: Opened, entry: CacheEntry) -> None:
+        try:
+            data = encode(entry, opened.secret)
+        except TypeError as error:
+            raise CacheError(f"an answer of {entry.signature} cannot be stored: {error}") from error
+        lifetime = None if entry.expires_at is None else max(0.0, entry.expires_at - time.time())
+        opened.store.set(entry.key, data, expire=lifetime, tag=entry.signature)
+
+    def _drop(self, opened: Opened, key: str) -> None:
+        """Remove a damaged row; where that fails it is met, and removed, another time."""
+        try:
+            opened.store.delete(key)
+        except Exception as error:
+            self._release(opened, error)
+        self._count_damage(1)
+
+    def _work(self, operation: Callable[[Opened], T]) -> T:
+        opened = self._ready()
+        try:
+            return operation(opened)
+        except CacheError:
+            raise
+        except Exception as error:
+            fault = self._release(opened, error)
+            if fault not in (Fault.CORRUPT, Fault.GONE):
+                raise explain_fault(fault, self._folder.path, error) from error
+        # Once more, with a store that was made again; what fails now is told.
+        opened = self._reopen(opened, damaged=fault is Fault.CORRUPT)
+        try:
+            return operation(opened)
+        except CacheError:
+            raise
+        except Exception as error:
+            raise explain_fault(self._release(opened, error), self._folder.path, error) from error
+
+    def _release(self, opened: Opened, error: Exception) -> Fault:
+        """Return what is wrong, and give up this thread's connection: it may be left inside a transaction."""
+        fault = diagnose(error, self._folder.store)
+        try:
+            opened.store.close()
+        except Exception as closing:  # the first error is the one that tells
+            error.add_note(f"closing the connection failed as well: {closing}")
+        return fault
+
+    @contextmanager
+    def _shelf(self) -> Iterator[Shelf]:
+        opened = self._ready()
+        shelf: Shelf | None = None
+        try:
+            shelf = Shelf(self._folder.database, opened.secret)
+            yield shelf
+        except CacheError:
+            raise
+        except Exception as error:
+            fault = diagnose(error, self._folder.store)
+            if fault is Fault.CORRUPT:
+                self._reopen(opened, damaged=True)
+            raise explain_fault(fault, self._folder.path, error) from error
+        finally:
+            if shelf is not None:
+                shelf.close()
+                self._count_damage(shelf.damaged)
+
+    # -- opening ------------------------------------------------------------------------------------------------
+
+    def _ready(self) -> Opened:
+        opened = self._opened
+        if opened is not None and self._is_current(opened):
+            return opened
+        return self._reopen(opened, damaged=False)
+
+    def _is_current(self, opened: Opened) -> bool:
+        # A database that was deleted goes on working for whoever has it open, unseen by everybody else.
+        return opened.pid == os.getpid() and self._folder.identity() == opened.identity
+
+    def _is_fresh(self, opened: Opened) -> bool:
+        """Do as ``_is_current``, looking at the folder now and then: to read from a deleted database does no harm."""
+        now = time.monotonic()
+        if now < self._seen_until and opened.pid == os.getpid():
+            return True
+        self._seen_until = now + _GLANCE
+        return self._is_current(opened)
+
+    def _reopen(self, stale: Opened | None, *, damaged: bool) -> Opened:
+        """Open the store in place of ``stale``, unless another thread has done so."""
+        asked = time.monotonic()
+        with self._lock:
+            if self._closed:
+                raise CacheError("this cache is closed; make a new one")
+            if self._opened is not None and self._opened is not stale:
+                return self._opened
+            if self._failed is not None and self._failed[0] >= asked:
+                # It failed while this thread waited; trying in turn would make the last of many wait very long.
+                raise self._failed[1]
+            if stale is not None and stale.pid != os.getpid():
+                # SQLite forbids even closing a connection that came through a fork, so it is kept as it is.
+                self._inherited.append(stale)
+            self._opened = None
+            try:
+                opened = open_store(
+                    self._folder,
+                    self._options,
+                    known_secret=self._known_secret,
+                    damaged=stale.identity if damaged and stale is not None else None,
+                )
+            except CacheError as error:
+                self._failed = (time.monotonic(), error)
+                raise
+            self._opened, self._known_secret = opened, opened.secret
+        self._tell(opened)
+        return opened
+
+    def _tell(self, opened: Opened) -> None:
+        path = self._folder.path
+        if opened.moved_aside is not None:
+            self._moved_aside += 1
+            self._warn(
+                "corrupt",
+                f"the cache in {path} was damaged; it was moved aside to {opened.moved_aside.name} and a new one was "
+                "started. Remove that folder when nobody needs it",
+            )
+        if opened.store.foreign_settings:
+            self._foreign_settings += opened.store.foreign_settings
+            self._warn("settings", f"the cache in {path} holds settings that it never wrote; they are ignored")
+        if opened.network is not None:
+            self._warn(
+                "network",
+                f"the cache in {path} is on a network file system ({opened.network}), which is slow and unsafe for "
+                "several machines; set HOKUSAI_CACHE_DIR to a folder on a local disk",
+            )
+
+    # -- damage and threads -------------------------------------------------------------------------------------
+
+    def _count_damage(self, rows: int) -> None:
+        if rows:
+            with self._lock:
+                self._damaged_rows += rows
+            self._warn(
+                "rows",
+                f"the cache in {self._folder.path} held entries that it never wrote, or that rotted; they are dropped. "
+                "If this goes on, look at who can write to that folder, and at its disk",
+            )
+
+    def _warn(self, cause: str, message: str) -> None:
+        with self._lock:
+            if cause in self._warned:
+                return
+            self._warned.add(cause)
+        warnings.warn(message, CacheWarning, stacklevel=3)
+
+    async def _offload(self, work: Callable[[], T]) -> T:
+        with self._lock:
+            if self._pool is None or self._pool[0] != os.getpid():
+                threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="hokusai-diskcache")
+                self._pool = (os.getpid(), threads)
+            pool = self._pool[1]
+        return await asyncio.get_running_loop().run_in_executor(pool, work)

@@ -1,0 +1,33 @@
+"""Hook implementations of the plugin ``diskcache``."""
+
+from __future__ import annotations
+
+from hokusai_core import Component, hookimpl
+
+__all__ = ["provide_caches", "provide_commands"]
+
+
+@hookimpl
+def provide_caches() -> list[Component]:
+    """Offer the cache in a folder under the name ``diskcache``."""
+    return [
+        Component(
+            name="diskcache",
+            target="hokusai_diskcache.cache:DiskCache",
+            summary="Answers in a folder of this machine, shared by its processes",
+            capabilities=("persistent",),
+        )
+    ]
+
+
+@hookimpl
+def provide_commands() -> list[Component]:
+    """Offer ``hokusai cache``."""
+    return [
+        Component(
+            name="cache",
+            target="hokusai_diskcache.commands:cache",
+            summary="Show, explain and clear stored answers",
+            requires=("click",),
+        )
+    ]

@@ -1,0 +1,23 @@
+"""The cache passes the suite that every cache has to pass, with each eviction policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hokusai_core.testing.caches import CacheConformance
+from hokusai_diskcache import DiskCache
+
+
+class TestDiskCache(CacheConformance):
+    @pytest.fixture
+    def make_cache(self, tmp_path: Path) -> Callable[[], DiskCache]:
+        return lambda: DiskCache(tmp_path / "store", busy_timeout=5)
+
+
+class TestLeastRecentlyUsed(CacheConformance):
+    @pytest.fixture
+    def make_cache(self, tmp_path: Path) -> Callable[[], DiskCache]:
+        return lambda: DiskCache(tmp_path / "store", busy_timeout=5, eviction_policy="least-recently-used")

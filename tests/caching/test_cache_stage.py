@@ -1,0 +1,139 @@
+"""The cache stage: what it serves, and what it does with a persistent tier that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import warnings
+from typing import Any
+
+import pytest
+
+from hokusai_core import MemoryCache
+from hokusai_core.errors import CacheError, CacheWarning
+from hokusai_core.execution.cache_stage import CacheStage
+from hokusai_core.testing.caches import make_entry
+
+KEY = make_entry().key
+
+
+class Store(MemoryCache):
+    """A persistent tier whose reading and writing can be made to fail."""
+
+    tier = "disk"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading: str | None = None
+        self.writing: str | None = None
+        self.asked = 0
+
+    def get(self, key: str) -> Any:
+        self.asked += 1
+        if self.reading:
+            raise CacheError(self.reading)
+        return super().get(key)
+
+    def put(self, entry: Any) -> None:
+        self.asked += 1
+        if self.writing:
+            raise CacheError(self.writing)
+        super().put(entry)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def stage(store: Store) -> CacheStage:
+    return CacheStage(MemoryCache(), store, "store")
+
+
+def test_what_was_found_behind_is_remembered(stage: CacheStage, store: Store) -> None:
+    store.put(make_entry())
+    assert stage.remembered(KEY, time.time(), None) is None
+    assert stage.look_up(KEY, time.time(), None) is not None
+    assert stage.remembered(KEY, time.time(), None) is not None
+
+
+def test_what_is_too_old_is_not_served(stage: CacheStage, store: Store) -> None:
+    store.put(make_entry(created_at=time.time() - 10))
+    assert stage.look_up(KEY, time.time(), 5) is None
+    assert asyncio.run(stage.alook_up(KEY, time.time(), 5)) is None
+    assert stage.look_up(KEY, time.time(), 50) is not None
+
+
+def test_what_does_not_fit_is_not_served(stage: CacheStage, store: Store) -> None:
+    store.put(make_entry())
+    with pytest.warns(CacheWarning, match="holds no outputs"):
+        assert stage.look_up(KEY, time.time(), None, lambda entry: False) is None
+    assert stage.remembered(KEY, time.time(), None) is None
+
+
+def test_writing_that_fails_does_not_keep_it_from_reading(stage: CacheStage, store: Store) -> None:
+    store.put(make_entry())
+    store.writing = "the disk is full"
+    with pytest.warns(CacheWarning, match=r"'store': the disk is full\. Executions go on"):
+        stage.persist(make_entry("other"))
+    asked = store.asked
+    stage.persist(make_entry("other"))
+    asyncio.run(stage.apersist(make_entry("other")))
+    assert store.asked == asked  # left alone
+    assert stage.look_up(KEY, time.time(), None) is not None
+    assert stage.stats()["persistent"]["failures"] == 1
+    assert stage.stats()["persistent"]["last_error"] == "the disk is full"
+
+
+def test_it_is_tried_again_after_a_while(stage: CacheStage, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time after a longer one, until it works."""
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(stage, "_note", lambda cause: None)
+    store.reading = "it is locked"
+    pauses = []
+    for _ in range(7):
+        asked, since = store.asked, now
+        stage.look_up(KEY, 0.0, None)
+        assert store.asked == asked + 1
+        while stage._reading.resting:
+            now += 0.5
+        pauses.append(now - since)
+    assert pauses == [1, 2, 4, 8, 15, 15, 15]
+    store.reading = None
+    store.put(make_entry())
+    assert stage.look_up(KEY, 0.0, None) is not None
+    store.reading = "it is locked"
+    stage.look_up(KEY, 0.0, None)
+    now += 1.0
+    assert not stage._reading.resting
+
+
+def test_each_cause_is_warned_about_once(store: Store) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        stage = CacheStage(MemoryCache(), store, "store")
+        for cause in ("locked", "full", "locked", "full", *map(str, range(100))):
+            store.writing = cause
+            stage._writing._until = 0.0
+            stage.persist(make_entry())
+    messages = [str(warning.message) for warning in caught]
+    assert "locked" in messages[0]
+    assert "full" in messages[1]
+    assert len(messages) == 8
+
+
+def test_a_store_without_a_secret_does_not_stop_anybody() -> None:
+    class Broken(Store):
+        @property
+        def secret(self) -> bytes:
+            raise CacheError("no folder")
+
+        @secret.setter
+        def secret(self, value: bytes) -> None:
+            """Take what the base class gives."""
+
+    memory = MemoryCache()
+    with pytest.warns(CacheWarning, match="no folder"):
+        assert CacheStage(memory, Broken(), "store").secret == memory.secret
