@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hokusai_core.caching import CacheEntry, MemoryCache
+    from hokusai_core.canonical import jsonable
     from hokusai_core.components import Component, Owner
     from hokusai_core.events import (
         REDACTED,
@@ -23,22 +24,24 @@ if TYPE_CHECKING:
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.process import process_trackers
     from hokusai_core.executor import Executor
-    from hokusai_core.hookspecs import HokusaiSpecs
+    from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
     from hokusai_core.markers import HOOK_API, hookimpl
     from hokusai_core.model import LanguageModel
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
-    from hokusai_core.plugins import PluginManager
+    from hokusai_core.plugins import Conflict, PluginFailure, PluginManager, PluginRecord, PluginWarning
     from hokusai_core.results import Attempt, ExecutionResult, ExecutionTrace, ModelExchange, Problem, Usage
-    from hokusai_core.settings import ExecutionMode
+    from hokusai_core.settings import UNSET, Config, ExecutionMode, SettingValue, Unset, read_settings
     from hokusai_core.signatures import (
         BaseSignature,
         FieldSpec,
         InputField,
         OutputField,
+        RegisteredSignature,
         SignatureField,
         SignatureRegistry,
         SignatureSpec,
     )
+    from hokusai_core.suggestions import did_you_mean
     from hokusai_core.validation import SignatureValidator
 
 __version__ = "0.1.0"
@@ -47,9 +50,12 @@ _HOME = {
     "Attempt": "results",
     "BaseSignature": "signatures",
     "Budget": "execution.budget",
+    "COMPONENT_HOOKS": "hookspecs",
     "CacheEntry": "caching",
     "Candidate": "optimization",
     "Component": "components",
+    "Config": "settings",
+    "Conflict": "plugins",
     "ExecutionFinished": "events",
     "ExecutionMode": "settings",
     "ExecutionResult": "results",
@@ -69,28 +75,42 @@ _HOME = {
     "OptimizationTask": "optimization",
     "OutputField": "signatures",
     "Owner": "components",
+    "PluginFailure": "plugins",
     "PluginManager": "plugins",
+    "PluginRecord": "plugins",
+    "PluginWarning": "plugins",
     "Problem": "results",
     "REDACTED": "events",
+    "RegisteredSignature": "signatures",
+    "SettingValue": "settings",
     "SignatureField": "signatures",
     "SignatureRegistry": "signatures",
     "SignatureSpec": "signatures",
     "SignatureValidator": "validation",
     "StageTiming": "events",
+    "UNSET": "settings",
+    "Unset": "settings",
     "Usage": "results",
+    "did_you_mean": "suggestions",
     "hookimpl": "markers",
+    "jsonable": "canonical",
     "process_trackers": "execution.process",
+    "read_settings": "settings",
 }
 
 __all__ = [
+    "COMPONENT_HOOKS",
     "HOOK_API",
     "REDACTED",
+    "UNSET",
     "Attempt",
     "BaseSignature",
     "Budget",
     "CacheEntry",
     "Candidate",
     "Component",
+    "Config",
+    "Conflict",
     "ExecutionFinished",
     "ExecutionMode",
     "ExecutionResult",
@@ -109,17 +129,26 @@ __all__ = [
     "OptimizationTask",
     "OutputField",
     "Owner",
+    "PluginFailure",
     "PluginManager",
+    "PluginRecord",
+    "PluginWarning",
     "Problem",
+    "RegisteredSignature",
+    "SettingValue",
     "SignatureField",
     "SignatureRegistry",
     "SignatureSpec",
     "SignatureValidator",
     "StageTiming",
+    "Unset",
     "Usage",
     "__version__",
+    "did_you_mean",
     "hookimpl",
+    "jsonable",
     "process_trackers",
+    "read_settings",
 ]
 
 

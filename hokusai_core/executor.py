@@ -7,13 +7,14 @@ import importlib
 import os
 import sys
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from hokusai_core.caching import MemoryCache
 from hokusai_core.caching.explain import explain
-from hokusai_core.errors import ClosedError, ConfigurationError
+from hokusai_core.errors import CacheError, ClosedError, ConfigurationError, PluginError, TrackingError
 from hokusai_core.execution.cache_stage import CacheStage
 from hokusai_core.execution.deadline import Deadline
 from hokusai_core.execution.limits import RateLimits
@@ -27,6 +28,7 @@ from hokusai_core.execution.run import Options, Run
 from hokusai_core.execution.stats import Stats
 from hokusai_core.execution.threads import CallThreads
 from hokusai_core.plugins import PluginManager
+from hokusai_core.plugins.records import frames_inside
 from hokusai_core.registration import signature_class
 from hokusai_core.settings import UNSET, Config, ExecutionMode, SettingValue, Unset, parse_setting, read_settings
 from hokusai_core.signatures import SignatureRegistry
@@ -87,6 +89,8 @@ class Executor:
 
     #: Defaults that a subclass changes.
     defaults: Mapping[str, Any] = {}
+    #: Names of caches and trackers that a subclass goes on without, after one warning, where they cannot be had.
+    optional: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -478,10 +482,24 @@ class Executor:
         chosen = value("cache")
         if chosen is None or not isinstance(chosen, str):
             return CacheStage(memory, chosen, name=type(chosen).__name__)
-        return CacheStage(memory, self.plugins.create("cache", chosen), name=chosen)
+        return CacheStage(memory, self._create("cache", chosen), name=chosen)
 
     def _make_trackers(self) -> dict[str, Tracker]:
-        return {name: self.plugins.create("tracker", name) for name in self._settings.value("trackers")}
+        made = {name: self._create("tracker", name) for name in self._settings.value("trackers")}
+        return {name: tracker for name, tracker in made.items() if tracker is not None}
+
+    def _create(self, kind: str, name: str) -> Any:
+        """Make a cache or tracker; None for an optional one that cannot be had."""
+        if name not in self.optional:
+            return self.plugins.create(kind, name)
+        try:
+            return self.plugins.create(kind, name)
+        except (PluginError, CacheError, TrackingError) as error:
+            # Nobody who turned the plugin of that name off has to be told that it is missing.
+            if not any(record.name == name and record.state == "disabled" for record in self.plugins.records()):
+                effect = "answers are kept in memory only" if kind == "cache" else "executions are not recorded there"
+                warnings.warn(f"{kind} {name!r} cannot be used, so {effect}: {error}", stacklevel=frames_inside())
+            return None
 
     def _all_validators(self) -> Mapping[str, Validator]:
         if self._validators is None:

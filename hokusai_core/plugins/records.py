@@ -22,6 +22,7 @@ __all__ = [
     "PluginState",
     "PluginWarning",
     "describe_error",
+    "frames_inside",
 ]
 
 PluginState = Literal["found", "loaded", "disabled", "failed"]
@@ -32,7 +33,8 @@ PluginState = Literal["found", "loaded", "disabled", "failed"]
 Phase = Literal["discovery", "import", "register", "provide", "signature", "target", "observe"]
 
 _LONGEST_MESSAGE = 400
-_PACKAGE = __name__.partition(".")[0]
+#: The core, and the distribution that builds on its executor.
+_OWN = frozenset({__name__.partition(".")[0], "hokusai"})
 
 
 class PluginWarning(UserWarning):
@@ -187,12 +189,13 @@ class FailureLog:
                 if not self._unsaid:
                     return
                 message = self._unsaid.pop(0)
-            warnings.warn(message, PluginWarning, stacklevel=_frames_inside())
+            warnings.warn(message, PluginWarning, stacklevel=frames_inside())
 
 
-def _frames_inside() -> int:
+def frames_inside() -> int:
+    """Return the ``stacklevel`` of a warning that points at the host's code, not into Hokusai."""
     level, frame = 0, inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OWN:
         level, frame = level + 1, frame.f_back
     return max(level, 1)
 

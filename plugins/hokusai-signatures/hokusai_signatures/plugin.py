@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import hokusai_signatures as pack
-from hokusai_core import BaseSignature, hookimpl
+from typing import TYPE_CHECKING
+
+from hokusai_core import hookimpl
+
+if TYPE_CHECKING:
+    from hokusai_core import BaseSignature
 
 
 @hookimpl
 def provide_signatures() -> list[type[BaseSignature]]:
     """Offer the pre-built signatures."""
+    import hokusai_signatures as pack  # listing plugins and commands does without them
+
     return [getattr(pack, name) for name in pack.__all__]

@@ -1,0 +1,33 @@
+"""The commands of ``hokusai``, a module each; none is imported before it is run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["COMMANDS", "LazyCommand"]
+
+
+class LazyCommand(NamedTuple):
+    """A command that help can list without importing it.
+
+    Args:
+        module: module that holds it.
+        attribute: name of the ``click.Command`` in it.
+        summary: one line for help.
+    """
+
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS = {
+    "list": LazyCommand("hokusai.commands.listing", "list_signatures", "List the signatures that are installed."),
+    "show": LazyCommand("hokusai.commands.show", "show", "Show a signature: fields, examples, version, owner."),
+    "run": LazyCommand("hokusai.commands.run", "run", "Run a signature once."),
+    "batch": LazyCommand("hokusai.commands.batch", "batch", "Run a signature on every row of a file."),
+    "chain": LazyCommand("hokusai.commands.chain", "chain", "Show and run chains of signatures."),
+    "plugins": LazyCommand("hokusai.commands.plugins", "plugins", "Show plugins, their failures and conflicts."),
+    "doctor": LazyCommand("hokusai.commands.doctor", "doctor", "Check versions, models, cache, tracker, settings."),
+    "new-signature": LazyCommand("hokusai.commands.new_signature", "new_signature", "Start a signature pack project."),
+}

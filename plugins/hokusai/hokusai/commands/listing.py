@@ -1,0 +1,86 @@
+"""``hokusai list``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hokusai.failures import Failure
+from hokusai.installed import installed
+from hokusai.terminal import print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hokusai_core import RegisteredSignature, SignatureRegistry
+
+__all__ = ["list_signatures"]
+
+
+@click.command("list")
+@click.option("--category", help="Only signatures of this category.")
+@click.option("--tag", "tags", multiple=True, help="Only signatures with this tag; several have to match all.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, ...], as_json: bool) -> None:
+    """List the signatures that are installed."""
+    registry = installed(ctx).signatures
+    entries = registry.list()
+    if category is not None:
+        _check("category", category, {entry.spec.category for entry in entries if entry.spec.category})
+    for tag in tags:
+        _check("tag", tag, {known for entry in entries for known in entry.spec.tags})
+    chosen = [
+        entry
+        for entry in entries
+        if (category is None or entry.spec.category == category) and set(tags) <= set(entry.spec.tags)
+    ]
+    if as_json:
+        print_json([_record(registry, entry) for entry in chosen])
+        return
+    if not entries:
+        click.echo("hokusai: no signature pack is installed; try: pip install hokusai-signatures", err=True)
+        return
+    if not chosen:
+        click.echo("hokusai: no signature matches all of these", err=True)
+        return
+    columns = ("name", "version", "category", "pack", "inputs -> outputs")
+    print_table(columns, [_row(registry, entry) for entry in chosen])
+
+
+def _check(kind: str, wanted: str, known: Iterable[str]) -> None:
+    names = sorted(known)
+    if wanted not in names:
+        from hokusai_core import did_you_mean
+
+        raise Failure(
+            f"no signature has the {kind} {wanted!r}{did_you_mean(wanted, names)}; there are {', '.join(names)}"
+        )
+
+
+def _row(registry: SignatureRegistry, entry: RegisteredSignature) -> tuple[str, ...]:
+    name = registry.display_name(entry) + (" (deprecated)" if entry.spec.deprecated is not None else "")
+    return name, entry.spec.version, entry.spec.category, entry.owner.plugin, entry.spec.describe()
+
+
+def _record(registry: SignatureRegistry, entry: RegisteredSignature) -> dict[str, Any]:
+    spec = entry.spec
+    return {
+        "name": registry.display_name(entry),
+        "qualified_name": entry.qualified_name,
+        "aliases": list(spec.aliases),
+        "version": spec.version,
+        "category": spec.category,
+        "tags": list(spec.tags),
+        "summary": spec.instructions.strip().partition("\n")[0],
+        "inputs": list(spec.inputs),
+        "outputs": list(spec.outputs),
+        "deprecated": spec.deprecated,
+        "shadows": list(entry.shadows),
+        "owner": {
+            "plugin": entry.owner.plugin,
+            "distribution": entry.owner.distribution,
+            "version": entry.owner.version,
+        },
+    }

@@ -1,0 +1,117 @@
+"""``hokusai show``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hokusai.installed import installed
+from hokusai.terminal import print_json, print_table, section
+from hokusai.typetext import type_text
+from hokusai_core import jsonable
+
+if TYPE_CHECKING:
+    from hokusai_core import FieldSpec, RegisteredSignature
+
+__all__ = ["show"]
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def show(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Show signature NAME: fields, examples, version, fingerprint, owner."""
+    entry = installed(ctx).signatures.resolve(name)
+    if as_json:
+        print_json(_record(entry))
+        return
+    spec = entry.spec
+    facts = [
+        f"{entry.qualified_name} {spec.version}",
+        spec.instructions.strip(),
+        "",
+        f"category     {spec.category or '-'}",
+        f"tags         {', '.join(spec.tags) or '-'}",
+        f"owner        {entry.owner}",
+        f"fingerprint  {spec.fingerprint}",
+    ]
+    facts += [f"aliases      {', '.join(spec.aliases)}"] if spec.aliases else []
+    facts += [f"deprecated   {spec.deprecated or 'yes'}"] if spec.deprecated is not None else []
+    facts += [f"demos        {len(spec.demos)}"] if spec.demos else []
+    click.echo("\n".join(facts))
+    section("Inputs")
+    columns = ("field", "type", "needed", "aliases", "description")
+    print_table(columns, [_input_row(field) for field in spec.inputs.values()])
+    section("Outputs")
+    print_table(("field", "type", "description"), [_output_row(field) for field in spec.outputs.values()])
+    for number, example in enumerate(spec.examples, 1):
+        section(f"Example {number}")
+        _print_values(entry, example["inputs"])
+        click.echo("  ->")
+        _print_values(entry, example["outputs"])
+
+
+def _input_row(field: FieldSpec) -> tuple[str, ...]:
+    needed = "required" if field.required else f"default {_brief(field.default)}"
+    return field.name, type_text(field), needed, ", ".join(field.aliases) or "-", _description(field)
+
+
+def _output_row(field: FieldSpec) -> tuple[str, ...]:
+    return field.name, type_text(field), _description(field)
+
+
+def _description(field: FieldSpec) -> str:
+    return f"{field.description} (sensitive)".strip() if field.sensitive else field.description or "-"
+
+
+def _brief(value: Any) -> str:
+    return "none" if value is None or value == [] else str(value) or "empty"
+
+
+def _print_values(entry: RegisteredSignature, values: Mapping[str, Any]) -> None:
+    for name, value in entry.spec.redact(values).items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        click.echo(f"  {name}: " + shown.replace("\n", "\n    "))
+
+
+def _record(entry: RegisteredSignature) -> dict[str, Any]:
+    spec = entry.spec
+    owner = entry.owner
+    return {
+        "name": entry.name,
+        "qualified_name": entry.qualified_name,
+        "version": spec.version,
+        "fingerprint": spec.fingerprint,
+        "owner": {"plugin": owner.plugin, "distribution": owner.distribution, "version": owner.version},
+        "instructions": spec.instructions,
+        "category": spec.category,
+        "tags": list(spec.tags),
+        "aliases": list(spec.aliases),
+        "deprecated": spec.deprecated,
+        "demos": len(spec.demos),
+        "inputs": [
+            {**_field(field), "required": field.required, "default": jsonable(field.default)}
+            for field in spec.inputs.values()
+        ],
+        "outputs": [_field(field) for field in spec.outputs.values()],
+        "examples": [
+            {
+                part: {name: jsonable(value) for name, value in spec.redact(values).items()}
+                for part, values in item.items()
+            }
+            for item in spec.examples
+        ],
+    }
+
+
+def _field(field: FieldSpec) -> dict[str, Any]:
+    return {
+        "name": field.name,
+        "type": type_text(field),
+        "description": field.description,
+        "aliases": list(field.aliases),
+        "sensitive": field.sensitive,
+    }

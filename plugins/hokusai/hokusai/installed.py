@@ -1,0 +1,53 @@
+"""What is installed, as far as the environment admits it, without an executor: listings need no more."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import click
+
+from hokusai_core import PluginManager, read_settings
+
+if TYPE_CHECKING:
+    from hokusai_core import Config, SignatureRegistry
+
+__all__ = ["Installed", "installed"]
+
+
+class Installed:
+    """Plugins and signatures, found when they are first asked for."""
+
+    @cached_property
+    def settings(self) -> Config:
+        """The settings that environment variables make."""
+        return read_settings({})
+
+    @cached_property
+    def plugins(self) -> PluginManager:
+        """The plugins; none is imported before an offer of it is needed."""
+        value = self.settings.value
+        return PluginManager(
+            only=value("plugins"), disable=value("disable_plugins"), strict=value("strict_plugins"), extra=()
+        )
+
+    @cached_property
+    def signatures(self) -> SignatureRegistry:
+        """The signatures of all packs."""
+        from hokusai_core import SignatureRegistry  # help does without
+
+        return SignatureRegistry(self.plugins.signature_packs, self.settings.value("prefer"))
+
+    def close(self) -> None:
+        """Close the plugin manager, where there is one."""
+        if "plugins" in self.__dict__:
+            self.plugins.close()
+
+
+def installed(ctx: click.Context) -> Installed:
+    """Return what is installed; one for the whole command."""
+    root = ctx.find_root()
+    if not isinstance(root.obj, Installed):
+        root.obj = Installed()
+        root.call_on_close(root.obj.close)
+    return root.obj

@@ -1,0 +1,5 @@
+"""Running signatures: the executor, optimization, validation."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,5 @@
+"""Services around DSPy signatures."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,7 @@
+"""Checking inputs before anything is executed."""
+
+from __future__ import annotations
+
+from hokusai_core import SignatureValidator
+
+__all__ = ["SignatureValidator"]
