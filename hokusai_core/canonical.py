@@ -141,7 +141,10 @@ def _is_canonical(value: Any) -> bool:
     if kind is list:
         return all(map(_is_canonical, value))
     if kind is dict:
-        return all(type(key) is str and _is_canonical(item) for key, item in value.items())
+        for key, item in value.items():  # most inputs are a few texts, and pass here on every look-up
+            if type(key) is not str or not (type(item) is str or _is_canonical(item)):
+                return False
+        return True
     return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -103,8 +104,8 @@ def _number(value: Any) -> float:
         number = float(value)
     except (TypeError, ValueError):
         raise ValueError("expected a number") from None
-    if not number > 0:  # refuses NaN too
-        raise ValueError("expected a number above zero")
+    if not 0 < number < math.inf:  # refuses NaN too
+        raise ValueError("expected a finite number above zero")
     return number
 
 
@@ -158,8 +159,12 @@ def _mode(value: Any) -> ExecutionMode:
 
 
 def _component(value: Any) -> Any:
-    """A component by name, or the object itself."""
-    return _optional_text(value) if value is None or isinstance(value, str) else value
+    """A cache by the name of its component, or the object itself."""
+    if value is None or isinstance(value, str):
+        return _optional_text(value)
+    if not (callable(getattr(value, "get", None)) and callable(getattr(value, "put", None))):
+        raise ValueError("expected a component's name, or an object that satisfies Cache")
+    return value
 
 
 SETTINGS: Final[tuple[Setting, ...]] = (
@@ -181,6 +186,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("tokens_per_minute", None, _optional_number, "tokens per minute and model, none for no bound"),
     Setting("mode", ExecutionMode.PRODUCTION, _mode, "production, development or testing"),
     Setting("trackers", (), _names, "trackers that record executions: names of components"),
+    Setting("promotions", True, _flag, "whether promoted signatures stand in for those that they were made from"),
+    Setting("feedback_store", None, _component, "where executions are kept for feedback: a component's name"),
     Setting("plugins", None, _optional_names, "the only plugins that are used; none for all that are installed"),
     Setting("disable_plugins", (), _names, "plugins that are not even imported"),
     Setting("strict_plugins", False, _flag, "whether a plugin that fails is an error instead of a warning"),
@@ -245,11 +252,12 @@ def read_settings(
         All settings with their sources.
 
     Raises:
-        ConfigurationError: names the argument or variable, what is wrong and what is expected.
+        ConfigurationError: names every argument and variable that cannot be used, and what is expected.
     """
     environ = os.environ if environ is None else environ
     defaults = defaults or {}
     values: dict[str, SettingValue] = {}
+    problems = [f"{name}: there is no such setting" for name in {**defaults, **arguments} if name not in _BY_NAME]
     for setting in SETTINGS:
         given = arguments.get(setting.name, UNSET)
         if given is not UNSET:
@@ -258,7 +266,12 @@ def read_settings(
             raw, source, label = environ[setting.variable], f"environment {setting.variable}", setting.variable
         else:
             raw, source, label = defaults.get(setting.name, setting.default), "default", setting.name
-        values[setting.name] = SettingValue(_parse(setting, raw, label), source)
+        try:
+            values[setting.name] = SettingValue(_parse(setting, raw, label), source)
+        except ConfigurationError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
     return Config(values)
 
 

@@ -99,7 +99,7 @@ def _wrapped(error: Any, model: str) -> BaseException:
 #: Class of DSPy -> class here, what failed, what to do; the first that fits, so special ones precede general ones.
 _TABLE: tuple[tuple[type[BaseException], type[ExecutionError], str, str], ...] = (
     (raised.AdapterParseError, OutputError, "the answer could not be parsed",
-     "retry_on_failure=True tries again; a clearer description of the field, or a stronger model, helps for good"),
+     "trying again (retry_on_failure=True) may help; a clearer field description or a stronger model helps more"),
     (raised.ContextWindowExceededError, PromptTooLong, "the prompt does not fit into the context of the model",
      "shorten the inputs, or use a model with a longer context"),
     (raised.LMAuthError, LanguageModelRefused, "the provider refused the credentials",
@@ -107,7 +107,7 @@ _TABLE: tuple[tuple[type[BaseException], type[ExecutionError], str, str], ...] =
     (raised.LMBillingError, LanguageModelRefused, "the provider refused the account",
      "check its billing and quota"),
     (raised.LMRateLimitError, RateLimitedError, "the provider asks to slow down",
-     "retry_on_failure=True waits and tries again; fewer workers help"),
+     "wait and try again (retry_on_failure=True does); fewer workers help"),
     (raised.LMTimeoutError, LanguageModelError, "the provider did not answer in time",
      "try again, or give it more time"),
     (raised.LMServerError, LanguageModelError, "the provider failed", "try again later"),

@@ -21,6 +21,7 @@ __all__ = [
     "ModelDescription",
     "default_language_model",
     "describe_model",
+    "has_parameters",
     "host_adapter",
     "host_language_model",
     "is_language_model",
@@ -123,6 +124,17 @@ def live_parameters(lm: Any) -> Any:
         for name, value in lm.kwargs.items()
     }
     return lm.model, getattr(lm, "model_type", None), getattr(lm, "_engine_spec", None), kwargs
+
+
+def has_parameters(lm: Any, seen: Any) -> bool:
+    """Return whether ``live_parameters(lm)`` would equal ``seen``, without copying anything."""
+    model, kind, engine, kwargs = seen
+    return bool(
+        lm.kwargs == kwargs
+        and lm.model == model
+        and getattr(lm, "model_type", None) == kind
+        and getattr(lm, "_engine_spec", None) == engine
+    )
 
 
 def _private(name: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
+
+from hokusai_core.futures import outcome
 
 __all__ = ["Threads", "offload"]
 
@@ -48,5 +49,4 @@ async def offload(call: Callable[[], T], threads: Threads | None = None) -> T:
     Where the awaiting task is cancelled it goes on at once; the thread finishes its call and nobody hears of it.
     """
     future: Future[T] = (threads or _OneThreadEach()).submit(call)
-    # shielded: cancelling must not mark as cancelled a future that the thread is going to set
-    return await asyncio.shield(asyncio.wrap_future(future))
+    return await outcome(future)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from attrs import frozen
@@ -22,13 +23,13 @@ class Deadline:
     at: float | None = None
 
     @classmethod
-    def after(cls, timeout: float | None) -> Deadline:
-        """Return the deadline ``timeout`` seconds from now."""
-        return cls(timeout, None if timeout is None else time.monotonic() + timeout)
+    def after(cls, timeout: float | None, *, elapsed: float = 0.0) -> Deadline:
+        """Return the deadline ``timeout`` seconds from now, or from ``elapsed`` seconds ago."""
+        return cls(timeout, None if timeout is None else time.monotonic() + timeout - elapsed)
 
     def remaining(self) -> float | None:
         """Return the seconds that are left, never below zero; None for no bound."""
-        return None if self.at is None else max(0.0, self.at - time.monotonic())
+        return None if self.at is None else min(max(0.0, self.at - time.monotonic()), threading.TIMEOUT_MAX)
 
     @property
     def passed(self) -> bool:

@@ -7,6 +7,7 @@ about the answer, so one of the waiters takes the lead and the rest go on waitin
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import Future
 from typing import Generic, TypeVar
@@ -25,11 +26,17 @@ class Flight(Generic[T]):
 
     Args:
         key: what tells it from others.
+        retries: tries after the first that its leader makes.
+
+    Attributes:
+        outcome: the answer or the error, once there is one.
+        thread: identifier of the thread on which its leader works.
     """
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    def __init__(self, key: str, retries: int = 0) -> None:
+        self.key, self.retries = key, retries
         self.outcome: Future[T] = Future()
+        self.thread = threading.get_ident()
 
 
 class Flights(Generic[T]):
@@ -38,14 +45,24 @@ class Flights(Generic[T]):
     def __init__(self) -> None:
         self._flights: dict[str, Flight[T]] = {}
         self._lock = threading.Lock()
+        self._process = os.getpid()
 
-    def join(self, key: str) -> tuple[Flight[T], bool]:
-        """Return the flight of ``key`` and whether the caller leads it. A leader must call ``land`` or ``leave``."""
+    def under_way(self, key: str) -> bool:
+        """Return whether somebody works on ``key`` right now."""
+        return key in self._flights
+
+    def join(self, key: str, retries: int = 0) -> tuple[Flight[T], bool]:
+        """Return the flight of ``key`` and whether the caller leads it.
+
+        A leader must call ``leave`` in the end, whether it has called ``land`` before or not.
+        """
         with self._lock:
+            if self._process != os.getpid():  # a forked child inherits the flights, but no leader
+                self._flights, self._process = {}, os.getpid()
             flight = self._flights.get(key)
             if flight is not None:
                 return flight, False
-            flight = self._flights[key] = Flight(key)
+            flight = self._flights[key] = Flight(key, retries)
             return flight, True
 
     def land(self, flight: Flight[T], *, answer: T | None = None, error: Exception | None = None) -> None:
@@ -57,9 +74,10 @@ class Flights(Generic[T]):
             flight.outcome.set_result(answer)  # type: ignore[arg-type]  # exactly one of the two is given
 
     def leave(self, flight: Flight[T]) -> None:
-        """Go away without an answer; a waiter takes the lead."""
-        self._remove(flight)
-        flight.outcome.set_exception(LeaderLeft())
+        """Go away; where it has not landed, a waiter takes the lead."""
+        if not flight.outcome.done():
+            self._remove(flight)
+            flight.outcome.set_exception(LeaderLeft())
 
     def _remove(self, flight: Flight[T]) -> None:
         with self._lock:

@@ -76,12 +76,14 @@ class CallGate:
             if wait > 0:
                 remaining = self.deadline.remaining()
                 if remaining is not None and wait >= remaining:
-                    raise RateLimitedError(
+                    refusal = RateLimitedError(
                         f"{estimate.model}: the executor's rate limit has no room for {wait:.1f} s, which is past the "
                         "deadline; raise requests_per_minute or tokens_per_minute, or give it more time",
                         retryable=False,
                         retry_after=wait,
                     )
+                    refusal.shared = False  # others may have more time
+                    raise refusal
                 return wait
         if self.budget is not None:
             self.budget.reserve()

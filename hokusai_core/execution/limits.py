@@ -60,9 +60,9 @@ class RateLimits:
 
     def admit(self, model: str, tokens: float) -> float:
         """Take a call of about ``tokens`` tokens and return 0, or return the seconds to wait before asking again."""
-        now = time.monotonic()
         with self._lock:
             state = self._of(model)
+            now = time.monotonic()  # not before: a bucket is never asked about a time before it was made
             wait = max(0.0, state.blocked_until - now)
             for bucket, amount in ((state.calls, 1.0), (state.tokens, tokens)):
                 if bucket is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from hokusai_core.errors import ConfigurationError, HokusaiError, LanguageModelUnavailable, PluginError
+from hokusai_core.errors import ClosedError, ConfigurationError, HokusaiError, LanguageModelUnavailable, PluginError
 from hokusai_core.model import LanguageModel
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class ModelResolver:
         self._providers: dict[str, LanguageModelProvider] = {}
         self._embedded: _Embedded | None = None
         self._lock = threading.RLock()
+        self._bridge: Any = None
+        self._last: LanguageModel | None = None
 
     def resolve(self, requested: Any = None) -> LanguageModel:
         """Return the language model for a call.
@@ -82,58 +84,87 @@ class ModelResolver:
         if chosen is None:
             chosen = self._environ.get("HOKUSAI_LM", "").strip()
         if isinstance(chosen, str):
-            return chosen or ", ".join(
-                component.qualified_name
-                for component in self._plugins.components("language_model")
-                if EMBEDDED in component.capabilities
-            )
+            return chosen or ", ".join(self._embedded_names())
         return str(getattr(getattr(chosen, "lm", chosen), "model", chosen))
+
+    def _embedded_names(self) -> list[str]:
+        try:
+            offers = self._plugins.components("language_model")
+        except ClosedError:  # settings can still be read
+            return []
+        return [component.qualified_name for component in offers if EMBEDDED in component.capabilities]
 
     def close(self) -> None:
         """Close the providers that were used."""
         with self._lock:
             providers, self._providers = list(self._providers.values()), {}
             self._named.clear()
-            self._embedded = None
+            self._embedded = self._last = None
+        errors: list[Exception] = []
         for provider in providers:
-            provider.close()
+            try:
+                provider.close()
+            except Exception as error:  # the others have to be closed all the same
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("closing language-model providers", errors)
 
     def _host(self) -> Any:
         # A host that has not imported dspy cannot have configured it; importing it here would cost every start.
-        if "dspy" not in sys.modules:
-            return None
-        from hokusai_core import dspy_bridge
+        return self._dspy().host_language_model() if "dspy" in sys.modules else None
 
-        return dspy_bridge.host_language_model()
+    def _dspy(self) -> Any:
+        if self._bridge is None:
+            from hokusai_core import dspy_bridge
+
+            self._bridge = dspy_bridge
+        return self._bridge
 
     def _given(self, chosen: Any) -> LanguageModel:
-        if isinstance(chosen, LanguageModel):
-            return chosen
-        from hokusai_core import dspy_bridge
-
-        if not dspy_bridge.is_language_model(chosen):
+        last = self._last
+        if last is not None and last.lm is chosen:
+            return last
+        model = chosen if isinstance(chosen, LanguageModel) else LanguageModel(chosen)
+        if not self._dspy().is_language_model(model.lm):
             raise ConfigurationError(
                 f"lm={type(chosen).__name__} is no language model: give a dspy.LM, or a name such as 'local' or "
                 "'openai/gpt-5-mini'"
             )
-        return LanguageModel(chosen)
+        if model is not chosen:
+            self._last = model
+        return model
 
     def _named_model(self, name: str) -> LanguageModel:
         with self._lock:
             if name not in self._named:
                 provider, _, rest = name.partition("/")
                 if provider in {component.name for component in self._plugins.components("language_model")}:
-                    self._named[name] = self._provider(provider).load(rest)
+                    self._named[name] = self._load(provider, rest)
                 else:
-                    from hokusai_core import dspy_bridge
-
-                    self._named[name] = LanguageModel(dspy_bridge.default_language_model(name))
+                    self._named[name] = LanguageModel(self._dspy().default_language_model(name))
             return self._named[name]
 
     def _provider(self, name: str) -> LanguageModelProvider:
         if name not in self._providers:
             self._providers[name] = self._plugins.create("language_model", name)
         return self._providers[name]
+
+    def _load(self, provider: str, name: str) -> LanguageModel:
+        try:
+            model = self._provider(provider).load(name)
+        except HokusaiError:
+            raise
+        except Exception as error:
+            raise LanguageModelUnavailable(
+                f"language-model provider {provider!r} could not load {name or 'its default model'!r} "
+                f"({type(error).__name__}: {error}); see the cause, or choose another with lm=..."
+            ) from error
+        if not isinstance(model, LanguageModel) or not self._dspy().is_language_model(model.lm):
+            raise PluginError(
+                f"language-model provider {provider!r} returned {type(model).__name__} for {name or 'its default'!r}; "
+                "its load() must return a hokusai_core.LanguageModel that holds a dspy.LM"
+            )
+        return model
 
     def _find_embedded(self) -> LanguageModel:
         with self._lock:
@@ -155,9 +186,11 @@ class ModelResolver:
                 provider = self._provider(component.qualified_name)
                 reason = provider.available()
                 if reason is None:
-                    return _Embedded(component.name, provider.load(""))
+                    return _Embedded(component.name, self._load(component.qualified_name, ""))
             except (PluginError, LanguageModelUnavailable) as error:
                 reason = str(error)
+            except Exception as error:  # a provider that fails is one that cannot serve; the next may
+                reason = f"{type(error).__name__}: {error}"
             reasons.append(f"{component.qualified_name}: {reason}")
         raise no_language_model(reasons)
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from hokusai_core.caching.keys import KeyScheme
+from hokusai_core.errors import SignatureNotFoundError
+from hokusai_core.improvement import is_file
+from hokusai_core.registration import signature_class
+from hokusai_core.signatures.registry import LOCAL, RegisteredSignature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hokusai_core.execution.models import ModelResolver
     from hokusai_core.model import LanguageModel
-    from hokusai_core.signatures import RegisteredSignature, SignatureRegistry, SignatureSpec
+    from hokusai_core.signatures import BaseSignature, SignatureRegistry, SignatureSpec
 
 __all__ = ["Plan", "PlanBook"]
 
@@ -29,6 +34,8 @@ class Plan:
 
     Args:
         registered: the signature as the registry knows it.
+        spec: the signature.
+        name: its qualified name.
         model: the language model, None in testing mode.
         calls: calls the language model, None in testing mode.
         keys: makes cache keys, None in testing mode.
@@ -43,6 +50,8 @@ class Plan:
     """
 
     registered: RegisteredSignature
+    spec: SignatureSpec = field(init=False)
+    name: str = field(init=False)
     model: LanguageModel | None = None
     calls: Any = None
     keys: KeyScheme | None = None
@@ -53,14 +62,12 @@ class Plan:
     cache_ttl: float | None = None
     persist: bool = True
 
-    @property
-    def spec(self) -> SignatureSpec:
-        """The signature."""
+    @spec.default
+    def _spec(self) -> SignatureSpec:
         return self.registered.spec
 
-    @property
-    def name(self) -> str:
-        """The signature's qualified name."""
+    @name.default
+    def _name(self) -> str:
         return self.registered.qualified_name
 
 
@@ -74,6 +81,7 @@ class PlanBook:
         namespace: part of every cache key.
         cache_ttl: the executor's, in seconds.
         secret: returns the secret that sensitive inputs are hashed with.
+        read_file: returns the optimized signature in a file.
     """
 
     def __init__(
@@ -85,40 +93,68 @@ class PlanBook:
         namespace: str,
         cache_ttl: float | None,
         secret: Callable[[], bytes],
+        read_file: Callable[[Any], type[BaseSignature]],
     ) -> None:
         self._registry, self._models = registry, models
         self._adapter, self._namespace, self._secret = adapter, namespace, secret
-        self._cache_ttl = cache_ttl
+        self._cache_ttl, self._read_file = cache_ttl, read_file
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
         self._lock = threading.Lock()
+        self._bridge: Any = None
 
     def plan(self, signature: Any, lm: Any) -> Plan:
         """Return the plan for ``signature`` (a name or a signature class) with the language model of this call."""
-        from hokusai_core import dspy_bridge
+        bridge = self._bridge
+        if bridge is None:  # kept: an import statement costs as much as looking an answer up
+            from hokusai_core import dspy_bridge
 
+            bridge = self._bridge = dspy_bridge
+        if type(signature) is not str:
+            check_kind(signature)
         model = self._models.resolve(lm)
-        adapter = self._adapter or model.adapter or dspy_bridge.host_adapter()
-        key = (signature, id(model.lm), id(adapter))
+        adapter = self._adapter or model.adapter or bridge.host_adapter()
+        key = (signature, id(model.lm), model.identity, id(adapter))
         plan = self._plans.get(key)
         if (
             plan is not None
             and plan.generation == self._registry.generation
-            and plan.parameters_seen == dspy_bridge.live_parameters(model.lm)
+            and bridge.has_parameters(model.lm, plan.parameters_seen)
         ):
             return plan
-        plan = self._make(self._registry.resolve(signature), model, adapter)
+        plan = self._make(self._registered(signature), model, adapter)
         self._keep(key, plan)
         return plan
 
+    def model(self, lm: Any) -> LanguageModel:
+        """Return the language model of a call, with the adapter that would be used."""
+        from hokusai_core import dspy_bridge
+
+        model = self._models.resolve(lm)
+        adapter = self._adapter or model.adapter or dspy_bridge.host_adapter() or dspy_bridge.FastChatAdapter()
+        return evolve(model, adapter=adapter)
+
     def rehearsal(self, signature: Any) -> Plan:
         """Return the plan for testing mode: no language model, no cache."""
+        if type(signature) is not str:
+            check_kind(signature)
         key = (signature, "rehearsal")
         plan = self._plans.get(key)
         if plan is None or plan.generation != self._registry.generation:
-            registered = self._registry.resolve(signature)
+            registered = self._registered(signature)
             plan = Plan(registered, generation=self._registry.generation)
             self._keep(key, plan)
         return plan
+
+    def _registered(self, signature: Any) -> RegisteredSignature:
+        if is_file(signature):
+            signature = self._read_file(signature)
+        if isinstance(signature, str):
+            return self._registry.resolve(signature)
+        for entry in self._registry.list():
+            if entry.signature_class is signature:
+                return entry
+        cls, _ = signature_class(signature.__name__, signature)
+        return RegisteredSignature(cls.__name__, f"{LOCAL.plugin}/{cls.__name__}", LOCAL, cls.spec, cls)
 
     def _make(self, registered: RegisteredSignature, model: LanguageModel, adapter: Any) -> Plan:
         from hokusai_core import dspy_bridge
@@ -153,3 +189,12 @@ class PlanBook:
             self._plans[key] = plan
             while len(self._plans) > _KEPT:
                 self._plans.popitem(last=False)
+
+
+def check_kind(signature: Any) -> None:
+    """Raise where ``signature`` is neither a name nor a class."""
+    if not isinstance(signature, (str, type, PathLike)):
+        raise SignatureNotFoundError(
+            f"a signature is given by its name or as a class, not as {type(signature).__name__}; list_signatures() "
+            "shows the names, register_signature() gives a name to a program"
+        )

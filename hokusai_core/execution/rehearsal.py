@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,9 @@ def rehearse(spec: SignatureSpec, inputs: Mapping[str, Any]) -> dict[str, Any]:
     binder = spec.binder  # examples are bound like inputs, so that spelling does not matter
     for example in spec.examples:
         if not binder.problems(example["inputs"]) and binder.bind(example["inputs"]) == dict(inputs):
-            outputs = example["outputs"]
-            if all(name in outputs for name in spec.outputs):
-                return {name: outputs[name] for name in spec.outputs}
+            outputs, problems = spec.codec.coerce(copy.deepcopy(example["outputs"]))  # the caller may change them
+            if not problems:
+                return outputs
     return {
         name: _choice(field, inputs) if field.choices_from else sample_value(field)
         for name, field in spec.outputs.items()

@@ -57,7 +57,8 @@ class CallThreads:
     def __init__(self, keep: int = 32) -> None:
         self._keep = keep
         self._idle: list[_Worker] = []
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may run inside, and close the pool of an executor that nobody closed.
+        self._lock = threading.RLock()
         self._closed = False
         self._process = os.getpid()
 
@@ -65,6 +66,7 @@ class CallThreads:
         """Run ``call`` on a thread, in a copy of the caller's context, and return its future."""
         context = contextvars.copy_context()
         future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # nobody may cancel what its thread is going to set
         with self._lock:
             if self._process != os.getpid():  # a forked child inherits the list, not the threads
                 self._idle, self._process = [], os.getpid()
@@ -88,4 +90,7 @@ class CallThreads:
             if self._closed or len(self._idle) >= self._keep:
                 return False
             self._idle.append(worker)
+            if self._closed and worker in self._idle:  # closed by the garbage collector, between these lines
+                self._idle.remove(worker)
+                return False
             return True

@@ -1,0 +1,78 @@
+"""The validate stages: what validators say of inputs and outputs, and whether gates let an execution pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hokusai_core.errors import InputError, PluginError
+from hokusai_core.results import Problem
+
+if TYPE_CHECKING:
+    from hokusai_core.execution.plan import Plan
+    from hokusai_core.plugins import PluginManager
+    from hokusai_core.protocols import Validator
+    from hokusai_core.signatures import SignatureSpec
+
+__all__ = ["Checks"]
+
+
+class Checks:
+    """Asks the validators and gates of an executor.
+
+    Args:
+        plugins: whose ``check_execution`` hooks are asked.
+        validators: returns the validators of plugins, name -> validator.
+    """
+
+    def __init__(self, plugins: PluginManager, validators: Callable[[], Mapping[str, Validator]]) -> None:
+        self._plugins, self._validators = plugins, validators
+
+    def inputs(self, plan: Plan, inputs: Mapping[str, Any]) -> None:
+        """Return where an execution with these bound inputs may go on.
+
+        Raises:
+            InputError: validators object; carries every problem.
+            PluginError: a validator failed.
+            Exception: whatever a gate refuses with.
+        """
+        validators = self._validators()
+        if validators:
+            problems: list[Problem] = []
+            for name, validator in validators.items():
+                problems += _asked(name, validator.validate_inputs, plan.spec, inputs)
+            if problems:
+                lines = "".join(f"\n  {problem}" for problem in problems)
+                raise InputError(f"the inputs do not fit {plan.name}:{lines}", problems=problems, signature=plan.name)
+        if self._plugins.implements("check_execution"):
+            self._plugins.check("check_execution", signature=plan.spec, inputs=inputs)
+
+    def outputs(self, plan: Plan, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[Problem]:
+        """Return everything that validators object to in typed outputs.
+
+        Raises:
+            PluginError: a validator failed.
+        """
+        problems: list[Problem] = []
+        for name, validator in self._validators().items():
+            problems += _asked(name, validator.validate_outputs, plan.spec, inputs, outputs)
+        return problems
+
+
+def _asked(
+    name: str, ask: Callable[..., Sequence[Problem]], spec: SignatureSpec, *values: Mapping[str, Any]
+) -> Sequence[Problem]:
+    try:
+        said = tuple(ask(spec, *values))
+        if all(isinstance(problem, Problem) for problem in said):
+            return said
+        raise TypeError("it must return a sequence of Problem")
+    except Exception as error:
+        # Going on would skip a check that somebody relies on. What was raised may quote a sensitive value.
+        told = type(error).__name__ if spec.sensitive else f"{type(error).__name__}: {error}"
+        failure = PluginError(
+            f"validator {name!r} failed on {spec.name} ({told}); mend it, or leave its plugin out with "
+            "HOKUSAI_DISABLE_PLUGINS"
+        )
+        failure.__cause__ = None if spec.sensitive else error
+    raise failure
