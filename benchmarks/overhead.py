@@ -1,7 +1,10 @@
-"""What a call through the bridge costs beside raw DSPy, with a language model that answers at once.
+"""What a call through the bridge and a whole execution cost beside raw DSPy, on a model that answers at once.
 
 Both sides run in the same process on the same null language model, in turns, so that whatever else the machine does
-hits both. A ratio below 1 means that the bridge is faster.
+hits both. A ratio below 1 means that Hokusai is faster. "bridge" is the call of the model alone; "execution" is
+everything that ``Executor.execute_signature`` does: it binds and validates inputs, calls with a deadline (which takes a
+thread where the call blocks) or without one, validates outputs, counts. A hit of the memory cache is compared with one
+of DSPy's own memory cache; its disk cache is off.
 
     python benchmarks/overhead.py [--rounds 15] [--calls 200]
 """
@@ -18,7 +21,9 @@ from typing import Any, Literal
 
 import dspy
 
+from hokusai_core import Executor
 from hokusai_core.dspy_bridge import ModelCall, to_dspy
+from hokusai_core.signatures import BaseSignature
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 from hokusai_core.testing.lm import null_lm
 
@@ -100,6 +105,68 @@ def compare_gather(spec: SignatureSpec, inputs: dict[str, Any], rows: int, round
         )
 
 
+def executor_of(spec: SignatureSpec, lm: Any, **settings: Any) -> Executor:
+    """Return an executor that knows nothing but ``spec``."""
+    executor = Executor(lm=lm, plugins=[], **settings)
+    executor.register_signature(spec.name, BaseSignature.from_spec(spec))
+    return executor
+
+
+def compare_executions(
+    spec: SignatureSpec, inputs: dict[str, Any], rounds: int, calls: int, timeout: float | None
+) -> tuple[float, float, float]:
+    """Compare whole executions without a cache, one after the other."""
+    lm = null_lm()
+    predict = dspy.Predict(to_dspy(spec))
+    host = dspy.context(lm=lm, trace=None, disable_history=True)
+    with executor_of(spec, lm, cache_enabled=False, timeout=timeout) as executor, host:
+        execute = executor.execute_signature
+        return paired(
+            lambda: seconds(lambda: predict(**inputs), calls),
+            lambda: seconds(lambda: execute(spec.name, inputs), calls),
+            rounds,
+        )
+
+
+def compare_awaited(spec: SignatureSpec, inputs: dict[str, Any], rounds: int, calls: int) -> tuple[float, float, float]:
+    """Compare whole executions without a cache on an event loop, one after the other, with the default timeout."""
+    lm = null_lm()
+    predict = dspy.Predict(to_dspy(spec))
+
+    async def awaited(work: Callable[[], Awaitable[Any]]) -> float:
+        started = time.perf_counter()
+        for _ in range(calls):
+            await work()
+        return (time.perf_counter() - started) / calls
+
+    with executor_of(spec, lm, cache_enabled=False) as executor, dspy.context(lm=lm, trace=None, disable_history=True):
+        return paired(
+            lambda: asyncio.run(awaited(lambda: predict.acall(**inputs))),
+            lambda: asyncio.run(awaited(lambda: executor.aexecute_signature(spec.name, inputs))),
+            rounds,
+        )
+
+
+def compare_hits(spec: SignatureSpec, inputs: dict[str, Any], rounds: int, calls: int) -> tuple[float, float, float]:
+    """Compare hits of the memory caches: DSPy's, which sits inside the language model, and that of an executor."""
+    dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=True)
+    lm = null_lm()
+    lm.cache = True
+    predict = dspy.Predict(to_dspy(spec))
+    with executor_of(spec, lm) as executor, dspy.context(lm=lm, trace=None, disable_history=True):
+        execute = executor.execute_signature
+        predict(**inputs), execute(spec.name, inputs)
+        before = lm.engine.calls
+        compared = paired(
+            lambda: seconds(lambda: predict(**inputs), calls),
+            lambda: seconds(lambda: execute(spec.name, inputs), 10 * calls),
+            rounds,
+        )
+    if lm.engine.calls != before:
+        raise SystemExit("a cache was missed: there is nothing to compare")
+    return compared
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -111,16 +178,22 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     rows: list[tuple[str, float, float, float]] = [
-        ("one call, 1 input, 1 output", *compare_calls(PLAIN, PLAIN_INPUTS, options.rounds, options.calls)),
-        ("one call, 3 inputs, 5 typed outputs", *compare_calls(TYPED, TYPED_INPUTS, options.rounds, options.calls)),
+        ("bridge, 1 input, 1 output", *compare_calls(PLAIN, PLAIN_INPUTS, options.rounds, options.calls)),
+        ("bridge, 3 inputs, 5 typed outputs", *compare_calls(TYPED, TYPED_INPUTS, options.rounds, options.calls)),
     ]
+    for label, spec, inputs in (("1 -> 1", PLAIN, PLAIN_INPUTS), ("3 -> 5", TYPED, TYPED_INPUTS)):
+        for told, timeout in (("default timeout", 300.0), ("timeout=None", None)):
+            compared = compare_executions(spec, inputs, options.rounds, options.calls, timeout)
+            rows.append((f"execution, {label}, {told}", *compared))
+        rows.append((f"execution, {label}, awaited", *compare_awaited(spec, inputs, options.rounds, options.calls)))
+        rows.append((f"memory-cache hit, {label}", *compare_hits(spec, inputs, options.rounds, options.calls)))
     for count in (500, 1000):
         rounds = max(5, options.rounds // 2)
-        rows.append((f"{count} at once, 50 ms, 1 -> 1", *compare_gather(PLAIN, PLAIN_INPUTS, count, rounds)))
-        rows.append((f"{count} at once, 50 ms, 3 -> 5", *compare_gather(TYPED, TYPED_INPUTS, count, rounds)))
-    print(f"{'':38}{'raw DSPy':>12}{'bridge':>12}{'ratio':>8}{'speed-up':>10}")
+        rows.append((f"bridge, {count} at once, 50 ms, 1 -> 1", *compare_gather(PLAIN, PLAIN_INPUTS, count, rounds)))
+        rows.append((f"bridge, {count} at once, 50 ms, 3 -> 5", *compare_gather(TYPED, TYPED_INPUTS, count, rounds)))
+    print(f"{'':38}{'raw DSPy':>12}{'Hokusai':>12}{'ratio':>8}{'speed-up':>10}")
     for name, raw, ours, ratio in rows:
-        print(f"{name:38}{raw * 1e6:>9.0f} us{ours * 1e6:>9.0f} us{ratio:>8.2f}{1 / ratio:>9.1f}x")
+        print(f"{name:38}{raw * 1e6:>9.0f} us{ours * 1e6:>9.1f} us{ratio:>8.3f}{1 / ratio:>9.1f}x")
 
 
 if __name__ == "__main__":
