@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from hokusai_core.events import FeedbackGiven
     from hokusai_core.execution.observers import Observers
     from hokusai_core.protocols import Tracker
 
@@ -57,6 +58,14 @@ class ProcessTrackers:
             stale = self._take_back(name)
         _close(stale)
         return known
+
+    def feedback(self, event: FeedbackGiven) -> bool:
+        """Tell feedback to the executors of this process that made the execution; return whether there was one."""
+        with self._lock:
+            members = [member for member in self._members if member.remembers(event.execution_id)]
+        for member in members:
+            member.feedback(event)
+        return bool(members)
 
     def join(self, member: Observers) -> None:
         """Let the observers of a new executor take part."""

@@ -118,22 +118,27 @@ class TrackerConformance:
 
     @pytest.fixture
     def make_tracker(self) -> Callable[[], Tracker]:
+        """Return what makes a tracker; each call in one test uses the same, initially empty, store."""
         raise NotImplementedError("give a fixture make_tracker")
 
     @pytest.fixture
     def read_executions(self) -> Callable[[], Iterable[Mapping[str, Any]]]:
+        """Return what reads the delivered executions from the store."""
         raise NotImplementedError("give a fixture read_executions")
 
     @pytest.fixture
     def tracker(self, make_tracker: Callable[[], Tracker]) -> Iterable[Tracker]:
+        """Yield one tracker and close it."""
         tracker = make_tracker()
         yield tracker
         tracker.close()
 
     def test_it_is_a_tracker(self, tracker: Tracker) -> None:
+        """It has every method."""
         assert isinstance(tracker, Tracker)
 
     def test_what_was_recorded_is_delivered_once(self, tracker: Tracker, read_executions: Any) -> None:
+        """Successes, failures and cache hits arrive, once each, and asking twice changes nothing."""
         events = [make_event(), make_failure(), make_event(cached="memory", cost=0.0, attempts=())]
         for event in events:
             tracker.record(event)
@@ -145,19 +150,24 @@ class TrackerConformance:
         assert {row["signature"] for row in delivered} == {"pack/Greet"}
 
     def test_nothing_to_flush_is_a_success(self, tracker: Tracker) -> None:
+        """An unused tracker has delivered everything."""
         assert tracker.flush(0.0)
 
     def test_an_event_loop_can_flush(self, tracker: Tracker, read_executions: Any) -> None:
+        """The asynchronous twin does the same."""
         event = make_event()
         tracker.record(event)
         assert asyncio.run(tracker.aflush(PATIENCE))
         assert [row["execution_id"] for row in read_executions()] == [event.execution_id]
 
     def test_feedback_and_operations_are_accepted(self, tracker: Tracker, read_executions: Any) -> None:
+        """The other events do no harm, and are no executions."""
         operation_id = secrets.token_hex(16)
         events = [make_event(parent_id=operation_id, parent_kind="batch") for _ in range(2)]
-        for event in (*events, make_operation(operation_id), make_feedback(events[0].execution_id)):
+        for event in events:
             tracker.record(event)
+        tracker.record(make_operation(operation_id))
+        tracker.record(make_feedback(events[0].execution_id))
         assert tracker.flush(PATIENCE)
         # A batch is no execution of its own.
         assert {row["execution_id"] for row in read_executions()} == {event.execution_id for event in events}
@@ -177,14 +187,21 @@ class TrackerConformance:
         ids=["surrogate", "nul", "breaks", "long", "large", "nan", "nested", "bytes"],
     )
     def test_odd_content_is_accepted(self, tracker: Tracker, read_executions: Any, value: Any) -> None:
+        """No value of a user can keep an execution from being recorded."""
         event = make_event(inputs={"name": value}, outputs={"greeting": value})
         tracker.record(event)
         assert tracker.flush(PATIENCE)
         assert [row["execution_id"] for row in read_executions()] == [event.execution_id]
 
     def test_many_threads_record_at_once(self, tracker: Tracker, read_executions: Any) -> None:
+        """Nothing is lost or mixed between threads."""
         batches = [[make_event() for _ in range(25)] for _ in range(8)]
-        threads = [threading.Thread(target=lambda b=batch: [tracker.record(event) for event in b]) for batch in batches]
+
+        def record(batch: list[ExecutionFinished]) -> None:
+            for event in batch:
+                tracker.record(event)
+
+        threads = [threading.Thread(target=record, args=(batch,)) for batch in batches]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -194,6 +211,7 @@ class TrackerConformance:
         assert Counter(row["execution_id"] for row in read_executions()) == wanted
 
     def test_what_a_killed_process_recorded_is_delivered(self, make_tracker: Any, read_executions: Any) -> None:
+        """What ``record`` accepted survives the death of its process."""
         events = [make_event() for _ in range(20)]
         child = os.fork()
         if child == 0:
@@ -214,6 +232,7 @@ class TrackerConformance:
     def test_a_forked_process_records_with_the_tracker_of_its_parent(
         self, tracker: Tracker, read_executions: Any
     ) -> None:
+        """A tracker works on both sides of a fork."""
         before, inside, after = make_event(), make_event(), make_event()
         tracker.record(before)
         child = os.fork()
@@ -231,12 +250,14 @@ class TrackerConformance:
         assert Counter(row["execution_id"] for row in read_executions()) == Counter(wanted)
 
     def test_the_status_is_plain_data(self, tracker: Tracker) -> None:
+        """The status can be printed as JSON and counts what was accepted."""
         tracker.record(make_event())
         status = json.loads(json.dumps(dict(tracker.status())))
         assert status["accepted"] == 1
         assert {"backlog", "last_error"} <= status.keys()
 
     def test_closing_delivers_and_can_be_repeated(self, make_tracker: Any, read_executions: Any) -> None:
+        """Closing twice is harmless."""
         tracker = make_tracker()
         tracker.record(event := make_event())
         tracker.flush(PATIENCE)

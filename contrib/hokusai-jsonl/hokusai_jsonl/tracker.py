@@ -1,0 +1,118 @@
+"""JsonlTracker: one line of JSON for each event, appended with one unbuffered write."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import orjson
+
+if TYPE_CHECKING:
+    from hokusai_core import ExecutionFinished, FeedbackGiven, OperationFinished
+
+    Event = ExecutionFinished | FeedbackGiven | OperationFinished
+
+__all__ = ["JsonlTracker", "read_lines"]
+
+_KINDS: Final = {"ExecutionFinished": "execution", "OperationFinished": "operation", "FeedbackGiven": "feedback"}
+
+
+class JsonlTracker:
+    """Appends every event to a file.
+
+    A line is the kernel's once ``record`` returns, so it survives the death of the process; ``flush`` brings it to the
+    disk. Lines of several threads and processes never mix, because each is one write to a file opened for appending.
+
+    Args:
+        path: the file; left out, ``HOKUSAI_JSONL_PATH``, else ``executions.jsonl`` in the working directory.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        chosen = path or os.environ.get("HOKUSAI_JSONL_PATH") or "executions.jsonl"
+        self.path = Path(chosen).expanduser().absolute()
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        self._accepted = 0
+        self._last_error: str | None = None
+
+    def record(self, event: Event) -> None:
+        """Append one event.
+
+        Raises:
+            OSError: the file cannot be written to; the executor counts it, and the execution goes on.
+        """
+        line = _encoded({"kind": _KINDS[type(event).__name__], **attrs.asdict(event)}) + b"\n"
+        with self._lock:
+            try:
+                if self._descriptor is None:
+                    self._open()
+                if os.write(self._descriptor, line) != len(line):  # type: ignore[arg-type]  # just opened
+                    raise OSError(f"{self.path}: the disk is full")
+            except OSError as error:
+                self._last_error = f"{type(error).__name__}: {error}"
+                raise
+            self._accepted += 1
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Bring what was appended to the disk."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.fsync(self._descriptor)
+        return True
+
+    async def aflush(self, timeout: float | None = None) -> bool:
+        """Do as ``flush`` without blocking the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.flush, timeout)
+
+    def status(self) -> Mapping[str, Any]:
+        """Return JSON-able figures; nothing ever waits."""
+        return {"accepted": self._accepted, "backlog": 0, "last_error": self._last_error, "path": str(self.path)}
+
+    def close(self) -> None:
+        """Close the file; the next event opens it again."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(self.path, flags, 0o600)
+        size = os.fstat(self._descriptor).st_size
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            os.write(self._descriptor, b"\n")  # a full disk cut the last line off; ours begins on its own
+
+
+def _encoded(event: Mapping[str, Any]) -> bytes:
+    option = orjson.OPT_NON_STR_KEYS
+    try:
+        return orjson.dumps(event, default=str, option=option)
+    except (TypeError, ValueError):  # lone surrogates, integers beyond 64 bits
+        return orjson.dumps(_plain(event), default=str, option=option)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_plain(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    return str(value).encode("utf-8", "replace").decode("utf-8")
+
+
+def read_lines(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+    """Yield the events of a file, oldest first; a line that was cut off by a full disk is left out."""
+    with open(path, "rb") as file:
+        for line in file:
+            try:
+                yield orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue

@@ -1,0 +1,111 @@
+"""``hokusai tracking``: what waits for delivery to MLflow, and delivering it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hokusai_mlflow.courier import read_status, writer_is_running
+from hokusai_mlflow.options import spool_folder
+from hokusai_mlflow.waiting import spool_status
+
+__all__ = ["tracking"]
+
+_POLL = 0.2
+
+_folder = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Spool folder; left out, HOKUSAI_SPOOL_DIR, else the one in the user's data.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def tracking() -> None:
+    """Show what waits for delivery to MLflow, and deliver it."""
+
+
+@tracking.command()
+@_folder
+@_as_json
+def status(folder: Path | None, as_json: bool) -> None:
+    """Show the backlog, the last error, and how far delivery is behind."""
+    figures = _figures(folder or spool_folder())
+    if as_json:
+        click.echo(json.dumps(figures, indent=2))
+        return
+    width = max(map(len, figures))
+    for name, value in figures.items():
+        click.echo(f"{name.replace('_', ' '):<{width}}  {_plain(name, value)}")
+
+
+@tracking.command()
+@_folder
+@_as_json
+@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to try for; left out, as long as it takes.")
+def flush(folder: Path | None, as_json: bool, timeout: float | None) -> None:
+    """Deliver everything that waits, also what crashed processes left behind. Exit code 1 where that failed."""
+    where = folder or spool_folder()
+    delivered = _flush(where, timeout)
+    figures = _figures(where)
+    if as_json:
+        click.echo(json.dumps({"delivered_all": delivered, **figures}, indent=2))
+    elif delivered:
+        click.echo("Everything is delivered.")
+    else:
+        error = figures["last_error"]
+        reason = f": {error['error']} ({error['uri']})" if error else ""
+        click.echo(f"{figures['backlog']} executions wait{reason}. They are kept in {where}.", err=True)
+    if not delivered:
+        raise SystemExit(1)
+
+
+def _flush(folder: Path, timeout: float | None) -> bool:
+    if not folder.exists():
+        return True
+    from hokusai_mlflow.delivery.loop import Writer, locked
+    from hokusai_mlflow.writer import prepare_environment
+
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        with locked(folder) as held:
+            if held:
+                prepare_environment()
+                writer = Writer(folder, {})
+                try:
+                    return writer.drain(None if end is None else max(0.0, end - time.monotonic()))
+                finally:
+                    writer.close()
+        # A writer is at work already.
+        if _is_delivered(_figures(folder)):
+            return True
+        if end is not None and time.monotonic() > end:
+            return False
+        time.sleep(_POLL)
+
+
+def _figures(folder: Path) -> dict[str, Any]:
+    running = folder.exists() and writer_is_running(folder)
+    return {**spool_status(folder, read_status(folder) if folder.exists() else {}), "writer_running": running}
+
+
+def _is_delivered(figures: Mapping[str, Any]) -> bool:
+    return not figures["backlog"] and not figures["traces_waiting"]
+
+
+def _plain(name: str, value: Any) -> str:
+    if name == "last_error":
+        if not value:
+            return "none"
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value["at"]))
+        return f"{value['error']} ({value['uri']}, {at})"
+    if name == "lag":
+        return f"{value:.1f} s"
+    return os.fspath(value) if isinstance(value, Path) else str(value)

@@ -1,0 +1,5 @@
+"""The writer's side: what brings spooled executions to MLflow. Only ``mlflow_*`` modules import mlflow."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

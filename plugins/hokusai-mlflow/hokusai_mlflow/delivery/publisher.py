@@ -1,0 +1,226 @@
+"""Publisher: brings MLflow up to date with the ledger, a run at a time, and survives MLflow's refusals."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import orjson
+from mlflow.exceptions import MlflowException
+
+from hokusai_mlflow.delivery.ledger import Ledger
+from hokusai_mlflow.delivery.mlflow_feedback import deliver_feedback
+from hokusai_mlflow.delivery.mlflow_rows import deliver_ending, deliver_metrics, deliver_rows
+from hokusai_mlflow.delivery.mlflow_runs import Target, Targets
+from hokusai_mlflow.delivery.mlflow_traces import deliver_traces
+
+__all__ = ["Publisher"]
+
+#: Seconds between two updates of a run that nobody waits for.
+_PACE: Final = 1.0
+#: Traces that one call carries: a fraction of a second's work, so that a flush never waits long behind them.
+_TRACES: Final = 25
+_LONGEST_PAUSE: Final = 60.0
+_UNACCEPTABLE: Final = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
+
+#: Kind of what waits -> condition; together they are everything that MLflow does not have yet.
+_DUE: Final = {
+    "rows": "SELECT run, seq FROM rows WHERE sent = 0",
+    "chunks": "SELECT run, seq FROM chunks",
+    "points": "SELECT run, seq FROM points",
+    "params": "SELECT run, seq FROM params WHERE sent = 0",
+    # The step of a chain that is under way cannot be delivered yet, so nobody waits for it.
+    "traces": "SELECT run, seq FROM traces WHERE parent IS NULL",
+    "feedback": "SELECT run, seq FROM feedback",
+    "endings": "SELECT id, ending_seq FROM runs WHERE ending_seq IS NOT NULL",
+}
+_ALL_DUE: Final = " UNION ALL ".join(_DUE.values())
+
+
+class Publisher:
+    """Delivers what the ledger holds.
+
+    Args:
+        ledger: what is to be delivered.
+        targets: where to.
+    """
+
+    def __init__(self, ledger: Ledger, targets: Targets) -> None:
+        self._ledger, self._targets = ledger, targets
+        self._delivered_at: dict[int, float] = {}
+        self._paused: dict[str, tuple[float, float]] = {}
+        #: Address -> last error and how often delivery has failed since it last worked.
+        self.errors: dict[str, dict[str, Any]] = {}
+        self.last_error: dict[str, Any] | None = None
+
+    def step(self, *, hurry: bool = False) -> bool:
+        """Deliver some of what is due; return whether anything was sent.
+
+        Args:
+            hurry: whether somebody waits for all of it.
+        """
+        wanted = {row[0] for row in self._waited_for()}
+        due = self._ledger.column(f"SELECT DISTINCT run FROM ({_ALL_DUE})")  # noqa: S608  # our own constant
+        sent = False
+        for number in sorted(due, key=lambda run: run not in wanted):
+            paced = time.monotonic() - self._delivered_at.get(number, float("-inf")) < _PACE
+            if paced and not hurry and number not in wanted:
+                sent |= self._guarded(number, self._deliver_traces)
+            else:
+                sent |= self._guarded(number, self._deliver)
+        return sent
+
+    def pending(self) -> dict[str, int]:
+        """Return how many executions, traces and feedbacks wait."""
+        counts = self._ledger.sql.execute(
+            "SELECT (SELECT count(*) FROM rows WHERE sent = 0), "
+            "(SELECT count(*) FROM traces WHERE parent IS NULL), (SELECT count(*) FROM feedback)"
+        ).fetchone()
+        return dict(zip(("executions", "traces", "feedback"), counts, strict=True))
+
+    def is_done(self) -> bool:
+        """Return whether MLflow has everything."""
+        return not self._ledger.sql.execute(f"SELECT 1 FROM ({_ALL_DUE}) LIMIT 1").fetchone()  # noqa: S608
+
+    def answered(self) -> list[str]:
+        """Return and forget the flushes whose executions MLflow has."""
+        tokens = self._ledger.column(
+            f"SELECT token FROM flushes AS flush WHERE NOT EXISTS (SELECT 1 FROM ({_ALL_DUE}) AS due "  # noqa: S608
+            "WHERE due.seq <= flush.seq AND (flush.run_id IS NULL OR due.run IN "
+            "(SELECT id FROM runs WHERE key = 'run:' || flush.run_id)))"
+        )
+        if tokens:
+            with self._ledger.transaction():
+                self._ledger.sql.executemany("DELETE FROM flushes WHERE token = ?", [(token,) for token in tokens])
+        return tokens
+
+    def is_waited_for(self) -> bool:
+        """Return whether somebody waits for a flush."""
+        return bool(self._ledger.sql.execute("SELECT 1 FROM flushes LIMIT 1").fetchone())
+
+    def is_stuck(self) -> bool:
+        """Return whether everything that waits is for stores that refuse it."""
+        uris = self._ledger.column(
+            f"SELECT DISTINCT uri FROM runs WHERE id IN (SELECT run FROM ({_ALL_DUE}))"  # noqa: S608
+        )
+        return bool(uris) and all(uri in self._paused for uri in uris)
+
+    def _waited_for(self) -> list[tuple[int]]:
+        return self._ledger.sql.execute(
+            f"SELECT DISTINCT due.run FROM flushes AS flush JOIN ({_ALL_DUE}) AS due ON due.seq <= flush.seq "  # noqa: S608
+            "WHERE flush.run_id IS NULL OR due.run IN (SELECT id FROM runs WHERE key = 'run:' || flush.run_id)"
+        ).fetchall()
+
+    def _run(self, number: int) -> sqlite3.Row:
+        cursor = self._ledger.sql.cursor()
+        cursor.row_factory = sqlite3.Row
+        found: sqlite3.Row = cursor.execute("SELECT * FROM runs WHERE id = ?", (number,)).fetchone()
+        return found
+
+    def _guarded(self, number: int, deliver: Callable[[sqlite3.Row, Target], bool]) -> bool:
+        run = self._run(number)
+        uri = run["uri"]
+        until, pause = self._paused.get(uri, (0.0, 0.5))
+        if time.monotonic() < until:
+            return False
+        try:
+            sent = deliver(run, self._targets.of(run))
+        except Exception as error:  # whatever MLflow raises: the executions stay in the ledger, and it is tried again
+            self._failed(run, error, pause)
+            return False
+        if self._paused.pop(uri, None):
+            self.errors.pop(uri, None)
+        return sent
+
+    def _failed(self, run: sqlite3.Row, error: Exception, pause: float) -> None:
+        uri = run["uri"]
+        if self._targets.is_gone(run, error):
+            self._targets.forget(run["id"])
+        pause = min(_LONGEST_PAUSE, pause * 2)
+        self._paused[uri] = (time.monotonic() + pause, pause)
+        count = self.errors.get(uri, {"count": 0})["count"] + 1
+        self.last_error = {"uri": uri, "error": self._described(error), "at": time.time()}
+        self.errors[uri] = {"error": self.last_error["error"], "count": count}
+
+    def _described(self, error: Exception) -> str:
+        # Only what MLflow's own errors say: a database driver's would quote the statement with its values.
+        lines = str(error).splitlines() if isinstance(error, MlflowException) or not _quotes_values(error) else []
+        first = lines[0][:300] if lines else "details left out"
+        return f"{type(error).__name__}: {self._targets.hide(first)}"
+
+    def _deliver(self, run: sqlite3.Row, target: Target) -> bool:
+        self._delivered_at[run["id"]] = time.monotonic()
+        while deliver_rows(self._ledger, run, target):
+            pass
+        deliver_metrics(self._ledger, run, target)
+        self._deliver_traces(run, target)
+        self._deliver_feedback(run, target)
+        if run["ending_seq"] is not None and not self._has_due(run):
+            deliver_ending(self._ledger, run, target)
+        return True
+
+    def _has_due(self, run: sqlite3.Row) -> bool:
+        query = f"SELECT count(*) FROM ({_ALL_DUE}) WHERE run = ?"  # noqa: S608
+        return bool(self._ledger.sql.execute(query, (run["id"],)).fetchone()[0] > 1)  # the ending itself is one
+
+    def _deliver_traces(self, run: sqlite3.Row, target: Target) -> bool:
+        waiting = self._ledger.sql.execute(
+            "SELECT id, data FROM traces WHERE run = ? AND parent IS NULL ORDER BY seq LIMIT ?", (run["id"], _TRACES)
+        ).fetchall()
+        if not waiting:
+            return False
+        try:
+            deliver_traces(target, [self._with_steps(orjson.loads(data)) for _, data in waiting])
+        except MlflowException as error:
+            if error.error_code not in _UNACCEPTABLE:
+                raise
+            for identifier, data in waiting:
+                self._accept_or_count(run, target, identifier, self._with_steps(orjson.loads(data)))
+        with self._ledger.transaction():
+            self._ledger.sql.executemany(
+                "DELETE FROM traces WHERE run = ?1 AND (id = ?2 OR parent = ?2)",
+                [(run["id"], identifier) for identifier, _ in waiting],
+            )
+        return True
+
+    def _with_steps(self, record: dict[str, Any]) -> dict[str, Any]:
+        if record["k"] == "o":
+            steps = self._ledger.column("SELECT data FROM traces WHERE parent = ? ORDER BY began", record["id"])
+            record["steps"] = [orjson.loads(data) for data in steps]
+        return record
+
+    def _accept_or_count(self, run: sqlite3.Row, target: Target, identifier: str, record: Mapping[str, Any]) -> None:
+        """Send one trace of a batch that MLflow found unacceptable; one that it will never take is counted."""
+        try:
+            deliver_traces(target, [record])
+        except MlflowException as error:
+            if error.error_code not in _UNACCEPTABLE:
+                raise
+            self.last_error = {
+                "uri": run["uri"],
+                "error": f"trace of execution {identifier} was rejected: {self._described(error)}",
+                "at": time.time(),
+            }
+            with self._ledger.transaction():
+                self._ledger.count("traces_rejected", 1)
+
+    def _deliver_feedback(self, run: sqlite3.Row, target: Target) -> None:
+        for seq, data in self._ledger.sql.execute(
+            "SELECT seq, data FROM feedback WHERE run = ? ORDER BY seq", (run["id"],)
+        ).fetchall():
+            feedback = orjson.loads(data)
+            if self._trace_waits(feedback["id"]):
+                continue  # its trace comes first
+            deliver_feedback(target, feedback)
+            with self._ledger.transaction():
+                self._ledger.sql.execute("DELETE FROM feedback WHERE seq = ?", (seq,))
+
+    def _trace_waits(self, execution_id: str) -> bool:
+        found = self._ledger.sql.execute("SELECT 1 FROM traces WHERE id = ? LIMIT 1", (execution_id,)).fetchone()
+        return found is not None
+
+
+def _quotes_values(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] in ("sqlalchemy", "psycopg", "psycopg2", "pymysql")

@@ -1,0 +1,175 @@
+"""The executions table: columns, rows, and the parts that it is stored in.
+
+A table is a folder of JSON artifacts in pandas' ``split`` form, which MLflow's user interface shows as tables and
+``mlflow.artifacts`` and ``mlflow.load_table`` load. A part is written again while it grows and never after it is full,
+so that the cost of a row does not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import orjson
+
+__all__ = [
+    "EXECUTIONS",
+    "OPERATIONS",
+    "PART_BYTES",
+    "PART_ROWS",
+    "operation_row_of",
+    "part_name",
+    "part_of",
+    "row_of",
+    "trace_id_of",
+]
+
+#: Artifact folders that hold the parts of the two tables: of executions; of batches, chains and pipelines.
+EXECUTIONS: Final = "executions"
+OPERATIONS: Final = "operations"
+PART_ROWS: Final = 1000
+PART_BYTES: Final = 2 * 2**20
+_HEXADECIMAL: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
+
+_COLUMNS: Final = (
+    "execution_id",
+    "started_at",
+    "signature",
+    "signature_version",
+    "fingerprint",
+    "status",
+    "inputs",
+    "outputs",
+    "latency",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "model",
+    "model_parameters",
+    "cached",
+    "attempts",
+    "attempt_errors",
+    "error_type",
+    "error",
+    "tags",
+    "parent_id",
+    "step",
+    "trace_id",
+    "cut",
+)
+_OPERATION_COLUMNS: Final = (
+    "operation_id",
+    "started_at",
+    "kind",
+    "name",
+    "status",
+    "executions",
+    "failures",
+    "latency",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "inputs",
+    "outputs",
+    "error_type",
+    "error",
+    "tags",
+    "trace_id",
+    "cut",
+)
+
+
+def row_of(record: Mapping[str, Any], trace_id: str | None) -> bytes:
+    """Return the row of an execution as JSON.
+
+    Args:
+        record: what the spool holds of it.
+        trace_id: its trace, None where it was sampled away.
+    """
+    attempts = record.get("at", ())
+    usage = record["u"]
+    return orjson.dumps(
+        (
+            record["id"],
+            _iso(record["t0"]),
+            record["sig"],
+            record["ver"],
+            record["fp"],
+            record["st"],
+            _text(record.get("in")),
+            _text(record.get("out")),
+            round(record["lat"], 6),
+            usage[0],
+            usage[1],
+            record["cost"],
+            record["m"],
+            _text(record["mp"]),
+            record["hit"],
+            len(attempts),
+            _text([attempt[6] for attempt in attempts if attempt[6]]),
+            record.get("et"),
+            record.get("err"),
+            _text(record.get("tags")),
+            record.get("par"),
+            record.get("step"),
+            trace_id,
+            _text(record.get("cut")),
+        )
+    )
+
+
+def operation_row_of(record: Mapping[str, Any], trace_id: str | None) -> bytes:
+    """Return the row of a batch, chain or pipeline as JSON."""
+    usage = record["u"]
+    return orjson.dumps(
+        (
+            record["id"],
+            _iso(record["t0"]),
+            record["kind"],
+            record["sig"],
+            record["st"],
+            record["n"],
+            record["bad"],
+            round(record["lat"], 6),
+            usage[0],
+            usage[1],
+            record["cost"],
+            _text(record.get("in")),
+            _text(record.get("out")),
+            record["et"],
+            record["err"],
+            _text(record.get("tags")),
+            trace_id,
+            _text(record.get("cut")),
+        )
+    )
+
+
+def trace_id_of(execution_id: str) -> str:
+    """Return the id of an execution's trace: MLflow wants 32 hexadecimal digits, as execution ids have."""
+    if _HEXADECIMAL.fullmatch(execution_id):
+        return f"tr-{execution_id}"
+    return f"tr-{hashlib.sha256(execution_id.encode()).hexdigest()[:32]}"
+
+
+def part_name(token: str, number: int) -> str:
+    """Return the file name of a part; ``token`` belongs to the ledger that writes it."""
+    return f"part-{token}-{number:05d}.json"
+
+
+def part_of(table: str, rows: Iterable[bytes]) -> bytes:
+    """Return the artifact that holds ``rows`` of ``table``."""
+    columns = _COLUMNS if table == EXECUTIONS else _OPERATION_COLUMNS
+    return b'{"columns":%s,"data":[%s]}' % (orjson.dumps(columns), b",\n".join(rows))
+
+
+def _text(value: Any) -> str | None:
+    """Return nested values as JSON text: a cell of the user interface shows nothing else."""
+    return orjson.dumps(value).decode() if value else None
+
+
+def _iso(at: float) -> str:
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="microseconds")

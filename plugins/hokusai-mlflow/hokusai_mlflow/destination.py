@@ -1,0 +1,171 @@
+"""Where an execution is recorded: the host's active run where there is one, else the executor's own run.
+
+Everything here runs on the caller's thread. MLflow is looked at only where the host has imported it already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from attrs import frozen
+
+from hokusai_mlflow.options import data_folder
+
+if TYPE_CHECKING:
+    from hokusai_mlflow.options import TrackingOptions
+
+__all__ = ["Context", "Destinations", "absolute_uri", "default_uri", "public_uri"]
+
+_DEFAULT_EXPERIMENT: Final = "Hokusai"
+#: Contexts that are kept; a service that opens a run per request must not grow.
+_KEPT: Final = 512
+_USER_INFO: Final = re.compile(r"^([a-z][\w+.-]*://[^/@:]*):[^@/]*@", re.IGNORECASE)
+_SECRET_PARAMETER: Final = re.compile(r"([?&][^=&]*(?:password|token|secret|key)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+@frozen
+class Context:
+    """A destination, numbered within its tracker.
+
+    Args:
+        number: what records refer to.
+        record: spool record that defines it.
+        uri: the store's address, with credentials.
+        run_id: the host's run, None for the executor's own.
+    """
+
+    number: int
+    record: bytes
+    uri: str
+    run_id: str | None = None
+
+
+class Destinations:
+    """Finds out where to record, once per event.
+
+    Args:
+        options: the tracker's options.
+    """
+
+    def __init__(self, options: TrackingOptions) -> None:
+        self._options = options
+        token = secrets.token_hex(4)
+        self.run_name = options.run_name or f"hokusai-{time.strftime('%Y%m%d-%H%M%S')}-{token}"
+        self._run_key = f"name:{options.run_name}" if options.run_name else f"executor:{token}{secrets.token_hex(8)}"
+        self._own: dict[tuple[str | None, ...], Context] = {}
+        self._blocks: dict[str, Context] = {}
+        self._count = 0
+        # MLflow's active run belongs to a thread; this travels with the context that is copied to other threads.
+        self._anchored: ContextVar[Context | None] = ContextVar("hokusai_mlflow_anchored", default=None)
+        #: Addresses as records name them -> with credentials. Never written to disk.
+        self.secret_uris: dict[str, str] = {}
+
+    def current(self) -> Context:
+        """Return the context of what happens on this thread now."""
+        run = _active_run()
+        if run is not None:
+            return self._blocks.get(run.info.run_id) or self._block(run)
+        anchored = self._anchored.get()
+        if anchored is not None:
+            return anchored
+        environ = os.environ.get
+        where = (environ("MLFLOW_TRACKING_URI"), environ("MLFLOW_EXPERIMENT_ID"), environ("MLFLOW_EXPERIMENT_NAME"))
+        return self._own.get(where) or self._own_run(*where)
+
+    @contextlib.contextmanager
+    def anchor(self) -> Iterator[None]:
+        """Have copies of this context mean the host's run that is active on this thread now."""
+        if _active_run() is None:
+            yield
+            return
+        token = self._anchored.set(self.current())
+        try:
+            yield
+        finally:
+            self._anchored.reset(token)
+
+    @property
+    def known(self) -> list[Context]:
+        """Every context so far."""
+        return [*self._own.values(), *self._blocks.values()]
+
+    def _own_run(self, uri: str | None, experiment_id: str | None, experiment_name: str | None) -> Context:
+        options = self._options
+        address = options.tracking_uri or uri
+        experiment: dict[str, str]
+        if options.experiment:
+            experiment = {"name": options.experiment}
+        elif experiment_id and address == uri:  # an id means nothing in another store
+            experiment = {"id": experiment_id}
+        else:
+            experiment = {"name": experiment_name or _DEFAULT_EXPERIMENT}
+        context = self._make(absolute_uri(address) if address else default_uri(), experiment, None)
+        self._own[uri, experiment_id, experiment_name] = context
+        return context
+
+    def _block(self, run: Any) -> Context:
+        import mlflow  # the host has a run, so it is imported
+
+        uri = absolute_uri(mlflow.get_tracking_uri())
+        context = self._make(uri, {"id": str(run.info.experiment_id)}, run.info.run_id)
+        if len(self._blocks) >= _KEPT:
+            self._blocks.clear()
+        self._blocks[run.info.run_id] = context
+        return context
+
+    def _make(self, uri: str, experiment: dict[str, str], run_id: str | None) -> Context:
+        options = self._options
+        self._count += 1
+        public = public_uri(uri)
+        if public != uri:
+            self.secret_uris[public] = uri
+        record = {
+            "k": "c",
+            "c": self._count,
+            "uri": public,
+            "experiment": experiment,
+            "run_id": run_id,
+            "run_key": self._run_key,
+            "run_name": self.run_name,
+            "tags": dict(options.tags),
+            "sampling": options.sampling,
+            "rate": options.traces_per_second,
+        }
+        return Context(self._count, orjson.dumps(record), uri, run_id)
+
+
+def _active_run() -> Any:
+    """Return the active run of this thread, None where there is none or the host does not use MLflow."""
+    fluent = sys.modules.get("mlflow.tracking.fluent")
+    active_run = getattr(fluent, "active_run", None)  # absent while another thread is importing it
+    return active_run() if active_run is not None else None
+
+
+def default_uri() -> str:
+    """Return the address of the local store that is used where nothing is configured."""
+    return f"sqlite:///{data_folder() / 'mlflow' / 'mlflow.db'}"
+
+
+def absolute_uri(uri: str) -> str:
+    """Return ``uri`` so that it means the same in a process with another working directory."""
+    scheme, separator, rest = uri.partition(":///")
+    if separator and scheme.startswith("sqlite") and rest and not rest.startswith((":memory:", "/", "file:")):
+        return f"{scheme}:///{Path(rest).absolute()}"
+    if "://" not in uri and not re.match(r"^[\w+.-]{2,}:|^(databricks|uc)$", uri):
+        return Path(uri).absolute().as_uri()
+    return uri
+
+
+def public_uri(uri: str) -> str:
+    """Return ``uri`` with its password and other credentials left out."""
+    return _SECRET_PARAMETER.sub(r"\1***", _USER_INFO.sub(r"\1:***@", uri))

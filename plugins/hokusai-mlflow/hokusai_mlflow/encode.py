@@ -1,0 +1,160 @@
+"""Turns events into spool records: compact JSON, made on the caller's thread in a few microseconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+if TYPE_CHECKING:
+    from hokusai_core import ExecutionFinished, FeedbackGiven, OperationFinished
+    from hokusai_mlflow.content import ContentPolicy
+
+__all__ = ["Encoder"]
+
+_OPTION: Final = orjson.OPT_NON_STR_KEYS
+#: Distinct parameter mappings whose encoded form is kept; an executor has one per signature and model.
+_KEPT_PARAMETERS: Final = 256
+
+
+class Encoder:
+    """Encodes the events of one tracker.
+
+    Args:
+        policy: what of their content is recorded.
+    """
+
+    def __init__(self, policy: ContentPolicy) -> None:
+        self._policy = policy
+        # The mapping is kept beside its encoded form, so that its id is not given to another one.
+        self._parameters: dict[int, tuple[Mapping[str, Any], orjson.Fragment]] = {}
+
+    def execution(self, event: ExecutionFinished, context: int) -> bytes:
+        """Return the record of an execution that belongs to ``context``."""
+        policy, cut = self._policy, {}  # type: ContentPolicy, dict[str, int]
+        usage = event.usage
+        record: dict[str, Any] = {
+            "k": "e",
+            "c": context,
+            "id": event.execution_id,
+            "sig": event.signature,
+            "ver": event.signature_version,
+            "fp": event.fingerprint,
+            "st": event.status,
+            "t0": event.started_at,
+            "lat": event.latency,
+            "m": event.model,
+            "mp": self._encoded_parameters(event.model_parameters),
+            "u": (usage.input_tokens, usage.output_tokens, usage.calls),
+            "cost": event.cost,
+            "hit": event.cached,
+            "sg": [(stage.name, stage.started, stage.duration) for stage in event.stages],
+        }
+        if policy.inputs:
+            record["in"] = policy.values("inputs", event.inputs, cut)
+        if policy.outputs and event.outputs:
+            record["out"] = policy.values("outputs", event.outputs, cut)
+        if event.attempts:
+            record["at"] = [self._attempt(attempt, cut) for attempt in event.attempts]
+        if event.error_type is not None:
+            record["et"] = event.error_type
+            # A message may quote the model's answer, so it follows what is decided for outputs.
+            record["err"] = policy.text("error", event.error, cut) if policy.outputs else None
+        if event.parent_id is not None:
+            record["par"] = event.parent_id
+            record["pk"] = event.parent_kind
+            record["step"] = event.step
+        if event.tags:
+            record["tags"] = policy.values("tags", event.tags, cut)
+        if event.collect_feedback:
+            record["fb"] = True
+        if cut:
+            record["cut"] = cut
+        return _dumps(record)
+
+    def operation(self, event: OperationFinished, context: int) -> bytes:
+        """Return the record of a batch, chain or pipeline that belongs to ``context``."""
+        policy, cut = self._policy, {}  # type: ContentPolicy, dict[str, int]
+        usage = event.usage
+        record: dict[str, Any] = {
+            "k": "o",
+            "c": context,
+            "id": event.operation_id,
+            "kind": event.kind,
+            "sig": event.name,
+            "st": event.status,
+            "n": event.executions,
+            "bad": event.failures,
+            "u": (usage.input_tokens, usage.output_tokens, usage.calls),
+            "cost": event.cost,
+            "lat": event.latency,
+            "t0": event.started_at,
+            "et": event.error_type,
+            "err": policy.text("error", event.error, cut) if policy.outputs else None,
+            "tags": policy.values("tags", event.tags, cut),
+        }
+        if policy.inputs:
+            record["in"] = policy.values("inputs", event.inputs, cut)
+        if policy.outputs:
+            record["out"] = policy.values("outputs", event.outputs, cut)
+        if cut:
+            record["cut"] = cut
+        return _dumps(record)
+
+    def feedback(self, event: FeedbackGiven, context: int) -> bytes:
+        """Return the record of feedback that belongs to ``context``."""
+        policy, cut = self._policy, {}  # type: ContentPolicy, dict[str, int]
+        record: dict[str, Any] = {
+            "k": "f",
+            "c": context,
+            "id": event.execution_id,
+            "sig": event.signature,
+            "rating": event.rating,
+            "source": event.source,
+            "t0": event.given_at,
+        }
+        if policy.outputs:
+            record["fix"] = policy.values("feedback", event.corrections, cut)
+            record["text"] = policy.text("feedback", event.comment, cut)
+        return _dumps(record)
+
+    def _attempt(self, attempt: Any, cut: dict[str, int]) -> tuple[Any, ...]:
+        usage = attempt.usage
+        error = attempt.error
+        if error is not None:
+            error = self._policy.text("error", error, cut) if self._policy.outputs else error.partition(":")[0]
+        counts = (usage.input_tokens, usage.output_tokens, usage.calls)
+        return (attempt.number, attempt.outcome, attempt.latency, attempt.model, counts, attempt.cost, error)
+
+    def _encoded_parameters(self, parameters: Mapping[str, Any]) -> Any:
+        known = self._parameters.get(id(parameters))
+        if known is not None and known[0] is parameters:
+            return known[1]
+        encoded = orjson.Fragment(_dumps(self._policy.parameters(parameters)))
+        if len(self._parameters) >= _KEPT_PARAMETERS:
+            self._parameters.clear()
+        self._parameters[id(parameters)] = (parameters, encoded)
+        return encoded
+
+
+def _dumps(record: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(record, default=str, option=_OPTION)
+    except (TypeError, ValueError):  # lone surrogates, integers beyond 64 bits
+        return orjson.dumps(_encodable(record), default=str, option=_OPTION)
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)
+    if isinstance(value, Mapping):
+        return {_encodable(str(key)): _encodable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encodable(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, orjson.Fragment)):
+        return value
+    return json.loads(json.dumps(str(value)).encode("utf-8", "replace"))

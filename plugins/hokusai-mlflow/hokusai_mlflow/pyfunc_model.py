@@ -1,0 +1,40 @@
+"""The code of an exported model; MLflow copies this file into it and runs it when the model is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+from hokusai_core import BaseSignature, Executor
+from hokusai_core.errors import ExecutionError
+
+
+class SignatureModel(mlflow.pyfunc.PythonModel):
+    """Executes a signature once for each row."""
+
+    def load_context(self, context: Any) -> None:
+        """Make an executor that knows the signature."""
+        data = json.loads(Path(context.artifacts["signature"]).read_text(encoding="utf-8"))
+        self._executor = Executor(lm=context.model_config.get("lm"))
+        self._executor.register_signature("model", BaseSignature.from_dict(data))
+
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the outputs of each row; ``error`` in place of them where it failed."""
+        rows = model_input.to_dict("records") if hasattr(model_input, "to_dict") else model_input
+        return [self._row(row) for row in ([rows] if isinstance(rows, dict) else rows)]
+
+    def _row(self, row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return dict(self._executor.execute_signature("local/model", _given(row)))
+        except ExecutionError as error:  # the other rows of the request are answered
+            return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _given(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None and value == value}  # NaN: not given
+
+
+mlflow.models.set_model(SignatureModel())

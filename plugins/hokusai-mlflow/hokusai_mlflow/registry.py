@@ -1,0 +1,283 @@
+"""Optimizations as MLflow runs, and optimized signatures in MLflow's model registry: JSON in, JSON out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import field, frozen
+
+from hokusai_core import SignatureSpec
+from hokusai_core.errors import ConfigurationError, SignatureDefinitionError
+from hokusai_mlflow.destination import absolute_uri, default_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["LoggedOptimization", "Trial", "load_signature", "log_optimization", "model_uri_parts"]
+
+#: Artifact folder and file that hold a signature.
+FOLDER: Final = "signature"
+FILE: Final = "signature.json"
+#: Beside it, where there is one: the document with report, base and checksum.
+_DOCUMENT: Final = "optimized-signature.json"
+_MODEL_URI: Final = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+#: A signature with demos is some kilobytes; what is larger is no signature.
+_LARGEST: Final = 16 * 2**20
+
+
+@frozen
+class Trial:
+    """One candidate of an optimization.
+
+    Args:
+        label: how it came about.
+        score: what it scored on the examples that it was chosen by, None where it was not measured.
+        held_out_score: what it scored on examples that nothing was chosen by.
+        instructions: its instructions.
+        demos: its few-shot examples.
+    """
+
+    label: str
+    score: float | None = None
+    held_out_score: float | None = None
+    instructions: str = ""
+    demos: tuple[Mapping[str, Any], ...] = ()
+
+
+@frozen
+class LoggedOptimization:
+    """Where an optimization was recorded.
+
+    Args:
+        run_id: its run.
+        model_uri: the winner in the model registry, None where it was not promoted.
+        version: the winner's version there.
+    """
+
+    run_id: str
+    model_uri: str | None = None
+    version: int | None = field(default=None)
+
+
+def log_optimization(
+    name: str,
+    *,
+    winner: Any,
+    trials: Iterable[Trial] = (),
+    baseline_score: float | None = None,
+    winner_score: float | None = None,
+    promote: bool = True,
+    alias: str = "champion",
+    parameters: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    experiment: str = "Hokusai optimizations",
+    tracking_uri: str | None = None,
+) -> LoggedOptimization:
+    """Record an optimization: a run with every candidate and its score, and the winner as a registered model.
+
+    Args:
+        name: of the signature; the registered model is called so.
+        winner: the optimized signature: its class or spec, what ``to_dict`` returned of it, or the document of an
+            optimized signature that ``save`` writes; that is kept beside it.
+        trials: the candidates, in order.
+        baseline_score: held-out score of the signature as it was.
+        winner_score: held-out score of the winner.
+        promote: whether the winner gets a version in the registry, and the alias.
+        alias: which alias points to the winner from now on.
+        parameters: settings of the optimizer.
+        tags: tags of the run.
+        experiment: name of the experiment; made where it does not exist.
+        tracking_uri: the store; left out, the one that executions are tracked in.
+
+    Returns:
+        The run, and the model that ``register_signature`` takes.
+
+    Raises:
+        SignatureDefinitionError: ``winner`` is no valid signature.
+        mlflow.exceptions.MlflowException: the store refuses or cannot be reached.
+    """
+    spec, document = _winner(winner)
+    client = _client(tracking_uri)
+    run = client.create_run(_experiment(client, experiment), tags=dict(tags or {}), run_name=f"optimize {name}")
+    run_id, trials = run.info.run_id, list(trials)
+    try:
+        _log_trials(client, run_id, trials)
+        _log_scores(client, run_id, {"baseline_score": baseline_score, "winner_score": winner_score}, parameters or {})
+        _log_json(client, run_id, f"{FOLDER}/{FILE}", spec.to_dict())
+        if document is not None:
+            _log_json(client, run_id, f"{FOLDER}/{_DOCUMENT}", document)
+        version = _register(client, run, name, alias, spec) if promote else None
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id)
+    uri = None if version is None else f"models:/{name}@{alias}"
+    return LoggedOptimization(run_id, uri, version)
+
+
+def load_signature(uri: str, *, tracking_uri: str | None = None) -> dict[str, Any]:
+    """Load a signature from MLflow's model registry. Nothing of it is executed or unpickled.
+
+    Args:
+        uri: ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
+        tracking_uri: the store; left out, the one that executions are tracked in.
+
+    Returns:
+        What ``BaseSignature.from_dict`` takes.
+
+    Raises:
+        ConfigurationError: ``uri`` has another form, or names no model.
+        SignatureDefinitionError: the model holds no signature.
+
+    Example::
+
+        signature = BaseSignature.from_dict(load_signature("models:/EmailDraft@champion"))
+        executor.register_signature("EmailDraft", signature)
+    """
+    import mlflow
+
+    client = _client(tracking_uri)
+    name, version = _resolved(client, uri)
+    source = client.get_model_version_download_uri(name, version)
+    with tempfile.TemporaryDirectory(prefix="hokusai-") as folder:
+        local = mlflow.artifacts.download_artifacts(
+            artifact_uri=source, dst_path=folder, tracking_uri=_store(tracking_uri)
+        )
+        data = _read(Path(local), uri)
+    SignatureSpec.from_dict(data)  # what is damaged is named here, not at the first execution
+    return data
+
+
+def model_uri_parts(uri: str) -> tuple[str, str | None, str | None]:
+    """Return name, alias and version of ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
+
+    Raises:
+        ConfigurationError: it has another form.
+    """
+    found = _MODEL_URI.fullmatch(uri)
+    if found is None:
+        raise ConfigurationError(f"{uri!r} is no registered model: expected models:/NAME@ALIAS or models:/NAME/VERSION")
+    return found["name"], found["alias"], found["version"]
+
+
+def _winner(winner: Any) -> tuple[SignatureSpec, Mapping[str, Any] | None]:
+    if isinstance(winner, SignatureSpec):
+        return winner, None
+    data = winner if isinstance(winner, Mapping) else winner.to_dict()
+    if "kind" in data and "signature" in data:
+        return SignatureSpec.from_dict(data["signature"]), data
+    return SignatureSpec.from_dict(data), None
+
+
+def _store(tracking_uri: str | None) -> str:
+    chosen = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if chosen:
+        return absolute_uri(chosen)
+    uri = default_uri()
+    Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return uri
+
+
+def _client(tracking_uri: str | None) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    store = _store(tracking_uri)
+    return MlflowClient(store, registry_uri=store)
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    from hokusai_mlflow.delivery.mlflow_runs import experiment_id
+
+    return experiment_id(client, {"name": name}, client.tracking_uri)
+
+
+def _log_trials(client: MlflowClient, run_id: str, trials: list[Trial]) -> None:
+    from mlflow.entities import Metric
+
+    rows = [
+        [number, trial.label, trial.score, trial.held_out_score, trial.instructions, json.dumps(list(trial.demos))]
+        for number, trial in enumerate(trials)
+    ]
+    columns = ["candidate", "label", "score", "held_out_score", "instructions", "demos"]
+    if rows:
+        client.log_table(
+            run_id, {name: [row[at] for row in rows] for at, name in enumerate(columns)}, "candidates.json"
+        )
+    metrics = [
+        Metric(name, value, 0, number)
+        for number, trial in enumerate(trials)
+        for name, value in (("candidate_score", trial.score), ("candidate_held_out_score", trial.held_out_score))
+        if value is not None
+    ]
+    for start in range(0, len(metrics), 1000):
+        client.log_batch(run_id, metrics[start : start + 1000])
+
+
+def _log_scores(
+    client: MlflowClient, run_id: str, scores: Mapping[str, float | None], parameters: Mapping[str, Any]
+) -> None:
+    from mlflow.entities import Metric, Param
+
+    metrics = [Metric(name, value, 0, 0) for name, value in scores.items() if value is not None]
+    params = [Param(name, str(value)) for name, value in parameters.items()]
+    client.log_batch(run_id, metrics, params[:100])
+
+
+def _log_json(client: MlflowClient, run_id: str, path: str, data: Mapping[str, Any]) -> None:
+    client.log_text(run_id, json.dumps(data, ensure_ascii=False, indent=2), path)
+
+
+def _register(client: MlflowClient, run: Any, name: str, alias: str, spec: SignatureSpec) -> int:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(
+        name,
+        source=f"{run.info.artifact_uri}/{FOLDER}",
+        run_id=run.info.run_id,
+        tags={"hokusai.version": spec.version, "hokusai.fingerprint": spec.fingerprint},
+    )
+    client.set_registered_model_alias(name, alias, version.version)
+    return int(version.version)
+
+
+def _resolved(client: MlflowClient, uri: str) -> tuple[str, str]:
+    from mlflow.exceptions import MlflowException
+
+    name, alias, version = model_uri_parts(uri)
+    try:
+        if alias is None:
+            return name, str(client.get_model_version(name, version).version)
+        return name, str(client.get_model_version_by_alias(name, alias).version)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        known = [model.name for model in client.search_registered_models(max_results=20)]
+        raise ConfigurationError(
+            f"{uri!r} names no model of {client._registry_uri}; it has {', '.join(known) or 'none'}"
+        ) from error
+
+
+def _read(folder: Path, uri: str) -> dict[str, Any]:
+    path = folder / FILE
+    if not path.is_file() or path.stat().st_size > _LARGEST:
+        raise SignatureDefinitionError(
+            f"{uri} holds no {FILE}: it was not registered by log_optimization; register the signature with that"
+        )
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SignatureDefinitionError(f"{uri}: {FILE} is damaged ({error})") from None
+    if not isinstance(data, dict):
+        raise SignatureDefinitionError(f"{uri}: {FILE} holds {type(data).__name__} instead of a signature")
+    return data

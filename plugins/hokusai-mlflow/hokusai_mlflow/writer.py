@@ -1,0 +1,69 @@
+"""The writer process: ``python -m hokusai_mlflow.writer FOLDER`` delivers one spool folder and then ends by itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+__all__ = ["main"]
+
+#: Set where the environment does not say otherwise, in this process only.
+_DEFAULTS: Final = {
+    # A connection of its own for each session: MLflow's pool runs dry, and data with it, when several threads write.
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # The ledger tries again for as long as it takes; a store that hangs must not hold up the others.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
+#: What is meant for the host's own use of MLflow and would change ours.
+_REMOVED: Final = ("MLFLOW_RUN_ID", "MLFLOW_TRACE_SAMPLING_RATIO", "MLFLOW_ENABLE_ASYNC_LOGGING")
+
+
+def prepare_environment() -> None:
+    """Set what MLflow reads from the environment when it is imported."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    for name in _REMOVED:
+        os.environ.pop(name, None)
+
+
+def main(folder: Path) -> None:
+    """Deliver the spool folder until there is nothing to do."""
+    from hokusai_mlflow.courier import SECRET_URIS
+    from hokusai_mlflow.delivery.loop import IDLE, Writer, handle_signals, locked, note_crash
+
+    secret_uris = orjson.loads(os.environ.pop(SECRET_URIS, "{}"))
+    prepare_environment()
+    # Given up before the last look, so that a record which comes after that look finds no writer and starts one.
+    more = True
+    while more:
+        with locked(folder) as held:
+            if not held:
+                return
+            try:
+                writer = Writer(folder, secret_uris)
+                handle_signals(writer)
+                writer.serve(idle=IDLE)
+            except Exception as error:
+                note_crash(folder, error)
+                raise
+            writer.close()
+        more = writer.wants_more()
+
+
+def _detach() -> None:
+    """Leave the process that started this one; whoever waits for it waits no longer."""
+    if os.fork():
+        os._exit(0)
+    os.nice(10)  # callers come first
+
+
+if __name__ == "__main__":
+    _detach()
+    main(Path(sys.argv[1]))

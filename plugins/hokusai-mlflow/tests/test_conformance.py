@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hokusai_core.protocols import Tracker
+from hokusai_core.testing.trackers import TrackerConformance
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, place_in: Callable[[Path], Any]) -> Iterator[Any]:
+    """One store and one writer process for all tests here: it takes seconds to start."""
+    place = place_in(tmp_path_factory.mktemp("shared"))
+    yield place
+    place.end_writer()
+
+
+class TestMlflowTracker(TrackerConformance):
+    @pytest.fixture
+    def experiment(self) -> str:
+        return f"conformance {secrets.token_hex(4)}"
+
+    @pytest.fixture
+    def make_tracker(self, shared: Any, experiment: str) -> Callable[[], Tracker]:
+        return lambda: shared.tracker(experiment=experiment, writer="process")
+
+    @pytest.fixture
+    def read_executions(self, shared: Any, experiment: str) -> Callable[[], Iterable[dict[str, Any]]]:
+        return lambda: shared.rows(experiment)

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import signal
+import time
+from collections import Counter
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from hokusai_core import Attempt, StageTiming, Usage
+from hokusai_core.testing.trackers import make_event, make_failure, make_feedback, make_operation
+from hokusai_mlflow.delivery.loop import Writer, locked
+from hokusai_mlflow.loading import load_executions, read_part
+
+
+def test_a_row_holds_everything_that_is_known_of_an_execution(place: Any) -> None:
+    tracker = place.tracker()
+    tracker.record(event := make_event(tags={"team": "sales"}, parent_id="ab" * 16, parent_kind="batch"))
+    tracker.record(failure := make_failure())
+    assert place.deliver()
+    first, second = place.rows()
+    assert first | {"started_at": "", "cut": None} == {
+        "execution_id": event.execution_id,
+        "started_at": "",
+        "signature": "pack/Greet",
+        "signature_version": "1.2.0",
+        "fingerprint": "0123456789abcdef" * 2,
+        "status": "ok",
+        "inputs": '{"name":"Ada","password":"[redacted]"}',
+        "outputs": '{"greeting":"Hello Ada"}',
+        "latency": 0.25,
+        "input_tokens": 12,
+        "output_tokens": 5,
+        "cost": 0.001,
+        "model": "null/model",
+        "model_parameters": '{"temperature":0.5,"max_tokens":100}',
+        "cached": None,
+        "attempts": 1,
+        "attempt_errors": None,
+        "error_type": None,
+        "error": None,
+        "tags": '{"team":"sales"}',
+        "parent_id": "ab" * 16,
+        "step": None,
+        "trace_id": f"tr-{event.execution_id}",
+        "cut": None,
+    }
+    assert second["execution_id"] == failure.execution_id
+    assert (second["status"], second["error_type"], second["error"]) == ("failed", "LanguageModelError", "no answer")
+    assert json.loads(second["attempt_errors"]) == ["LanguageModelError: no answer"] * 2
+
+
+def test_the_run_holds_metrics_and_parameters(place: Any) -> None:
+    tracker = place.tracker(run_name="nightly", tags={"team": "sales"})
+    for latency in (0.1, 0.2, 0.3):
+        tracker.record(make_event(latency=latency))
+    tracker.record(make_failure(cost=None))
+    tracker.record(make_event(cached="memory", usage=Usage(), cost=0.0))
+    tracker.close()
+    assert place.deliver()
+    (run,) = place.runs()
+    assert run.info.run_name == "nightly"
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["team"] == "sales"
+    metrics = run.data.metrics
+    assert metrics["hokusai/executions"] == 5
+    assert metrics["hokusai/failures"] == 1
+    assert metrics["hokusai/cache_hit_rate"] == pytest.approx(0.2)
+    assert metrics["hokusai/input_tokens"] == 48
+    assert metrics["hokusai/cost"] == pytest.approx(0.003)
+    assert metrics["hokusai/latency_p50"] == 0.25
+    assert run.data.params["Greet.model"] == "null/model"
+    assert run.data.params["Greet.version"] == "1.2.0"
+    assert run.data.params["Greet.model.temperature"] == "0.5"
+
+
+def test_metrics_go_on_by_the_number_of_executions(place: Any) -> None:
+    tracker = place.tracker()
+    for count in (2, 3):
+        for _ in range(count):
+            tracker.record(make_event())
+        assert place.deliver()
+    (run,) = place.runs()
+    history = place.client.get_metric_history(run.info.run_id, "hokusai/executions")
+    assert sorted((point.step, point.value) for point in history) == [(2, 2.0), (5, 5.0)]
+
+
+def test_a_table_grows_by_parts_that_mlflow_loads(place: Any, host_store: Any) -> None:
+    tracker = place.tracker(traces_per_second=0)
+    ids = []
+    for _ in range(2300):
+        tracker.record(event := make_event())
+        ids.append(event.execution_id)
+    assert place.deliver()
+    (run,) = place.runs()
+    parts = [artifact.path for artifact in place.client.list_artifacts(run.info.run_id, "executions")]
+    assert len(parts) == 3
+    assert list(load_executions(run.info.run_id, tracking_uri=place.uri)["execution_id"]) == ids
+    listed = json.loads(run.data.tags["mlflow.loggedArtifacts"])
+    assert {entry["path"] for entry in listed} == set(parts)
+    host_store.set_experiment("Test")
+    assert host_store.load_table(parts[0], [run.info.run_id]).shape[0] == 1000
+
+
+def test_a_trace_has_a_span_for_each_stage_and_attempt(place: Any) -> None:
+    tracker = place.tracker()
+    started = time.time() - 100
+    attempts = (
+        Attempt(1, "failed", 0.1, "a/one", Usage(10, 0, 1), error="LanguageModelError: busy"),
+        Attempt(2, "ok", 0.2, "a/two", Usage(10, 4, 1), 0.002),
+    )
+    stages = (
+        StageTiming("bind", 0.0, 0.01),
+        StageTiming("language_model", 0.01, 0.1),
+        StageTiming("language_model", 0.5, 0.2),
+        StageTiming("validate_outputs", 0.7, 0.01),
+    )
+    tracker.record(
+        event := make_event(
+            attempts=attempts, stages=stages, latency=0.75, started_at=started, usage=Usage(20, 4, 2), cost=0.002
+        )
+    )
+    assert place.deliver()
+    (trace,) = place.traces()
+    (run,) = place.runs()
+    assert trace.info.trace_id == f"tr-{event.execution_id}"
+    assert trace.info.client_request_id == event.execution_id
+    assert trace.info.state == "OK"
+    assert trace.info.request_metadata["mlflow.sourceRun"] == run.info.run_id
+    assert trace.info.token_usage == {"input_tokens": 20, "output_tokens": 4, "total_tokens": 24}
+    assert abs(trace.info.request_time - started * 1000) < 2
+    root, bind, first, second, validated = trace.data.spans
+    assert [span.name for span in (bind, first, second, validated)] == [stage.name for stage in stages]
+    assert {span.parent_id for span in (bind, first, second, validated)} == {root.span_id}
+    assert root.inputs == {"name": "Ada", "password": "[redacted]"}
+    assert root.outputs == {"greeting": "Hello Ada"}
+    assert first.status.status_code == "ERROR"
+    assert "busy" in first.events[0].attributes["exception.message"]
+    assert second.attributes["mlflow.chat.tokenUsage"]["output_tokens"] == 4
+    assert second.attributes["mlflow.llm.model"] == "a/two"
+    assert abs((second.end_time_ns - second.start_time_ns) / 1e9 - 0.2) < 0.001
+
+
+def test_trace_ids_do_not_depend_on_the_seed_of_the_host(place: Any) -> None:
+    tracker = place.tracker()
+    for _ in range(2):
+        random.seed(0)
+        tracker.record(make_event())
+        assert place.deliver()
+    assert len({trace.info.trace_id for trace in place.traces()}) == 2
+
+
+def test_traces_are_sampled_above_the_rate_and_the_rest_is_counted(place: Any) -> None:
+    tracker = place.tracker(traces_per_second=1)
+    now = time.time()
+    for number in range(40):
+        tracker.record(make_event(started_at=now + number / 1000))
+    tracker.record(failure := make_failure(started_at=now + 0.05))
+    tracker.record(wanted := make_event(started_at=now + 0.06, collect_feedback=True))
+    assert place.deliver()
+    traced = {trace.info.client_request_id for trace in place.traces()}
+    (run,) = place.runs()
+    assert {failure.execution_id, wanted.execution_id} <= traced
+    assert len(traced) == 8 + 2  # eight seconds' worth may come at once
+    assert run.data.metrics["hokusai/traces_sampled_away"] == 42 - len(traced)
+    assert tracker.status()["traces_sampled_away"] == 42 - len(traced)
+    assert {row["execution_id"] for row in place.rows() if row["trace_id"]} == traced
+
+
+def test_the_share_of_traces_is_kept(place: Any) -> None:
+    tracker = place.tracker(sampling=0.25, traces_per_second=10_000)
+    for _ in range(200):
+        tracker.record(make_event())
+    assert place.deliver(120)
+    assert 20 <= len(place.traces()) <= 85
+    assert len(place.rows()) == 200
+
+
+def test_a_chain_is_one_trace(place: Any) -> None:
+    tracker, chain = place.tracker(), secrets.token_hex(16)
+    steps = [
+        make_event(parent_id=chain, parent_kind="chain", step=name, started_at=time.time() + at)
+        for at, name in enumerate(("Extract", "Summarize"))
+    ]
+    for step in steps:
+        tracker.record(step)
+    assert place.deliver()
+    assert place.traces() == []  # the chain is not over
+    tracker.record(make_operation(chain, kind="chain", name="Extract -> Summarize"))
+    assert place.deliver()
+    (trace,) = place.traces()
+    root = trace.data.spans[0]
+    assert trace.info.trace_id == f"tr-{chain}"
+    assert root.name == "chain Extract -> Summarize"
+    children = [span.name for span in trace.data.spans if span.parent_id == root.span_id]
+    assert children == ["Extract", "Summarize"]
+    assert {row["trace_id"] for row in place.rows()} == {f"tr-{chain}"}
+
+
+def test_steps_of_a_chain_that_was_killed_get_traces(place: Any) -> None:
+    tracker = place.tracker()
+    tracker.record(event := make_event(parent_id=secrets.token_hex(16), parent_kind="chain", step="Extract"))
+    tracker._state._spool.close()  # as its death would
+    assert place.deliver()
+    assert place.deliver()
+    assert [trace.info.client_request_id for trace in place.traces()] == [event.execution_id]
+    (run,) = place.runs()
+    assert run.info.status == "KILLED"
+
+
+def test_a_batch_has_totals_of_its_own(place: Any) -> None:
+    tracker, batch = place.tracker(), secrets.token_hex(16)
+    for _ in range(3):
+        tracker.record(make_event(parent_id=batch, parent_kind="batch"))
+    tracker.record(make_operation(batch, executions=3, failures=1))
+    assert place.deliver()
+    (run,) = place.runs()
+    (part,) = place.client.list_artifacts(run.info.run_id, "operations")
+    (row,) = read_part(place.client, run.info.run_id, part.path)
+    assert row["operation_id"] == batch
+    assert (row["executions"], row["failures"], row["input_tokens"]) == (3, 1, 24)
+    assert len(place.rows()) == 3
+
+
+def test_feedback_becomes_assessments(place: Any) -> None:
+    tracker = place.tracker()
+    tracker.record(event := make_event(collect_feedback=True))
+    tracker.record(make_feedback(event.execution_id))
+    assert place.deliver()
+    (trace,) = place.traces()
+    found = {assessment.name: assessment for assessment in trace.info.assessments}
+    assert found["rating"].feedback.value == 2
+    assert found["rating"].rationale == "too familiar"
+    assert found["rating"].source.source_id == "reviewer"
+    assert found["corrected_greeting"].expectation.value == "Good morning, Ada"
+
+
+def test_feedback_brings_about_the_trace_that_was_sampled_away(place: Any) -> None:
+    tracker = place.tracker(sampling=0)
+    tracker.record(event := make_event())
+    assert place.deliver()
+    assert place.traces() == []
+    tracker.record(make_feedback(event.execution_id))
+    assert place.deliver()
+    (trace,) = place.traces()
+    assert trace.info.client_request_id == event.execution_id
+    assert trace.data.spans[0].inputs == {"name": "Ada", "password": "[redacted]"}
+    assert {assessment.name for assessment in trace.info.assessments} == {"rating", "corrected_greeting"}
+
+
+def test_feedback_on_an_unknown_execution_is_kept(place: Any) -> None:
+    tracker = place.tracker()
+    tracker.record(make_feedback("cd" * 16))
+    assert place.deliver()
+    (trace,) = place.traces()
+    assert len(trace.info.assessments) == 2
+
+
+def test_a_run_of_the_same_name_goes_on(place: Any) -> None:
+    for _ in range(2):
+        tracker = place.tracker(run_name="nightly")
+        tracker.record(make_event())
+        tracker.close()
+        assert place.deliver()
+    (run,) = place.runs()
+    assert run.data.metrics["hokusai/executions"] == 2
+    assert len(place.rows()) == 2
+
+
+def test_a_run_that_was_deleted_is_replaced(place: Any) -> None:
+    tracker = place.tracker()
+    tracker.record(make_event())
+    assert place.deliver()
+    (run,) = place.runs()
+    place.client.delete_run(run.info.run_id)
+    tracker.record(event := make_event())
+    assert place.deliver()
+    assert [row["execution_id"] for row in place.rows()] == [event.execution_id]
+
+
+def test_a_lost_ledger_duplicates_nothing(place: Any) -> None:
+    tracker = place.tracker(run_name="nightly")
+    events = [make_event() for _ in range(5)]
+    for event in events:
+        tracker.record(event)
+    assert place.deliver()
+    for path in place.spool.glob("ledger.db*"):
+        path.write_bytes(b"no database at all" * 100) if path.suffix == ".db" else path.unlink()
+    tracker.record(last := make_event())  # the segment is read again from its beginning
+    assert place.deliver()
+    assert Counter(row["execution_id"] for row in place.rows()) == Counter(e.execution_id for e in (*events, last))
+
+
+def _deliver_and_die(place: Any, after: float) -> None:
+    """Deliver in a process that is killed after some seconds."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with locked(place.spool) as held, closing(Writer(place.spool, {})) as writer:
+                if held:
+                    writer.drain(60)
+        finally:
+            os._exit(0)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_a_writer_that_is_killed_again_and_again_delivers_once(place: Any) -> None:
+    chance = random.Random(7)  # noqa: S311  # moments, not secrets
+    tracker = place.tracker(traces_per_second=5)
+    events = []
+    for _ in range(10):
+        for _ in range(150):
+            tracker.record(event := make_event())
+            events.append(event.execution_id)
+        _deliver_and_die(place, chance.uniform(0.02, 0.6))
+    assert place.deliver()
+    assert Counter(row["execution_id"] for row in place.rows()) == Counter(events)
+    (run,) = place.runs()
+    assert run.data.metrics["hokusai/executions"] == len(events)
+    traced = Counter(trace.info.client_request_id for trace in place.traces())
+    assert traced == Counter(row["execution_id"] for row in place.rows() if row["trace_id"])
+
+
+def test_processes_that_are_killed_lose_nothing_that_was_accepted(place: Any) -> None:
+    chance = random.Random(11)  # noqa: S311  # moments, not secrets
+    accepted: list[str] = []
+    for _ in range(5):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            tracker = place.tracker(sampling=0)
+            while True:
+                tracker.record(event := make_event())
+                os.write(writer, f"{event.execution_id}\n".encode())  # after it was accepted
+        os.close(writer)
+        time.sleep(chance.uniform(0.02, 0.15))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with os.fdopen(reader) as lines:
+            accepted += lines.read().split()
+    assert len(accepted) > 100
+    assert place.deliver()
+    counts = Counter(row["execution_id"] for row in place.rows())
+    assert set(accepted) <= counts.keys()
+    assert set(counts.values()) == {1}
+    assert {run.info.status for run in place.runs()} == {"KILLED"}

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hokusai_core import BaseSignature, Executor, InputField, OutputField
+from hokusai_core.errors import ConfigurationError, SignatureDefinitionError
+from hokusai_mlflow import Trial, load_signature, log_optimization, log_pyfunc
+
+
+class Greet(BaseSignature):
+    """Greet somebody."""
+
+    version = "2.0.0"
+    name: str = InputField(description="who is greeted")
+    greeting: str = OutputField(description="the greeting")
+
+
+TRIALS = [
+    Trial("baseline", 0.5, 0.5, "Greet somebody."),
+    Trial("rewrite 1", 0.75, 0.7, "Greet warmly.", ({"name": "Ada", "greeting": "Hello"},)),
+    Trial("rewrite 2", None),
+]
+
+
+def test_an_optimization_is_a_run_with_every_candidate(place: Any) -> None:
+    winner = Greet.spec.evolve(instructions="Greet warmly.")
+    logged = log_optimization(
+        "Greet",
+        winner=winner,
+        trials=TRIALS,
+        baseline_score=0.5,
+        winner_score=0.7,
+        parameters={"optimizer": "rewrites"},
+        tracking_uri=place.uri,
+    )
+    run = place.client.get_run(logged.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["optimizer"] == "rewrites"
+    assert (run.data.metrics["baseline_score"], run.data.metrics["winner_score"]) == (0.5, 0.7)
+    scores = place.client.get_metric_history(logged.run_id, "candidate_score")
+    assert [(score.step, score.value) for score in scores] == [(0, 0.5), (1, 0.75)]
+    table = json.loads(Path(place.client.download_artifacts(logged.run_id, "candidates.json")).read_text())
+    assert [row[1] for row in table["data"]] == ["baseline", "rewrite 1", "rewrite 2"]
+    assert logged.model_uri == "models:/Greet@champion"
+    version = place.client.get_model_version_by_alias("Greet", "champion")
+    assert version.run_id == logged.run_id
+    assert version.tags["hokusai.fingerprint"] == winner.fingerprint
+
+
+def test_the_champion_runs_as_a_signature(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place.uri)
+    log_optimization("Greet", winner=Greet.spec.evolve(instructions="first"))
+    log_optimization("Greet", winner=Greet.spec.evolve(instructions="second").to_dict())
+    assert load_signature("models:/Greet@champion")["instructions"] == "second"
+    assert load_signature("models:/Greet/1")["instructions"] == "first"
+    with Executor(mode="testing", plugins=[]) as executor:
+        executor.register_signature("Greet", BaseSignature.from_dict(load_signature("models:/Greet@champion")))
+        assert "greeting" in executor.execute_signature("Greet", {"name": "Ada"})
+
+
+def test_the_document_of_an_optimized_signature_is_kept_whole(place: Any) -> None:
+    document = {"kind": "optimized-signature", "signature": Greet.spec.to_dict(), "report": {"gain": 0.2}}
+    logged = log_optimization("Greet", winner=document, tracking_uri=place.uri)
+    path = place.client.download_artifacts(logged.run_id, "signature/optimized-signature.json")
+    assert json.loads(Path(path).read_text()) == document
+    assert load_signature("models:/Greet@champion", tracking_uri=place.uri) == Greet.spec.to_dict()
+
+
+def test_what_is_not_promoted_is_not_registered(place: Any) -> None:
+    logged = log_optimization("Greet", winner=Greet.spec, promote=False, tracking_uri=place.uri)
+    assert (logged.model_uri, logged.version) == (None, None)
+    assert place.client.search_registered_models() == []
+
+
+def test_a_model_that_is_not_there_is_named(place: Any) -> None:
+    log_optimization("Greet", winner=Greet.spec, tracking_uri=place.uri)
+    with pytest.raises(ConfigurationError, match="Greet"):
+        load_signature("models:/Great@champion", tracking_uri=place.uri)
+    with pytest.raises(ConfigurationError, match="NAME@ALIAS"):
+        load_signature("models:/Greet", tracking_uri=place.uri)
+
+
+def test_a_model_that_holds_no_signature_is_refused(place: Any, tmp_path: Path) -> None:
+    client = place.client
+    run = client.create_run(client.create_experiment("x", artifact_location=(tmp_path / "artifacts").as_uri()))
+    client.create_registered_model("Other")
+    for number, text in enumerate(("{", "[]", '{"name": 3}'), 1):
+        client.log_text(run.info.run_id, text, f"v{number}/signature.json")
+        client.create_model_version("Other", f"{run.info.artifact_uri}/v{number}", run.info.run_id)
+        with pytest.raises(SignatureDefinitionError):
+            load_signature(f"models:/Other/{number}", tracking_uri=place.uri)
+
+
+def test_a_pyfunc_export_answers_without_pickle(place: Any, host_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOKUSAI_MODE", "testing")
+    with host_store.start_run():
+        uri = log_pyfunc(Greet.spec, name="greet")
+    folder = Path(host_store.artifacts.download_artifacts(uri))
+    assert not list(folder.rglob("*.pkl"))
+    model = host_store.pyfunc.load_model(uri)
+    (answer,) = model.predict([{"name": "Ada"}])
+    assert set(answer) == {"greeting"}

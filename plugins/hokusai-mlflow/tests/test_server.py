@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import contextlib
+import http.server
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hokusai_core.testing.trackers import make_event, make_failure, make_feedback
+from hokusai_mlflow import TrackingWarning
+
+pytestmark = pytest.mark.slow
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+class Server:
+    """A tracking server process that can be stopped and started again on its port."""
+
+    def __init__(self, store: str, artifacts: Path) -> None:
+        self.port = _free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._store, self._artifacts = store, artifacts
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "_MLFLOW_SERVER_FILE_STORE": self._store,
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(self._artifacts),
+            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+            # The job runner and litellm's loading of prices wait for each other where there is no network.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        }
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        command = [sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app", "--host", "127.0.0.1"]
+        self._process = subprocess.Popen(
+            [*command, "--port", str(self.port), "--log-level", "error"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + 120
+        while not self._is_up():
+            assert self._process.poll() is None, "the tracking server ended"
+            assert time.monotonic() < end, "the tracking server does not answer"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(30)
+            self._process = None
+
+    def _is_up(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:  # noqa: S310  # our own address
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@pytest.fixture
+def server(place: Any, tmp_path: Path) -> Iterator[Server]:
+    made = Server(place.uri, tmp_path / "server-artifacts")
+    made.start()
+    yield made
+    made.stop()
+
+
+def _records(place: Any, tracker: Any, uri: str) -> None:
+    """Record one of each kind and look at what the store has of them."""
+    from mlflow import MlflowClient
+
+    tracker.record(event := make_event(collect_feedback=True, inputs={"name": "A\x00da"}))
+    tracker.record(failure := make_failure())
+    tracker.record(make_feedback(event.execution_id))
+    tracker.close()
+    assert place.deliver()
+    there = type(place)(place.spool, uri)
+    assert [row["execution_id"] for row in there.rows()] == [event.execution_id, failure.execution_id]
+    (run,) = there.runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["hokusai/failures"] == 1
+    trace = MlflowClient(uri).get_trace(f"tr-{event.execution_id}")
+    assert [span.name for span in trace.data.spans] == ["Greet", "bind", "language_model"]
+    assert trace.info.token_usage["total_tokens"] == 17
+    assert {assessment.name for assessment in trace.info.assessments} == {"rating", "corrected_greeting"}
+
+
+def test_a_tracking_server_gets_everything(place: Any, server: Server) -> None:
+    _records(place, place.tracker(tracking_uri=server.uri), server.uri)
+
+
+def test_what_ran_during_an_outage_is_delivered_once(place: Any, server: Server) -> None:
+    tracker = place.tracker(tracking_uri=server.uri, writer="process", sampling=0.05)
+    ids = []
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            tracker.record(event := make_event())
+            ids.append(event.execution_id)
+            time.sleep(0.001)
+
+    run(200)
+    assert tracker.flush(120)
+    server.stop()
+    run(200)
+    with pytest.warns(TrackingWarning, match="does not take executions"):
+        delivered = tracker.flush(6)
+    assert not delivered
+    status = tracker.status()
+    assert status["backlog"] == 200
+    assert status["lag"] > 0
+    assert status["last_error"]["uri"] == server.uri
+    server.start()
+    run(200)
+    assert tracker.flush(120)
+    tracker.close()
+    there = type(place)(place.spool, server.uri)
+    assert Counter(row["execution_id"] for row in there.rows()) == Counter(ids)
+    assert there.runs()[0].data.metrics["hokusai/executions"] == 600
+
+
+class _Refusing(http.server.BaseHTTPRequestHandler):
+    def _refuse(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+        self.wfile.write(b'{"error_code": "UNAUTHENTICATED", "message": "who are you"}')
+
+    do_GET = do_POST = do_PUT = _refuse
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing."""
+
+
+def test_a_server_that_refuses_costs_an_execution_nothing(place: Any) -> None:
+    refusing = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refusing)
+    thread = threading.Thread(target=refusing.serve_forever)
+    thread.start()
+    try:
+        tracker = place.tracker(tracking_uri=f"http://127.0.0.1:{refusing.server_port}")
+        for _ in range(3):
+            tracker.record(make_event())
+        assert not place.deliver(timeout=2)
+        status = tracker.status()
+        assert status["backlog"] == 3
+        assert status["refused"] == 0
+        assert "UNAUTHENTICATED" in status["last_error"]["error"]
+    finally:
+        refusing.shutdown()
+        thread.join()
+        refusing.server_close()
+
+
+# -- PostgreSQL --------------------------------------------------------------------------------------------------------
+
+
+def _postgres_programs() -> Path | None:
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((folder for folder in folders if (folder / "postgres").exists()), None)
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server of the test's own; it refuses to run as root."""
+    import tempfile
+
+    programs = _postgres_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL here")
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("psycopg is not installed")
+    user: Callable[..., Any] = dict
+    if os.getuid() == 0:
+        try:
+            owner = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL refuses root, and there is no user postgres")
+        user = lambda: {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}  # noqa: E731
+    folder = Path(tempfile.mkdtemp(prefix="hokusai-pg-"))
+    if os.getuid() == 0:
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    port = _free_port()
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    data = folder / "data"
+    options = ["-D", str(data), "-p", str(port), "-k", str(folder), "-h", "127.0.0.1", "-F"]
+    subprocess.run([programs / "initdb", "-D", data, "-A", "trust", "-U", "mlflow"], check=True, **quiet, **user())
+    process = subprocess.Popen([programs / "postgres", *options], **quiet, **user())
+    try:
+        uri = f"postgresql+psycopg://mlflow@127.0.0.1:{port}/postgres"
+        _wait_for_postgres(port)
+        yield uri
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_for_postgres(port: int) -> None:
+    import psycopg
+
+    end = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(host="127.0.0.1", port=port, user="mlflow", dbname="postgres").close()
+            return
+        assert time.monotonic() < end, "PostgreSQL does not answer"
+        time.sleep(0.1)
+
+
+def test_a_tracking_server_on_postgresql_gets_everything(place: Any, postgres: str, tmp_path: Path) -> None:
+    server = Server(postgres, tmp_path / "server-artifacts")
+    server.start()
+    try:
+        _records(place, place.tracker(tracking_uri=server.uri), server.uri)
+    finally:
+        server.stop()
