@@ -12,12 +12,24 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from hokusai_core.batch.methods import BatchMethods
 from hokusai_core.caching import MemoryCache
 from hokusai_core.caching.explain import explain
-from hokusai_core.errors import CacheError, ClosedError, ConfigurationError, PluginError, TrackingError
+from hokusai_core.composition.methods import CompositionMethods
+from hokusai_core.errors import (
+    CacheError,
+    ClosedError,
+    ComponentNotFoundError,
+    ConfigurationError,
+    PluginError,
+    TrackingError,
+)
+from hokusai_core.execution.budget import Budget
 from hokusai_core.execution.cache_stage import CacheStage
 from hokusai_core.execution.deadline import Deadline
+from hokusai_core.execution.feedback_stage import FeedbackStage
 from hokusai_core.execution.limits import RateLimits
+from hokusai_core.execution.loop import LoopThread
 from hokusai_core.execution.models import ModelResolver
 from hokusai_core.execution.observers import Observers
 from hokusai_core.execution.operations import adrive, drive
@@ -26,7 +38,9 @@ from hokusai_core.execution.plan import PlanBook
 from hokusai_core.execution.retry import RetryPolicy
 from hokusai_core.execution.run import Options, Run
 from hokusai_core.execution.stats import Stats
+from hokusai_core.execution.tasks import TaskPool
 from hokusai_core.execution.threads import CallThreads
+from hokusai_core.improvement import Improvements, is_file
 from hokusai_core.plugins import PluginManager
 from hokusai_core.plugins.records import frames_inside
 from hokusai_core.registration import signature_class
@@ -35,15 +49,18 @@ from hokusai_core.signatures import SignatureRegistry
 
 if TYPE_CHECKING:
     from hokusai_core.caching.explain import CacheExplanation
-    from hokusai_core.execution.budget import Budget
+    from hokusai_core.events import FeedbackGiven, OperationFinished
+    from hokusai_core.execution.pace import Place
     from hokusai_core.execution.run import CacheUse
+    from hokusai_core.model import LanguageModel
+    from hokusai_core.promotion import Promotion
     from hokusai_core.protocols import Tracker, Validator
     from hokusai_core.results import ExecutionResult
 
 __all__ = ["Executor"]
 
 
-class Executor:
+class Executor(BatchMethods, CompositionMethods):
     """Runs signatures, one execution at a time or many, on any thread or event loop.
 
     Everything hangs off the executor: plugins, registered signatures, caches, trackers. Two executors in one process
@@ -73,6 +90,9 @@ class Executor:
         strict_plugins: whether a plugin that fails is an error instead of a warning.
         extra_plugins: plugin modules or objects of the host's own, used beside the installed ones.
         prefer: short name -> ``pack/Name``, where several packs have a signature of that name.
+        promotions: whether signatures that were promoted in this namespace stand in for their originals.
+        feedback_store: where executions are kept for feedback: a component's name, or an object that satisfies
+            ``FeedbackStore``; left out, the one that is installed.
 
     Every argument but ``lm``, ``adapter`` and ``extra_plugins`` can also be given as an environment variable
     (``HOKUSAI_TIMEOUT``); ``Executor.config`` shows where each value came from.
@@ -116,8 +136,15 @@ class Executor:
         strict_plugins: bool | Unset = UNSET,
         extra_plugins: Iterable[object] = (),
         prefer: Mapping[str, str] | Unset = UNSET,
+        promotions: bool | Unset = UNSET,
+        feedback_store: Any = UNSET,
     ) -> None:
         given_trackers = dict(trackers) if isinstance(trackers, Mapping) else {}
+        for name, tracker in given_trackers.items():
+            if not callable(getattr(tracker, "record", None)):
+                raise ConfigurationError(
+                    f"trackers[{name!r}]: {type(tracker).__name__} is no Tracker: it has no record()"
+                )
         arguments = {
             "cache_enabled": cache_enabled,
             "cache": cache,
@@ -137,6 +164,8 @@ class Executor:
             "disable_plugins": disable_plugins,
             "strict_plugins": strict_plugins,
             "prefer": prefer,
+            "promotions": promotions,
+            "feedback_store": feedback_store,
         }
         self._settings = read_settings(arguments, defaults=self.defaults)
         value = self._settings.value
@@ -148,7 +177,10 @@ class Executor:
             strict=value("strict_plugins"),
             extra=tuple(extra_plugins),
         )
-        self.signatures = SignatureRegistry(self.plugins.signature_packs, value("prefer"))
+        self._improvements = Improvements(value("namespace"), enabled=value("promotions"))
+        self.signatures = SignatureRegistry(
+            lambda: self._improvements.applied(self.plugins.signature_packs), value("prefer")
+        )
         self.models = ModelResolver(self.plugins, lm, os.environ)
         self._validators: Mapping[str, Validator] | None = None
         self._stats = Stats()
@@ -164,7 +196,9 @@ class Executor:
             namespace=value("namespace"),
             cache_ttl=value("cache_ttl"),
             secret=self._secret,
+            read_file=lambda path: self._improvements.from_file(self.signatures, path),
         )
+        self._feedback = FeedbackStage(self.plugins, value("feedback_store"))
         self._path = ExecutionPath(
             plugins=self.plugins,
             cache=self._cache,
@@ -173,10 +207,14 @@ class Executor:
             threads=self._threads,
             limits=limits,
             validators=self._all_validators,
+            feedback=self._feedback,
         )
         self._default_options = self._make_options()
+        self._loop = LoopThread()
+        self._tasks = TaskPool(self._threads, value("max_workers"))
         # An executor that nobody closed must not keep its idle threads for ever.
         weakref.finalize(self, self._threads.close)
+        weakref.finalize(self, self._loop.close)
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -202,7 +240,7 @@ class Executor:
             inputs: input field or alias -> value.
             lm: language model of this call, in place of the executor's.
             cache: ``"use"``; ``"refresh"`` to call and store the new answer; ``"off"``.
-            cache_ttl: seconds for which the answer is served; left out, the executor's, else the signature's.
+            cache_ttl: seconds for which the answer is served; left out, the signature's, else the executor's.
             timeout: seconds for the whole execution, retries included; None for no bound; left out, the executor's.
             retry_on_failure: whether a failed call is tried again; left out, the executor's.
             max_retries: tries after the first; giving it does not turn retries on.
@@ -271,7 +309,8 @@ class Executor:
         Args:
             name: how it is called; ``local/NAME`` always works too.
             x: a ``BaseSignature`` class, a ``dspy.Signature`` class, a text such as
-                ``"question -> answer: float"``, a ``dspy.Module`` instance, or an optimized signature.
+                ``"question -> answer: float"``, a ``dspy.Module`` instance, an optimized signature, or the path of a
+                file that one was saved to.
             replace: whether it may take the place of what has that name.
             signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
 
@@ -280,8 +319,49 @@ class Executor:
             SignatureDefinitionError: it cannot be run; says why.
         """
         self._open()
+        if is_file(x):
+            self.signatures.register(name, self._improvements.from_file(self.signatures, x), replace=replace)
+            return
         cls, program = signature_class(name, x, signature)
+        if program is None:
+            cls = self._improvements.stand_in(name, cls)
         self.signatures.register(name, cls, replace=replace, program=program)
+
+    def promote(self, name: str, optimized: Any, *, note: str = "", force: bool = False) -> Promotion:
+        """Let an optimized signature stand in for the one of that name.
+
+        It is what the name means from now on: here, and in every executor of this namespace that is made later, in
+        any process of this user, unless that executor has ``promotions=False``.
+
+        Args:
+            name: name of a signature.
+            optimized: what ``TelepromptFineTuner.compile`` returned, or the path of a file that it was saved to.
+            note: why; kept in the history.
+            force: promote it although it was not found to be better.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            ArtifactError: it was not found to be better, or was made from another signature.
+            ConfigurationError: promotions are off.
+        """
+        self._open()
+        return self._improvements.promote(self.signatures, name, optimized, note, force=force)
+
+    def rollback(self, name: str, *, note: str = "") -> Promotion:
+        """Go back to what stood under that name before its latest promotion.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            ArtifactError: nothing was promoted for it.
+            ConfigurationError: promotions are off.
+        """
+        self._open()
+        return self._improvements.rollback(self.signatures, name, note)
+
+    def promotions(self, name: str) -> list[Promotion]:
+        """Return what was promoted for a signature and rolled back, the latest last."""
+        self._open()
+        return self._improvements.history(self.signatures, name)
 
     def check_inputs(self, signature_name: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Make every check on ``inputs`` that an execution makes before it calls a language model.
@@ -350,9 +430,27 @@ class Executor:
         return {
             **self._stats.snapshot(),
             "cache": None if self._cache is None else self._cache.stats(),
-            "trackers": {name: dict(tracker.status()) for name, tracker in self._observers.trackers.items()},
+            "trackers": self._observers.statuses(),
             "tracker_failures": dict(self._observers.failures),
+            "feedback": self._feedback.stats(),
         }
+
+    def language_model(self, lm: Any = None) -> LanguageModel:
+        """Return the language model that a call would use, and the adapter that would go with it.
+
+        Args:
+            lm: as for ``execute_signature``.
+
+        Raises:
+            LanguageModelUnavailable: there is none, or the one asked for cannot be had.
+        """
+        self._open()
+        return self._plans.model(lm)
+
+    def feedback_given(self, event: FeedbackGiven) -> None:
+        """Tell trackers and ``on_feedback_given`` hooks that somebody rated an execution."""
+        self._open()
+        self._observers.feedback(event)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Deliver what trackers have accepted.
@@ -371,10 +469,11 @@ class Executor:
         if self._closed:
             return
         self._closed = True
-        closers: list[Callable[[], None]] = [self._observers.close]
+        closers: list[Callable[[], None]] = [self._loop.close, self._observers.close]
         closers += [tracker.close for tracker in self._observers.trackers.values()]
         if self._cache is not None:
             closers.append(self._cache.close)
+        closers.append(self._feedback.close)
         closers += [self.models.close, self._threads.close, self.plugins.close]
         errors: list[Exception] = []
         for close in closers:
@@ -396,36 +495,46 @@ class Executor:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _execute(self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options) -> ExecutionResult:
-        run, result = self._begin(signature, inputs, lm, options)
+    def _execute(
+        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, place: Place | None = None
+    ) -> ExecutionResult:
+        run, result = self._begin(signature, inputs, lm, options, place)
         if result is not None:
             return result
         return drive(self._path.answer(run, keep_trace=self._mode is ExecutionMode.DEVELOPMENT))
 
-    async def _aexecute(self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options) -> ExecutionResult:
-        if "dspy" not in sys.modules:  # importing it takes a second, which the event loop must not stand still for
-            await asyncio.to_thread(importlib.import_module, "hokusai_core.dspy_bridge")
-        run, result = self._begin(signature, inputs, lm, options)
+    async def _aexecute(
+        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, place: Place | None = None
+    ) -> ExecutionResult:
+        await self._load()
+        run, result = self._begin(signature, inputs, lm, options, place)
         if result is not None:
             return result
         return await adrive(self._path.answer(run, keep_trace=self._mode is ExecutionMode.DEVELOPMENT))
 
+    async def _load(self) -> None:
+        if "dspy" not in sys.modules and self._mode is not ExecutionMode.TESTING:
+            # Importing it takes a second, which the event loop must not stand still for.
+            await asyncio.to_thread(importlib.import_module, "hokusai_core.dspy_bridge")
+
+    def _operation_over(self, event: OperationFinished) -> None:
+        if self._mode is not ExecutionMode.TESTING:
+            self._observers.operation(event)
+
     def _begin(
-        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options
+        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, place: Place | None
     ) -> tuple[Run, ExecutionResult | None]:
         self._open()
         if self._mode is ExecutionMode.TESTING:
             run = Run(self._plans.rehearsal(signature), options, Deadline())
             return run, self._path.rehearse(run, inputs)
         started, started_at = time.perf_counter(), time.time()
-        run = Run(
-            self._plans.plan(signature, lm),
-            options,
-            Deadline.after(options.timeout),
-            started=started,
-            started_at=started_at,
-        )
-        return run, self._path.begin(run, inputs, keep_trace=self._mode is ExecutionMode.DEVELOPMENT)
+        plan = self._plans.plan(signature, lm)
+        run = Run(plan, options, _UNBOUNDED, place, started=started, started_at=started_at)
+        result = self._path.begin(run, inputs, keep_trace=self._mode is ExecutionMode.DEVELOPMENT)
+        if result is None:  # nothing was waited for yet, but loading the model may have taken its time
+            run.deadline = Deadline.after(options.timeout, elapsed=run.latency)
+        return run, result
 
     def _make_options(self) -> Options:
         value = self._settings.value
@@ -444,9 +553,18 @@ class Executor:
         tags: Mapping[str, str] | None = None,
         budget: Budget | None = None,
         parent_id: str | None = None,
+        parent_kind: str | None = None,
+        step: str | None = None,
+        fresh_since: float | None = None,
     ) -> Options:
         """Fill what the caller left out with the executor's settings, and check the rest."""
         default = self._default_options
+        if (
+            cache_ttl is timeout is retry_on_failure is max_retries is UNSET
+            and cache == "use"
+            and not (collect_feedback or tags or budget or parent_id)
+        ):
+            return default
         given = {
             name: parse_setting(name, argument)
             for name, argument in (
@@ -457,10 +575,10 @@ class Executor:
             )
             if argument is not UNSET
         }
-        if not given and cache == "use" and not (collect_feedback or tags or budget or parent_id):
-            return default
         if cache not in ("use", "refresh", "off"):
             raise ConfigurationError(f"cache={cache!r}: expected 'use', 'refresh' or 'off'")
+        if budget is not None and not isinstance(budget, Budget):
+            raise ConfigurationError(f"budget: expected a Budget, such as Budget(calls=9), got {type(budget).__name__}")
         setting = self._settings.value
         retries = given.get("max_retries", setting("max_retries"))
         return Options(
@@ -472,6 +590,9 @@ class Executor:
             tags=_checked_tags(tags),
             budget=budget,
             parent_id=parent_id,
+            parent_kind=parent_kind,
+            step=step,
+            fresh_since=fresh_since,
         )
 
     def _make_cache(self) -> CacheStage | None:
@@ -495,8 +616,9 @@ class Executor:
         try:
             return self.plugins.create(kind, name)
         except (PluginError, CacheError, TrackingError) as error:
+            off = any(record.name == name and record.state == "disabled" for record in self.plugins.records())
             # Nobody who turned the plugin of that name off has to be told that it is missing.
-            if not any(record.name == name and record.state == "disabled" for record in self.plugins.records()):
+            if not (off and isinstance(error, ComponentNotFoundError)):
                 effect = "answers are kept in memory only" if kind == "cache" else "executions are not recorded there"
                 warnings.warn(f"{kind} {name!r} cannot be used, so {effect}: {error}", stacklevel=frames_inside())
             return None
@@ -517,9 +639,14 @@ class Executor:
             raise ClosedError("this executor is closed; make a new one, or keep it open for as long as it is used")
 
 
+_UNBOUNDED = Deadline()
+
+
 def _checked_tags(tags: Mapping[str, str] | None) -> Mapping[str, str]:
     if not tags:
         return {}
+    if not isinstance(tags, Mapping):
+        raise ConfigurationError(f"tags: expected a mapping of text to text, got {type(tags).__name__}")
     wrong = [key for key, tag in tags.items() if not isinstance(key, str) or not isinstance(tag, str)]
     if wrong:
         raise ConfigurationError(f"tags: expected texts; {', '.join(map(repr, wrong))} is not")

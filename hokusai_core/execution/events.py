@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from hokusai_core.events import ExecutionFinished, ExecutionStarted
+from hokusai_core.events import REDACTED, ExecutionFinished, ExecutionStarted
+from hokusai_core.results import ModelExchange
 from hokusai_core.signatures import jsonable
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from hokusai_core.execution.run import Run
     from hokusai_core.results import ExecutionResult
 
-__all__ = ["failed_event", "finished_event", "started_event"]
+__all__ = ["failed_event", "finished_event", "started_event", "withheld"]
 
 
 def started_event(run: Run) -> ExecutionStarted:
@@ -25,7 +26,7 @@ def started_event(run: Run) -> ExecutionStarted:
         signature=plan.name,
         signature_version=plan.spec.version,
         fingerprint=plan.spec.fingerprint,
-        inputs=jsonable(plan.spec.redact(run.inputs)),
+        inputs=_plain(plan.spec.redact(run.inputs)),
         started_at=run.started_at,
         parent_id=run.options.parent_id,
         tags=run.options.tags,
@@ -37,7 +38,7 @@ def finished_event(run: Run, result: ExecutionResult) -> ExecutionFinished:
     return _finished(
         run,
         status="ok",
-        outputs=jsonable(run.plan.spec.redact(result.outputs)),
+        outputs=_plain(run.plan.spec.redact(result.outputs)),
         cost=result.cost,
         latency=result.latency,
         cached=result.cached,
@@ -65,7 +66,7 @@ def _finished(run: Run, *, outputs: Mapping[str, Any], **facts: Any) -> Executio
         signature=plan.name,
         signature_version=plan.spec.version,
         fingerprint=plan.spec.fingerprint,
-        inputs=jsonable(plan.spec.redact(run.inputs)),
+        inputs=_plain(plan.spec.redact(run.inputs)),
         outputs=outputs,
         model=plan.model_name,
         model_parameters=plan.model_parameters,
@@ -74,7 +75,30 @@ def _finished(run: Run, *, outputs: Mapping[str, Any], **facts: Any) -> Executio
         stages=tuple(run.stages),
         started_at=run.started_at,
         parent_id=run.options.parent_id,
+        parent_kind=run.options.parent_kind,
+        step=run.options.step,
         tags=run.options.tags,
         collect_feedback=run.options.collect_feedback,
         **facts,
     )
+
+
+def withheld(exchange: ModelExchange) -> ModelExchange:
+    """Return an exchange without any text: that of a prompt may hold sensitive values anywhere."""
+    messages = tuple({"role": message.get("role", ""), "content": REDACTED} for message in exchange.messages)
+    return ModelExchange(messages, (REDACTED,) * len(exchange.completions))
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as JSON-able ones; one that has no JSON form by its type, as it must not cost the execution."""
+    try:
+        return jsonable(values)  # type: ignore[no-any-return]  # a mapping stays one
+    except (TypeError, ValueError):
+        return {name: _plain_value(value) for name, value in values.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    try:
+        return jsonable(value)
+    except (TypeError, ValueError):
+        return f"<{type(value).__name__}>"

@@ -12,15 +12,19 @@ from hokusai_core.execution.process import process_trackers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hokusai_core.events import ExecutionFinished, ExecutionStarted, FeedbackGiven
+    from hokusai_core.events import ExecutionFinished, ExecutionStarted, FeedbackGiven, OperationFinished
     from hokusai_core.plugins import PluginManager
     from hokusai_core.protocols import Tracker
 
 __all__ = ["ObserverWarning", "Observers"]
 
 
+#: Executions whose feedback finds its way back to the trackers that recorded them.
+_REMEMBERED = 10_000
+
+
 class ObserverWarning(UserWarning):
-    """A tracker failed to accept an event; the execution went on."""
+    """A tracker failed to accept or deliver an event; executions go on."""
 
 
 class Observers:
@@ -36,6 +40,8 @@ class Observers:
         self._trackers = dict(trackers)
         self._failures: dict[str, int] = {}
         self._lock = threading.Lock()
+        #: Executions that were kept for feedback, the latest last; feedback on them is told here.
+        self._remembered: dict[str, None] = {}
         self._refresh()
         process_trackers.join(self)
 
@@ -60,7 +66,7 @@ class Observers:
 
     @property
     def failures(self) -> Mapping[str, int]:
-        """How many events each tracker failed to accept."""
+        """How many times each tracker failed."""
         return dict(self._failures)
 
     def started(self, event: ExecutionStarted) -> None:
@@ -73,12 +79,27 @@ class Observers:
             self._record(event)
         self._plugins.notify("on_execution_finished" if event.status == "ok" else "on_execution_failed", event)
 
+    def remember(self, execution_id: str) -> None:
+        """Note that feedback on this execution is to be told here, as far as it comes within 10,000 executions."""
+        with self._lock:
+            self._remembered[execution_id] = None
+            if len(self._remembered) > _REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+
+    def remembers(self, execution_id: str) -> bool:
+        """Return whether feedback on this execution is to be told here."""
+        return execution_id in self._remembered
+
+    def operation(self, event: OperationFinished) -> None:
+        """Tell trackers that a batch, chain or pipeline is over."""
+        self._record(event)
+
     def feedback(self, event: FeedbackGiven) -> None:
         """Tell that somebody rated an execution."""
         self._record(event)
         self._plugins.notify("on_feedback_given", event)
 
-    def _record(self, event: ExecutionFinished | FeedbackGiven) -> None:
+    def _record(self, event: ExecutionFinished | FeedbackGiven | OperationFinished) -> None:
         for name, tracker in self._trackers.items():
             try:
                 tracker.record(event)
@@ -90,7 +111,7 @@ class Observers:
             count = self._failures[name] = self._failures.get(name, 0) + 1
         if count == 1:
             warnings.warn(
-                f"tracker {name!r} did not accept an execution ({type(error).__name__}: {error}); executions go on, "
+                f"tracker {name!r} failed ({type(error).__name__}: {error}); executions go on, "
                 "further failures are counted in executor.stats()",
                 ObserverWarning,
                 stacklevel=2,
@@ -122,4 +143,21 @@ class Observers:
 
     def flush_each(self, remaining: Any) -> Sequence[tuple[str, bool]]:
         """Flush every tracker; ``remaining`` returns the seconds that are left, or None for no bound."""
-        return [(name, tracker.flush(remaining())) for name, tracker in self._trackers.items()]
+        return [(name, self._flush(name, tracker, remaining())) for name, tracker in self._trackers.items()]
+
+    def statuses(self) -> dict[str, Mapping[str, Any]]:
+        """Return what each tracker tells of itself."""
+        told: dict[str, Mapping[str, Any]] = {}
+        for name, tracker in self._trackers.items():
+            try:
+                told[name] = dict(tracker.status())
+            except Exception as error:  # figures of one tracker must not cost those of everything else
+                told[name] = {"last_error": f"{type(error).__name__}: {error}"}
+        return told
+
+    def _flush(self, name: str, tracker: Tracker, timeout: float | None) -> bool:
+        try:
+            return tracker.flush(timeout)
+        except Exception as error:  # the others have to be flushed all the same
+            self._failed(name, error)
+            return False

@@ -7,18 +7,22 @@ and ``adrive`` on an event loop. Neither has any logic of its own, so both behav
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
-from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import frozen
 
 from hokusai_core.execution.deadline import Deadline
 from hokusai_core.execution.threads import CallThreads
+from hokusai_core.futures import outcome
 
-__all__ = ["Abandoned", "Call", "Operation", "Pause", "Step", "Wait", "adrive", "drive"]
+if TYPE_CHECKING:
+    from hokusai_core.execution.pace import Place
+
+__all__ = ["Abandoned", "Call", "Operation", "OwnThread", "Pause", "Standby", "Step", "Wait", "adrive", "drive"]
 
 R = TypeVar("R")
 
@@ -33,6 +37,10 @@ class Abandoned(TimeoutError):
     def __init__(self, *, stopped: bool) -> None:
         super().__init__("deadline passed")
         self.stopped = stopped
+
+
+class OwnThread(Exception):
+    """Waiting would block the very thread that has to do what is waited for."""
 
 
 class Operation(Protocol):
@@ -84,7 +92,7 @@ class Call:
         if self.deadline.passed:
             raise Abandoned(stopped=True)
         if self.acall is None:
-            return await _bounded(asyncio.wrap_future(self.threads.submit(self.call)), self.deadline, stoppable=False)
+            return await _bounded(outcome(self.threads.submit(self.call)), self.deadline, stoppable=False)
         if self.deadline.at is None:
             return await self.acall()
         return await _bounded(self.acall(), self.deadline, stoppable=True)
@@ -117,14 +125,22 @@ class Wait:
 
     Args:
         future: its outcome.
+        leader: identifier of the thread on which its leader works.
         deadline: when to give up.
     """
 
     future: Future[Any]
+    leader: int
     deadline: Deadline
 
     def run(self) -> Any:
-        """Wait for the flight, blocking."""
+        """Wait for the flight, blocking.
+
+        Raises:
+            OwnThread: the leader is a task of the event loop that this thread would block.
+        """
+        if self.leader == threading.get_ident() and not self.future.done():
+            raise OwnThread
         try:
             return self.future.result(self.deadline.remaining())
         except TimeoutError:
@@ -134,8 +150,7 @@ class Wait:
 
     async def arun(self) -> Any:
         """Await the flight."""
-        # shield: giving up must not cancel the future that others wait for as well
-        return await _bounded(asyncio.shield(asyncio.wrap_future(self.future)), self.deadline, stoppable=True)
+        return await _bounded(outcome(self.future), self.deadline, stoppable=True)
 
 
 @frozen
@@ -163,6 +178,35 @@ class Pause:
         if remaining is not None and remaining <= self.seconds:
             raise Abandoned(stopped=True)  # waiting out a deadline that is bound to pass helps nobody
         return self.seconds
+
+
+@frozen
+class Standby:
+    """Waiting until the window of a batch lets an execution go on that the provider turned away.
+
+    Args:
+        place: its place in the window.
+        seconds: what the provider asked for.
+        deadline: when to give up.
+    """
+
+    place: Place
+    seconds: float
+    deadline: Deadline
+
+    def run(self) -> None:
+        """Wait, blocking."""
+        if self._in_vain() or not self.place.come_back(self.deadline):
+            raise Abandoned(stopped=True)
+
+    async def arun(self) -> None:
+        """Wait without blocking the event loop."""
+        if self._in_vain() or not await self.place.acome_back(self.deadline):
+            raise Abandoned(stopped=True)
+
+    def _in_vain(self) -> bool:
+        remaining = self.deadline.remaining()
+        return remaining is not None and remaining <= self.seconds
 
 
 def drive(path: Generator[Operation, Any, R]) -> R:
@@ -204,5 +248,3 @@ async def _bounded(work: Awaitable[R], deadline: Deadline, *, stoppable: bool) -
         if scope.expired():
             raise Abandoned(stopped=stoppable) from None
         raise  # a timeout of the language model's own
-    except FutureCancelled:
-        raise asyncio.CancelledError from None

@@ -9,20 +9,29 @@ cache hit costs. ``answer`` does the rest as a generator of operations, which ``
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.caching import CacheEntry
-from hokusai_core.errors import DeadlineExceeded, ExecutionError, InputError, OutputError, PluginError
-from hokusai_core.execution.events import failed_event, finished_event, started_event
-from hokusai_core.execution.flights import Flights, LeaderLeft
-from hokusai_core.execution.operations import Abandoned, Call, Operation, Pause, Step, Wait
+from hokusai_core.errors import (
+    DeadlineExceeded,
+    ExecutionError,
+    OutputError,
+    RateLimitedError,
+)
+from hokusai_core.events import StageTiming
+from hokusai_core.execution.checks import Checks
+from hokusai_core.execution.deadline import Deadline
+from hokusai_core.execution.events import failed_event, finished_event, started_event, withheld
+from hokusai_core.execution.flights import Flight, Flights, LeaderLeft
+from hokusai_core.execution.operations import Abandoned, Call, Operation, OwnThread, Pause, Standby, Step, Wait
 from hokusai_core.execution.rehearsal import rehearse
-from hokusai_core.results import Attempt, ExecutionResult, ExecutionTrace, Problem, Usage
-from hokusai_core.signatures import decode_outputs, encode_outputs
+from hokusai_core.results import Attempt, ExecutionResult, ExecutionTrace, Usage
+from hokusai_core.signatures import encode_outputs
 
 if TYPE_CHECKING:
     from hokusai_core.execution.cache_stage import CacheStage
+    from hokusai_core.execution.feedback_stage import FeedbackStage
     from hokusai_core.execution.limits import RateLimits
     from hokusai_core.execution.observers import Observers
     from hokusai_core.execution.run import Run
@@ -48,6 +57,7 @@ class ExecutionPath:
         threads: where calls run that a deadline bounds.
         limits: rate limits that calls of a language model keep to, or None.
         validators: returns the validators of plugins, name -> validator.
+        feedback: keeps executions that feedback is wanted on.
     """
 
     def __init__(
@@ -60,9 +70,11 @@ class ExecutionPath:
         threads: CallThreads,
         limits: RateLimits | None,
         validators: Callable[[], Mapping[str, Validator]],
+        feedback: FeedbackStage,
     ) -> None:
         self._plugins, self._cache, self._observers, self._stats = plugins, cache, observers, stats
-        self._threads, self._limits, self._validators = threads, limits, validators
+        self._threads, self._limits, self._feedback = threads, limits, feedback
+        self._checks = Checks(plugins, validators)
         self._flights: Flights[CacheEntry] = Flights()
 
     # -- without waiting ----------------------------------------------------------------------------------------
@@ -74,7 +86,7 @@ class ExecutionPath:
             InputError: the inputs do not fit; carries every problem.
         """
         run.inputs = run.plan.spec.binder.bind(inputs)
-        self._validate_inputs(run)
+        self._checks.inputs(run.plan, run.inputs)
         return run.inputs
 
     def begin(self, run: Run, inputs: Mapping[str, Any], *, keep_trace: bool) -> ExecutionResult | None:
@@ -86,14 +98,18 @@ class ExecutionPath:
         plan = run.plan
         run.inputs = plan.spec.binder.bind(inputs)
         bound = time.perf_counter()
-        self._validate_inputs(run)
+        self._checks.inputs(run.plan, run.inputs)
         if self._cache is None or plan.keys is None or run.options.cache == "off":
             self._note_begin(run, bound)
             return None
-        run.key = plan.keys.key(run.inputs)
-        if run.options.cache == "use":
-            entry = self._cache.remembered(run.key, run.started_at, run.ttl)
-            if entry is not None:
+        try:
+            run.key = key = plan.keys.key(run.inputs)
+        except (TypeError, ValueError):  # such as a number of more digits than may be written
+            self._note_begin(run, bound)
+            return None
+        if run.options.reads_cache and not run.options.collect_feedback:  # keeping it has to be waited for
+            entry = self._cache.remembered(key, run.started_at, run.ttl)
+            if entry is not None and run.fresh(entry):
                 if keep_trace or self._observers.hear_end:
                     self._note_begin(run, bound, cache=True)
                 return self._from_entry(run, entry, "memory", keep_trace=keep_trace)
@@ -111,29 +127,7 @@ class ExecutionPath:
             self._observers.finished(finished_event(run, result), track=False)
         return result
 
-    def _validate_inputs(self, run: Run) -> None:
-        plan = run.plan
-        problems: list[Problem] = []
-        for name, validator in self._validators().items():
-            problems += self._asked(name, validator.validate_inputs, plan.spec, run.inputs)
-        if problems:
-            raise input_error(plan.name, problems)
-        if self._plugins.implements("check_execution"):
-            self._plugins.check("check_execution", signature=plan.spec, inputs=run.inputs)
-
-    def _asked(self, name: str, ask: Callable[..., Sequence[Problem]], *arguments: Any) -> Sequence[Problem]:
-        try:
-            return ask(*arguments)
-        except Exception as error:
-            # Going on would skip a check that somebody relies on.
-            raise PluginError(
-                f"validator {name!r} failed ({type(error).__name__}: {error}); mend it, or leave its plugin out with "
-                "HOKUSAI_DISABLE_PLUGINS"
-            ) from error
-
     def _note_begin(self, run: Run, bound: float, *, cache: bool = False) -> None:
-        from hokusai_core.events import StageTiming
-
         run.stages.append(StageTiming("bind", 0.0, bound - run.started))
         now = run.stage("validate_inputs", bound)
         if cache:
@@ -146,9 +140,13 @@ class ExecutionPath:
         if self._observers.hear_start:
             self._observers.started(started_event(run))
         try:
-            if run.key is None or run.options.cache == "refresh":
-                return (yield from self._fresh(run, keep_trace=keep_trace))
-            return (yield from self._shared(run, keep_trace=keep_trace))
+            if run.key is None or not run.options.reads_cache:
+                result = yield from self._fresh(run, keep_trace=keep_trace)
+            else:
+                result = yield from self._shared(run, keep_trace=keep_trace)
+            if run.options.collect_feedback:
+                yield from self._keep(run, result)
+            return result
         except ExecutionError as error:
             self._name(run, error)
             self._failed(run, error)
@@ -157,88 +155,135 @@ class ExecutionPath:
             self._failed(run, error)
             raise
 
+    def _keep(self, run: Run, result: ExecutionResult) -> Generator[Operation, Any, None]:
+        """Keep the execution for feedback, before its caller has the id that feedback is given on."""
+        event, spec, feedback = finished_event(run, result), run.plan.spec, self._feedback
+        if (yield Step(lambda: feedback.keep(event, spec), lambda: feedback.akeep(event, spec))):
+            self._observers.remember(run.execution_id)
+
     def _fresh(self, run: Run, *, keep_trace: bool) -> Answering:
         outputs = yield from self._call(run, keep_trace=keep_trace)
         result = self._result(run, outputs, keep_trace=keep_trace)
-        if run.key is not None:
-            entry = self._entry(run, outputs)
+        entry = None if run.key is None else self._entry(run, outputs)
+        if entry is not None:
             self._remember(entry)
             yield from self._persist(run, entry)
         return self._done(run, result)
 
     def _shared(self, run: Run, *, keep_trace: bool) -> Answering:
+        # Outside of any flight, which would cost half as much again; unless one is under way, whose leader has looked.
+        if self._looks_up(run) and not self._flights.under_way(run.key or ""):
+            stored, tier = yield from self._stored(run)
+            if stored is not None:
+                return self._from_entry(run, stored, tier, keep_trace=keep_trace)
         while True:
-            flight, leads = self._flights.join(run.key or "")
+            flight, leads = self._flights.join(run.key or "", run.options.retry.retries)
             if leads:
-                break
+                return (yield from self._lead(run, flight, keep_trace=keep_trace))
             try:
-                entry = yield Wait(flight.outcome, run.deadline)
+                entry = yield Wait(flight.outcome, flight.thread, run.deadline)
             except LeaderLeft:
                 continue
+            except OwnThread:  # a blocking call inside a task, while another task of that event loop leads
+                return (yield from self._fresh(run, keep_trace=keep_trace))
             except Abandoned as abandoned:
                 raise self._too_late(run, abandoned) from None
             except ExecutionError as error:
-                raise error.replica() from None
-            return self._from_entry(run, entry, "shared", keep_trace=keep_trace)
-        landed = False
+                if error.retryable and flight.retries < run.options.retry.retries:
+                    continue  # this caller wants more tries than the leader made
+                failure = error.replica()
+            else:
+                return self._from_entry(run, entry, "shared", keep_trace=keep_trace)
+            raise failure  # out here, where Python leaves the cause alone
+
+    def _lead(self, run: Run, flight: Flight[CacheEntry], *, keep_trace: bool) -> Answering:
         try:
-            entry, tier = yield from self._found(run)
-            if entry is not None and tier is not None:
+            entry = self._remembered(run)  # another leader may just have landed
+            if entry is not None:
                 self._flights.land(flight, answer=entry)
-                landed = True
-                return self._from_entry(run, entry, tier, keep_trace=keep_trace)
+                return self._from_entry(run, entry, "memory", keep_trace=keep_trace)
             outputs = yield from self._call(run, keep_trace=keep_trace)
             entry = self._entry(run, outputs)
-            self._remember(entry)
-            self._flights.land(flight, answer=entry)
-            landed = True
-            yield from self._persist(run, entry)
+            if entry is not None:
+                self._remember(entry)
+                self._flights.land(flight, answer=entry)
+                yield from self._persist(run, entry)
             return self._done(run, self._result(run, outputs, keep_trace=keep_trace))
         except ExecutionError as error:
-            if not landed and error.shared:
+            if error.shared and not flight.outcome.done():
                 self._flights.land(flight, error=error)
-                landed = True
             raise
         finally:
-            if not landed:
-                self._flights.leave(flight)
+            self._flights.leave(flight)
 
-    def _found(self, run: Run) -> Generator[Operation, Any, tuple[CacheEntry | None, str | None]]:
-        """Look again in memory, since another leader may just have landed, and then in the persistent tier."""
+    def _looks_up(self, run: Run) -> bool:
+        # What a batch has refreshed itself is in memory; whatever else is stored is not fresh.
+        persists = self._cache is not None and self._cache.persistent is not None and run.plan.persist
+        return persists and run.options.fresh_since is None
+
+    def _remembered(self, run: Run) -> CacheEntry | None:
+        cache = self._cache
+        entry = None if cache is None or run.key is None else cache.remembered(run.key, time.time(), run.ttl)
+        return None if entry is None or not run.fresh(entry) else entry
+
+    def _stored(self, run: Run) -> Generator[Operation, Any, tuple[CacheEntry | None, str]]:
+        """Look into the persistent tier."""
         cache, key, ttl = self._cache, run.key, run.ttl
-        if cache is None or key is None:
-            return None, None
+        if cache is None or cache.persistent is None or key is None:
+            return None, ""
         since = time.perf_counter()
-        entry = cache.remembered(key, time.time(), ttl)
-        if entry is not None:
-            return entry, "memory"
-        if cache.persistent is not None and run.plan.persist:
-            entry = yield Step(
-                lambda: cache.look_up(key, time.time(), ttl, run.fits),
-                lambda: cache.alook_up(key, time.time(), ttl, run.fits),
-            )
+        entry = yield Step(
+            lambda: cache.look_up(key, time.time(), ttl, run.fits),
+            lambda: cache.alook_up(key, time.time(), ttl, run.fits),
+        )
         run.stage("cache_lookup", since)
-        return entry, cache.persistent.tier if entry is not None and cache.persistent is not None else None
+        return entry, cache.persistent.tier
 
     def _call(self, run: Run, *, keep_trace: bool) -> Steps:
         """Call the language model until there is an answer that fits, or no reason to try again."""
-        number = 0
+        number = pushed_back = 0
         while True:
             number += 1
             since = time.perf_counter()
+            began = time.monotonic()
             try:
                 outputs = yield from self._attempt(run, number, keep_trace=keep_trace)
             except ExecutionError as error:
                 run.stage("language_model", since)
-                wait = run.options.retry.wait(number, error)
-                if wait is None:
-                    raise
-                try:
-                    yield Pause(wait, run.deadline)
-                except Abandoned:
-                    raise error from None  # the deadline leaves no room for another try: this is why it failed
+                again = self._stand_by(run, error, began)
+                if again is not None:
+                    pushed_back += 1  # the provider wants it later; that is no try of this execution's
+                else:
+                    wait = run.options.retry.wait(number - pushed_back, error)
+                    if wait is None:
+                        raise
+                    again = Pause(wait, run.deadline)
+                failure = error
             else:
+                if run.place is not None:
+                    run.place.pace.succeeded()
                 return outputs
+            try:
+                yield again
+            except Abandoned:
+                failure.shared = False  # others may have more time
+            else:
+                continue
+            raise failure  # the deadline leaves no room for another try: this is why it failed
+
+    def _stand_by(self, run: Run, error: ExecutionError, began: float) -> Operation | None:
+        """Return what a row of a batch waits for that a rate limit stopped; None for any other failure."""
+        place = run.place
+        if place is None or not isinstance(error, RateLimitedError):
+            return None
+        if error.retryable:
+            return Standby(place, place.pace.slow_down(error, began), run.deadline)
+        if run.usage.calls or run.options.timeout is None:
+            return None
+        # The executor's own limit let no call through so far: the time of this row begins when it does.
+        run.attempts.pop()
+        run.deadline = Deadline.after(run.options.timeout)
+        return Pause(0.0, run.deadline)
 
     def _attempt(self, run: Run, number: int, *, keep_trace: bool) -> Steps:
         # Not at the top: the bridge brings dspy along, which listing signatures must not wait for.
@@ -256,9 +301,7 @@ class ExecutionPath:
             now = run.stage("language_model", since)
             # Settled as a stored answer would be read back, so that fresh and cached answers are the same.
             outputs, found = plan.spec.codec.settle(run.inputs, outputs)
-            problems = list(found)
-            for name, validator in self._validators().items():
-                problems += self._asked(name, validator.validate_outputs, plan.spec, run.inputs, outputs)
+            problems = [*found, *self._checks.outputs(plan, run.inputs, outputs)]
             run.stage("validate_outputs", now)
             if problems:
                 raise OutputError(f"the answer does not fit {plan.name}: " + "; ".join(map(str, problems)))
@@ -272,7 +315,7 @@ class ExecutionPath:
             error = failure
             raise
         except BaseException as interruption:
-            outcome, error = "cancelled", interruption
+            outcome, error = "failed" if isinstance(interruption, Exception) else "cancelled", interruption
             raise
         finally:
             run.attempts.append(
@@ -286,17 +329,21 @@ class ExecutionPath:
                     error=None if error is None else f"{type(error).__name__}: {error}",
                 )
             )
-            run.exchanges.extend(meter.exchanges)
+            run.exchanges += map(withheld, meter.exchanges) if plan.spec.sensitive else meter.exchanges
 
     # -- results ------------------------------------------------------------------------------------------------
 
-    def _entry(self, run: Run, outputs: Mapping[str, Any]) -> CacheEntry:
+    def _entry(self, run: Run, outputs: Mapping[str, Any]) -> CacheEntry | None:
         plan, now, usage = run.plan, time.time(), run.usage
         ttl = run.ttl
+        try:
+            encoded = encode_outputs(plan.spec, outputs)
+        except (TypeError, ValueError):  # a program may return what has no JSON form: it is an answer all the same
+            return None
         return CacheEntry(
             key=run.key or "",
             signature=plan.name,
-            outputs=encode_outputs(plan.spec, outputs),
+            outputs=encoded,
             model=plan.model_name,
             created_at=now,
             expires_at=None if ttl is None else now + ttl,
@@ -342,7 +389,7 @@ class ExecutionPath:
         plan = run.plan
         latency = run.latency
         result = ExecutionResult(
-            decode_outputs(plan.spec, entry.outputs),
+            run.take_outputs(entry),
             run.execution_id,
             plan.name,
             plan.spec.version,
@@ -389,9 +436,3 @@ class ExecutionPath:
 
 
 _NO_USAGE = Usage()
-
-
-def input_error(signature: str, problems: Sequence[Problem]) -> InputError:
-    """Return the error that carries ``problems`` of inputs for ``signature``."""
-    lines = "".join(f"\n  {problem}" for problem in problems)
-    return InputError(f"the inputs do not fit {signature}:{lines}", problems=problems, signature=signature)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hokusai_core.caching import CacheEntry
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.deadline import Deadline
+    from hokusai_core.execution.pace import Place
     from hokusai_core.execution.plan import Plan
     from hokusai_core.execution.retry import RetryPolicy
 
@@ -39,6 +40,10 @@ class Options:
         tags: free tags for trackers.
         budget: what the calls are charged to.
         parent_id: id of the batch, chain or pipeline around it.
+        parent_kind: what that is: ``batch``, ``chain``, ``pipeline`` or ``parallel``.
+        step: name of the execution within a chain or pipeline.
+        fresh_since: with ``refresh``, the time (of ``time.time()``) since which a stored answer counts as fresh; so
+            identical rows of a batch are refreshed once.
     """
 
     cache: CacheUse
@@ -49,6 +54,14 @@ class Options:
     tags: Mapping[str, str] = field(factory=dict)
     budget: Budget | None = None
     parent_id: str | None = None
+    parent_kind: str | None = None
+    step: str | None = None
+    fresh_since: float | None = None
+
+    @property
+    def reads_cache(self) -> bool:
+        """Whether a stored answer may be served."""
+        return self.cache == "use" or self.fresh_since is not None
 
 
 @define(eq=False)
@@ -59,12 +72,14 @@ class Run:
         plan: the signature and the language model, settled.
         options: what the caller asked for.
         deadline: when it must be over.
+        place: its place in the window of a batch, None where it runs on its own.
     """
 
     plan: Plan
     options: Options
     deadline: Deadline
-    execution_id: str = field(factory=lambda: secrets.token_hex(16))
+    place: Place | None = None
+    execution_id: str = field(factory=lambda: os.urandom(16).hex())
     started: float = field(factory=time.perf_counter)
     started_at: float = field(factory=time.time)
     inputs: dict[str, Any] = field(factory=dict)
@@ -72,12 +87,18 @@ class Run:
     attempts: list[Attempt] = field(factory=list)
     exchanges: list[ModelExchange] = field(factory=list)
     stages: list[StageTiming] = field(factory=list)
+    _decoded: tuple[CacheEntry, dict[str, Any]] | None = field(default=None, init=False)
 
     def stage(self, name: str, since: float) -> float:
         """Note that a stage which began at ``since`` (of ``time.perf_counter``) is over; return the time now."""
         now = time.perf_counter()
         self.stages.append(StageTiming(name, since - self.started, now - since))
         return now
+
+    def fresh(self, entry: CacheEntry) -> bool:
+        """Return whether a stored entry is as new as was asked for."""
+        since = self.options.fresh_since
+        return since is None or entry.created_at >= since
 
     def fits(self, entry: CacheEntry) -> bool:
         """Return whether the outputs in a stored entry are such as this execution may give back.
@@ -86,9 +107,21 @@ class Run:
         """
         spec = self.plan.spec
         try:
-            return not check_outputs(spec, self.inputs, decode_outputs(spec, entry.outputs))
+            outputs = decode_outputs(spec, entry.outputs)
         except ValueError:
             return False
+        if check_outputs(spec, self.inputs, outputs):
+            return False
+        self._decoded = entry, outputs
+        return True
+
+    def take_outputs(self, entry: CacheEntry) -> dict[str, Any]:
+        """Return the typed outputs of an entry; those that ``fits`` has decoded are not decoded again."""
+        decoded = self._decoded
+        if decoded is not None and decoded[0] is entry:
+            self._decoded = None
+            return decoded[1]
+        return self.plan.spec.codec.decode(entry.outputs)
 
     @property
     def ttl(self) -> float | None:
