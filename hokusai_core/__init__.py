@@ -10,9 +10,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hokusai_core.artifacts import Artifact, read_artifact
+    from hokusai_core.batch import BatchProgress, BatchResult, BatchRow, FailedExecution
     from hokusai_core.caching import CacheEntry, MemoryCache
+    from hokusai_core.caching.explain import CacheExplanation
     from hokusai_core.canonical import jsonable
     from hokusai_core.components import Component, Owner
+    from hokusai_core.composition import (
+        ChainResult,
+        ConditionalPipeline,
+        ParallelExecutor,
+        SignatureChain,
+        literal,
+        ref,
+    )
+    from hokusai_core.dspy_bridge.metered import MeteredLM
+    from hokusai_core.dspy_bridge.records import CallEstimate, CallRecord
+    from hokusai_core.errors import BatchError, BatchInterrupted
     from hokusai_core.events import (
         REDACTED,
         ExecutionFinished,
@@ -23,12 +37,15 @@ if TYPE_CHECKING:
     )
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.process import process_trackers
+    from hokusai_core.execution.runner import SignatureRunner
     from hokusai_core.executor import Executor
+    from hokusai_core.feedback import KeptExecution
     from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
     from hokusai_core.markers import HOOK_API, hookimpl
     from hokusai_core.model import LanguageModel
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
     from hokusai_core.plugins import Conflict, PluginFailure, PluginManager, PluginRecord, PluginWarning
+    from hokusai_core.promotion import Promotion
     from hokusai_core.results import Attempt, ExecutionResult, ExecutionTrace, ModelExchange, Problem, Usage
     from hokusai_core.settings import UNSET, Config, ExecutionMode, SettingValue, Unset, read_settings
     from hokusai_core.signatures import (
@@ -42,18 +59,30 @@ if TYPE_CHECKING:
         SignatureSpec,
     )
     from hokusai_core.suggestions import did_you_mean
+    from hokusai_core.userdata import private_folder, user_data_folder
     from hokusai_core.validation import SignatureValidator
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Artifact": "artifacts",
     "Attempt": "results",
     "BaseSignature": "signatures",
+    "BatchError": "errors",
+    "BatchInterrupted": "errors",
+    "BatchProgress": "batch",
+    "BatchResult": "batch",
+    "BatchRow": "batch",
     "Budget": "execution.budget",
     "COMPONENT_HOOKS": "hookspecs",
     "CacheEntry": "caching",
+    "CacheExplanation": "caching.explain",
+    "CallEstimate": "dspy_bridge.records",
+    "CallRecord": "dspy_bridge.records",
     "Candidate": "optimization",
+    "ChainResult": "composition",
     "Component": "components",
+    "ConditionalPipeline": "composition",
     "Config": "settings",
     "Conflict": "plugins",
     "ExecutionFinished": "events",
@@ -62,29 +91,36 @@ _HOME = {
     "ExecutionStarted": "events",
     "ExecutionTrace": "results",
     "Executor": "executor",
+    "FailedExecution": "batch",
     "FeedbackGiven": "events",
     "FieldSpec": "signatures",
     "HOOK_API": "markers",
     "HokusaiSpecs": "hookspecs",
     "InputField": "signatures",
+    "KeptExecution": "feedback",
     "LanguageModel": "model",
     "MemoryCache": "caching",
+    "MeteredLM": "dspy_bridge.metered",
     "ModelExchange": "results",
     "OperationFinished": "events",
     "OptimizationExample": "optimization",
     "OptimizationTask": "optimization",
     "OutputField": "signatures",
     "Owner": "components",
+    "ParallelExecutor": "composition",
     "PluginFailure": "plugins",
     "PluginManager": "plugins",
     "PluginRecord": "plugins",
     "PluginWarning": "plugins",
     "Problem": "results",
+    "Promotion": "promotion",
     "REDACTED": "events",
     "RegisteredSignature": "signatures",
     "SettingValue": "settings",
+    "SignatureChain": "composition",
     "SignatureField": "signatures",
     "SignatureRegistry": "signatures",
+    "SignatureRunner": "execution.runner",
     "SignatureSpec": "signatures",
     "SignatureValidator": "validation",
     "StageTiming": "events",
@@ -94,8 +130,13 @@ _HOME = {
     "did_you_mean": "suggestions",
     "hookimpl": "markers",
     "jsonable": "canonical",
+    "literal": "composition",
+    "private_folder": "userdata",
     "process_trackers": "execution.process",
+    "read_artifact": "artifacts",
     "read_settings": "settings",
+    "ref": "composition",
+    "user_data_folder": "userdata",
 }
 
 __all__ = [
@@ -103,12 +144,23 @@ __all__ = [
     "HOOK_API",
     "REDACTED",
     "UNSET",
+    "Artifact",
     "Attempt",
     "BaseSignature",
+    "BatchError",
+    "BatchInterrupted",
+    "BatchProgress",
+    "BatchResult",
+    "BatchRow",
     "Budget",
     "CacheEntry",
+    "CacheExplanation",
+    "CallEstimate",
+    "CallRecord",
     "Candidate",
+    "ChainResult",
     "Component",
+    "ConditionalPipeline",
     "Config",
     "Conflict",
     "ExecutionFinished",
@@ -117,27 +169,34 @@ __all__ = [
     "ExecutionStarted",
     "ExecutionTrace",
     "Executor",
+    "FailedExecution",
     "FeedbackGiven",
     "FieldSpec",
     "HokusaiSpecs",
     "InputField",
+    "KeptExecution",
     "LanguageModel",
     "MemoryCache",
+    "MeteredLM",
     "ModelExchange",
     "OperationFinished",
     "OptimizationExample",
     "OptimizationTask",
     "OutputField",
     "Owner",
+    "ParallelExecutor",
     "PluginFailure",
     "PluginManager",
     "PluginRecord",
     "PluginWarning",
     "Problem",
+    "Promotion",
     "RegisteredSignature",
     "SettingValue",
+    "SignatureChain",
     "SignatureField",
     "SignatureRegistry",
+    "SignatureRunner",
     "SignatureSpec",
     "SignatureValidator",
     "StageTiming",
@@ -147,8 +206,13 @@ __all__ = [
     "did_you_mean",
     "hookimpl",
     "jsonable",
+    "literal",
+    "private_folder",
     "process_trackers",
+    "read_artifact",
     "read_settings",
+    "ref",
+    "user_data_folder",
 ]
 
 

@@ -17,7 +17,10 @@ works without knowing this module::
     │   └── SignatureExistsError (ValueError)    the name is taken and ``replace`` was not given
     ├── InputError (ValueError)                  inputs that do not fit the signature; carries every problem
     ├── CompositionError (ValueError)            a chain or pipeline that cannot work, found before any call
+    ├── BatchError (ExceptionGroup)              rows of a batch failed, and on_error="raise" was asked for
     ├── FeedbackError (ValueError)               feedback that cannot be stored
+    ├── OptimizationError (RuntimeError)         an optimization that cannot work, or failed
+    ├── ArtifactError (ValueError)               a saved signature that cannot be used as it is
     ├── JournalError (ValueError)                a batch journal that cannot be continued
     ├── CacheError (OSError)                     a cache that cannot be opened; never raised by an execution
     ├── TrackingError (RuntimeError)             a tracker that was asked for something it cannot do
@@ -31,6 +34,8 @@ works without knowing this module::
         ├── DeadlineExceeded (TimeoutError)      the timeout passed
         └── BudgetExceeded                       the budget is spent
 
+``BatchInterrupted`` is a ``KeyboardInterrupt``: a batch that Ctrl-C stopped, with what was finished.
+
 Messages name the signature, field or plugin and the next step. They never hold a credential or the value of a field
 that is marked ``sensitive``.
 """
@@ -38,15 +43,20 @@ that is marked ``sensitive``.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from hokusai_core.batch.outcomes import BatchResult
     from hokusai_core.results import Attempt, Problem
 
 __all__ = [
     "AmbiguousSignatureError",
+    "ArtifactError",
+    "BatchError",
+    "BatchInterrupted",
     "BudgetExceeded",
     "CacheError",
     "CacheWarning",
@@ -64,6 +74,7 @@ __all__ = [
     "LanguageModelError",
     "LanguageModelRefused",
     "LanguageModelUnavailable",
+    "OptimizationError",
     "OutputError",
     "PluginError",
     "PluginLoadError",
@@ -78,7 +89,17 @@ __all__ = [
 
 
 class HokusaiError(Exception):
-    """Base class of every error raised by Hokusai and its standard plugins."""
+    """Base class of every error raised by Hokusai and its standard plugins.
+
+    Attributes:
+        step: name of the step that failed, where it was one of a chain; ``outer.inner`` where that was a chain, too.
+        step_inputs: names of the inputs that the step had.
+        steps: results of the steps that did not fail, by name.
+    """
+
+    step: str | None = None
+    step_inputs: tuple[str, ...] = ()
+    steps: Mapping[str, Any] = MappingProxyType({})
 
 
 class ConfigurationError(HokusaiError, ValueError):
@@ -144,8 +165,51 @@ class CompositionError(HokusaiError, ValueError):
     """A chain, branch or parallel task cannot work; raised before any language model is called."""
 
 
+class BatchError(HokusaiError, ExceptionGroup[Exception]):
+    """Rows of a batch failed. ``except*`` finds the rows' own errors in it.
+
+    Attributes:
+        result: the ``BatchResult`` with every row, those that succeeded included.
+    """
+
+    result: BatchResult
+
+    @classmethod
+    def of(cls, result: BatchResult) -> Self:
+        """Return the error for a batch with failed rows."""
+        failed = result.failed
+        causes = [failure.error for failure in failed if isinstance(failure.error, Exception)]
+        error = cls(f"{len(failed)} of {len(result)} rows failed; the others are in .result", causes)
+        error.result = result
+        return error
+
+    def derive(self, excs: Sequence[Exception]) -> Self:  # type: ignore[override]  # as the standard library says
+        """Return a group of ``excs`` that belongs to the same batch."""
+        twin = type(self)(self.message, excs)
+        twin.result = self.result
+        return twin
+
+
+class BatchInterrupted(KeyboardInterrupt):
+    """Ctrl-C stopped a batch: no further row was taken, and those under way were waited for.
+
+    Attributes:
+        result: the ``BatchResult`` of the rows that were taken, or None where they were handed out one by one.
+    """
+
+    result: BatchResult | None = None
+
+
 class FeedbackError(HokusaiError, ValueError):
     """Feedback was refused; nothing was stored."""
+
+
+class OptimizationError(HokusaiError, RuntimeError):
+    """An optimization cannot work with what it was given, or failed; its cause is the first thing that went wrong."""
+
+
+class ArtifactError(HokusaiError, ValueError):
+    """A file with a saved signature is damaged, of another version, or does not fit what it is used for."""
 
 
 class JournalError(HokusaiError, ValueError):

@@ -35,6 +35,7 @@ COMPONENT_HOOKS: dict[str, str] = {
     "validator": "provide_validators",
     "optimizer": "provide_optimizers",
     "metric": "provide_metrics",
+    "feedback_store": "provide_feedback_stores",
     "backend": "provide_backends",
     "command": "provide_commands",
 }
@@ -88,6 +89,11 @@ class HokusaiSpecs:
     @hookspec
     def provide_metrics(self) -> Iterable[Component]:
         """Offer metrics; targets make a ``Metric`` from keyword options. Since API 1."""
+        raise NotImplementedError
+
+    @hookspec
+    def provide_feedback_stores(self) -> Iterable[Component]:
+        """Offer feedback stores; targets make a ``FeedbackStore`` from keyword options. Since API 1."""
         raise NotImplementedError
 
     @hookspec

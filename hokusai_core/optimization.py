@@ -56,10 +56,15 @@ class OptimizationTask:
         train: examples to learn from.
         dev: examples to choose between candidates; never the held-out ones.
         metric: (expected outputs, outputs, inputs) -> score; higher is better.
-        model: the language model, metered: every call through it is charged to the budget.
+        model: the language model, metered: every call through it is charged to the budget. Where no further call may
+            be made it raises a ``BaseException`` that is no ``Exception``; let it pass.
         seed: of everything random.
         workdir: where checkpoints may be kept; None for none.
         progress: called with (done, total or None, best score or None) now and then.
+        prompt_model: the language model that writes instructions, metered likewise; None for ``model``.
+        workers: calls that may be made at once.
+        found: to be told of each candidate as soon as it is scored on ``dev``, so that a search that is interrupted
+            loses none; candidates that are yielded need not be told here.
     """
 
     signature: SignatureSpec
@@ -70,3 +75,6 @@ class OptimizationTask:
     seed: int = 0
     workdir: Path | None = None
     progress: Callable[[int, int | None, float | None], None] = field(default=lambda done, total, best: None)
+    prompt_model: LanguageModel | None = None
+    workers: int = 1
+    found: Callable[[Candidate], None] = field(default=lambda candidate: None)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from hokusai_core.caching.entry import CacheEntry
-    from hokusai_core.events import ExecutionFinished, FeedbackGiven
+    from hokusai_core.events import ExecutionFinished, FeedbackGiven, OperationFinished
+    from hokusai_core.feedback import KeptExecution
     from hokusai_core.model import LanguageModel
     from hokusai_core.optimization import Candidate, OptimizationTask
     from hokusai_core.results import Problem
@@ -22,6 +23,7 @@ __all__ = [
     "Backend",
     "Cache",
     "CacheMaintenance",
+    "FeedbackStore",
     "LanguageModelProvider",
     "Metric",
     "Optimizer",
@@ -86,10 +88,12 @@ class Tracker(Protocol):
     """Records executions somewhere.
 
     ``record`` runs on the caller's thread: it must return within microseconds and never raise for reasons of its
-    backend. What it accepted must survive until it is delivered.
+    backend. What it accepted must survive until it is delivered. A tracker may also have a method ``anchor`` that
+    returns a context manager: it is entered on the thread of a public call before the work goes to other threads, and
+    context variables that it sets are there when ``record`` is called.
     """
 
-    def record(self, event: ExecutionFinished | FeedbackGiven) -> None:
+    def record(self, event: ExecutionFinished | FeedbackGiven | OperationFinished) -> None:
         """Accept one event."""
         ...
 
@@ -147,8 +151,54 @@ class LanguageModelProvider(Protocol):
 
 
 @runtime_checkable
+class FeedbackStore(Protocol):
+    """Keeps executions and what people say of them; used by many threads and processes at once.
+
+    What a method stored is durable when it returns.
+    """
+
+    def keep(self, execution: ExecutionFinished, signature: SignatureSpec) -> None:
+        """Keep an execution; keeping it again replaces it and leaves its feedback alone."""
+        ...
+
+    def add(self, feedback: FeedbackGiven) -> None:
+        """Add feedback to what was said before.
+
+        Raises:
+            FeedbackError: no such execution is kept.
+        """
+        ...
+
+    def read(
+        self, *, execution_id: str | None = None, signature: str | None = None, rated: bool | None = None
+    ) -> Iterator[KeptExecution]:
+        """Yield kept executions, the oldest first.
+
+        Args:
+            execution_id: only this one.
+            signature: only those of one signature, by ``pack/Name`` or ``Name``.
+            rated: only those with feedback, or only those without.
+        """
+        ...
+
+    def delete(self, execution_id: str) -> bool:
+        """Remove an execution with all that was said of it; return whether there was one."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections; calling it twice is harmless."""
+        ...
+
+
+@runtime_checkable
 class Metric(Protocol):
-    """Scores outputs against an example. ``range`` and ``higher_is_better`` say how to read the number."""
+    """Scores outputs against an example. ``range`` and ``higher_is_better`` say how to read the number.
+
+    A metric may have more: ``name``; ``source``, where it is defined; ``using(models, task)`` where it asks a language
+    model itself (returns the metric with one of ``models(lm)``, which is metered, and is the one that is optimized for
+    None; ``task`` are the signature's instructions); and ``aggregate(pairs)`` where the score of a whole set is not the
+    mean of its examples' (takes pairs of expected and given outputs).
+    """
 
     range: tuple[float, float]
     higher_is_better: bool

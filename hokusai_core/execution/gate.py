@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from hokusai_core.dspy_bridge.records import CallEstimate, CallRecord, Meter
-from hokusai_core.errors import RateLimitedError
+from hokusai_core.errors import BudgetExceeded, RateLimitedError
 
 if TYPE_CHECKING:
     from hokusai_core.execution.budget import Budget
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from hokusai_core.execution.limits import RateLimits
 
 __all__ = ["CallGate", "ChargingMeter"]
+
+#: Seconds after which a call that waits looks whether there is room by now.
+_LONGEST_NAP = 1.0
 
 
 @define(eq=False)
@@ -62,12 +65,12 @@ class CallGate:
             RateLimitedError: the rate limits would let the call through only after the deadline.
         """
         while (wait := self._admit(estimate)) > 0:
-            time.sleep(wait)
+            time.sleep(min(wait, _LONGEST_NAP))
 
     async def abefore(self, estimate: CallEstimate) -> None:
         """Do as ``before`` without blocking the event loop."""
-        while (wait := self._admit(estimate)) > 0:  # noqa: ASYNC110  # a bucket refills with time, not by an event
-            await asyncio.sleep(wait)
+        while (wait := self._admit(estimate)) > 0:  # noqa: ASYNC110  # room comes with time, not by an event
+            await asyncio.sleep(min(wait, _LONGEST_NAP))
 
     def _admit(self, estimate: CallEstimate) -> float:
         """Take the call out of budget and limits and return 0, or return the seconds to wait before asking again."""
@@ -86,5 +89,10 @@ class CallGate:
                     raise refusal
                 return wait
         if self.budget is not None:
-            self.budget.reserve()
+            try:
+                self.budget.reserve()
+            except BudgetExceeded:
+                if self.limits is not None:
+                    self.limits.used(estimate.model, 0.0)
+                raise
         return 0.0

@@ -1,48 +1,86 @@
 """Rate limits: calls and tokens per minute and model, shared by all executions of an executor.
 
-Each model has two token buckets (Turner 1986), one for calls and one for tokens, that hold a minute's allowance at
-most and refill evenly. Tokens are taken by estimate before a call and settled by what it really used.
+A limit holds for every stretch of sixty seconds, not only on average: the calls of the last minute are remembered, and
+one that would be too many waits until the oldest of them is a minute old. (A token bucket that holds a minute's worth
+lets twice as much through in the first minute.) Tokens are taken by estimate before a call, and settled by what it
+really used.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 
 from attrs import define, field
 
 __all__ = ["RateLimits"]
 
-#: Waits are cut into pieces of at most this many seconds, so that a bucket that refills early is noticed.
+_MINUTE = 60.0
+#: Seconds after which to ask again while calls are under way that may make room.
 _LONGEST_NAP = 1.0
 
 
-@define
-class _Bucket:
-    per_minute: float
-    level: float = field()
-    at: float = field(factory=time.monotonic)
+@define(eq=False)
+class _Taken:
+    """What one call took, and when."""
 
-    @level.default
-    def _full(self) -> float:
-        return self.per_minute
-
-    def refill(self, now: float) -> None:
-        self.level = min(self.per_minute, self.level + (now - self.at) * self.per_minute / 60.0)
-        self.at = now
-
-    def wait_for(self, amount: float) -> float:
-        # More than the bucket can ever hold is let through once it is full, else such a call would wait for ever.
-        needed = min(amount, self.per_minute)
-        return max(0.0, (needed - self.level) * 60.0 / self.per_minute)
+    at: float
+    amount: float
 
 
-@define
+@define(eq=False)
+class _Window:
+    """What was taken of one allowance within the last minute.
+
+    Args:
+        allowance: most that may be taken within ``seconds``.
+        seconds: length of the window; longer than a minute where less than one whole is allowed a minute.
+    """
+
+    allowance: float
+    seconds: float = _MINUTE
+    taken: deque[_Taken] = field(factory=deque)
+    total: float = 0.0
+
+    @classmethod
+    def per_minute(cls, allowance: float) -> _Window:
+        return cls(allowance) if allowance >= 1.0 else cls(1.0, _MINUTE / allowance)
+
+    def wait_for(self, amount: float, now: float) -> float:
+        """Return the seconds until ``amount`` may be taken; more than the allowance waits for an empty window."""
+        taken = self.taken
+        while taken and taken[0].at <= now - self.seconds:
+            self.total -= taken.popleft().amount
+        if not taken:
+            self.total = 0.0  # what adding and subtracting has left over
+        excess = self.total + amount - self.allowance
+        if excess <= 0.0 or not taken:
+            return 0.0
+        for one in taken:
+            excess -= one.amount
+            if excess <= 0.0:
+                return one.at + self.seconds - now
+        return taken[-1].at + self.seconds - now
+
+    def take(self, amount: float, now: float) -> _Taken:
+        one = _Taken(now, amount)
+        self.taken.append(one)
+        self.total += amount
+        return one
+
+    def settle(self, one: _Taken, amount: float) -> None:
+        if self.taken and one.at >= self.taken[0].at:  # else it has left the window
+            self.total += amount - one.amount
+            one.amount = amount
+
+
+@define(eq=False)
 class _Model:
-    calls: _Bucket | None
-    tokens: _Bucket | None
+    calls: _Window | None
+    tokens: _Window | None
     blocked_until: float = 0.0
-    estimates: list[float] = field(factory=list)
+    estimates: list[_Taken] = field(factory=list)
 
 
 class RateLimits:
@@ -60,30 +98,31 @@ class RateLimits:
 
     def admit(self, model: str, tokens: float) -> float:
         """Take a call of about ``tokens`` tokens and return 0, or return the seconds to wait before asking again."""
+        now = time.monotonic()
         with self._lock:
             state = self._of(model)
-            now = time.monotonic()  # not before: a bucket is never asked about a time before it was made
-            wait = max(0.0, state.blocked_until - now)
-            for bucket, amount in ((state.calls, 1.0), (state.tokens, tokens)):
-                if bucket is not None:
-                    bucket.refill(now)
-                    wait = max(wait, bucket.wait_for(amount))
-            if wait > 0:
-                return min(wait, _LONGEST_NAP) if state.blocked_until <= now else wait
+            if state.blocked_until > now:
+                return state.blocked_until - now
+            wait = 0.0 if state.tokens is None else state.tokens.wait_for(tokens, now)
+            if wait > 0.0 and state.estimates:
+                wait = min(wait, _LONGEST_NAP)  # calls under way may turn out to need less than was estimated
             if state.calls is not None:
-                state.calls.level -= 1.0
+                wait = max(wait, state.calls.wait_for(1.0, now))
+            if wait > 0.0:
+                return wait
+            if state.calls is not None:
+                state.calls.take(1.0, now)
             if state.tokens is not None:
-                state.tokens.level -= tokens
-                state.estimates.append(tokens)
+                state.estimates.append(state.tokens.take(tokens, now))
             return 0.0
 
     def used(self, model: str, tokens: float) -> None:
         """Settle the estimate of a call that is over with the tokens that it really used."""
         with self._lock:
             state = self._of(model)
-            if state.tokens is not None:
-                estimate = state.estimates.pop() if state.estimates else 0.0
-                state.tokens.level += estimate - tokens
+            if state.tokens is not None and state.estimates:
+                # Whose estimate it is does not matter: all that are taken are settled in the end.
+                state.tokens.settle(state.estimates.pop(), tokens)
 
     def block(self, model: str, seconds: float) -> None:
         """Let no call of ``model`` through for ``seconds``: its provider asked to slow down."""
@@ -94,7 +133,7 @@ class RateLimits:
     def _of(self, model: str) -> _Model:
         if model not in self._models:
             self._models[model] = _Model(
-                None if self._requests is None else _Bucket(self._requests),
-                None if self._tokens is None else _Bucket(self._tokens),
+                None if self._requests is None else _Window.per_minute(self._requests),
+                None if self._tokens is None else _Window.per_minute(self._tokens),
             )
         return self._models[model]

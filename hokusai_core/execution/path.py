@@ -274,7 +274,11 @@ class ExecutionPath:
     def _stand_by(self, run: Run, error: ExecutionError, began: float) -> Operation | None:
         """Return what a row of a batch waits for that a rate limit stopped; None for any other failure."""
         place = run.place
-        if place is None or not isinstance(error, RateLimitedError):
+        if not isinstance(error, RateLimitedError):
+            return None
+        if self._limits is not None and error.retryable and error.retry_after is not None and run.plan.model:
+            self._limits.block(run.plan.model.lm.model, error.retry_after)  # for all who use this model
+        if place is None:
             return None
         if error.retryable:
             return Standby(place, place.pace.slow_down(error, began), run.deadline)

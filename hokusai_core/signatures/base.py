@@ -181,8 +181,18 @@ class BaseSignature(metaclass=SignatureMeta):
         return BaseSignature.from_spec(SignatureSpec.from_dict(data))
 
     @staticmethod
-    def from_spec(spec: SignatureSpec) -> type[BaseSignature]:
+    def from_spec(
+        spec: SignatureSpec,
+        *,
+        base: type[BaseSignature] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> type[BaseSignature]:
         """Return a signature class whose ``spec`` is ``spec``.
+
+        Args:
+            spec: the signature as data.
+            base: a class without fields to derive from, for what it adds to signatures; None for ``BaseSignature``.
+            attributes: further class attributes, such as a report; they may be called like a field.
 
         Raises:
             SignatureDefinitionError: listing every problem of the spec.
@@ -202,6 +212,8 @@ class BaseSignature(metaclass=SignatureMeta):
             # Last: a field may be called ``version`` or ``tags``.
             **{item.name: FieldDeclaration.of(item) for item in spec.fields},
         }
-        made = cast("type[BaseSignature]", SignatureMeta(spec.name, (BaseSignature,), namespace))
+        made = cast("type[BaseSignature]", SignatureMeta(spec.name, (base or BaseSignature,), namespace))
         made._body.resolved["spec"] = spec
+        for name, value in (attributes or {}).items():
+            type.__setattr__(made, name, value)  # a signature class itself lets nothing be set
         return made

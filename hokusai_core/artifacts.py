@@ -1,0 +1,276 @@
+"""Optimized signatures as files: one JSON document each, with all that is needed to judge and to refuse it.
+
+::
+
+    {"hokusai": 1, "kind": "optimized-signature",
+     "signature": {...}, "fingerprint": "...",                            as ``BaseSignature.to_dict`` writes it
+     "base": {...}, "base_name": "pack/Name", "base_fingerprint": "...",  what it was made from
+     "versions": {"hokusai-core": "...", "dspy": "..."}, "dataset_hash": "...", "promoted": true,
+     "report": {...}, "checksum": "sha256 over all the rest"}
+
+Reading one imports nothing that it names and evaluates nothing that it holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import secrets
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from hokusai_core.canonical import canonical_json
+from hokusai_core.errors import ArtifactError, SignatureDefinitionError
+from hokusai_core.signatures import BaseSignature, SignatureSpec
+
+__all__ = ["FORMAT", "KIND", "Artifact", "ArtifactWarning", "differences", "read_artifact"]
+
+#: Version of the format; a file of a newer one is refused.
+FORMAT: Final = 1
+KIND: Final = "optimized-signature"
+
+_MAX_BYTES = 50_000_000
+_KEYS = {
+    "hokusai", "kind", "signature", "fingerprint", "base", "base_name", "base_fingerprint", "versions", "dataset_hash",
+    "promoted", "report", "checksum",
+}  # fmt: skip
+
+
+class ArtifactWarning(UserWarning):
+    """A saved signature was made with other versions than those that read it."""
+
+
+@frozen(eq=False)
+class Artifact:
+    """An optimized signature with where it comes from.
+
+    Args:
+        spec: the optimized signature.
+        base: the signature that it was made from.
+        base_name: the name by which that is found, ``pack/Name`` where a pack has it.
+        report: how the two compare, JSON-able.
+        promoted: whether the optimized signature passed its gate.
+        dataset_hash: digest of the examples that were used.
+        versions: versions of what made it.
+    """
+
+    spec: SignatureSpec
+    base: SignatureSpec
+    base_name: str
+    report: Mapping[str, Any] = field(factory=dict)
+    promoted: bool = False
+    dataset_hash: str = ""
+    versions: Mapping[str, str] = field(factory=lambda: current_versions())
+
+    @property
+    def signature(self) -> type[BaseSignature]:
+        """The optimized signature as a class, with this artifact as its attribute ``artifact``."""
+        return BaseSignature.from_spec(self.spec, attributes={"artifact": self, "promoted": self.promoted})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document.
+
+        Raises:
+            SignatureDefinitionError: a demo, default or type has no JSON form.
+        """
+        data: dict[str, Any] = {
+            "hokusai": FORMAT,
+            "kind": KIND,
+            "signature": self.spec.to_dict(),
+            "fingerprint": self.spec.fingerprint,
+            "base": self.base.to_dict(),
+            "base_name": self.base_name,
+            "base_fingerprint": self.base.fingerprint,
+            "versions": dict(self.versions),
+            "dataset_hash": self.dataset_hash,
+            "promoted": self.promoted,
+            "report": json.loads(json.dumps(self.report, allow_nan=False)),
+        }
+        return {**data, "checksum": _checksum(data)}
+
+    @classmethod
+    def from_dict(cls, data: Any, origin: str = "artifact") -> Artifact:
+        """Return the artifact that ``to_dict`` wrote, after every check that needs nothing else.
+
+        Args:
+            data: the document.
+            origin: where it comes from, for errors.
+
+        Raises:
+            ArtifactError: it is no such document, of a newer format, or changed since it was written.
+        """
+        _check_document(data, origin)
+        try:
+            spec, base = SignatureSpec.from_dict(data["signature"]), SignatureSpec.from_dict(data["base"])
+        except SignatureDefinitionError as error:
+            raise ArtifactError(f"{origin}: {error}") from error
+        _check_fingerprint(origin, "signature", data["fingerprint"], spec)
+        _check_fingerprint(origin, "base", data["base_fingerprint"], base)
+        _check_versions(origin, data["versions"])
+        return cls(
+            spec=spec,
+            base=base,
+            base_name=data["base_name"],
+            report=data["report"],
+            promoted=data["promoted"],
+            dataset_hash=data["dataset_hash"],
+            versions=data["versions"],
+        )
+
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Write the document to a file, all of it or nothing, and return the path."""
+        target = Path(path)
+        draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            draft.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            os.replace(draft, target)
+        finally:
+            draft.unlink(missing_ok=True)
+        return target
+
+    def check_base(self, found: SignatureSpec) -> None:
+        """Refuse where the signature that this one was made from is not what it was.
+
+        Args:
+            found: the signature of that name as it is installed now.
+
+        Raises:
+            ArtifactError: with the differences.
+        """
+        if found.fingerprint == self.base.fingerprint:
+            return
+        changes = "".join(f"\n- {line}" for line in differences(self.base, found))
+        raise ArtifactError(
+            f"the optimized {self.spec.name} {self.spec.version} was made from {self.base_name} {self.base.version} "
+            f"({self.base.fingerprint[:8]}), but {self.base_name} is now {found.version} ({found.fingerprint[:8]}):"
+            f"{changes}\nOptimize it again for the new version, or install the version that it was made from"
+        )
+
+
+def read_artifact(path: str | os.PathLike[str]) -> Artifact:
+    """Return the artifact in a file.
+
+    Raises:
+        ArtifactError: there is none, or it cannot be used; says why.
+    """
+    source = Path(path)
+    try:
+        if source.stat().st_size > _MAX_BYTES:
+            raise ArtifactError(f"{source}: is larger than {_MAX_BYTES // 1_000_000} MB; that is no signature")
+        data = json.loads(source.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"{source}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{source}: is no JSON: {error}") from error
+    return Artifact.from_dict(data, str(source))
+
+
+def differences(old: SignatureSpec, new: SignatureSpec) -> list[str]:
+    """Return in words what of prompts and answers differs between two signatures; empty where nothing does."""
+    return list(_differences(old.to_dict(), new.to_dict()))
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    before, after = ({item["name"]: item for item in data["fields"]} for data in (old, new))
+    yield from (f"{_label(before[name])} is gone" for name in before if name not in after)
+    yield from (f"{_label(after[name])} is new" for name in after if name not in before)
+    for name in before:
+        if name not in after:
+            continue
+        for key in sorted({*before[name], *after[name]}):
+            was, now = before[name].get(key), after[name].get(key)
+            if was != now:
+                yield f"{_label(before[name])}: {key} was {_shown(was)}, is {_shown(now)}"
+    shared = [name for name in before if name in after]
+    if shared != [name for name in after if name in before]:
+        yield f"the order of the fields was {', '.join(before)}, is {', '.join(after)}"
+    if old["instructions"] != new["instructions"]:
+        yield f"instructions were {_shown(old['instructions'])}, are {_shown(new['instructions'])}"
+    if old.get("types") != new.get("types"):
+        yield "the models that fields are made of have changed"
+    was_shown, is_shown = old.get("demos", []), new.get("demos", [])
+    if was_shown != is_shown:
+        kept = sum(demo in was_shown for demo in is_shown)
+        yield f"demos were {len(was_shown)}, are {len(is_shown)}, of which {kept} are the same"
+
+
+def _label(item: Mapping[str, Any]) -> str:
+    return f"{item['role']} {item['name']!r}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "not set"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def current_versions() -> dict[str, str]:
+    """Return the versions that decide how a signature becomes a prompt."""
+    return {
+        "hokusai-core": importlib.metadata.version("hokusai-core"),
+        "dspy": importlib.metadata.version("dspy"),
+        "python": platform.python_version(),
+    }
+
+
+def _check_document(data: Any, origin: str) -> None:
+    if not isinstance(data, dict) or data.get("kind") != KIND:
+        raise ArtifactError(f"{origin}: is no optimized signature (it has no 'kind': {KIND!r})")
+    version = data.get("hokusai")
+    if type(version) is not int or version < 1:
+        raise ArtifactError(f"{origin}: 'hokusai' must be the version of the format, not {version!r}")
+    if version > FORMAT:
+        raise ArtifactError(
+            f"{origin}: is of format {version}, newer than {FORMAT}, which this hokusai-core reads; upgrade it"
+        )
+    missing, unknown = sorted(_KEYS - data.keys()), sorted(data.keys() - _KEYS)
+    if missing or unknown:
+        raise ArtifactError(f"{origin}: {_keys('lacks', missing)}{_keys('has the unknown', unknown)}".rstrip("; "))
+    expected = {"base_name": str, "versions": dict, "dataset_hash": str, "promoted": bool, "report": dict}
+    for key, kind in expected.items():
+        if type(data[key]) is not kind:
+            raise ArtifactError(f"{origin}: {key!r} must be of type {kind.__name__}")
+    if data["checksum"] != _checksum({key: value for key, value in data.items() if key != "checksum"}):
+        raise ArtifactError(
+            f"{origin}: was changed after it was written (its checksum does not fit). Save it again from the program "
+            "that made it; to change a signature by hand, write it as a class"
+        )
+
+
+def _keys(word: str, names: list[str]) -> str:
+    return f"{word} {', '.join(map(repr, names))}; " if names else ""
+
+
+def _check_fingerprint(origin: str, what: str, written: Any, spec: SignatureSpec) -> None:
+    if written != spec.fingerprint:
+        raise ArtifactError(
+            f"{origin}: the fingerprint of its {what} is written as {written!r} but is {spec.fingerprint!r}; it was "
+            "made by an incompatible version of hokusai-core, so optimize it again"
+        )
+
+
+def _check_versions(origin: str, versions: Mapping[str, Any]) -> None:
+    made, here = str(versions.get("dspy", "")), importlib.metadata.version("dspy")
+    if not made or made.split(".")[0] != here.split(".")[0]:
+        raise ArtifactError(
+            f"{origin}: was measured with DSPy {made or 'of an unknown version'}, and this is DSPy {here}, which may "
+            "write other prompts; optimize it again"
+        )
+    if made.split(".")[:2] != here.split(".")[:2]:
+        warnings.warn(
+            f"{origin}: was measured with DSPy {made}; this is DSPy {here}, so its scores may differ",
+            ArtifactWarning,
+            stacklevel=4,
+        )
+
+
+def _checksum(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(data)).hexdigest()

@@ -1,0 +1,234 @@
+"""The two ways of running rows: each on a thread, or each as a task of an event loop.
+
+Both take a row only when the window has a place for it, note what is over before the place goes to the next, and are
+done when every row that was taken is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING
+
+from hokusai_core.batch.work import failed
+from hokusai_core.errors import ExecutionError
+from hokusai_core.execution.pace import Place
+
+if TYPE_CHECKING:
+    from hokusai_core.batch.outcomes import FailedExecution, Outcome
+    from hokusai_core.batch.work import Row, Work
+    from hokusai_core.execution.pace import Pace
+    from hokusai_core.execution.threads import CallThreads
+
+__all__ = ["LoopEngine", "ThreadEngine"]
+
+Deliver = Callable[["Row", "Outcome"], None]
+
+
+class Engine:
+    """What both engines have in common.
+
+    Args:
+        work: what is done with a row.
+        pace: the window.
+        deliver: is given each row that is over, with its outcome; called from any thread.
+        room: rows that may be taken and not yet handed out, where somebody takes them one by one; None for no bound.
+
+    Attributes:
+        fatal: what ended the batch before its time, such as a journal that cannot be written; None for nothing.
+        taken: rows that were taken.
+    """
+
+    def __init__(self, work: Work, pace: Pace, deliver: Deliver, room: Pace | None = None) -> None:
+        self.work, self.pace, self.room, self._deliver = work, pace, room, deliver
+        self.fatal: BaseException | None = None
+        self.taken = 0
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Take no further row."""
+        self._stopped = True
+        self.pace.shut()
+        if self.room is not None:
+            self.room.shut()
+
+    def end(self, error: BaseException) -> None:
+        """Take no further row, because of ``error``."""
+        if self.fatal is None:
+            self.fatal = error
+        self.stop()
+
+    def finish(self, row: Row, outcome: Outcome) -> None:
+        """Note that a row is over, and hand its outcome on."""
+        try:
+            self.work.over(row, outcome)
+        except Exception as error:  # going on would pay for rows that nothing keeps
+            self.end(error)
+        self._deliver(row, outcome)
+
+    def _failed(self, row: Row, cause: str) -> FailedExecution:
+        return failed(row, ExecutionError(f"row {row.index}: {cause}"), self.work.hidden(row))
+
+    def known(self, row: Row) -> bool:
+        """Hand the row's outcome on where it is known already, and return whether it was."""
+        self.taken += 1
+        outcome = self.work.prepare(row)
+        if outcome is None:
+            return False
+        self._deliver(row, outcome)
+        return True
+
+
+class ThreadEngine(Engine):
+    """Runs every row on a thread: for language models that block, and for all that a thread keeps apart.
+
+    Args:
+        threads: where rows run.
+    """
+
+    def __init__(
+        self, work: Work, pace: Pace, deliver: Deliver, room: Pace | None = None, *, threads: CallThreads
+    ) -> None:
+        super().__init__(work, pace, deliver, room)
+        self._threads = threads
+        self._submitted = self._begun = self._over = 0
+        self._changed = threading.Condition()
+
+    def feed(self, rows: Iterator[Row]) -> None:
+        """Take rows until there are none left or the engine is stopped; raises what ``rows`` raises."""
+        while (room := _enter(self.room)) and (place := self.pace.enter()):
+            started = False
+            try:
+                row = next(rows, None)
+                if row is None:
+                    return
+                row.room = room if isinstance(room, Place) else None
+                if not self.known(row):
+                    self._start(row, place)
+                    started = True
+            finally:
+                if not started:
+                    place.leave()
+
+    def wait(self) -> None:
+        """Wait until the rows that were taken are over; after ``stop`` those that have begun."""
+        with self._changed:
+            while self._over < (self._begun if self._stopped else self._submitted):
+                self._changed.wait()
+
+    def stop(self) -> None:
+        """Take no further row, and begin none."""
+        super().stop()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _start(self, row: Row, place: Place) -> None:
+        self._submitted += 1
+        try:
+            self._threads.submit(lambda: self._one(row, place))
+        except RuntimeError as error:  # the system has no thread left for it
+            self._begun += 1
+            self._close(row, self._failed(row, f"{error}; use fewer workers"), place)
+
+    def _one(self, row: Row, place: Place) -> None:
+        with self._changed:
+            if self._stopped:
+                return
+            self._begun += 1
+        outcome: Outcome | None = None
+        try:
+            outcome = self.work.run(row, place)
+        except asyncio.CancelledError:  # of something that the language model awaited
+            outcome = self._failed(row, "its language model cancelled it")
+        except BaseException as error:  # says that everything is to end, and does so in the caller's thread
+            self.end(error)
+        self._close(row, outcome, place)
+
+    def _close(self, row: Row, outcome: Outcome | None, place: Place) -> None:
+        try:
+            if outcome is not None:
+                self.finish(row, outcome)
+        except BaseException as error:
+            self.end(error)
+        finally:
+            place.leave()
+            with self._changed:
+                self._over += 1
+                self._changed.notify_all()
+
+
+class LoopEngine(Engine):
+    """Runs every row as a task of an event loop: for language models that can be awaited, hundreds at once."""
+
+    def __init__(self, work: Work, pace: Pace, deliver: Deliver, room: Pace | None = None) -> None:
+        super().__init__(work, pace, deliver, room)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._cancelled = False
+
+    async def run(self, rows: AsyncIterator[Row]) -> None:
+        """Take rows until there are none left or the engine is stopped, and wait until they are over.
+
+        Cancelling it cancels what is under way.
+        """
+        error: Exception | None = None
+        try:
+            try:
+                await self._feed(rows)
+            except Exception as failure:  # of the source: what was taken is finished first
+                error = failure
+            await self._drain()
+        except asyncio.CancelledError:
+            self._cancelled = True
+            self.stop()
+            for task in self._tasks:
+                task.cancel()
+            await self._drain()
+            raise
+        if error is not None:
+            raise error
+
+    async def _drain(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _feed(self, rows: AsyncIterator[Row]) -> None:
+        loop = asyncio.get_running_loop()
+        while (room := await _aenter(self.room)) and (place := await self.pace.aenter()):
+            started = False
+            try:
+                row = await anext(rows, None)
+                if row is None:
+                    return
+                row.room = room if isinstance(room, Place) else None
+                if self.known(row):
+                    await asyncio.sleep(0)  # a journal that knows thousands of rows must not keep the loop from others
+                else:
+                    task = loop.create_task(self._one(row, place))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+                    started = True
+            finally:
+                if not started:
+                    place.leave()
+
+    async def _one(self, row: Row, place: Place) -> None:
+        try:
+            outcome = await self.work.arun(row, place)
+            self.finish(row, outcome)
+        except asyncio.CancelledError:
+            if self._cancelled:
+                raise
+            self.finish(row, self._failed(row, "its executor was closed, or its language model cancelled it"))
+        except BaseException as error:
+            self.end(error)
+        finally:
+            place.leave()
+
+
+def _enter(room: Pace | None) -> Place | bool:
+    return True if room is None else room.enter() or False
+
+
+async def _aenter(room: Pace | None) -> Place | bool:
+    return True if room is None else await room.aenter() or False

@@ -1,0 +1,277 @@
+"""What a batch gives back: one outcome a row, in input order, whatever fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, overload
+
+import orjson
+from attrs import field, frozen
+
+from hokusai_core.canonical import jsonable
+from hokusai_core.errors import ConfigurationError
+from hokusai_core.events import REDACTED
+from hokusai_core.results import Attempt, ExecutionResult, Usage
+
+__all__ = ["BatchResult", "BatchRow", "FailedExecution", "Outcome", "outcome_record"]
+
+_SHOWN = 60
+
+
+@frozen(eq=False, repr=False)
+class FailedExecution:
+    """The outcome of a row that failed. Asking it for an output raises the row's own error.
+
+    Args:
+        index: number of the row, from 0.
+        inputs: the row as it was given.
+        error: what it failed with.
+        attempts: every call of the language model that was made.
+        hidden: names of fields whose values must not be shown.
+    """
+
+    index: int
+    inputs: Any
+    error: Exception
+    attempts: tuple[Attempt, ...] = ()
+    hidden: frozenset[str] = field(default=frozenset())
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all attempts."""
+        return sum((attempt.usage for attempt in self.attempts), Usage())
+
+    @property
+    def cost(self) -> float | None:
+        """Estimated US dollars of all attempts, None where no price is known."""
+        known = [attempt.cost for attempt in self.attempts if attempt.cost is not None]
+        return sum(known) if known else None
+
+    def __getitem__(self, name: str) -> NoReturn:
+        raise self.error.with_traceback(None)  # else it would grow with every time that it is raised
+
+    def __iter__(self) -> NoReturn:
+        raise self.error.with_traceback(None)
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        shown = {name: _shortened(value) for name, value in redacted(self.inputs, self.hidden).items()}
+        inputs = ", ".join(f"{name}={value}" for name, value in shown.items())
+        message = " ".join(str(self.error).split())[:200]
+        return f"<FailedExecution row {self.index}: {type(self.error).__name__}: {message} ({inputs})>"
+
+
+Outcome = ExecutionResult | FailedExecution
+
+
+class BatchRow(tuple[int, Outcome]):
+    """A row of a batch that is over: the pair of its number and its outcome.
+
+    Subscripting it with a name asks the outcome, so a loop that does not care about numbers need not unpack.
+
+    Example:
+        >>> row = BatchRow(3, ExecutionResult({"answer": "42"}, execution_id="e1", signature="local/Ask"))
+        >>> index, outcome = row
+        >>> index, row.index, row["answer"], row.ok
+        (3, 3, '42', True)
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, index: int, outcome: Outcome) -> BatchRow:
+        """Make the pair."""
+        return super().__new__(cls, (index, outcome))
+
+    @property
+    def index(self) -> int:  # type: ignore[override]  # looking a value up in a pair makes no sense
+        """Number of the row, from 0."""
+        return tuple.__getitem__(self, 0)  # type: ignore[return-value]
+
+    @property
+    def outcome(self) -> Outcome:
+        """Its result, or how it failed."""
+        return tuple.__getitem__(self, 1)  # type: ignore[return-value]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded."""
+        return isinstance(self.outcome, ExecutionResult)
+
+    @property
+    def error(self) -> Exception | None:
+        """What it failed with, or None."""
+        outcome = self.outcome
+        return outcome.error if isinstance(outcome, FailedExecution) else None
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.outcome[key] if isinstance(key, str) else tuple.__getitem__(self, key)
+
+    def __repr__(self) -> str:
+        return f"BatchRow({self.index}, {self.outcome!r})"
+
+
+class BatchResult(Sequence[Outcome]):
+    """The outcomes of a batch, one a row, in the order of the rows.
+
+    Args:
+        outcomes: result or failure of every row.
+        inputs: the rows.
+        hidden: for every row, the names of its fields whose values must not be shown.
+
+    Example:
+        >>> from hokusai_core import Executor
+        >>> with Executor(mode="testing", plugins=[]) as executor:
+        ...     executor.register_signature("Ask", "question -> answer")
+        ...     results = executor.execute_batch("Ask", [{"question": "Why?"}, {"query": "Who?"}])
+        >>> results[0]["answer"], len(results.succeeded), results.failed[0].index
+        ('Sample answer', 1, 1)
+    """
+
+    def __init__(
+        self,
+        outcomes: Sequence[Outcome],
+        inputs: Sequence[Any] = (),
+        hidden: Sequence[frozenset[str]] = (),
+    ) -> None:
+        self._outcomes, self._inputs, self._hidden = outcomes, inputs, hidden
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Outcome]: ...
+    def __getitem__(self, index: int | slice) -> Outcome | list[Outcome]:
+        return list(self._outcomes[index]) if isinstance(index, slice) else self._outcomes[index]
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    @property
+    def succeeded(self) -> list[ExecutionResult]:
+        """The results of the rows that succeeded."""
+        return [outcome for outcome in self._outcomes if not isinstance(outcome, FailedExecution)]
+
+    @property
+    def failed(self) -> list[FailedExecution]:
+        """The rows that failed, each with its index, inputs and error."""
+        return [outcome for outcome in self._outcomes if isinstance(outcome, FailedExecution)]
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all rows in this run; what came from a cache or the journal counts nothing."""
+        return sum((outcome.usage for outcome in self._outcomes), Usage())
+
+    @property
+    def cost(self) -> float | None:
+        """Estimated US dollars of all rows in this run, None where no price is known."""
+        known = [outcome.cost for outcome in self._outcomes if outcome.cost is not None]
+        return sum(known) if known else None
+
+    def to_jsonl(self, path: str | os.PathLike[str], *, sensitive: bool = False) -> None:
+        """Write a JSON object a row to ``path``, in input order; the file appears whole or not at all.
+
+        Each has ``index``, ``inputs``, and either ``outputs`` with ``execution_id`` and figures, or ``error``.
+
+        Args:
+            path: file to write; replaced where it is there.
+            sensitive: whether values of sensitive fields are written too.
+        """
+        write_whole(path, (orjson.dumps(record) + b"\n" for record in self._records(sensitive)))
+
+    def to_pandas(self, *, sensitive: bool = False) -> Any:
+        """Return a ``pandas.DataFrame`` with a row for each row: inputs, outputs, error, figures.
+
+        Columns of inputs are called ``input.NAME``.
+
+        Args:
+            sensitive: whether values of sensitive fields are in it too.
+
+        Raises:
+            ConfigurationError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ConfigurationError("to_pandas() needs pandas: pip install pandas") from error
+        rows = []
+        for record in self._records(sensitive):
+            inputs, outputs = record.pop("inputs"), record.pop("outputs", {})
+            failure = record.pop("error", None)
+            given = {f"input.{name}": value for name, value in inputs.items()} if isinstance(inputs, dict) else {}
+            rows.append({**given, **outputs, "error": failure and f"{failure['type']}: {failure['message']}", **record})
+        frame = pandas.DataFrame(rows)
+        return frame.set_index("index") if rows else frame
+
+    def _records(self, sensitive: bool) -> Iterator[dict[str, Any]]:
+        for index, outcome in enumerate(self._outcomes):
+            inputs = self._inputs[index] if index < len(self._inputs) else {}
+            hidden = self._hidden[index] if index < len(self._hidden) else frozenset()
+            yield outcome_record(index, inputs, outcome, frozenset() if sensitive else hidden)
+
+    def __repr__(self) -> str:
+        failed = len(self.failed)
+        return f"<BatchResult {len(self) - failed} succeeded, {failed} failed>"
+
+
+def outcome_record(index: int, inputs: Any, outcome: Outcome, hidden: frozenset[str]) -> dict[str, Any]:
+    """Return a row and its outcome as a JSON-able dict, without the values of ``hidden`` fields."""
+    record: dict[str, Any] = {"index": index, "inputs": plain(redacted(inputs, hidden))}
+    if isinstance(outcome, FailedExecution):
+        error = outcome.error
+        return record | {
+            "error": {"type": type(error).__name__, "message": str(error)},
+            "attempts": len(outcome.attempts),
+        }
+    return record | {
+        "outputs": plain(redacted(outcome.outputs, hidden)),
+        "execution_id": outcome.execution_id,
+        "signature": outcome.signature,
+        "model": outcome.model,
+        "cached": outcome.cached,
+        "input_tokens": outcome.usage.input_tokens,
+        "output_tokens": outcome.usage.output_tokens,
+        "cost": outcome.cost,
+        "latency": outcome.latency,
+    }
+
+
+def redacted(values: Any, hidden: frozenset[str]) -> dict[Any, Any]:
+    """Return the fields of a row without the values of ``hidden`` ones; what is no mapping shows its type only."""
+    if not isinstance(values, Mapping):
+        return {"row": f"<{type(values).__name__}>"}
+    return {name: REDACTED if name in hidden else value for name, value in values.items()}
+
+
+def plain(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return ``values`` as JSON-able ones; a value that has no JSON form is told by its type."""
+    return {str(name): _plain_value(value) for name, value in values.items()}
+
+
+def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
+    """Write ``chunks`` to a file beside ``path`` and put it in its place when it is complete."""
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
+    try:
+        with open(beside, "xb") as file:
+            file.writelines(chunks)
+        os.replace(beside, target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _plain_value(value: Any) -> Any:
+    try:
+        value = jsonable(value)
+        orjson.dumps(value)
+    except (TypeError, ValueError):
+        return f"<{type(value).__name__}>"
+    return value
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

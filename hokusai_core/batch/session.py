@@ -1,0 +1,348 @@
+"""A batch from its first row to its result, for callers that wait, that take rows one by one, and that await."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Self
+
+from attrs import define, field
+
+from hokusai_core.batch.backends import run_on_backend
+from hokusai_core.batch.engines import Engine, LoopEngine, ThreadEngine
+from hokusai_core.batch.outcomes import BatchResult, BatchRow, FailedExecution, Outcome
+from hokusai_core.batch.sources import Handoff, arows, rows
+from hokusai_core.errors import BatchInterrupted, ExecutionError
+from hokusai_core.events import OperationFinished
+from hokusai_core.execution.pace import Pace
+
+if TYPE_CHECKING:
+    from hokusai_core.batch.progress import Meter
+    from hokusai_core.batch.work import Row, Work
+    from hokusai_core.execution.plan import Plan
+    from hokusai_core.executor import Executor
+
+__all__ = ["BatchRows", "Session"]
+
+#: Rows at once from which on an event loop is faster than threads, even where each row only waits. Below, a thread for
+#: each row keeps a language model, a validator or a hook that blocks from holding up the others.
+_LOOP_FROM = 65
+
+
+@define(eq=False)
+class Session:
+    """One batch.
+
+    Args:
+        executor: what it runs on.
+        work: what is done with a row.
+        name: what is run, for people.
+        width: rows that run at once at most.
+        awaitable: whether the language model can be awaited without a thread.
+        meter: counts rows and tells how far the batch is.
+        kind: ``batch`` or ``parallel``.
+        close: gives back what the batch holds, such as its journal.
+        resume: how to go on after an interruption, for people.
+        batch_size: rows that are read from the source at once.
+    """
+
+    executor: Executor
+    work: Work
+    name: str
+    width: int
+    awaitable: bool
+    meter: Meter
+    operation_id: str
+    kind: str = "batch"
+    close: Callable[[], None] = lambda: None
+    resume: str = ""
+    batch_size: int | None = None
+    tags: Any = field(factory=dict)
+    _started: float = field(factory=time.time, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    # -- waiting for all ----------------------------------------------------------------------------------------
+
+    def collect(self, source: Iterable[Any]) -> BatchResult:
+        """Run every row and return the outcomes in order.
+
+        Raises:
+            BatchInterrupted: Ctrl-C was pressed; has what is over.
+            JournalError: the journal cannot be written.
+        """
+        kept = _Kept(self)
+        engine = self._engine(kept.deliver)
+        work = _Feeding(engine, self.executor, source, self.batch_size, self.width)
+        try:
+            work.run()
+        except KeyboardInterrupt:
+            self._say_stopping()
+            work.finish()
+            raise self._interrupted(engine, kept.result()) from None
+        except Exception as error:
+            error.add_note(
+                f"the batch had taken {engine.taken} rows by then; {self.meter.done} are over. {self.resume}"
+            )
+            raise
+        finally:
+            self.end(engine)
+        if engine.fatal is not None:
+            raise engine.fatal
+        return kept.result()
+
+    def collect_on(self, backend: Any, source: Iterable[Any], plan: Plan, options: Mapping[str, Any]) -> BatchResult:
+        """Run every row on a backend and return the outcomes in order."""
+        kept = _Kept(self)
+        engine = Engine(self.work, Pace(self.width), kept.deliver)  # takes nothing; what ends the batch is kept there
+        try:
+            run_on_backend(backend, source, self.work, plan.spec, plan.name, options, kept.deliver)
+        except KeyboardInterrupt:
+            raise self._interrupted(engine, kept.result()) from None
+        except Exception as error:
+            engine.end(error)
+            raise
+        finally:
+            self.end(engine)
+        return kept.result()
+
+    async def acollect(self, source: Any) -> BatchResult:
+        """Do as ``collect`` on the running event loop; cancelling it cancels every row."""
+        kept = _Kept(self)
+        engine = LoopEngine(self.work, Pace(self.width), kept.deliver)
+        try:
+            await engine.run(arows(source, self.batch_size))
+        finally:
+            self.end(engine)
+        if engine.fatal is not None:
+            raise engine.fatal
+        return kept.result()
+
+    # -- one by one ---------------------------------------------------------------------------------------------
+
+    def iterate(self, source: Iterable[Any]) -> BatchRows:
+        """Begin the batch and return its rows as they finish."""
+        return BatchRows(self, source)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _engine(self, deliver: Callable[[Row, Outcome], None], room: Pace | None = None) -> Engine:
+        pace = Pace(self.width)
+        if self.awaitable and self.width >= _LOOP_FROM and not self.executor._loop.inside:
+            return LoopEngine(self.work, pace, deliver, room)
+        return ThreadEngine(self.work, pace, deliver, room, threads=self.executor._threads)
+
+    def end(self, engine: Engine | None = None) -> None:
+        """Give back what the batch holds, and tell observers; calling it twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        self.meter.close()
+        self.close()
+        if engine is not None:
+            self._tell(engine.fatal)
+
+    def _tell(self, error: BaseException | None) -> None:
+        progress = self.meter.progress()
+        self.executor._operation_over(
+            OperationFinished(
+                operation_id=self.operation_id,
+                kind=self.kind,  # type: ignore[arg-type]  # one of the words
+                name=self.name,
+                status="ok" if error is None else "failed",
+                executions=progress.done,
+                failures=progress.failed,
+                usage=progress.usage,
+                cost=progress.cost,
+                latency=progress.elapsed,
+                started_at=self._started,
+                error_type=None if error is None else type(error).__name__,
+                error=None if error is None else str(error),
+                tags=self.tags,
+            )
+        )
+
+    def _say_stopping(self) -> None:
+        if sys.stderr is not None:
+            print(  # noqa: T201  # said to whoever has just pressed the keys, and waits
+                f"hokusai: {self.name}: finishing the rows under way; press Ctrl-C again to leave them",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _interrupted(self, engine: Engine, result: BatchResult | None) -> BatchInterrupted:
+        error = BatchInterrupted(f"{self.name}: stopped with {self.meter.done} rows over. {self.resume}".rstrip())
+        error.result = result
+        return error
+
+
+class _Kept:
+    """Keeps rows and outcomes until the batch is over."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._rows: dict[int, tuple[Any, Outcome, frozenset[str]]] = {}
+
+    def deliver(self, row: Row, outcome: Outcome) -> None:
+        self._rows[row.index] = row.inputs, outcome, self._session.work.hidden(row)
+        self._session.meter.count(outcome)
+
+    def result(self) -> BatchResult:
+        last = max(self._rows, default=-1)
+        kept = [self._rows.get(index) or _left(index) for index in range(last + 1)]
+        return BatchResult([row[1] for row in kept], [row[0] for row in kept], [row[2] for row in kept])
+
+
+def _left(index: int) -> tuple[Any, Outcome, frozenset[str]]:
+    error = ExecutionError(f"row {index} was under way when the batch was stopped, and left")
+    return None, FailedExecution(index, None, error), frozenset()
+
+
+class _Feeding:
+    """Runs an engine to its end from a thread that blocks."""
+
+    def __init__(
+        self, engine: Engine, executor: Executor, source: Iterable[Any], batch_size: int | None, width: int
+    ) -> None:
+        self._engine, self._executor = engine, executor
+        self._source, self._batch_size = source, batch_size
+        self._handoff = Handoff(width) if isinstance(engine, LoopEngine) and not isinstance(source, Sequence) else None
+        self._future: Any = None
+
+    def run(self) -> None:
+        """Feed the engine and wait for its end; raises what the source raises."""
+        engine = self._engine
+        if isinstance(engine, ThreadEngine):
+            try:
+                engine.feed(rows(self._source, self._batch_size))
+            except Exception:  # of the source: what was taken is finished first
+                engine.wait()
+                raise
+            engine.wait()
+        elif isinstance(engine, LoopEngine):
+            given: Any = self._handoff or arows(self._source, self._batch_size)
+            self._future = self._executor._loop.submit(engine.run(given))
+            if self._handoff is not None:
+                self._future.add_done_callback(lambda _: self._handoff.shut())
+                self._handoff.feed(rows(self._source, self._batch_size))
+            self._future.result()
+
+    def finish(self) -> None:
+        """Take no further row and wait for those under way; a second Ctrl-C leaves them."""
+        self.stop()
+        try:
+            if isinstance(self._engine, ThreadEngine):
+                self._engine.wait()
+            elif self._future is not None:
+                self._future.result()
+        except KeyboardInterrupt:
+            self.abandon()
+
+    def stop(self) -> None:
+        """Take no further row."""
+        self._engine.stop()
+        if self._handoff is not None:
+            self._handoff.shut()
+
+    def abandon(self) -> None:
+        """Cancel what can be cancelled, and wait for nothing."""
+        self.stop()
+        if self._future is not None:
+            self._future.cancel()
+
+
+class BatchRows(Iterator[BatchRow]):
+    """The rows of a batch as they finish; the number of rows in memory is bounded, however many there are.
+
+    Leaving it early (``close``, the end of a ``with`` block, or forgetting it) takes no further row. With a journal,
+    ``close`` waits for the rows under way, which are paid; without one they are cancelled where that can be done.
+    """
+
+    def __init__(self, session: Session, source: Iterable[Any]) -> None:
+        self._session = session
+        self._queue: SimpleQueue[tuple[Row, Outcome] | None] = SimpleQueue()
+        self._done = threading.Event()
+        self._ended = False
+        self._state = state = _Iteration(session, source, self._queue, self._done)
+        self._finalizer = weakref.finalize(self, state.abandon)
+        self._finalizer.atexit = False
+        session.executor._threads.submit(state.run)
+
+    def __next__(self) -> BatchRow:
+        if self._ended:
+            raise StopIteration
+        try:
+            item = self._queue.get()
+        except KeyboardInterrupt:
+            self._session._say_stopping()
+            self._state.feeding.stop()
+            try:
+                self._done.wait()
+            except KeyboardInterrupt:
+                self._state.abandon()
+            self._ended = True
+            raise self._session._interrupted(self._state.engine, None) from None
+        if item is None:
+            self._ended = True
+            self._done.wait()
+            if self._state.error is not None:
+                raise self._state.error
+            raise StopIteration
+        row, outcome = item
+        if row.room is not None:
+            row.room.leave()
+        return BatchRow(row.index, outcome)
+
+    def close(self) -> None:
+        """Take no further row."""
+        self._ended = True
+        if self._state.keeps:
+            self._state.feeding.stop()
+            self._done.wait()
+        else:
+            self._state.abandon()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<BatchRows of {self._session.name}, {self._session.meter.done} over>"
+
+
+class _Iteration:
+    """The side of ``BatchRows`` that works; it does not hold the iterator, so that forgetting that one ends it."""
+
+    def __init__(self, session: Session, source: Iterable[Any], queue: SimpleQueue[Any], done: threading.Event) -> None:
+        self._session, self._queue, self._done = session, queue, done
+        self.error: BaseException | None = None
+        self.engine = session._engine(self._deliver, Pace(2 * session.width))
+        self.feeding = _Feeding(self.engine, session.executor, source, session.batch_size, session.width)
+        self.keeps = bool(session.resume)
+
+    def run(self) -> None:
+        """Work until the end, on a thread of its own."""
+        try:
+            self.feeding.run()
+        except BaseException as error:  # raised where the rows are taken
+            self.error = error
+        finally:
+            self.error = self.engine.fatal or self.error
+            try:
+                self._session.end(self.engine)
+            finally:
+                self._done.set()
+                self._queue.put(None)
+
+    def abandon(self) -> None:
+        """Take no further row, and cancel what can be cancelled."""
+        self.feeding.abandon()
+
+    def _deliver(self, row: Row, outcome: Outcome) -> None:
+        self._session.meter.count(outcome)
+        self._queue.put((row, outcome))

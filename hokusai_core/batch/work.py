@@ -1,0 +1,148 @@
+"""One row: how it is run, and what has to happen when it is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import define, field
+
+from hokusai_core.batch.outcomes import FailedExecution
+from hokusai_core.errors import ExecutionError, HokusaiError
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from hokusai_core.batch.journal import Journal
+    from hokusai_core.batch.outcomes import Outcome
+    from hokusai_core.execution.pace import Place
+    from hokusai_core.execution.run import Options
+    from hokusai_core.executor import Executor
+    from hokusai_core.signatures import SignatureSpec
+
+__all__ = ["Row", "SignatureWork", "Work"]
+
+
+@define(eq=False)
+class Row:
+    """A row on its way.
+
+    Args:
+        index: its number, from 0.
+        inputs: what it was given as.
+        key: what the journal finds it by, None without one.
+        hidden: names of its fields whose values must not be shown, where rows differ in that.
+        room: its place among those that are taken and not yet handed out, where these are bounded.
+    """
+
+    index: int
+    inputs: Any
+    key: str | None = None
+    room: Place | None = None
+    hidden: frozenset[str] = frozenset()
+
+
+class Work(Protocol):
+    """What is done with the rows of a batch; never raises what a row fails with."""
+
+    def prepare(self, row: Row) -> Outcome | None:
+        """Return the outcome where it is known already. Called for one row at a time, in order."""
+        ...
+
+    def run(self, row: Row, place: Place) -> Outcome:
+        """Run a row, blocking."""
+        ...
+
+    async def arun(self, row: Row, place: Place) -> Outcome:
+        """Run a row without blocking the event loop."""
+        ...
+
+    def over(self, row: Row, outcome: Outcome) -> None:
+        """Note for good that a row is over, before its place goes to the next."""
+        ...
+
+    def hidden(self, row: Row) -> frozenset[str]:
+        """Return the names of inputs and outputs whose values must not be shown."""
+        ...
+
+
+@define(eq=False)
+class SignatureWork:
+    """Runs one signature on every row.
+
+    Args:
+        executor: runs it.
+        signature: its name or class.
+        spec: the signature.
+        lm: language model of this batch, in place of the executor's.
+        options: what the caller asked for.
+        journal: keeps what is over, or None.
+        occurrences: counts equal rows, where each is to have an answer of its own; None where they share one.
+    """
+
+    executor: Executor
+    signature: Any
+    spec: SignatureSpec
+    lm: Any
+    options: Options
+    journal: Journal | None = None
+    occurrences: Counter[str] | None = None
+    secrets: frozenset[str] = field(init=False)
+
+    @secrets.default
+    def _secrets(self) -> frozenset[str]:
+        return hidden_fields(self.spec)
+
+    def prepare(self, row: Row) -> Outcome | None:
+        """Return what the journal holds of the row, if anything."""
+        journal = self.journal
+        if journal is None:
+            return None
+        try:
+            inputs = self.spec.binder.bind(row.inputs)
+        except HokusaiError:  # it fails on its way, with every problem told
+            return None
+        row.key = key = journal.key(inputs)
+        if key is not None and self.occurrences is not None:
+            before = self.occurrences[key]
+            self.occurrences[key] += 1
+            if before:
+                row.key = key = journal.key(inputs, before)
+        return None if key is None else journal.find(key, inputs)
+
+    def run(self, row: Row, place: Place) -> Outcome:
+        """Run a row, blocking."""
+        try:
+            return self.executor._execute(self.signature, row.inputs, self.lm, self.options, place)
+        except Exception as error:
+            return failed(row, error, self.secrets)
+
+    async def arun(self, row: Row, place: Place) -> Outcome:
+        """Run a row without blocking the event loop."""
+        try:
+            return await self.executor._aexecute(self.signature, row.inputs, self.lm, self.options, place)
+        except Exception as error:
+            return failed(row, error, self.secrets)
+
+    def over(self, row: Row, outcome: Outcome) -> None:
+        """Write the row to the journal."""
+        if self.journal is not None and row.key is not None:
+            self.journal.record(row.key, row.index, outcome)
+
+    def hidden(self, _row: Row) -> frozenset[str]:
+        """Return the names of the signature's sensitive fields, and their aliases."""
+        return self.secrets
+
+
+def failed(row: Row, error: Exception, hidden: frozenset[str]) -> FailedExecution:
+    """Return the outcome of a row that failed."""
+    if isinstance(error, HokusaiError):
+        error.__traceback__ = None  # it leads through frames of ours only, and keeps all that they hold alive
+    attempts = error.attempts if isinstance(error, ExecutionError) else ()
+    return FailedExecution(row.index, row.inputs, error, attempts, hidden)
+
+
+def hidden_fields(spec: SignatureSpec) -> frozenset[str]:
+    """Return the names, aliases included, under which a row may hold sensitive values."""
+    if not spec.sensitive:
+        return frozenset()
+    return frozenset(name for item in spec.fields if item.sensitive for name in (item.name, *item.aliases))

@@ -1,0 +1,171 @@
+"""SignatureChain: steps that hand their outputs on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+from attrs import field, frozen
+
+from hokusai_core.errors import CompositionError
+
+if TYPE_CHECKING:
+    from hokusai_core.executor import Executor
+
+__all__ = ["SignatureChain", "Step"]
+
+
+@frozen
+class Step:
+    """One step of a chain.
+
+    Args:
+        name: how later steps refer to it.
+        target: what is run: a signature's name or class, a ``SignatureChain`` or a ``ConditionalPipeline``.
+        mapping: input field -> reference or value; None passes the initial inputs that the target knows.
+    """
+
+    name: str
+    target: Any
+    mapping: Mapping[str, Any] | None = field(default=None)
+
+
+class SignatureChain:
+    """Steps, each fed from the initial inputs and the outputs of earlier steps.
+
+    A string in a mapping is a reference where it names an initial input or, as ``"Step.field"``, an output of an
+    earlier step; anything else is taken literally. ``ref(...)`` and ``literal(...)`` say outright what is meant. Lists
+    and dicts may hold ``ref(...)``.
+
+    Steps that do not need each other run at the same time. The whole chain is checked before the first call.
+
+    Args:
+        name: how the chain is called where it is tracked.
+
+    Example:
+        >>> from hokusai_core import Executor
+        >>> chain = SignatureChain()
+        >>> _ = chain.add("Extract", {"text": "report", "what": "names and dates"})
+        >>> _ = chain.add("Summarize", {"text": "Extract.facts"})
+        >>> with Executor(mode="testing", plugins=[]) as executor:
+        ...     executor.register_signature("Extract", "text, what -> facts")
+        ...     executor.register_signature("Summarize", "text -> summary")
+        ...     result = executor.execute_chain(chain, initial_inputs={"report": "Ada met Grace in 1952."})
+        >>> result["summary"], result.steps["Extract"]["facts"]
+        ('Sample summary', 'Sample facts')
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
+        self._steps: dict[str, Step] = {}
+
+    @property
+    def steps(self) -> Mapping[str, Step]:
+        """The steps by name, in order."""
+        return MappingProxyType(self._steps)
+
+    @property
+    def name(self) -> str:
+        """Its name; without one of its own, the steps'."""
+        return self._name or " > ".join(self._steps)
+
+    def add(self, target: Any, mapping: Mapping[str, Any] | None = None, *, name: str | None = None) -> Self:
+        """Add a step.
+
+        Args:
+            target: a signature's name or class, a ``SignatureChain`` or a ``ConditionalPipeline``.
+            mapping: input field -> reference or value; left out, the initial inputs that the target knows.
+            name: how later steps refer to it; left out, the signature's short name.
+
+        Returns:
+            The chain, so that calls can be strung together.
+
+        Raises:
+            CompositionError: the name is taken or missing, or the mapping is none.
+        """
+        step = step_name(target, name)
+        if step in self._steps:
+            raise CompositionError(f"the chain has a step {step!r} already; give this one another with name='...'")
+        if target is self:
+            raise CompositionError("a chain cannot be a step of itself")
+        self._steps[step] = Step(step, target, checked_mapping(step, mapping))
+        return self
+
+    def check(self, executor: Executor, initial_inputs: Mapping[str, Any] | Iterable[str] | None = None) -> None:
+        """Check the whole chain without running it.
+
+        Args:
+            executor: whose signatures the steps name.
+            initial_inputs: the inputs, or only their names; without them, strings that name no step are left alone.
+
+        Raises:
+            CompositionError: listing every problem.
+        """
+        from hokusai_core.composition.settle import settle_chain
+
+        settle_chain(self, executor, initial_inputs)
+
+    def to_mermaid(self, initial_inputs: Iterable[str] = ()) -> str:
+        """Return the chain as a Mermaid flowchart.
+
+        Args:
+            initial_inputs: names of the initial inputs; those named with ``ref(...)`` are known without.
+        """
+        from hokusai_core.composition.drawing import draw
+
+        return draw(self, initial_inputs)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a chain from a TOML or YAML file, which holds names and values only.
+
+        Raises:
+            CompositionError: naming the place of what is wrong.
+        """
+        from hokusai_core.composition.files import read_chain
+
+        return read_chain(cls, path)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Make a chain of what such a file holds.
+
+        Raises:
+            CompositionError: naming the place of what is wrong.
+        """
+        from hokusai_core.composition.files import chain_of
+
+        return chain_of(cls, data)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __repr__(self) -> str:
+        return f"<SignatureChain {self.name}>"
+
+
+def step_name(target: Any, name: str | None) -> str:
+    """Return what a step is called."""
+    if name is not None:
+        if not isinstance(name, str) or not name.strip():
+            raise CompositionError(f"name={name!r}: the name of a step is a text")
+        return name
+    if isinstance(target, str) and target.strip():
+        return target.rpartition("/")[2]
+    own = getattr(target, "__name__", None) if isinstance(target, type) else None
+    if own is None:
+        raise CompositionError(
+            f"a step that is a {type(target).__name__} needs a name: .add(..., name='...'); later steps refer to it"
+        )
+    return str(own)
+
+
+def checked_mapping(step: str, mapping: Any) -> Mapping[str, Any] | None:
+    """Return a copy of the mapping of a step."""
+    if mapping is None:
+        return None
+    if not isinstance(mapping, Mapping) or not all(isinstance(key, str) for key in mapping):
+        raise CompositionError(f"step {step!r}: expected a mapping of input field to reference or value")
+    return MappingProxyType(dict(mapping))

@@ -1,0 +1,163 @@
+"""Chains as TOML or YAML files: names and values, nothing that is run or imported.
+
+A file has ``steps``, each with ``signature`` (or ``steps`` again, for a chain inside), ``inputs`` and ``name``, the
+last two optional::
+
+    [[steps]]
+    signature = "ExtractInfo"
+    inputs = { document = "input_document", info_types = "Key facts" }
+
+    [[steps]]
+    signature = "SummarizeText"
+    inputs = { document = "ExtractInfo.extracted_info", max_length = { literal = "100 words" } }
+
+Strings mean what they mean in ``SignatureChain.add``; ``{ ref = "..." }`` and ``{ literal = ... }`` say it outright.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hokusai_core.composition.references import literal, ref
+from hokusai_core.errors import CompositionError
+from hokusai_core.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from hokusai_core.composition.chain import SignatureChain
+
+__all__ = ["chain_of", "read_chain"]
+
+ChainT = TypeVar("ChainT", bound="SignatureChain")
+
+#: Nobody writes more by hand; a file may come from anywhere.
+_BYTES, _VALUES, _DEEPEST = 1_000_000, 10_000, 20
+_STEP = frozenset({"signature", "steps", "inputs", "name"})
+
+
+def read_chain(cls: type[ChainT], path: str | os.PathLike[str]) -> ChainT:
+    """Read a chain from a file ending in ``.toml``, ``.yaml`` or ``.yml``.
+
+    Raises:
+        CompositionError: naming the place of what is wrong.
+    """
+    file = Path(path)
+    try:
+        with file.open("rb") as stream:
+            raw = stream.read(_BYTES + 1)
+        if len(raw) > _BYTES:
+            raise CompositionError(f"{file}: larger than {_BYTES} bytes is no chain")
+        text = raw.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CompositionError(f"{file} cannot be read: {error}") from error
+    data = _parse(file, text)
+    try:
+        return chain_of(cls, data)
+    except CompositionError as error:
+        raise CompositionError(f"{file}: {error}") from error
+
+
+def chain_of(cls: type[ChainT], data: Any) -> ChainT:
+    """Make a chain of what a file holds.
+
+    Raises:
+        CompositionError: naming the place of what is wrong.
+    """
+    chain: ChainT = _Reader(cls).chain(data, "", 0)
+    return chain
+
+
+def _parse(file: Path, text: str) -> Any:
+    kind = file.suffix.lower()
+    if kind == ".toml":
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise CompositionError(f"{file} is no TOML: {error}") from error
+    if kind not in (".yaml", ".yml"):
+        raise CompositionError(f"{file}: the name of a chain's file ends in .toml, .yaml or .yml")
+    try:
+        yaml = importlib.import_module("yaml")
+    except ImportError as error:
+        raise CompositionError(f"{file}: reading YAML needs PyYAML (pip install pyyaml); TOML needs nothing") from error
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise CompositionError(f"{file} is no YAML: {error}") from error
+
+
+class _Reader:
+    def __init__(self, cls: Any) -> None:
+        self._cls = cls
+        self._values = 0
+
+    def chain(self, data: Any, where: str, depth: int) -> Any:
+        if depth > _DEEPEST:
+            raise CompositionError(f"{where}: nested more than {_DEEPEST} deep")
+        if not isinstance(data, Mapping) or not isinstance(data.get("steps"), list) or not data["steps"]:
+            raise CompositionError(f"{where}expected 'steps', a list of steps")
+        if not depth:
+            _known(data, frozenset({"steps", "name"}), where)
+        name = data.get("name", "")
+        if not isinstance(name, str):
+            raise CompositionError(f"{where}name: expected a text")
+        chain = self._cls(name)
+        for number, step in enumerate(data["steps"]):
+            self._step(chain, step, f"{where}steps[{number}]", depth)
+        return chain
+
+    def _step(self, chain: SignatureChain, step: Any, where: str, depth: int) -> None:
+        if not isinstance(step, Mapping):
+            raise CompositionError(f"{where}: expected a step with 'signature' and 'inputs'")
+        _known(step, _STEP, f"{where}: ")
+        signature = step.get("signature")
+        if (signature is None) == ("steps" not in step) or not isinstance(signature, (str, type(None))):
+            raise CompositionError(f"{where}: expected either 'signature', a name, or 'steps' of a chain inside")
+        target = self.chain(step, f"{where}.", depth + 1) if signature is None else signature
+        inputs = step.get("inputs")
+        if inputs is not None and not isinstance(inputs, Mapping):
+            raise CompositionError(f"{where}.inputs: expected names of inputs with their values")
+        mapping = None
+        if inputs is not None:
+            mapping = {str(key): self._value(value, f"{where}.inputs.{key}", 0) for key, value in inputs.items()}
+        try:
+            chain.add(target, mapping, name=step.get("name"))
+        except CompositionError as error:
+            raise CompositionError(f"{where}: {error}") from error
+
+    def _value(self, value: Any, where: str, depth: int) -> Any:
+        self._values += 1
+        if self._values > _VALUES or depth > _DEEPEST:  # YAML can repeat a value without repeating its text
+            raise CompositionError(f"{where}: more than {_VALUES} values, or nested more than {_DEEPEST} deep")
+        if isinstance(value, Mapping):
+            if set(value) == {"ref"}:
+                return ref(value["ref"])
+            if set(value) == {"literal"}:
+                return literal(self._plain(value["literal"], where, depth + 1))
+            return {str(key): self._value(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._value(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
+        if value is None or isinstance(value, (str, int, float, bool)):
+            return value
+        return str(value)  # dates and times
+
+    def _plain(self, value: Any, where: str, depth: int) -> Any:
+        self._values += 1
+        if self._values > _VALUES or depth > _DEEPEST:
+            raise CompositionError(f"{where}: more than {_VALUES} values, or nested more than {_DEEPEST} deep")
+        if isinstance(value, Mapping):
+            return {str(key): self._plain(item, where, depth + 1) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._plain(item, where, depth + 1) for item in value]
+        return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def _known(data: Mapping[Any, Any], names: frozenset[str], where: str) -> None:
+    unknown = [str(key) for key in data if key not in names]
+    if unknown:
+        meant = did_you_mean(unknown[0], names)
+        raise CompositionError(f"{where}unknown {unknown[0]!r}{meant}; expected {', '.join(sorted(names))}")

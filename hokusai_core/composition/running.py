@@ -1,0 +1,234 @@
+"""Runs settled chains and pipelines: each step as soon as what it needs is there."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from attrs import frozen
+
+from hokusai_core.composition.references import value_of
+from hokusai_core.composition.results import ChainResult, StepResult
+from hokusai_core.composition.targets import Settled, SettledChain, SettledPipeline, SettledSignature, SettledStep
+from hokusai_core.errors import DeadlineExceeded, ExecutionError, HokusaiError
+from hokusai_core.execution.deadline import Deadline
+
+if TYPE_CHECKING:
+    from hokusai_core.execution.pace import Place
+    from hokusai_core.execution.run import Options
+    from hokusai_core.executor import Executor
+
+__all__ = ["Scope", "arun_target", "run_target"]
+
+
+@frozen(eq=False)
+class Scope:
+    """What is the same for everything that one call runs.
+
+    Args:
+        executor: runs the signatures.
+        lm: language model of this call, in place of the executor's.
+        options: what the caller asked for, for every execution.
+        deadline: when all of it must be over; unbounded where the caller gave no timeout, and each execution then has
+            the executor's.
+        over: is told of every execution that is over.
+        path: names of the steps and branches around, outermost first.
+        place: place in the window of a batch, where it is a row of one.
+    """
+
+    executor: Executor
+    lm: Any
+    options: Options
+    deadline: Deadline
+    over: Callable[[Any], None]
+    path: tuple[str, ...] = ()
+    place: Place | None = None
+
+    def inside(self, name: str) -> Scope:
+        """Return the scope of a step or branch."""
+        return attrs.evolve(self, path=(*self.path, name))
+
+    def settled_options(self) -> Options:
+        """Return the options of an execution that begins now.
+
+        Raises:
+            DeadlineExceeded: the time is up.
+        """
+        options = attrs.evolve(self.options, step=".".join(self.path) or None)
+        remaining = self.deadline.remaining()
+        if remaining is None:
+            return options
+        if remaining <= 0.0:
+            raise DeadlineExceeded(
+                f"the timeout of {self.deadline.timeout:g} s passed before this began; give it more time with "
+                "timeout=..., which bounds the steps together"
+            )
+        return attrs.evolve(options, timeout=remaining)
+
+
+def run_target(target: Settled, inputs: Mapping[str, Any], scope: Scope) -> StepResult:
+    """Run a signature, chain or pipeline on ``inputs``, blocking."""
+    if isinstance(target, SettledSignature):
+        try:
+            result = scope.executor._execute(target.signature, inputs, scope.lm, scope.settled_options(), scope.place)
+        except Exception as error:
+            scope.over(error)
+            raise
+        scope.over(result)
+        return result
+    if isinstance(target, SettledPipeline):
+        branch, chosen = _chosen(target, target.pipeline.choose(inputs), inputs)
+        return run_target(branch.target, chosen, scope.inside(branch.branch.name))
+    return _run_chain(target, inputs, scope)
+
+
+async def arun_target(target: Settled, inputs: Mapping[str, Any], scope: Scope) -> StepResult:
+    """Do as ``run_target`` without blocking the event loop."""
+    if isinstance(target, SettledSignature):
+        try:
+            result = await scope.executor._aexecute(
+                target.signature, inputs, scope.lm, scope.settled_options(), scope.place
+            )
+        except Exception as error:
+            scope.over(error)
+            raise
+        scope.over(result)
+        return result
+    if isinstance(target, SettledPipeline):
+        branch, chosen = _chosen(target, await target.pipeline.achoose(inputs), inputs)
+        return await arun_target(branch.target, chosen, scope.inside(branch.branch.name))
+    return await _arun_chain(target, inputs, scope)
+
+
+def _chosen(target: SettledPipeline, branch: Any, inputs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the settled branch, and the inputs that it takes."""
+    settled = next(one for one in target.branches if one.branch is branch)
+    if settled.sources is None:
+        return settled, {name: inputs[name] for name in settled.target.choose_inputs(inputs)}
+    return settled, {name: value_of(source, inputs, {}) for name, source in settled.sources.items()}
+
+
+# -- chains ---------------------------------------------------------------------------------------------------------
+
+
+class _Graph:
+    """Which steps of a chain are over, and which may begin."""
+
+    def __init__(self, chain: SettledChain, inputs: Mapping[str, Any], width: int) -> None:
+        self._waiting = list(chain.steps)
+        self._inputs, self._width = inputs, width
+        self.results: dict[str, StepResult] = {}
+        self.running = 0
+        self.failure: tuple[SettledStep, Exception] | None = None
+
+    def ready(self) -> list[SettledStep]:
+        """Return the steps to begin now, and count them as running."""
+        if self.failure is not None:
+            return []
+        free = self._width - self.running
+        begun = [step for step in self._waiting if step.after <= self.results.keys()][:free]
+        self._waiting = [step for step in self._waiting if step not in begun]
+        self.running += len(begun)
+        return begun
+
+    def inputs_of(self, step: SettledStep) -> dict[str, Any]:
+        """Return the inputs of a step whose turn has come."""
+        return {name: value_of(source, self._inputs, self.results) for name, source in step.sources.items()}
+
+    def over(self, step: SettledStep, result: StepResult, error: Exception | None) -> None:
+        """Note how a step ended; steps beside a failed one are waited for, as they are paid."""
+        self.running -= 1
+        if error is None:
+            self.results[step.name] = result
+        elif self.failure is None:
+            self.failure = step, error
+
+    def result(self, chain: SettledChain, started: float) -> ChainResult:
+        """Return the result of the chain, or raise what its step failed with."""
+        in_order = {step.name: self.results[step.name] for step in chain.steps if step.name in self.results}
+        if self.failure is not None:
+            step, error = self.failure
+            failure = step_error(step, error, in_order)
+            raise failure from failure.__cause__
+        return ChainResult(in_order, chain.steps[-1].name, time.perf_counter() - started)
+
+
+def _run_chain(chain: SettledChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:
+    started = time.perf_counter()
+    graph = _Graph(chain, inputs, scope.executor.config.value("max_workers"))
+    ended: SimpleQueue[tuple[SettledStep, StepResult, Exception | None]] = SimpleQueue()
+
+    def work(step: SettledStep, values: Mapping[str, Any]) -> None:
+        try:
+            ended.put((step, run_target(step.target, values, scope.inside(step.name)), None))
+        except Exception as error:
+            ended.put((step, None, error))
+
+    def begin(step: SettledStep, *, alone: bool) -> None:
+        try:
+            values = graph.inputs_of(step)
+        except HokusaiError as error:  # an output that another branch did not give
+            ended.put((step, None, error))
+            return
+        if alone:
+            work(step, values)  # nothing else runs meanwhile, so it needs no thread
+        else:
+            scope.executor._threads.submit(lambda: work(step, values))
+
+    while True:
+        ready = graph.ready()
+        alone = graph.running == len(ready) == 1
+        for step in ready:
+            begin(step, alone=alone)
+        if not graph.running:
+            return graph.result(chain, started)
+        graph.over(*ended.get())
+
+
+async def _arun_chain(chain: SettledChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:
+    started = time.perf_counter()
+    graph = _Graph(chain, inputs, scope.executor.config.value("max_workers"))
+
+    async def work(step: SettledStep) -> tuple[SettledStep, StepResult, Exception | None]:
+        try:
+            return step, await arun_target(step.target, graph.inputs_of(step), scope.inside(step.name)), None
+        except Exception as error:
+            return step, None, error
+
+    tasks: set[asyncio.Task[tuple[SettledStep, StepResult, Exception | None]]] = set()
+    try:
+        while True:
+            tasks |= {asyncio.ensure_future(work(step)) for step in graph.ready()}
+            if not tasks:
+                return graph.result(chain, started)
+            over, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in over:
+                graph.over(*task.result())
+    finally:
+        for task in tasks:  # where the chain itself was cancelled
+            task.cancel()
+
+
+def step_error(step: SettledStep, error: Exception, results: Mapping[str, StepResult]) -> HokusaiError:
+    """Return the error of a step with its name, its inputs' names, and what the other steps gave.
+
+    It is of the same class, so that who catches a timeout or a refusal goes on doing so.
+    """
+    names = tuple(step.sources)
+    if isinstance(error, HokusaiError):
+        told, message, inner = copy.copy(error), str(error), error
+        told.__traceback__ = None
+    else:
+        message = f"it raised {type(error).__name__}: {error}"
+        told = inner = ExecutionError(message)
+        told.__cause__ = error
+    told.args = (f"step {step.name!r} ({', '.join(names) or 'no inputs'}): {message}",)
+    told.step = step.name if inner.step is None else f"{step.name}.{inner.step}"
+    told.step_inputs = names if inner.step is None else inner.step_inputs
+    told.steps = {**results, **{f"{step.name}.{name}": result for name, result in inner.steps.items()}}
+    return told

@@ -1,0 +1,270 @@
+"""Checks a whole chain or pipeline before any call, and works out what feeds what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hokusai_core.composition.chain import SignatureChain, Step
+from hokusai_core.composition.conditional import ConditionalPipeline
+from hokusai_core.composition.fitting import input_problems, never_fits
+from hokusai_core.composition.references import FromInput, FromStep, Literal, Ref, Unclear, parts, split_path
+from hokusai_core.composition.targets import SettledBranch, SettledChain, SettledPipeline, SettledSignature, SettledStep
+from hokusai_core.errors import CompositionError, SignatureError
+from hokusai_core.suggestions import did_you_mean, enumerate_names
+
+if TYPE_CHECKING:
+    from hokusai_core.composition.targets import Settled
+    from hokusai_core.executor import Executor
+
+__all__ = ["settle_chain", "settle_pipeline", "settle_target"]
+
+#: Deeper nesting than anybody writes; a chain that holds itself by a detour ends here.
+_DEEPEST = 20
+
+
+def settle_chain(
+    chain: SignatureChain, executor: Executor, initial_inputs: Mapping[str, Any] | Iterable[str] | None
+) -> SettledChain:
+    """Return the chain with everything worked out.
+
+    Raises:
+        CompositionError: listing every problem.
+    """
+    settler = _Settler(executor)
+    settled: SettledChain = settler.checked(settler.chain(chain, initial_inputs, ""), f"chain {chain.name!r}")
+    return settled
+
+
+def settle_pipeline(
+    pipeline: ConditionalPipeline, executor: Executor, inputs: Mapping[str, Any] | Iterable[str] | None
+) -> SettledPipeline:
+    """Return the pipeline with everything worked out.
+
+    Raises:
+        CompositionError: listing every problem.
+    """
+    settler = _Settler(executor)
+    settled: SettledPipeline = settler.checked(settler.pipeline(pipeline, inputs, ""), f"pipeline {pipeline.name!r}")
+    return settled
+
+
+def settle_target(target: Any, executor: Executor, inputs: Any, what: str) -> Settled:
+    """Return a signature, chain or pipeline that is to run on ``inputs``, with everything worked out.
+
+    Raises:
+        CompositionError: listing every problem.
+    """
+    settler = _Settler(executor)
+    settled = settler.target(target, inputs, "")
+    if isinstance(settled, SettledSignature):
+        settler.problems += input_problems(settled.spec, inputs, frozenset())
+    checked: Settled = settler.checked(settled, what)
+    return checked
+
+
+class _Settler:
+    """Collects every problem instead of stopping at the first."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._depth = 0
+        self.problems: list[str] = []
+
+    def checked(self, settled: Any, what: str) -> Any:
+        if self.problems or settled is None:
+            lines = "".join(f"\n- {problem}" for problem in self.problems)
+            raise CompositionError(f"{what} cannot work; nothing was called:{lines}")
+        return settled
+
+    def target(self, target: Any, inputs: Any, where: str) -> Settled | None:
+        """Settle what a step, branch or task runs on inputs of which the names, or the values too, are known."""
+        self._depth += 1
+        try:
+            if self._depth > _DEEPEST:
+                self.problems.append(f"{where}it is nested more than {_DEEPEST} deep, or holds itself")
+                return None
+            if isinstance(target, SignatureChain):
+                return self.chain(target, inputs, where)
+            if isinstance(target, ConditionalPipeline):
+                return self.pipeline(target, inputs, where)
+            return SettledSignature(target, self._executor._plans.rehearsal(target).registered)
+        except (SignatureError, TypeError) as error:
+            self.problems.append(f"{where}{error}")
+            return None
+        finally:
+            self._depth -= 1
+
+    # -- chains -------------------------------------------------------------------------------------------------
+
+    def chain(self, chain: SignatureChain, inputs: Any, where: str) -> SettledChain | None:
+        if not chain.steps:
+            self.problems.append(f"{where}the chain has no steps; add some with .add(...)")
+            return None
+        names = None if inputs is None else frozenset(inputs)
+        settled: dict[str, SettledStep | None] = {}
+        for name, step in chain.steps.items():
+            before = f"{where}step {name!r}: "
+            sources = None
+            if step.mapping is not None:
+                sources = {key: self._source(value, chain, settled, names) for key, value in step.mapping.items()}
+            settled[name] = self._step(step, sources, settled, inputs, names, before)
+        steps = tuple(step for step in settled.values() if step is not None)
+        return SettledChain(chain.name, steps) if len(steps) == len(settled) else None
+
+    def _step(
+        self,
+        step: Step,
+        sources: dict[str, Any] | None,
+        earlier: Mapping[str, SettledStep | None],
+        inputs: Any,
+        names: frozenset[str] | None,
+        where: str,
+    ) -> SettledStep | None:
+        given = (names or ()) if sources is None else sources
+        target = self.target(step.target, None if names is None and sources is None else given, where)
+        if sources is None:
+            chosen = target.choose_inputs(names or ()) if target is not None else ()
+            sources = {name: FromInput(name) for name in chosen}
+        after = set()
+        for key, source in sources.items():
+            for part in parts(source):
+                if isinstance(part, Unclear):
+                    self.problems.append(f"{where}{key}: {part.reason}")
+                elif isinstance(part, FromStep):
+                    after.add(part.step)
+        if target is None:
+            return None
+        if isinstance(target, SettledSignature):
+            self._check_fields(target, sources, earlier, inputs, names, where)
+        return SettledStep(step.name, target, sources, frozenset(after))
+
+    def _check_fields(
+        self,
+        target: SettledSignature,
+        sources: Mapping[str, Any],
+        earlier: Mapping[str, SettledStep | None],
+        inputs: Any,
+        names: frozenset[str] | None,
+        where: str,
+    ) -> None:
+        values: dict[str, Any] = {}
+        fed: set[str] = set()
+        for key, source in sources.items():
+            known = self._known(source, inputs)
+            if known is None or (names is None and isinstance(known, Literal) and isinstance(known.value, str)):
+                fed.add(key)  # its value shows while the chain runs; without names, a string may be an initial input
+            else:
+                values[key] = known.value
+            output = self._output_of(source, earlier)
+            field = target.field(key)
+            if output is not None and field is not None and never_fits(output, field):
+                self.problems.append(
+                    f"{where}{key}: {source.step}.{source.field} never fits; it is {output.shape.expected}, and "
+                    f"{key} takes {field.shape.expected}"
+                )
+        self.problems += [f"{where}{problem}" for problem in input_problems(target.spec, values, frozenset(fed))]
+
+    def _known(self, source: Any, inputs: Any) -> Literal | None:
+        """Return the value of a source where it is known before anything runs."""
+        if isinstance(source, FromInput):
+            return Literal(inputs[source.name]) if isinstance(inputs, Mapping) and source.name in inputs else None
+        if isinstance(source, Literal) and not any(parts(source)):
+            return source
+        return None
+
+    def _output_of(self, source: Any, earlier: Mapping[str, SettledStep | None]) -> Any:
+        step = earlier.get(source.step) if isinstance(source, FromStep) else None
+        return None if step is None else (step.target.outputs() or {}).get(source.field)
+
+    def _source(
+        self, value: Any, chain: SignatureChain, earlier: Mapping[str, Any], names: Any, *, top: bool = True
+    ) -> Any:
+        """Return what a value of a mapping comes from."""
+        if isinstance(value, Literal):
+            return value
+        if isinstance(value, Ref):
+            return self._reference(value.path, chain, earlier, names)
+        if isinstance(value, str):
+            if not top:
+                return value
+            if names is not None and value in names:
+                return FromInput(value)
+            return self._step_output(value, chain, earlier) or Literal(value)
+        if isinstance(value, (list, tuple, dict)):
+            inner = self._inside(value, chain, earlier, names)
+            return Literal(inner) if top else inner
+        return Literal(value) if top else value
+
+    def _inside(self, value: Any, chain: SignatureChain, earlier: Mapping[str, Any], names: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._source(item, chain, earlier, names, top=False) for key, item in value.items()}
+        return [self._source(item, chain, earlier, names, top=False) for item in value]
+
+    def _reference(self, path: str, chain: SignatureChain, earlier: Mapping[str, Any], names: Any) -> Any:
+        if names is None or path in names:
+            found = self._step_output(path, chain, earlier)
+            return found or FromInput(path)
+        found = self._step_output(path, chain, earlier)
+        if found is not None:
+            return found
+        known = [
+            *names,
+            *(f"{name}.{field}" for name, step in earlier.items() if step for field in step.target.outputs() or ()),
+        ]
+        return Unclear(
+            f"ref({path!r}) is neither an initial input nor an output of an earlier step{did_you_mean(path, known)}; "
+            f"there are {enumerate_names(known)}"
+        )
+
+    def _step_output(self, path: str, chain: SignatureChain, earlier: Mapping[str, Any]) -> Any:
+        """Return the output that ``path`` means where it names a step of the chain, None where it names none."""
+        found = split_path(path, chain.steps)
+        if found is None:
+            return None
+        name, field = found
+        if name not in earlier:
+            return Unclear(
+                f"{path!r} is an output of a step that comes later, or of the step itself; add {name!r} before it, or "
+                "write literal(...) where the text itself is meant"
+            )
+        step = earlier[name]
+        if step is None:  # it has a problem of its own, which is told
+            return FromStep(name, field)
+        outputs = step.target.outputs()
+        if outputs is not None and field not in outputs:
+            return Unclear(
+                f"step {name!r} has no output {field!r}{did_you_mean(field, outputs)}; it has "
+                f"{enumerate_names(outputs)}"
+            )
+        return FromStep(name, field)
+
+    # -- pipelines ----------------------------------------------------------------------------------------------
+
+    def pipeline(self, pipeline: ConditionalPipeline, inputs: Any, where: str) -> SettledPipeline | None:
+        found = pipeline.problems()
+        self.problems += [f"{where}{problem}" for problem in found]
+        names = None if inputs is None else frozenset(inputs)
+        none = SignatureChain()
+        branches = []
+        for branch in pipeline.branches:
+            before = f"{where}branch {branch.name!r}: "
+            sources = None
+            if branch.mapping is not None:
+                sources = {key: self._source(value, none, {}, names) for key, value in branch.mapping.items()}
+            step = self._branch(branch.name, branch.target, sources, names, before)
+            if step is not None:
+                branches.append(SettledBranch(branch, step, sources))
+        return SettledPipeline(pipeline, tuple(branches))
+
+    def _branch(self, name: str, target: Any, sources: Any, names: Any, where: str) -> Settled | None:
+        settled = self.target(target, names if sources is None else sources, where)
+        if sources is None or settled is None:
+            return settled  # what it lacks matters only where it is chosen
+        for key, source in sources.items():
+            for part in parts(source):
+                if isinstance(part, Unclear):
+                    self.problems.append(f"{where}{key}: {part.reason}")
+        if isinstance(settled, SettledSignature):
+            self._check_fields(settled, sources, {}, None, names, where)
+        return settled

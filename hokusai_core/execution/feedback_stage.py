@@ -1,0 +1,103 @@
+"""The feedback stage: keeps executions that somebody wants to give feedback on, before their caller has the result."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from hokusai_core.errors import ComponentConflictError
+
+if TYPE_CHECKING:
+    from hokusai_core.events import ExecutionFinished
+    from hokusai_core.plugins import PluginManager
+    from hokusai_core.protocols import FeedbackStore
+    from hokusai_core.signatures import SignatureSpec
+
+__all__ = ["FeedbackStage", "FeedbackWarning"]
+
+
+class FeedbackWarning(UserWarning):
+    """An execution could not be kept for feedback; its result is as good as any."""
+
+
+class FeedbackStage:
+    """Hands executions to a feedback store, which is made when the first one comes.
+
+    Args:
+        plugins: where stores come from.
+        chosen: name of a store, or a store; None for the only one that is offered.
+    """
+
+    def __init__(self, plugins: PluginManager, chosen: Any) -> None:
+        self._plugins, self._chosen = plugins, chosen
+        self._store: FeedbackStore | None = None
+        self._made = False
+        self._lock = threading.Lock()
+        self._kept = self._failed = 0
+        self._last_error: str | None = None
+
+    def keep(self, event: ExecutionFinished, spec: SignatureSpec) -> bool:
+        """Keep an execution and return whether it is kept for good; a failure is warned about, never raised."""
+        try:
+            store = self.store()
+            if store is None:
+                self._fail("no feedback store is installed (pip install hokusai-teleprompt)")
+                return False
+            store.keep(event, spec)
+        except Exception as error:  # the answer is paid for; a full disk must not take it away
+            self._fail(f"{type(error).__name__}: {error}")
+            return False
+        with self._lock:
+            self._kept += 1
+        return True
+
+    async def akeep(self, event: ExecutionFinished, spec: SignatureSpec) -> bool:
+        """Do as ``keep`` without blocking the event loop."""
+        return await asyncio.to_thread(self.keep, event, spec)
+
+    def store(self) -> FeedbackStore | None:
+        """Return the store, None where there is none."""
+        with self._lock:
+            if not self._made:
+                self._store = self._make()
+                self._made = True
+            return self._store
+
+    def stats(self) -> dict[str, Any]:
+        """Return how many executions were kept, how many were not, and why the last one was not."""
+        with self._lock:
+            return {"kept": self._kept, "failed": self._failed, "last_error": self._last_error}
+
+    def close(self) -> None:
+        """Close the store where it was made here."""
+        with self._lock:
+            store, self._store = self._store, None
+            given = self._chosen is not None and not isinstance(self._chosen, str)
+        if store is not None and not given:
+            store.close()
+
+    def _make(self) -> FeedbackStore | None:
+        if self._chosen is not None and not isinstance(self._chosen, str):
+            return self._chosen  # type: ignore[no-any-return]  # the caller's own
+        if self._chosen is not None:
+            return self._plugins.create("feedback_store", self._chosen)  # type: ignore[no-any-return]
+        offered = self._plugins.components("feedback_store")
+        if len(offered) > 1:
+            names = ", ".join(component.qualified_name for component in offered)
+            raise ComponentConflictError(
+                f"several feedback stores are installed ({names}); choose with feedback_store='...' or "
+                "HOKUSAI_FEEDBACK_STORE"
+            )
+        return self._plugins.create("feedback_store", offered[0].qualified_name) if offered else None
+
+    def _fail(self, cause: str) -> None:
+        with self._lock:
+            self._failed += 1
+            self._last_error = cause
+        warnings.warn(
+            f"an execution was not kept for feedback, so none can be given on it: {cause}",
+            FeedbackWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,72 @@
+"""LoopThread: an event loop on a thread of its own, for blocking callers whose language model can be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+__all__ = ["LoopThread"]
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """One event loop for the lifetime of an executor, started when it is first needed.
+
+    Clients of language models keep connections that belong to an event loop; a loop for each batch would leave them
+    behind with every batch.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # reentrant: the garbage collector may close it inside
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+
+    @property
+    def inside(self) -> bool:
+        """Whether the caller runs on this event loop, and so must not wait for it."""
+        return threading.current_thread() is self._thread
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run ``work`` in a copy of the caller's context and return its future; cancelling that cancels the work."""
+        return asyncio.run_coroutine_threadsafe(work, self._running())
+
+    def close(self) -> None:
+        """Cancel what runs and end the thread."""
+        with self._lock:
+            loop, self._loop, self._thread = self._loop, None, None
+        if loop is not None and self._process == os.getpid():
+            loop.call_soon_threadsafe(_end, loop)
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._process != os.getpid():  # a forked child inherits the loop, not its thread
+                self._process = os.getpid()
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(
+                    target=_serve, args=(self._loop,), name="hokusai-event-loop", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    closing = asyncio.gather(*tasks, return_exceptions=True)
+    closing.add_done_callback(lambda _: loop.stop())

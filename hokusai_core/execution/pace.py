@@ -1,0 +1,247 @@
+"""Pace: how many executions of a batch may run at once right now.
+
+The window has a fixed greatest width. Where a provider asks to slow down, the window is halved and nothing new begins
+until the time that it asked for has passed; every success widens it again. That is the additive increase and
+multiplicative decrease by which TCP shares a line (Chiu and Jain 1989). An execution that was stopped gives its place
+away, waits, and goes before those that have not begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from hokusai_core.errors import RateLimitedError
+
+if TYPE_CHECKING:
+    from hokusai_core.errors import ExecutionError
+    from hokusai_core.execution.deadline import Deadline
+
+__all__ = ["Pace", "Place"]
+
+#: Seconds that a provider may ask for before those who have not begun are let through all the same, to fail with what
+#: the provider says: a batch that stands still for an hour helps nobody.
+_LONGEST_BLOCK = 120.0
+#: Seconds of the first and the longest wait where the provider does not say how long.
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+_FOREVER = 3_600.0
+
+
+class Pace:
+    """The window of one batch, for threads and event loops.
+
+    Args:
+        width: executions that run at once at most.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self._limit = float(width)
+        self._taken = self._returning = 0
+        self._blocked_until = self._cut_at = 0.0
+        self._storms = 0
+        self._open = True
+        self._changed = threading.Condition()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def limit(self) -> int:
+        """Executions that may run at once right now."""
+        return max(1, int(self._limit))
+
+    @property
+    def taken(self) -> int:
+        """Executions that run right now."""
+        return self._taken
+
+    def enter(self) -> Place | None:
+        """Wait for a place, blocking; None where the window was shut."""
+        place = Place(self)
+        with self._changed:
+            while self._open:
+                wait = self._take()
+                if wait <= 0.0:
+                    place.held = True
+                    return place
+                self._changed.wait(wait)
+        return None
+
+    async def aenter(self) -> Place | None:
+        """Do as ``enter`` without blocking the event loop."""
+        place = Place(self)
+        while self._open:
+            with self._changed:
+                wait = self._take()
+                if wait <= 0.0:
+                    place.held = True
+                    return place
+                waiter = self._queue_up()
+            await _asleep(waiter, wait)
+        return None
+
+    def shut(self) -> None:
+        """Let nobody in any more; those inside go on."""
+        with self._changed:
+            self._open = False
+            self._wake()
+
+    def slow_down(self, error: ExecutionError, began: float) -> float:
+        """Note that the provider asked to slow down and return the seconds to wait.
+
+        Args:
+            error: how it asked.
+            began: when the call that it turned away began, as ``time.monotonic()`` tells it.
+        """
+        now = time.monotonic()
+        with self._changed:
+            # One storm turns away every call under way; only those that began after the last cut say anything new.
+            if began >= self._cut_at:
+                self._limit = max(1.0, self._limit / 2)
+                self._cut_at = now
+                self._storms += 1
+            wait = error.retry_after
+            if wait is None:
+                longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(self._storms - 1, 16))
+                wait = longest * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+            wait = max(0.0, wait)
+            self._blocked_until = max(self._blocked_until, now + wait)
+        return wait
+
+    def succeeded(self) -> None:
+        """Note that a call went well: the window widens by one for half a window of successes."""
+        if self._limit < self.width:
+            with self._changed:
+                self._storms = 0
+                self._limit = min(float(self.width), self._limit + 2.0 / self._limit)
+                self._wake()
+
+    def _take(self, *, returning: bool = False) -> float:
+        """Take a place and return 0, or return the seconds after which to ask again at the latest."""
+        blocked = self._blocked_until - time.monotonic()
+        if blocked > 0.0 and (returning or blocked <= _LONGEST_BLOCK):
+            return blocked
+        if self._taken >= self.limit or (self._returning and not returning):
+            return _FOREVER
+        self._taken += 1
+        return 0.0
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._taken -= 1
+            self._wake()
+
+    def _come_back(self, place: Place, seconds: float) -> bool:
+        """Wait for a place once more, blocking; whether there was one in time."""
+        end = time.monotonic() + seconds
+        with self._changed:
+            self._give_up(place)
+            try:
+                while (wait := self._take(returning=True)) > 0.0:
+                    remaining = end - time.monotonic()
+                    if remaining <= 0.0:
+                        return False
+                    self._changed.wait(min(wait, remaining))
+                place.held = True
+                return True
+            finally:
+                self._returning -= 1
+                self._wake()
+
+    async def _acome_back(self, place: Place, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        with self._changed:
+            self._give_up(place)
+        try:
+            while True:
+                with self._changed:
+                    wait = self._take(returning=True)
+                    if wait <= 0.0:
+                        place.held = True
+                        return True
+                    waiter = self._queue_up()
+                remaining = end - time.monotonic()
+                if remaining <= 0.0:
+                    return False
+                await _asleep(waiter, min(wait, remaining))
+        finally:
+            with self._changed:
+                self._returning -= 1
+                self._wake()
+
+    def _give_up(self, place: Place) -> None:
+        self._returning += 1
+        if place.held:
+            place.held = False
+            self._taken -= 1
+
+    def _wake(self) -> None:
+        self._changed.notify_all()
+        while self._waiters:
+            _release(self._waiters.popleft())
+
+    def _queue_up(self) -> asyncio.Future[None]:
+        # Under the lock in which there was no place, so that a place that is given away right after wakes it.
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
+
+
+@define(eq=False)
+class Place:
+    """One execution's place in the window.
+
+    Args:
+        pace: the window.
+        held: whether the execution counts right now.
+    """
+
+    pace: Pace = field()
+    held: bool = False
+
+    def leave(self) -> None:
+        """Give the place to the next; harmless where it is given away already."""
+        if self.held:
+            self.held = False
+            self.pace._leave()
+
+    def turned_away(self, error: ExecutionError) -> bool:
+        """Whether ``error`` says that the provider, not the executor's own limit, asks to slow down."""
+        return isinstance(error, RateLimitedError) and error.retryable
+
+    def come_back(self, deadline: Deadline) -> bool:
+        """Give the place away and wait for another; whether there was one before the deadline."""
+        remaining = deadline.remaining()
+        return self.pace._come_back(self, _FOREVER if remaining is None else remaining)
+
+    async def acome_back(self, deadline: Deadline) -> bool:
+        """Do as ``come_back`` without blocking the event loop."""
+        remaining = deadline.remaining()
+        return await self.pace._acome_back(self, _FOREVER if remaining is None else remaining)
+
+
+async def _asleep(waiter: asyncio.Future[None], seconds: float) -> None:
+    timer = waiter.get_loop().call_later(seconds, _set, waiter)
+    try:
+        await waiter
+    finally:
+        timer.cancel()
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    loop = waiter.get_loop()
+    try:
+        loop.call_soon_threadsafe(_set, waiter)
+    except RuntimeError:  # the event loop is closed, so nobody waits any more
+        if not loop.is_closed():
+            raise
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,70 @@
+"""SignatureRunner: one signature with one language model, and nothing around them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hokusai_core.errors import OutputError
+
+if TYPE_CHECKING:
+    from hokusai_core.model import LanguageModel
+    from hokusai_core.signatures import SignatureSpec
+
+__all__ = ["SignatureRunner"]
+
+
+class SignatureRunner:
+    """Runs a signature as an executor would, but unobserved: no cache, no tracker, no hook, no retry.
+
+    Optimizers measure candidates with it: prompt, parsing and checks are those of an execution, so what is measured is
+    what will be run. Safe to use from many threads at once.
+
+    Args:
+        spec: the signature.
+        model: the language model; where it brings no adapter, the host's or the core's own is taken.
+
+    Example::
+
+        runner = SignatureRunner(Shout.spec, LanguageModel(dspy.LM("openai/gpt-5-mini")))
+        runner.run({"text": "hello"})
+    """
+
+    def __init__(self, spec: SignatureSpec, model: LanguageModel) -> None:
+        from hokusai_core import dspy_bridge
+
+        self.spec, self.model = spec, model
+        self._call = dspy_bridge.ModelCall(spec, model.lm, model.adapter or dspy_bridge.host_adapter())
+
+    @property
+    def adapter(self) -> Any:
+        """The DSPy adapter that writes the prompts."""
+        return self._call.adapter
+
+    def bind(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs by field name, converted, defaults filled in.
+
+        Raises:
+            InputError: the inputs do not fit; carries every problem.
+        """
+        return self.spec.binder.bind(inputs)
+
+    def run(self, inputs: Mapping[str, Any], *, timeout: float | None = None) -> dict[str, Any]:
+        """Return the outputs for ``inputs``.
+
+        Args:
+            inputs: input field or alias -> value.
+            timeout: seconds after which an engine that can keep to a deadline gives up; None for no bound.
+
+        Raises:
+            InputError: the inputs do not fit; nothing was called.
+            OutputError: the answer does not fit the signature.
+            LanguageModelError: the language model failed.
+        """
+        bound = self.bind(inputs)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        outputs, problems = self.spec.codec.settle(bound, self._call.run(bound, deadline=deadline).outputs)
+        if problems:
+            raise OutputError(f"the answer does not fit {self.spec.name}: " + "; ".join(map(str, problems)))
+        return outputs

@@ -1,0 +1,47 @@
+"""Executions that were kept so that people can say what they think of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from hokusai_core.events import FeedbackGiven
+
+__all__ = ["KeptExecution"]
+
+
+@frozen
+class KeptExecution:
+    """An execution that was made with ``collect_feedback=True``, and what was said of it.
+
+    Args:
+        execution_id: its id.
+        signature: qualified name.
+        signature_version: version of the signature.
+        fingerprint: hash over fields, types, instructions and demos.
+        inputs: bound inputs, sensitive ones redacted.
+        outputs: outputs as JSON-able values, sensitive ones redacted.
+        model: name of the language model.
+        started_at: seconds since the epoch.
+        spec: the signature as ``SignatureSpec.to_dict`` writes it; empty where it has no such form.
+        feedback: everything that was said, in order; of one source only the latest counts.
+    """
+
+    execution_id: str
+    signature: str
+    signature_version: str
+    fingerprint: str
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    model: str
+    started_at: float
+    spec: Mapping[str, Any] = field(factory=dict)
+    feedback: tuple[FeedbackGiven, ...] = ()
+
+    @property
+    def current(self) -> tuple[FeedbackGiven, ...]:
+        """The latest word of each source, in the order in which they were given."""
+        latest = {given.source: given for given in self.feedback}
+        return tuple(given for given in self.feedback if latest[given.source] is given)

@@ -1,0 +1,168 @@
+"""Optimized signatures in an executor: from files, and in the place of those that they were made from."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from hokusai_core.artifacts import Artifact, read_artifact
+from hokusai_core.errors import AmbiguousSignatureError, ArtifactError, ConfigurationError, SignatureNotFoundError
+from hokusai_core.promotion import Promotion, PromotionBook
+
+if TYPE_CHECKING:
+    from hokusai_core.signatures import BaseSignature, RegisteredSignature, SignaturePack, SignatureRegistry
+
+__all__ = ["Improvements", "PromotionWarning", "is_file"]
+
+
+class PromotionWarning(UserWarning):
+    """A promoted signature is not used; the one that it was made from is."""
+
+
+def is_file(signature: Any) -> bool:
+    """Whether ``signature`` names a file with a saved signature and not a signature by its name."""
+    return isinstance(signature, os.PathLike) or (isinstance(signature, str) and signature.endswith(".json"))
+
+
+class Improvements:
+    """The optimized signatures of one executor.
+
+    Args:
+        namespace: whose promotions hold.
+        enabled: whether promotions hold at all.
+    """
+
+    def __init__(self, namespace: str, *, enabled: bool) -> None:
+        self._book = PromotionBook(namespace) if enabled else None
+        #: Qualified name -> the original of a signature that another one stands in for.
+        self._lifted: dict[str, type[BaseSignature]] = {}
+
+    # -- promotions that were made before -----------------------------------------------------------------------
+
+    def applied(self, load_packs: Callable[[], Iterable[SignaturePack]]) -> Iterable[SignaturePack]:
+        """Return the packs with promoted signatures in the place of their originals."""
+        names = set(self._book.names()) if self._book is not None else set()
+        for pack in load_packs():
+            if any(name.startswith(f"{pack.owner.plugin}/") for name in names):
+                promoted = [self._promoted(names, pack.owner.plugin, cls) for cls in pack.signatures]
+                pack = evolve(pack, signatures=promoted)
+            yield pack
+
+    def stand_in(self, name: str, cls: type[BaseSignature]) -> type[BaseSignature]:
+        """Return what a signature that the host registers under ``name`` was promoted to, itself for nothing."""
+        return self._promoted({f"local/{name}"}, "local", cls, name) if self._book is not None else cls
+
+    def _promoted(
+        self, names: Iterable[str], pack: str, cls: type[BaseSignature], name: str | None = None
+    ) -> type[BaseSignature]:
+        qualified = f"{pack}/{name or getattr(cls, '__name__', '')}"
+        if self._book is None or qualified not in names:
+            return cls
+        try:
+            artifact = self._book.current(qualified)
+            if artifact is None:
+                return cls
+            artifact.check_base(cls.spec)
+        except (ArtifactError, OSError) as error:
+            warnings.warn(
+                f"the promotion of {qualified} is not used: {error}. Roll it back with "
+                f"executor.rollback({qualified!r}), or leave all promotions out with promotions=False",
+                PromotionWarning,
+                stacklevel=2,
+            )
+            return cls
+        self._lifted[qualified] = cls
+        return artifact.signature
+
+    # -- promotions that are made now ---------------------------------------------------------------------------
+
+    def promote(self, registry: SignatureRegistry, name: str, optimized: Any, note: str, *, force: bool) -> Promotion:
+        """Let ``optimized`` stand in for the signature of that name, here and wherever the namespace is used.
+
+        Raises:
+            ConfigurationError: promotions are off.
+            ArtifactError: it did not pass its gate, or was made from another signature.
+        """
+        book, entry = self._open_book(), registry.resolve(name)
+        artifact = _artifact(optimized)
+        if not artifact.promoted and not force:
+            raise ArtifactError(
+                f"this {artifact.spec.name} was not found to be better than {artifact.base_name}: its gate was not "
+                "passed. Its report says why; promote it all the same with force=True"
+            )
+        original = self._lifted.get(entry.qualified_name, entry.signature_class)
+        if original is None or entry.program is not None:
+            raise ArtifactError(f"{entry.qualified_name} is a program; only signatures can be promoted")
+        if artifact.base.fingerprint != entry.spec.fingerprint:  # not made from what stands there now
+            artifact.check_base(original.spec)
+        artifact = evolve(artifact, base=original.spec, base_name=entry.qualified_name)
+        promotion = book.promote(entry.qualified_name, artifact, note)
+        self._lifted[entry.qualified_name] = original
+        _replace(registry, entry, artifact.signature)
+        return promotion
+
+    def rollback(self, registry: SignatureRegistry, name: str, note: str) -> Promotion:
+        """Go back to what stood there before the latest promotion.
+
+        Raises:
+            ConfigurationError: promotions are off.
+            ArtifactError: nothing was promoted for the signature.
+        """
+        book, entry = self._open_book(), registry.resolve(name)
+        original = self._lifted.get(entry.qualified_name, entry.signature_class)
+        promotion = book.rollback(entry.qualified_name, note)
+        previous = book.current(entry.qualified_name)
+        if previous is not None and original is not None:
+            previous.check_base(original.spec)
+        now = original if previous is None else previous.signature
+        if now is not None:
+            _replace(registry, entry, now)
+        return promotion
+
+    def history(self, registry: SignatureRegistry, name: str) -> list[Promotion]:
+        """Return what was promoted for a signature and rolled back, the latest last."""
+        return self._open_book().history(registry.resolve(name).qualified_name)
+
+    def _open_book(self) -> PromotionBook:
+        if self._book is None:
+            raise ConfigurationError("promotions are off for this executor (promotions=False or HOKUSAI_PROMOTIONS)")
+        return self._book
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def from_file(self, registry: SignatureRegistry, path: Any) -> type[BaseSignature]:
+        """Return the optimized signature in a file.
+
+        Raises:
+            ArtifactError: it cannot be used, or its base is installed and is not what it was.
+        """
+        artifact = read_artifact(path)
+        try:
+            entry = registry.resolve(artifact.base_name)
+        except (SignatureNotFoundError, AmbiguousSignatureError):
+            return artifact.signature  # a signature of some program's own, which is not there to compare with
+        lifted = self._lifted.get(entry.qualified_name)
+        if artifact.spec.fingerprint != entry.spec.fingerprint:
+            artifact.check_base(entry.spec if lifted is None else lifted.spec)
+        return artifact.signature
+
+
+def _artifact(optimized: Any) -> Artifact:
+    if is_file(optimized):
+        return read_artifact(optimized)
+    found: Mapping[str, Any] = vars(optimized) if isinstance(optimized, type) else {}
+    artifact = found.get("artifact")
+    if not isinstance(artifact, Artifact):
+        raise ArtifactError(
+            "only an optimized signature can be promoted: what TelepromptFineTuner.compile returned, or the path of a "
+            "file that it was saved to"
+        )
+    return artifact
+
+
+def _replace(registry: SignatureRegistry, entry: RegisteredSignature, cls: type[BaseSignature]) -> None:
+    registry.register(entry.name, cls, replace=True, owner=entry.owner)
