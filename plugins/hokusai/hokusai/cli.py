@@ -26,6 +26,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command with the arguments of this process."""
+    # Without it the library of remote models fetches a list of prices from the network while it is imported.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     try:
         with warnings_as_lines():
             cli.main(prog_name="hokusai")

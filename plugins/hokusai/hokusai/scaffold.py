@@ -117,7 +117,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from hokusai_core import Executor
 from hokusai_core.errors import InputError
 

@@ -103,12 +103,12 @@ def _executor(lm: str | None, timeout: str | None, track: bool) -> Executor:
 
 
 def _signature(name: str) -> Any:
-    """Return the name, or the signature class that the file of that name holds."""
+    """Return what to execute: a name, the path of an optimized signature, or the signature that a file describes."""
     if not name.endswith(".json"):
         return name
     data = read_object(name)
-    if "fields" not in data and isinstance(data.get("signature"), dict):
-        data = data["signature"]  # a bundle, which says beside it how the signature was made
+    if "fields" not in data:
+        return name  # what an optimizer saved: the executor reads it, and checks it against what it was made from
     from hokusai_core import BaseSignature
     from hokusai_core.errors import SignatureError
 

@@ -1,0 +1,109 @@
+"""``hokusai run`` with language models: the embedded one, remote ones that cannot be reached, none at all."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+WEATHER = ("ClassifyText", "-i", "text=The sun is out, and it is warm.", "-i", "categories=weather, food")
+
+
+def lines(text: str) -> list[str]:
+    return text.splitlines()
+
+
+def test_no_language_model_at_all(hokusai: Command) -> None:
+    done = hokusai("run", *WEATHER, HOKUSAI_DISABLE_PLUGINS="local")
+    assert done.returncode == 1
+    assert len(lines(done.stderr)) == 1
+    assert "there is no language model" in done.stderr
+    assert "HOKUSAI_LM=" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["nonsense", "nobody/nothing"])
+def test_unknown_language_model(hokusai: Command, name: str) -> None:
+    done = hokusai("run", *WEATHER, "--lm", name)
+    assert done.returncode == 1
+    assert len(lines(done.stderr)) == 1, done.stderr
+    assert name.partition("/")[0] in done.stderr
+
+
+def test_remote_model_without_a_key(hokusai: Command) -> None:
+    done = hokusai("run", *WEATHER, "--lm", "openai/gpt-5-mini")
+    assert done.returncode == 1
+    assert len(lines(done.stderr)) == 1, done.stderr
+    assert "OPENAI_API_KEY" in done.stderr
+
+
+@pytest.mark.slow
+def test_embedded_model_answers_and_the_next_process_is_served_from_disk(hokusai: Command) -> None:
+    first = json.loads(hokusai("run", *WEATHER, "--lm", "local", "--output", "json").stdout)
+    assert first["outputs"]["classification"] in ("weather", "food")
+    assert first["usage"]["calls"] == 1
+    assert first["cached"] is None
+    second = json.loads(hokusai("run", *WEATHER, "--lm", "local", "--output", "json").stdout)
+    assert second["cached"] == "disk"
+    assert second["outputs"] == first["outputs"]
+    assert "1 " in hokusai("cache", "stats").stdout
+
+
+@pytest.mark.slow
+def test_embedded_model_answers_where_none_is_named(hokusai: Command) -> None:
+    done = hokusai("run", *WEATHER)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("weather", "food")
+    assert "the embedded one answers" in done.stderr
+
+
+@pytest.mark.slow
+def test_document_that_is_too_long_for_the_embedded_model(hokusai: Command, tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("word " * 200_000, encoding="utf-8")
+    done = hokusai("run", "SummarizeText", "-i", "document=@long.txt", "--lm", "local")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(lines(done.stderr)) == 1
+    assert "does not fit into the context" in done.stderr
+    assert "word word" not in done.stderr
+
+
+@pytest.mark.slow
+def test_timeout_passes(hokusai: Command) -> None:
+    done = hokusai("run", *WEATHER, "--lm", "local", "--timeout", "0.01")
+    assert done.returncode == 1
+    assert len(lines(done.stderr)) == 1
+    assert "timeout of 0.01 s" in done.stderr
+
+
+@pytest.mark.slow
+def test_interrupt_during_a_run(environment: dict[str, str], tmp_path: Path) -> None:
+    document = "The water will be turned off on Monday. " * 120
+    arguments = ["run", "SummarizeText", "-i", f"document={document}", "--lm", "local", "--cache", "off"]
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "hokusai", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    assert process.stderr is not None
+    # The runtime of the model is imported when it is about to be loaded.
+    for line in process.stderr:
+        if "xllamacpp" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest: list[str] = []
+    reader = threading.Thread(target=lambda: rest.extend(process.stderr or ()))
+    reader.start()
+    assert process.wait(timeout=60) == 130
+    reader.join(timeout=60)
+    said = [line for line in rest if not line.startswith("import time:")]
+    assert said == ["hokusai: interrupted\n"]

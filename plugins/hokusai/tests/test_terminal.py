@@ -1,0 +1,67 @@
+"""Output on a real terminal: rich tables there, plain lines everywhere else, colors only where they are wanted."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from hokusai.terminal import aligned
+
+COLOR = re.compile(r"\x1b\[(?:\d+;)*3[0-8]")
+
+
+def on_terminal(environment: dict[str, str], *arguments: str, **variables: str) -> str:
+    """Run the command with a terminal for its output, and return what it wrote there."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hokusai", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"} | variables,
+    )
+    os.close(theirs)
+    written = bytearray()
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other side is closed
+            break
+        if not part:
+            break
+        written += part
+    os.close(ours)
+    assert process.wait(timeout=60) == 0, written.decode()
+    return written.decode()
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["doctor"]], ids=" ".join)
+def test_terminal_gets_colors_unless_they_are_unwanted(environment: dict[str, str], arguments: list[str]) -> None:
+    environment.pop("NO_COLOR", None)
+    assert COLOR.search(on_terminal(environment, *arguments))
+    assert not COLOR.search(on_terminal(environment, *arguments, NO_COLOR="1"))
+
+
+def test_terminal_gets_tables_that_fit(environment: dict[str, str]) -> None:
+    written = on_terminal(environment, "list")
+    assert "─" in written
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in written.splitlines()]
+    assert max(map(len, lines)) <= 100
+    assert any(line.strip().startswith("EmailDraft ") for line in lines)
+
+
+def test_run_tells_model_and_time_on_a_terminal_only(environment: dict[str, str]) -> None:
+    arguments = ["run", "EmailDraft", "-i", "recipient=Ann", "-i", "subject=Hi", "-i", "key_points=one"]
+    written = on_terminal(environment, *arguments, HOKUSAI_MODE="testing")
+    assert "Sample email body" in written
+    assert "0 + 0 tokens" in written
+
+
+def test_aligned_text_has_a_line_for_each_row() -> None:
+    rows = [["NAME", "TEXT"], ["a", "two\nlines"], ["longer", ""]]
+    assert aligned(rows) == ["NAME    TEXT", "a       two lines", "longer"]
