@@ -8,9 +8,9 @@ __all__ = ["ClassifyText", "CritiqueText", "ExtractInfo", "SummarizeText"]
 
 
 class CritiqueText(BaseSignature):
-    """Critique the text by the criteria.
+    """Review the text by the criteria.
 
-    Say what works, what does not, and how to improve it. Do not rewrite the text.
+    For each of them, say how well the text does and what to change.
     """
 
     version = "1.0.0"

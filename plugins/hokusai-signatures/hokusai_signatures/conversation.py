@@ -88,10 +88,7 @@ class ClarifyIntent(BaseSignature):
 
 
 class GenerateFollowUp(BaseSignature):
-    """Write three short questions that carry the conversation on.
-
-    Take up what was said, and ask for something new.
-    """
+    """Write three short questions about the conversation that ask for more details."""
 
     version = "1.0.0"
     category = "conversation"
@@ -144,9 +141,9 @@ class GenerateFollowUp(BaseSignature):
 
 
 class ResolveQuery(BaseSignature):
-    """Answer the query from the context, and say how sure you are.
+    """Answer the query in one or two sentences, with the facts from the context.
 
-    Give the answer first, then the reason for it.
+    Say how confident you are.
     """
 
     version = "1.0.0"

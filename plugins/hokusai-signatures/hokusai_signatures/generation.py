@@ -51,10 +51,7 @@ class DraftText(BaseSignature):
 
 
 class ReviseText(BaseSignature):
-    """Rewrite the text so that it meets the revision goals.
-
-    Keep its meaning, its facts and its language.
-    """
+    """Rewrite the text to meet the revision goals while keeping its meaning, its facts and its language."""
 
     version = "1.0.0"
     category = "text-generation"
@@ -136,7 +133,7 @@ class ExpandText(BaseSignature):
 
 
 class RefineText(BaseSignature):
-    """Correct the text and improve it by the criteria.
+    """Rewrite the text with correct spelling and grammar, and improve it by the criteria.
 
     Keep its meaning, its facts and its language, and change no more than is needed.
     """

@@ -10,9 +10,9 @@ __all__ = ["CodeGeneration", "DataAnalysis", "EmailDraft", "ReportGeneration"]
 
 
 class EmailDraft(BaseSignature):
-    """Write an email to the recipient about the subject.
+    """Write a short email to the recipient about the subject.
 
-    Greet the recipient by name, mention every key point, and end with a polite closing line.
+    Begin with a greeting, say every key point in a full sentence, and end with kind regards.
     """
 
     version = "1.0.0"
@@ -160,9 +160,9 @@ class DataAnalysis(BaseSignature):
 
 
 class ReportGeneration(BaseSignature):
-    """Write a report with the given title from the data.
+    """Write a report with the given title in full sentences.
 
-    Write one part for each section, with the name of the section as its heading. Copy numbers exactly.
+    Begin each part with the name of its section, and copy numbers from the data exactly.
     """
 
     version = "1.0.0"
