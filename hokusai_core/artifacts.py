@@ -135,6 +135,10 @@ class Artifact:
             draft.unlink(missing_ok=True)
         return target
 
+    def differences(self, other: SignatureSpec) -> list[str]:
+        """Return in words what of prompts and answers is different in ``other``; empty where nothing is."""
+        return differences(self.spec, other)
+
     def check_base(self, found: SignatureSpec) -> None:
         """Refuse where the signature that this one was made from is not what it was.
 

@@ -2,8 +2,8 @@
 
 ``importlib.metadata`` lists the distributions, so every kind of installation is found that Python itself knows. Its
 ``entry_points`` is not used, because it stops at the first distribution that is damaged; here each is read by itself.
-Where the standard module is loaded already, as DSPy does, it is used; else the backport, which finds the same and imports
-some 10 ms faster: a tenth of what a command such as ``hokusai list`` may take.
+Where the standard module is loaded already, as DSPy does, it is used; else the backport, which finds the same and
+imports some 10 ms faster: a tenth of what a command such as ``hokusai list`` may take.
 
 A distribution that is on ``sys.path`` twice counts once: the first copy shadows the others, as it does for
 ``importlib.metadata.entry_points`` and for imports.

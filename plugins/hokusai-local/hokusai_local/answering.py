@@ -103,14 +103,12 @@ class Answerer:
         budget = min(request.config.max_tokens or _DEFAULT_MAX_TOKENS, self._options.context // 2)
         # A generous max_tokens does not claim half the context for itself: an answer may end at the context's end.
         room = self._options.context - min(budget, self._options.context // 4) - 64
-        truncate = self._options.overflow == "truncate"
-        if not truncate:
-            refuse_hopeless(messages, self._options.context, room)
         work = _Work(wanted, request, budget, room, english=self._server.settings.small)
         try:
+            refuse_hopeless(messages, self._options.context, room)
             return self._run(messages, work)
         except TooLong as error:
-            if not truncate:
+            if self._options.overflow != "truncate":
                 raise
             too_long = error
         fitted, notes = fit(messages, too_long, lambda shorter: self._count(shorter, room))

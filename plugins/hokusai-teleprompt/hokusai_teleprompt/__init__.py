@@ -1,5 +1,62 @@
-"""Optimizers, metrics and feedback: signatures that measurably improve."""
+"""Optimizers, metrics and feedback: signatures that measurably improve.
+
+Names are imported when they are first used.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from hokusai_teleprompt.feedback.collector import Feedback, FeedbackCollector
+    from hokusai_teleprompt.feedback.store import SqliteFeedbackStore
+    from hokusai_teleprompt.finetuner import TelepromptFineTuner
+    from hokusai_teleprompt.gate import Gate
+    from hokusai_teleprompt.optimized import OptimizedSignature, load_optimized
+    from hokusai_teleprompt.packing import build_pack
+    from hokusai_teleprompt.progress import Progress, ProgressBar
+    from hokusai_teleprompt.report import ExampleResult, Report, Trial
+
+_HOME: Final = {
+    "ExampleResult": "report",
+    "Feedback": "feedback.collector",
+    "FeedbackCollector": "feedback.collector",
+    "Gate": "gate",
+    "OptimizedSignature": "optimized",
+    "Progress": "progress",
+    "ProgressBar": "progress",
+    "Report": "report",
+    "SqliteFeedbackStore": "feedback.store",
+    "TelepromptFineTuner": "finetuner",
+    "Trial": "report",
+    "build_pack": "packing",
+    "load_optimized": "optimized",
+}
+
+__all__ = [
+    "ExampleResult",
+    "Feedback",
+    "FeedbackCollector",
+    "Gate",
+    "OptimizedSignature",
+    "Progress",
+    "ProgressBar",
+    "Report",
+    "SqliteFeedbackStore",
+    "TelepromptFineTuner",
+    "Trial",
+    "build_pack",
+    "load_optimized",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'hokusai_teleprompt' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"hokusai_teleprompt.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
