@@ -1,0 +1,70 @@
+"""What starting costs: the command and the imports, beside an empty Python and ``import dspy``.
+
+Every line is a process of its own; they are run interleaved, after a first run that writes the byte code. Shown is the
+best of ``--repeat`` runs in milliseconds, and what it is of ``import dspy``. Exit code 1 where a budget is exceeded.
+
+    python benchmarks/startup.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+REFERENCE = "python -c 'import dspy'"
+#: What is run, and its budget in milliseconds where it has one.
+RUNS: dict[str, tuple[list[str], float | None]] = {
+    "python -c pass": (["-c", "pass"], None),
+    "python -c 'import hokusai'": (["-c", "import hokusai"], 60),
+    "python -c 'import hokusai_core'": (["-c", "import hokusai_core"], 100),
+    "hokusai --help": (["-m", "hokusai", "--help"], 120),
+    "hokusai list": (["-m", "hokusai", "list"], 250),
+    "hokusai plugins": (["-m", "hokusai", "plugins"], None),
+    "hokusai doctor": (["-m", "hokusai", "doctor"], None),
+    REFERENCE: (["-c", "import dspy"], None),
+}
+#: ``hokusai list`` takes at most this part of what importing DSPy takes.
+SHARE = 1 / 5
+
+
+def measure(repeat: int) -> dict[str, float]:
+    """Return the best time of each run, in milliseconds."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    best: dict[str, float] = {}
+    for turn in range(repeat + 1):
+        for name, (arguments, _) in RUNS.items():
+            if name == REFERENCE and turn > 5:
+                continue  # a second each; its best is found soon
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], capture_output=True, env=environment, check=False)
+            taken = (time.perf_counter() - started) * 1000
+            if turn:
+                best[name] = min(taken, best.get(name, taken))
+    return best
+
+
+def main() -> int:
+    """Print the table; return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=15, help="runs of each [default: 15]")
+    best = measure(parser.parse_args().repeat)
+    exceeded = []
+    print(f"{'':<34}{'ms':>7}  {'of import dspy':>14}  {'budget':>7}")
+    for name, (_, budget) in RUNS.items():
+        share = best[name] / best[REFERENCE]
+        print(f"{name:<34}{best[name]:>7.0f}  {share:>14.2f}  {f'{budget:.0f}' if budget else '':>7}")
+        if budget and best[name] > budget:
+            exceeded.append(name)
+    if best["hokusai list"] > SHARE * best[REFERENCE]:
+        exceeded.append(f"hokusai list, beside {REFERENCE}")
+    if exceeded:
+        print(f"over budget: {', '.join(exceeded)}")
+    return 1 if exceeded else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
