@@ -27,7 +27,7 @@ _CREDENTIALS = (
     # key=value and "key": "value", whatever the value looks like
     re.compile(
         r"""(?ix) (["']?\b(?:[\w-]*(?:api[_-]?key|apikey|access[_-]?key|secret|token|password|passwd|authorization))
-        ["']?\s*[:=]\s*) (?:bearer\s+|basic\s+)? (?: "[^"]*" | '[^']*' | [^\s,;&)}\]]+ )"""
+        ["']?\s*[:=]\s*) (?!["']?\.\.\.) (?:bearer\s+|basic\s+)? (?: "[^"]*" | '[^']*' | [^\s,;&)}\]]+ )"""
     ),
     re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"),
     # keys that are known by their look
@@ -155,5 +155,6 @@ def _detail(error: BaseException) -> str:
         text = first if first.startswith("Failed to parse field") else f"it lacks {', '.join(missing)}"
     else:
         text = getattr(error, "message", None) or str(error)
+    text = text.partition("\n\n  To fix:")[0]  # DSPy's own advice, which stands beside ours
     text = " ".join(scrub(text).split())
     return text[:_LONGEST].rstrip(". ") + (" ..." if len(text) > _LONGEST else "")

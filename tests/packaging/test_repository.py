@@ -175,7 +175,7 @@ def test_lock_with_addresses_is_never_shared() -> None:
 
 def test_no_registry_address_is_written_down() -> None:
     assert not lines_with(
-        r"pythonhosted\.org|pypi\.org/simple|artifactory|--(extra-)?index-url|https?://[^\s/@]+@(?!example\.)"
+        r"pythonhosted\.org|pypi\.org/simple|artifactory|--(extra-)?index-url|https?://[^\s/@]+@(?!example\.|127\.)"
     )
 
 

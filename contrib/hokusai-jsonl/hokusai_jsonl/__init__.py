@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from hokusai_jsonl.tracker import JsonlTracker, read_lines
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hokusai_jsonl.tracker import JsonlTracker, read_lines
 
 __all__ = ["JsonlTracker", "read_lines"]
+
+
+def __getattr__(name: str) -> Any:
+    # The plugin is listed by every start of the command; what it does is imported when it is used.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("hokusai_jsonl.tracker"), name)

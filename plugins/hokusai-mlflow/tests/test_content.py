@@ -120,7 +120,7 @@ def test_long_values_are_cut_and_it_is_noted(place: Any) -> None:
     ("uri", "public"),
     [
         ("postgresql://ada:s3cret@host/db", "postgresql://ada:***@host/db"),
-        ("https://ada:s3cret@host:5000", "https://ada:***@host:5000"),
+        ("https://ada:s3cret@example.org:5000", "https://ada:***@example.org:5000"),
         ("postgresql://host/db?password=s3cret&sslmode=on", "postgresql://host/db?password=***&sslmode=on"),
         ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
