@@ -1,0 +1,60 @@
+"""``hokusai diff``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hokusai_core import Artifact, read_artifact
+from hokusai_teleprompt.commands.common import safe
+
+__all__ = ["diff"]
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("old", type=_FILE)
+@click.argument("new", type=_FILE)
+@click.option("--exit-code", is_flag=True, help="Exit with 1 where they differ.")
+def diff(old: Path, new: Path, exit_code: bool) -> None:
+    """Show how two files with optimized signatures differ: fields, instructions, demos and scores."""
+    lines = list(_lines(read_artifact(old), read_artifact(new)))
+    click.echo("\n".join(map(safe, lines)) if lines else "no difference")
+    if exit_code and lines:
+        raise click.exceptions.Exit(1)
+
+
+def _lines(old: Artifact, new: Artifact) -> Iterator[str]:
+    for label, was, is_ in (
+        ("name", old.spec.name, new.spec.name),
+        ("version", old.spec.version, new.spec.version),
+        ("made from", _base(old), _base(new)),
+        ("dataset", old.dataset_hash[:8], new.dataset_hash[:8]),
+        ("promoted", old.promoted, new.promoted),
+        ("score", _score(old), _score(new)),
+    ):
+        if was != is_:
+            yield f"{label}: {was} -> {is_}"
+    if old.spec.fingerprint == new.spec.fingerprint:
+        return
+    yield from old.differences(new.spec)
+    before, after = (
+        [json.dumps(demo, ensure_ascii=False) for demo in item.spec.to_dict().get("demos", [])] for item in (old, new)
+    )
+    yield from (f"- demo {demo}" for demo in before if demo not in after)
+    yield from (f"+ demo {demo}" for demo in after if demo not in before)
+
+
+def _base(artifact: Artifact) -> str:
+    return f"{artifact.base_name} {artifact.base.version} ({artifact.base.fingerprint[:8]})"
+
+
+def _score(artifact: Artifact) -> Any:
+    report = artifact.report
+    metric, score = report.get("metric", {}).get("name", "?"), report.get("candidate_score")
+    return "not measured" if score is None else f"{metric} {score:.4f}"

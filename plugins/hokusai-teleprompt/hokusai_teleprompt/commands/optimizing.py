@@ -1,0 +1,118 @@
+"""``hokusai optimize``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["optimize"]
+
+
+@click.command()
+@click.argument("name")
+@click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--metric", help="accuracy, f1, classification_accuracy, macro_f1, rouge_l, json_equal, quality_score.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where the result is saved.")
+@click.option("--optimizer", default="auto", show_default=True, help="An optimizer; auto chooses by data and budget.")
+@click.option("--set", "options", multiple=True, metavar="OPTION=VALUE", help="An option of the optimizer.")
+@click.option("--lm", help="Language model to optimize for: local, or one such as openai/gpt-5-mini.")
+@click.option("--prompt-lm", help="Language model that writes instructions.")
+@click.option("--judge", help="Language model that grades, with --metric quality_score.")
+@click.option("--valset", type=click.Path(exists=True, dir_okay=False), help="Examples to choose candidates by.")
+@click.option("--testset", type=click.Path(exists=True, dir_okay=False), help="Examples to compare on.")
+@click.option("--calls", type=click.IntRange(min=1), help="Language-model calls at most, the comparison included.")
+@click.option("--tokens", type=click.IntRange(min=1), help="Tokens at most.")
+@click.option("--cost", type=click.FloatRange(min=0, min_open=True), help="US dollars at most.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds at most.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--min-improvement", type=float, default=0.0, show_default=True, help="Least improvement.")
+@click.option("--workers", type=click.IntRange(min=1), help="Calls at once.")
+@click.option("--workdir", type=click.Path(file_okay=False, path_type=Path), help="Folder for the checkpoint.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Save a plot of score against calls.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--require-better", is_flag=True, help="Exit with 1 where nothing better was found.")
+def optimize(
+    name: str,
+    data: Path,
+    metric: str | None,
+    output: Path | None,
+    optimizer: str,
+    options: tuple[str, ...],
+    lm: str | None,
+    prompt_lm: str | None,
+    judge: str | None,
+    valset: str | None,
+    testset: str | None,
+    calls: int | None,
+    tokens: int | None,
+    cost: float | None,
+    seconds: float | None,
+    seed: int,
+    min_improvement: float,
+    workers: int | None,
+    workdir: Path | None,
+    svg: Path | None,
+    as_json: bool,
+    require_better: bool,
+) -> None:
+    """Improve signature NAME on the examples in DATA, and measure on held-out ones whether it is better.
+
+    DATA is a JSONL or CSV file. The result is saved to --output: the better signature, or the signature as it was where
+    none was found. Ctrl-C ends the search and compares the best so far; a second one ends that as well. Run again, it
+    continues.
+
+    \b
+    hokusai optimize ClassifyText reviews.jsonl --metric accuracy --calls 1500 -o better.json
+    hokusai run better.json -i text="..." -i categories="Praise, Complaint"
+    """
+    from hokusai_core import Budget
+    from hokusai_teleprompt.finetuner import TelepromptFineTuner
+
+    ceilings = {"calls": calls, "tokens": tokens, "cost": cost, "seconds": seconds}
+    with (
+        TelepromptFineTuner(
+            optimizer,
+            lm,
+            Budget(**ceilings) if any(ceilings.values()) else None,  # type: ignore[arg-type]  # each has its own type
+            seed,
+            prompt_lm=prompt_lm,
+            min_improvement=min_improvement,
+            workers=workers,
+            progress=sys.stderr.isatty(),
+            workdir=workdir,
+            optimizer_options=dict(map(_option, options)),
+        ) as finetuner,
+    ):
+        optimized = finetuner.compile(
+            name, data, metric, valset, testset=testset, metric_options={"judge": judge} if judge else None
+        )
+        if output is not None:
+            optimized.save(output)
+        if svg is not None:
+            optimized.report.save_svg(svg)
+    click.echo(optimized.report.to_json() if as_json else optimized.report.table())
+    if output is not None and not as_json:
+        click.echo(f"\nsaved to {output}: {_saved(optimized)}")
+    if require_better and not optimized.promoted:
+        raise click.exceptions.Exit(1)
+
+
+def _saved(optimized: Any) -> str:
+    if optimized.promoted:
+        return "the better signature"
+    return "the signature as it was" if optimized.candidate is not None else "a signature that nobody has verified"
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator or not name.strip().isidentifier():
+        raise click.BadParameter(f"{text!r}: write OPTION=VALUE", param_hint="--set")
+    for kind in (int, float):
+        try:
+            return name.strip(), kind(value)
+        except ValueError:
+            continue
+    return name.strip(), {"none": None, "true": True, "false": False}.get(value.strip().lower(), value)

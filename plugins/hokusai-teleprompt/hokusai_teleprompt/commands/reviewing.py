@@ -1,0 +1,206 @@
+"""``hokusai feedback``."""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hokusai_core import KeptExecution
+from hokusai_teleprompt.commands.common import safe, shown
+from hokusai_teleprompt.feedback.collector import Feedback, FeedbackCollector
+from hokusai_teleprompt.tables import table
+
+__all__ = ["feedback"]
+
+_store = click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Folder or file of the store; left out, HOKUSAI_FEEDBACK_DIR, else the user's own.",
+)
+_signature = click.option("--signature", help="Only executions of this signature: pack/Name, or Name.")
+_source = click.option("--source", help="Who says it; left out, the name of the user.")
+
+
+@click.group()
+def feedback() -> None:
+    """Show and give feedback on executions that were made with collect_feedback=True."""
+
+
+@feedback.command("list")
+@_store
+@_signature
+@click.option("--min-rating", type=click.IntRange(1, 5), help="Only from this rating on.")
+@click.option("--unrated", is_flag=True, help="Executions that nobody has rated yet, instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+def list_(store: Path | None, signature: str | None, min_rating: int | None, unrated: bool, as_json: bool) -> None:
+    """List feedback."""
+    with FeedbackCollector(store) as collector:
+        if unrated:
+            waiting = list(collector.unrated(signature))
+            if as_json:
+                _print_lines([{"execution_id": kept.execution_id, "signature": kept.signature} for kept in waiting])
+                return
+            rows = [(kept.execution_id, kept.signature, _when(kept.started_at), "", "", "") for kept in waiting]
+        else:
+            given = collector.get_feedback(signature, min_rating)
+            if as_json:
+                _print_lines([item.to_dict() for item in given])
+                return
+            rows = [_row(item) for item in given]
+    head = ("execution", "signature", "when", "rating", "source", "corrected")
+    click.echo(table(head, rows) if rows else "nothing is there")
+
+
+@feedback.command()
+@click.argument("execution_id")
+@_store
+def show(execution_id: str, store: Path | None) -> None:
+    """Show an execution and everything that was said of it."""
+    with FeedbackCollector(store) as collector:
+        kept = collector.execution(execution_id)
+    _print_execution(kept)
+    for given in kept.feedback:
+        click.echo(f"\n{_when(given.given_at)}  {safe(given.source)}  rating {given.rating}")
+        if given.comment:
+            click.echo(f"  {safe(given.comment)}")
+        if given.corrections:
+            click.echo(f"corrections\n{shown(given.corrections)}")
+
+
+@feedback.command()
+@click.argument("execution_id")
+@click.argument("rating", type=int)
+@click.option("-c", "--correct", "pairs", multiple=True, metavar="FIELD=VALUE", help="What an output should have been.")
+@click.option("--comment", help="Free text.")
+@_source
+@_store
+def add(
+    execution_id: str, rating: int, pairs: tuple[str, ...], comment: str | None, source: str | None, store: Path | None
+) -> None:
+    """Rate an execution from 1 (bad) to 5 (good)."""
+    corrections = dict(map(_correction, pairs))
+    with FeedbackCollector(store) as collector:
+        collector.add_feedback(execution_id, rating, corrections or None, comment, source or _user())
+    click.echo(f"rated {execution_id} {rating}")
+
+
+@feedback.command()
+@_store
+@_signature
+@_source
+def review(store: Path | None, signature: str | None, source: str | None) -> None:
+    """Go through the executions that nobody has rated yet: rate them and correct their outputs."""
+    rated = 0
+    with FeedbackCollector(store) as collector:
+        waiting = list(collector.unrated(signature))
+        for number, kept in enumerate(waiting, 1):
+            click.echo(f"\n[{number} of {len(waiting)}]")
+            _print_execution(kept)
+            answer = click.prompt(
+                "rating 1-5, s to skip, q to quit", type=click.Choice([*"12345sq"]), show_choices=False
+            )
+            if answer == "q":
+                break
+            if answer == "s":
+                continue
+            corrections = _ask_corrections(kept) if answer != "5" else {}
+            comment = click.prompt("comment (empty for none)", default="", show_default=False)
+            collector.add_feedback(kept.execution_id, int(answer), corrections, comment or None, source or _user())
+            rated += 1
+    click.echo(f"{rated} rated, {len(waiting) - rated} left")
+
+
+@feedback.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+@_store
+@_signature
+def export(path: Path, store: Path | None, signature: str | None) -> None:
+    """Write feedback to PATH as JSON lines."""
+    with FeedbackCollector(store) as collector:
+        count = collector.export(path, signature)
+    click.echo(f"{count} feedbacks written to {path}")
+
+
+@feedback.command()
+@click.argument("execution_id")
+@_store
+def delete(execution_id: str, store: Path | None) -> None:
+    """Remove an execution with everything that was said of it."""
+    with FeedbackCollector(store) as collector:
+        if not collector.delete(execution_id):
+            raise click.ClickException(f"no execution {execution_id!r} is kept")
+    click.echo(f"removed {execution_id}")
+
+
+def _ask_corrections(kept: KeptExecution) -> dict[str, Any]:
+    corrections: dict[str, Any] = {}
+    for name, value in kept.outputs.items():
+        answer = click.prompt(f"{name} should be (empty to keep, e for an editor)", default="", show_default=False)
+        if answer == "e":
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+            edited = click.edit(text)
+            answer = "" if edited is None or edited.strip() == text.strip() else edited.strip()
+        if answer:
+            corrections[name] = _value(answer, like=value)
+    return corrections
+
+
+def _value(text: str, like: Any) -> Any:
+    """Return what was typed for a field that is no text as the JSON value that it is."""
+    if isinstance(like, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _correction(pair: str) -> tuple[str, Any]:
+    name, separator, value = pair.partition("=")
+    if not separator or not name.strip():
+        raise click.BadParameter(f"{pair!r}: write FIELD=VALUE, or FIELD:=JSON", param_hint="-c")
+    if not name.endswith(":"):
+        return name.strip(), value
+    try:
+        return name[:-1].strip(), json.loads(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{pair!r}: is no JSON: {error}", param_hint="-c") from error
+
+
+def _print_execution(kept: KeptExecution) -> None:
+    click.echo(
+        f"{kept.execution_id}  {kept.signature} {kept.signature_version}  {_when(kept.started_at)}  {kept.model}"
+    )
+    click.echo(f"inputs\n{shown(kept.inputs)}\noutputs\n{shown(kept.outputs)}")
+
+
+def _print_lines(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        click.echo(json.dumps(row, ensure_ascii=False))
+
+
+def _row(item: Feedback) -> tuple[str, str, str, str, str, str]:
+    return (
+        item.execution_id,
+        item.signature,
+        _when(item.given_at),
+        str(item.rating),
+        safe(item.source),
+        ", ".join(item.corrections),
+    )
+
+
+def _when(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _user() -> str | None:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        return None

@@ -1,0 +1,187 @@
+"""Examples in whatever form people have them, checked against the signature before anything is paid for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+from hokusai_core import OptimizationExample, Problem, SignatureSpec, did_you_mean, jsonable
+from hokusai_core.errors import ConfigurationError, InputError
+from hokusai_teleprompt.reading import Row, read_file
+
+__all__ = ["Examples", "dataset_hash", "example_key", "input_key", "read_examples"]
+
+_SHOWN = 25
+
+
+@frozen
+class Examples:
+    """Examples that fit a signature.
+
+    Args:
+        items: the examples, inputs bound and outputs typed.
+        notes: what was left out, in words.
+    """
+
+    items: tuple[OptimizationExample, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def read_examples(spec: SignatureSpec, source: Any, what: str = "examples") -> Examples:
+    """Return examples, checked and typed, exact repetitions left out.
+
+    Args:
+        spec: the signature that they are for.
+        source: a list of ``{"inputs": {...}, "outputs": {...}}``, of flat ``{field: value}`` mappings, of
+            ``dspy.Example`` or of ``OptimizationExample``; a pandas frame; or the path of a JSONL, JSON or CSV file.
+        what: what to call them in errors.
+
+    Raises:
+        InputError: some do not fit; carries every problem with the number of its row, from 1.
+        ConfigurationError: the source cannot be read as examples, or holds none.
+    """
+    items: list[OptimizationExample] = []
+    problems: list[Problem] = []
+    seen: dict[str, int] = {}
+    unused: dict[str, None] = {}
+    repeated = 0
+    for row in _rows(source, what):
+        example, found, left = _example(spec, row)
+        problems += (Problem(f"{row.label}: {item.field}", item.code, item.message) for item in found)
+        unused.update(dict.fromkeys(left))
+        if example is None:
+            continue
+        key = example_key(example)
+        if key in seen:
+            repeated += 1
+            continue
+        seen[key] = row.number
+        items.append(example)
+    if problems:
+        raise _error(spec, problems, what)
+    if not items:
+        raise ConfigurationError(f"{what}: there are none; give at least one with inputs and outputs")
+    notes = [f"{repeated} of the {what} repeated others and were left out"] if repeated else []
+    if unused:
+        notes.append(f"columns that {spec.name} does not have were left out: {', '.join(unused)}")
+    return Examples(tuple(items), tuple(notes))
+
+
+def example_key(example: OptimizationExample) -> str:
+    """Return a digest of inputs and outputs."""
+    return _digest([example.inputs, example.outputs])
+
+
+def input_key(example: OptimizationExample) -> str:
+    """Return a digest of the inputs alone; examples that share it must not be split up."""
+    return _digest(example.inputs)
+
+
+def dataset_hash(*parts: Sequence[OptimizationExample]) -> str:
+    """Return a digest over sets of examples, in their order."""
+    return _digest([[example_key(example) for example in part] for part in parts])
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(jsonable(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _rows(source: Any, what: str) -> Iterator[Row]:
+    if isinstance(source, (str, os.PathLike)):
+        yield from read_file(source, what)
+        return
+    if hasattr(source, "to_dict") and hasattr(source, "columns"):  # a pandas frame, without importing pandas
+        for number, record in enumerate(source.to_dict("records"), 1):
+            yield Row(number, f"row {number}", _without_gaps(record), flat=True)
+        return
+    if isinstance(source, Mapping) or not isinstance(source, Iterable):
+        raise ConfigurationError(
+            f"{what}: expected a list of {{'inputs': {{...}}, 'outputs': {{...}}}}, a pandas frame, or the path of a "
+            f"JSONL or CSV file, not {type(source).__name__}"
+        )
+    for number, item in enumerate(source, 1):
+        yield Row(number, f"row {number}", item)
+
+
+def _without_gaps(record: Mapping[str, Any]) -> dict[str, Any]:
+    # A missing value of pandas is a float that does not equal itself, or an NA whose truth is undefined.
+    return {str(key): value for key, value in record.items() if not (value is None or _is_gap(value))}
+
+
+def _is_gap(value: Any) -> bool:
+    if isinstance(value, float):
+        return value != value
+    return type(value).__name__ in {"NAType", "NaTType"}
+
+
+def _example(spec: SignatureSpec, row: Row) -> tuple[OptimizationExample | None, list[Problem], list[str]]:
+    parts = _parts(spec, row.value, flat=row.flat)
+    if isinstance(parts, Problem):
+        return None, [parts], []
+    inputs, outputs, source, unused = parts
+    problems = list(spec.binder.problems(inputs))
+    problems += _output_problems(spec, outputs)
+    if problems:
+        return None, problems, unused
+    bound = spec.binder.bind(inputs)
+    typed, _ = spec.codec.coerce(outputs)
+    given = {name: typed[name] for name in spec.outputs if name in outputs}
+    problems = [item for item in spec.codec.check(bound, given) if item.code != "missing"]
+    if problems:
+        return None, problems, unused
+    return OptimizationExample(bound, given, source), [], unused
+
+
+_Parts = tuple[Mapping[str, Any], Mapping[str, Any], str, list[str]]
+
+
+def _parts(spec: SignatureSpec, value: Any, *, flat: bool) -> _Parts | Problem:
+    """Return inputs, outputs, source and the names of what belongs to neither."""
+    if isinstance(value, OptimizationExample):
+        return value.inputs, value.outputs, value.source, []
+    if hasattr(value, "toDict") and hasattr(value, "inputs"):  # a dspy.Example
+        value, flat = _plain_example(value), True
+    if not isinstance(value, Mapping):
+        return Problem("example", "wrong_type", f"expected a mapping, got {type(value).__name__}")
+    if "inputs" in value and "outputs" in value and not flat:
+        extra = [str(key) for key in value if key not in ("inputs", "outputs", "source")]
+        for part in ("inputs", "outputs"):
+            if not isinstance(value[part], Mapping):
+                return Problem(part, "wrong_type", f"expected a mapping, got {type(value[part]).__name__}")
+        return value["inputs"], value["outputs"], str(value.get("source") or ""), extra
+    names = {name for item in spec.inputs.values() for name in (item.name, *item.aliases)}
+    inputs = {key: value[key] for key in value if key in names}
+    outputs = {key: value[key] for key in value if key in spec.outputs}
+    unused = [str(key) for key in value if key not in names and key not in spec.outputs and key != "source"]
+    source = value.get("source") if "source" not in names and "source" not in spec.outputs else None
+    return inputs, outputs, str(source or ""), unused
+
+
+def _plain_example(value: Any) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if not key.startswith("dspy_") and key != "augmented"}
+
+
+def _output_problems(spec: SignatureSpec, outputs: Mapping[str, Any]) -> list[Problem]:
+    problems = [
+        Problem(str(name), "unknown", f"is no output of {spec.name}{did_you_mean(str(name), spec.outputs)}")
+        for name in outputs
+        if name not in spec.outputs
+    ]
+    if not outputs:
+        wanted = ", ".join(spec.outputs)
+        problems.append(Problem("outputs", "missing", f"give at least one of {wanted}: what the right answer is"))
+    problems += (item for item in spec.codec.coerce(outputs)[1] if item.code != "missing")
+    return problems
+
+
+def _error(spec: SignatureSpec, problems: Sequence[Problem], what: str) -> InputError:
+    lines = [f"\n- {problem}" for problem in problems[:_SHOWN]]
+    if len(problems) > _SHOWN:
+        lines.append(f"\n- and {len(problems) - _SHOWN} more (error.problems has them all)")
+    return InputError(f"{what} do not fit {spec.name}:{''.join(lines)}", problems=problems, signature=spec.name)

@@ -1,0 +1,282 @@
+"""FeedbackCollector: ratings and corrections of executions, checked, kept, and told to whoever tracks."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from attrs import asdict, field, frozen
+
+from hokusai_core import (
+    REDACTED,
+    Executor,
+    FeedbackGiven,
+    KeptExecution,
+    PluginManager,
+    SignatureSpec,
+    did_you_mean,
+    jsonable,
+    process_trackers,
+)
+from hokusai_core.errors import FeedbackError
+from hokusai_teleprompt.feedback.store import SqliteFeedbackStore
+
+__all__ = ["ANONYMOUS", "Feedback", "FeedbackCollector"]
+
+#: The source of feedback whose giver is not named.
+ANONYMOUS = "anonymous"
+
+
+@frozen
+class Feedback:
+    """What one source says of one execution.
+
+    Args:
+        execution_id: the execution.
+        signature: qualified name of its signature.
+        signature_version: its version.
+        fingerprint: hash over its fields, types, instructions and demos.
+        inputs: what went in, sensitive values redacted.
+        outputs: what came out, likewise.
+        rating: 1 to 5.
+        corrections: output field -> what it should have been.
+        comment: free text.
+        source: who said it.
+        given_at: seconds since the epoch.
+        model: name of the language model.
+        spec: the signature as data.
+    """
+
+    execution_id: str
+    signature: str
+    signature_version: str
+    fingerprint: str
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    rating: int
+    corrections: Mapping[str, Any]
+    comment: str | None
+    source: str
+    given_at: float
+    model: str = ""
+    spec: Mapping[str, Any] = field(factory=dict, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the feedback as JSON-able data, without the signature's own."""
+        return {name: value for name, value in asdict(self).items() if name != "spec"}
+
+
+class FeedbackCollector:
+    """Takes feedback on executions that were made with ``collect_feedback=True``, in whichever process.
+
+    What a method stored is durable when it returns. Any number of processes may use the same store.
+
+    Args:
+        path: folder or file of the local store; None for ``HOKUSAI_FEEDBACK_DIR``, else the user's own folder, where
+            executions are kept as well.
+        store: another store: the name of a ``feedback_store`` component, or a ``FeedbackStore``.
+        executor: the executor whose trackers hear of the feedback; None for those of this process that made the
+            execution.
+
+    Example::
+
+        collector = FeedbackCollector()
+        result = executor.execute_signature("EmailDraft", inputs, collect_feedback=True)
+        collector.add_feedback(result["execution_id"], rating=2, corrections={"email_body": "Dear John, ..."})
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, store: Any = None, executor: Executor | None = None
+    ) -> None:
+        if path is not None and store is not None:
+            raise FeedbackError("give path or store, not both")
+        self._executor = executor
+        self._given = store is not None and not isinstance(store, str)
+        if isinstance(store, str):
+            plugins = executor.plugins if executor is not None else PluginManager()
+            self._store: Any = plugins.create("feedback_store", store)
+        else:
+            self._store = store if store is not None else SqliteFeedbackStore(path)
+
+    def add_feedback(
+        self,
+        execution_id: str,
+        rating: int,
+        corrections: Mapping[str, Any] | None = None,
+        comment: str | None = None,
+        source: str | None = None,
+    ) -> Feedback:
+        """Say what an execution was like. A second word of the same source replaces the first; the history is kept.
+
+        Args:
+            execution_id: ``result["execution_id"]``.
+            rating: 1 (bad) to 5 (good).
+            corrections: output field -> what it should have been.
+            comment: free text.
+            source: who says it; left out, all who do not say so are one.
+
+        Raises:
+            FeedbackError: the execution is unknown, or something does not fit; nothing was stored.
+        """
+        problems = _problems(execution_id, rating, corrections, comment, source)
+        if problems:
+            raise FeedbackError(f"the feedback was not stored: {'; '.join(problems)}")
+        kept = self.execution(execution_id)
+        given = FeedbackGiven(
+            execution_id=execution_id,
+            signature=kept.signature,
+            rating=rating,
+            corrections=_checked(kept, corrections or {}),
+            comment=comment,
+            source=source or ANONYMOUS,
+            given_at=time.time(),
+        )
+        self._store.add(given)
+        if self._executor is not None:
+            self._executor.feedback_given(given)
+        else:
+            process_trackers.feedback(given)
+        return _feedback(kept, given)
+
+    def get_feedback(
+        self,
+        signature: str | None = None,
+        min_rating: int | None = None,
+        since: float | datetime.datetime | None = None,
+    ) -> list[Feedback]:
+        """Return feedback, the latest word of each source on each execution, by the age of the executions.
+
+        Args:
+            signature: only on executions of this signature, ``pack/Name`` or ``Name``.
+            min_rating: only from this rating on.
+            since: only what was given from then on: seconds since the epoch, or a ``datetime``.
+        """
+        start = since.timestamp() if isinstance(since, datetime.datetime) else since
+        return [
+            _feedback(kept, given)
+            for kept in self._store.read(signature=signature, rated=True)
+            for given in kept.current
+            if (min_rating is None or given.rating >= min_rating) and (start is None or given.given_at >= start)
+        ]
+
+    def feedback_count(self, signature: str | None = None) -> int:
+        """Return how much feedback there is; what was replaced does not count."""
+        return sum(len(kept.current) for kept in self._store.read(signature=signature, rated=True))
+
+    def execution(self, execution_id: str) -> KeptExecution:
+        """Return a kept execution with all that was said of it, in order.
+
+        Raises:
+            FeedbackError: there is no such execution.
+        """
+        for kept in self._store.read(execution_id=execution_id):
+            return kept  # type: ignore[no-any-return]  # the store may be anybody's
+        place = f" in {self._store.path}" if hasattr(self._store, "path") else ""
+        raise FeedbackError(
+            f"no execution {execution_id!r} is kept{place}. Only executions with collect_feedback=True are; it may "
+            "also have been deleted, or be in another store (HOKUSAI_FEEDBACK_DIR)"
+        )
+
+    def history(self, execution_id: str) -> list[FeedbackGiven]:
+        """Return everything that was said of an execution, the latest last.
+
+        Raises:
+            FeedbackError: there is no such execution.
+        """
+        return list(self.execution(execution_id).feedback)
+
+    def unrated(self, signature: str | None = None) -> Iterator[KeptExecution]:
+        """Yield the executions that nobody has said anything of, the oldest first."""
+        yield from self._store.read(signature=signature, rated=False)
+
+    def export(self, path: str | os.PathLike[str], signature: str | None = None) -> int:
+        """Write feedback to a file, one JSON object a line, and return how many there are."""
+        rows = [json.dumps(item.to_dict(), ensure_ascii=False) for item in self.get_feedback(signature)]
+        Path(path).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        return len(rows)
+
+    def delete(self, execution_id: str) -> bool:
+        """Remove an execution with all that was said of it; return whether there was one."""
+        return bool(self._store.delete(execution_id))
+
+    def close(self) -> None:
+        """Close the store where it was made here; calling it twice is harmless."""
+        if not self._given:
+            self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+def _problems(execution_id: Any, rating: Any, corrections: Any, comment: Any, source: Any) -> list[str]:
+    problems = []
+    if not isinstance(execution_id, str) or not execution_id:
+        problems.append('execution_id must be a text, such as result["execution_id"]')
+    if type(rating) is not int or not 1 <= rating <= 5:
+        problems.append(f"rating={rating!r}: expected a whole number from 1 (bad) to 5 (good)")
+    if corrections is not None and not isinstance(corrections, Mapping):
+        problems.append(f"corrections must be a mapping of output to value, not {type(corrections).__name__}")
+    for name, value in (("comment", comment), ("source", source)):
+        if value is not None and not isinstance(value, str):
+            problems.append(f"{name} must be a text, not {type(value).__name__}")
+    return problems
+
+
+def _checked(kept: KeptExecution, corrections: Mapping[str, Any]) -> dict[str, Any]:
+    """Return corrections as they are kept: checked against the outputs, plain, those of sensitive fields redacted."""
+    if not corrections:
+        return {}
+    spec = SignatureSpec.from_dict(kept.spec) if kept.spec else None
+    outputs = spec.outputs if spec is not None else kept.outputs
+    problems = [
+        f"{name!r} is no output of {kept.signature}{did_you_mean(str(name), outputs)}; it has {', '.join(outputs)}"
+        for name in corrections
+        if name not in outputs
+    ]
+    values = dict(corrections)
+    if spec is not None and not problems:
+        hidden = spec.sensitive
+        typed, found = spec.codec.coerce(values)
+        problems += (f"{item.field}: {item.message}" for item in found if item.code != "missing")
+        values = {name: typed.get(name) for name in values}
+        if not problems:
+            inputs = {} if spec.sensitive & spec.inputs.keys() else dict(kept.inputs)
+            given = spec.codec.check(inputs, values) if inputs or not _chooses(spec) else []
+            problems += (f"{item.field}: {item.message}" for item in given if item.code != "missing")
+        values = {name: REDACTED if name in hidden else value for name, value in values.items()}
+    if not problems:
+        try:
+            return {name: jsonable(value) for name, value in values.items()}
+        except (TypeError, ValueError) as error:
+            problems.append(str(error))
+    raise FeedbackError(f"the feedback was not stored: {'; '.join(problems)}")
+
+
+def _chooses(spec: SignatureSpec) -> bool:
+    return any(item.choices_from for item in spec.outputs.values())
+
+
+def _feedback(kept: KeptExecution, given: FeedbackGiven) -> Feedback:
+    return Feedback(
+        execution_id=kept.execution_id,
+        signature=kept.signature,
+        signature_version=kept.signature_version,
+        fingerprint=kept.fingerprint,
+        inputs=kept.inputs,
+        outputs=kept.outputs,
+        rating=given.rating,
+        corrections=given.corrections,
+        comment=given.comment,
+        source=given.source,
+        given_at=given.given_at,
+        model=kept.model,
+        spec=kept.spec,
+    )

@@ -1,0 +1,246 @@
+"""SqliteFeedbackStore: kept executions and feedback in a database that many processes share."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hokusai_core import (
+    ExecutionFinished,
+    FeedbackGiven,
+    KeptExecution,
+    SignatureSpec,
+    private_folder,
+    user_data_folder,
+)
+from hokusai_core.errors import FeedbackError, SignatureDefinitionError
+
+__all__ = ["SqliteFeedbackStore"]
+
+_SUFFIXES = {".db", ".sqlite", ".sqlite3"}
+_VERSION = 1
+_PAGE = 500
+_SELECT = (
+    "SELECT executions.id, execution_id, signature, version, fingerprint, inputs, outputs, model, started_at, spec"
+    " FROM executions LEFT JOIN signatures USING (fingerprint)"
+)
+_SCHEMA = """
+CREATE TABLE signatures (fingerprint TEXT PRIMARY KEY, spec TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE executions (
+    id INTEGER PRIMARY KEY, execution_id TEXT NOT NULL UNIQUE, signature TEXT NOT NULL, version TEXT NOT NULL,
+    fingerprint TEXT NOT NULL, inputs TEXT NOT NULL, outputs TEXT NOT NULL, model TEXT NOT NULL,
+    started_at REAL NOT NULL, kept_at REAL NOT NULL
+);
+CREATE INDEX executions_by_signature ON executions (signature);
+CREATE TABLE feedback (
+    id INTEGER PRIMARY KEY, execution_id TEXT NOT NULL REFERENCES executions (execution_id) ON DELETE CASCADE,
+    source TEXT NOT NULL, rating INTEGER NOT NULL CHECK (rating BETWEEN 1 AND 5), corrections TEXT NOT NULL,
+    comment TEXT, given_at REAL NOT NULL
+);
+CREATE INDEX feedback_by_execution ON feedback (execution_id);
+"""
+
+
+class SqliteFeedbackStore:
+    """Keeps executions and feedback in one SQLite file, in write-ahead mode and synced at every commit.
+
+    Args:
+        path: a folder, or a file that ends in ``.db``; None for ``HOKUSAI_FEEDBACK_DIR``, else the user's own folder.
+        patience: seconds to wait for other processes that write.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, patience: float = 60.0) -> None:
+        given = user_data_folder("feedback", variable="HOKUSAI_FEEDBACK_DIR") if path is None else Path(path).absolute()
+        self.path = given if given.suffix in _SUFFIXES else given / "feedback.db"
+        self._patience = patience
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._owner = 0
+
+    def keep(self, execution: ExecutionFinished, signature: SignatureSpec) -> None:
+        """Keep an execution; keeping it again replaces it and leaves its feedback alone."""
+        try:
+            spec = json.dumps(signature.to_dict())
+        except SignatureDefinitionError:
+            spec = "{}"  # a type of DSPy's own; corrections are then checked by the names of the outputs alone
+        row = (
+            execution.execution_id,
+            execution.signature,
+            execution.signature_version,
+            execution.fingerprint,
+            json.dumps(execution.inputs),
+            json.dumps(execution.outputs),
+            execution.model,
+            execution.started_at,
+            time.time(),
+        )
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO signatures VALUES (?, ?)", (execution.fingerprint, spec))
+            database.execute(
+                "INSERT INTO executions (execution_id, signature, version, fingerprint, inputs, outputs, model,"
+                " started_at, kept_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (execution_id) DO UPDATE SET"
+                " inputs = excluded.inputs, outputs = excluded.outputs, kept_at = excluded.kept_at",
+                row,
+            )
+
+    def add(self, feedback: FeedbackGiven) -> None:
+        """Add feedback to what was said before.
+
+        Raises:
+            FeedbackError: no such execution is kept.
+        """
+        row = (
+            feedback.execution_id,
+            feedback.source,
+            feedback.rating,
+            json.dumps(feedback.corrections),
+            feedback.comment,
+            feedback.given_at,
+        )
+        with self._transaction() as database:
+            if not database.execute("SELECT 1 FROM executions WHERE execution_id = ?", row[:1]).fetchone():
+                raise FeedbackError(f"no execution {feedback.execution_id!r} is kept in {self.path}")
+            database.execute(
+                "INSERT INTO feedback (execution_id, source, rating, corrections, comment, given_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                row,
+            )
+
+    def read(
+        self, *, execution_id: str | None = None, signature: str | None = None, rated: bool | None = None
+    ) -> Iterator[KeptExecution]:
+        """Yield kept executions, the oldest first, as they are at the time."""
+        conditions, arguments = ["executions.id > :last"], {"last": 0, "page": _PAGE}
+        given: dict[str, Any] = {}
+        if execution_id is not None:
+            conditions.append("executions.execution_id = :execution_id")
+            given["execution_id"] = execution_id
+        if signature is not None:
+            conditions.append(
+                "(signature = :signature OR substr(signature, -length(:signature) - 1) = '/' || :signature)"
+            )
+            given["signature"] = signature
+        if rated is not None:
+            exists = "EXISTS (SELECT 1 FROM feedback WHERE feedback.execution_id = executions.execution_id)"
+            conditions.append(exists if rated else f"NOT {exists}")
+        query = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY executions.id LIMIT :page"
+        while True:
+            with self._reading() as database:
+                rows = database.execute(query, {**arguments, **given}).fetchall()
+                said = [self._said(database, row[1], row[2]) for row in rows]
+            for row, feedback in zip(rows, said, strict=True):
+                yield _execution(row, feedback)
+            if len(rows) < _PAGE:
+                return
+            arguments["last"] = rows[-1][0]
+
+    def delete(self, execution_id: str) -> bool:
+        """Remove an execution with all that was said of it, from the file as well; return whether there was one."""
+        with self._transaction() as database:
+            removed = database.execute("DELETE FROM executions WHERE execution_id = ?", (execution_id,)).rowcount
+        with self._reading() as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # nothing of it is to stay in the log
+        return removed > 0
+
+    def close(self) -> None:
+        """Close the database; calling it twice is harmless, and another use opens it again."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None and self._owner == os.getpid():
+                connection.close()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _said(self, database: sqlite3.Connection, execution_id: str, signature: str) -> tuple[FeedbackGiven, ...]:
+        rows = database.execute(
+            "SELECT rating, corrections, comment, source, given_at FROM feedback WHERE execution_id = ? ORDER BY id",
+            (execution_id,),
+        )
+        return tuple(
+            FeedbackGiven(execution_id, signature, rating, json.loads(corrections), comment, source, given_at)
+            for rating, corrections, comment, source, given_at in rows
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield self._open()
+            except sqlite3.Error as error:
+                raise FeedbackError(
+                    f"the feedback store {self.path} failed ({type(error).__name__}: {error}); nothing was stored. "
+                    "Free space, or name another folder with HOKUSAI_FEEDBACK_DIR"
+                ) from error
+            except OSError as error:
+                raise FeedbackError(
+                    f"the feedback store {self.path} cannot be used: {error.strerror or error}; name another folder "
+                    "with HOKUSAI_FEEDBACK_DIR"
+                ) from error
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._owner == os.getpid():
+            return self._connection
+        # That of a parent process is left alone: SQLite forbids carrying one across a fork.
+        private_folder(self.path.parent)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        connection = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._owner = connection, os.getpid()
+        return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+        connection.execute(f"PRAGMA {setting}")
+    if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+        connection.execute("BEGIN IMMEDIATE")
+        # Asked again with the lock held: another process may have made the tables in the meantime.
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+        connection.execute("COMMIT")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != _VERSION:
+        raise FeedbackError(
+            f"the feedback store {path} is of version {version}; this plugin reads {_VERSION}, upgrade it"
+        )
+
+
+def _execution(row: tuple[Any, ...], feedback: tuple[FeedbackGiven, ...]) -> KeptExecution:
+    _, execution_id, signature, version, fingerprint, inputs, outputs, model, started_at, spec = row
+    read: Mapping[str, Any] = json.loads(spec) if spec else {}
+    return KeptExecution(
+        execution_id=execution_id,
+        signature=signature,
+        signature_version=version,
+        fingerprint=fingerprint,
+        inputs=json.loads(inputs),
+        outputs=json.loads(outputs),
+        model=model,
+        started_at=started_at,
+        spec=read,
+        feedback=feedback,
+    )

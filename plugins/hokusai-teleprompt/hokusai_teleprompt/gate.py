@@ -1,0 +1,59 @@
+"""The gate: whether an optimized signature may take the place of what there was before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, frozen
+
+from hokusai_core.errors import ConfigurationError
+from hokusai_teleprompt.statistics import Paired
+
+__all__ = ["Gate"]
+
+
+def _between(low: float, high: float) -> Any:
+    def check(gate: Any, attribute: Any, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low < value < high:
+            raise ConfigurationError(f"{attribute.name}={value!r}: expected a number between {low:g} and {high:g}")
+
+    return check
+
+
+@frozen
+class Gate:
+    """What a candidate has to show on held-out examples.
+
+    Both must hold: the whole interval lies above ``min_improvement``, and the paired test's p-value is at most
+    ``significance``. The latter is stricter than is usual, since every optimization that is run is one more chance to
+    be lucky.
+
+    Args:
+        min_improvement: least improvement, in units of the metric.
+        confidence: of the interval.
+        significance: highest p-value.
+
+    Raises:
+        ConfigurationError: a value that cannot be used.
+    """
+
+    min_improvement: float = field(default=0.0, validator=_between(-1e12, 1e12))
+    confidence: float = field(default=0.95, validator=_between(0.5, 1.0))
+    significance: float = field(default=0.01, validator=_between(0.0, 1.0))
+
+    def verdict(self, paired: Paired | None) -> tuple[bool, str]:
+        """Return whether the gate is passed, and why or why not in words.
+
+        Args:
+            paired: the comparison in units of the metric, more is better; None where nothing was held out.
+        """
+        if paired is None:
+            return False, "not verified: nothing could be held out, so nobody knows whether it is better"
+        share = f"{paired.confidence:.0%} interval {paired.low:+.3f} to {paired.high:+.3f}"
+        tested = f"p = {paired.p_value:.2g} ({paired.test})"
+        if paired.low <= self.min_improvement:
+            wanted = "zero" if self.min_improvement == 0 else f"the {self.min_improvement:g} asked for"
+            return False, f"not promoted: the {share} does not lie above {wanted}; {tested}"
+        if paired.p_value > self.significance:
+            return False, f"not promoted: {tested} is above {self.significance:g}; {share}"
+        return True, f"promoted: {share}, {tested}"

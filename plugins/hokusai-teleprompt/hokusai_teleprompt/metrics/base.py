@@ -1,0 +1,92 @@
+"""What the metrics have in common: comparing texts, and reading a score whatever its range and direction."""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, Final
+
+from hokusai_core import jsonable
+from hokusai_core.errors import OptimizationError
+
+__all__ = ["OPEN_RANGE", "checked", "fields_of", "goodness", "normalized", "raw_score", "summary_of", "tokens"]
+
+#: Range of a metric that does not say what its numbers mean.
+OPEN_RANGE: Final = (-math.inf, math.inf)
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalized(value: Any) -> str:
+    """Return a text as it is compared: without case, punctuation, articles and superfluous white space.
+
+    This is the normalization of the SQuAD evaluation (Rajpurkar et al., 2016), after Unicode NFKC.
+    """
+    text = unicodedata.normalize("NFKC", value if isinstance(value, str) else str(value)).casefold()
+    bare = " ".join(_ARTICLES.sub(" ", text.translate(_PUNCTUATION)).split())
+    return bare or " ".join(text.split())  # "?" or "the" must not equal everything else that is left empty
+
+
+def tokens(value: Any) -> list[str]:
+    """Return the words of a value as they are compared."""
+    return normalized(value).split()
+
+
+def fields_of(expected: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """Return pairs of what is expected and what was given, plain values both; None for what was not given."""
+    return [(jsonable(value), jsonable(outputs.get(name))) for name, value in expected.items()]
+
+
+def checked(score: Any, metric: Any) -> float:
+    """Return a score as a finite number within the metric's range.
+
+    Raises:
+        OptimizationError: it is none; names the metric.
+    """
+    name = type(metric).__name__ if not hasattr(metric, "name") else metric.name
+    if hasattr(score, "score"):  # a dspy.Prediction(score=..., feedback=...)
+        score = score.score
+    if score is None or isinstance(score, str):
+        raise OptimizationError(f"metric {name} returned {score!r}; it must return a number or a bool")
+    try:
+        number = float(score)
+    except (TypeError, ValueError):
+        raise OptimizationError(
+            f"metric {name} returned a {type(score).__name__}; it must return a number or a bool"
+        ) from None
+    low, high = metric.range
+    if math.isnan(number) or not low - 1e-9 <= number <= high + 1e-9:
+        raise OptimizationError(f"metric {name} returned {number:g}, outside of its range {low:g} to {high:g}")
+    return number
+
+
+def goodness(metric: Any, score: float) -> float:
+    """Return a score so that more is better; from 0 to 1 where the metric has a closed range."""
+    low, high = metric.range
+    if math.isinf(low) or math.isinf(high):
+        return score if metric.higher_is_better else -score
+    share = (score - low) / (high - low)
+    return float(share if metric.higher_is_better else 1.0 - share)
+
+
+def raw_score(metric: Any, good: float) -> float:
+    """Return the score whose goodness is ``good``."""
+    low, high = metric.range
+    if math.isinf(low) or math.isinf(high):
+        return good if metric.higher_is_better else -good
+    return float(low + (high - low) * (good if metric.higher_is_better else 1.0 - good))
+
+
+def summary_of(metric: Any) -> dict[str, Any]:
+    """Return what a report says of a metric, JSON-able."""
+    low, high = metric.range
+    return {
+        "name": getattr(metric, "name", type(metric).__name__),
+        "range": [None if math.isinf(low) else low, None if math.isinf(high) else high],
+        "higher_is_better": bool(metric.higher_is_better),
+        "source": getattr(metric, "source", ""),
+    }

@@ -1,0 +1,3 @@
+"""The optimizers of DSPy, as components."""
+
+from __future__ import annotations

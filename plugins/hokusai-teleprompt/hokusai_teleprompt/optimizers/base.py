@@ -1,0 +1,210 @@
+"""DspyOptimizer: what every optimizer of DSPy needs around it."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dspy
+
+from hokusai_core import Candidate, OptimizationExample, OptimizationTask
+from hokusai_core.errors import OptimizationError
+from hokusai_teleprompt.optimizers.program import Names, SignatureProgram
+from hokusai_teleprompt.optimizers.quiet import QUIET, quiet
+from hokusai_teleprompt.optimizers.witness import Witness
+from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
+
+__all__ = ["Bench", "DspyOptimizer"]
+
+#: Seconds for calls that are under way when a search is stopped.
+_PATIENCE = 10.0
+
+
+class Bench:
+    """A task as an optimizer of DSPy takes it.
+
+    Args:
+        task: the task.
+        label: how its candidates are called.
+    """
+
+    def __init__(self, task: OptimizationTask, label: str) -> None:
+        self.task, self.names = task, Names(task.signature)
+        self._examples: dict[int, OptimizationExample] = {}
+        self.train = [self._example(example) for example in task.train]
+        self.dev = [self._example(example) for example in task.dev]
+        self.witness = Witness(task, self.dev, label)
+
+    def _example(self, example: OptimizationExample) -> Any:
+        made = self.names.example(example)
+        self._examples[id(made)] = example
+        return made
+
+    @property
+    def lm(self) -> Any:
+        """The language model that is optimized for."""
+        return self.task.model.lm
+
+    @property
+    def prompt_lm(self) -> Any:
+        """The language model that writes instructions."""
+        return (self.task.prompt_model or self.task.model).lm
+
+    @property
+    def judged(self) -> list[Any]:
+        """The examples for an optimizer that learns and chooses by the same ones."""
+        return [*self.train, *self.dev]
+
+    def student(self, *, keep_demos: bool = False) -> SignatureProgram:
+        """Return the program to improve."""
+        safe = {**self.names.inputs, **self.names.outputs}
+        demos = self.task.signature.demos if keep_demos else ()
+        return _Witnessed(self.names, [dspy.Example({safe[name]: demo[name] for name in demo}) for demo in demos])
+
+    def metric(self, example: Any, prediction: Any, trace: Any = None, *_more: Any) -> float:
+        """Return how good a prediction is, as metrics of DSPy do."""
+        good, _ = self.judge(example, prediction)
+        return good
+
+    def judge(self, example: Any, prediction: Any) -> tuple[float, dict[str, Any]]:
+        """Return how good a prediction is, and its outputs.
+
+        Raises:
+            StudyFailed: the metric raised.
+        """
+        source = self._examples[id(example)] if id(example) in self._examples else self._found(example)
+        outputs: dict[str, Any] = {}
+        problems: Sequence[Any] = ("no prediction",)
+        if prediction is not None:
+            outputs, problems = self.task.signature.codec.settle(source.inputs, self.names.outputs_of(prediction))
+        good = 0.0 if problems else self._score(source, outputs)
+        tried = getattr(prediction, "_hokusai_candidate", None)
+        if tried is not None:
+            self.witness.note(tried, example, good)
+        return good, outputs
+
+    def _score(self, example: OptimizationExample, outputs: dict[str, Any]) -> float:
+        try:
+            return float(self.task.metric(example.outputs, outputs, example.inputs))
+        except Exception as error:  # DSPy would take it for a bad answer and go on
+            raise StudyFailed(f"the metric raised {type(error).__name__}: {error}", error) from error
+
+    def _found(self, example: Any) -> OptimizationExample:
+        """Return the example that an equal copy was made of."""
+        for known in (*self.train, *self.dev):
+            if known.toDict() == example.toDict():
+                return self._examples[id(known)]
+        raise OptimizationError("the optimizer scored an example that it was not given")
+
+
+class _Witnessed(SignatureProgram):
+    """A program whose predictions know what made them."""
+
+    def forward(self, **inputs: Any) -> Any:
+        """Predict the outputs."""
+        prediction = super().forward(**inputs)
+        object.__setattr__(prediction, "_hokusai_candidate", self.names.candidate(self))
+        return prediction
+
+
+def _settle(task: OptimizationTask, before: Sequence[threading.Thread]) -> None:
+    """Let what DSPy has left running come to its end, within reason, while it is still kept quiet and may not pay."""
+    for model in (task.model, task.prompt_model):
+        stop = getattr(getattr(model, "lm", None), "stop", None)
+        if stop is not None:
+            stop("the search has ended")
+    end = time.monotonic() + _PATIENCE
+    for thread in threading.enumerate():
+        if thread not in before and thread.name.startswith("ThreadPoolExecutor"):
+            thread.join(max(0.0, end - time.monotonic()))
+
+
+class DspyOptimizer(ABC):
+    """An optimizer of DSPy as a component.
+
+    It runs in a context of its own, quietly and metered. What it swallows comes out: an error of the metric or of the
+    language model is raised with its first traceback, and a search that comes back with nothing is a failure.
+    """
+
+    #: Name of the component.
+    name = ""
+    #: Fewest examples to learn from, and to choose by.
+    least_train, least_dev = 1, 1
+    #: Whether it makes demos, which must not be none.
+    makes_demos = False
+
+    def check(self, task: OptimizationTask) -> Sequence[str]:
+        """Return the reasons why this optimizer cannot work on ``task``."""
+        problems = []
+        if len(task.train) < self.least_train:
+            problems.append(f"{self.name} needs {self.least_train} examples to learn from; there are {len(task.train)}")
+        if len(task.dev) < self.least_dev:
+            problems.append(f"{self.name} needs {self.least_dev} examples to choose by; there are {len(task.dev)}")
+        if self.makes_demos and task.signature.outputs.keys() <= task.signature.sensitive:
+            problems.append(f"{self.name} makes demos, which cannot show sensitive outputs")
+        return problems
+
+    def propose(self, task: OptimizationTask) -> Iterator[Candidate]:
+        """Yield what the optimizer of DSPy comes back with; ``task.found`` hears of what it tries on its way.
+
+        Raises:
+            OptimizationError: it failed; the cause is the first thing that went wrong.
+            StudyStop: no further call may be made.
+        """
+        bench = Bench(task, self.name)
+        try:
+            program = self._run(bench)
+        except (StudyStop, KeyboardInterrupt):
+            bench.witness.tell_unfinished()
+            raise
+        except StudyFailed as failure:
+            raise OptimizationError(f"{self.name} on {task.signature.name}: {failure.problem}") from failure.cause
+        yield bench.names.candidate(program, label=self.name)
+
+    def _run(self, bench: Bench) -> Any:
+        task = bench.task
+        settings: dict[str, Any] = {
+            "lm": task.model.lm,
+            "adapter": task.model.adapter,
+            "callbacks": [],
+            "trace": None,
+            "disable_history": True,
+            "track_usage": False,
+            "warn_on_type_mismatch": False,
+            "provide_traceback": True,
+            # Answers that do not fit are part of a search; the ledger ends it where the language model is dead.
+            "max_errors": 1_000_000_000,
+            "num_threads": task.workers,
+            QUIET: True,
+        }
+        with quiet() as errors, dspy.context(**settings):
+            before = threading.enumerate()
+            try:
+                program = self._compile(bench)
+            except BaseException as error:
+                _settle(task, before)
+                # Bars that were not closed draw themselves once more when they go; they are to go while it is quiet.
+                traceback.clear_frames(error.__traceback__)
+                if not isinstance(error, Exception):
+                    raise
+                raise OptimizationError(
+                    f"{self.name} failed on {task.signature.name}: {type(error).__name__}: {error}"
+                ) from (errors.error or error)
+        problem = self._problem(program, errors.messages)
+        if problem:
+            raise OptimizationError(f"{self.name} found nothing for {task.signature.name}: {problem}") from errors.error
+        return program
+
+    def _problem(self, program: Any, messages: Sequence[str]) -> str | None:
+        """Return why what came back is no success, None where it is one."""
+        if getattr(program, "flag_compilation_error_occurred", False):
+            return f"a step failed: {'; '.join(messages[:2])}"
+        return None
+
+    @abstractmethod
+    def _compile(self, bench: Bench) -> Any:
+        """Run the optimizer and return the program that it comes back with."""

@@ -1,0 +1,153 @@
+"""Optimizers that choose demos: examples as they are, or answers of the model that turned out right."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from dspy.teleprompt import (
+    BootstrapFewShot,
+    BootstrapFewShotWithOptuna,
+    BootstrapFewShotWithRandomSearch,
+    LabeledFewShot,
+)
+
+from hokusai_teleprompt.optimizers.base import Bench, DspyOptimizer
+
+__all__ = ["BootstrapDemos", "BootstrapOptuna", "BootstrapRandomSearch", "LabeledDemos"]
+
+
+class _DemoOptimizer(DspyOptimizer):
+    """An optimizer whose only product is demos; none at all is a failure."""
+
+    makes_demos = True
+
+    def _problem(self, program: Any, messages: Sequence[str]) -> str | None:
+        problem = super()._problem(program, messages)
+        if problem is None and not program.predictors()[0].demos:
+            why = f"; first error: {messages[0]}" if messages else ""
+            return f"no demo came of it, not one answer was good enough{why}"
+        return problem
+
+    def _shuffled(self, bench: Bench) -> list[Any]:
+        train = list(bench.train)
+        random.Random(bench.task.seed).shuffle(train)  # noqa: S311  # DSPy's own draw is the same for every seed
+        return train
+
+
+class LabeledDemos(_DemoOptimizer):
+    """``dspy.LabeledFewShot``: some of the examples as demos. No call of a language model.
+
+    Args:
+        k: demos at most.
+    """
+
+    name = "labeled_fewshot"
+    least_dev = 0
+
+    def __init__(self, k: int = 16) -> None:
+        self.k = k
+
+    def _compile(self, bench: Bench) -> Any:
+        return LabeledFewShot(k=self.k).compile(bench.student(), trainset=self._shuffled(bench))
+
+
+class BootstrapDemos(_DemoOptimizer):
+    """``dspy.BootstrapFewShot``: demos out of the model's own good answers, and examples beside them.
+
+    Args:
+        max_bootstrapped_demos: answers of the model at most.
+        max_labeled_demos: demos in all at most.
+        metric_threshold: how good an answer must be to become a demo, from 0 to 1.
+        max_rounds: tries for each example.
+    """
+
+    name = "bootstrap_fewshot"
+    least_dev = 0
+
+    def __init__(
+        self,
+        max_bootstrapped_demos: int = 4,
+        max_labeled_demos: int = 16,
+        metric_threshold: float = 0.8,
+        max_rounds: int = 1,
+    ) -> None:
+        self.options = {
+            "max_bootstrapped_demos": max_bootstrapped_demos,
+            "max_labeled_demos": max_labeled_demos,
+            "metric_threshold": metric_threshold,
+            "max_rounds": max_rounds,
+        }
+
+    def _compile(self, bench: Bench) -> Any:
+        optimizer = BootstrapFewShot(metric=bench.metric, **self.options)
+        return optimizer.compile(bench.student(), trainset=self._shuffled(bench))
+
+
+class BootstrapRandomSearch(DspyOptimizer):
+    """``dspy.BootstrapFewShotWithRandomSearch``: many sets of demos, the best of which is kept.
+
+    Among them are no demos at all, so coming back without any is a result: nothing else was better.
+
+    Args:
+        num_candidate_programs: sets that are drawn at random, besides three that are not.
+        max_bootstrapped_demos: answers of the model in a set at most.
+        max_labeled_demos: demos in a set at most.
+        metric_threshold: how good an answer must be to become a demo, from 0 to 1.
+        stop_at_score: ends the search when a set reaches it, in percent.
+    """
+
+    name = "bootstrap_random_search"
+    makes_demos = True
+
+    def __init__(
+        self,
+        num_candidate_programs: int = 8,
+        max_bootstrapped_demos: int = 4,
+        max_labeled_demos: int = 16,
+        metric_threshold: float = 0.8,
+        stop_at_score: float | None = 100.0,
+    ) -> None:
+        self.options = {
+            "num_candidate_programs": num_candidate_programs,
+            "max_bootstrapped_demos": max_bootstrapped_demos,
+            "max_labeled_demos": max_labeled_demos,
+            "metric_threshold": metric_threshold,
+            "stop_at_score": stop_at_score,
+        }
+
+    def teleprompter(self, bench: Bench) -> Any:
+        """Return the optimizer of DSPy."""
+        return BootstrapFewShotWithRandomSearch(metric=bench.metric, num_threads=bench.task.workers, **self.options)
+
+    def _compile(self, bench: Bench) -> Any:
+        train = list(bench.train)
+        random.Random(bench.task.seed).shuffle(train)  # noqa: S311
+        return self.teleprompter(bench).compile(bench.student(), trainset=train, valset=bench.dev)
+
+
+class BootstrapOptuna(_DemoOptimizer):
+    """``dspy.BootstrapFewShotWithOptuna``: the one demo that helps most, found by Optuna.
+
+    Args:
+        num_candidate_programs: demos that are tried.
+        max_demos: answers of the model among which it chooses.
+        max_labeled_demos: examples among which it chooses.
+    """
+
+    name = "bootstrap_optuna"
+
+    def __init__(self, num_candidate_programs: int = 8, max_demos: int = 4, max_labeled_demos: int = 16) -> None:
+        self.candidates, self.max_demos, self.max_labeled = num_candidate_programs, max_demos, max_labeled_demos
+
+    def _compile(self, bench: Bench) -> Any:
+        optimizer = BootstrapFewShotWithOptuna(
+            metric=bench.metric,
+            max_labeled_demos=self.max_labeled,
+            num_candidate_programs=self.candidates,
+            num_threads=bench.task.workers,
+        )
+        return optimizer.compile(
+            bench.student(), max_demos=self.max_demos, trainset=self._shuffled(bench), valset=bench.dev
+        )

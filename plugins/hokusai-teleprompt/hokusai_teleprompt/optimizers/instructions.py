@@ -1,0 +1,183 @@
+"""Optimizers that write instructions, some of them demos as well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import dspy
+from dspy.teleprompt import COPRO, GEPA, SIMBA, MIPROv2
+
+from hokusai_core import OptimizationTask, jsonable
+from hokusai_teleprompt.optimizers.base import Bench, DspyOptimizer
+
+__all__ = ["Copro", "Gepa", "Mipro", "Simba"]
+
+#: With more examples to choose by, MIPROv2 tries candidates on some of them first.
+_MINIBATCH_FROM = 50
+
+
+class Mipro(DspyOptimizer):
+    """``dspy.MIPROv2``: proposes instructions and sets of demos, and searches their combinations with Optuna.
+
+    Args:
+        num_candidates: instructions, and sets of demos.
+        num_trials: combinations that are tried; None for as many as the candidates call for.
+        max_bootstrapped_demos: answers of the model in a set at most; 0, with the next one, for instructions alone.
+        max_labeled_demos: examples in a set at most.
+        metric_threshold: how good an answer must be to become a demo, from 0 to 1.
+    """
+
+    name = "mipro_v2"
+    least_train = 2
+
+    def __init__(
+        self,
+        num_candidates: int = 6,
+        num_trials: int | None = None,
+        max_bootstrapped_demos: int = 4,
+        max_labeled_demos: int = 4,
+        metric_threshold: float = 0.8,
+    ) -> None:
+        self.candidates = num_candidates
+        # As MIPROv2 reckons for one predictor: enough for two choices among so many.
+        self.trials = num_trials or int(max(4 * math.log2(max(2, num_candidates)), 1.5 * num_candidates))
+        self.options = {
+            "max_bootstrapped_demos": max_bootstrapped_demos,
+            "max_labeled_demos": max_labeled_demos,
+            "metric_threshold": metric_threshold,
+        }
+
+    def _compile(self, bench: Bench) -> Any:
+        count = len(bench.dev)
+        optimizer = MIPROv2(
+            metric=bench.metric,
+            prompt_model=bench.prompt_lm,
+            task_model=bench.lm,
+            auto=None,
+            num_candidates=self.candidates,
+            num_threads=bench.task.workers,
+            seed=bench.task.seed,
+            **self.options,
+        )
+        return optimizer.compile(
+            bench.student(keep_demos=True),
+            trainset=bench.train,
+            valset=bench.dev,
+            num_trials=self.trials,
+            minibatch=count > _MINIBATCH_FROM,
+            minibatch_size=min(35, count),
+            # It would describe our own class to the model, not the task.
+            program_aware_proposer=False,
+        )
+
+
+class Copro(DspyOptimizer):
+    """``dspy.COPRO``: writes instructions, scores them, and writes new ones in view of the scores.
+
+    Args:
+        breadth: instructions in each round.
+        depth: rounds.
+        init_temperature: temperature of the writing.
+    """
+
+    name = "copro"
+
+    def __init__(self, breadth: int = 6, depth: int = 2, init_temperature: float = 1.2) -> None:
+        self.breadth, self.depth, self.temperature = breadth, depth, init_temperature
+
+    def teleprompter(self, bench: Bench) -> Any:
+        """Return the optimizer of DSPy."""
+        same = bench.task.prompt_model is None
+        return COPRO(
+            prompt_model=None if same else bench.prompt_lm,
+            metric=bench.metric,
+            breadth=self.breadth,
+            depth=self.depth,
+            init_temperature=self.temperature,
+        )
+
+    def evaluation(self, bench: Bench) -> dict[str, Any]:
+        """Return how it shall evaluate."""
+        return {"num_threads": bench.task.workers, "display_progress": False, "display_table": False}
+
+    def _compile(self, bench: Bench) -> Any:
+        return self.teleprompter(bench).compile(
+            bench.student(keep_demos=True), trainset=bench.dev, eval_kwargs=self.evaluation(bench)
+        )
+
+
+class Simba(DspyOptimizer):
+    """``dspy.SIMBA``: looks at what goes wrong in small batches, and adds rules and demos against it.
+
+    Args:
+        bsize: examples in a batch; fewer where there are fewer.
+        num_candidates: candidates in each step.
+        max_steps: steps.
+        max_demos: demos at most; 0 for rules alone.
+    """
+
+    name = "simba"
+    least_train = 2
+
+    def __init__(self, bsize: int = 16, num_candidates: int = 4, max_steps: int = 4, max_demos: int = 4) -> None:
+        self.bsize, self.candidates, self.steps, self.demos = bsize, num_candidates, max_steps, max_demos
+
+    def _compile(self, bench: Bench) -> Any:
+        examples = bench.judged
+        optimizer = SIMBA(
+            metric=bench.metric,
+            bsize=min(self.bsize, len(examples)),
+            num_candidates=self.candidates,
+            max_steps=self.steps,
+            max_demos=self.demos,
+            prompt_model=bench.prompt_lm,
+            num_threads=bench.task.workers,
+        )
+        return optimizer.compile(bench.student(keep_demos=True), trainset=examples, seed=bench.task.seed)
+
+
+class Gepa(DspyOptimizer):
+    """``dspy.GEPA``: reflects on what went wrong, in words, and evolves the instructions.
+
+    Args:
+        max_metric_calls: evaluations of single examples; None for some ten rounds over the examples to choose by.
+        reflection_minibatch_size: examples that one reflection looks at.
+    """
+
+    name = "gepa"
+
+    def __init__(self, max_metric_calls: int | None = None, reflection_minibatch_size: int = 3) -> None:
+        self.calls, self.batch = max_metric_calls, reflection_minibatch_size
+
+    def check(self, task: OptimizationTask) -> Sequence[str]:
+        """Return the reasons why this optimizer cannot work on ``task``."""
+        if self.calls is not None and self.calls < len(task.dev) + 2 * self.batch:
+            fewest = len(task.dev) + 2 * self.batch
+            return [*super().check(task), f"gepa needs max_metric_calls of at least {fewest} for these examples"]
+        return super().check(task)
+
+    def _compile(self, bench: Bench) -> Any:
+        def metric(gold: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None) -> Any:
+            good, outputs = bench.judge(gold, pred)
+            return dspy.Prediction(score=good, feedback=_feedback(gold, outputs, good))
+
+        optimizer = GEPA(
+            metric=metric,
+            max_metric_calls=self.calls or 10 * (len(bench.dev) + 2 * self.batch),
+            reflection_minibatch_size=min(self.batch, len(bench.train)),
+            reflection_lm=bench.prompt_lm,
+            num_threads=bench.task.workers,
+            seed=bench.task.seed,
+        )
+        return optimizer.compile(bench.student(keep_demos=True), trainset=bench.train, valset=bench.dev)
+
+
+def _feedback(gold: Any, outputs: dict[str, Any], good: float) -> str:
+    """Return in words what was wrong, for the model that reflects."""
+    if good >= 1.0:
+        return "This answer is right."
+    wanted = "; ".join(f"{name}: {jsonable(value)}" for name, value in gold.labels().items())
+    given = "; ".join(f"{name}: {jsonable(value)}" for name, value in outputs.items()) or "no answer that fits"
+    return f"This answer scored {good:.2f} of 1. Expected was {wanted}. Given was {given}."

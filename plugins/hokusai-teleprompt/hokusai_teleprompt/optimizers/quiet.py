@@ -1,0 +1,103 @@
+"""Keeping DSPy's optimizers quiet: what they print, log and draw goes to a logger of ours, at level DEBUG.
+
+They write to standard output and error from whichever thread evaluates, while other threads of the host may write
+there as well. So what is written is told apart by a DSPy setting, which travels with DSPy's own threads; everything
+that is written without it goes where it would have gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dspy
+
+__all__ = ["QUIET", "FirstErrors", "quiet"]
+
+#: Key of ``dspy.settings``; true where output is to be kept back.
+QUIET = "hokusai_quiet"
+
+_log = logging.getLogger("hokusai_teleprompt.dspy")
+_NOISY = ("dspy", "optuna")
+
+
+def _is_quiet() -> bool:
+    return bool(dspy.settings.get(QUIET))
+
+
+class _Stream:
+    """Stands in for a standard stream; passes through what is not to be kept back.
+
+    Args:
+        stream: the stream.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._active = stream, True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        if self._active and _is_quiet():
+            if text.strip():
+                _log.debug("%s", text.strip())
+            return len(text)
+        return int(self._stream.write(text) or 0)
+
+    def retire(self) -> Any:
+        """Pass everything through from now on, for whoever still holds this; return the stream itself."""
+        self._active = False
+        return self._stream
+
+
+class FirstErrors(logging.Filter):
+    """Keeps records of quiet threads back, and remembers the first errors among them.
+
+    DSPy logs many an error and goes on; where nothing comes of an optimization, they are the reason.
+
+    Attributes:
+        messages: what was logged as an error, the first few.
+        error: the first exception that was logged with its traceback.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+        self.error: BaseException | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the handler shall write the record."""
+        if not _is_quiet():
+            return True
+        if record.levelno >= logging.ERROR:
+            if len(self.messages) < 5:
+                self.messages.append(record.getMessage())
+            if self.error is None and record.exc_info and record.exc_info[1] is not None:
+                self.error = record.exc_info[1]
+        _log.debug("%s: %s", record.name, record.getMessage())
+        return False
+
+
+@contextmanager
+def quiet() -> Iterator[FirstErrors]:
+    """Keep back what is written and logged under the setting ``QUIET``, for as long as the context lasts."""
+    errors = FirstErrors()
+    handlers = [handler for name in _NOISY for handler in logging.getLogger(name).handlers]
+    for handler in handlers:
+        handler.addFilter(errors)
+    streams = {name: _Stream(getattr(sys, name)) for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        setattr(sys, name, stream)
+    try:
+        yield errors
+    finally:
+        for name, stream in streams.items():
+            original = stream.retire()
+            if getattr(sys, name) is stream:  # somebody may have put another one on top in the meantime
+                setattr(sys, name, original)
+        for handler in handlers:
+            handler.removeFilter(errors)

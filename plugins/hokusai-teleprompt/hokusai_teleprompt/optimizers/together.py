@@ -1,0 +1,49 @@
+"""BetterTogether: several optimizers, one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dspy.teleprompt import BetterTogether
+
+from hokusai_teleprompt.optimizers.base import Bench, DspyOptimizer
+from hokusai_teleprompt.optimizers.demos import BootstrapRandomSearch
+from hokusai_teleprompt.optimizers.instructions import Copro
+
+__all__ = ["Together"]
+
+
+class Together(DspyOptimizer):
+    """``dspy.BetterTogether``: first instructions (COPRO), then demos for them (random search); the best step is kept.
+
+    Args:
+        num_candidate_programs: sets of demos that are drawn at random.
+        breadth: instructions in each round.
+        depth: rounds of instructions.
+        strategy: the order: ``i`` writes instructions, ``d`` chooses demos.
+    """
+
+    name = "better_together"
+
+    def __init__(
+        self, num_candidate_programs: int = 4, breadth: int = 4, depth: int = 1, strategy: str = "i -> d"
+    ) -> None:
+        self._demos = BootstrapRandomSearch(num_candidate_programs=num_candidate_programs)
+        self._instructions = Copro(breadth=breadth, depth=depth)
+        self.strategy = strategy
+
+    def _compile(self, bench: Bench) -> Any:
+        optimizer = BetterTogether(
+            metric=bench.metric, i=self._instructions.teleprompter(bench), d=self._demos.teleprompter(bench)
+        )
+        student = bench.student(keep_demos=True)
+        student.set_lm(bench.lm)
+        return optimizer.compile(
+            student,
+            trainset=bench.train,
+            valset=bench.dev,
+            num_threads=bench.task.workers,
+            seed=bench.task.seed,
+            strategy=self.strategy,
+            optimizer_compile_args={"i": {"eval_kwargs": self._instructions.evaluation(bench)}},
+        )

@@ -1,0 +1,160 @@
+"""A folder of optimized signatures as a wheel: a signature pack that pip installs.
+
+The wheel is written as the binary distribution format says (PyPA specifications; PEP 427): a zip archive of a package
+with the files in it, a plugin module that reads them, and the metadata. It takes no build tool and no network.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from hokusai_core import Artifact, read_artifact
+from hokusai_core.errors import ArtifactError, ConfigurationError
+
+__all__ = ["Pack", "build_pack"]
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_VERSION = re.compile(r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?")
+#: The earliest date that a zip archive can hold: the same files always give the same wheel.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+_PLUGIN = '''"""The signatures of this pack."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+
+from hokusai_core import BaseSignature, hookimpl, read_artifact
+
+
+@hookimpl
+def provide_signatures() -> list[type[BaseSignature]]:
+    """Offer the optimized signatures that lie beside this module."""
+    found = []
+    for item in sorted((files(__package__) / "signatures").iterdir(), key=lambda item: item.name):
+        if item.name.endswith(".json"):
+            with as_file(item) as path:
+                found.append(read_artifact(path).signature)
+    return found
+'''
+
+
+@frozen
+class Pack:
+    """A wheel that was built.
+
+    Args:
+        path: the wheel.
+        name: name of the distribution and of its plugin.
+        version: its version.
+        signatures: names of its signatures.
+    """
+
+    path: Path
+    name: str
+    version: str
+    signatures: tuple[str, ...]
+
+
+def build_pack(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str] = "dist",
+    *,
+    name: str | None = None,
+    version: str = "1.0.0",
+    summary: str = "",
+) -> Pack:
+    """Build an installable wheel out of a folder of saved optimized signatures.
+
+    Args:
+        folder: the folder; its ``*.json`` files are the signatures.
+        out: folder for the wheel; made where it is missing.
+        name: name of the distribution, such as ``acme-support``; None for that of the folder.
+        version: its version.
+        summary: one line for package indexes.
+
+    Raises:
+        ConfigurationError: name or version cannot be used.
+        ArtifactError: a file cannot be used, there is none, or two have a signature of the same name.
+    """
+    source = Path(folder)
+    chosen = name or re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-")
+    if not _NAME.fullmatch(chosen):
+        raise ConfigurationError(f"name {chosen!r}: use lower-case letters, digits and single hyphens, a letter first")
+    if not _VERSION.fullmatch(version):
+        raise ConfigurationError(f"version {version!r}: expected one such as 1.0.0 or 1.2.0rc1")
+    artifacts = _artifacts(source)
+    module = chosen.replace("-", "_")
+    info = f"{module}-{version}.dist-info"
+    files = {
+        f"{module}/__init__.py": f'"""Signature pack {chosen}."""\n'.encode(),
+        f"{module}/plugin.py": _PLUGIN.encode(),
+        **{f"{module}/signatures/{label}.json": path.read_bytes() for label, (path, _) in artifacts.items()},
+        f"{info}/METADATA": _metadata(chosen, version, summary, artifacts).encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: hokusai\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[hokusai]\n{chosen} = {module}.plugin\n".encode(),
+    }
+    target = Path(out)
+    target.mkdir(parents=True, exist_ok=True)
+    wheel = target / f"{module}-{version}-py3-none-any.whl"
+    _write(wheel, files, f"{info}/RECORD")
+    return Pack(wheel, chosen, version, tuple(artifacts))
+
+
+def _artifacts(folder: Path) -> dict[str, tuple[Path, Artifact]]:
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: is no folder")
+    found: dict[str, tuple[Path, Artifact]] = {}
+    for path in sorted(folder.glob("*.json")):
+        artifact = read_artifact(path)
+        label = artifact.spec.name
+        if label in found:
+            raise ArtifactError(
+                f"{path} and {found[label][0]} both have a signature called {label!r}; keep one of them"
+            )
+        found[label] = path, artifact
+    if not found:
+        raise ArtifactError(
+            f"{folder}: has no optimized signature; save some with optimized.save('{folder}/Name.json')"
+        )
+    return found
+
+
+def _metadata(name: str, version: str, summary: str, artifacts: Mapping[str, tuple[Path, Artifact]]) -> str:
+    one_line = " ".join((summary or f"Optimized signatures: {', '.join(artifacts)}").split())
+    listing = "".join(
+        f"\n- {label} {artifact.spec.version}, made from {artifact.base_name} {artifact.base.version}"
+        for label, (_, artifact) in artifacts.items()
+    )
+    return (
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: {one_line}\n"
+        "Requires-Python: >=3.11\nRequires-Dist: hokusai-core>=0.1\n"
+        f"Description-Content-Type: text/markdown\n\nSignatures of this pack:\n{listing}\n"
+    )
+
+
+def _write(wheel: Path, files: Mapping[str, bytes], record: str) -> None:
+    lines = [f"{path},sha256={_digest(data)},{len(data)}\n" for path, data in files.items()]
+    content = {**files, record: "".join([*lines, f"{record},,\n"]).encode()}
+    draft = wheel.with_suffix(".part")
+    try:
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path, data in content.items():
+                entry = zipfile.ZipInfo(path, _EPOCH)
+                entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                archive.writestr(entry, data)
+        os.replace(draft, wheel)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _digest(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()

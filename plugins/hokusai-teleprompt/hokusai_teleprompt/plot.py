@@ -1,0 +1,91 @@
+"""A plot of scores as SVG, drawn by hand: one kind of picture is no reason for a plotting library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+
+__all__ = ["draw"]
+
+_WIDTH, _HEIGHT = 640, 360
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 40, 48
+_GRID, _INK, _BEST, _POINT = "#d8d8d8", "#333333", "#2b7a3f", "#4c72b0"
+
+
+def draw(points: Sequence[tuple[float, float, str]], *, title: str, y_label: str, marked: str | None = None) -> str:
+    """Return an SVG image of points, with a line for the best score so far.
+
+    Args:
+        points: calls, score and label of each candidate, in the order in which they were tried.
+        title: above the plot.
+        y_label: beside it.
+        marked: label of the point that is drawn as chosen.
+    """
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
+        f'font-size="12" fill="{_INK}" role="img" aria-label="{escape(title, quote=True)}">',
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
+        f'<text x="{_LEFT}" y="22" font-size="14">{escape(title)}</text>',
+    ]
+    if not points:
+        parts.append(f'<text x="{_LEFT}" y="{_HEIGHT // 2}">no candidate was scored</text>')
+        return "\n".join([*parts, "</svg>"])
+    x_ticks = _ticks(0.0, max(calls for calls, _, _ in points))
+    y_ticks = _ticks(min(score for _, score, _ in points), max(score for _, score, _ in points))
+    frame = _Frame(x_ticks, y_ticks)
+    parts += frame.axes("language-model calls", y_label)
+    best = -math.inf
+    corners: list[tuple[float, float]] = []
+    for calls, score, _ in sorted(points, key=lambda point: point[0]):
+        if score > best:
+            corners += [(calls, best), (calls, score)] if corners else [(calls, score)]
+            best = score
+    corners.append((x_ticks[-1], best))
+    line = " ".join(f"{frame.x(calls):.1f},{frame.y(score):.1f}" for calls, score in corners)
+    parts.append(f'<polyline points="{line}" fill="none" stroke="{_BEST}" stroke-width="2"/>')
+    for calls, score, label in points:
+        chosen = label == marked
+        parts.append(
+            f'<circle cx="{frame.x(calls):.1f}" cy="{frame.y(score):.1f}" r="{6 if chosen else 4}" '
+            f'fill="{_BEST if chosen else _POINT}"><title>{escape(label)}: {score:.4g} after {calls:g} calls</title>'
+            "</circle>"
+        )
+    return "\n".join([*parts, "</svg>"])
+
+
+class _Frame:
+    """Where numbers are in the picture."""
+
+    def __init__(self, x_ticks: Sequence[float], y_ticks: Sequence[float]) -> None:
+        self._x, self._y = x_ticks, y_ticks
+
+    def x(self, value: float) -> float:
+        low, high = self._x[0], self._x[-1]
+        return _LEFT + (value - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
+
+    def y(self, value: float) -> float:
+        low, high = self._y[0], self._y[-1]
+        return _HEIGHT - _BOTTOM - (value - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
+
+    def axes(self, x_label: str, y_label: str) -> Iterator[str]:
+        for tick in self._y:
+            y = self.y(tick)
+            yield f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{_WIDTH - _RIGHT}" y2="{y:.1f}" stroke="{_GRID}"/>'
+            yield f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        for tick in self._x:
+            yield f'<text x="{self.x(tick):.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{tick:g}</text>'
+        across, down = (_LEFT + _WIDTH - _RIGHT) / 2, (_TOP + _HEIGHT - _BOTTOM) / 2
+        yield f'<text x="{across}" y="{_HEIGHT - 10}" text-anchor="middle">{escape(x_label)}</text>'
+        yield f'<text transform="translate(16 {down}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>'
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return some five round numbers that enclose both ends."""
+    if high - low < 1e-9:
+        low, high = low - 0.5, high + 0.5
+    rough = (high - low) / 4
+    magnitude = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * magnitude for size in (1, 2, 2.5, 5, 10) if size * magnitude >= rough)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 10) for number in range(first, last + 1)]

@@ -1,0 +1,84 @@
+"""Rows of examples out of files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from hokusai_core.errors import ConfigurationError
+
+__all__ = ["Row", "read_file"]
+
+
+@frozen
+class Row:
+    """One example as it was found.
+
+    Args:
+        number: its number, from 1.
+        label: how errors call it.
+        value: what is there.
+        flat: whether it is a table's row, in which ``inputs`` and ``outputs`` are names of columns like any other.
+    """
+
+    number: int
+    label: str
+    value: Any
+    flat: bool = False
+
+
+def read_file(path: str | os.PathLike[str], what: str) -> Iterator[Row]:
+    """Yield the rows of a JSONL, JSON or CSV file.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or its name does not say what it holds.
+    """
+    source = Path(path)
+    readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv}
+    reader = readers.get(source.suffix.lower())
+    if reader is None:
+        raise ConfigurationError(f"{what}: {source} must end in .jsonl, .json, .csv or .tsv")
+    try:
+        yield from reader(source)
+    except OSError as error:
+        raise ConfigurationError(f"{what}: {source} cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigurationError(f"{what}: {source} is no text in UTF-8: {error}") from error
+
+
+def _jsonl(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield Row(number, f"line {number}", _parsed(line, f"{path}, line {number}"))
+
+
+def _json(path: Path) -> Iterator[Row]:
+    items = _parsed(path.read_text(encoding="utf-8-sig"), str(path))
+    if not isinstance(items, list):
+        raise ConfigurationError(f"{path}: expected a list of examples")
+    for number, item in enumerate(items, 1):
+        yield Row(number, f"item {number}", item)
+
+
+def _csv(path: Path) -> Iterator[Row]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        for number, record in enumerate(reader, 1):
+            if None in record:
+                raise ConfigurationError(f"{path}, row {number}: has more cells than there are columns")
+            cells = {name: cell for name, cell in record.items() if cell not in (None, "")}
+            yield Row(number, f"row {number}", cells, flat=True)
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{where}: is no JSON: {error}") from error

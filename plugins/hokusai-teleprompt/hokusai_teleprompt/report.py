@@ -1,0 +1,225 @@
+"""The report of an optimization: what was compared, what came of it, what it cost."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, field, frozen
+
+from hokusai_core import Usage
+from hokusai_teleprompt.plot import draw
+from hokusai_teleprompt.tables import table
+
+__all__ = ["ExampleResult", "Report", "Trial"]
+
+
+@frozen
+class Trial:
+    """One candidate as it was tried.
+
+    Args:
+        label: how it came about.
+        score: its score on the examples that candidates are chosen by; None where it was not scored.
+        calls: language-model calls that had been made by then.
+        demos: how many demos it has.
+        fingerprint: of the signature that it would make.
+        chosen: whether it was compared with the baseline in the end.
+    """
+
+    label: str
+    score: float | None
+    calls: int
+    demos: int = 0
+    fingerprint: str = ""
+    chosen: bool = False
+
+
+@frozen
+class ExampleResult:
+    """One held-out example in the comparison.
+
+    Args:
+        key: digest of its inputs and outputs.
+        baseline: score of the baseline; None where its answer did not fit.
+        candidate: score of the candidate; likewise.
+        outcome: ``win``, ``loss`` or ``tie``, as the candidate sees it.
+    """
+
+    key: str
+    baseline: float | None
+    candidate: float | None
+    outcome: str
+
+
+@frozen
+class Report:
+    """How an optimized signature came about, and how it compares with what there was before.
+
+    Args:
+        signature: name of the signature.
+        optimizer: name of the optimizer.
+        reason: why it was chosen.
+        metric: name, range, direction and source of the metric.
+        model: name of the language model.
+        seed: of everything random.
+        sizes: examples to learn from, to choose by, and held out.
+        stratified_by: the output whose values are spread evenly over these.
+        baseline_score: score of the baseline on the held-out examples, None where there are none.
+        candidate_score: score of the best candidate on the same examples.
+        improvement: the difference in the direction of better; None where nothing was compared.
+        interval: confidence interval of the improvement.
+        confidence: of the interval.
+        p_value: of the paired test.
+        test: its name.
+        promoted: whether the gate was passed.
+        verdict: why or why not.
+        trials: the candidates, in the order in which they were tried.
+        examples: the held-out examples.
+        calls: language-model calls that were made.
+        replayed: calls that a checkpoint, or an equal call before, spared.
+        failed_calls: calls that failed.
+        usage: tokens of all calls.
+        cost: US dollars, None where no price is known.
+        seconds: how long it took.
+        invalid: held-out answers that did not fit, of the baseline and of the candidate.
+        stopped: why it was stopped early, None where it was not.
+        dataset_hash: digest of the examples.
+        notes: everything else that there is to say.
+    """
+
+    signature: str
+    optimizer: str
+    reason: str
+    metric: Mapping[str, Any]
+    model: str
+    seed: int
+    sizes: Mapping[str, int]
+    stratified_by: str | None = None
+    baseline_score: float | None = None
+    candidate_score: float | None = None
+    improvement: float | None = None
+    interval: tuple[float, float] | None = None
+    confidence: float = 0.95
+    p_value: float | None = None
+    test: str | None = None
+    promoted: bool = False
+    verdict: str = ""
+    trials: tuple[Trial, ...] = ()
+    examples: tuple[ExampleResult, ...] = ()
+    calls: int = 0
+    replayed: int = 0
+    failed_calls: int = 0
+    usage: Usage = field(factory=Usage)
+    cost: float | None = None
+    seconds: float = 0.0
+    invalid: tuple[int, int] = (0, 0)
+    stopped: str | None = None
+    dataset_hash: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def wins(self) -> int:
+        """Held-out examples on which the candidate is better."""
+        return sum(example.outcome == "win" for example in self.examples)
+
+    @property
+    def losses(self) -> int:
+        """Held-out examples on which the baseline is better."""
+        return sum(example.outcome == "loss" for example in self.examples)
+
+    @property
+    def ties(self) -> int:
+        """Held-out examples on which both are equally good."""
+        return len(self.examples) - self.wins - self.losses
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-able data."""
+        data = asdict(self)
+        data["usage"] = self.usage.to_dict()
+        return {**data, "wins": self.wins, "losses": self.losses, "ties": self.ties}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Report:
+        """Return the report that ``to_dict`` wrote."""
+        values = {key: value for key, value in data.items() if key not in ("wins", "losses", "ties")}
+        interval = values.get("interval")
+        return cls(
+            **{
+                **values,
+                "interval": tuple(interval) if interval else None,
+                "trials": tuple(Trial(**item) for item in values.get("trials", ())),
+                "examples": tuple(ExampleResult(**item) for item in values.get("examples", ())),
+                "usage": Usage(**values.get("usage", {})),
+                "invalid": tuple(values.get("invalid", (0, 0))),
+                "notes": tuple(values.get("notes", ())),
+            }
+        )
+
+    def to_json(self) -> str:
+        """Return the report as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+
+    def to_svg(self) -> str:
+        """Return a plot of score against calls, a point for each candidate, as an SVG image."""
+        points = [(trial.calls, trial.score, trial.label) for trial in self.trials if trial.score is not None]
+        chosen = next((trial.label for trial in self.trials if trial.chosen), None)
+        name = str(self.metric.get("name", "score"))
+        return draw(points, title=f"{self.signature}: {self.optimizer}", y_label=f"{name} (dev)", marked=chosen)
+
+    def save_svg(self, path: str | os.PathLike[str]) -> Path:
+        """Write the plot to a file."""
+        target = Path(path)
+        target.write_text(self.to_svg(), encoding="utf-8")
+        return target
+
+    def table(self) -> str:
+        """Return the report as a table for people."""
+        rows = [
+            ("optimizer", f"{self.optimizer} ({self.reason})" if self.reason else self.optimizer),
+            ("metric", f"{self.metric.get('name')}, {_direction(self.metric)}"),
+            ("language model", self.model),
+            ("examples", ", ".join(f"{count} {name}" for name, count in self.sizes.items()) + f" (seed {self.seed})"),
+            ("candidates", str(len(self.trials))),
+            ("baseline", _number(self.baseline_score)),
+            ("best candidate", _number(self.candidate_score)),
+            ("improvement", self._improvement()),
+            ("wins, losses, ties", f"{self.wins}, {self.losses}, {self.ties}"),
+            ("calls", self._calls()),
+            ("tokens", f"{self.usage.input_tokens} in, {self.usage.output_tokens} out"),
+            ("cost", "unknown" if self.cost is None else f"${self.cost:.4f}"),
+            ("time", f"{self.seconds:.1f} s"),
+            ("verdict", self.verdict),
+        ]
+        if self.stopped:
+            rows.append(("stopped", self.stopped))
+        rows += [("note", note) for note in self.notes]
+        return table((self.signature, ""), rows)
+
+    def _improvement(self) -> str:
+        if self.improvement is None or self.interval is None:
+            return "not measured"
+        low, high = self.interval
+        tested = f"p = {self.p_value:.2g} ({self.test})"
+        return f"{self.improvement:+.4f}, {self.confidence:.0%} interval {low:+.4f} to {high:+.4f}, {tested}"
+
+    def _calls(self) -> str:
+        spared = f", {self.replayed} spared" if self.replayed else ""
+        failed = f", {self.failed_calls} of them failed" if self.failed_calls else ""
+        return f"{self.calls}{failed}{spared}"
+
+    def __str__(self) -> str:
+        return self.table()
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"
+
+
+def _direction(metric: Mapping[str, Any]) -> str:
+    low, high = metric.get("range", (None, None))
+    span = "" if low is None or high is None else f"{low:g} to {high:g}, "
+    return f"{span}{'more' if metric.get('higher_is_better', True) else 'less'} is better"

@@ -1,0 +1,153 @@
+"""Splitting examples: to learn from, to choose by, and to compare on; the last are seen by nobody before the end."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, get_origin
+
+from attrs import frozen
+
+from hokusai_core import OptimizationExample, SignatureSpec
+from hokusai_teleprompt.data import input_key
+
+__all__ = ["FEWEST", "Split", "split_examples"]
+
+#: With fewer different inputs nothing is held out: a comparison of two or three examples says nothing.
+FEWEST = 8
+
+_TEST, _DEV = 0.4, 0.25
+_MOST_TEST, _MOST_DEV = 500, 200
+#: A field with more different values is no label.
+_MOST_LABELS = 30
+
+_Group = list[OptimizationExample]
+
+
+@frozen
+class Split:
+    """Disjoint sets of examples.
+
+    Args:
+        train: to learn from.
+        dev: to choose between candidates by.
+        test: held out, to compare the best candidate with what there was before.
+        stratified_by: the output whose values are spread evenly over the three, None for none.
+        notes: what there is to say about it.
+    """
+
+    train: tuple[OptimizationExample, ...]
+    dev: tuple[OptimizationExample, ...]
+    test: tuple[OptimizationExample, ...]
+    stratified_by: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def split_examples(
+    spec: SignatureSpec,
+    examples: Sequence[OptimizationExample],
+    *,
+    seed: int,
+    dev: Sequence[OptimizationExample] | None = None,
+    test: Sequence[OptimizationExample] | None = None,
+    calls: int | None = None,
+) -> Split:
+    """Split examples by a seed, their labels spread evenly; examples with the same inputs stay together.
+
+    Args:
+        spec: the signature.
+        examples: the examples.
+        seed: of the shuffling.
+        dev: examples to choose by, where the caller has set some aside.
+        test: examples to compare on, where the caller has set some aside.
+        calls: language-model calls that there are for everything; with few, less is held out.
+    """
+    notes = []
+    apart = {input_key(example) for part in (dev, test) for example in part or ()}
+    kept = [example for example in examples if input_key(example) not in apart]
+    if len(kept) < len(examples):
+        notes.append(f"{len(examples) - len(kept)} training examples are also in the other sets and were left out")
+    if dev is not None and test is not None:
+        held_out = {input_key(example) for example in test}
+        clean = [example for example in dev if input_key(example) not in held_out]
+        if len(clean) < len(dev):
+            notes.append(f"{len(dev) - len(clean)} examples of valset are also in testset and were left out of valset")
+        dev = clean
+    label = _label_field(spec, kept)
+    rng = random.Random(seed)  # noqa: S311  # shuffling, not secrets
+    groups = _shuffled(_groups(kept), label, rng)
+    total = len(groups)
+    if total < FEWEST and test is None:
+        notes.append(
+            f"nothing could be held out: {total} different inputs are too few to compare on (from {FEWEST} on some are)"
+        )
+        return Split(tuple(kept), tuple(dev or ()), (), None, tuple(notes))
+    most_test = _MOST_TEST if calls is None else max(FEWEST // 2, calls // 4)
+    most_dev = _MOST_DEV if calls is None else max(FEWEST // 2, calls // 10)
+    tested = [] if test is not None else _take(groups, min(_MOST_TEST, most_test, round(total * _TEST)))
+    rest = _without(groups, tested)
+    chosen = [] if dev is not None else _take(rest, min(_MOST_DEV, most_dev, round(total * _DEV)))
+    learned = _without(rest, chosen)
+    return Split(
+        _flat(learned),
+        tuple(dev) if dev is not None else _flat(chosen),
+        tuple(test) if test is not None else _flat(tested),
+        label,
+        tuple(notes),
+    )
+
+
+def _label_field(spec: SignatureSpec, examples: Sequence[OptimizationExample]) -> str | None:
+    """Return the output that is a label, None where there is none or more than one."""
+    found = []
+    for name, item in spec.outputs.items():
+        values = {_shown(example.outputs.get(name)) for example in examples}
+        declared = item.choices_from is not None or item.annotation is bool or get_origin(item.annotation) is Literal
+        repeats = item.annotation is str and len(values) <= min(_MOST_LABELS, len(examples) // 4)
+        if len(values) > 1 and (declared or repeats):
+            found.append(name)
+    return found[0] if len(found) == 1 else None
+
+
+def _shown(value: Any) -> str:
+    return str(value)
+
+
+def _groups(examples: Iterable[OptimizationExample]) -> list[_Group]:
+    by_input: dict[str, _Group] = defaultdict(list)
+    for example in examples:
+        by_input[input_key(example)].append(example)
+    return list(by_input.values())
+
+
+def _shuffled(groups: list[_Group], label: str | None, rng: random.Random) -> list[_Group]:
+    """Return the groups so that every stretch of them has about the same share of each label."""
+    strata: dict[str, list[_Group]] = defaultdict(list)
+    for group in groups:
+        strata[_shown(group[0].outputs.get(label)) if label else ""].append(group)
+    placed = []
+    for name in sorted(strata):
+        stratum = strata[name]
+        rng.shuffle(stratum)
+        offset = rng.random()
+        placed += [((position + offset) / len(stratum), name, group) for position, group in enumerate(stratum)]
+    placed.sort(key=lambda item: item[:2])
+    return [group for _, _, group in placed]
+
+
+def _take(groups: Sequence[_Group], count: int) -> list[_Group]:
+    """Return ``count`` groups, evenly spaced where they are ordered by strata."""
+    if count <= 0:
+        return []
+    step = len(groups) / count
+    return [groups[int(position * step)] for position in range(min(count, len(groups)))]
+
+
+def _without(groups: Sequence[_Group], taken: Sequence[_Group]) -> list[_Group]:
+    gone = set(map(id, taken))
+    return [group for group in groups if id(group) not in gone]
+
+
+def _flat(groups: Iterable[_Group]) -> tuple[OptimizationExample, ...]:
+    return tuple(example for group in groups for example in group)

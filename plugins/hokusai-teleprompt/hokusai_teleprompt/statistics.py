@@ -1,0 +1,124 @@
+"""Paired statistics: is one system better than another on the same examples?
+
+- interval: percentile bootstrap over the examples (Efron and Tibshirani, 1993; for comparing systems on test sets
+  Koehn, 2004);
+- test for right and wrong: McNemar's exact test (McNemar, 1947; Dietterich, 1998), a binomial test on those examples
+  that only one of the two gets right;
+- test for graded scores: paired permutation test, also called approximate randomization (Noreen, 1989; Dror et al.,
+  2018), every assignment where there are few and random ones where there are many. It is also used where the score of
+  a set is not the mean of its examples'.
+
+All are two-sided and depend on nothing but the scores and the seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+__all__ = ["Paired", "compare_paired", "mcnemar_exact"]
+
+RESAMPLES = 5_000
+PERMUTATIONS = 10_000
+#: So many differences that are not zero are permuted in every way there is: 2 to the power of it.
+_EVERY = 13
+
+#: (indices of the examples, whether the systems are swapped on each or None) -> difference of the two systems' scores.
+Difference = Callable[[NDArray[np.int64], NDArray[np.bool_] | None], float]
+
+
+@frozen
+class Paired:
+    """The comparison of two systems on the same examples.
+
+    Args:
+        difference: score of the second minus score of the first.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        confidence: of the interval.
+        p_value: probability of a difference at least as large where the systems do not differ.
+        test: name of the test.
+    """
+
+    difference: float
+    low: float
+    high: float
+    confidence: float
+    p_value: float
+    test: str
+
+
+def compare_paired(
+    before: Sequence[float],
+    after: Sequence[float],
+    *,
+    confidence: float,
+    seed: int,
+    difference: Difference | None = None,
+) -> Paired:
+    """Compare two systems by their scores on the same examples.
+
+    Args:
+        before: goodness of the first system on each example.
+        after: goodness of the second system on each example, in the same order.
+        confidence: of the interval, such as 0.95.
+        seed: of everything random.
+        difference: difference of the systems on a selection of the examples, where it is not that of the means.
+    """
+    first, second = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    count = len(first)
+    rng = np.random.default_rng(seed)
+    everything = np.arange(count, dtype=np.int64)
+    if difference is None:
+        gains = second - first
+        observed = float(gains.mean())
+        draws = np.array([gains[rng.integers(0, count, count)].mean() for _ in range(RESAMPLES)])
+        right_or_wrong = bool(np.isin(np.concatenate([first, second]), (0.0, 1.0)).all())
+        if right_or_wrong:
+            p_value, test = mcnemar_exact(int((gains > 0).sum()), int((gains < 0).sum())), "McNemar, exact"
+        else:
+            p_value, test = _permutation(gains, observed, rng), "paired permutation"
+    else:
+        observed = difference(everything, None)
+        resamples = RESAMPLES // 5  # each takes a pass over the examples in Python
+        draws = np.array([difference(rng.integers(0, count, count), None) for _ in range(resamples)])
+        swaps = (difference(everything, rng.random(count) < 0.5) for _ in range(PERMUTATIONS // 5))
+        extreme = sum(abs(value) >= abs(observed) - 1e-12 for value in swaps)
+        p_value, test = (extreme + 1) / (PERMUTATIONS // 5 + 1), "paired permutation"
+    tail = (1.0 - confidence) / 2
+    low, high = np.quantile(draws, [tail, 1.0 - tail])
+    return Paired(observed, float(low), float(high), confidence, p_value, test)
+
+
+def mcnemar_exact(wins: int, losses: int) -> float:
+    """Return the two-sided probability of so uneven a share of wins and losses where both are equally likely.
+
+    Example:
+        >>> mcnemar_exact(8, 0)
+        0.0078125
+        >>> mcnemar_exact(3, 3)
+        1.0
+    """
+    total, fewer = wins + losses, min(wins, losses)
+    ways = sum(math.comb(total, count) for count in range(fewer + 1))
+    return min(1.0, 2 * ways / (1 << total))
+
+
+def _permutation(gains: NDArray[np.float64], observed: float, rng: np.random.Generator) -> float:
+    """Return the share of assignments of signs that give a mean at least as far from zero as the one observed."""
+    moved = gains[gains != 0.0]
+    if len(moved) == 0:
+        return 1.0
+    target = abs(moved.sum()) - 1e-9
+    if len(moved) <= _EVERY:
+        bits = (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1
+        sums = np.abs(np.where(bits == 1, moved, -moved).sum(axis=1))
+        extreme = int(np.count_nonzero(sums >= target))
+        return extreme / (1 << len(moved))
+    signs = rng.integers(0, 2, size=(PERMUTATIONS, len(moved)), dtype=np.int8) * 2 - 1
+    extreme = int((np.abs(signs @ moved) >= target).sum())
+    return (extreme + 1) / (PERMUTATIONS + 1)

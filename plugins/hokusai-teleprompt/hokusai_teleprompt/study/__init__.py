@@ -1,0 +1,3 @@
+"""The study around an optimizer: metered calls, checkpoints, evaluation."""
+
+from __future__ import annotations

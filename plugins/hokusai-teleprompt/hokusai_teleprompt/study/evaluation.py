@@ -1,0 +1,167 @@
+"""Evaluation: a signature on a set of examples, as it would be executed."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, Final
+
+from attrs import frozen
+
+from hokusai_core import LanguageModel, OptimizationExample, SignatureRunner, SignatureSpec
+from hokusai_core.errors import ExecutionError, LanguageModelError, OutputError, PromptTooLong
+from hokusai_teleprompt.metrics.base import checked, goodness
+from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
+
+__all__ = ["INTERRUPTED", "Evaluator", "Measurement", "Outcome"]
+
+#: Share of examples on which a language model may fail for reasons of its own.
+_OUTAGES = 0.1
+#: Why an evaluation was stopped by Ctrl-C.
+INTERRUPTED: Final = "interrupted"
+
+
+@frozen
+class Outcome:
+    """What came of one example.
+
+    Args:
+        outputs: the outputs; None where there were none that fit.
+        good: how good they are, more is better; None where there were none.
+        error: class of what failed, None where nothing did.
+        outage: what the language model failed with, where that had nothing to do with the signature.
+    """
+
+    outputs: Mapping[str, Any] | None
+    good: float | None
+    error: str | None = None
+    outage: Exception | None = None
+
+
+@frozen
+class Measurement:
+    """What came of a set of examples.
+
+    Args:
+        outcomes: one for each example, None where the evaluation was stopped before it.
+        stopped: why it was stopped, None where it was not.
+    """
+
+    outcomes: tuple[Outcome | None, ...]
+    stopped: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is an outcome for every example."""
+        return all(outcome is not None for outcome in self.outcomes)
+
+    @property
+    def failures(self) -> int:
+        """How many examples have no outputs that fit."""
+        return sum(outcome is not None and outcome.good is None for outcome in self.outcomes)
+
+    def goods(self, worst: float) -> list[float]:
+        """Return how good the finished ones are; one without outputs is as bad as ``worst``."""
+        return [worst if item.good is None else item.good for item in self.outcomes if item is not None]
+
+
+class Evaluator:
+    """Evaluates signatures with one metric.
+
+    Args:
+        metric: the metric.
+        workers: examples that are evaluated at once.
+    """
+
+    def __init__(self, metric: Any, workers: int) -> None:
+        self.metric, self.workers = metric, workers
+
+    def worst(self, *measurements: Measurement) -> float:
+        """Return what an example without outputs counts: the worst there is, or that was seen where that is open."""
+        lowest = goodness(self.metric, self.metric.range[0 if self.metric.higher_is_better else 1])
+        seen = [
+            outcome.good for item in measurements for outcome in item.outcomes if outcome and outcome.good is not None
+        ]
+        return lowest if lowest > float("-inf") else min([0.0, *seen])
+
+    def run(
+        self,
+        spec: SignatureSpec,
+        model: LanguageModel,
+        examples: Sequence[OptimizationExample],
+        on_done: Callable[[], None] = lambda: None,
+    ) -> Measurement:
+        """Evaluate a signature.
+
+        Args:
+            spec: the signature.
+            model: the language model of the study.
+            examples: the examples.
+            on_done: called after each example.
+
+        Raises:
+            StudyFailed: the metric raised, or the language model is dead.
+        """
+        runner = SignatureRunner(spec, model)
+        outcomes: list[Outcome | None] = [None] * len(examples)
+        pool = ThreadPoolExecutor(max_workers=max(1, min(self.workers, len(examples) or 1)))
+        waiting: dict[Future[Outcome], int] = {}
+        queue = iter(enumerate(examples))
+        stopped: str | None = None
+        try:
+            while True:
+                # A few ahead of the workers and no more: what is not begun when the budget ends is not begun at all.
+                while stopped is None and len(waiting) < 2 * self.workers and (item := next(queue, None)) is not None:
+                    context = contextvars.copy_context()
+                    waiting[pool.submit(context.run, self._one, runner, item[1])] = item[0]
+                if not waiting:
+                    _check_outages(outcomes)
+                    return Measurement(tuple(outcomes), stopped)
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    index = waiting.pop(future)
+                    try:
+                        outcomes[index] = future.result()
+                        on_done()
+                    except StudyStop as stop:
+                        stopped = stopped or stop.reason
+        except KeyboardInterrupt:
+            return Measurement(tuple(outcomes), INTERRUPTED)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _one(self, runner: SignatureRunner, example: OptimizationExample) -> Outcome:
+        try:
+            outputs = runner.run(example.inputs)
+        except (OutputError, PromptTooLong) as error:
+            return Outcome(None, None, type(error).__name__)
+        except LanguageModelError as error:
+            return Outcome(None, None, type(error).__name__, error)
+        return Outcome(outputs, self.grade(example, outputs))
+
+    def grade(self, example: OptimizationExample, outputs: Mapping[str, Any]) -> float | None:
+        """Return how good outputs are, None where the metric's own language model failed.
+
+        Raises:
+            StudyFailed: the metric raised.
+        """
+        try:
+            score = self.metric.score(example.outputs, outputs, example.inputs)
+            return goodness(self.metric, checked(score, self.metric))
+        except ExecutionError:
+            return None  # a judge whose answer does not fit; the ledger notices where it is dead
+        except Exception as error:
+            name = getattr(self.metric, "name", type(self.metric).__name__)
+            raise StudyFailed(f"metric {name} raised {type(error).__name__}: {error}", error) from error
+
+
+def _check_outages(outcomes: Sequence[Outcome | None]) -> None:
+    """Raise where the language model failed so often that the scores would be about its failures.
+
+    Raises:
+        StudyFailed: with its first error.
+    """
+    outages = [outcome.outage for outcome in outcomes if outcome is not None and outcome.outage is not None]
+    if len(outages) > max(2, _OUTAGES * len(outcomes)):
+        raise StudyFailed(f"the language model failed on {len(outages)} of {len(outcomes)} examples", outages[0])

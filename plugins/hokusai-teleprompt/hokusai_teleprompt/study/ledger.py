@@ -1,0 +1,171 @@
+"""The ledger of a study: every call that was made, what it cost, and whether another one may be made."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from attrs import field, frozen
+from dspy.utils.exceptions import ContextWindowExceededError
+
+from hokusai_core import Budget, CallEstimate, CallRecord, Usage
+from hokusai_core.errors import BudgetExceeded
+from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
+
+__all__ = ["Allowance", "CallLedger", "Gate", "Spent"]
+
+#: So many failed calls and none that succeeded: the language model is dead, not merely unlucky.
+_DEAD_AFTER = 5
+#: So many failed calls in a row, at any time.
+_GONE_AFTER = 20
+
+
+@frozen
+class Spent:
+    """What calls have used.
+
+    Args:
+        calls: calls that were made, failed ones included.
+        usage: their tokens.
+        cost: US dollars, None where no price is known.
+        replayed: calls that a checkpoint or an equal earlier call answered; they are not among ``calls``.
+        failed: calls that failed.
+    """
+
+    calls: int = 0
+    usage: Usage = field(factory=Usage)
+    cost: float | None = None
+    replayed: int = 0
+    failed: int = 0
+
+
+class CallLedger:
+    """Counts calls. As a recorder it is told of each, by any thread.
+
+    Args:
+        budget: what the calls are charged to, or None.
+    """
+
+    keep_exchanges = False
+
+    def __init__(self, budget: Budget | None) -> None:
+        self.budget = budget
+        self._lock = threading.Lock()
+        self._calls = self._replayed = self._failed = self._in_a_row = 0
+        self._usage = Usage()
+        self._cost: float | None = None
+        self.first_error: BaseException | None = None
+        self.since = time.monotonic()
+
+    def record(self, call: CallRecord) -> None:
+        """Accept the record of one call."""
+        with self._lock:
+            self._calls += max(1, call.usage.calls)
+            self._usage += call.usage
+            if call.cost is not None:
+                self._cost = (self._cost or 0.0) + call.cost
+            if call.outcome == "ok" or isinstance(call.error, ContextWindowExceededError):
+                self._in_a_row = 0  # a prompt that is too long is the candidate's fault
+            else:
+                self._failed += 1
+                self._in_a_row += 1
+                if self.first_error is None and isinstance(call.error, Exception):
+                    self.first_error = call.error
+        if self.budget is not None:
+            self.budget.charge(call.usage, call.cost)
+
+    def replay(self) -> None:
+        """Count a call that need not be made."""
+        with self._lock:
+            self._replayed += 1
+
+    @property
+    def spent(self) -> Spent:
+        """What was used so far."""
+        with self._lock:
+            return Spent(self._calls, self._usage, self._cost, self._replayed, self._failed)
+
+    def check_alive(self) -> None:
+        """Raise where the language model does nothing but fail.
+
+        Raises:
+            StudyFailed: with its first error.
+        """
+        with self._lock:
+            dead = self._failed >= _DEAD_AFTER and self._failed == self._calls
+            gone = self._in_a_row >= _GONE_AFTER
+            cause, failed = self.first_error, self._failed
+        if (dead or gone) and cause is not None:
+            raise StudyFailed(
+                f"the language model failed {failed} times{' and never answered' if dead else ' in a row'}", cause
+            )
+
+
+@frozen
+class Allowance:
+    """How much of a budget a phase of the study may use, None for as much as there is.
+
+    Args:
+        calls: calls of the whole study after which the phase ends.
+        tokens: likewise.
+        cost: likewise, US dollars.
+        seconds: seconds since the beginning of the study.
+    """
+
+    calls: int | None = None
+    tokens: int | None = None
+    cost: float | None = None
+    seconds: float | None = None
+
+    def spent(self, spent: Spent, seconds: float) -> str | None:
+        """Return in words what is used up, None where there is room."""
+        if self.calls is not None and spent.calls >= self.calls:
+            return f"{spent.calls} calls are made, the rest is kept for the comparison"
+        if self.tokens is not None and spent.usage.total_tokens >= self.tokens:
+            return f"{spent.usage.total_tokens} tokens are used, the rest is kept for the comparison"
+        if self.cost is not None and (spent.cost or 0.0) >= self.cost:
+            return f"${spent.cost or 0.0:.4f} is spent, the rest is kept for the comparison"
+        if self.seconds is not None and seconds >= self.seconds:
+            return f"{seconds:.0f} seconds have passed, the rest is kept for the comparison"
+        return None
+
+
+class Gate:
+    """Lets the calls of one phase through, until its allowance or the budget is used up or it is closed.
+
+    Threads that an optimizer has left behind find it closed, and pay nothing any more.
+
+    Args:
+        ledger: the ledger of the study.
+        allowance: how much the phase may use.
+    """
+
+    def __init__(self, ledger: CallLedger, allowance: Allowance | None = None) -> None:
+        self._ledger, self._allowance = ledger, allowance or Allowance()
+        self.reason: str | None = None
+
+    def close(self, reason: str) -> None:
+        """Let nothing through any more."""
+        self.reason = self.reason or reason
+
+    def before(self, estimate: CallEstimate) -> None:
+        """Return where the call may be made.
+
+        Raises:
+            StudyStop: it may not.
+            StudyFailed: there is no use in it.
+        """
+        self._ledger.check_alive()
+        if self.reason is None:
+            self.reason = self._allowance.spent(self._ledger.spent, time.monotonic() - self._ledger.since)
+        if self.reason is None and self._ledger.budget is not None:
+            try:
+                self._ledger.budget.reserve()
+            except BudgetExceeded as error:
+                self.reason = str(error)
+        if self.reason is not None:
+            raise StudyStop(self.reason)
+
+    async def abefore(self, estimate: CallEstimate) -> None:
+        """Do as ``before``; there is nothing to wait for."""
+        self.before(estimate)

@@ -1,0 +1,99 @@
+"""The search: what an optimizer finds, whether it tells on its way, in the end, or is interrupted."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, evolve
+
+from hokusai_core import Candidate, OptimizationTask
+from hokusai_core.errors import OptimizationError
+from hokusai_teleprompt.study.evaluation import INTERRUPTED
+from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
+
+__all__ = ["Finding", "Findings", "search"]
+
+
+@define
+class Finding:
+    """A candidate and when it was found.
+
+    Args:
+        candidate: the candidate.
+        calls: language-model calls that had been made by then.
+    """
+
+    candidate: Candidate
+    calls: int
+
+
+class Findings:
+    """Collects candidates, each once; used by many threads.
+
+    Args:
+        calls: returns how many calls were made so far.
+        on_found: told of each new candidate.
+    """
+
+    def __init__(self, calls: Callable[[], int], on_found: Callable[[Finding, int], None]) -> None:
+        self._calls, self._on_found = calls, on_found
+        self._by_key: dict[str, Finding] = {}
+        self._lock = threading.Lock()
+        self.last: str | None = None
+
+    def add(self, candidate: Candidate) -> None:
+        """Accept a candidate; of one that is known the score is kept."""
+        key = _key(candidate)
+        with self._lock:
+            self.last = key
+            known = self._by_key.get(key)
+            if known is not None:
+                if known.candidate.score is None:
+                    known.candidate = evolve(known.candidate, score=candidate.score)
+                return
+            finding = self._by_key[key] = Finding(candidate, self._calls())
+            count = len(self._by_key)
+        self._on_found(finding, count)
+
+    def new(self, instructions: str, demos: Any) -> list[Finding]:
+        """Return those that are not what there was before."""
+        before = _key(Candidate(instructions, tuple(demos)))
+        return [finding for key, finding in self._by_key.items() if key != before]
+
+    def everything(self) -> list[Finding]:
+        """Return all, in the order in which they were found."""
+        return list(self._by_key.values())
+
+    def latest(self) -> Finding | None:
+        """Return the one that was told last: of an optimizer that scores none, the one that it came back with."""
+        return None if self.last is None else self._by_key[self.last]
+
+
+def _key(candidate: Candidate) -> str:
+    return json.dumps([candidate.instructions, candidate.demos], sort_keys=True, default=str)
+
+
+def search(optimizer: Any, name: str, task: OptimizationTask, findings: Findings) -> str | None:
+    """Run an optimizer to its end, or until it is stopped; return why it was stopped, None where it was not.
+
+    Raises:
+        OptimizationError: it failed, or cannot work on the task.
+    """
+    problems = list(optimizer.check(task))
+    if problems:
+        raise OptimizationError(f"{name} cannot work on {task.signature.name}: {'; '.join(problems)}")
+    try:
+        for candidate in optimizer.propose(task):
+            if not isinstance(candidate, Candidate):
+                raise OptimizationError(f"{name} proposed a {type(candidate).__name__}; it must yield Candidates")
+            findings.add(candidate)
+    except StudyStop as stop:
+        return stop.reason
+    except StudyFailed as failure:
+        raise OptimizationError(f"{name} on {task.signature.name}: {failure.problem}") from failure.cause
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return None
