@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from hokusai_core.promotion import Promotion
     from hokusai_core.protocols import Tracker, Validator
     from hokusai_core.results import ExecutionResult
+    from hokusai_core.signatures import RegisteredSignature
 
 __all__ = ["Executor"]
 
@@ -396,6 +397,18 @@ class Executor(BatchMethods, CompositionMethods):
         run = Run(plan, self._default_options, Deadline())
         self._path.bind(run, inputs)
         return explain(run, self._cache)
+
+    def signature(self, signature_name: Any) -> RegisteredSignature:
+        """Return what a name means: the signature as data, its owner and its qualified name.
+
+        Args:
+            signature_name: name, signature class, or file of an optimized signature.
+
+        Raises:
+            SignatureNotFoundError: no such signature; names similar ones.
+        """
+        self._open()
+        return self._plans.rehearsal(signature_name).registered
 
     def list_signatures(self) -> list[str]:
         """Return the names of all signatures, sorted; qualified where a short name is not unique."""

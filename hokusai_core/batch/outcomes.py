@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, overload
+from typing import Any, NoReturn, Self, overload
 
 import orjson
 from attrs import field, frozen
@@ -73,6 +73,10 @@ class BatchRow(tuple[int, Outcome]):
 
     Subscripting it with a name asks the outcome, so a loop that does not care about numbers need not unpack.
 
+    Attributes:
+        inputs: the row as it was given.
+        hidden: names of its fields whose values must not be shown.
+
     Example:
         >>> row = BatchRow(3, ExecutionResult({"answer": "42"}, execution_id="e1", signature="local/Ask"))
         >>> index, outcome = row
@@ -80,11 +84,14 @@ class BatchRow(tuple[int, Outcome]):
         (3, 3, '42', True)
     """
 
-    __slots__ = ()
+    inputs: Any
+    hidden: frozenset[str]
 
-    def __new__(cls, index: int, outcome: Outcome) -> BatchRow:
+    def __new__(cls, index: int, outcome: Outcome, inputs: Any = None, hidden: frozenset[str] = frozenset()) -> Self:
         """Make the pair."""
-        return super().__new__(cls, (index, outcome))
+        row = super().__new__(cls, (index, outcome))
+        row.inputs, row.hidden = inputs, hidden
+        return row
 
     @property
     def index(self) -> int:  # type: ignore[override]  # looking a value up in a pair makes no sense
@@ -106,6 +113,14 @@ class BatchRow(tuple[int, Outcome]):
         """What it failed with, or None."""
         outcome = self.outcome
         return outcome.error if isinstance(outcome, FailedExecution) else None
+
+    def to_dict(self, *, sensitive: bool = False) -> dict[str, Any]:
+        """Return the row as ``BatchResult.to_jsonl`` writes it.
+
+        Args:
+            sensitive: whether values of sensitive fields are in it too.
+        """
+        return outcome_record(self.index, self.inputs, self.outcome, frozenset() if sensitive else self.hidden)
 
     def __getitem__(self, key: Any) -> Any:
         return self.outcome[key] if isinstance(key, str) else tuple.__getitem__(self, key)

@@ -294,7 +294,7 @@ class BatchRows(Iterator[BatchRow]):
         row, outcome = item
         if row.room is not None:
             row.room.leave()
-        return BatchRow(row.index, outcome)
+        return BatchRow(row.index, outcome, row.inputs, self._session.work.hidden(row))
 
     def close(self) -> None:
         """Take no further row."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from itertools import islice
+from operator import length_hint
 from typing import Any
 
 from hokusai_core.batch.work import Row
@@ -32,7 +33,8 @@ def check_rows(source: Any, *, asynchronous: bool = False) -> None:
 
 def total_of(source: Any) -> int | None:
     """Return how many rows there are, None where nobody knows."""
-    return len(source) if isinstance(source, Sized) else None
+    count = length_hint(source, -1)
+    return None if count < 0 else count
 
 
 def rows(source: Iterable[Any], batch_size: int | None = None) -> Iterator[Row]:

@@ -118,12 +118,12 @@ def test_what_is_no_budget_is_refused(make_executor: MakeExecutor) -> None:
 
 def test_a_rate_limit_spreads_calls_over_time(make_executor: MakeExecutor) -> None:
     lm = null_lm()
-    executor = make_executor(lm=lm, requests_per_minute=60 * 20, cache_enabled=False)
-    bucket = executor._path._limits
-    assert bucket is not None
-    state = bucket._of("null/model").calls
-    assert state is not None
-    state.level = 1.0  # as after a burst: from here on 20 calls a second
+    executor = make_executor(lm=lm, requests_per_minute=4, cache_enabled=False)
+    limits = executor._path._limits
+    assert limits is not None
+    window = limits._of("null/model").calls
+    assert window is not None
+    window.seconds = 0.3  # a minute would take the test too long
     started = time.monotonic()
 
     async def tasks() -> None:
@@ -135,7 +135,7 @@ def test_a_rate_limit_spreads_calls_over_time(make_executor: MakeExecutor) -> No
         executor.execute_signature("Answer", {"question": "?"})
     thread.join(10)
     assert lm.engine.calls == 10
-    assert time.monotonic() - started >= 9 / 20 * 0.9
+    assert time.monotonic() - started >= 2 * 0.3  # four at once, then four, then two
 
 
 @pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
@@ -166,7 +166,57 @@ def test_tokens_are_settled_with_what_was_used() -> None:
     assert limits.admit("m", 900) == 0
 
 
-def test_a_call_larger_than_a_minutes_tokens_is_let_through_when_the_bucket_is_full() -> None:
+def test_a_call_larger_than_a_minutes_tokens_is_let_through_when_nothing_else_was() -> None:
     limits = RateLimits(tokens_per_minute=100)
     assert limits.admit("m", 5000) == 0
     assert limits.admit("m", 1) > 0
+
+
+def test_no_stretch_of_a_minute_has_more_calls_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    limits = RateLimits(requests_per_minute=7, tokens_per_minute=900)
+    made: list[float] = []
+    for _ in range(2_000):
+        while (wait := limits.admit("m", 100.0)) > 0:
+            now[0] += wait
+        limits.used("m", 100.0)
+        made.append(now[0])
+        if len(made) == 40:
+            break
+    for start in made:
+        assert sum(start <= at < start + 60.0 for at in made) <= 7
+    assert made[-1] - made[0] <= 60.0 * (40 / 7)  # and no more than they have to, calls wait
+
+
+def test_less_than_one_call_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    limits = RateLimits(requests_per_minute=0.5)
+    assert limits.admit("m", 1.0) == 0
+    assert limits.admit("m", 1.0) == pytest.approx(120.0)
+
+
+def test_a_provider_that_asks_to_slow_down_is_heard_by_all_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    limits = RateLimits(requests_per_minute=100)
+    limits.block("m", 20.0)
+    assert limits.admit("m", 1.0) == pytest.approx(20.0)
+    assert limits.admit("other", 1.0) == 0
+    now[0] = 20.0
+    assert limits.admit("m", 1.0) == 0
+
+
+def test_a_call_that_the_budget_refuses_gives_its_tokens_back(make_executor: MakeExecutor) -> None:
+    executor = make_executor(tokens_per_minute=100_000, cache_enabled=False)
+    budget = Budget(calls=1)
+    executor.execute_signature("Answer", {"question": "?"}, budget=budget)
+    for _ in range(3):
+        with pytest.raises(BudgetExceeded):
+            executor.execute_signature("Answer", {"question": "?"}, budget=budget)
+    limits = executor._path._limits
+    assert limits is not None
+    window = limits._of("null/model").tokens
+    assert window is not None
+    assert window.total == 15.0

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from hokusai.failures import Failure
-from hokusai.inputs import gather_inputs, read_object
+from hokusai.inputs import gather_inputs
 from hokusai.terminal import is_terminal, print_json, print_styled, progress
 from hokusai_core import jsonable
 
 if TYPE_CHECKING:
-    from hokusai_core import ExecutionResult, Executor
+    from hokusai_core import ExecutionResult
 
 __all__ = ["run"]
-
-#: Seconds. An embedded model on a small machine may take minutes over a long text.
-_TIMEOUT = 300
 
 
 @click.command()
@@ -37,7 +31,7 @@ _TIMEOUT = 300
 )
 @click.option("--json", "source", metavar="FILE", help="Read inputs from a file with a JSON object; - for stdin.")
 @click.option("--lm", help="Language model: local, or one such as openai/gpt-5-mini.")
-@click.option("--timeout", help=f"Seconds that the execution may take; none for no bound. [default: {_TIMEOUT}]")
+@click.option("--timeout", help="Seconds that the execution may take; none for no bound. [default: 300]")
 @click.option("--retries", type=click.IntRange(min=0), help="How often a call that failed is tried again.")
 @click.option(
     "--cache",
@@ -72,11 +66,11 @@ def run(
     hokusai run ClassifyText -i text=@mail.txt -i categories="Praise, Complaint"
     """
     inputs = gather_inputs(pairs, source)
-    signature = _signature(name)
-    options: dict[str, Any] = {"cache": cache, "collect_feedback": feedback}
-    if retries is not None:
-        options |= {"retry_on_failure": retries > 0, "max_retries": retries}
-    with _executor(lm, timeout, track) as executor:
+    from hokusai.calling import make_executor, retry_options, signature_called  # help does without
+
+    signature = signature_called(name)
+    options: dict[str, Any] = {"cache": cache, "collect_feedback": feedback, **retry_options(retries)}
+    with make_executor(lm, timeout, track=track) as executor:
         executor.check_inputs(signature, inputs)  # what is wrong with them shows before anything is loaded
         with progress(f"running {name}"):
             result = executor.execute_signature(signature, inputs, **options)
@@ -84,38 +78,6 @@ def run(
         print_json(_record(result))
     else:
         _print(result)
-
-
-def _executor(lm: str | None, timeout: str | None, track: bool) -> Executor:
-    from hokusai.executor import DSPyPipelineExecutor
-
-    options: dict[str, Any] = {"lm": lm}
-    if timeout is not None:
-        options["timeout"] = timeout
-    elif "HOKUSAI_TIMEOUT" not in os.environ:
-        options["timeout"] = _TIMEOUT
-    # A single command records where it is asked to, by its option or by the variable.
-    if track:
-        options["mlflow_tracking"] = True
-    elif "HOKUSAI_TRACKERS" not in os.environ:
-        options["mlflow_tracking"] = False
-    return DSPyPipelineExecutor(**options)
-
-
-def _signature(name: str) -> Any:
-    """Return what to execute: a name, the path of an optimized signature, or the signature that a file describes."""
-    if not name.endswith(".json"):
-        return name
-    data = read_object(name)
-    if "fields" not in data:
-        return name  # what an optimizer saved: the executor reads it, and checks it against what it was made from
-    from hokusai_core import BaseSignature
-    from hokusai_core.errors import SignatureError
-
-    try:
-        return BaseSignature.from_dict(data)
-    except SignatureError as error:
-        raise Failure(f"{Path(name).name} holds no signature that can be run: {error}") from error
 
 
 def _record(result: ExecutionResult) -> dict[str, Any]:

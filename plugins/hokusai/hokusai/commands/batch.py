@@ -1,0 +1,156 @@
+"""``hokusai batch``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hokusai.failures import INTERRUPTED, Failure
+from hokusai.rows import RowFile, parse_mapping
+
+if TYPE_CHECKING:
+    from hokusai_core import BatchRow
+
+__all__ = ["batch"]
+
+_SOME_FAILED = 3
+
+
+@click.command()
+@click.argument("name")
+@click.argument("source", metavar="IN")
+@click.option("-o", "--output", metavar="FILE", help="Write here, and keep a journal beside it. [default: stdout]")
+@click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
+@click.option("--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which input.")
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv", "tsv"]), help="Form of IN. [default: by its name]")
+@click.option("--lm", help="Language model: local, or one such as openai/gpt-5-mini.")
+@click.option("--timeout", help="Seconds that a row may take; none for no bound. [default: 300]")
+@click.option("--retries", type=click.IntRange(min=0), help="How often a call that failed is tried again.")
+@click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), help="US dollars to spend at most.")
+@click.option("--sensitive", is_flag=True, help="Write values of sensitive fields, too.")
+@click.option("--track", is_flag=True, help="Record the rows in MLflow.")
+@click.option("--progress/--no-progress", default=None, help="Show how far it is. [default: if it takes a while]")
+def batch(
+    name: str,
+    source: str,
+    output: str | None,
+    workers: int,
+    pairs: tuple[str, ...],
+    form: str | None,
+    lm: str | None,
+    timeout: str | None,
+    retries: int | None,
+    max_cost: float | None,
+    sensitive: bool,
+    track: bool,
+    progress: bool | None,
+) -> None:
+    """Run signature NAME on every row of file IN: JSON lines, .csv, .tsv, or - for stdin.
+
+    With -o, rows that are over are kept in FILE.journal: after an interruption or a failure, the same command goes on
+    where it stopped. FILE is written when all rows are over, in their order. Exit code 3: some rows failed.
+
+    \b
+    hokusai batch ClassifyText mails.csv -o classes.jsonl --map body=text
+    """
+    from hokusai.calling import make_executor, retry_options, signature_called
+    from hokusai_core import Budget
+    from hokusai_core.errors import BatchInterrupted
+
+    mapping = parse_mapping(pairs)
+    signature = signature_called(name)
+    budget = None if max_cost is None else Budget(cost=max_cost)
+    journal = None if output is None else f"{output}.journal"
+    with make_executor(lm, timeout, track=track, max_workers=workers) as executor:
+        inputs = executor.signature(signature).spec.inputs.values()
+        fields = frozenset(known for item in inputs for known in (item.name, *item.aliases))
+        rows = RowFile(source, form, mapping, fields)
+        tally = _Tally()
+        with executor.iter_batch(
+            signature, rows, journal=journal, progress=progress, budget=budget, **retry_options(retries)
+        ) as outcomes:
+            lines = tally.watch(outcomes, sensitive)
+            try:
+                write_lines(lines, output)
+            except BatchInterrupted as stop:
+                hint = "run the same command again to go on with the rest" if journal else "nothing was kept"
+                click.echo(f"hokusai: interrupted with {tally.done} rows over; {hint}", err=True)
+                raise click.exceptions.Exit(INTERRUPTED) from stop
+    tally.report(output)
+    if tally.failed:
+        raise click.exceptions.Exit(_SOME_FAILED)
+
+
+class _Tally:
+    """Counts rows on their way to the output."""
+
+    def __init__(self) -> None:
+        self.done = self.failed = self.kept = self.tokens = 0
+        self.cost = 0.0
+        self.first_error = ""
+
+    def watch(self, rows: Iterable[BatchRow], sensitive: bool) -> Iterator[bytes]:
+        """Yield every row as a line, in the order of the input."""
+        waiting: dict[int, bytes] = {}
+        due = 0
+        for row in rows:
+            self._count(row)
+            record = row.to_dict(sensitive=sensitive)
+            waiting[row.index] = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+            while due in waiting:
+                yield waiting.pop(due)
+                due += 1
+
+    def report(self, output: str | None) -> None:
+        """Say on stderr how it went."""
+        parts = [f"{self.done} rows", f"{self.failed} failed"] if self.failed else [f"{self.done} rows"]
+        parts += [f"{self.kept} kept from before"] if self.kept else []
+        parts.append(f"{self.tokens:,} tokens")
+        parts += [f"${self.cost:.4f}"] if self.cost else []
+        where = f"; {output}" if output else ""
+        click.echo(f"hokusai: {', '.join(parts)}{where}", err=True)
+        if self.failed:
+            again = " The same command tries the failed rows again." if output else ""
+            click.echo(f"hokusai: first failure: {self.first_error}.{again}", err=True)
+
+    def _count(self, row: BatchRow) -> None:
+        outcome = row.outcome
+        self.done += 1
+        self.tokens += outcome.usage.total_tokens
+        self.cost += outcome.cost or 0.0
+        error = row.error
+        if error is not None:
+            self.failed += 1
+            if self.failed == 1:
+                message = " ".join(str(error).split())[:300].rstrip(".")
+                self.first_error = f"row {row.index}: {type(error).__name__}: {message}"
+        elif outcome.cached == "journal":  # type: ignore[union-attr]  # only results have no error
+            self.kept += 1
+
+
+def write_lines(lines: Iterator[bytes], output: str | None) -> None:
+    """Write lines to stdout, or to a file that appears when it is complete."""
+    if output is None:
+        for line in lines:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+        return
+    target = Path(output).expanduser()
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        file = beside.open("xb")
+    except OSError as error:
+        raise Failure(f"{output}: {error.strerror or error}") from error
+    try:
+        with file:
+            file.writelines(lines)
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

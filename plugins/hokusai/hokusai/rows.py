@@ -1,0 +1,152 @@
+"""Reading the rows of a batch from a file of JSON lines, a table, or stdin, one at a time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from hokusai.failures import Failure, Misuse
+
+__all__ = ["RowFile", "parse_mapping"]
+
+#: Characters that one cell of a table may have; the standard library's own limit is less than a long document.
+_LONGEST_CELL = 100_000_000
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+
+def parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
+    """Return column -> field for options such as ``--map body=document``.
+
+    Raises:
+        Misuse: one is no such pair, or two are for one column.
+    """
+    mapping: dict[str, str] = {}
+    for pair in pairs:
+        column, separator, field = (part.strip() for part in pair.partition("="))
+        if not separator or not column or not field:
+            raise Misuse(f"--map {pair!r}: write --map column=field")
+        if column in mapping or field in mapping.values():
+            raise Misuse(f"--map {pair!r}: column and field are each mapped once")
+        mapping[column] = field
+    return mapping
+
+
+class RowFile:
+    """The rows of a file; reading it again begins anew, except for stdin.
+
+    A line that cannot be read is a row that fails, and is told of on stderr; the others are not lost for it.
+
+    Args:
+        source: path of the file, ``-`` for stdin.
+        form: ``jsonl``, ``csv`` or ``tsv``; None for what the name says.
+        mapping: column -> input field; with any, columns that are neither mapped nor fields are left out.
+        fields: names and aliases of the signature's inputs.
+
+    Raises:
+        Failure: it cannot be opened.
+        Misuse: a table has columns that the signature does not know, and nothing is mapped; or a mapping is wrong.
+    """
+
+    def __init__(self, source: str, form: str | None, mapping: Mapping[str, str], fields: frozenset[str]) -> None:
+        self._source, self._mapping, self._fields = source, mapping, fields
+        self._form = form or {".csv": "csv", ".tsv": "tsv"}.get(Path(source).suffix.lower(), "jsonl")
+        self.name = "stdin" if source == "-" else source
+        unknown = sorted(set(mapping.values()) - fields)
+        if unknown:
+            raise Misuse(f"--map: the signature has no input {unknown[0]!r}; it has {', '.join(sorted(fields))}")
+        if self._form in _DELIMITERS:
+            csv.field_size_limit(_LONGEST_CELL)
+        self._stdin = _text(sys.stdin.buffer) if source == "-" else None
+
+    def __length_hint__(self) -> int:
+        """Return how many rows there are; nobody knows for stdin."""
+        if self._stdin is not None:
+            return NotImplemented  # type: ignore[no-any-return]  # as the protocol says
+        with self._open() as file:
+            if self._form == "jsonl":
+                return sum(1 for line in file if line.strip())
+            return max(0, sum(1 for cells in self._table(file) if cells) - 1)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._stdin is not None:
+            yield from self._rows(self._stdin)
+            return
+        with self._open() as file:
+            yield from self._rows(file)
+
+    def _rows(self, file: IO[str]) -> Iterator[Any]:
+        try:
+            yield from self._lines(file) if self._form == "jsonl" else self._cells(file)
+        except UnicodeDecodeError as error:
+            raise Failure(f"{self.name} is no UTF-8 text; convert it first, for example with iconv -t UTF-8") from error
+
+    def _lines(self, file: IO[str]) -> Iterator[Any]:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                click.echo(f"hokusai: {self.name} line {number} is no JSON ({error}); it counts as failed", err=True)
+                yield line.rstrip("\n")  # which is no mapping, so the row fails without a call
+                continue
+            yield self._mapped(row) if isinstance(row, dict) else row
+
+    def _cells(self, file: IO[str]) -> Iterator[Any]:
+        table = self._table(file)
+        header = next(table, None)
+        if header is None:
+            return
+        self._check_header(header)
+        for cells in table:
+            if not cells:
+                continue
+            if len(cells) > len(header):
+                click.echo(
+                    f"hokusai: {self.name} line {table.line_num} has {len(cells)} cells for {len(header)} columns; it "
+                    "counts as failed",
+                    err=True,
+                )
+                yield cells
+                continue
+            # An empty cell gives nothing, so that an input with a default keeps it.
+            yield self._mapped({name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()})
+
+    def _table(self, file: IO[str]) -> Any:
+        return csv.reader(file, delimiter=_DELIMITERS[self._form])
+
+    def _check_header(self, header: Sequence[str]) -> None:
+        missing = sorted(set(self._mapping) - set(header))
+        if missing:
+            raise Misuse(f"--map: {self.name} has no column {missing[0]!r}; it has {', '.join(header)}")
+        unknown = [name for name in header if name not in self._fields]
+        if unknown and not self._mapping:
+            raise Misuse(
+                f"{self.name}: column {unknown[0]!r} is no input of the signature, which has "
+                f"{', '.join(sorted(self._fields))}; choose columns with --map column=field"
+            )
+
+    def _mapped(self, row: dict[str, Any]) -> dict[str, Any]:
+        if not self._mapping:
+            return row
+        kept = {self._mapping[name]: value for name, value in row.items() if name in self._mapping}
+        # A column that is called like a field is that field, unless another is mapped to it.
+        same = {name: value for name, value in row.items() if name in self._fields and name not in self._mapping}
+        return same | kept
+
+    def _open(self) -> IO[str]:
+        try:
+            return _text(Path(self._source).expanduser().open("rb"))
+        except OSError as error:
+            raise Failure(f"{self._source}: {error.strerror or error}") from error
+
+
+def _text(file: Any) -> IO[str]:
+    return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
