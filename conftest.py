@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import doctest
 import os
+import signal
 import tempfile
 from typing import Any
 
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
+
+# A shell that starts a job in the background lets it ignore Ctrl-C, and so would every process that the tests start
+# and interrupt. A handler of our own is not inherited: what is started falls back to the default.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _LEAVE = "leave_the_folder_of_this_page"
 
