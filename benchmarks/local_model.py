@@ -30,7 +30,8 @@ process = psutil.Process()
 from hokusai_local import LlamaEngine
 import dspy
 before, started = process.memory_info().rss, time.perf_counter()
-LlamaEngine().server()
+engine = LlamaEngine()
+engine.server()
 loaded = time.perf_counter() - started
 print(json.dumps({"seconds": loaded, "before": before, "after": process.memory_info().rss}))
 """

@@ -13,6 +13,7 @@ from dspy.utils.exceptions import AdapterParseError
 from hokusai_local.choosing import MOST_OPTIONS
 from hokusai_local.fields import closed_values, labels_of, output_schema, single_output
 from hokusai_local.prompts import asks_questions, describe, label, render_inputs, wants_code, without_labels, word_limit
+from hokusai_local.prose import without_frame
 from hokusai_local.wanted import BASELINES_KEY, PROSE_KEY, QUESTION_KEY
 
 __all__ = ["LocalAdapter"]
@@ -130,7 +131,7 @@ class LocalAdapter(JSONAdapter):
         if name is not None:
             values = closed_values(signature.output_fields[name].annotation)
             if values is None:
-                return {name: without_labels(signature, name, completion.strip())}
+                return {name: without_frame(without_labels(signature, name, completion.strip()))}
             if completion.strip() in values:
                 return {name: values[completion.strip()]}
         try:

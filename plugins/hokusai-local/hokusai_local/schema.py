@@ -45,7 +45,7 @@ class Bounds:
     """
 
     characters: int
-    inner_characters: int = 80
+    inner_characters: int = 140
     alphabet: Alphabet = field(factory=Alphabet)
     items: int = 4
     entries: int = 6

@@ -163,7 +163,10 @@ def _load(settings: ServerSettings, key: str) -> Any:
     # The server listens on a random port of the loopback interface and this cannot be switched off: nobody but the
     # holder of this random key gets an answer there.
     params.api_keys = [key]
-    return xllamacpp.Server(params)
+    server = xllamacpp.Server(params)
+    # A server that is destroyed before its loop has begun to run waits for ever. An answer says that it runs.
+    server.handle_completions({"prompt": "a", "n_predict": 1, "cache_prompt": False})
+    return server
 
 
 def _import_xllamacpp() -> Any:

@@ -152,6 +152,11 @@ def test_the_last_close_frees_and_the_next_use_loads_again() -> None:
     assert process_registry().users(settings) == 0
 
 
+def test_a_model_may_be_freed_as_soon_as_it_is_loaded() -> None:
+    for _ in range(3):
+        LlamaEngine(EngineOptions(context=256)).server()
+
+
 def test_event_loops_share_the_engine(engine: LlamaEngine, model: LanguageModel) -> None:
     expected = engine.complete(ask("Name a color.", max_tokens=8)).text
     asynchronous = AsyncLlamaEngine(engine)
