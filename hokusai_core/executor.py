@@ -22,6 +22,7 @@ from hokusai_core.errors import (
     ComponentNotFoundError,
     ConfigurationError,
     PluginError,
+    SignatureDefinitionError,
     TrackingError,
 )
 from hokusai_core.execution.budget import Budget
@@ -91,7 +92,8 @@ class Executor(BatchMethods, CompositionMethods):
         strict_plugins: whether a plugin that fails is an error instead of a warning.
         extra_plugins: plugin modules or objects of the host's own, used beside the installed ones.
         prefer: short name -> ``pack/Name``, where several packs have a signature of that name.
-        promotions: whether signatures that were promoted in this namespace stand in for their originals.
+        promotions: whether signatures that were promoted in this namespace stand in for their originals; left out,
+            not where the executor is made in testing mode.
         feedback_store: where executions are kept for feedback: a component's name, or an object that satisfies
             ``FeedbackStore``; left out, the one that is installed.
 
@@ -140,8 +142,8 @@ class Executor(BatchMethods, CompositionMethods):
         promotions: bool | Unset = UNSET,
         feedback_store: Any = UNSET,
     ) -> None:
-        given_trackers = dict(trackers) if isinstance(trackers, Mapping) else {}
-        for name, tracker in given_trackers.items():
+        given_trackers = dict(trackers) if isinstance(trackers, Mapping) else None
+        for name, tracker in (given_trackers or {}).items():
             if not callable(getattr(tracker, "record", None)):
                 raise ConfigurationError(
                     f"trackers[{name!r}]: {type(tracker).__name__} is no Tracker: it has no record()"
@@ -160,7 +162,7 @@ class Executor(BatchMethods, CompositionMethods):
             "requests_per_minute": requests_per_minute,
             "tokens_per_minute": tokens_per_minute,
             "mode": mode,
-            "trackers": tuple(given_trackers) if given_trackers else trackers,
+            "trackers": trackers if given_trackers is None else tuple(given_trackers),
             "plugins": plugins,
             "disable_plugins": disable_plugins,
             "strict_plugins": strict_plugins,
@@ -178,7 +180,9 @@ class Executor(BatchMethods, CompositionMethods):
             strict=value("strict_plugins"),
             extra=tuple(extra_plugins),
         )
-        self._improvements = Improvements(value("namespace"), enabled=value("promotions"))
+        # A host's tests must not depend on what was promoted on the machine that they run on.
+        asked = self._settings["promotions"].source != "default" or self._mode is not ExecutionMode.TESTING
+        self._improvements = Improvements(value("namespace"), enabled=value("promotions") and asked)
         self.signatures = SignatureRegistry(
             lambda: self._improvements.applied(self.plugins.signature_packs), value("prefer")
         )
@@ -187,7 +191,7 @@ class Executor(BatchMethods, CompositionMethods):
         self._stats = Stats()
         self._threads = CallThreads(keep=max(32, value("max_workers")))
         self._cache = self._make_cache()
-        self._observers = Observers(self.plugins, given_trackers or self._make_trackers())
+        self._observers = Observers(self.plugins, self._make_trackers() if given_trackers is None else given_trackers)
         rates = value("requests_per_minute"), value("tokens_per_minute")
         limits = RateLimits(*rates) if any(rates) else None
         self._plans = PlanBook(
@@ -320,6 +324,8 @@ class Executor(BatchMethods, CompositionMethods):
             SignatureDefinitionError: it cannot be run; says why.
         """
         self._open()
+        if is_file(name):
+            raise SignatureDefinitionError(f"name {name!r}: would be taken for a file; leave '.json' out")
         if is_file(x):
             self.signatures.register(name, self._improvements.from_file(self.signatures, x), replace=replace)
             return
@@ -619,8 +625,17 @@ class Executor(BatchMethods, CompositionMethods):
         return CacheStage(memory, self._create("cache", chosen), name=chosen)
 
     def _make_trackers(self) -> dict[str, Tracker]:
-        made = {name: self._create("tracker", name) for name in self._settings.value("trackers")}
-        return {name: tracker for name, tracker in made.items() if tracker is not None}
+        made: dict[str, Tracker] = {}
+        try:
+            for name in self._settings.value("trackers"):
+                tracker = self._create("tracker", name)
+                if tracker is not None:
+                    made[name] = tracker
+        except BaseException:
+            for tracker in made.values():  # nobody is going to get an executor that could close them
+                tracker.close()
+            raise
+        return made
 
     def _create(self, kind: str, name: str) -> Any:
         """Make a cache or tracker; None for an optional one that cannot be had."""

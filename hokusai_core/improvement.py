@@ -37,7 +37,16 @@ class Improvements:
     """
 
     def __init__(self, namespace: str, *, enabled: bool) -> None:
-        self._book = PromotionBook(namespace) if enabled else None
+        self._book: PromotionBook | None = None
+        self._off = ConfigurationError(
+            "promotions are off for this executor (promotions=False or HOKUSAI_PROMOTIONS, or testing mode)"
+        )
+        self._unreadable = False
+        if enabled:
+            try:
+                self._book = PromotionBook(namespace)
+            except ConfigurationError as error:  # a user without a home has promoted nothing
+                self._off = error
         #: Qualified name -> the original of a signature that another one stands in for.
         self._lifted: dict[str, type[BaseSignature]] = {}
 
@@ -45,22 +54,19 @@ class Improvements:
 
     def applied(self, load_packs: Callable[[], Iterable[SignaturePack]]) -> Iterable[SignaturePack]:
         """Return the packs with promoted signatures in the place of their originals."""
-        names = set(self._book.names()) if self._book is not None else set()
         for pack in load_packs():
-            if any(name.startswith(f"{pack.owner.plugin}/") for name in names):
-                promoted = [self._promoted(names, pack.owner.plugin, cls) for cls in pack.signatures]
+            if self._book is not None:
+                plugin = pack.owner.plugin
+                promoted = [self._promoted(f"{plugin}/{getattr(cls, '__name__', '')}", cls) for cls in pack.signatures]
                 pack = evolve(pack, signatures=promoted)
             yield pack
 
     def stand_in(self, name: str, cls: type[BaseSignature]) -> type[BaseSignature]:
         """Return what a signature that the host registers under ``name`` was promoted to, itself for nothing."""
-        return self._promoted({f"local/{name}"}, "local", cls, name) if self._book is not None else cls
+        return self._promoted(f"local/{name}", cls)
 
-    def _promoted(
-        self, names: Iterable[str], pack: str, cls: type[BaseSignature], name: str | None = None
-    ) -> type[BaseSignature]:
-        qualified = f"{pack}/{name or getattr(cls, '__name__', '')}"
-        if self._book is None or qualified not in names:
+    def _promoted(self, qualified: str, cls: type[BaseSignature]) -> type[BaseSignature]:
+        if self._book is None or not self._knows(self._book, qualified):
             return cls
         try:
             artifact = self._book.current(qualified)
@@ -77,6 +83,19 @@ class Improvements:
             return cls
         self._lifted[qualified] = cls
         return artifact.signature
+
+    def _knows(self, book: PromotionBook, qualified: str) -> bool:
+        try:
+            return not self._unreadable and book.knows(qualified)
+        except OSError as error:  # such as the home of another user, which HOME was left at
+            self._unreadable = True
+            warnings.warn(
+                f"promotions are not used: {error}. Set HOKUSAI_DATA_DIR to a folder of your own, or leave them out "
+                "with promotions=False",
+                PromotionWarning,
+                stacklevel=2,
+            )
+            return False
 
     # -- promotions that are made now ---------------------------------------------------------------------------
 
@@ -129,7 +148,7 @@ class Improvements:
 
     def _open_book(self) -> PromotionBook:
         if self._book is None:
-            raise ConfigurationError("promotions are off for this executor (promotions=False or HOKUSAI_PROMOTIONS)")
+            raise self._off
         return self._book
 
     # -- files --------------------------------------------------------------------------------------------------

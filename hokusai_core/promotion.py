@@ -58,15 +58,26 @@ class PromotionBook:
     Args:
         namespace: keeps tenants apart.
         folder: where they are kept; None for the user's own folder.
+
+    Raises:
+        ConfigurationError: the user has no folder.
     """
 
     def __init__(self, namespace: str, folder: Path | None = None) -> None:
         root = folder or user_data_folder("promotions")
         self._folder = root / _part(namespace)
 
-    def names(self) -> list[str]:
-        """Return the qualified names of all signatures that have a history."""
-        return [f"{path.parent.parent.name}/{path.parent.name}" for path in self._folder.glob("*/*/history.jsonl")]
+    def knows(self, name: str) -> bool:
+        """Return whether a signature, given by its qualified name, has a history.
+
+        Raises:
+            OSError: the folder may not be looked into.
+        """
+        try:
+            os.stat(self._place(name) / "history.jsonl")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def history(self, name: str) -> list[Promotion]:
         """Return what happened to a signature, the latest last.

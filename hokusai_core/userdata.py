@@ -24,6 +24,9 @@ def user_data_folder(*parts: str, variable: str | None = None) -> Path:
     Args:
         parts: names of folders inside it.
         variable: environment variable that names this very folder, in place of all that.
+
+    Raises:
+        ConfigurationError: nothing names it, and the user has no home folder.
     """
     own = os.environ.get(variable, "").strip() if variable else ""
     if own:
@@ -57,7 +60,16 @@ def private_folder(path: Path) -> Path:
 
 def _platform_folder() -> Path:
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
+        return _home() / "Library" / "Application Support"
     chosen = os.environ.get("XDG_DATA_HOME", "").strip()
     # A relative one is to be ignored, says the specification of these variables.
-    return Path(chosen) if chosen.startswith("/") else Path.home() / ".local" / "share"
+    return Path(chosen) if chosen.startswith("/") else _home() / ".local" / "share"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise ConfigurationError(
+            "this user has no home folder (HOME is not set, and the system knows none); set HOKUSAI_DATA_DIR"
+        ) from None

@@ -127,7 +127,9 @@ def _each_tier(run: Run, stage: CacheStage, key: str) -> Iterator[tuple[str, Cac
     if stage.persistent is None:
         return
     if not run.plan.persist:
-        yield stage.persistent.tier, "never stored: an output is sensitive"
+        spec = run.plan.spec
+        reason = "an output is sensitive" if spec.sensitive & spec.outputs.keys() else "its program has code of its own"
+        yield stage.persistent.tier, f"never stored: {reason}"
         return
     try:
         entry = stage.persistent.get(key)

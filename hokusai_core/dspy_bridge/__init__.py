@@ -25,6 +25,7 @@ from hokusai_core.dspy_bridge.models import (
 )
 from hokusai_core.dspy_bridge.offload import Threads, offload
 from hokusai_core.dspy_bridge.program import ProgramCall
+from hokusai_core.dspy_bridge.program_state import is_described, program_state
 from hokusai_core.dspy_bridge.records import CallEstimate, CallRecord, Gate, Meter, Recorder
 from hokusai_core.dspy_bridge.reverse import (
     OPEN_OUTPUTS,
@@ -65,6 +66,7 @@ __all__ = [
     "has_parameters",
     "host_adapter",
     "host_language_model",
+    "is_described",
     "is_language_model",
     "is_program",
     "is_signature",
@@ -72,6 +74,7 @@ __all__ = [
     "live_parameters",
     "model_call",
     "offload",
+    "program_state",
     "scrub",
     "spec_of_program",
     "to_dspy",

@@ -160,12 +160,21 @@ def _describe_adapter(adapter: Any) -> str:
     if adapter is None:
         return ""
     settings_ = {
-        name: _json(value) if type(value) in _PLAIN else sorted(map(str, value)) if isinstance(value, list) else None
+        name: _describe_setting(value)
         for name, value in sorted(vars(adapter).items())
         if not name.startswith("_") and name != "callbacks"
     }
     shown = {name: value for name, value in settings_.items() if value is not None}
     return f"{_class_path(adapter)} {json.dumps(shown, sort_keys=True)}"
+
+
+def _describe_setting(value: Any) -> Any:
+    if isinstance(value, BaseLM):  # the one that a TwoStepAdapter has its answers read by
+        described = describe_model(value)
+        return [described.name, described.parameters, described.engine]
+    if isinstance(value, list):
+        return sorted(map(str, value))
+    return _json(value) if type(value) in _PLAIN else None
 
 
 def _describe_engine(lm: Any) -> str:

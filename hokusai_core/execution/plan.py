@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import threading
+import weakref
 from collections import OrderedDict
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -46,7 +49,8 @@ class Plan:
         cache_ttl: seconds for which answers are served where the call does not say: the signature's, else the
             executor's.
         persist: whether answers may enter the persistent tier; not where an output is sensitive, as it would be
-            written to disk in clear.
+            written to disk in clear, and not those of programs whose code nothing tells from another version of it.
+        program_seen: the state of the program when the plan was made; a plan is used only while it is equal.
     """
 
     registered: RegisteredSignature
@@ -61,6 +65,7 @@ class Plan:
     generation: int = 0
     cache_ttl: float | None = None
     persist: bool = True
+    program_seen: str = ""
 
     @spec.default
     def _spec(self) -> SignatureSpec:
@@ -99,6 +104,8 @@ class PlanBook:
         self._adapter, self._namespace, self._secret = adapter, namespace, secret
         self._cache_ttl, self._read_file = cache_ttl, read_file
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+        #: Tells programs apart in cache keys, which share a signature but not what they make of it.
+        self._tokens: weakref.WeakKeyDictionary[RegisteredSignature, str] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._bridge: Any = None
 
@@ -109,19 +116,20 @@ class PlanBook:
             from hokusai_core import dspy_bridge
 
             bridge = self._bridge = dspy_bridge
-        if type(signature) is not str:
-            check_kind(signature)
+        named = signature if type(signature) is str and not signature.endswith(".json") else _edition(signature)
         model = self._models.resolve(lm)
         adapter = self._adapter or model.adapter or bridge.host_adapter()
-        key = (signature, id(model.lm), model.identity, id(adapter))
+        key = (named, id(model.lm), model.identity, id(adapter))
         plan = self._plans.get(key)
         if (
             plan is not None
             and plan.generation == self._registry.generation
             and bridge.has_parameters(model.lm, plan.parameters_seen)
+            and (not plan.program_seen or plan.program_seen == bridge.program_state(plan.registered.program))
         ):
             return plan
-        plan = self._make(self._registered(signature), model, adapter)
+        generation = self._registry.generation  # before the signature is looked up: another may take its place
+        plan = self._make(self._registered(signature), model, adapter, generation)
         self._keep(key, plan)
         return plan
 
@@ -135,13 +143,10 @@ class PlanBook:
 
     def rehearsal(self, signature: Any) -> Plan:
         """Return the plan for testing mode: no language model, no cache."""
-        if type(signature) is not str:
-            check_kind(signature)
-        key = (signature, "rehearsal")
-        plan = self._plans.get(key)
-        if plan is None or plan.generation != self._registry.generation:
-            registered = self._registered(signature)
-            plan = Plan(registered, generation=self._registry.generation)
+        key = (_edition(signature), "rehearsal")
+        plan, generation = self._plans.get(key), self._registry.generation
+        if plan is None or plan.generation != generation:
+            plan = Plan(self._registered(signature), generation=generation)
             self._keep(key, plan)
         return plan
 
@@ -156,10 +161,10 @@ class PlanBook:
         cls, _ = signature_class(signature.__name__, signature)
         return RegisteredSignature(cls.__name__, f"{LOCAL.plugin}/{cls.__name__}", LOCAL, cls.spec, cls)
 
-    def _make(self, registered: RegisteredSignature, model: LanguageModel, adapter: Any) -> Plan:
+    def _make(self, registered: RegisteredSignature, model: LanguageModel, adapter: Any, generation: int) -> Plan:
         from hokusai_core import dspy_bridge
 
-        spec, generation = registered.spec, self._registry.generation
+        spec, program = registered.spec, registered.program
         calls = dspy_bridge.model_call(registered, model.lm, adapter)
         description = dspy_bridge.describe_model(model.lm, calls.adapter)
         parts = {
@@ -169,6 +174,10 @@ class PlanBook:
             "adapter": description.adapter,
             "namespace": self._namespace,
         }
+        described, state = True, ""
+        if program is not None:
+            state, described = dspy_bridge.program_state(program), dspy_bridge.is_described(program)
+            parts["program"] = [state, "" if described else self._token(registered)]
         sensitive = spec.sensitive & frozenset(spec.inputs)
         return Plan(
             registered,
@@ -181,14 +190,32 @@ class PlanBook:
             parameters_seen=dspy_bridge.live_parameters(model.lm),
             generation=generation,
             cache_ttl=self._cache_ttl if spec.cache_ttl is None else spec.cache_ttl,
-            persist=not spec.sensitive & frozenset(spec.outputs),
+            persist=described and not spec.sensitive & frozenset(spec.outputs),
+            program_seen=state,
         )
+
+    def _token(self, registered: RegisteredSignature) -> str:
+        with self._lock:
+            return self._tokens.setdefault(registered, secrets.token_hex(8))
 
     def _keep(self, key: tuple[Any, ...], plan: Plan) -> None:
         with self._lock:
             self._plans[key] = plan
             while len(self._plans) > _KEPT:
                 self._plans.popitem(last=False)
+
+
+def _edition(signature: Any) -> Any:
+    """Return what tells a signature from others: of a file, with what changes when it is written anew."""
+    if type(signature) is not str:
+        check_kind(signature)
+    if not is_file(signature):
+        return signature
+    try:
+        seen = os.stat(signature)
+    except (OSError, ValueError):  # reading it says why
+        return signature
+    return signature, seen.st_ino, seen.st_mtime_ns, seen.st_size
 
 
 def check_kind(signature: Any) -> None:

@@ -163,7 +163,8 @@ class SignatureRegistry:
                 raise SignatureExistsError(
                     f"signature {name!r} is registered already ({taken}); choose another name, or pass replace=True"
                 )
-            shadows = tuple(item.qualified_name for item in others)
+            # What takes the place of a pack's signature means no more than that one did.
+            shadows = tuple(item.qualified_name for item in others) if owner.plugin == LOCAL.plugin else ()
             entry = RegisteredSignature(name, qualified, owner, spec, cls, program, shadows)
             self._entries[qualified] = entry
             self._failures.pop(qualified, None)

@@ -12,6 +12,7 @@ import dspy
 import pytest
 
 from hokusai_core import BaseSignature, Component, Executor, InputField, OutputField, Problem, hookimpl
+from hokusai_core.caching import MemoryCache
 from hokusai_core.errors import ExecutionError
 from hokusai_core.testing.lm import null_lm
 
@@ -309,3 +310,13 @@ def test_explain_tells_hits_and_misses_without_a_call(make_executor: MakeExecuto
     explained = executor.explain("Answer", {"question": "?"})
     assert (explained.hit, explained.tiers) == ("memory", {"memory": "hit"})
     assert lm.engine.calls == 1
+
+
+def test_another_model_that_reads_the_answers_is_another_key(make_executor: MakeExecutor) -> None:
+    cached = []
+    cache = MemoryCache()
+    cache.close = lambda: None  # type: ignore[method-assign]  # every executor is given it
+    for model in ("null/one", "null/one", "null/two"):
+        executor = make_executor(lm=null_lm(), adapter=dspy.TwoStepAdapter(null_lm(model=model)), cache=cache)
+        cached.append(executor.execute_signature("Answer", {"question": "?"}).cached is not None)
+    assert cached == [False, True, False]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hokusai_core import Component, Executor, LanguageModel, hookimpl
-from hokusai_core.errors import ClosedError
+from hokusai_core.errors import ClosedError, ComponentNotFoundError
 from hokusai_core.execution.threads import CallThreads
 from hokusai_core.testing.lm import null_lm
 
@@ -182,3 +182,26 @@ def test_a_pool_keeps_nothing_of_the_last_call_alive() -> None:
     del data
     assert eventually(lambda: gc.collect() >= 0 and reference() is None)
     pool.close()
+
+
+def test_an_executor_that_cannot_be_made_closes_what_it_has_made() -> None:
+    closed: list[str] = []
+
+    class Kept:
+        def record(self, event: Any) -> None: ...
+
+        def close(self) -> None:
+            closed.append("tracker")
+
+    class Plugin:
+        @hookimpl
+        def provide_trackers(self) -> Any:
+            return [Component("kept", Kept, "Closes.")]
+
+    with pytest.raises(ComponentNotFoundError):
+        Executor(plugins=[], extra_plugins=[Plugin()], trackers=["kept", "missing"])
+    assert closed == ["tracker"]
+
+
+def test_no_trackers_by_name_are_no_trackers(make_executor: MakeExecutor) -> None:
+    assert make_executor(trackers={}).stats()["trackers"] == {}

@@ -362,6 +362,8 @@ class DiskCache:
 
     async def _offload(self, work: Callable[[], T]) -> T:
         with self._lock:
+            if self._closed:
+                raise CacheError("this cache is closed; make a new one")
             if self._pool is None or self._pool[0] != os.getpid():
                 threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="hokusai-diskcache")
                 self._pool = (os.getpid(), threads)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hokusai_core import BaseSignature, Executor, InputField, OutputField
-from hokusai_core.errors import CacheWarning
+from hokusai_core.errors import CacheError, CacheWarning
 from hokusai_core.testing.caches import make_entry
 from hokusai_core.testing.lm import null_lm
 from hokusai_diskcache import DiskCache
@@ -317,3 +317,11 @@ def test_what_is_stored_is_not_what_is_secret(tmp_path: Path) -> None:
     data = encode(make_entry(), secret)
     assert secret not in data
     assert secret.hex().encode() not in data
+
+
+def test_a_closed_cache_starts_no_thread(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path / "store")
+    cache.close()
+    with pytest.raises(CacheError, match="closed"):
+        asyncio.run(cache.aget("00ff"))
+    assert cache._pool is None
