@@ -203,7 +203,8 @@ class SettingValue:
     source: str
 
     def __str__(self) -> str:
-        return f"{self.value!r} ({self.source})"
+        shown = self.value.value if isinstance(self.value, enum.Enum) else self.value
+        return f"{shown!r} ({self.source})"
 
 
 class Config(Mapping[str, SettingValue]):

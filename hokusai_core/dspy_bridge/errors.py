@@ -34,6 +34,8 @@ _CREDENTIALS = (
     re.compile(r"(\b)(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|pplx|nvapi|r8|AKIA|AIza|ya29)[-_.]?[A-Za-z0-9_*.-]{10,}"),
     re.compile(r"(https?://)[^/\s:@]+:[^/\s@]+(?=@)"),
 )
+#: How a sentence begins that says what to do.
+_ADVICE = re.compile(r"(?:^|[.:;,]\s+)(?:set|pass|shorten)\s", re.IGNORECASE)
 #: Provider messages can hold a whole request.
 _LONGEST = 600
 
@@ -72,7 +74,9 @@ def translate_error(
     detail = "" if sensitive else _detail(error)
     if truncated and kind is OutputError:
         remedy = "the answer was cut off at its token limit: raise max_tokens, or ask for less"
-    message = f"{subject}: {what}{f': {detail}' if detail else ''}. {remedy[0].upper()}{remedy[1:]}"
+    # An engine that says what to do knows better than a general remedy, which would only repeat it.
+    advice = "" if _ADVICE.search(detail) else f" {remedy[0].upper()}{remedy[1:]}"
+    message = f"{subject}: {what}{f': {detail}' if detail else ''}.{advice}"
     translated = kind(
         message, signature=signature, retryable=_retryable(error, kind), retry_after=getattr(error, "retry_after", None)
     )

@@ -21,6 +21,7 @@ __all__ = ["EMBEDDED", "ModelResolver"]
 
 #: Capability of a language-model component that needs no key and no network; such a one is the last resort.
 EMBEDDED = "embedded"
+_EMBEDDED_DISTRIBUTION = "hokusai-local"
 
 
 @frozen
@@ -172,7 +173,7 @@ class ModelResolver:
                 self._embedded = self._load_embedded()
                 print(  # noqa: T201  # said once to whoever runs it: a model that nobody chose is about to answer
                     f"hokusai: no language model is configured, so the embedded one answers ({self._embedded.name}). "
-                    "Choose another with lm=..., dspy.configure(lm=...) or HOKUSAI_LM.",
+                    "Choose another with lm=... (--lm in a terminal), dspy.configure(lm=...) or HOKUSAI_LM.",
                     file=sys.stderr,
                 )
             return self._embedded.model
@@ -192,12 +193,18 @@ class ModelResolver:
             except Exception as error:  # a provider that fails is one that cannot serve; the next may
                 reason = f"{type(error).__name__}: {error}"
             reasons.append(f"{component.qualified_name}: {reason}")
+        reasons += [
+            f"the plugin {record.name!r} of {record.distribution} is switched off (plugins=, disable_plugins=, "
+            "HOKUSAI_PLUGINS or HOKUSAI_DISABLE_PLUGINS)"
+            for record in self._plugins.records()
+            if record.state == "disabled" and record.distribution == _EMBEDDED_DISTRIBUTION
+        ]
         raise no_language_model(reasons)
 
 
 def no_language_model(reasons: list[str]) -> HokusaiError:
     """Return the error for a call that found no language model at all."""
-    embedded = "; ".join(reasons) if reasons else "none is installed (pip install hokusai-local)"
+    embedded = "; ".join(reasons) if reasons else f"none is installed (pip install {_EMBEDDED_DISTRIBUTION})"
     return LanguageModelUnavailable(
         "there is no language model: pass lm='provider/model', call dspy.configure(lm=dspy.LM(...)), or set "
         f"HOKUSAI_LM=openai/gpt-5-mini (with that provider's API key). Embedded model: {embedded}"

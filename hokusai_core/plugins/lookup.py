@@ -65,8 +65,7 @@ def _refuse(kind: str, name: str, components: Sequence[Component], failures: Seq
     known = sorted({label for item in components for label in (item.name, item.qualified_name)})
     near = difflib.get_close_matches(name, known, n=1)
     message = f"there is no {kind} {name!r}"
-    if near:
-        message += f"; did you mean {near[0]!r}?"
+    message += f"; did you mean {near[0]!r}?" if near else "."
     message += f" Installed: {', '.join(item.qualified_name for item in components) or 'none'}."
     if failures:
         # A plugin that failed cannot say what it would have offered, so each of them may be the reason.

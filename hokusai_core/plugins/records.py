@@ -108,7 +108,8 @@ class PluginFailure:
         who = f"plugin {self.plugin!r}" if self.plugin else "a plugin"
         where = f" of {installed}" if installed else ""
         what = f" in {self.subject}" if self.subject else ""
-        return f"{who}{where} failed ({self.phase}{what}): {self.reason}. {self.remedy}"
+        stop = "" if self.reason.endswith((".", "?", "!")) else "."
+        return f"{who}{where} failed ({self.phase}{what}): {self.reason}{stop} {self.remedy}"
 
 
 @frozen

@@ -289,8 +289,12 @@ class SignatureRegistry:
         }
         count = len(self._entries)
         hint = did_you_mean(name, known) if isinstance(name, str) else ""
-        listing = f"list_signatures() shows the {count} that there are" if count else "no signature pack is installed"
-        return SignatureNotFoundError(f"there is no signature {name!r}{hint}; {listing}")
+        listing = (
+            f"hokusai list, or list_signatures(), shows the {count} that there are"
+            if count
+            else "no signature pack is installed and enabled (hokusai plugins shows what is)"
+        )
+        return SignatureNotFoundError(f"there is no signature {name!r}{hint or ';'} {listing}")
 
     def _warn(self, entry: RegisteredSignature) -> None:
         with self._lock:

@@ -76,7 +76,7 @@ def test_unknown_names_come_with_a_guess() -> None:
         found.resolve("EmialDraft")
     with pytest.raises(SignatureNotFoundError, match="did you mean 'a/EmailDraft'"):
         found.resolve("a/EmailDraf")
-    with pytest.raises(SignatureNotFoundError, match="no signature pack is installed"):
+    with pytest.raises(SignatureNotFoundError, match="no signature pack is installed and enabled"):
         registry().resolve("X")
 
 

@@ -39,6 +39,7 @@ def test_every_setting_is_listed_with_its_source() -> None:
     assert set(config) == {setting.name for setting in SETTINGS} | {"lm"}
     assert str(config["lm"]) == "'null/shown' (argument)"
     assert "timeout = 300.0 (default)" in repr(config)
+    assert "mode = 'production' (default)" in repr(config)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,13 @@ def test_none_at_all_says_how_to_get_one(make_executor: MakeExecutor) -> None:
     executor = make_executor(lm=None)
     with pytest.raises(LanguageModelUnavailable) as caught:
         executor.execute_signature("Answer", {"question": "?"})
-    for part in ("lm='provider/model'", "dspy.configure(lm=", "HOKUSAI_LM=", "API key", "pip install hokusai-local"):
+    for part in (
+        "lm='provider/model'",
+        "dspy.configure(lm=",
+        "HOKUSAI_LM=",
+        "API key",
+        "of hokusai-local is switched off",
+    ):
         assert part in str(caught.value)
     assert isinstance(caught.value, LookupError)
 

@@ -171,8 +171,19 @@ def _models(found: Installed) -> Iterator[Check]:
     elif embedded:
         yield Check("ok", "models", f"{embedded[0]} answers where a call names no other")
     else:
-        hint = f", for example to {ready[0]}" if ready else " to a model, or: pip install hokusai-local"
+        hint = f", for example to {ready[0]}" if ready else f" to a model, or {_embedded_again(found)}"
         yield Check("warn", "models", "no model answers where a call names none", f"set HOKUSAI_LM{hint}")
+
+
+def _embedded_again(found: Installed) -> str:
+    """Return what brings the embedded model back: it may be missing, left out by a setting, or unable to serve."""
+    states = {record.distribution: record.state for record in found.plugins.records()}
+    state = states.get("hokusai-local")
+    if state is None:
+        return "install the embedded one: pip install hokusai-local"
+    if state == "disabled":
+        return "enable the plugin local, which HOKUSAI_PLUGINS or HOKUSAI_DISABLE_PLUGINS leaves out"
+    return "mend the embedded one"
 
 
 def _unavailable(found: Installed, name: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 import click
 
@@ -32,10 +33,14 @@ def main() -> None:
         with warnings_as_lines():
             cli.main(prog_name="hokusai")
     except SystemExit as end:
-        if end.code == INTERRUPTED:
-            # Executors are closed by now. A thread that is still inside native code, such as a language model's, must
-            # not be torn down with the interpreter: that aborts the process.
+        # Executors are closed by now. A thread that is still inside native code, such as a language model's after a
+        # timeout or Ctrl-C, must not be torn down with the interpreter: that aborts the process.
+        if isinstance(end.code, int) and (end.code == INTERRUPTED or _abandoned_calls()):
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(INTERRUPTED)
+            os._exit(end.code)
         raise
+
+
+def _abandoned_calls() -> bool:
+    return any(thread.daemon and thread.name.startswith("hokusai-") for thread in threading.enumerate())

@@ -88,7 +88,9 @@ def _value(text: str, name: str) -> str:
     try:
         return read_text(text[1:])
     except Failure as error:
-        raise Failure(f"-i {name}: {error.message} (a text that begins with @ is written with @@)") from error
+        unread = isinstance(error.__cause__, OSError) and text != "@-"
+        hint = " (a text that begins with @ is written with @@)" if unread else ""
+        raise Failure(f"-i {name}: {error.message}{hint}") from error
 
 
 def _parse_json(text: str, where: str) -> Any:

@@ -58,7 +58,8 @@ def test_language_models(hokusai: Command) -> None:
     assert "canary" not in json.dumps(found)
     found, _ = findings(hokusai, HOKUSAI_DISABLE_PLUGINS="local")
     assert "no model answers" in texts(found, "warn")
-    assert "pip install hokusai-local" in texts(found, "warn")
+    assert "HOKUSAI_DISABLE_PLUGINS leaves out" in texts(found, "warn")
+    assert "pip install hokusai-local" not in texts(found, "warn")
     found, _ = findings(hokusai, HOKUSAI_LOCAL_MODEL="/missing.gguf")
     assert "local cannot serve" in texts(found, "warn")
 

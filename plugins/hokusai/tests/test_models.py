@@ -27,6 +27,7 @@ def test_no_language_model_at_all(hokusai: Command) -> None:
     assert len(lines(done.stderr)) == 1
     assert "there is no language model" in done.stderr
     assert "HOKUSAI_LM=" in done.stderr
+    assert "the plugin 'local' of hokusai-local is switched off" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["nonsense", "nobody/nothing"])
@@ -41,7 +42,16 @@ def test_remote_model_without_a_key(hokusai: Command) -> None:
     done = hokusai("run", *WEATHER, "--lm", "openai/gpt-5-mini")
     assert done.returncode == 1
     assert len(lines(done.stderr)) == 1, done.stderr
-    assert "OPENAI_API_KEY" in done.stderr
+    assert done.stderr.count("OPENAI_API_KEY") == 1
+    assert "Set the provider's API key" not in done.stderr  # the engine has said it better
+
+
+@pytest.mark.slow
+def test_timeout_of_the_embedded_model_ends_in_one_line(hokusai: Command) -> None:
+    text = "text=" + "The rain has stopped and the sun is out. " * 200
+    done = hokusai("run", "ExpandText", "-i", text, "--lm", "local", "--timeout", "1.5")
+    assert done.returncode == 1, done.stderr  # and no abort while the model's thread is torn down
+    assert "took longer than its timeout" in lines(done.stderr)[-1]
 
 
 @pytest.mark.slow

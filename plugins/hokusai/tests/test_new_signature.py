@@ -104,6 +104,8 @@ def test_nothing_is_overwritten(hokusai: Command, tmp_path: Path) -> None:
         ("json", "Python has its own 'json'"),
         ("tests", "Python has its own 'tests'"),
         ("pytest", "is installed already"),
+        ("signatures", "has a plugin 'signatures' already"),
+        ("hokusai-local", "is installed already"),
         ("yaml", "can be imported already"),
     ],
 )

@@ -43,7 +43,7 @@ def test_standard_plugins_and_what_they_offer(hokusai: Command) -> None:
     assert offers == {("cache", "diskcache"), ("command", "cache")}
     table = hokusai("plugins").stdout
     assert table.startswith("PLUGIN ")
-    assert "cache diskcache, command cache" in table
+    assert "cache diskcache; command cache" in table
     assert "16 signatures" in table
 
 
@@ -96,7 +96,7 @@ def test_strict_is_for_scripts(hokusai: Command, keep: Callable[..., None]) -> N
     keep("import-error")
     done = hokusai("plugins", "--strict")
     assert done.returncode == 1
-    assert "failures" in done.stderr
+    assert "1 failure of plugins" in done.stderr
     assert "remedy:" in done.stdout
 
 

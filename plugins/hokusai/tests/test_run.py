@@ -117,7 +117,7 @@ def test_every_problem_of_the_inputs_is_told_at_once() -> None:
 
 def test_unknown_signature_is_guessed() -> None:
     line = refused("EmialDraft", *EMAIL)
-    assert "did you mean 'EmailDraft'" in line
+    assert "did you mean 'EmailDraft'? hokusai list" in line
     assert line.count("\n") == 1
 
 

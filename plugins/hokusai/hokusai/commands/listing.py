@@ -13,6 +13,7 @@ from hokusai.terminal import print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hokusai.installed import Installed
     from hokusai_core import RegisteredSignature, SignatureRegistry
 
 __all__ = ["list_signatures"]
@@ -40,13 +41,20 @@ def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, .
         print_json([_record(registry, entry) for entry in chosen])
         return
     if not entries:
-        click.echo("hokusai: no signature pack is installed; try: pip install hokusai-signatures", err=True)
+        click.echo(f"hokusai: {_nothing(installed(ctx))}", err=True)
         return
     if not chosen:
         click.echo("hokusai: no signature matches all of these", err=True)
         return
     columns = ("name", "version", "category", "pack", "inputs -> outputs")
     print_table(columns, [_row(registry, entry) for entry in chosen])
+
+
+def _nothing(found: Installed) -> str:
+    disabled = ", ".join(record.name for record in found.plugins.records() if record.state == "disabled")
+    if disabled:
+        return f"no signature pack is enabled; HOKUSAI_PLUGINS or HOKUSAI_DISABLE_PLUGINS leaves out {disabled}"
+    return "no signature pack is installed; try: pip install hokusai-signatures"
 
 
 def _check(kind: str, wanted: str, known: Iterable[str]) -> None:

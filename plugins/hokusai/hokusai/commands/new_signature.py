@@ -34,15 +34,14 @@ def new_signature(ctx: click.Context, name: str, signature: str | None, director
 
     Nothing that exists is changed.
     """
-    module = name.replace("-", "_")
+    module, plugin = name.replace("-", "_"), name.removeprefix("hokusai-")
     _check_name(name, module)
     signature = "".join(part.capitalize() for part in name.split("-")) if signature is None else signature
     _check_signature(signature)
-    _check_free(ctx, name, module, signature)
+    _check_free(ctx, name, plugin, signature)
     from hokusai.scaffold import project_files
 
     folder = directory if directory is not None else Path(name)
-    plugin = name.removeprefix("hokusai-")
     files = project_files(distribution=name, module=module, plugin=plugin, signature=signature)
     taken = sorted(path for path in files if (folder / path).exists() or (folder / path).is_symlink())
     if taken:
@@ -67,8 +66,9 @@ def _check_signature(signature: str) -> None:
         raise Misuse(f"{signature!r}: a signature is named like a class, such as SummarizeContract")
 
 
-def _check_free(ctx: click.Context, name: str, module: str, signature: str) -> None:
+def _check_free(ctx: click.Context, name: str, plugin: str, signature: str) -> None:
     """Refuse names that something installed has: the new pack could not be told from it."""
+    module = name.replace("-", "_")
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -77,6 +77,10 @@ def _check_free(ctx: click.Context, name: str, module: str, signature: str) -> N
         raise Misuse(f"{name} {version} is installed already; choose another name")
     if importlib.util.find_spec(module) is not None:
         raise Misuse(f"a module {module!r} can be imported already; choose another name")
+    for record in installed(ctx).plugins.records():
+        if plugin == record.name:
+            owner = " ".join(part for part in (record.distribution, record.version) if part) or record.origin
+            raise Misuse(f"{owner} has a plugin {plugin!r} already; choose another name")
     for entry in installed(ctx).signatures.list():
         if signature == entry.name or signature in entry.spec.aliases:
             raise Misuse(f"{entry.qualified_name} is installed already; choose another --signature")

@@ -33,7 +33,8 @@ def plugins(ctx: click.Context, as_json: bool, strict: bool) -> None:
     else:
         report.print()
     if strict and (report.failures or report.conflicts):
-        raise Failure(f"{len(report.failures)} failures and {len(report.conflicts)} conflicts of plugins")
+        counts = (len(report.failures), "failure"), (len(report.conflicts), "conflict")
+        raise Failure(" and ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in counts if n) + " of plugins")
 
 
 class _Report:
@@ -74,8 +75,11 @@ class _Report:
     def _offers(self, plugin: str) -> str:
         count = self.signatures.get(plugin, 0)
         parts = [f"{count} signature{'s' if count != 1 else ''}"] if count else []
-        parts += [f"{kind} {component.name}" for kind, component in self._components_of(plugin)]
-        return ", ".join(parts) or "-"
+        names: dict[str, list[str]] = {}
+        for kind, component in self._components_of(plugin):
+            names.setdefault(kind.replace("_", " "), []).append(component.name)
+        parts += [f"{kind} {', '.join(found)}" for kind, found in names.items()]
+        return "; ".join(parts) or "-"
 
     def _components_of(self, plugin: str) -> list[tuple[str, Component]]:
         return [
