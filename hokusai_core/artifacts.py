@@ -199,6 +199,8 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
         yield f"instructions were {_shown(old['instructions'])}, are {_shown(new['instructions'])}"
     if old.get("types") != new.get("types"):
         yield "the models that fields are made of have changed"
+    if old.get("nearest_demos") != new.get("nearest_demos"):
+        yield f"nearest_demos was {_shown(old.get('nearest_demos'))}, is {_shown(new.get('nearest_demos'))}"
     was_shown, is_shown = old.get("demos", []), new.get("demos", [])
     if was_shown != is_shown:
         kept = sum(demo in was_shown for demo in is_shown)

@@ -39,12 +39,14 @@ class Candidate:
         demos: few-shot examples, each input and output field -> value.
         score: what the optimizer itself measured on ``task.dev``, None where it did not.
         label: how it came about, for reports.
+        nearest_demos: how many of the demos a prompt shows, the nearest ones; None for all of them.
     """
 
     instructions: str
     demos: tuple[Mapping[str, Any], ...] = ()
     score: float | None = None
     label: str = ""
+    nearest_demos: int | None = None
 
 
 @frozen

@@ -167,6 +167,15 @@ def _component(value: Any) -> Any:
     return value
 
 
+def _feedback_store(value: Any) -> Any:
+    """A feedback store by the name of its component, or the object itself."""
+    if value is None or isinstance(value, str):
+        return _optional_text(value)
+    if not (callable(getattr(value, "keep", None)) and callable(getattr(value, "add", None))):
+        raise ValueError("expected a component's name, or an object that satisfies FeedbackStore")
+    return value
+
+
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("cache_enabled", True, _flag, "whether answers are stored and served at all"),
     Setting("cache", None, _component, "persistent cache behind the memory cache: a component's name"),
@@ -187,7 +196,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("mode", ExecutionMode.PRODUCTION, _mode, "production, development or testing"),
     Setting("trackers", (), _names, "trackers that record executions: names of components"),
     Setting("promotions", True, _flag, "whether promoted signatures stand in for those that they were made from"),
-    Setting("feedback_store", None, _component, "where executions are kept for feedback: a component's name"),
+    Setting("feedback_store", None, _feedback_store, "where executions are kept for feedback: a component's name"),
     Setting("plugins", None, _optional_names, "the only plugins that are used; none for all that are installed"),
     Setting("disable_plugins", (), _names, "plugins that are not even imported"),
     Setting("strict_plugins", False, _flag, "whether a plugin that fails is an error instead of a warning"),

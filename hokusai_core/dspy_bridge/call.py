@@ -13,6 +13,7 @@ from hokusai_core.canonical import jsonable
 from hokusai_core.dspy_bridge.attempts import BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.isolation import callbacks_active, isolated
 from hokusai_core.dspy_bridge.metered import MeteredLM
+from hokusai_core.dspy_bridge.nearest import NearestDemos
 from hokusai_core.dspy_bridge.offload import Threads
 from hokusai_core.dspy_bridge.signature import RenderedSignature, render
 from hokusai_core.signatures.mirrors import from_mirror
@@ -37,6 +38,7 @@ class ModelCall(BridgeCall):
         self._mirrored_outputs = spec.attrs_fields & spec.outputs.keys()
         self._by_predictor = any(_is_decision(item.annotation) for item in spec.outputs.values())
         self._demos = self._prepared(spec.demos)
+        self._nearest = None if spec.nearest_demos is None else NearestDemos(spec, self._demos)
 
     @property
     def asynchronous(self) -> bool:
@@ -50,7 +52,7 @@ class ModelCall(BridgeCall):
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs, options)
-        demos, config = self._demos_for(options), options.for_language_model()
+        demos, config = self._demos_for(inputs, options), options.for_language_model()
         with isolated(lm, deadline=options.deadline, adapter=self.adapter, hokusai_call=options.metadata):
             if self._by_predictor or callbacks_active():  # callbacks of the host hear of a module around the call
                 answer = dict(dspy.Predict(rendered.signature)(**values, demos=demos, config=config).items())
@@ -60,7 +62,7 @@ class ModelCall(BridgeCall):
 
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs, options)
-        demos, config = self._demos_for(options), options.for_language_model()
+        demos, config = self._demos_for(inputs, options), options.for_language_model()
         with isolated(lm, deadline=options.deadline, adapter=self.adapter, hokusai_call=options.metadata):
             if self._by_predictor or callbacks_active():
                 prediction = await dspy.Predict(rendered.signature).acall(**values, demos=demos, config=config)
@@ -81,8 +83,10 @@ class ModelCall(BridgeCall):
                 values[safe[name]] = jsonable(inputs[name])
         return rendered, values
 
-    def _demos_for(self, options: CallOptions) -> Sequence[Mapping[str, Any]]:
-        return self._demos if options.demos is None else self._prepared(options.demos)
+    def _demos_for(self, inputs: Mapping[str, Any], options: CallOptions) -> Sequence[Mapping[str, Any]]:
+        if options.demos is not None:
+            return self._prepared(options.demos)
+        return self._demos if self._nearest is None else self._nearest.choose(inputs)
 
     def _prepared(self, demos: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         mirrored = self._spec.attrs_fields

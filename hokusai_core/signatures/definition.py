@@ -78,6 +78,9 @@ def _metadata_problems(spec: SignatureSpec) -> Iterator[str]:
                 for name in example[part]
                 if name not in names
             )
+    nearest = spec.nearest_demos
+    if nearest is not None and (type(nearest) is not int or nearest < 1):
+        yield "nearest_demos must be a whole number of at least 1, or None for all demos"
     for number, demo in enumerate(spec.demos):
         if not isinstance(demo, Mapping):
             yield f"demos[{number}] must be a mapping of field name to value"

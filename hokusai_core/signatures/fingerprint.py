@@ -41,6 +41,8 @@ def fingerprint(spec: SignatureSpec) -> str:
         "types": list(types.definitions.items()),
         "demos": [_plain(demo) for demo in spec.demos],
     }
+    if spec.nearest_demos is not None:  # left out otherwise, so that fingerprints stay what they were
+        content["nearest_demos"] = spec.nearest_demos
     return hashlib.sha256(canonical_json(content)).hexdigest()[:32]
 
 

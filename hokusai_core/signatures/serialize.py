@@ -32,7 +32,7 @@ _BOUNDS = ("ge", "le")
 _FIELD_KEYS = {"name", "role", "type", "default", "required", "aliases", "sensitive", *_TEXTS, *_LENGTHS, *_BOUNDS}
 _LISTS = ("tags", "aliases", "examples", "demos")
 _KEYS = {"schema", "name", "instructions", "version", "category", "deprecated", "cache_ttl", "provenance", "fields",
-         "types", *_LISTS}  # fmt: skip
+         "types", "nearest_demos", *_LISTS}  # fmt: skip
 _MAX_FIELDS = 500
 
 
@@ -64,6 +64,8 @@ def spec_to_dict(spec: SignatureSpec) -> dict[str, Any]:
         data["deprecated"] = spec.deprecated
     if spec.cache_ttl is not None:
         data["cache_ttl"] = spec.cache_ttl
+    if spec.nearest_demos is not None:
+        data["nearest_demos"] = spec.nearest_demos
     return data
 
 
@@ -117,6 +119,7 @@ def spec_from_dict(data: Mapping[str, Any]) -> SignatureSpec:
     types.finish()
     fields = [_field_from_dict(part, annotation) for part, annotation in zip(parts, annotations, strict=True)]
     deprecated, ttl, provenance = top.get("deprecated"), top.get("cache_ttl"), top.get("provenance")
+    nearest = top.get("nearest_demos")
     spec = SignatureSpec(
         name=top.at("name").text(at_most=200),
         instructions=top.at("instructions").text(),
@@ -130,6 +133,7 @@ def spec_from_dict(data: Mapping[str, Any]) -> SignatureSpec:
         deprecated=deprecated.text() if deprecated else None,
         cache_ttl=ttl.scalar(int, float) if ttl else None,
         provenance=copy.deepcopy(dict(provenance.mapping())) if provenance else {},
+        nearest_demos=nearest.scalar(int) if nearest else None,
     )
     spec.check()
     return spec

@@ -103,6 +103,8 @@ class SignatureSpec:
         aliases: other names by which it is found.
         deprecated: None, or what to use instead (empty for no advice).
         demos: few-shot examples of the prompt, each a flat mapping of field name to value.
+        nearest_demos: how many of the demos a prompt shows: those whose inputs are most like the call's, by the words
+            that they share; None for all of them.
         cache_ttl: seconds that a cached answer stays valid; None leaves it to the executor.
         provenance: JSON-able record of how an optimized signature came about.
 
@@ -124,6 +126,7 @@ class SignatureSpec:
     demos: tuple[Mapping[str, Any], ...] = field(default=(), converter=_tuple)
     cache_ttl: float | None = None
     provenance: Mapping[str, Any] = field(factory=dict)
+    nearest_demos: int | None = None
 
     def __hash__(self) -> int:
         return hash((self.name, self.version, self.instructions))  # examples and demos hold unhashable values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from hokusai_core import (
 )
 from hokusai_core.errors import ConfigurationError, OptimizationError
 from hokusai_teleprompt.choosing import Choice, choose_optimizer
-from hokusai_teleprompt.data import dataset_hash, read_examples
+from hokusai_teleprompt.data import example_key, read_examples
 from hokusai_teleprompt.gate import Gate
 from hokusai_teleprompt.metrics import CallableMetric, summary_of
 from hokusai_teleprompt.optimized import OptimizedSignature
@@ -30,6 +31,9 @@ from hokusai_teleprompt.splitting import Split, split_examples
 from hokusai_teleprompt.study.run import Study, StudyPlan
 
 __all__ = ["TelepromptFineTuner"]
+
+#: Seconds after which the checkpoint of a study that was not continued is removed from the user's folder.
+_KEPT = 30 * 86_400
 
 
 class TelepromptFineTuner:
@@ -303,9 +307,11 @@ class TelepromptFineTuner:
         if spec.sensitive and self._workdir is None:
             notes.append("no checkpoint is kept, because answers may quote sensitive fields; workdir=... keeps one")
             return None
+        # Not how they are split, which the budget has a say in: with a larger one the same study goes on.
+        examples = sorted(map(example_key, (*split.train, *split.dev, *split.test)))
         key = [
             spec.fingerprint,
-            dataset_hash(split.train, split.dev, split.test),
+            examples,
             choice.name,
             {**choice.options, **self._options},
             summary_of(metric)["name"],
@@ -314,7 +320,17 @@ class TelepromptFineTuner:
         ]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=repr).encode()).hexdigest()[:32]
         given = None if self._workdir is None or self._workdir is True else Path(self._workdir)
-        return (given or user_data_folder("studies")) / f"{digest}.jsonl"
+        if given is None:
+            given = user_data_folder("studies")
+            _forget_old(given)
+        return given / f"{digest}.jsonl"
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove checkpoints that nobody has come back to."""
+    for path in folder.glob("*.jsonl"):
+        if time.time() - path.stat().st_mtime > _KEPT:
+            path.unlink(missing_ok=True)
 
 
 def _named(entry: RegisteredSignature) -> tuple[SignatureSpec, str]:

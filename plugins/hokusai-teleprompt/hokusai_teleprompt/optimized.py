@@ -113,6 +113,7 @@ def candidate_spec(base: SignatureSpec, candidate: Candidate, provenance: Mappin
         made = base.evolve(
             instructions=candidate.instructions,
             demos=candidate.demos,
+            nearest_demos=candidate.nearest_demos,
             version=_next(base.version),
             provenance={**base.provenance, "optimized": dict(provenance)},
         ).check()

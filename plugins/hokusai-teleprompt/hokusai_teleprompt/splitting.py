@@ -76,8 +76,8 @@ def split_examples(
         dev = clean
     label = _label_field(spec, kept)
     rng = random.Random(seed)  # noqa: S311  # shuffling, not secrets
-    groups = _shuffled(_groups(kept), label, rng)
-    total = len(groups)
+    strata = _strata(_groups(kept), label, rng)
+    total = sum(map(len, strata))
     if total < FEWEST and test is None:
         notes.append(
             f"nothing could be held out: {total} different inputs are too few to compare on (from {FEWEST} on some are)"
@@ -85,10 +85,10 @@ def split_examples(
         return Split(tuple(kept), tuple(dev or ()), (), None, tuple(notes))
     most_test = _MOST_TEST if calls is None else max(FEWEST // 2, calls // 4)
     most_dev = _MOST_DEV if calls is None else max(FEWEST // 2, calls // 10)
-    tested = [] if test is not None else _take(groups, min(_MOST_TEST, most_test, round(total * _TEST)))
-    rest = _without(groups, tested)
-    chosen = [] if dev is not None else _take(rest, min(_MOST_DEV, most_dev, round(total * _DEV)))
-    learned = _without(rest, chosen)
+    tested, strata = _take(strata, 0 if test is not None else min(_MOST_TEST, most_test, round(total * _TEST)))
+    chosen, strata = _take(strata, 0 if dev is not None else min(_MOST_DEV, most_dev, round(total * _DEV)))
+    learned = [group for stratum in strata for group in stratum]
+    rng.shuffle(learned)
     return Split(
         _flat(learned),
         tuple(dev) if dev is not None else _flat(chosen),
@@ -121,32 +121,29 @@ def _groups(examples: Iterable[OptimizationExample]) -> list[_Group]:
     return list(by_input.values())
 
 
-def _shuffled(groups: list[_Group], label: str | None, rng: random.Random) -> list[_Group]:
-    """Return the groups so that every stretch of them has about the same share of each label."""
+def _strata(groups: Iterable[_Group], label: str | None, rng: random.Random) -> list[list[_Group]]:
+    """Return the groups of each label, shuffled; all in one where there is no label."""
     strata: dict[str, list[_Group]] = defaultdict(list)
     for group in groups:
         strata[_shown(group[0].outputs.get(label)) if label else ""].append(group)
-    placed = []
-    for name in sorted(strata):
-        stratum = strata[name]
+    ordered = [strata[name] for name in sorted(strata)]
+    for stratum in ordered:
         rng.shuffle(stratum)
-        offset = rng.random()
-        placed += [((position + offset) / len(stratum), name, group) for position, group in enumerate(stratum)]
-    placed.sort(key=lambda item: item[:2])
-    return [group for _, _, group in placed]
+    return ordered
 
 
-def _take(groups: Sequence[_Group], count: int) -> list[_Group]:
-    """Return ``count`` groups, evenly spaced where they are ordered by strata."""
-    if count <= 0:
-        return []
-    step = len(groups) / count
-    return [groups[int(position * step)] for position in range(min(count, len(groups)))]
-
-
-def _without(groups: Sequence[_Group], taken: Sequence[_Group]) -> list[_Group]:
-    gone = set(map(id, taken))
-    return [group for group in groups if id(group) not in gone]
+def _take(strata: Sequence[list[_Group]], count: int) -> tuple[list[_Group], list[list[_Group]]]:
+    """Return ``count`` groups, from each stratum by its share (largest remainders first), and what is left of each."""
+    total = sum(map(len, strata))
+    if count <= 0 or total == 0:
+        return [], list(strata)
+    exact = [len(stratum) * min(count, total) / total for stratum in strata]
+    quotas = [int(share) for share in exact]
+    by_remainder = sorted(range(len(strata)), key=lambda number: (quotas[number] - exact[number], number))
+    for number in by_remainder[: min(count, total) - sum(quotas)]:
+        quotas[number] += 1
+    taken = [group for stratum, quota in zip(strata, quotas, strict=True) for group in stratum[:quota]]
+    return taken, [stratum[quota:] for stratum, quota in zip(strata, quotas, strict=True)]
 
 
 def _flat(groups: Iterable[_Group]) -> tuple[OptimizationExample, ...]:

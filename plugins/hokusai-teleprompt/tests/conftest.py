@@ -61,7 +61,7 @@ class ThinkingEngine:
         system = request.system if isinstance(request.system, str) else "".join(p.text for p in request.system or ())
         texts = [message.text or "" for message in request.messages]
         values = {name: self._value(name, kind, system, texts) for name, kind in _asked(system)}
-        if "JSON" in system:
+        if "Outputs will be a JSON object" in system:
             text = json.dumps(values)
         else:
             shown = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import optuna
 from dspy.teleprompt import (
     BootstrapFewShot,
     BootstrapFewShotWithOptuna,
@@ -127,6 +128,26 @@ class BootstrapRandomSearch(DspyOptimizer):
         return self.teleprompter(bench).compile(bench.student(), trainset=train, valset=bench.dev)
 
 
+class _SeededOptuna(BootstrapFewShotWithOptuna):
+    """DSPy's optimizer with a seed: its own study begins somewhere else every time."""
+
+    def __init__(self, seed: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.seed = seed
+
+    def compile(self, student: Any, *, teacher: Any = None, max_demos: int, trainset: Any, valset: Any = None) -> Any:
+        """Bootstrap demos and let Optuna choose the one that helps most."""
+        self.trainset, self.valset = trainset, valset or trainset
+        self.student = student.reset_copy()
+        bootstrap = BootstrapFewShot(
+            metric=self.metric, max_bootstrapped_demos=max_demos, max_labeled_demos=self.max_labeled_demos
+        )
+        self.compiled_teleprompter = bootstrap.compile(self.student, teacher=teacher, trainset=trainset)
+        study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=self.seed))
+        study.optimize(self.objective, n_trials=self.num_candidate_sets)
+        return study.best_trial.user_attrs["program"]
+
+
 class BootstrapOptuna(_DemoOptimizer):
     """``dspy.BootstrapFewShotWithOptuna``: the one demo that helps most, found by Optuna.
 
@@ -142,7 +163,8 @@ class BootstrapOptuna(_DemoOptimizer):
         self.candidates, self.max_demos, self.max_labeled = num_candidate_programs, max_demos, max_labeled_demos
 
     def _compile(self, bench: Bench) -> Any:
-        optimizer = BootstrapFewShotWithOptuna(
+        optimizer = _SeededOptuna(
+            bench.task.seed,
             metric=bench.metric,
             max_labeled_demos=self.max_labeled,
             num_candidate_programs=self.candidates,

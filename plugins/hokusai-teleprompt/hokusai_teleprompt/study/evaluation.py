@@ -30,7 +30,8 @@ class Outcome:
         outputs: the outputs; None where there were none that fit.
         good: how good they are, more is better; None where there were none.
         error: class of what failed, None where nothing did.
-        outage: what the language model failed with, where that had nothing to do with the signature.
+        outage: what a language model failed with that had nothing to do with the signature: the one that is
+            optimized for, or the metric's own.
     """
 
     outputs: Mapping[str, Any] | None
@@ -138,19 +139,23 @@ class Evaluator:
             return Outcome(None, None, type(error).__name__)
         except LanguageModelError as error:
             return Outcome(None, None, type(error).__name__, error)
-        return Outcome(outputs, self.grade(example, outputs))
+        try:
+            return Outcome(outputs, self.grade(example, outputs))
+        except ExecutionError as error:
+            return Outcome(outputs, None, type(error).__name__, error)
 
-    def grade(self, example: OptimizationExample, outputs: Mapping[str, Any]) -> float | None:
-        """Return how good outputs are, None where the metric's own language model failed.
+    def grade(self, example: OptimizationExample, outputs: Mapping[str, Any]) -> float:
+        """Return how good outputs are.
 
         Raises:
+            ExecutionError: the metric's own language model failed, or gave an answer that does not fit.
             StudyFailed: the metric raised.
         """
         try:
             score = self.metric.score(example.outputs, outputs, example.inputs)
             return goodness(self.metric, checked(score, self.metric))
         except ExecutionError:
-            return None  # a judge whose answer does not fit; the ledger notices where it is dead
+            raise
         except Exception as error:
             name = getattr(self.metric, "name", type(self.metric).__name__)
             raise StudyFailed(f"metric {name} raised {type(error).__name__}: {error}", error) from error
@@ -164,4 +169,7 @@ def _check_outages(outcomes: Sequence[Outcome | None]) -> None:
     """
     outages = [outcome.outage for outcome in outcomes if outcome is not None and outcome.outage is not None]
     if len(outages) > max(2, _OUTAGES * len(outcomes)):
-        raise StudyFailed(f"the language model failed on {len(outages)} of {len(outcomes)} examples", outages[0])
+        raise StudyFailed(
+            f"the language model failed on {len(outages)} of {len(outcomes)} examples; the first: {outages[0]}",
+            outages[0],
+        )

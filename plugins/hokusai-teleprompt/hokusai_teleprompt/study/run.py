@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from hokusai_core import Budget, LanguageModel, OptimizationExample, OptimizationTask, SignatureSpec
-from hokusai_core.errors import OptimizationError
+from hokusai_core.errors import ExecutionError, OptimizationError
 from hokusai_teleprompt.choosing import Choice
 from hokusai_teleprompt.comparison import Comparison, compare, score_of
 from hokusai_teleprompt.data import dataset_hash
@@ -129,7 +129,7 @@ class Study:
         findings = Findings(lambda: self._ledger.spent.calls, self._on_found)
         if stopped is None:
             stopped = self._search(baseline, findings)
-        new = findings.new(plan.spec.instructions, plan.spec.demos)
+        new = findings.new(plan.spec)
         if not new and stopped is None and not findings.everything():
             raise OptimizationError(
                 f"{plan.choice.name} came back without a candidate for {plan.name}"
@@ -150,7 +150,7 @@ class Study:
         invalid = (baseline.test.failures, after.failures)
         report = self._report(baseline, trials, comparison, verdict_, stopped, invalid)
         candidate = make_optimized(made, report, base=plan.spec, base_name=plan.name, promoted=verdict_[0])
-        finished = stopped is None or after.complete
+        finished = stopped is None
         if verdict_[0] or not plan.split.test:
             return candidate, finished
         return self._as_it_was(report, candidate), finished
@@ -173,7 +173,10 @@ class Study:
         judge = Evaluator(self._models.metric(plan.metric, gate, plan.spec.instructions), plan.workers)
 
         def metric(expected: Mapping[str, Any], outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> float:
-            return judge.grade(OptimizationExample(inputs, expected), outputs) or 0.0
+            try:
+                return judge.grade(OptimizationExample(inputs, expected), outputs)
+            except ExecutionError:
+                return 0.0  # a judge that fails now and then; the ledger ends the search where it is dead
 
         task = OptimizationTask(
             signature=plan.spec,

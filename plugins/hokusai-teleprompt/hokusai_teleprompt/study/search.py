@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import define, evolve
 
-from hokusai_core import Candidate, OptimizationTask
+from hokusai_core import Candidate, OptimizationTask, SignatureSpec
 from hokusai_core.errors import OptimizationError
 from hokusai_teleprompt.study.evaluation import INTERRUPTED
 from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
@@ -58,9 +58,9 @@ class Findings:
             count = len(self._by_key)
         self._on_found(finding, count)
 
-    def new(self, instructions: str, demos: Any) -> list[Finding]:
-        """Return those that are not what there was before."""
-        before = _key(Candidate(instructions, tuple(demos)))
+    def new(self, spec: SignatureSpec) -> list[Finding]:
+        """Return those that are not the signature as it was."""
+        before = _key(Candidate(spec.instructions, spec.demos, nearest_demos=spec.nearest_demos))
         return [finding for key, finding in self._by_key.items() if key != before]
 
     def everything(self) -> list[Finding]:
@@ -73,7 +73,8 @@ class Findings:
 
 
 def _key(candidate: Candidate) -> str:
-    return json.dumps([candidate.instructions, candidate.demos], sort_keys=True, default=str)
+    parts = [candidate.instructions, candidate.demos, candidate.nearest_demos]
+    return json.dumps(parts, sort_keys=True, default=str)
 
 
 def search(optimizer: Any, name: str, task: OptimizationTask, findings: Findings) -> str | None:

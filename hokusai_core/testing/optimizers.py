@@ -1,0 +1,167 @@
+"""What an optimizer has to do: subclass ``OptimizerConformance`` in the tests of a plugin that offers one.
+
+Example::
+
+    class TestMyOptimizer(OptimizerConformance):
+        @pytest.fixture
+        def make_optimizer(self):
+            return lambda: MyOptimizer(steps=2)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from hokusai_core.canonical import jsonable
+from hokusai_core.model import LanguageModel
+from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
+from hokusai_core.protocols import Optimizer
+from hokusai_core.signatures import FieldSpec, SignatureSpec
+
+__all__ = ["OptimizerConformance", "StopEverything", "make_task"]
+
+_SPEC = SignatureSpec(
+    "Shout", "Say it louder.", (FieldSpec("text", "input"), FieldSpec("loud", "output", description="The loud text"))
+)
+
+
+class StopEverything(BaseException):
+    """What a metered language model raises when no further call may be made."""
+
+
+def make_task(lm: Any, **changes: Any) -> OptimizationTask:
+    """Return a small task for a language model, except for what ``changes`` says."""
+    from hokusai_core.dspy_bridge import FastChatAdapter
+
+    examples = [OptimizationExample({"text": f"word {n}"}, {"loud": f"WORD {n}"}, "suite") for n in range(16)]
+    values: dict[str, Any] = {
+        "signature": _SPEC,
+        "train": tuple(examples[:8]),
+        "dev": tuple(examples[8:]),
+        "metric": _exact,
+        "model": LanguageModel(lm, FastChatAdapter()),
+        "seed": 3,
+    }
+    return OptimizationTask(**values | changes)
+
+
+def _exact(expected: Mapping[str, Any], outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> float:
+    return float(expected == outputs)
+
+
+class OptimizerConformance:
+    """Tests that every optimizer passes. The fixture ``make_optimizer`` returns a function that makes one."""
+
+    @pytest.fixture
+    def make_optimizer(self) -> Callable[[], Optimizer]:
+        """Return what makes an optimizer; small options keep the tests quick."""
+        raise NotImplementedError("define the fixture make_optimizer")
+
+    @pytest.fixture
+    def lm(self) -> Any:
+        """Return the language model that is optimized for: it is right on every other example."""
+        from hokusai_core.testing.lm import null_lm
+
+        return null_lm(answers={"loud": _half_right})
+
+    def test_satisfies_the_protocol(self, make_optimizer: Any) -> None:
+        """It can check and propose."""
+        assert isinstance(make_optimizer(), Optimizer)
+
+    def test_a_task_that_it_can_do_has_no_problems(self, make_optimizer: Any, lm: Any) -> None:
+        """A check gives reasons only where there are some."""
+        assert list(make_optimizer().check(make_task(lm))) == []
+
+    def test_nothing_to_learn_from_is_a_problem(self, make_optimizer: Any, lm: Any) -> None:
+        """Without any example there is a reason, in words."""
+        problems = list(make_optimizer().check(make_task(lm, train=(), dev=())))
+        assert problems
+        assert all(isinstance(problem, str) and problem for problem in problems)
+
+    def test_candidates_fit_the_signature(self, make_optimizer: Any, lm: Any) -> None:
+        """Instructions are a text; demos have the signature's fields and a JSON form."""
+        told: list[Candidate] = []
+        found = list(make_optimizer().propose(make_task(lm, found=told.append)))
+        assert found
+        for candidate in (*found, *told):
+            assert isinstance(candidate, Candidate)
+            assert isinstance(candidate.instructions, str)
+            assert candidate.score is None or isinstance(candidate.score, float)
+            for demo in candidate.demos:
+                assert set(demo) <= {"text", "loud"}
+                assert json.loads(json.dumps(jsonable(demo))) == jsonable(demo)
+
+    def test_the_seed_decides(self, make_optimizer: Any, lm: Any) -> None:
+        """The same task gives the same candidates."""
+        runs = [[evolve(item, label="") for item in make_optimizer().propose(make_task(lm))] for _ in range(2)]
+        assert runs[0] == runs[1]
+
+    def test_a_stop_gets_through(self, make_optimizer: Any) -> None:
+        """What the language model raises when a budget is spent ends the search; nothing is paid after it."""
+        calls = 0
+
+        def answer(user: str) -> str:
+            nonlocal calls
+            calls += 1
+            raise StopEverything
+
+        from hokusai_core.testing.lm import null_lm
+
+        lm = null_lm(answers={"loud": answer})
+        try:
+            list(make_optimizer().propose(make_task(lm)))
+        except StopEverything:
+            assert calls >= 1
+        else:
+            assert calls == 0  # it calls nothing, so nothing could stop it
+
+    def test_an_error_of_the_metric_gets_out(self, make_optimizer: Any, lm: Any) -> None:
+        """A metric that raises is neither a bad score nor swallowed: it is the cause of what is raised."""
+        asked = 0
+
+        def metric(*_: Any) -> float:
+            nonlocal asked
+            asked += 1
+            raise ZeroDivisionError("metric bug")
+
+        error = _raised(lambda: list(make_optimizer().propose(make_task(lm, metric=metric))))
+        if asked == 0:
+            assert error is None
+            return
+        while error is not None and not isinstance(error, ZeroDivisionError):
+            error = error.__cause__
+        assert error is not None, "the metric's error is not among the causes of what was raised"
+
+    def test_nothing_is_printed(self, make_optimizer: Any, lm: Any, capfd: pytest.CaptureFixture[str]) -> None:
+        """Standard output and error belong to the host."""
+        list(make_optimizer().propose(make_task(lm)))
+        printed = capfd.readouterr()
+        assert printed.out == ""
+        assert printed.err == ""
+
+    def test_the_host_stays_as_it_was(self, make_optimizer: Any, lm: Any) -> None:
+        """Neither the signature nor DSPy's settings are changed."""
+        import dspy
+
+        before = _SPEC.to_dict(), dspy.settings.lm, dspy.settings.adapter, dspy.settings.trace
+        list(make_optimizer().propose(make_task(lm)))
+        assert (_SPEC.to_dict(), dspy.settings.lm, dspy.settings.adapter, dspy.settings.trace) == before
+
+
+def _raised(work: Callable[[], Any]) -> BaseException | None:
+    try:
+        work()
+    except Exception as error:
+        return error
+    return None
+
+
+def _half_right(user: str) -> str:
+    text = user.rpartition("[[ ## text ## ]]")[2].partition("Respond with")[0].strip()
+    digits = text.rpartition(" ")[2]
+    return text.upper() if digits.isdigit() and int(digits) % 2 else text

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hokusai_core import BaseSignature, Executor, InputField, OutputField, read_artifact
+from hokusai_core.errors import ArtifactError
+from hokusai_teleprompt import TelepromptFineTuner, load_optimized
+
+
+@pytest.fixture
+def optimized(by_demos: Any, topics: Any, topic_signature: Any) -> Any:
+    with TelepromptFineTuner(lm=by_demos, workdir=False) as finetuner:
+        return finetuner.compile(topic_signature, topics, "accuracy")
+
+
+@pytest.fixture
+def path(optimized: Any, tmp_path: Path) -> Path:
+    saved: Path = optimized.save(tmp_path / "better.json")
+    return saved
+
+
+def test_a_file_gives_back_all_that_was_saved(optimized: Any, path: Path, topic_signature: Any) -> None:
+    loaded = load_optimized(path, base=topic_signature)
+    assert loaded.spec.to_dict() == optimized.spec.to_dict()
+    assert loaded.spec.fingerprint == optimized.spec.fingerprint
+    assert loaded.report == optimized.report
+    assert loaded.promoted
+    data = json.loads(path.read_text())
+    assert data["hokusai"] == 1
+    assert data["kind"] == "optimized-signature"
+    assert data["base_fingerprint"] == topic_signature.spec.fingerprint
+    assert data["dataset_hash"] == optimized.report.dataset_hash
+    assert set(data["versions"]) == {"hokusai-core", "dspy", "python"}
+    loaded.save(path.with_name("again.json"))
+    assert path.with_name("again.json").read_bytes() == path.read_bytes()
+
+
+def test_an_executor_takes_the_file(path: Path, by_demos: Any, topic_signature: Any) -> None:
+    with Executor(lm=by_demos, plugins=[]) as executor:
+        for name in (str(path), path):
+            result = executor.execute_signature(name, {"text": "we eat pears"})
+            assert (result["topic"], result.signature_version) == ("food", "1.0.1")
+        executor.register_signature("Better", path)
+        assert executor.execute_signature("Better", {"text": "we eat pears"})["topic"] == "food"
+        executor.check_inputs(str(path), {"text": "x"})
+
+
+def test_a_file_whose_base_has_changed_is_refused_with_the_difference(path: Path, by_demos: Any) -> None:
+    class Topic(BaseSignature):
+        """Tell the subject."""
+
+        version = "2.0.0"
+        text: str = InputField()
+        language: str = InputField(default="en")
+        topic: str = OutputField()
+
+    with pytest.raises(ArtifactError) as caught:
+        load_optimized(path, base=Topic)
+    message = str(caught.value)
+    for part in (
+        "made from local/Topic 1.0.0",
+        "is now 2.0.0",
+        "input 'language' is new",
+        "output 'topic': type was",
+        'instructions were "Tell the topic.", are "Tell the subject."',
+        "Optimize it again",
+    ):
+        assert part in message
+    with Executor(lm=by_demos, plugins=[]) as executor:
+        executor.register_signature("Topic", Topic)
+        with pytest.raises(ArtifactError, match=r"is now 2\.0\.0"):
+            executor.execute_signature(str(path), {"text": "x"})
+        with pytest.raises(ArtifactError, match=r"is now 2\.0\.0"):
+            executor.register_signature("Better", path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data["signature"].update(instructions="Say food."), "changed after it was written"),
+        (lambda data: data["report"].update(candidate_score=2.0), "changed after it was written"),
+        (lambda data: data.update(promoted=False), "changed after it was written"),
+        (lambda data: data.update(hokusai=2), "newer than 1"),
+        (lambda data: data.update(hokusai="1"), "version of the format"),
+        (lambda data: data.update(kind="pickle"), "no optimized signature"),
+        (lambda data: data.pop("report"), "lacks 'report'"),
+        (lambda data: data.update(extra=1), "unknown 'extra'"),
+        (lambda data: data.update(report=[]), "'report' must be of type dict"),
+    ],
+)
+def test_a_changed_file_is_refused(path: Path, change: Any, message: str) -> None:
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    with pytest.raises(ArtifactError, match=message):
+        load_optimized(path)
+
+
+def resealed(path: Path, **changes: Any) -> None:
+    """Change a file and make its checksum fit again, as another program could."""
+    import hashlib
+
+    from hokusai_core.canonical import canonical_json
+
+    data = {key: value for key, value in json.loads(path.read_text()).items() if key != "checksum"} | changes
+    path.write_text(json.dumps({**data, "checksum": hashlib.sha256(canonical_json(data)).hexdigest()}))
+
+
+def test_versions_and_fingerprints_are_checked(path: Path) -> None:
+    original = path.read_text()
+    versions = json.loads(original)["versions"]
+    resealed(path, versions={**versions, "dspy": "4.0.0"})
+    with pytest.raises(ArtifactError, match=r"measured with DSPy 4\.0\.0, and this is DSPy 3"):
+        load_optimized(path)
+    resealed(path, versions={**versions, "dspy": "3.99.0"})
+    with pytest.warns(UserWarning, match=r"measured with DSPy 3\.99\.0"):
+        load_optimized(path)
+    path.write_text(original)
+    resealed(path, fingerprint="0" * 32)
+    with pytest.raises(ArtifactError, match="the fingerprint of its signature"):
+        load_optimized(path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"kind": 1}', "[" * 100_000])
+def test_what_is_no_artifact_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(ArtifactError, match=r"x\.json"):
+        read_artifact(path)
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        read_artifact(tmp_path / "missing.json")
+
+
+def test_an_interrupted_write_leaves_the_old_file(optimized: Any, path: Path, monkeypatch: Any) -> None:
+    before = path.read_bytes()
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        optimized.save(path)
+    assert path.read_bytes() == before
+    assert [item.name for item in path.parent.glob("*.json*")] == ["better.json"]

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hokusai_core.errors import ArtifactError, ConfigurationError
+from hokusai_teleprompt import TelepromptFineTuner, build_pack
+
+
+@pytest.fixture
+def folder(by_demos: Any, topics: Any, topic_signature: Any, tmp_path: Path) -> Path:
+    with TelepromptFineTuner(lm=by_demos, workdir=False) as finetuner:
+        optimized = finetuner.compile(topic_signature, topics, "accuracy")
+    target = tmp_path / "acme support"
+    target.mkdir()
+    optimized.save(target / "topic.json")
+    return target
+
+
+def test_the_wheel_is_one_by_the_book(folder: Path, tmp_path: Path) -> None:
+    pack = build_pack(folder, tmp_path / "dist", version="1.2.0")
+    assert (pack.name, pack.signatures) == ("acme-support", ("Topic",))
+    assert pack.path.name == "acme_support-1.2.0-py3-none-any.whl"
+    with zipfile.ZipFile(pack.path) as wheel:
+        files = {name: wheel.read(name) for name in wheel.namelist()}
+    record = list(csv.reader(io.StringIO(files["acme_support-1.2.0.dist-info/RECORD"].decode())))
+    assert [row[0] for row in record] == list(files)
+    for name, digest, size in record[:-1]:
+        assert digest == "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(files[name]).digest()).decode().rstrip("=")
+        assert int(size) == len(files[name])
+    assert record[-1][1:] == ["", ""]
+    assert b"acme-support = acme_support.plugin" in files["acme_support-1.2.0.dist-info/entry_points.txt"]
+    assert b"Requires-Dist: hokusai-core" in files["acme_support-1.2.0.dist-info/METADATA"]
+    assert build_pack(folder, tmp_path / "again", version="1.2.0").path.read_bytes() == pack.path.read_bytes()
+
+
+def test_pip_installs_it_and_its_signatures_are_found(folder: Path, tmp_path: Path) -> None:
+    pack = build_pack(folder, tmp_path / "dist", name="acme-support")
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "--version"]
+    if subprocess.run(pip, capture_output=True).returncode == 0:
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
+        subprocess.run([*install, str(pack.path)], check=True)
+    else:
+        install = ["uv", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
+        subprocess.run([*install, str(pack.path)], check=True)
+    code = (
+        "import sys\n"
+        "from hokusai_core import Executor\n"
+        "with Executor(plugins=['acme-support'], mode='testing') as executor:\n"
+        "    print(executor.list_signatures(), executor.signatures.resolve('Topic').spec.version)\n"
+        "    print(executor.execute_signature('acme-support/Topic', {'text': 'we eat'})['topic'])\n"
+        "print('dspy' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(site), "PATH": ""}, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[0] == "['Topic'] 1.0.1"
+    assert done.stdout.splitlines()[2] == "False"
+
+
+def test_what_cannot_be_packed_is_refused(folder: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ArtifactError, match="has no optimized signature"):
+        build_pack(empty, tmp_path / "dist")
+    with pytest.raises(ArtifactError, match="is no folder"):
+        build_pack(tmp_path / "missing", tmp_path / "dist")
+    for options in ({"name": "Acme Support"}, {"name": "../x"}, {"version": "one"}, {"version": "1.0/../../x"}):
+        with pytest.raises(ConfigurationError):
+            build_pack(folder, tmp_path / "dist", **options)
+    (folder / "copy.json").write_bytes((folder / "topic.json").read_bytes())
+    with pytest.raises(ArtifactError, match="both have a signature called 'Topic'"):
+        build_pack(folder, tmp_path / "dist")
+    (folder / "copy.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"copy\.json: is no optimized signature"):
+        build_pack(folder, tmp_path / "dist")
+    assert not (tmp_path / "dist").exists()

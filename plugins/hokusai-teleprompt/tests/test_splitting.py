@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hokusai_core import FieldSpec, OptimizationExample, SignatureSpec
+from hokusai_teleprompt.data import example_key, input_key
+from hokusai_teleprompt.splitting import FEWEST, split_examples
+
+SPEC = SignatureSpec(
+    "Topic", "Tell.", (FieldSpec("text", "input"), FieldSpec("topic", "output", Literal["a", "b", "c"]))
+)
+
+
+def example(number: int, label: str) -> OptimizationExample:
+    return OptimizationExample({"text": f"text {number}"}, {"topic": label})
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=120), st.integers(0, 5))
+def test_the_sets_are_a_partition_that_the_seed_decides(labels: list[str], seed: int) -> None:
+    examples = [example(number, label) for number, label in enumerate(labels)]
+    split = split_examples(SPEC, examples, seed=seed)
+    parts = (split.train, split.dev, split.test)
+    assert Counter(example_key(item) for part in parts for item in part) == Counter(map(example_key, examples))
+    assert split == split_examples(SPEC, examples, seed=seed)
+    if len(examples) < FEWEST:
+        assert split.train == tuple(examples)
+    else:
+        assert split.train
+        assert split.dev
+        assert split.test
+
+
+@settings(deadline=None)
+@given(st.integers(2, 30), st.integers(2, 30), st.integers(0, 3))
+def test_labels_are_spread_by_their_shares(first: int, second: int, seed: int) -> None:
+    examples = [example(n, "a") for n in range(2 * first)] + [example(100 + n, "b") for n in range(2 * second)]
+    split = split_examples(SPEC, examples, seed=seed)
+    share = first / (first + second)
+    for part in (split.train, split.dev, split.test):
+        if len(examples) >= FEWEST:
+            count = Counter(item.outputs["topic"] for item in part)["a"]
+            assert abs(count - share * len(part)) <= 2
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=20, max_size=80), st.integers(0, 3))
+def test_equal_inputs_are_never_split_up(numbers: list[int], seed: int) -> None:
+    examples = [OptimizationExample({"text": f"text {n}"}, {"topic": "abc"[i % 3]}) for i, n in enumerate(numbers)]
+    split = split_examples(SPEC, examples, seed=seed)
+    seen = [{input_key(item) for item in part} for part in (split.train, split.dev, split.test)]
+    assert not seen[0] & seen[1]
+    assert not seen[0] & seen[2]
+    assert not seen[1] & seen[2]
+
+
+def test_few_calls_hold_less_out() -> None:
+    examples = [example(n, "ab"[n % 2]) for n in range(200)]
+    generous, tight = (split_examples(SPEC, examples, seed=0, calls=calls) for calls in (None, 80))
+    assert (len(generous.test), len(generous.dev)) == (80, 50)
+    assert (len(tight.test), len(tight.dev)) == (20, 8)
+    assert len(tight.train) == 172
