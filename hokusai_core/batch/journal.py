@@ -241,7 +241,8 @@ class Journal:
         for place, line in lines:
             fields = _fields(line)
             if fields is None:
-                damaged += line.count(b"\t") == 2  # else it was cut off by a kill, which is what a journal is for
+                # A line that a kill has cut off is what a journal is for; one that is whole and wrong is not.
+                damaged += len(line.rstrip(b"\n").rpartition(b"\t")[2]) == 8
             elif fields[0].get("ok") is True:
                 self._finished[_short(fields[0]["key"])] = place
         self._torn = self._ends_torn()

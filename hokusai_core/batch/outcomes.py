@@ -68,7 +68,7 @@ class FailedExecution:
 Outcome = ExecutionResult | FailedExecution
 
 
-class BatchRow(tuple[int, Outcome]):
+class BatchRow(tuple[Any, Any]):  # Any, so that subscripting with a name type-checks
     """A row of a batch that is over: the pair of its number and its outcome.
 
     Subscripting it with a name asks the outcome, so a loop that does not care about numbers need not unpack.
@@ -96,12 +96,12 @@ class BatchRow(tuple[int, Outcome]):
     @property
     def index(self) -> int:  # type: ignore[override]  # looking a value up in a pair makes no sense
         """Number of the row, from 0."""
-        return tuple.__getitem__(self, 0)  # type: ignore[return-value]
+        return tuple.__getitem__(self, 0)  # type: ignore[no-any-return]
 
     @property
     def outcome(self) -> Outcome:
         """Its result, or how it failed."""
-        return tuple.__getitem__(self, 1)  # type: ignore[return-value]
+        return tuple.__getitem__(self, 1)  # type: ignore[no-any-return]
 
     @property
     def ok(self) -> bool:

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +17,7 @@ from hokusai_core.batch.backends import run_on_backend
 from hokusai_core.batch.engines import Engine, LoopEngine, ThreadEngine
 from hokusai_core.batch.outcomes import BatchResult, BatchRow, FailedExecution, Outcome
 from hokusai_core.batch.sources import Handoff, arows, rows
-from hokusai_core.errors import BatchInterrupted, ExecutionError
+from hokusai_core.errors import BatchInterrupted, ClosedError, ExecutionError
 from hokusai_core.events import OperationFinished
 from hokusai_core.execution.pace import Pace
 
@@ -84,9 +85,7 @@ class Session:
             work.finish()
             raise self._interrupted(engine, kept.result()) from None
         except Exception as error:
-            error.add_note(
-                f"the batch had taken {engine.taken} rows by then; {self.meter.done} are over. {self.resume}"
-            )
+            error.add_note(f"{self.meter.done} of the {engine.taken} rows taken by then are over. {self.resume}")
             raise
         finally:
             self.end(engine)
@@ -211,6 +210,7 @@ class _Feeding:
         self._source, self._batch_size = source, batch_size
         self._handoff = Handoff(width) if isinstance(engine, LoopEngine) and not isinstance(source, Sequence) else None
         self._future: Any = None
+        self._abandoned = False
 
     def run(self) -> None:
         """Feed the engine and wait for its end; raises what the source raises."""
@@ -228,7 +228,14 @@ class _Feeding:
             if self._handoff is not None:
                 self._future.add_done_callback(lambda _: self._handoff.shut())
                 self._handoff.feed(rows(self._source, self._batch_size))
+            self._wait()
+
+    def _wait(self) -> None:
+        try:
             self._future.result()
+        except CancelledError:
+            if not self._abandoned:
+                raise ClosedError("the executor was closed while the batch ran; the rows under way were left") from None
 
     def finish(self) -> None:
         """Take no further row and wait for those under way; a second Ctrl-C leaves them."""
@@ -237,7 +244,7 @@ class _Feeding:
             if isinstance(self._engine, ThreadEngine):
                 self._engine.wait()
             elif self._future is not None:
-                self._future.result()
+                self._wait()
         except KeyboardInterrupt:
             self.abandon()
 
@@ -250,6 +257,7 @@ class _Feeding:
     def abandon(self) -> None:
         """Cancel what can be cancelled, and wait for nothing."""
         self.stop()
+        self._abandoned = True
         if self._future is not None:
             self._future.cancel()
 

@@ -39,10 +39,9 @@ def total_of(source: Any) -> int | None:
 
 def rows(source: Iterable[Any], batch_size: int | None = None) -> Iterator[Row]:
     """Number the rows of ``source``; ``batch_size`` of them are read at once."""
-    given = iter(source)
+    given = map(_kept, source)
     for index, inputs in enumerate(given if batch_size is None else _read_ahead(given, batch_size)):
-        # A copy, as some sources reuse one mapping for all rows.
-        yield Row(index, dict(inputs) if isinstance(inputs, Mapping) else inputs)
+        yield Row(index, inputs)
 
 
 async def arows(source: Any, batch_size: int | None = None) -> AsyncIterator[Row]:
@@ -53,8 +52,13 @@ async def arows(source: Any, batch_size: int | None = None) -> AsyncIterator[Row
         return
     index = 0
     async for inputs in source:
-        yield Row(index, dict(inputs) if isinstance(inputs, Mapping) else inputs)
+        yield Row(index, _kept(inputs))
         index += 1
+
+
+def _kept(inputs: Any) -> Any:
+    """Return a row that its source cannot change any more: some reuse one mapping for all rows."""
+    return dict(inputs) if isinstance(inputs, Mapping) else inputs
 
 
 def _read_ahead(given: Iterator[Any], count: int) -> Iterator[Any]:

@@ -51,11 +51,13 @@ class CallGate:
         deadline: of the execution: waiting for a rate limit beyond it would be in vain.
         budget: what calls are taken out of, or None.
         limits: rate limits of the executor, or None.
+        waits: whether a call for which there is no room yet waits here; else it is refused at once.
     """
 
     deadline: Deadline
     budget: Budget | None = None
     limits: RateLimits | None = None
+    waits: bool = True
 
     def before(self, estimate: CallEstimate) -> None:
         """Return once the call may be made.
@@ -78,7 +80,7 @@ class CallGate:
             wait = self.limits.admit(estimate.model, estimate.input_tokens + (estimate.max_tokens or 0))
             if wait > 0:
                 remaining = self.deadline.remaining()
-                if remaining is not None and wait >= remaining:
+                if not self.waits or (remaining is not None and wait >= remaining):
                     refusal = RateLimitedError(
                         f"{estimate.model}: the executor's rate limit has no room for {wait:.1f} s, which is past the "
                         "deadline; raise requests_per_minute or tokens_per_minute, or give it more time",

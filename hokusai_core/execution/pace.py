@@ -42,8 +42,12 @@ class Pace:
 
     def __init__(self, width: int) -> None:
         self.width = width
+        # Not down to one: a single row that hangs would then hold up all others until its deadline.
+        self._least = float(min(width, max(2, width // 8)))
         self._limit = float(width)
-        self._taken = self._returning = 0
+        self._taken = 0
+        #: Those who were turned away, in that order: whoever waits longest goes first, or a storm would starve it.
+        self._returning: deque[Place] = deque()
         self._blocked_until = self._cut_at = 0.0
         self._storms = 0
         self._open = True
@@ -53,7 +57,7 @@ class Pace:
     @property
     def limit(self) -> int:
         """Executions that may run at once right now."""
-        return max(1, int(self._limit))
+        return int(self._limit)
 
     @property
     def taken(self) -> int:
@@ -102,7 +106,7 @@ class Pace:
         with self._changed:
             # One storm turns away every call under way; only those that began after the last cut say anything new.
             if began >= self._cut_at:
-                self._limit = max(1.0, self._limit / 2)
+                self._limit = max(self._least, self._limit / 2)
                 self._cut_at = now
                 self._storms += 1
             wait = error.retry_after
@@ -121,12 +125,12 @@ class Pace:
                 self._limit = min(float(self.width), self._limit + 2.0 / self._limit)
                 self._wake()
 
-    def _take(self, *, returning: bool = False) -> float:
+    def _take(self, returning: Place | None = None) -> float:
         """Take a place and return 0, or return the seconds after which to ask again at the latest."""
         blocked = self._blocked_until - time.monotonic()
         if blocked > 0.0 and (returning or blocked <= _LONGEST_BLOCK):
             return blocked
-        if self._taken >= self.limit or (self._returning and not returning):
+        if self._taken >= self.limit or (self._returning and self._returning[0] is not returning):
             return _FOREVER
         self._taken += 1
         return 0.0
@@ -142,7 +146,7 @@ class Pace:
         with self._changed:
             self._give_up(place)
             try:
-                while (wait := self._take(returning=True)) > 0.0:
+                while (wait := self._take(place)) > 0.0:
                     remaining = end - time.monotonic()
                     if remaining <= 0.0:
                         return False
@@ -150,7 +154,7 @@ class Pace:
                 place.held = True
                 return True
             finally:
-                self._returning -= 1
+                self._returning.remove(place)
                 self._wake()
 
     async def _acome_back(self, place: Place, seconds: float) -> bool:
@@ -160,7 +164,7 @@ class Pace:
         try:
             while True:
                 with self._changed:
-                    wait = self._take(returning=True)
+                    wait = self._take(place)
                     if wait <= 0.0:
                         place.held = True
                         return True
@@ -171,14 +175,15 @@ class Pace:
                 await _asleep(waiter, min(wait, remaining))
         finally:
             with self._changed:
-                self._returning -= 1
+                self._returning.remove(place)
                 self._wake()
 
     def _give_up(self, place: Place) -> None:
-        self._returning += 1
+        self._returning.append(place)
         if place.held:
             place.held = False
             self._taken -= 1
+            self._wake()
 
     def _wake(self) -> None:
         self._changed.notify_all()

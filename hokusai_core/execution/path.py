@@ -282,12 +282,13 @@ class ExecutionPath:
             return None
         if error.retryable:
             return Standby(place, place.pace.slow_down(error, began), run.deadline)
-        if run.usage.calls or run.options.timeout is None:
+        if run.usage.calls or error.retry_after is None:
             return None
         # The executor's own limit let no call through so far: the time of this row begins when it does.
         run.attempts.pop()
-        run.deadline = Deadline.after(run.options.timeout)
-        return Pause(0.0, run.deadline)
+        nap = min(error.retry_after, _LONGEST_NAP)
+        run.deadline = Deadline.after(run.options.timeout, elapsed=-nap)
+        return Pause(nap, _UNBOUNDED)
 
     def _attempt(self, run: Run, number: int, *, keep_trace: bool) -> Steps:
         # Not at the top: the bridge brings dspy along, which listing signatures must not wait for.
@@ -295,7 +296,10 @@ class ExecutionPath:
 
         plan, budget = run.plan, run.options.budget
         meter = ChargingMeter(keep_exchanges=keep_trace, budget=budget, limits=self._limits)
-        gate = CallGate(run.deadline, budget, self._limits) if budget is not None or self._limits is not None else None
+        gate = None
+        if budget is not None or self._limits is not None:
+            # A row of a batch waits where its time does not run.
+            gate = CallGate(run.deadline, budget, self._limits, waits=run.place is None or bool(run.usage.calls))
         since = time.perf_counter()
         call = plan.calls.prepare(run.inputs, recorder=meter, gate=gate, deadline=run.deadline.at, attempt=number)
         outcome = "failed"
@@ -440,3 +444,6 @@ class ExecutionPath:
 
 
 _NO_USAGE = Usage()
+_UNBOUNDED = Deadline()
+#: Seconds after which a row looks whether the rate limit has room by now.
+_LONGEST_NAP = 1.0

@@ -1,0 +1,301 @@
+"""The journal: what is in it is never paid twice, and nothing else is believed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hokusai_core import BaseSignature, Executor, InputField, OutputField
+from hokusai_core.batch.journal import Journal, JournalWarning
+from hokusai_core.errors import JournalError
+
+MakeExecutor = Callable[..., Executor]
+WINDOWS = pytest.mark.parametrize("workers", [4, 80], ids=["threads", "event loop"])
+
+
+def ask(count: int, text: str = "q{}") -> list[dict[str, str]]:
+    return [{"question": text.format(number)} for number in range(count)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rows.journal"
+
+
+@WINDOWS
+def test_a_finished_batch_is_read_back(make_executor: MakeExecutor, make_lm: Any, path: Path, workers: int) -> None:
+    lm = make_lm()
+    first = make_executor(lm=lm).execute_batch("Ask", ask(30), journal=path, max_workers=workers)
+    again = make_executor(lm=lm).execute_batch("Ask", ask(30), journal=str(path), max_workers=workers)
+    assert lm.engine.calls == 30
+    assert [dict(result) for result in again.succeeded] == [dict(result) for result in first.succeeded]
+    assert [result.execution_id for result in again.succeeded] == [result.execution_id for result in first.succeeded]
+    assert {result.cached for result in again.succeeded} == {"journal"}
+    assert (again.usage.calls, again.cost) == (0, 0.0)
+    assert again.succeeded[0].original_latency == first.succeeded[0].latency
+
+
+def test_failed_rows_are_tried_again_and_changed_ones_are_run(
+    make_executor: MakeExecutor, make_lm: Any, path: Path
+) -> None:
+    lm = make_lm()
+    rows = [*ask(5), {"question": "x fail=1"}, {}]
+    executor = make_executor(lm=lm, cache_enabled=False)
+    assert len(executor.execute_batch("Ask", rows, journal=path).failed) == 2
+    assert lm.engine.calls == 6
+    changed = [{"question": "new"}, *reversed(rows[1:6])]
+    results = executor.execute_batch("Ask", changed, journal=path)
+    assert results.failed == []
+    assert lm.engine.calls == 8  # the failed one and the new one
+    assert [result["answer"] for result in results] == [f"answer to {row['question']}" for row in changed]
+
+
+def test_iterating_and_awaiting_use_the_same_journal(make_executor: MakeExecutor, make_lm: Any, path: Path) -> None:
+    import asyncio
+
+    lm = make_lm()
+    executor = make_executor(lm=lm, cache_enabled=False)
+    with executor.iter_batch("Ask", iter(ask(10)), journal=path) as rows:
+        assert sorted(row.index for row in rows) == list(range(10))
+    results = asyncio.run(executor.aexecute_batch("Ask", ask(12), journal=path))
+    assert lm.engine.calls == 12
+    assert [result["answer"] for result in results] == [f"answer to q{n}" for n in range(12)]
+
+
+def test_leaving_an_iteration_early_keeps_what_was_under_way(
+    make_executor: MakeExecutor, make_lm: Any, path: Path
+) -> None:
+    lm = make_lm(delay=0.05)
+    executor = make_executor(lm=lm, cache_enabled=False)
+    rows = executor.iter_batch("Ask", ask(200), journal=path)
+    next(rows)
+    rows.close()
+    paid = lm.engine.calls
+    assert paid < 40
+    executor.execute_batch("Ask", ask(200), journal=path)
+    assert lm.engine.calls == 200
+
+
+def test_a_kill_between_two_rows_costs_the_rows_under_way_only(
+    make_executor: MakeExecutor, make_lm: Any, path: Path
+) -> None:
+    executor = make_executor(cache_enabled=False)
+    executor.execute_batch("Ask", ask(20), journal=path)
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for cut in (len(lines[0]), len(b"".join(lines[:8])), len(whole) - 1, len(whole) - 5, len(lines[0]) + 3):
+        path.write_bytes(whole[:cut])
+        # A line that lacks nothing but its line feed is whole.
+        kept = whole[:cut].count(b"\n") - 1 + (cut == len(whole) - 1)
+        lm = make_lm()
+        results = make_executor(lm=lm, cache_enabled=False).execute_batch("Ask", ask(20), journal=path)
+        assert [result["answer"] for result in results] == [f"answer to q{n}" for n in range(20)]
+        assert lm.engine.calls == 20 - kept
+        again = make_lm()  # what was written behind the torn line is found, too
+        make_executor(lm=again, cache_enabled=False).execute_batch("Ask", ask(20), journal=path)
+        assert again.engine.calls == 0
+
+
+@pytest.mark.parametrize("size", [1, 10, 40])
+def test_a_kill_while_the_journal_was_begun(make_executor: MakeExecutor, path: Path, size: int) -> None:
+    executor = make_executor()
+    executor.execute_batch("Ask", ask(1), journal=path)
+    path.write_bytes(path.read_bytes()[:size])
+    assert executor.execute_batch("Ask", ask(3), journal=path).failed == []
+
+
+def test_damage_is_told_and_never_believed(make_executor: MakeExecutor, make_lm: Any, path: Path) -> None:
+    make_executor().execute_batch("Ask", ask(10), journal=path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[4] = lines[4].replace(b"answer to", b"ANSWER TO")
+    path.write_bytes(b"".join(lines))
+    lm = make_lm()
+    with pytest.warns(JournalWarning, match="1 lines are damaged"):
+        results = make_executor(lm=lm, cache_enabled=False).execute_batch("Ask", ask(10), journal=path)
+    assert lm.engine.calls == 1
+    assert [result["answer"] for result in results] == [f"answer to q{n}" for n in range(10)]
+
+
+def test_outputs_that_do_not_fit_the_signature_are_not_served(tmp_path: Path) -> None:
+    with Executor(plugins=[], mode="testing") as executor:
+        executor.register_signature("Rate", "text -> stars: int")
+        spec = executor.signature("Rate").spec
+        journal = Journal(tmp_path / "j", spec, "local/Rate", testing=True)
+        key = journal.key({"text": "Good."})
+        assert key is not None
+        result = executor.execute_signature("Rate", {"text": "Good."})
+        object.__setattr__(result, "outputs", {"stars": 4})
+        journal.record(key, 0, result)
+        object.__setattr__(result, "outputs", {"stars": "many"})
+        journal.record(journal.key({"text": "Bad."}) or "", 1, result)
+        journal.close()
+        results = executor.execute_batch("Rate", [{"text": "Good."}, {"text": "Bad."}], journal=tmp_path / "j")
+        assert [result["stars"] for result in results] == [4, 1]
+
+
+def test_a_journal_of_something_else_is_refused_and_left_alone(make_executor: MakeExecutor, path: Path) -> None:
+    executor = make_executor()
+    executor.execute_batch("Ask", ask(2), journal=path)
+    before = path.read_bytes()
+    executor.register_signature("Other", "text -> answer")
+    with pytest.raises(JournalError, match=r"belongs to local/Ask 1\.0\.0.*this batch runs local/Other"):
+        executor.execute_batch("Other", [{"text": "?"}], journal=path)
+
+    class Ask(BaseSignature):
+        version = "1.1.0"
+        question = InputField()
+        answer = OutputField()
+
+    executor.register_signature("Ask", Ask, replace=True)
+    with pytest.raises(JournalError, match=r"local/Ask 1\.1\.0"):
+        executor.execute_batch("Ask", ask(2), journal=path)
+    executor.set_mode("testing")
+    executor.register_signature("Ask", "question -> answer", replace=True)
+    with pytest.raises(JournalError, match="answers of a language model"):
+        executor.execute_batch("Ask", ask(2), journal=path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"notes\n", b"\x00\xff" * 50, b'{"index": 1}\n{"index": 2}\n', b"no line feed"])
+def test_a_file_that_is_no_journal_is_never_written(make_executor: MakeExecutor, path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match="no journal"):
+        make_executor().execute_batch("Ask", ask(2), journal=path)
+    assert path.read_bytes() == content
+
+
+def test_places_where_no_journal_can_be(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "missing" / "j", "/dev/null"):
+        with pytest.raises(JournalError, match=str(place)):
+            make_executor().execute_batch("Ask", ask(1), journal=place)
+
+
+def test_two_batches_cannot_share_a_journal(make_executor: MakeExecutor, path: Path, tmp_path: Path) -> None:
+    executor = make_executor()
+    program = textwrap.dedent("""
+        import sys
+        from hokusai_core import Executor
+        from hokusai_core.errors import JournalError
+        with Executor(plugins=[], mode="production", lm="none/none") as executor:
+            executor.register_signature("Ask", "question -> answer")
+            try:
+                executor.execute_batch("Ask", [{"question": "?"}], journal=sys.argv[1])
+            except JournalError as error:
+                print(error)
+    """)
+    rows = executor.iter_batch("Ask", ({"question": f"q{n} sleep=0.05"} for n in range(10_000)), journal=path)
+    next(rows)
+    with pytest.raises(JournalError, match="in use by another batch"):
+        executor.execute_batch("Ask", ask(1), journal=path)
+    other = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    assert "in use by another batch" in other.stdout
+    rows.close()
+    assert executor.execute_batch("Ask", ask(1), journal=path).failed == []
+
+
+@WINDOWS
+def test_identical_rows(make_executor: MakeExecutor, make_lm: Any, path: Path, workers: int) -> None:
+    rows = [{"question": f"q{n % 4}"} for n in range(20)]
+    lm = make_lm()
+    make_executor(lm=lm).execute_batch("Ask", rows, journal=path, max_workers=workers)
+    assert lm.engine.calls == 4
+    again = make_executor(lm=lm).execute_batch("Ask", rows, journal=path, max_workers=workers)
+    assert lm.engine.calls == 4
+    assert [result["answer"] for result in again] == [f"answer to q{n % 4}" for n in range(20)]
+
+
+def test_identical_rows_that_each_have_an_answer_keep_them(
+    make_executor: MakeExecutor, make_lm: Any, path: Path
+) -> None:
+    lm = make_lm()
+    executor = make_executor(lm=lm)
+    first = executor.execute_batch("Ask", [{"question": "same"}] * 6, journal=path, cache="off")
+    assert lm.engine.calls == 6
+    again = executor.execute_batch("Ask", [{"question": "same"}] * 8, journal=path, cache="off", parallel=False)
+    assert lm.engine.calls == 8
+    ids = [result.execution_id for result in again.succeeded]
+    assert ids[:6] == [result.execution_id for result in first.succeeded]
+    assert len(set(ids)) == 8
+
+
+def test_sensitive_values_are_not_in_it(make_executor: MakeExecutor, make_lm: Any, path: Path) -> None:
+    class Secret(BaseSignature):
+        question = InputField(sensitive=True)
+        answer = OutputField()
+
+    class Shy(BaseSignature):
+        question = InputField()
+        answer = OutputField(sensitive=True)
+
+    lm = make_lm()
+    executor = make_executor(lm=lm, cache_enabled=False)
+    lm.engine.answer = lambda *_: type(lm.engine).answer(lm.engine, "nothing", {}, 1)
+    rows: list[Any] = [{"question": "Canary-4711"}, {"question": "Canary-4711 fail=9"}, {"question": ["Canary-4711"]}]
+    executor.execute_batch(Secret, rows, journal=path)
+    executor.execute_batch(Secret, rows, journal=path)
+    assert lm.engine.calls == 2
+    assert b"Canary" not in path.read_bytes()
+    assert path.stat().st_mode & 0o077 == 0
+    other = path.with_name("other")
+    with pytest.warns(JournalWarning, match="sensitive outputs"):
+        executor.execute_batch(Shy, ask(2), journal=other)
+    with pytest.warns(JournalWarning):
+        executor.execute_batch(Shy, ask(2), journal=other)
+    assert lm.engine.calls == 6
+    assert b"answer to" not in other.read_bytes()
+
+
+def test_a_full_disk_stops_the_batch_and_damages_nothing(tmp_path: Path) -> None:
+    """The size limit of the process stands for the end of the disk: a write fails in the middle of a line."""
+    program = textwrap.dedent("""
+        import resource, signal, sys
+        from hokusai_core import Executor
+        from hokusai_core.errors import JournalError
+        from hokusai_core.testing.lm import null_lm
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        lm = null_lm(delay=0.002)
+        with Executor(plugins=[], lm=lm) as executor:
+            executor.register_signature("Ask", "question -> answer")
+            rows = [{"question": f"q{n}"} for n in range(300)]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+            try:
+                executor.execute_batch("Ask", rows, journal=sys.argv[1], max_workers=4)
+            except JournalError as error:
+                print("JournalError", error)
+            calls = lm.engine.calls
+            print(calls)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            results = executor.execute_batch("Ask", rows, journal=sys.argv[1], cache="off")
+            print(len(results.succeeded), lm.engine.calls - calls)
+    """)
+    path = tmp_path / "j"
+    run = [sys.executable, "-c", program, str(path), "5003"]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, env=os.environ)
+    first, calls, rest = done.stdout.splitlines()
+    assert first.startswith("JournalError")
+    assert "cannot be written" in first
+    assert int(calls) < 60  # it did not go on paying
+    succeeded, missing = map(int, rest.split())
+    assert succeeded == 300
+    written = 300 - missing
+    assert int(calls) - 8 <= written <= int(calls)
+
+
+def test_an_output_that_has_no_json_form_is_told(make_executor: MakeExecutor, path: Path) -> None:
+    import dspy
+
+    class Program(dspy.Module):  # type: ignore[misc]  # dspy has no types
+        def forward(self, question: str) -> Any:
+            return dspy.Prediction(answer=object())
+
+    executor = make_executor()
+    executor.register_signature("Program", Program(), signature="question -> answer: dict")
+    results = executor.execute_batch("Program", ask(3), journal=path)
+    assert len(results.failed) == 3

@@ -1,0 +1,203 @@
+"""What a batch gives back."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hokusai_core import BaseSignature, ExecutionResult, Executor, FailedExecution, InputField, OutputField, Usage
+from hokusai_core.errors import (
+    BatchError,
+    ClosedError,
+    ConfigurationError,
+    InputError,
+    LanguageModelError,
+    LanguageModelUnavailable,
+    SignatureNotFoundError,
+)
+
+MakeExecutor = Callable[..., Executor]
+
+
+class Patient(BaseSignature):
+    """Answer about a patient."""
+
+    name = InputField(sensitive=True, aliases=("patient",))
+    question = InputField()
+    answer = OutputField(sensitive=True)
+    advice = OutputField()
+
+
+def ask(count: int, text: str = "q{}") -> list[dict[str, str]]:
+    return [{"question": text.format(number)} for number in range(count)]
+
+
+@pytest.mark.parametrize("workers", [1, 3, 80], ids=["one", "threads", "event loop"])
+@pytest.mark.parametrize("asynchronous", [True, False], ids=["async", "sync-only"])
+def test_outcomes_are_in_the_order_of_the_rows(
+    make_executor: MakeExecutor, make_lm: Any, workers: int, asynchronous: bool
+) -> None:
+    executor = make_executor(lm=make_lm(asynchronous=asynchronous))
+    delays = random.Random(7)  # noqa: S311  # no secret
+    rows = [{"question": f"{number} sleep={delays.choice([0, 0.01, 0.03])}"} for number in range(60)]
+    results = executor.execute_batch("Ask", rows, max_workers=workers)
+    assert [result["answer"] for result in results] == [f"answer to {row['question']}" for row in rows]
+    assert len(results) == 60
+    assert len(results.succeeded) == 60
+    assert results.usage == Usage(600, 300, 60)
+
+
+@pytest.mark.parametrize("workers", [1, 4, 80], ids=["one", "threads", "event loop"])
+def test_one_failing_row_never_ends_the_others(make_executor: MakeExecutor, workers: int) -> None:
+    rows: list[Any] = [*ask(3), {"question": "x fail=9"}, {"qestion": "typo"}, "no mapping", None, {}, *ask(2, "z{}")]
+    results = make_executor().execute_batch("Ask", rows, max_workers=workers, retry_on_failure=True, max_retries=1)
+    assert [bool(outcome) for outcome in results] == [True] * 3 + [False] * 5 + [True] * 2
+    assert [failure.index for failure in results.failed] == [3, 4, 5, 6, 7]
+    assert [failure.inputs for failure in results.failed] == rows[3:8]
+    outage = results.failed[0]
+    assert isinstance(outage.error, LanguageModelError)
+    assert [attempt.outcome for attempt in outage.attempts] == ["failed", "failed"]
+    assert outage.usage.calls == 2
+    assert all(isinstance(failure.error, InputError) for failure in results.failed[1:])
+    assert "did you mean 'question'" in str(results[4].error)  # type: ignore[union-attr]
+
+
+def test_subscripting_a_failed_row_raises_its_own_error_every_time(make_executor: MakeExecutor) -> None:
+    failure = make_executor().execute_batch("Ask", [{"question": "x fail=9"}])[0]
+    assert isinstance(failure, FailedExecution)
+    for _ in range(3):
+        with pytest.raises(LanguageModelError) as caught:
+            failure["answer"]
+        assert caught.value is failure.error
+    with pytest.raises(LanguageModelError):
+        list(failure)
+    assert "row 0: LanguageModelError" in repr(failure)
+
+
+def test_raising_at_the_end_keeps_every_finished_row(make_executor: MakeExecutor) -> None:
+    executor = make_executor()
+    with pytest.raises(BatchError) as caught:
+        executor.execute_batch("Ask", [*ask(5), {"question": "x fail=9"}, {}, *ask(5, "z{}")], on_error="raise")
+    error = caught.value
+    assert "2 of 12 rows failed" in str(error)
+    assert len(error.result.succeeded) == 10
+    assert error.result[11]["answer"] == "answer to z4"
+    assert [type(inner) for inner in error.exceptions] == [LanguageModelError, InputError]
+    inputs = error.subgroup(InputError)
+    assert inputs is not None
+    assert len(inputs.exceptions) == 1
+    assert executor.execute_batch("Ask", ask(2), on_error="raise").failed == []
+
+
+def test_what_cannot_work_is_said_before_any_row_is_run(make_executor: MakeExecutor, make_lm: Any) -> None:
+    lm = make_lm()
+    executor = make_executor(lm=lm)
+    with pytest.raises(SignatureNotFoundError, match="did you mean 'Ask'"):
+        executor.execute_batch("Aks", ask(1))
+    wrong: list[dict[str, Any]] = [
+        {"on_error": "ignore"}, {"batch_size": 0}, {"batch_size": True}, {"max_workers": 0}, {"max_workers": "many"},
+        {"cache": "never"}, {"timeout": -1}, {"backend": 5},
+    ]  # fmt: skip
+    for arguments in wrong:
+        with pytest.raises(ConfigurationError):
+            executor.execute_batch("Ask", ask(1), **arguments)
+    for rows in ({"question": "one row, not a list of rows"}, "text", 5, None):
+        with pytest.raises(ConfigurationError, match="iterable of rows"):
+            executor.execute_batch("Ask", rows)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="tiemout"):
+        executor.execute_batch("Ask", ask(1), tiemout=1)
+    assert lm.engine.calls == 0
+
+
+def test_without_a_language_model_the_batch_does_not_begin() -> None:
+    with Executor(plugins=[]) as executor:
+        executor.register_signature("Ask", "question -> answer")
+        with pytest.raises(LanguageModelUnavailable):
+            executor.execute_batch("Ask", ask(3))
+
+
+def test_a_closed_executor_runs_no_batch(make_executor: MakeExecutor) -> None:
+    executor = make_executor()
+    executor.close()
+    for begin in (executor.execute_batch, executor.iter_batch):
+        with pytest.raises(ClosedError):
+            begin("Ask", ask(1))
+
+
+def test_no_rows_are_an_empty_result(make_executor: MakeExecutor) -> None:
+    executor = make_executor()
+    assert list(executor.execute_batch("Ask", [])) == []
+    assert list(executor.iter_batch("Ask", iter(()))) == []
+    assert executor.execute_batch("Ask", []).cost is None
+
+
+def test_a_source_that_reuses_one_mapping_for_all_rows(make_executor: MakeExecutor) -> None:
+    def rows() -> Iterator[Mapping[str, str]]:
+        row = {}
+        for number in range(20):
+            row["question"] = f"q{number} sleep=0.005"
+            yield row
+
+    results = make_executor().execute_batch("Ask", rows(), batch_size=7)
+    assert [result["answer"] for result in results] == [f"answer to q{number} sleep=0.005" for number in range(20)]
+
+
+def test_aliases_and_lists_go_the_same_way_as_in_a_single_execution(make_executor: MakeExecutor) -> None:
+    results = make_executor(mode="testing").execute_batch(Patient, [{"patient": "Ada", "question": "?"}])
+    assert isinstance(results[0], ExecutionResult)
+
+
+def test_sensitive_values_stay_out_of_what_is_shown_and_written(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    executor = make_executor(mode="testing")
+    canary = "Canary-4711"
+    rows = [{"patient": canary, "question": "?"}, {"name": canary, "qestion": "?"}, {"patient": canary, "name": canary}]
+    results = executor.execute_batch(Patient, rows)
+    path = tmp_path / "out.jsonl"
+    results.to_jsonl(path)
+    shown = repr(results) + repr(list(results)) + repr(results.failed) + path.read_text() + results.to_pandas().to_csv()
+    assert canary not in shown
+    assert "[redacted]" in shown
+    assert results.failed[0].inputs["name"] == canary  # the caller's own row, as it was given
+    results.to_jsonl(path, sensitive=True)
+    assert canary in path.read_text()
+
+
+def test_a_file_of_json_lines(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    rows: list[Any] = [{"question": "q0"}, {"question": object()}, {"question": "q2"}]
+    results = make_executor().execute_batch("Ask", rows)
+    path = tmp_path / "out.jsonl"
+    path.write_text("old")
+    results.to_jsonl(path)
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [record["index"] for record in records] == [0, 1, 2]
+    assert records[2]["inputs"] == {"question": "q2"}
+    assert records[2]["outputs"] == {"answer": "answer to q2"}
+    assert records[1]["error"]["type"] == "InputError"
+    assert records[1]["inputs"] == {"question": "<object>"}
+    assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]
+    with pytest.raises(FileNotFoundError):
+        results.to_jsonl(tmp_path / "missing" / "out.jsonl")
+
+
+def test_a_data_frame(make_executor: MakeExecutor) -> None:
+    frame = make_executor().execute_batch("Ask", [{"question": "q0"}, {"question": ""}]).to_pandas()
+    assert frame["answer"][0] == "answer to q0"
+    assert list(frame["input.question"]) == ["q0", ""]
+    assert frame["error"][1].startswith("InputError")
+    assert list(frame.index) == [0, 1]
+
+
+def test_usage_and_cost_count_what_this_run_paid(make_executor: MakeExecutor) -> None:
+    executor = make_executor()
+    first = executor.execute_batch("Ask", [*ask(4), {"question": "x fail=9"}])
+    assert first.usage == Usage(40, 20, 5)
+    again = executor.execute_batch("Ask", ask(4))
+    assert again.usage == Usage()
+    assert again.cost == 0.0
+    assert {result.cached for result in again.succeeded} == {"memory"}
+    assert [result["answer"] for result in again[1:3]] == ["answer to q1", "answer to q2"]
