@@ -44,6 +44,17 @@ class ChainResult(Mapping[str, Any]):
         return str(self.last.signature)
 
     @property
+    def model(self) -> str:
+        """The language model that answered the last step."""
+        return str(self.last.model)
+
+    @property
+    def cached(self) -> str | None:
+        """The tier that answered the last step, where no step called a language model; else None."""
+        whole = all(result.cached is not None for result in self.steps.values())
+        return str(self.last.cached) if whole else None
+
+    @property
     def usage(self) -> Usage:
         """Tokens of all steps."""
         return sum((result.usage for result in self.steps.values()), Usage())

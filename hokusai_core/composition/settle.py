@@ -121,8 +121,8 @@ class _Settler:
         names: frozenset[str] | None,
         where: str,
     ) -> SettledStep | None:
-        given = (names or ()) if sources is None else sources
-        target = self.target(step.target, None if names is None and sources is None else given, where)
+        given = names if sources is None else frozenset(sources)
+        target = self.target(step.target, given, where)
         if sources is None:
             chosen = target.choose_inputs(names or ()) if target is not None else ()
             sources = {name: FromInput(name) for name in chosen}
@@ -258,7 +258,7 @@ class _Settler:
         return SettledPipeline(pipeline, tuple(branches))
 
     def _branch(self, name: str, target: Any, sources: Any, names: Any, where: str) -> Settled | None:
-        settled = self.target(target, names if sources is None else sources, where)
+        settled = self.target(target, names if sources is None else frozenset(sources), where)
         if sources is None or settled is None:
             return settled  # what it lacks matters only where it is chosen
         for key, source in sources.items():
