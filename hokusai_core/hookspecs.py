@@ -37,6 +37,7 @@ COMPONENT_HOOKS: dict[str, str] = {
     "metric": "provide_metrics",
     "feedback_store": "provide_feedback_stores",
     "backend": "provide_backends",
+    "signature_source": "provide_signature_sources",
     "command": "provide_commands",
 }
 
@@ -99,6 +100,15 @@ class HokusaiSpecs:
     @hookspec
     def provide_backends(self) -> Iterable[Component]:
         """Offer batch backends; targets make a ``Backend`` from keyword options. Since API 1."""
+        raise NotImplementedError
+
+    @hookspec
+    def provide_signature_sources(self) -> Iterable[Component]:
+        """Offer places that signatures are registered from by address, such as ``models:/EmailDraft@champion``.
+
+        The component's name is the scheme, the word before the colon. Targets take the address as ``uri`` and return a
+        signature as ``BaseSignature.to_dict`` wrote it. Since API 1.
+        """
         raise NotImplementedError
 
     @hookspec

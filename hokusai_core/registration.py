@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures import BaseSignature
 
-__all__ = ["signature_class"]
+if TYPE_CHECKING:
+    from hokusai_core.plugins import PluginManager
+
+__all__ = ["from_address", "is_address", "signature_class"]
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/\S+")
+
+
+def is_address(x: Any) -> TypeGuard[str]:
+    """Return whether ``x`` is an address, ``scheme:/...``; no text such as ``"question -> answer"`` looks like one."""
+    return isinstance(x, str) and _ADDRESS.fullmatch(x) is not None
+
+
+def from_address(plugins: PluginManager, uri: str) -> type[BaseSignature]:
+    """Return the signature that a plugin finds at ``uri``.
+
+    Raises:
+        ComponentNotFoundError: no plugin knows addresses of that scheme.
+        SignatureDefinitionError: what is there is no signature.
+    """
+    scheme = uri.partition(":")[0]
+    return BaseSignature.from_dict(plugins.create("signature_source", scheme, uri=uri))
 
 
 def signature_class(name: str, x: Any, signature: Any = None) -> tuple[type[BaseSignature], Any]:

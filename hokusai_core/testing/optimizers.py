@@ -18,6 +18,7 @@ import pytest
 from attrs import evolve
 
 from hokusai_core.canonical import jsonable
+from hokusai_core.dspy_bridge import host_adapter, host_language_model
 from hokusai_core.model import LanguageModel
 from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
 from hokusai_core.protocols import Optimizer
@@ -146,11 +147,9 @@ class OptimizerConformance:
 
     def test_the_host_stays_as_it_was(self, make_optimizer: Any, lm: Any) -> None:
         """Neither the signature nor DSPy's settings are changed."""
-        import dspy
-
-        before = _SPEC.to_dict(), dspy.settings.lm, dspy.settings.adapter, dspy.settings.trace
+        before = _SPEC.to_dict(), host_language_model(), host_adapter()
         list(make_optimizer().propose(make_task(lm)))
-        assert (_SPEC.to_dict(), dspy.settings.lm, dspy.settings.adapter, dspy.settings.trace) == before
+        assert (_SPEC.to_dict(), host_language_model(), host_adapter()) == before
 
 
 def _raised(work: Callable[[], Any]) -> BaseException | None:

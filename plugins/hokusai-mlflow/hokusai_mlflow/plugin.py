@@ -1,10 +1,10 @@
-"""What this plugin offers: the tracker and the command ``hokusai tracking``."""
+"""What this plugin offers: the tracker, signatures of the model registry and the command ``hokusai tracking``."""
 
 from __future__ import annotations
 
 from hokusai_core import Component, hookimpl
 
-__all__ = ["provide_commands", "provide_trackers"]
+__all__ = ["provide_commands", "provide_signature_sources", "provide_trackers"]
 
 
 @hookimpl
@@ -15,6 +15,18 @@ def provide_trackers() -> list[Component]:
             name="mlflow",
             target="hokusai_mlflow.tracker:MlflowTracker",
             summary="Records executions in MLflow from a process of its own",
+        )
+    ]
+
+
+@hookimpl
+def provide_signature_sources() -> list[Component]:
+    """Offer signatures of MLflow's model registry, by addresses such as ``models:/EmailDraft@champion``."""
+    return [
+        Component(
+            name="models",
+            target="hokusai_mlflow.registry:load_signature",
+            summary="Registers signatures from MLflow's model registry",
         )
     ]
 

@@ -137,8 +137,7 @@ def load_signature(uri: str, *, tracking_uri: str | None = None) -> dict[str, An
 
     Example::
 
-        signature = BaseSignature.from_dict(load_signature("models:/EmailDraft@champion"))
-        executor.register_signature("EmailDraft", signature)
+        executor.register_signature("EmailDraft", "models:/EmailDraft@champion", replace=True)  # calls this
     """
     import mlflow
 

@@ -57,8 +57,9 @@ def test_the_champion_runs_as_a_signature(place: Any, monkeypatch: pytest.Monkey
     log_optimization("Greet", winner=Greet.spec.evolve(instructions="second").to_dict())
     assert load_signature("models:/Greet@champion")["instructions"] == "second"
     assert load_signature("models:/Greet/1")["instructions"] == "first"
-    with Executor(mode="testing", plugins=[]) as executor:
-        executor.register_signature("Greet", BaseSignature.from_dict(load_signature("models:/Greet@champion")))
+    with Executor(mode="testing", plugins=["mlflow"]) as executor:
+        executor.register_signature("Greet", "models:/Greet@champion")
+        assert executor.signatures.resolve("Greet").spec.instructions == "second"
         assert "greeting" in executor.execute_signature("Greet", {"name": "Ada"})
 
 
