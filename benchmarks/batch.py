@@ -86,8 +86,8 @@ def compare(ways: dict[str, Way], lm: Any, count: int, workers: int, rounds: int
                 answers = list(way(rows, workers))
                 if number:  # the first round warms everything up
                     seconds[name].append(time.perf_counter() - started)
-                assert len(answers) == count
-                assert all(answer["answer"] for answer in answers)
+                if len(answers) != count or not all(answer["answer"] for answer in answers):
+                    raise SystemExit(f"{name}: an answer is missing")
     return {name: statistics.median(taken) for name, taken in seconds.items()}
 
 

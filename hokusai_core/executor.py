@@ -44,7 +44,7 @@ from hokusai_core.execution.threads import CallThreads
 from hokusai_core.improvement import Improvements, is_file
 from hokusai_core.plugins import PluginManager
 from hokusai_core.plugins.records import frames_inside
-from hokusai_core.registration import signature_class
+from hokusai_core.registration import from_address, is_address, signature_class
 from hokusai_core.settings import UNSET, Config, ExecutionMode, SettingValue, Unset, parse_setting, read_settings
 from hokusai_core.signatures import SignatureRegistry
 
@@ -314,8 +314,9 @@ class Executor(BatchMethods, CompositionMethods):
         Args:
             name: how it is called; ``local/NAME`` always works too.
             x: a ``BaseSignature`` class, a ``dspy.Signature`` class, a text such as
-                ``"question -> answer: float"``, a ``dspy.Module`` instance, an optimized signature, or the path of a
-                file that one was saved to.
+                ``"question -> answer: float"``, a ``dspy.Module`` instance, an optimized signature, the path of a
+                file that one was saved to, or an address such as ``"models:/EmailDraft@champion"`` of a place that a
+                plugin knows.
             replace: whether it may take the place of what has that name.
             signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
 
@@ -329,6 +330,8 @@ class Executor(BatchMethods, CompositionMethods):
         if is_file(x):
             self.signatures.register(name, self._improvements.from_file(self.signatures, x), replace=replace)
             return
+        if is_address(x):
+            x = from_address(self.plugins, x)
         cls, program = signature_class(name, x, signature)
         if program is None:
             cls = self._improvements.stand_in(name, cls)
@@ -520,7 +523,10 @@ class Executor(BatchMethods, CompositionMethods):
         run, result = self._begin(signature, inputs, lm, options, place)
         if result is not None:
             return result
-        return drive(self._path.answer(run, keep_trace=self._mode is ExecutionMode.DEVELOPMENT))
+        path = self._path.answer(run, keep_trace=self._mode is ExecutionMode.DEVELOPMENT)
+        if place is not None:
+            place.path = path
+        return drive(path)
 
     async def _aexecute(
         self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, place: Place | None = None

@@ -7,6 +7,7 @@ done when every row that was taken is over.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from hokusai_core.batch.work import failed
 from hokusai_core.errors import ExecutionError
 from hokusai_core.execution.pace import Place
+from hokusai_core.execution.watch import Superseded, Watch
 
 if TYPE_CHECKING:
     from hokusai_core.batch.outcomes import FailedExecution, Outcome
@@ -59,6 +61,9 @@ class Engine:
             self.fatal = error
         self.stop()
 
+    def release(self) -> None:
+        """Give back what the engine holds, once nobody waits for it any more."""
+
     def finish(self, row: Row, outcome: Outcome) -> None:
         """Note that a row is over, and hand its outcome on."""
         try:
@@ -70,14 +75,12 @@ class Engine:
     def _failed(self, row: Row, cause: str) -> FailedExecution:
         return failed(row, ExecutionError(f"row {row.index}: {cause}"), self.work.hidden(row))
 
-    def known(self, row: Row) -> bool:
-        """Hand the row's outcome on where it is known already, and return whether it was."""
+    def known(self, row: Row, room: Place | bool) -> Outcome | None:
+        """Count a row that was taken and return its outcome where that is known already."""
         self.taken += 1
-        outcome = self.work.prepare(row)
-        if outcome is None:
-            return False
-        self._deliver(row, outcome)
-        return True
+        if isinstance(room, Place):
+            row.room = room
+        return self.work.prepare(row)
 
 
 class ThreadEngine(Engine):
@@ -92,21 +95,34 @@ class ThreadEngine(Engine):
     ) -> None:
         super().__init__(work, pace, deliver, room)
         self._threads = threads
+        self._watch = Watch(threads) if work.resumable else None
         self._submitted = self._begun = self._over = 0
         self._changed = threading.Condition()
+        self._taking = threading.Lock()
+        self._shared: Iterator[Row] | None = None
+        self._context = contextvars.copy_context()
 
-    def feed(self, rows: Iterator[Row]) -> None:
-        """Take rows until there are none left or the engine is stopped; raises what ``rows`` raises."""
+    def feed(self, rows: Iterator[Row], *, shared: bool = False) -> None:
+        """Take rows until there are none left or the engine is stopped; raises what ``rows`` raises.
+
+        Args:
+            rows: the rows.
+            shared: whether any thread may take one, so that a thread that is done with a row goes on with the next
+                instead of waking this one up; else only this thread takes rows.
+        """
+        self._context = contextvars.copy_context()
+        self._shared = rows if shared else None
         while (room := _enter(self.room)) and (place := self.pace.enter()):
             started = False
             try:
-                row = next(rows, None)
+                row, known = self._take(rows, room)
                 if row is None:
                     return
-                row.room = room if isinstance(room, Place) else None
-                if not self.known(row):
+                if known is None:
                     self._start(row, place)
                     started = True
+                else:
+                    self._deliver(row, known)
             finally:
                 if not started:
                     place.leave()
@@ -123,39 +139,96 @@ class ThreadEngine(Engine):
         with self._changed:
             self._changed.notify_all()
 
-    def _start(self, row: Row, place: Place) -> None:
-        self._submitted += 1
-        try:
-            self._threads.submit(lambda: self._one(row, place))
-        except RuntimeError as error:  # the system has no thread left for it
-            self._begun += 1
-            self._close(row, self._failed(row, f"{error}; use fewer workers"), place)
+    def release(self) -> None:
+        """Give back what the engine holds, once nobody waits for it any more."""
+        if self._watch is not None:
+            self._watch.close()
 
-    def _one(self, row: Row, place: Place) -> None:
+    def _take(self, rows: Iterator[Row], room: Place | bool) -> tuple[Row | None, Outcome | None]:
+        """Return the next row, and its outcome where that is known."""
+        with self._taking:
+            row = next(rows, None)
+            return row, None if row is None else self.known(row, room)
+
+    def _start(self, row: Row, place: Place) -> None:
         with self._changed:
-            if self._stopped:
+            self._submitted += 1
+        try:
+            self._threads.submit(lambda: self._work_on(row, place))
+        except RuntimeError as error:  # the system has no thread left for it
+            with self._changed:
+                self._begun += 1
+            self._close(row, self._failed(row, f"{error}; use fewer workers"))
+            place.leave()
+
+    def _work_on(self, row: Row, place: Place) -> None:
+        """Run a row, and then others for as long as the window has this place for them."""
+        following: tuple[Row, Place] | None = (row, place)
+        while following is not None:
+            row, place = following
+            with self._changed:
+                if self._stopped:
+                    return
+                self._begun += 1
+            if not self._context.copy().run(self._begin, row, place):
                 return
-            self._begun += 1
+            following = self._following(place)
+
+    def _begin(self, row: Row, place: Place) -> bool:
+        if self._watch is not None:
+            place.watch, place.take_over = self._watch, lambda: self._go_on(row, place)
+        return self._conclude(row, place, self.work.run)
+
+    def _go_on(self, row: Row, place: Place) -> None:
+        self._conclude(row, place, self.work.go_on)
+        place.leave()
+
+    def _following(self, place: Place) -> tuple[Row, Place] | None:
+        """Return the next row with the place that is free now, or give the place back."""
+        kept = place.hand_on() if self._shared is not None else None
+        if kept is None or self._shared is None:
+            place.leave()
+            return None
+        try:
+            while room := _try_enter(self.room):
+                row, known = self._take(self._shared, room)
+                if row is None:
+                    break
+                if known is None:
+                    with self._changed:
+                        self._submitted += 1
+                    return row, kept
+                self._deliver(row, known)
+        except BaseException as error:
+            self.end(error)
+        kept.leave()
+        return None
+
+    def _conclude(self, row: Row, place: Place, run: Callable[[Row, Place], Outcome]) -> bool:
+        """Run a row to its end; False where another thread does that."""
         outcome: Outcome | None = None
         try:
-            outcome = self.work.run(row, place)
+            outcome = run(row, place)
+        except Superseded:
+            return False
         except asyncio.CancelledError:  # of something that the language model awaited
             outcome = self._failed(row, "its language model cancelled it")
         except BaseException as error:  # says that everything is to end, and does so in the caller's thread
             self.end(error)
-        self._close(row, outcome, place)
+        self._close(row, outcome)
+        return True
 
-    def _close(self, row: Row, outcome: Outcome | None, place: Place) -> None:
+    def _close(self, row: Row, outcome: Outcome | None) -> None:
         try:
             if outcome is not None:
                 self.finish(row, outcome)
         except BaseException as error:
             self.end(error)
         finally:
-            place.leave()
             with self._changed:
                 self._over += 1
-                self._changed.notify_all()
+                if self._stopped or self._over >= self._submitted:
+                    self._changed.notify_all()
 
 
 class LoopEngine(Engine):
@@ -200,8 +273,9 @@ class LoopEngine(Engine):
                 row = await anext(rows, None)
                 if row is None:
                     return
-                row.room = room if isinstance(room, Place) else None
-                if self.known(row):
+                known = self.known(row, room)
+                if known is not None:
+                    self._deliver(row, known)
                     await asyncio.sleep(0)  # a journal that knows thousands of rows must not keep the loop from others
                 else:
                     task = loop.create_task(self._one(row, place))
@@ -228,6 +302,10 @@ class LoopEngine(Engine):
 
 def _enter(room: Pace | None) -> Place | bool:
     return True if room is None else room.enter() or False
+
+
+def _try_enter(room: Pace | None) -> Place | bool:
+    return True if room is None else room.try_enter() or False
 
 
 async def _aenter(room: Pace | None) -> Place | bool:

@@ -142,6 +142,7 @@ class Session:
         self.meter.close()
         self.close()
         if engine is not None:
+            engine.release()
             self._tell(engine.fatal)
 
     def _tell(self, error: BaseException | None) -> None:
@@ -217,7 +218,7 @@ class _Feeding:
         engine = self._engine
         if isinstance(engine, ThreadEngine):
             try:
-                engine.feed(rows(self._source, self._batch_size))
+                engine.feed(rows(self._source, self._batch_size), shared=isinstance(self._source, Sequence))
             except Exception:  # of the source: what was taken is finished first
                 engine.wait()
                 raise

@@ -8,6 +8,7 @@ from attrs import define, field
 
 from hokusai_core.batch.outcomes import FailedExecution
 from hokusai_core.errors import ExecutionError, HokusaiError
+from hokusai_core.execution.operations import go_on
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from hokusai_core.execution.pace import Place
     from hokusai_core.execution.run import Options
     from hokusai_core.executor import Executor
+    from hokusai_core.results import ExecutionResult
     from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["Row", "SignatureWork", "Work"]
@@ -42,7 +44,13 @@ class Row:
 
 
 class Work(Protocol):
-    """What is done with the rows of a batch; never raises what a row fails with."""
+    """What is done with the rows of a batch; never raises what a row fails with.
+
+    Attributes:
+        resumable: whether another thread can go on with a row that is stuck in a call.
+    """
+
+    resumable: bool
 
     def prepare(self, row: Row) -> Outcome | None:
         """Return the outcome where it is known already. Called for one row at a time, in order."""
@@ -50,6 +58,10 @@ class Work(Protocol):
 
     def run(self, row: Row, place: Place) -> Outcome:
         """Run a row, blocking."""
+        ...
+
+    def go_on(self, row: Row, place: Place) -> Outcome:
+        """Run the rest of a row whose thread is stuck in a call beyond its deadline."""
         ...
 
     async def arun(self, row: Row, place: Place) -> Outcome:
@@ -86,6 +98,7 @@ class SignatureWork:
     options: Options
     journal: Journal | None = None
     occurrences: Counter[str] | None = None
+    resumable: bool = True
     secrets: frozenset[str] = field(init=False)
 
     @secrets.default
@@ -115,6 +128,14 @@ class SignatureWork:
             return self.executor._execute(self.signature, row.inputs, self.lm, self.options, place)
         except Exception as error:
             return failed(row, error, self.secrets)
+
+    def go_on(self, row: Row, place: Place) -> Outcome:
+        """Run the rest of a row whose thread is stuck in a call beyond its deadline."""
+        try:
+            result: ExecutionResult = go_on(place.path)
+        except Exception as error:
+            return failed(row, error, self.secrets)
+        return result
 
     async def arun(self, row: Row, place: Place) -> Outcome:
         """Run a row without blocking the event loop."""

@@ -151,6 +151,7 @@ class _TaskWork:
 
     scope: Scope
     timeout: float | None
+    resumable: bool = False
 
     def prepare(self, row: Row) -> Outcome | None:
         return None
@@ -164,6 +165,9 @@ class _TaskWork:
             return run_target(task.target, task.inputs, self._scope(task, place))  # type: ignore[no-any-return]
         except Exception as error:
             return failed(row, error, row.hidden)
+
+    def go_on(self, row: Row, place: Place) -> Outcome:
+        raise NotImplementedError("a chain has several calls, each with a thread that can be given up")
 
     async def arun(self, row: Row, place: Place) -> Outcome:
         from hokusai_core.composition.running import arun_target

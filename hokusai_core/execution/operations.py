@@ -17,12 +17,25 @@ from attrs import frozen
 
 from hokusai_core.execution.deadline import Deadline
 from hokusai_core.execution.threads import CallThreads
+from hokusai_core.execution.watch import Superseded
 from hokusai_core.futures import outcome
 
 if TYPE_CHECKING:
     from hokusai_core.execution.pace import Place
 
-__all__ = ["Abandoned", "Call", "Operation", "OwnThread", "Pause", "Standby", "Step", "Wait", "adrive", "drive"]
+__all__ = [
+    "Abandoned",
+    "Call",
+    "Operation",
+    "OwnThread",
+    "Pause",
+    "Standby",
+    "Step",
+    "Wait",
+    "adrive",
+    "drive",
+    "go_on",
+]
 
 R = TypeVar("R")
 
@@ -65,6 +78,7 @@ class Call:
         deadline: when to give up.
         threads: where a blocking call runs so that it can be given up.
         inline: whether the blocking call keeps to the deadline by itself and needs no thread of its own.
+        place: the execution's place in a batch, which may have a watch that makes a thread needless.
     """
 
     call: Callable[[], Any]
@@ -72,6 +86,7 @@ class Call:
     deadline: Deadline
     threads: CallThreads
     inline: bool = False
+    place: Place | None = None
 
     def run(self) -> Any:
         """Make the call, on another thread where only that lets the caller go in time."""
@@ -79,6 +94,8 @@ class Call:
             raise Abandoned(stopped=True)
         if self.inline or self.deadline.at is None:
             return self.call()
+        if self.place is not None and self.place.watch is not None:
+            return self.place.watch.call(self.call, self.deadline.at, self.place.take_over)
         future = self.threads.submit(self.call)
         try:
             return future.result(self.deadline.remaining())
@@ -212,16 +229,29 @@ class Standby:
 def drive(path: Generator[Operation, Any, R]) -> R:
     """Run ``path`` on this thread and return what it returns."""
     try:
-        operation = next(path)
-        while True:
-            try:
-                value = operation.run()
-            except BaseException as error:  # the path decides what an error means; KeyboardInterrupt included
-                operation = path.throw(error)
-            else:
-                operation = path.send(value)
+        return _drive(path, next(path))
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
+
+
+def go_on(path: Generator[Operation, Any, R]) -> R:
+    """Run the rest of a path on this thread, whose own is stuck in a call beyond its deadline."""
+    try:
+        return _drive(path, path.throw(Abandoned(stopped=False)))
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+
+
+def _drive(path: Generator[Operation, Any, R], operation: Operation) -> R:
+    while True:
+        try:
+            value = operation.run()
+        except Superseded:  # the path is no longer this thread's
+            raise
+        except BaseException as error:  # the path decides what an error means; KeyboardInterrupt included
+            operation = path.throw(error)
+        else:
+            operation = path.send(value)
 
 
 async def adrive(path: Generator[Operation, Any, R]) -> R:

@@ -13,15 +13,15 @@ import random
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
-
-from hokusai_core.errors import RateLimitedError
 
 if TYPE_CHECKING:
     from hokusai_core.errors import ExecutionError
     from hokusai_core.execution.deadline import Deadline
+    from hokusai_core.execution.watch import Watch
 
 __all__ = ["Pace", "Place"]
 
@@ -75,6 +75,11 @@ class Pace:
                     return place
                 self._changed.wait(wait)
         return None
+
+    def try_enter(self) -> Place | None:
+        """Return a place where there is one right now."""
+        with self._changed:
+            return Place(self, held=True) if self._open and self._take() <= 0.0 else None
 
     async def aenter(self) -> Place | None:
         """Do as ``enter`` without blocking the event loop."""
@@ -134,6 +139,12 @@ class Pace:
             return _FOREVER
         self._taken += 1
         return 0.0
+
+    def _keeps(self) -> bool:
+        """Whether as many as are inside may be."""
+        with self._changed:
+            blocked = self._blocked_until > time.monotonic()
+            return self._open and not blocked and not self._returning and self._taken <= self.limit
 
     def _leave(self) -> None:
         with self._changed:
@@ -197,6 +208,10 @@ class Pace:
         return waiter
 
 
+def _nobody() -> None:
+    """Go on with nothing: there is no watch that would ask for it."""
+
+
 @define(eq=False)
 class Place:
     """One execution's place in the window.
@@ -204,10 +219,16 @@ class Place:
     Args:
         pace: the window.
         held: whether the execution counts right now.
+        watch: looks after the deadlines of blocking calls; None where each gets a thread for that.
+        take_over: goes on with the execution on another thread.
+        path: the execution as it is driven, for whoever goes on with it.
     """
 
     pace: Pace = field()
     held: bool = False
+    watch: Watch | None = None
+    take_over: Callable[[], None] = _nobody
+    path: Any = None
 
     def leave(self) -> None:
         """Give the place to the next; harmless where it is given away already."""
@@ -215,9 +236,12 @@ class Place:
             self.held = False
             self.pace._leave()
 
-    def turned_away(self, error: ExecutionError) -> bool:
-        """Whether ``error`` says that the provider, not the executor's own limit, asks to slow down."""
-        return isinstance(error, RateLimitedError) and error.retryable
+    def hand_on(self) -> Place | None:
+        """Return this place for the next execution; None where the window has become narrower or was shut."""
+        if not self.held or not self.pace._keeps():
+            return None
+        self.held = False
+        return Place(self.pace, held=True)
 
     def come_back(self, deadline: Deadline) -> bool:
         """Give the place away and wait for another; whether there was one before the deadline."""

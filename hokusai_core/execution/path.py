@@ -305,7 +305,7 @@ class ExecutionPath:
         outcome = "failed"
         error: BaseException | None = None
         try:
-            outputs = yield Call(call.run, call.arun, run.deadline, self._threads, inline=call.keeps_deadline)
+            outputs = yield Call(call.run, call.arun, run.deadline, self._threads, call.keeps_deadline, run.place)
             now = run.stage("language_model", since)
             # Settled as a stored answer would be read back, so that fresh and cached answers are the same.
             outputs, found = plan.spec.codec.settle(run.inputs, outputs)

@@ -1,0 +1,99 @@
+"""Watch: deadlines of blocking calls, without a second thread for each.
+
+A call that a deadline bounds usually runs on a thread of its own, so that its caller can give it up. Where the caller
+is itself only a thread for one execution, that is one too many. Such a call runs where it is, and the watch looks
+after the deadlines of all of them: when one passes, another thread goes on with the execution, and the one that is
+stuck in the call finds out when it comes back that it was superseded.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from hokusai_core.execution.threads import CallThreads
+
+__all__ = ["Superseded", "Watch"]
+
+T = TypeVar("T")
+
+
+class Superseded(BaseException):
+    """Another thread has gone on with this thread's execution; there is nothing left to do."""
+
+
+@frozen(eq=False)
+class _Call:
+    at: float
+    take_over: Callable[[], None]
+    context: contextvars.Context
+
+
+class Watch:
+    """Looks after the calls of one batch.
+
+    Args:
+        threads: where it runs, and where executions go on whose deadline has passed.
+    """
+
+    def __init__(self, threads: CallThreads) -> None:
+        self._threads = threads
+        self._calls: set[_Call] = set()
+        self._changed = threading.Condition()
+        self._next = float("inf")
+        self._running = self._closed = False
+
+    def call(self, work: Callable[[], T], at: float, take_over: Callable[[], None]) -> T:
+        """Return what ``work`` returns.
+
+        Args:
+            work: the call.
+            at: when to go on without it, as ``time.monotonic()`` tells it.
+            take_over: goes on; is called on another thread, in a copy of this context.
+
+        Raises:
+            Superseded: ``take_over`` was called.
+        """
+        entry = _Call(at, take_over, contextvars.copy_context())
+        with self._changed:
+            self._calls.add(entry)
+            if at < self._next:
+                self._next = at
+                self._changed.notify()
+            begin, self._running = not self._running, True
+        if begin:
+            self._threads.submit(self._run)
+        try:
+            return work()
+        finally:
+            with self._changed:
+                superseded = entry not in self._calls
+                self._calls.discard(entry)
+            if superseded:
+                raise Superseded  # whatever came back of the call comes too late
+
+    def close(self) -> None:
+        """Look after no further call."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                now = time.monotonic()
+                late = [entry for entry in self._calls if entry.at <= now]
+                self._calls.difference_update(late)
+                if not late:
+                    if self._closed:
+                        return
+                    self._next = min((entry.at for entry in self._calls), default=float("inf"))
+                    self._changed.wait(min(self._next - now, threading.TIMEOUT_MAX))
+            for entry in late:
+                self._threads.submit(lambda entry=entry: entry.context.run(entry.take_over))  # type: ignore[misc]
