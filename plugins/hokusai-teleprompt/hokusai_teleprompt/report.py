@@ -26,6 +26,7 @@ class Trial:
         score: its score on the examples that candidates are chosen by; None where it was not scored.
         calls: language-model calls that had been made by then.
         demos: how many demos it has.
+        instructions: its instructions.
         fingerprint: of the signature that it would make.
         chosen: whether it was compared with the baseline in the end.
     """
@@ -34,6 +35,7 @@ class Trial:
     score: float | None
     calls: int
     demos: int = 0
+    instructions: str = ""
     fingerprint: str = ""
     chosen: bool = False
 

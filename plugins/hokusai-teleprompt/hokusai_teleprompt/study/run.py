@@ -292,13 +292,16 @@ class Study:
         dev = (
             score_of(metric, plan.split.dev, baseline.dev, self._worst(baseline.dev)) if baseline.dev.outcomes else None
         )
-        first = Trial("baseline", dev, baseline.took.calls, len(plan.spec.demos), plan.spec.fingerprint)
+        first = Trial(
+            "baseline", dev, baseline.took.calls, len(plan.spec.demos), plan.spec.instructions, plan.spec.fingerprint
+        )
         rest = (
             Trial(
                 label=item.candidate.label or f"candidate {number}",
                 score=None if item.candidate.score is None else raw_score(metric, item.candidate.score),
                 calls=item.calls,
                 demos=len(item.candidate.demos),
+                instructions=item.candidate.instructions,
                 fingerprint=self._made(item).fingerprint,
                 chosen=item is chosen,
             )

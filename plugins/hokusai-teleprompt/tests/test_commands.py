@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from hokusai_core import Executor, PluginManager, read_artifact
+from hokusai_core.testing.lm import null_lm
+from hokusai_teleprompt import FeedbackCollector, TelepromptFineTuner
+from hokusai_teleprompt.commands.comparing import diff
+from hokusai_teleprompt.commands.optimizing import optimize
+from hokusai_teleprompt.commands.packing import pack
+from hokusai_teleprompt.commands.reviewing import feedback
+
+
+def run(command: Any, *arguments: Any, **options: Any) -> Any:
+    result = CliRunner().invoke(command, [str(item) for item in arguments], **options)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_the_commands_are_offered() -> None:
+    with PluginManager(only=["teleprompt"]) as plugins:
+        offered = {component.name: plugins.create for component in plugins.components("command")}
+        assert offered.keys() == {"optimize", "diff", "pack", "feedback"}
+
+
+@pytest.fixture
+def data(topics: Any, tmp_path: Path) -> Path:
+    path = tmp_path / "data.jsonl"
+    rows = [
+        {
+            "inputs": {**item["inputs"], "categories": ["sport", "food"]},
+            "outputs": {"classification": item["outputs"]["topic"]},
+        }
+        for item in topics
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def model(thinking: Any) -> Any:
+    def answer(system: str, shown: str, user: str) -> str:
+        text = user.rsplit("[[ ## text ## ]]", 1)[-1].partition("[[ ##")[0]
+        return "food" if "eat" in text and "food" in shown.replace('"food"', "") else "sport"
+
+    return thinking(classification=answer)
+
+
+def test_optimize_run_and_diff(data: Path, model: Any, tmp_path: Path) -> None:
+    import dspy
+
+    better, plot = tmp_path / "better.json", tmp_path / "plot.svg"
+    with dspy.context(lm=model):
+        result = run(
+            optimize, "ClassifyText", data, "--metric", "accuracy", "-o", better, "--svg", plot, "--seed", "3",
+            "--workers", "2", "--calls", "400", "--require-better",
+        )  # fmt: skip
+    assert result.exit_code == 0
+    assert "promoted: 95% interval" in result.stdout
+    assert "the better signature" in result.stdout
+    assert plot.read_text().startswith("<svg")
+    artifact = read_artifact(better)
+    assert artifact.promoted
+    assert artifact.base_name == "signatures/ClassifyText"
+    with Executor(lm=model) as executor:
+        answer = executor.execute_signature(str(better), {"text": "we eat", "categories": ["sport", "food"]})
+        assert answer["classification"] == "food"
+    other = tmp_path / "other.json"
+    with dspy.context(lm=model):
+        result = run(
+            optimize, "ClassifyText", data, "--optimizer", "labeled_fewshot", "--set", "k=4", "-o", other, "--json"
+        )
+    report = json.loads(result.stdout)
+    assert (report["optimizer"], report["promoted"]) == ("labeled_fewshot", True)
+    assert len(read_artifact(other).spec.demos) == 4
+    shown = run(diff, better, other).stdout
+    assert "demos were" in shown
+    assert "+ demo {" in shown or "- demo {" in shown
+    assert run(diff, better, better).stdout == "no difference\n"
+    assert run(diff, better, other, "--exit-code").exit_code == 1
+
+
+def test_optimize_says_where_nothing_is_better(data: Path, stubborn: Any, tmp_path: Path) -> None:
+    import dspy
+
+    with dspy.context(lm=stubborn):
+        stubborn.engine.answers["classification"] = lambda system, shown, user: "sport"
+        result = run(optimize, "ClassifyText", data, "-o", tmp_path / "same.json")
+        assert result.exit_code == 0
+        assert "not promoted" in result.stdout
+        assert "the signature as it was" in result.stdout
+        assert run(optimize, "ClassifyText", data, "--require-better").exit_code == 1
+    assert not read_artifact(tmp_path / "same.json").promoted
+
+
+@pytest.mark.parametrize("option", ["nonsense", "=3", "two words=3"])
+def test_a_bad_option_is_a_usage_error(data: Path, option: str) -> None:
+    result = run(optimize, "ClassifyText", data, "--set", option)
+    assert result.exit_code == 2
+    assert "OPTION=VALUE" in result.output
+
+
+def test_pack_build(by_demos: Any, topics: Any, topic_signature: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "signatures"
+    folder.mkdir()
+    with TelepromptFineTuner(lm=by_demos, workdir=False) as finetuner:
+        finetuner.compile(topic_signature, topics, "accuracy").save(folder / "Topic.json")
+    result = run(pack, "build", folder, "-o", tmp_path / "dist", "--name", "acme-topics")
+    assert "acme_topics-1.0.0-py3-none-any.whl: Topic" in result.stdout
+    assert (tmp_path / "dist" / "acme_topics-1.0.0-py3-none-any.whl").exists()
+
+
+@pytest.fixture
+def executions(reply_signature: Any) -> list[str]:
+    answers = {"reply": "hello\x1b[31m red"}
+    with Executor(lm=null_lm(answers=answers), plugins=["teleprompt"], cache_enabled=False) as executor:
+        executor.register_signature("Reply", reply_signature)
+        return [
+            executor.execute_signature("Reply", {"message": f"m{n}"}, collect_feedback=True).execution_id
+            for n in range(3)
+        ]
+
+
+def test_feedback_on_the_command_line(executions: list[str], tmp_path: Path) -> None:
+    assert run(feedback, "list").stdout == "nothing is there\n"
+    assert all(item in run(feedback, "list", "--unrated").stdout for item in executions)
+    assert run(feedback, "add", executions[0], 2, "-c", "reply=Better", "--source", "ann").exit_code == 0
+    listed = run(feedback, "list").stdout
+    assert executions[0] in listed
+    assert "ann" in listed
+    assert executions[1] not in listed
+    (row,) = map(json.loads, run(feedback, "list", "--json").stdout.splitlines())
+    assert (row["rating"], row["corrections"], row["source"]) == (2, {"reply": "Better"}, "ann")
+    shown = run(feedback, "show", executions[0]).stdout
+    assert "m0" in shown
+    assert "Better" in shown
+    assert "\x1b" not in shown  # what a model wrote must not steer the terminal
+    assert run(feedback, "export", tmp_path / "f.jsonl").stdout.startswith("1 feedbacks written")
+    assert run(feedback, "delete", executions[0]).exit_code == 0
+    assert run(feedback, "delete", executions[0]).exit_code == 1
+    with pytest.raises(ValueError, match="rating=9"):
+        run(feedback, "add", executions[1], 9)
+
+
+def test_review_is_a_queue(executions: list[str]) -> None:
+    # 5: nothing to correct; s: skipped; 2: a correction and a comment
+    answers = "5\n\ns\n2\nShorter\ntoo long\n"
+    result = run(feedback, "review", "--source", "bob", input=answers)
+    assert "2 rated, 1 left" in result.stdout
+    with FeedbackCollector() as collector:
+        given = {item.execution_id: item for item in collector.get_feedback()}
+        assert given[executions[0]].rating == 5
+        assert executions[1] not in given
+        last = given[executions[2]]
+        assert (last.rating, last.corrections, last.comment, last.source) == (
+            2,
+            {"reply": "Shorter"},
+            "too long",
+            "bob",
+        )
+        assert [kept.execution_id for kept in collector.unrated()] == [executions[1]]
+    assert "0 rated, 1 left" in run(feedback, "review", input="q\n").stdout
