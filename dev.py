@@ -198,7 +198,7 @@ def sync() -> None:
         STAMP.unlink(missing_ok=True)
         if not present:
             say(f"creating .venv with {python}")
-            install([uv, "venv", "--quiet", "--seed", "--clear", "--python", python, str(VENV)])
+            install([uv, "venv", "--quiet", "--clear", "--python", python, str(VENV)])
         if present.get("packages") != wanted["packages"]:
             count = sum(1 for line in LOCK.read_text().splitlines() if "==" in line)
             say(

@@ -13,7 +13,7 @@ import pytest
 
 from hokusai.cli import cli
 from hokusai.commands import COMMANDS
-from hokusai_core import HokusaiSpecs, read_settings
+from hokusai_core import Artifact, Executor, HokusaiSpecs, read_settings
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -39,6 +39,9 @@ def test_command_of_a_page_works(hokusai: Command, tmp_path: Path, line: str) ->
     (tmp_path / "inputs.json").write_text(
         '{"recipient": "Ann", "subject": "Hello", "key_points": ["one", "two"]}', encoding="utf-8"
     )
+    with Executor(mode="testing", plugins=["signatures"]) as executor:
+        spec = executor.signature("ClassifyText").spec
+    Artifact(spec, base=spec, base_name="signatures/ClassifyText").write(tmp_path / "better.json")
     before, bar, after = line.partition(" | ")
     stdin = (tmp_path / before.removeprefix("cat ")).read_bytes() if bar else b""
     words = shlex.split(after or before)
