@@ -7,26 +7,18 @@ import importlib
 import os
 import sys
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from hokusai_core.batch.methods import BatchMethods
-from hokusai_core.caching import MemoryCache
 from hokusai_core.caching.explain import explain
 from hokusai_core.composition.methods import CompositionMethods
 from hokusai_core.errors import (
-    CacheError,
     ClosedError,
-    ComponentNotFoundError,
     ConfigurationError,
-    PluginError,
-    SignatureDefinitionError,
-    TrackingError,
 )
 from hokusai_core.execution.budget import Budget
-from hokusai_core.execution.cache_stage import CacheStage
 from hokusai_core.execution.deadline import Deadline
 from hokusai_core.execution.feedback_stage import FeedbackStage
 from hokusai_core.execution.limits import RateLimits
@@ -34,18 +26,18 @@ from hokusai_core.execution.loop import LoopThread
 from hokusai_core.execution.models import ModelResolver
 from hokusai_core.execution.observers import Observers
 from hokusai_core.execution.operations import adrive, drive
+from hokusai_core.execution.options import OptionReader
+from hokusai_core.execution.parts import PartsMaker
 from hokusai_core.execution.path import ExecutionPath
 from hokusai_core.execution.plan import PlanBook
-from hokusai_core.execution.retry import RetryPolicy
 from hokusai_core.execution.run import Options, Run
 from hokusai_core.execution.stats import Stats
 from hokusai_core.execution.tasks import TaskPool
 from hokusai_core.execution.threads import CallThreads
-from hokusai_core.improvement import Improvements, is_file
+from hokusai_core.improvement import Improvements
 from hokusai_core.plugins import PluginManager
-from hokusai_core.plugins.records import frames_inside
-from hokusai_core.registration import from_address, is_address, signature_class
 from hokusai_core.settings import UNSET, Config, ExecutionMode, SettingValue, Unset, parse_setting, read_settings
+from hokusai_core.signature_methods import SignatureMethods
 from hokusai_core.signatures import SignatureRegistry
 
 if TYPE_CHECKING:
@@ -54,15 +46,13 @@ if TYPE_CHECKING:
     from hokusai_core.execution.pace import Place
     from hokusai_core.execution.run import CacheUse
     from hokusai_core.model import LanguageModel
-    from hokusai_core.promotion import Promotion
     from hokusai_core.protocols import Tracker, Validator
     from hokusai_core.results import ExecutionResult
-    from hokusai_core.signatures import RegisteredSignature
 
 __all__ = ["Executor"]
 
 
-class Executor(BatchMethods, CompositionMethods):
+class Executor(SignatureMethods, BatchMethods, CompositionMethods):
     """Runs signatures, one execution at a time or many, on any thread or event loop.
 
     Everything hangs off the executor: plugins, registered signatures, caches, trackers. Two executors in one process
@@ -180,6 +170,8 @@ class Executor(BatchMethods, CompositionMethods):
             strict=value("strict_plugins"),
             extra=tuple(extra_plugins),
         )
+        if value("strict_plugins"):  # who asks for this wants to hear of it at the start
+            self.plugins.load()
         # A host's tests must not depend on what was promoted on the machine that they run on.
         asked = self._settings["promotions"].source != "default" or self._mode is not ExecutionMode.TESTING
         self._improvements = Improvements(value("namespace"), enabled=value("promotions") and asked)
@@ -190,8 +182,9 @@ class Executor(BatchMethods, CompositionMethods):
         self._validators: Mapping[str, Validator] | None = None
         self._stats = Stats()
         self._threads = CallThreads(keep=max(32, value("max_workers")))
-        self._cache = self._make_cache()
-        self._observers = Observers(self.plugins, self._make_trackers() if given_trackers is None else given_trackers)
+        parts = PartsMaker(self.plugins, self._settings, self.optional)
+        self._cache = parts.cache()
+        self._observers = Observers(self.plugins, parts.trackers() if given_trackers is None else given_trackers)
         rates = value("requests_per_minute"), value("tokens_per_minute")
         limits = RateLimits(*rates) if any(rates) else None
         self._plans = PlanBook(
@@ -214,7 +207,7 @@ class Executor(BatchMethods, CompositionMethods):
             validators=self._all_validators,
             feedback=self._feedback,
         )
-        self._default_options = self._make_options()
+        self._options = OptionReader(self._settings).read
         self._loop = LoopThread()
         self._tasks = TaskPool(self._threads, value("max_workers"))
         # An executor that nobody closed must not keep its idle threads for ever.
@@ -306,73 +299,6 @@ class Executor(BatchMethods, CompositionMethods):
         )
         return await self._aexecute(signature_name, inputs, lm, options)
 
-    # -- signatures ---------------------------------------------------------------------------------------------
-
-    def register_signature(self, name: str, x: Any, replace: bool = False, *, signature: Any = None) -> None:
-        """Make a signature of the host's own available under ``name``.
-
-        Args:
-            name: how it is called; ``local/NAME`` always works too.
-            x: a ``BaseSignature`` class, a ``dspy.Signature`` class, a text such as
-                ``"question -> answer: float"``, a ``dspy.Module`` instance, an optimized signature, the path of a
-                file that one was saved to, or an address such as ``"models:/EmailDraft@champion"`` of a place that a
-                plugin knows.
-            replace: whether it may take the place of what has that name.
-            signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
-
-        Raises:
-            SignatureExistsError: the name is taken and ``replace`` is False.
-            SignatureDefinitionError: it cannot be run; says why.
-        """
-        self._open()
-        if is_file(name):
-            raise SignatureDefinitionError(f"name {name!r}: would be taken for a file; leave '.json' out")
-        if is_file(x):
-            self.signatures.register(name, self._improvements.from_file(self.signatures, x), replace=replace)
-            return
-        if is_address(x):
-            x = from_address(self.plugins, x)
-        cls, program = signature_class(name, x, signature)
-        if program is None:
-            cls = self._improvements.stand_in(name, cls)
-        self.signatures.register(name, cls, replace=replace, program=program)
-
-    def promote(self, name: str, optimized: Any, *, note: str = "", force: bool = False) -> Promotion:
-        """Let an optimized signature stand in for the one of that name.
-
-        It is what the name means from now on: here, and in every executor of this namespace that is made later, in
-        any process of this user, unless that executor has ``promotions=False``.
-
-        Args:
-            name: name of a signature.
-            optimized: what ``TelepromptFineTuner.compile`` returned, or the path of a file that it was saved to.
-            note: why; kept in the history.
-            force: promote it although it was not found to be better.
-
-        Raises:
-            SignatureNotFoundError: no such signature.
-            ArtifactError: it was not found to be better, or was made from another signature.
-            ConfigurationError: promotions are off.
-        """
-        self._open()
-        return self._improvements.promote(self.signatures, name, optimized, note, force=force)
-
-    def rollback(self, name: str, *, note: str = "") -> Promotion:
-        """Go back to what stood under that name before its latest promotion.
-
-        Raises:
-            SignatureNotFoundError: no such signature.
-            ArtifactError: nothing was promoted for it.
-            ConfigurationError: promotions are off.
-        """
-        self._open()
-        return self._improvements.rollback(self.signatures, name, note)
-
-    def promotions(self, name: str) -> list[Promotion]:
-        """Return what was promoted for a signature and rolled back, the latest last."""
-        self._open()
-        return self._improvements.history(self.signatures, name)
-
     def check_inputs(self, signature_name: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Make every check on ``inputs`` that an execution makes before it calls a language model.
 
@@ -384,7 +310,7 @@ class Executor(BatchMethods, CompositionMethods):
             InputError: the inputs do not fit; carries every problem.
         """
         self._open()
-        run = Run(self._plans.rehearsal(signature_name), self._default_options, Deadline())
+        run = Run(self._plans.rehearsal(signature_name), self._options(), Deadline())
         return self._path.bind(run, inputs)
 
     def explain(self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None) -> CacheExplanation:
@@ -403,26 +329,9 @@ class Executor(BatchMethods, CompositionMethods):
         self._open()
         testing = self._mode is ExecutionMode.TESTING
         plan = self._plans.rehearsal(signature_name) if testing else self._plans.plan(signature_name, lm)
-        run = Run(plan, self._default_options, Deadline())
+        run = Run(plan, self._options(), Deadline())
         self._path.bind(run, inputs)
         return explain(run, self._cache)
-
-    def signature(self, signature_name: Any) -> RegisteredSignature:
-        """Return what a name means: the signature as data, its owner and its qualified name.
-
-        Args:
-            signature_name: name, signature class, or file of an optimized signature.
-
-        Raises:
-            SignatureNotFoundError: no such signature; names similar ones.
-        """
-        self._open()
-        return self._plans.rehearsal(signature_name).registered
-
-    def list_signatures(self) -> list[str]:
-        """Return the names of all signatures, sorted; qualified where a short name is not unique."""
-        self._open()
-        return list(self.signatures.names())
 
     # -- state --------------------------------------------------------------------------------------------------
 
@@ -532,6 +441,8 @@ class Executor(BatchMethods, CompositionMethods):
         self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, place: Place | None = None
     ) -> ExecutionResult:
         await self._load()
+        if self._mode is not ExecutionMode.TESTING and not self.models.at_hand(lm):
+            await asyncio.to_thread(self.models.resolve, lm)
         run, result = self._begin(signature, inputs, lm, options, place)
         if result is not None:
             return result
@@ -561,102 +472,6 @@ class Executor(BatchMethods, CompositionMethods):
             run.deadline = Deadline.after(options.timeout, elapsed=run.latency)
         return run, result
 
-    def _make_options(self) -> Options:
-        value = self._settings.value
-        retries = value("max_retries") if value("retry_on_failure") else 0
-        return Options(cache="use", cache_ttl=UNSET, timeout=value("timeout"), retry=RetryPolicy(retries))
-
-    def _options(
-        self,
-        *,
-        cache: CacheUse = "use",
-        cache_ttl: float | Unset | None = UNSET,
-        timeout: float | Unset | None = UNSET,
-        retry_on_failure: bool | Unset = UNSET,
-        max_retries: int | Unset = UNSET,
-        collect_feedback: bool = False,
-        tags: Mapping[str, str] | None = None,
-        budget: Budget | None = None,
-        parent_id: str | None = None,
-        parent_kind: str | None = None,
-        step: str | None = None,
-        fresh_since: float | None = None,
-    ) -> Options:
-        """Fill what the caller left out with the executor's settings, and check the rest."""
-        default = self._default_options
-        if (
-            cache_ttl is timeout is retry_on_failure is max_retries is UNSET
-            and cache == "use"
-            and not (collect_feedback or tags or budget or parent_id)
-        ):
-            return default
-        given = {
-            name: parse_setting(name, argument)
-            for name, argument in (
-                ("cache_ttl", cache_ttl),
-                ("timeout", timeout),
-                ("retry_on_failure", retry_on_failure),
-                ("max_retries", max_retries),
-            )
-            if argument is not UNSET
-        }
-        if cache not in ("use", "refresh", "off"):
-            raise ConfigurationError(f"cache={cache!r}: expected 'use', 'refresh' or 'off'")
-        if budget is not None and not isinstance(budget, Budget):
-            raise ConfigurationError(f"budget: expected a Budget, such as Budget(calls=9), got {type(budget).__name__}")
-        setting = self._settings.value
-        retries = given.get("max_retries", setting("max_retries"))
-        return Options(
-            cache=cache,
-            cache_ttl=given.get("cache_ttl", UNSET),
-            timeout=given.get("timeout", default.timeout),
-            retry=RetryPolicy(retries if given.get("retry_on_failure", setting("retry_on_failure")) else 0),
-            collect_feedback=collect_feedback,
-            tags=_checked_tags(tags),
-            budget=budget,
-            parent_id=parent_id,
-            parent_kind=parent_kind,
-            step=step,
-            fresh_since=fresh_since,
-        )
-
-    def _make_cache(self) -> CacheStage | None:
-        value = self._settings.value
-        if not value("cache_enabled"):
-            return None
-        memory = MemoryCache(value("cache_entries"), value("cache_bytes"))
-        chosen = value("cache")
-        if chosen is None or not isinstance(chosen, str):
-            return CacheStage(memory, chosen, name=type(chosen).__name__)
-        return CacheStage(memory, self._create("cache", chosen), name=chosen)
-
-    def _make_trackers(self) -> dict[str, Tracker]:
-        made: dict[str, Tracker] = {}
-        try:
-            for name in self._settings.value("trackers"):
-                tracker = self._create("tracker", name)
-                if tracker is not None:
-                    made[name] = tracker
-        except BaseException:
-            for tracker in made.values():  # nobody is going to get an executor that could close them
-                tracker.close()
-            raise
-        return made
-
-    def _create(self, kind: str, name: str) -> Any:
-        """Make a cache or tracker; None for an optional one that cannot be had."""
-        if name not in self.optional:
-            return self.plugins.create(kind, name)
-        try:
-            return self.plugins.create(kind, name)
-        except (PluginError, CacheError, TrackingError) as error:
-            off = any(record.name == name and record.state == "disabled" for record in self.plugins.records())
-            # Nobody who turned the plugin of that name off has to be told that it is missing.
-            if not (off and isinstance(error, ComponentNotFoundError)):
-                effect = "answers are kept in memory only" if kind == "cache" else "executions are not recorded there"
-                warnings.warn(f"{kind} {name!r} cannot be used, so {effect}: {error}", stacklevel=frames_inside())
-            return None
-
     def _all_validators(self) -> Mapping[str, Validator]:
         if self._validators is None:
             self._validators = {
@@ -674,14 +489,3 @@ class Executor(BatchMethods, CompositionMethods):
 
 
 _UNBOUNDED = Deadline()
-
-
-def _checked_tags(tags: Mapping[str, str] | None) -> Mapping[str, str]:
-    if not tags:
-        return {}
-    if not isinstance(tags, Mapping):
-        raise ConfigurationError(f"tags: expected a mapping of text to text, got {type(tags).__name__}")
-    wrong = [key for key, tag in tags.items() if not isinstance(key, str) or not isinstance(tag, str)]
-    if wrong:
-        raise ConfigurationError(f"tags: expected texts; {', '.join(map(repr, wrong))} is not")
-    return dict(tags)

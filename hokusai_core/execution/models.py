@@ -62,14 +62,21 @@ class ModelResolver:
         Raises:
             LanguageModelUnavailable: there is none, or the one asked for cannot be had; says how to get one.
         """
-        chosen = requested if requested is not None else self._default
-        if chosen is None:
-            chosen = self._host()
-        if chosen is None:
-            chosen = self._environ.get("HOKUSAI_LM", "").strip() or None
+        chosen = self._chosen(requested)
         if chosen is None:
             return self._find_embedded()
         return self._named_model(chosen) if isinstance(chosen, str) else self._given(chosen)
+
+    def at_hand(self, requested: Any = None) -> bool:
+        """Return whether ``resolve`` has nothing to load, which an event loop must not stand still for."""
+        chosen = self._chosen(requested)
+        return self._embedded is not None if chosen is None else not isinstance(chosen, str) or chosen in self._named
+
+    def _chosen(self, requested: Any) -> Any:
+        chosen = requested if requested is not None else self._default
+        if chosen is None:
+            chosen = self._host()
+        return (self._environ.get("HOKUSAI_LM", "").strip() or None) if chosen is None else chosen
 
     def source(self) -> str:
         """Return in words where the language model of a call without one of its own would come from."""

@@ -42,21 +42,24 @@ class Observers:
         self._lock = threading.Lock()
         #: Executions that were kept for feedback, the latest last; feedback on them is told here.
         self._remembered: dict[str, None] = {}
-        self._refresh()
+        #: Whether anybody hears of executions; read on the path of every cache hit. Asked of the plugins when there is
+        #: something to hear, as asking imports them.
+        self.hear_start = self.hear_end = True
+        self._asked = False
         process_trackers.join(self)
 
     def add(self, name: str, tracker: Tracker) -> None:
         """Let ``tracker`` hear of every execution from now on, in place of one of the same name."""
         with self._lock:
             self._trackers = {**self._trackers, name: tracker}  # readers keep the old dict: no lock on their path
-            self._refresh()
+            self._asked, self.hear_end = False, True
 
     def remove(self, name: str) -> Tracker | None:
         """Stop telling the tracker of that name and return it, or None where there is none."""
         with self._lock:
             tracker = self._trackers.get(name)
             self._trackers = {other: kept for other, kept in self._trackers.items() if other != name}
-            self._refresh()
+            self._asked, self.hear_end = False, True
         return tracker
 
     @property
@@ -71,10 +74,12 @@ class Observers:
 
     def started(self, event: ExecutionStarted) -> None:
         """Tell that an execution passed input validation."""
+        self._ask()
         self._plugins.notify("on_execution_started", event)
 
     def finished(self, event: ExecutionFinished, *, track: bool) -> None:
         """Tell how an execution ended; trackers only where ``track``."""
+        self._ask()
         if track:
             self._record(event)
         self._plugins.notify("on_execution_finished" if event.status == "ok" else "on_execution_failed", event)
@@ -117,12 +122,15 @@ class Observers:
                 stacklevel=2,
             )
 
-    def _refresh(self) -> None:
-        #: Whether anybody hears of finished executions; read on the path of every cache hit.
-        self.hear_start = self._plugins.implements("on_execution_started")
-        self.hear_end: bool = bool(self._trackers) or any(
-            self._plugins.implements(hook) for hook in ("on_execution_finished", "on_execution_failed")
-        )
+    def _ask(self) -> None:
+        if self._asked:
+            return
+        with self._lock:  # a tracker that is added meanwhile must not be overlooked
+            self.hear_start = self._plugins.implements("on_execution_started")
+            self.hear_end = bool(self._trackers) or any(
+                self._plugins.implements(hook) for hook in ("on_execution_finished", "on_execution_failed")
+            )
+            self._asked = True
 
     def anchored(self) -> contextlib.ExitStack:
         """Let trackers note where a call came from, before its work goes to other threads.
