@@ -36,6 +36,8 @@ _CREDENTIALS = (
 )
 #: How a sentence begins that says what to do.
 _ADVICE = re.compile(r"(?:^|[.:;,]\s+)(?:set|pass|shorten)\s", re.IGNORECASE)
+#: What litellm, which DSPy hands a model of an unknown provider to, says of it.
+_NO_PROVIDER = "LLM Provider NOT provided"
 #: Provider messages can hold a whole request.
 _LONGEST = 600
 
@@ -139,10 +141,21 @@ _TABLE: tuple[tuple[type[BaseException], type[ExecutionError], str, str], ...] =
 
 
 def _classify(error: BaseException) -> tuple[type[ExecutionError], str, str]:
+    if _names_no_provider(error):
+        return (
+            LanguageModelUnavailable,
+            "no provider of language models has that name",
+            "check what stands before the slash, such as 'openai' in 'openai/gpt-5-mini'; 'local' and other providers "
+            "of plugins are listed by hokusai plugins",
+        )
     for source, kind, what, remedy in _TABLE:
         if isinstance(error, source):
             return kind, what, remedy
     return ExecutionError, f"the call raised {type(error).__name__}", "see the cause for details"
+
+
+def _names_no_provider(error: BaseException) -> bool:
+    return isinstance(error, raised.LMError) and _NO_PROVIDER in str(error)
 
 
 def _retryable(error: BaseException, kind: type[ExecutionError]) -> bool:
@@ -153,6 +166,8 @@ def _retryable(error: BaseException, kind: type[ExecutionError]) -> bool:
 
 def _detail(error: BaseException) -> str:
     """Return what the provider or parser said, shortened; DSPy's parse error quotes the whole answer, left out here."""
+    if _names_no_provider(error):
+        return ""
     if isinstance(error, raised.AdapterParseError):
         missing = sorted(set(error.signature.output_fields) - set(error.parsed_result or ()))
         first = str(error).split("\n\n", 1)[0]
