@@ -294,13 +294,17 @@ class PluginManager:
         self._failures.announce()
 
     def check(self, hook: str, **arguments: Any) -> None:
-        """Ask the plugins of a ``check_*`` hook for consent, in order; the first error gets out as it is.
+        """Ask the plugins of a ``check_*`` hook for consent, in order; the first error gets out as it is, with a note of who refused.
 
         Raises:
             ClosedError: the manager was closed; a gate that is gone consents to nothing.
         """
         for listener in self._listeners_of(hook):
-            listener.call(**arguments)
+            try:
+                listener.call(**arguments)
+            except Exception as error:
+                error.add_note(f"refused by {hook} of plugin {listener.entry.record.name!r}")
+                raise
 
     def _listeners_of(self, hook: str) -> tuple[Listener, ...]:
         if not self._loaded or self._closed or self._strict:

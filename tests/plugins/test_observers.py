@@ -77,8 +77,9 @@ def test_a_gate_refuses_with_its_own_error(zoo: Zoo) -> None:
     manager = zoo("gate")
     assert manager.implements("check_execution")
     manager.check("check_execution", signature=None, inputs={"text": "x"})
-    with pytest.raises(PermissionError, match="not with secrets"):
+    with pytest.raises(PermissionError, match="not with secrets") as caught:
         manager.check("check_execution", signature=None, inputs={"secret": "x"})
+    assert caught.value.__notes__ == ["refused by check_execution of plugin 'gate'"]
 
 
 def test_implements_knows_who_listens(zoo: Zoo) -> None:

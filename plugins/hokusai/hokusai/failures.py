@@ -80,6 +80,9 @@ def describe(error: BaseException) -> str:
         return _one_line(str(error))
     if isinstance(error, OSError) and error.strerror:
         return _one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+    notes = getattr(error, "__notes__", ())  # a plugin that refused is named by one
+    if notes:
+        return f"{type(error).__name__}: {_one_line(str(error))} ({'; '.join(map(_one_line, notes))})"
     return f"unexpected {type(error).__name__}: {_one_line(str(error))} (HOKUSAI_DEBUG=1 shows where)"
 
 
