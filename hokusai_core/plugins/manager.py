@@ -294,7 +294,7 @@ class PluginManager:
         self._failures.announce()
 
     def check(self, hook: str, **arguments: Any) -> None:
-        """Ask the plugins of a ``check_*`` hook for consent, in order; the first error gets out as it is, with a note of who refused.
+        """Ask the plugins of a ``check_*`` hook for consent, in order; the first error gets out, with a note of whose.
 
         Raises:
             ClosedError: the manager was closed; a gate that is gone consents to nothing.
