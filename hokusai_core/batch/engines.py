@@ -77,10 +77,11 @@ class Engine:
 
     def known(self, row: Row, room: Place | bool) -> Outcome | None:
         """Count a row that was taken and return its outcome where that is known already."""
-        self.taken += 1
         if isinstance(room, Place):
             row.room = room
-        return self.work.prepare(row)
+        outcome = self.work.prepare(row)
+        self.taken += 1
+        return outcome
 
 
 class ThreadEngine(Engine):
@@ -96,7 +97,7 @@ class ThreadEngine(Engine):
         super().__init__(work, pace, deliver, room)
         self._threads = threads
         self._watch = Watch(threads) if work.resumable else None
-        self._submitted = self._begun = self._over = 0
+        self._over = self._working = 0
         self._changed = threading.Condition()
         self._taking = threading.Lock()
         self._shared: Iterator[Row] | None = None
@@ -122,7 +123,7 @@ class ThreadEngine(Engine):
                     self._start(row, place)
                     started = True
                 else:
-                    self._deliver(row, known)
+                    self._hand_out(row, known)
             finally:
                 if not started:
                     place.leave()
@@ -130,7 +131,8 @@ class ThreadEngine(Engine):
     def wait(self) -> None:
         """Wait until the rows that were taken are over; after ``stop`` those that have begun."""
         with self._changed:
-            while self._over < (self._begun if self._stopped else self._submitted):
+            # A Ctrl-C may have come between taking a row and beginning it, so that it is never over.
+            while self._working if self._stopped else self._over < self.taken:
                 self._changed.wait()
 
     def stop(self) -> None:
@@ -151,37 +153,45 @@ class ThreadEngine(Engine):
             return row, None if row is None else self.known(row, room)
 
     def _start(self, row: Row, place: Place) -> None:
-        with self._changed:
-            self._submitted += 1
         try:
             self._threads.submit(lambda: self._work_on(row, place))
         except RuntimeError as error:  # the system has no thread left for it
-            with self._changed:
-                self._begun += 1
             self._close(row, self._failed(row, f"{error}; use fewer workers"))
             place.leave()
 
     def _work_on(self, row: Row, place: Place) -> None:
         """Run a row, and then others for as long as the window has this place for them."""
-        following: tuple[Row, Place] | None = (row, place)
-        while following is not None:
-            row, place = following
-            with self._changed:
-                if self._stopped:
-                    return
-                self._begun += 1
-            if not self._context.copy().run(self._begin, row, place):
+        with self._changed:
+            if self._stopped:
                 return
+            self._working += 1
+        following: tuple[Row, Place] | None = (row, place)
+        while following is not None and not self._stopped:
+            row, place = following
+            if not self._context.copy().run(self._begin, row, place):
+                return  # the thread that goes on with the row counts in this one's stead
             following = self._following(place)
+        self._rest()
 
     def _begin(self, row: Row, place: Place) -> bool:
         if self._watch is not None:
             place.watch, place.take_over = self._watch, lambda: self._go_on(row, place)
-        return self._conclude(row, place, self.work.run)
+        ended = self._conclude(row, place, self.work.run)
+        if ended:
+            place.forget()
+        return ended
 
     def _go_on(self, row: Row, place: Place) -> None:
         self._conclude(row, place, self.work.go_on)
+        place.forget()
         place.leave()
+        self._rest()
+
+    def _rest(self) -> None:
+        with self._changed:
+            self._working -= 1
+            if self._stopped:
+                self._changed.notify_all()
 
     def _following(self, place: Place) -> tuple[Row, Place] | None:
         """Return the next row with the place that is free now, or give the place back."""
@@ -195,10 +205,8 @@ class ThreadEngine(Engine):
                 if row is None:
                     break
                 if known is None:
-                    with self._changed:
-                        self._submitted += 1
                     return row, kept
-                self._deliver(row, known)
+                self._hand_out(row, known)
         except BaseException as error:
             self.end(error)
         kept.leave()
@@ -225,10 +233,20 @@ class ThreadEngine(Engine):
         except BaseException as error:
             self.end(error)
         finally:
-            with self._changed:
-                self._over += 1
-                if self._stopped or self._over >= self._submitted:
-                    self._changed.notify_all()
+            self._count()
+
+    def _hand_out(self, row: Row, known: Outcome) -> None:
+        try:
+            self._deliver(row, known)
+        finally:
+            self._count()
+
+    def _count(self) -> None:
+        """Count a row as over; one that was taken is, before ``wait`` lets anybody go."""
+        with self._changed:
+            self._over += 1
+            if self._over >= self.taken:
+                self._changed.notify_all()
 
 
 class LoopEngine(Engine):

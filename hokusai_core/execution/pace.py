@@ -230,6 +230,10 @@ class Place:
     take_over: Callable[[], None] = _nobody
     path: Any = None
 
+    def forget(self) -> None:
+        """Let go of the execution, which is over."""
+        self.watch, self.take_over, self.path = None, _nobody, None
+
     def leave(self) -> None:
         """Give the place to the next; harmless where it is given away already."""
         if self.held:

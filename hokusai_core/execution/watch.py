@@ -62,13 +62,13 @@ class Watch:
         """
         entry = _Call(at, take_over, contextvars.copy_context())
         with self._changed:
+            if not self._running:
+                self._threads.submit(self._run)  # raises where the system has no thread left; then nothing has begun
+                self._running = True
             self._calls.add(entry)
             if at < self._next:
                 self._next = at
                 self._changed.notify()
-            begin, self._running = not self._running, True
-        if begin:
-            self._threads.submit(self._run)
         try:
             return work()
         finally:
@@ -85,15 +85,26 @@ class Watch:
             self._changed.notify()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
+        while (late := self._wait()) is not None:
+            while late:
+                self._give_up(late.pop())
+
+    def _wait(self) -> list[_Call] | None:
+        """Return the calls whose deadline has passed, once there are some; None where nobody wants to know any more."""
+        with self._changed:
+            while True:
                 now = time.monotonic()
                 late = [entry for entry in self._calls if entry.at <= now]
-                self._calls.difference_update(late)
-                if not late:
-                    if self._closed:
-                        return
-                    self._next = min((entry.at for entry in self._calls), default=float("inf"))
-                    self._changed.wait(min(self._next - now, threading.TIMEOUT_MAX))
-            for entry in late:
-                self._threads.submit(lambda entry=entry: entry.context.run(entry.take_over))  # type: ignore[misc]
+                if late:
+                    self._calls.difference_update(late)
+                    return late
+                if self._closed:
+                    return None
+                self._next = min((entry.at for entry in self._calls), default=float("inf"))
+                self._changed.wait(min(self._next - now, threading.TIMEOUT_MAX))
+
+    def _give_up(self, call: _Call) -> None:
+        try:
+            self._threads.submit(lambda: call.context.run(call.take_over))
+        except RuntimeError:  # the system has no thread left: here it holds up others, nowhere it would be lost
+            call.context.run(call.take_over)

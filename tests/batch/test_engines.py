@@ -1,0 +1,195 @@
+"""Rows on threads: none is lost between two threads, and a thread that is stuck keeps nobody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from hokusai_core.batch.engines import ThreadEngine
+from hokusai_core.batch.work import Row, failed
+from hokusai_core.execution.pace import Pace, Place
+from hokusai_core.execution.threads import CallThreads
+from hokusai_core.execution.watch import Superseded, Watch
+from hokusai_core.results import ExecutionResult
+
+
+class Scarce(CallThreads):
+    """Has no thread left when it is asked for the ``refused``-th, the first being 1."""
+
+    def __init__(self, *refused: int) -> None:
+        super().__init__()
+        self.refused, self.asked = refused, 0
+
+    def submit(self, call: Callable[[], Any]) -> Future[Any]:
+        self.asked += 1
+        if self.asked in self.refused:
+            raise RuntimeError("can't start new thread")
+        return super().submit(call)
+
+
+class Work:
+    """Rows whose number is in ``known`` are known; others run until they may end."""
+
+    resumable = False
+
+    def __init__(self, known: frozenset[int] = frozenset()) -> None:
+        self.known = known
+        self.may_end = {number: threading.Event() for number in range(4)}
+
+    def prepare(self, row: Row) -> Any:
+        return _result(row) if row.index in self.known else None
+
+    def run(self, row: Row, place: Place) -> Any:
+        assert self.may_end[row.index].wait(20)
+        return _result(row)
+
+    def go_on(self, row: Row, place: Place) -> Any:
+        return failed(row, TimeoutError("late"), frozenset())
+
+    async def arun(self, row: Row, place: Place) -> Any:
+        raise NotImplementedError
+
+    def over(self, row: Row, outcome: Any) -> None:
+        pass
+
+    def hidden(self, row: Row) -> frozenset[str]:
+        return frozenset()
+
+
+class Watched(Work):
+    """Each row is a call that may be given up after a moment."""
+
+    resumable = True
+
+    def run(self, row: Row, place: Place) -> Any:
+        assert place.watch is not None
+        at = time.monotonic() + 0.05
+        try:
+            return place.watch.call(lambda: super(Watched, self).run(row, place), at, place.take_over)
+        except RuntimeError as error:
+            return failed(row, error, frozenset())
+
+
+def _result(row: Row) -> ExecutionResult:
+    return ExecutionResult({"answer": str(row.index)}, execution_id="e", signature="Ask")
+
+
+def _start(engine: ThreadEngine, count: int) -> threading.Thread:
+    def main() -> None:
+        engine.feed((Row(number, {}) for number in range(count)), shared=True)
+        engine.wait()
+        engine.release()
+
+    thread = threading.Thread(target=main, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_row_that_one_thread_hands_out_is_waited_for_by_the_other() -> None:
+    """A thread that is done with its row takes one that is known, while the last of the others ends."""
+    work, delivered = Work(known=frozenset({2})), list[int]()
+    handing_out, may_hand_out = threading.Event(), threading.Event()
+
+    def deliver(row: Row, outcome: Any) -> None:
+        if row.index == 2:
+            handing_out.set()
+            assert may_hand_out.wait(20)
+        delivered.append(row.index)
+
+    threads = CallThreads()
+    waiting = _start(ThreadEngine(work, Pace(2), deliver, threads=threads), 3)
+    work.may_end[0].set()
+    assert handing_out.wait(20)
+    work.may_end[1].set()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    may_hand_out.set()
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert sorted(delivered) == [0, 1, 2]
+    threads.close()
+
+
+def test_without_a_thread_left_a_row_fails_and_the_others_go_on() -> None:
+    work, over = Work(), dict[int, Any]()
+    for event in work.may_end.values():
+        event.set()
+    threads = Scarce(1)
+    waiting = _start(
+        ThreadEngine(work, Pace(1), lambda row, outcome: over.update({row.index: outcome}), threads=threads), 3
+    )
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert [bool(over[number]) for number in range(3)] == [False, True, True]
+    assert "use fewer workers" in str(over[0].error)
+    threads.close()
+
+
+@pytest.mark.parametrize("refused", [(), (2,), (3,)], ids=["enough threads", "none for the watch", "none to go on"])
+def test_a_call_that_is_given_up_ends_its_row_whatever_threads_are_left(refused: tuple[int, ...]) -> None:
+    work, over = Watched(), dict[int, Any]()
+    threads = Scarce(*refused)
+    engine = ThreadEngine(work, Pace(1), lambda row, outcome: over.update({row.index: outcome}), threads=threads)
+    waiting = _start(engine, 2)
+    work.may_end[1].set()
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert bool(over[1])
+    assert isinstance(over[0].error, TimeoutError | RuntimeError)
+    work.may_end[0].set()
+    threads.close()
+
+
+class TestWatch:
+    def test_a_call_in_time_gives_what_it_gives(self) -> None:
+        threads = CallThreads()
+        watch = Watch(threads)
+        assert watch.call(lambda: "answer", time.monotonic() + 20, lambda: None) == "answer"
+        with pytest.raises(KeyError):
+            watch.call(lambda: dict[str, str]()["nothing"], time.monotonic() + 20, lambda: None)
+        watch.close()
+        threads.close()
+
+    @pytest.mark.parametrize("late", ["answer", "error", "exit"])
+    def test_whatever_comes_back_too_late_is_superseded(self, late: str) -> None:
+        threads, gone_on = CallThreads(), threading.Event()
+        watch = Watch(threads)
+
+        def work() -> str:
+            assert gone_on.wait(20)
+            if late == "error":
+                raise ValueError
+            if late == "exit":
+                raise SystemExit
+            return late
+
+        with pytest.raises(Superseded):
+            watch.call(work, time.monotonic() + 0.02, gone_on.set)
+        assert watch.call(lambda: "next", time.monotonic() + 20, lambda: None) == "next"
+        watch.close()
+        threads.close()
+
+    def test_the_earliest_deadline_comes_first_whenever_it_was_set(self) -> None:
+        threads, order = CallThreads(), list[str]()
+        watch, first_passed = Watch(threads), threading.Event()
+
+        def first_is_late() -> None:
+            order.append("first call")
+            first_passed.set()
+
+        def first() -> None:
+            with pytest.raises(Superseded):
+                watch.call(lambda: first_passed.wait(20), time.monotonic() + 0.3, first_is_late)
+
+        thread = threading.Thread(target=first)
+        thread.start()
+        with pytest.raises(Superseded):
+            watch.call(lambda: first_passed.wait(20), time.monotonic() + 0.05, lambda: order.append("second call"))
+        thread.join(20)
+        assert order == ["second call", "first call"]
+        watch.close()
+        threads.close()
