@@ -14,19 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from hokusai_core.caching import CacheEntry
 from hokusai_core.errors import (
-    DeadlineExceeded,
     ExecutionError,
-    OutputError,
-    RateLimitedError,
 )
 from hokusai_core.events import StageTiming
+from hokusai_core.execution.attempts import Attempts, too_late
 from hokusai_core.execution.checks import Checks
-from hokusai_core.execution.deadline import Deadline
-from hokusai_core.execution.events import failed_event, finished_event, started_event, withheld
+from hokusai_core.execution.events import failed_event, finished_event, started_event
 from hokusai_core.execution.flights import Flight, Flights, LeaderLeft
-from hokusai_core.execution.operations import Abandoned, Call, Operation, OwnThread, Pause, Standby, Step, Wait
+from hokusai_core.execution.operations import Abandoned, Operation, OwnThread, Step, Wait
 from hokusai_core.execution.rehearsal import rehearse
-from hokusai_core.results import Attempt, ExecutionResult, ExecutionTrace, Usage
+from hokusai_core.results import ExecutionResult, ExecutionTrace, Usage
 from hokusai_core.signatures import encode_outputs
 
 if TYPE_CHECKING:
@@ -42,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ExecutionPath"]
 
-Steps = Generator[Operation, Any, dict[str, Any]]
 Answering = Generator[Operation, Any, ExecutionResult]
 
 
@@ -73,8 +69,9 @@ class ExecutionPath:
         feedback: FeedbackStage,
     ) -> None:
         self._plugins, self._cache, self._observers, self._stats = plugins, cache, observers, stats
-        self._threads, self._limits, self._feedback = threads, limits, feedback
+        self._feedback = feedback
         self._checks = Checks(plugins, validators)
+        self._attempts = Attempts(self._checks, threads, limits)
         self._flights: Flights[CacheEntry] = Flights()
 
     # -- without waiting ----------------------------------------------------------------------------------------
@@ -162,7 +159,7 @@ class ExecutionPath:
             self._observers.remember(run.execution_id)
 
     def _fresh(self, run: Run, *, keep_trace: bool) -> Answering:
-        outputs = yield from self._call(run, keep_trace=keep_trace)
+        outputs = yield from self._attempts.call(run, keep_trace=keep_trace)
         result = self._result(run, outputs, keep_trace=keep_trace)
         entry = None if run.key is None else self._entry(run, outputs)
         if entry is not None:
@@ -187,7 +184,7 @@ class ExecutionPath:
             except OwnThread:  # a blocking call inside a task, while another task of that event loop leads
                 return (yield from self._fresh(run, keep_trace=keep_trace))
             except Abandoned as abandoned:
-                raise self._too_late(run, abandoned) from None
+                raise too_late(run, abandoned) from None
             except ExecutionError as error:
                 if error.retryable and flight.retries < run.options.retry.retries:
                     continue  # this caller wants more tries than the leader made
@@ -202,7 +199,7 @@ class ExecutionPath:
             if entry is not None:
                 self._flights.land(flight, answer=entry)
                 return self._from_entry(run, entry, "memory", keep_trace=keep_trace)
-            outputs = yield from self._call(run, keep_trace=keep_trace)
+            outputs = yield from self._attempts.call(run, keep_trace=keep_trace)
             entry = self._entry(run, outputs)
             if entry is not None:
                 self._remember(entry)
@@ -238,106 +235,6 @@ class ExecutionPath:
         )
         run.stage("cache_lookup", since)
         return entry, cache.persistent.tier
-
-    def _call(self, run: Run, *, keep_trace: bool) -> Steps:
-        """Call the language model until there is an answer that fits, or no reason to try again."""
-        number = pushed_back = 0
-        while True:
-            number += 1
-            since = time.perf_counter()
-            began = time.monotonic()
-            try:
-                outputs = yield from self._attempt(run, number, keep_trace=keep_trace)
-            except ExecutionError as error:
-                run.stage("language_model", since)
-                again = self._stand_by(run, error, began)
-                if again is not None:
-                    pushed_back += 1  # the provider wants it later; that is no try of this execution's
-                else:
-                    wait = run.options.retry.wait(number - pushed_back, error)
-                    if wait is None:
-                        raise
-                    again = Pause(wait, run.deadline)
-                failure = error
-            else:
-                if run.place is not None:
-                    run.place.pace.succeeded()
-                return outputs
-            try:
-                yield again
-            except Abandoned:
-                failure.shared = False  # others may have more time
-            else:
-                continue
-            raise failure  # the deadline leaves no room for another try: this is why it failed
-
-    def _stand_by(self, run: Run, error: ExecutionError, began: float) -> Operation | None:
-        """Return what a row of a batch waits for that a rate limit stopped; None for any other failure."""
-        place = run.place
-        if not isinstance(error, RateLimitedError):
-            return None
-        if self._limits is not None and error.retryable and error.retry_after is not None and run.plan.model:
-            self._limits.block(run.plan.model.lm.model, error.retry_after)  # for all who use this model
-        if place is None:
-            return None
-        if error.retryable:
-            return Standby(place, place.pace.slow_down(error, began), run.deadline)
-        if run.usage.calls or error.retry_after is None:
-            return None
-        # The executor's own limit let no call through so far: the time of this row begins when it does.
-        run.attempts.pop()
-        nap = min(error.retry_after, _LONGEST_NAP)
-        run.deadline = Deadline.after(run.options.timeout, elapsed=-nap)
-        return Pause(nap, _UNBOUNDED)
-
-    def _attempt(self, run: Run, number: int, *, keep_trace: bool) -> Steps:
-        # Not at the top: the bridge brings dspy along, which listing signatures must not wait for.
-        from hokusai_core.execution.gate import CallGate, ChargingMeter
-
-        plan, budget = run.plan, run.options.budget
-        meter = ChargingMeter(keep_exchanges=keep_trace, budget=budget, limits=self._limits)
-        gate = None
-        if budget is not None or self._limits is not None:
-            # A row of a batch waits where its time does not run.
-            gate = CallGate(run.deadline, budget, self._limits, waits=run.place is None or bool(run.usage.calls))
-        since = time.perf_counter()
-        call = plan.calls.prepare(run.inputs, recorder=meter, gate=gate, deadline=run.deadline.at, attempt=number)
-        outcome = "failed"
-        error: BaseException | None = None
-        try:
-            outputs = yield Call(call.run, call.arun, run.deadline, self._threads, call.keeps_deadline, run.place)
-            now = run.stage("language_model", since)
-            # Settled as a stored answer would be read back, so that fresh and cached answers are the same.
-            outputs, found = plan.spec.codec.settle(run.inputs, outputs)
-            problems = [*found, *self._checks.outputs(plan, run.inputs, outputs)]
-            run.stage("validate_outputs", now)
-            if problems:
-                raise OutputError(f"the answer does not fit {plan.name}: " + "; ".join(map(str, problems)))
-            outcome = "ok"
-            return outputs
-        except Abandoned as abandoned:
-            outcome = "cancelled" if abandoned.stopped else "abandoned"
-            error = self._too_late(run, abandoned)
-            raise error from None
-        except ExecutionError as failure:
-            error = failure
-            raise
-        except BaseException as interruption:
-            outcome, error = "failed" if isinstance(interruption, Exception) else "cancelled", interruption
-            raise
-        finally:
-            run.attempts.append(
-                Attempt(
-                    number=number,
-                    outcome=outcome,  # type: ignore[arg-type]  # one of the four words
-                    latency=time.perf_counter() - since,
-                    model=plan.model_name,
-                    usage=meter.usage,
-                    cost=meter.cost,
-                    error=None if error is None else f"{type(error).__name__}: {error}",
-                )
-            )
-            run.exchanges += map(withheld, meter.exchanges) if plan.spec.sensitive else meter.exchanges
 
     # -- results ------------------------------------------------------------------------------------------------
 
@@ -426,13 +323,6 @@ class ExecutionPath:
 
     # -- failures -----------------------------------------------------------------------------------------------
 
-    def _too_late(self, run: Run, abandoned: Abandoned) -> DeadlineExceeded:
-        under_way = "was cancelled" if abandoned.stopped else "was abandoned and runs on in its thread"
-        return DeadlineExceeded(
-            f"{run.plan.name} took longer than its timeout of {run.deadline.timeout:g} s; what was under way "
-            f"{under_way}. Give it more time with timeout=..., or a faster model with lm=..."
-        )
-
     def _name(self, run: Run, error: ExecutionError) -> None:
         error.execution_id, error.signature = run.execution_id, run.plan.name
         error.attempts = tuple(run.attempts)
@@ -444,6 +334,3 @@ class ExecutionPath:
 
 
 _NO_USAGE = Usage()
-_UNBOUNDED = Deadline()
-#: Seconds after which a row looks whether the rate limit has room by now.
-_LONGEST_NAP = 1.0

@@ -1,0 +1,149 @@
+"""Attempts: call the language model until there is an answer that fits, or no reason to try again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError
+from hokusai_core.execution.deadline import Deadline
+from hokusai_core.execution.events import withheld
+from hokusai_core.execution.operations import Abandoned, Call, Operation, Pause, Standby
+from hokusai_core.results import Attempt
+
+if TYPE_CHECKING:
+    from hokusai_core.execution.checks import Checks
+    from hokusai_core.execution.limits import RateLimits
+    from hokusai_core.execution.run import Run
+    from hokusai_core.execution.threads import CallThreads
+
+__all__ = ["Attempts", "Steps", "too_late"]
+
+Steps = Generator[Operation, Any, dict[str, Any]]
+
+_UNBOUNDED = Deadline()
+#: Seconds after which a row looks whether the rate limit has room by now.
+_LONGEST_NAP = 1.0
+
+
+class Attempts:
+    """Makes the calls of one executor's executions.
+
+    Args:
+        checks: what answers are checked with.
+        threads: where calls run that a deadline bounds.
+        limits: rate limits that calls keep to, or None.
+    """
+
+    def __init__(self, checks: Checks, threads: CallThreads, limits: RateLimits | None) -> None:
+        self._checks, self._threads, self._limits = checks, threads, limits
+
+    def call(self, run: Run, *, keep_trace: bool) -> Steps:
+        """Call the language model until there is an answer that fits, or no reason to try again."""
+        number = pushed_back = 0
+        while True:
+            number += 1
+            since = time.perf_counter()
+            began = time.monotonic()
+            try:
+                outputs = yield from self._attempt(run, number, keep_trace=keep_trace)
+            except ExecutionError as error:
+                run.stage("language_model", since)
+                again = self._stand_by(run, error, began)
+                if again is not None:
+                    pushed_back += 1  # the provider wants it later; that is no try of this execution's
+                else:
+                    wait = run.options.retry.wait(number - pushed_back, error)
+                    if wait is None:
+                        raise
+                    again = Pause(wait, run.deadline)
+                failure = error
+            else:
+                if run.place is not None:
+                    run.place.pace.succeeded()
+                return outputs
+            try:
+                yield again
+            except Abandoned:
+                failure.shared = False  # others may have more time
+            else:
+                continue
+            raise failure  # the deadline leaves no room for another try: this is why it failed
+
+    def _stand_by(self, run: Run, error: ExecutionError, began: float) -> Operation | None:
+        """Return what a row of a batch waits for that a rate limit stopped; None for any other failure."""
+        place = run.place
+        if not isinstance(error, RateLimitedError):
+            return None
+        if self._limits is not None and error.retryable and error.retry_after is not None and run.plan.model:
+            self._limits.block(run.plan.model.lm.model, error.retry_after)  # for all who use this model
+        if place is None:
+            return None
+        if error.retryable:
+            return Standby(place, place.pace.slow_down(error, began), run.deadline)
+        if run.usage.calls or error.retry_after is None:
+            return None
+        # The executor's own limit let no call through so far: the time of this row begins when it does.
+        run.attempts.pop()
+        nap = min(error.retry_after, _LONGEST_NAP)
+        run.deadline = Deadline.after(run.options.timeout, elapsed=-nap)
+        return Pause(nap, _UNBOUNDED)
+
+    def _attempt(self, run: Run, number: int, *, keep_trace: bool) -> Steps:
+        # Not at the top: the bridge brings dspy along, which listing signatures must not wait for.
+        from hokusai_core.execution.gate import CallGate, ChargingMeter
+
+        plan, budget = run.plan, run.options.budget
+        meter = ChargingMeter(keep_exchanges=keep_trace, budget=budget, limits=self._limits)
+        gate = None
+        if budget is not None or self._limits is not None:
+            # A row of a batch waits where its time does not run.
+            gate = CallGate(run.deadline, budget, self._limits, waits=run.place is None or bool(run.usage.calls))
+        since = time.perf_counter()
+        call = plan.calls.prepare(run.inputs, recorder=meter, gate=gate, deadline=run.deadline.at, attempt=number)
+        outcome = "failed"
+        error: BaseException | None = None
+        try:
+            outputs = yield Call(call.run, call.arun, run.deadline, self._threads, call.keeps_deadline, run.place)
+            now = run.stage("language_model", since)
+            # Settled as a stored answer would be read back, so that fresh and cached answers are the same.
+            outputs, found = plan.spec.codec.settle(run.inputs, outputs)
+            problems = [*found, *self._checks.outputs(plan, run.inputs, outputs)]
+            run.stage("validate_outputs", now)
+            if problems:
+                raise OutputError(f"the answer does not fit {plan.name}: " + "; ".join(map(str, problems)))
+            outcome = "ok"
+            return outputs
+        except Abandoned as abandoned:
+            outcome = "cancelled" if abandoned.stopped else "abandoned"
+            error = too_late(run, abandoned)
+            raise error from None
+        except ExecutionError as failure:
+            error = failure
+            raise
+        except BaseException as interruption:
+            outcome, error = "failed" if isinstance(interruption, Exception) else "cancelled", interruption
+            raise
+        finally:
+            run.attempts.append(
+                Attempt(
+                    number=number,
+                    outcome=outcome,  # type: ignore[arg-type]  # one of the four words
+                    latency=time.perf_counter() - since,
+                    model=plan.model_name,
+                    usage=meter.usage,
+                    cost=meter.cost,
+                    error=None if error is None else f"{type(error).__name__}: {error}",
+                )
+            )
+            run.exchanges += map(withheld, meter.exchanges) if plan.spec.sensitive else meter.exchanges
+
+
+def too_late(run: Run, abandoned: Abandoned) -> DeadlineExceeded:
+    """Return the error of an execution whose time is over."""
+    under_way = "was cancelled" if abandoned.stopped else "was abandoned and runs on in its thread"
+    return DeadlineExceeded(
+        f"{run.plan.name} took longer than its timeout of {run.deadline.timeout:g} s; what was under way "
+        f"{under_way}. Give it more time with timeout=..., or a faster model with lm=..."
+    )
