@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hokusai_core.executor import Executor
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
+    from hokusai_core.improvement import Improvements
     from hokusai_core.markers import HOOK_API, hookimpl
     from hokusai_core.model import LanguageModel
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
@@ -96,6 +97,7 @@ _HOME = {
     "FieldSpec": "signatures",
     "HOOK_API": "markers",
     "HokusaiSpecs": "hookspecs",
+    "Improvements": "improvement",
     "InputField": "signatures",
     "KeptExecution": "feedback",
     "LanguageModel": "model",
@@ -173,6 +175,7 @@ __all__ = [
     "FeedbackGiven",
     "FieldSpec",
     "HokusaiSpecs",
+    "Improvements",
     "InputField",
     "KeptExecution",
     "LanguageModel",

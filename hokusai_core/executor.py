@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from hokusai_core.batch.methods import BatchMethods
-from hokusai_core.caching.explain import explain
 from hokusai_core.composition.methods import CompositionMethods
 from hokusai_core.errors import (
     ClosedError,
@@ -172,9 +171,7 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
         )
         if value("strict_plugins"):  # who asks for this wants to hear of it at the start
             self.plugins.load()
-        # A host's tests must not depend on what was promoted on the machine that they run on.
-        asked = self._settings["promotions"].source != "default" or self._mode is not ExecutionMode.TESTING
-        self._improvements = Improvements(value("namespace"), enabled=value("promotions") and asked)
+        self._improvements = Improvements.of(self._settings)
         self.signatures = SignatureRegistry(
             lambda: self._improvements.applied(self.plugins.signature_packs), value("prefer")
         )
@@ -331,7 +328,7 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
         plan = self._plans.rehearsal(signature_name) if testing else self._plans.plan(signature_name, lm)
         run = Run(plan, self._options(), Deadline())
         self._path.bind(run, inputs)
-        return explain(run, self._cache)
+        return self._path.explain(run)
 
     # -- state --------------------------------------------------------------------------------------------------
 

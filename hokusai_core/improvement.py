@@ -12,6 +12,7 @@ from attrs import evolve
 from hokusai_core.artifacts import Artifact, read_artifact
 from hokusai_core.errors import AmbiguousSignatureError, ArtifactError, ConfigurationError, SignatureNotFoundError
 from hokusai_core.promotion import Promotion, PromotionBook
+from hokusai_core.settings import Config, ExecutionMode
 
 if TYPE_CHECKING:
     from hokusai_core.signatures import BaseSignature, RegisteredSignature, SignaturePack, SignatureRegistry
@@ -35,6 +36,13 @@ class Improvements:
         namespace: whose promotions hold.
         enabled: whether promotions hold at all.
     """
+
+    @classmethod
+    def of(cls, config: Config) -> Improvements:
+        """Return those that the settings of an executor ask for."""
+        # A host's tests must not depend on what was promoted on the machine that they run on.
+        testing = config.value("mode") is ExecutionMode.TESTING and config["promotions"].source == "default"
+        return cls(config.value("namespace"), enabled=config.value("promotions") and not testing)
 
     def __init__(self, namespace: str, *, enabled: bool) -> None:
         self._book: PromotionBook | None = None
@@ -124,23 +132,30 @@ class Improvements:
         _replace(registry, entry, artifact.signature)
         return promotion
 
-    def rollback(self, registry: SignatureRegistry, name: str, note: str) -> Promotion:
-        """Go back to what stood there before the latest promotion.
+    def rollback(self, registry: SignatureRegistry, name: str, note: str, *, original: bool) -> Promotion:
+        """Go back to what stood there before the latest promotion, or to the original signature.
 
         Raises:
             ConfigurationError: promotions are off.
-            ArtifactError: nothing was promoted for the signature.
+            ArtifactError: nothing was promoted for the signature, or what stood there before cannot be used.
         """
         book, entry = self._open_book(), registry.resolve(name)
-        original = self._lifted.get(entry.qualified_name, entry.signature_class)
-        promotion = book.rollback(entry.qualified_name, note)
-        previous = book.current(entry.qualified_name)
-        if previous is not None and original is not None:
-            previous.check_base(original.spec)
-        now = original if previous is None else previous.signature
-        if now is not None:
-            _replace(registry, entry, now)
+        label = entry.qualified_name
+        first = self._lifted.get(label, entry.signature_class)
+        if first is None:
+            raise ArtifactError(f"{label} is a program; only signatures are promoted and rolled back")
+        promotion, previous = book.rollback(
+            label, note, check=lambda artifact: artifact.check_base(first.spec), original=original
+        )
+        _replace(registry, entry, first if previous is None else previous.signature)
         return promotion
+
+    def in_force(self, qualified: str) -> Promotion | None:
+        """Return the promotion by which another signature stands in for the one of that name, None for none."""
+        if self._book is None or qualified not in self._lifted:
+            return None
+        latest = self._book.history(qualified)[-1:]
+        return latest[0] if latest and latest[0].fingerprint is not None else None
 
     def history(self, registry: SignatureRegistry, name: str) -> list[Promotion]:
         """Return what was promoted for a signature and rolled back, the latest last."""

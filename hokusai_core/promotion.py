@@ -17,7 +17,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -114,17 +114,31 @@ class PromotionBook:
             _append(place / "history.jsonl", entry)
         return entry
 
-    def rollback(self, name: str, note: str = "") -> Promotion:
+    def rollback(
+        self, name: str, note: str = "", *, check: Callable[[Artifact], None], original: bool = False
+    ) -> tuple[Promotion, Artifact | None]:
         """Go back to what stood in before the latest promotion that is still in force.
 
+        Args:
+            name: qualified name of the signature.
+            note: why; kept in the history.
+            check: raises where what stood in before cannot stand in now; nothing is rolled back then.
+            original: go back to the original signature, whatever was promoted in between.
+
+        Returns:
+            The new entry of the history, and what stands in from now on; None for nothing but the original.
+
         Raises:
-            ArtifactError: nothing stands in for the signature.
+            ArtifactError: nothing stands in for the signature, or what did before cannot be read.
         """
         with self._locked(name) as place:
             in_force = _in_force(self.history(name))
             if not in_force:
                 raise ArtifactError(f"nothing was promoted for {name}, so there is nothing to roll back")
-            previous = in_force[-2] if len(in_force) > 1 else None
+            previous = in_force[-2] if len(in_force) > 1 and not original else None
+            artifact = None
+            if previous is not None:
+                artifact = _usable(name, previous, place, check)
             entry = Promotion(
                 "rollback",
                 time.time(),
@@ -133,7 +147,7 @@ class PromotionBook:
                 note,
             )
             _append(place / "history.jsonl", entry)
-        return entry
+        return entry, artifact
 
     def _place(self, name: str) -> Path:
         pack, _, short = name.partition("/")
@@ -152,14 +166,29 @@ class PromotionBook:
             os.close(handle)
 
 
+def _usable(name: str, entry: Promotion, place: Path, check: Callable[[Artifact], None]) -> Artifact:
+    """Return the artifact of an entry, which is gone back to only where it can really stand in."""
+    try:
+        artifact = read_artifact(place / f"{entry.fingerprint}.json")
+        check(artifact)
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"{name} was not rolled back, because {entry.version}, which stood in before, cannot be used: {error}. "
+            f"executor.rollback({name!r}, original=True) goes back to the signature as it was before all promotions"
+        ) from error
+    return artifact
+
+
 def _in_force(entries: list[Promotion]) -> list[Promotion]:
     """Return the promotions that no rollback has undone."""
     stack: list[Promotion] = []
     for entry in entries:
         if entry.action == "promote":
             stack.append(entry)
-        elif stack:
-            stack.pop()
+        else:
+            del stack[-1:]
+            while stack and stack[-1].fingerprint != entry.fingerprint:  # it went back by several at once
+                stack.pop()
     return stack
 
 

@@ -72,17 +72,23 @@ class SignatureMethods:
         executor._open()
         return executor._improvements.promote(executor.signatures, name, optimized, note, force=force)
 
-    def rollback(self, name: str, *, note: str = "") -> Promotion:
+    def rollback(self, name: str, *, note: str = "", original: bool = False) -> Promotion:
         """Go back to what stood under that name before its latest promotion.
+
+        Args:
+            name: name of a signature.
+            note: why; kept in the history.
+            original: go back to the signature as it was before all promotions.
 
         Raises:
             SignatureNotFoundError: no such signature.
-            ArtifactError: nothing was promoted for it.
+            ArtifactError: nothing was promoted for it, or what stood there before cannot be used any more; nothing is
+                changed then.
             ConfigurationError: promotions are off.
         """
         executor = cast("Executor", self)
         executor._open()
-        return executor._improvements.rollback(executor.signatures, name, note)
+        return executor._improvements.rollback(executor.signatures, name, note, original=original)
 
     def promotions(self, name: str) -> list[Promotion]:
         """Return what was promoted for a signature and rolled back, the latest last."""

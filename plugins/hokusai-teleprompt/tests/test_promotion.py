@@ -11,6 +11,19 @@ from hokusai_core import BaseSignature, Executor, InputField, OutputField, hooki
 from hokusai_core.errors import ArtifactError, ConfigurationError
 from hokusai_teleprompt import TelepromptFineTuner
 
+#: The beginning of a program of another process.
+TOPIC = """
+import sys
+from typing import Literal
+from hokusai_core import BaseSignature, Executor, InputField, OutputField
+class Topic(BaseSignature):
+    'Tell the topic.'
+    text: str = InputField()
+    topic: Literal['sport', 'food'] = OutputField()
+with Executor(plugins=[]) as executor:
+    executor.register_signature('Topic', Topic)
+"""
+
 
 @pytest.fixture
 def optimized(by_demos: Any, topics: Any, topic_signature: Any) -> Any:
@@ -62,6 +75,53 @@ def test_promotions_stack(optimized: Any, by_demos: Any, topics: Any, topic_sign
         assert executor.execute_signature("Topic", {"text": "x"}).fingerprint == optimized.spec.fingerprint
         executor.rollback("Topic")
         assert executor.execute_signature("Topic", {"text": "x"}).fingerprint == topic_signature.spec.fingerprint
+
+
+@pytest.mark.parametrize("harm", ["deleted", "edited"])
+def test_what_cannot_be_gone_back_to_is_refused_and_nothing_changes(
+    harm: str, optimized: Any, by_demos: Any, topics: Any, topic_signature: Any, own_folder: Path
+) -> None:
+    with TelepromptFineTuner("labeled_fewshot", by_demos, workdir=False, seed=5) as finetuner:
+        other = finetuner.compile(topic_signature, topics, "accuracy")
+    with made(by_demos, topic_signature) as executor:
+        executor.promote("Topic", optimized)
+        executor.promote("Topic", other)
+        (file,) = own_folder.rglob(f"{optimized.spec.fingerprint}.json")
+        if harm == "deleted":
+            file.unlink()
+        else:
+            file.write_text(file.read_text().replace("1.0.1", "1.0.7"))
+        before = executor.promotions("Topic")
+        with pytest.raises(ArtifactError, match=r"local/Topic was not rolled back, .*original=True"):
+            executor.rollback("Topic")
+        assert executor.promotions("Topic") == before
+        assert executor.signatures.resolve("Topic").spec.fingerprint == other.spec.fingerprint
+        with made(by_demos, topic_signature) as later:
+            assert later.signatures.resolve("Topic").spec.fingerprint == other.spec.fingerprint
+        assert executor.rollback("Topic", original=True).fingerprint is None
+        assert asked(executor) == "sport"
+        with pytest.raises(ArtifactError, match="nothing to roll back"):
+            executor.rollback("Topic")
+    with made(by_demos, topic_signature) as executor:
+        assert asked(executor) == "sport"
+        executor.promote("Topic", optimized)
+        executor.rollback("Topic")
+        assert asked(executor) == "sport"
+
+
+def test_two_processes_that_promote_at_once_lose_nothing(
+    optimized: Any, by_demos: Any, topic_signature: Any, tmp_path: Path
+) -> None:
+    path = optimized.save(tmp_path / "better.json")
+    code = TOPIC + "    for n in range(10): executor.promote('Topic', sys.argv[1], note=f'{sys.argv[2]} {n}')\n"
+    running = [subprocess.Popen([sys.executable, "-c", code, str(path), who]) for who in ("a", "b")]
+    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    with made(by_demos, topic_signature) as executor:
+        notes = [entry.note for entry in executor.promotions("Topic")]
+        assert sorted(notes) == sorted(f"{who} {n}" for who in "ab" for n in range(10))
+        for _ in notes:
+            executor.rollback("Topic")
+        assert asked(executor) == "sport"
 
 
 def test_namespaces_are_apart_and_promotions_can_be_left_out(
@@ -149,17 +209,7 @@ def test_another_process_finds_the_promotion(
 ) -> None:
     with made(by_demos, topic_signature) as executor:
         executor.promote("Topic", optimized)
-    code = (
-        "from typing import Literal\n"
-        "from hokusai_core import BaseSignature, Executor, InputField, OutputField\n"
-        "class Topic(BaseSignature):\n"
-        "    'Tell the topic.'\n"
-        "    text: str = InputField()\n"
-        "    topic: Literal['sport', 'food'] = OutputField()\n"
-        "with Executor(plugins=[]) as executor:\n"
-        "    executor.register_signature('Topic', Topic)\n"
-        "    print(executor.signatures.resolve('Topic').spec.version)\n"
-    )
+    code = TOPIC + "    print(executor.signatures.resolve('Topic').spec.version)\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1.0.1"
 

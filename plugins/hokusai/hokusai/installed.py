@@ -10,7 +10,7 @@ import click
 from hokusai_core import PluginManager, read_settings
 
 if TYPE_CHECKING:
-    from hokusai_core import Config, SignatureRegistry
+    from hokusai_core import Config, Improvements, SignatureRegistry
 
 __all__ = ["Installed", "installed"]
 
@@ -32,11 +32,19 @@ class Installed:
         )
 
     @cached_property
-    def signatures(self) -> SignatureRegistry:
-        """The signatures of all packs."""
-        from hokusai_core import SignatureRegistry  # help does without
+    def improvements(self) -> Improvements:
+        """The promotions of the namespace that executors of this environment have."""
+        from hokusai_core import Improvements  # help does without
 
-        return SignatureRegistry(self.plugins.signature_packs, self.settings.value("prefer"))
+        return Improvements.of(self.settings)
+
+    @cached_property
+    def signatures(self) -> SignatureRegistry:
+        """The signatures of all packs, those that were promoted in the place of their originals."""
+        from hokusai_core import SignatureRegistry
+
+        promoted = self.improvements.applied
+        return SignatureRegistry(lambda: promoted(self.plugins.signature_packs), self.settings.value("prefer"))
 
     def close(self) -> None:
         """Close the plugin manager, where there is one."""

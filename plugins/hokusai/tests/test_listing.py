@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from hokusai.cli import cli
-from hokusai_core import read_settings
+from hokusai_core import Artifact, Executor, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,7 @@ def test_list_as_json_has_what_scripts_need() -> None:
         "qualified_name": "signatures/ClassifyText",
         "aliases": [],
         "version": records["ClassifyText"]["version"],
+        "promoted": False,
         "category": "analysis",
         "tags": ["classification", "routing"],
         "summary": "Choose the category that fits the main point of the text best.",
@@ -52,6 +55,29 @@ def test_list_as_json_has_what_scripts_need() -> None:
             "version": records["ClassifyText"]["owner"]["version"],
         },
     }
+
+
+def test_what_is_promoted_is_listed_and_shown_as_what_the_name_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOKUSAI_DATA_DIR", str(tmp_path))
+    with Executor(trackers=()) as executor:
+        base = executor.signatures.resolve("ClassifyText").spec
+        better = base.evolve(instructions="Name the category.", version="1.0.1")
+        artifact = Artifact(spec=better, base=base, base_name="signatures/ClassifyText", promoted=True)
+        executor.promote("ClassifyText", artifact.signature, note="measured on reviews")
+        row = next(line for line in run("list").stdout.splitlines() if line.startswith("ClassifyText "))
+        assert row.split()[1:3] == ["1.0.1", "(promoted)"]
+        shown = run("show", "ClassifyText").stdout
+        assert shown.startswith("signatures/ClassifyText 1.0.1\nName the category.")
+        assert re.search(r"^promoted     \d{4}-\d\d-\d\d \d\d:\d\d: measured on reviews$", shown, re.M)
+        assert json.loads(run("show", "ClassifyText", "--json").stdout)["promoted"]["note"] == "measured on reviews"
+        monkeypatch.setenv("HOKUSAI_PROMOTIONS", "off")
+        assert "promoted" not in run("list").stdout + run("show", "ClassifyText").stdout
+        monkeypatch.delenv("HOKUSAI_PROMOTIONS")
+        executor.rollback("ClassifyText")
+    assert "promoted" not in run("list").stdout + run("show", "ClassifyText").stdout
+    assert json.loads(run("show", "ClassifyText", "--json").stdout)["promoted"] is None
 
 
 def test_list_is_filtered_by_category_and_by_all_tags() -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hokusai.installed import Installed
-    from hokusai_core import RegisteredSignature, SignatureRegistry
+    from hokusai_core import RegisteredSignature
 
 __all__ = ["list_signatures"]
 
@@ -26,8 +26,7 @@ __all__ = ["list_signatures"]
 @click.pass_context
 def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, ...], as_json: bool) -> None:
     """List the signatures that are installed."""
-    registry = installed(ctx).signatures
-    entries = registry.list()
+    entries = installed(ctx).signatures.list()
     if category is not None:
         _check("category", category, {entry.spec.category for entry in entries if entry.spec.category})
     for tag in tags:
@@ -38,7 +37,7 @@ def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, .
         if (category is None or entry.spec.category == category) and set(tags) <= set(entry.spec.tags)
     ]
     if as_json:
-        print_json([_record(registry, entry) for entry in chosen])
+        print_json([_record(installed(ctx), entry) for entry in chosen])
         return
     if not entries:
         click.echo(f"hokusai: {_nothing(installed(ctx))}", err=True)
@@ -47,7 +46,7 @@ def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, .
         click.echo("hokusai: no signature matches all of these", err=True)
         return
     columns = ("name", "version", "category", "pack", "inputs -> outputs")
-    print_table(columns, [_row(registry, entry) for entry in chosen])
+    print_table(columns, [_row(installed(ctx), entry) for entry in chosen])
 
 
 def _nothing(found: Installed) -> str:
@@ -67,18 +66,21 @@ def _check(kind: str, wanted: str, known: Iterable[str]) -> None:
         )
 
 
-def _row(registry: SignatureRegistry, entry: RegisteredSignature) -> tuple[str, ...]:
-    name = registry.display_name(entry) + (" (deprecated)" if entry.spec.deprecated is not None else "")
-    return name, entry.spec.version, entry.spec.category, entry.owner.plugin, entry.spec.describe()
+def _row(found: Installed, entry: RegisteredSignature) -> tuple[str, ...]:
+    spec = entry.spec
+    name = found.signatures.display_name(entry) + (" (deprecated)" if spec.deprecated is not None else "")
+    version = spec.version + (" (promoted)" if found.improvements.in_force(entry.qualified_name) else "")
+    return name, version, spec.category, entry.owner.plugin, spec.describe()
 
 
-def _record(registry: SignatureRegistry, entry: RegisteredSignature) -> dict[str, Any]:
+def _record(found: Installed, entry: RegisteredSignature) -> dict[str, Any]:
     spec = entry.spec
     return {
-        "name": registry.display_name(entry),
+        "name": found.signatures.display_name(entry),
         "qualified_name": entry.qualified_name,
         "aliases": list(spec.aliases),
         "version": spec.version,
+        "promoted": found.improvements.in_force(entry.qualified_name) is not None,
         "category": spec.category,
         "tags": list(spec.tags),
         "summary": spec.instructions.strip().partition("\n")[0],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from hokusai.typetext import type_text
 from hokusai_core import jsonable
 
 if TYPE_CHECKING:
-    from hokusai_core import FieldSpec, RegisteredSignature
+    from hokusai_core import FieldSpec, Promotion, RegisteredSignature
 
 __all__ = ["show"]
 
@@ -24,9 +25,11 @@ __all__ = ["show"]
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show signature NAME: fields, examples, version, fingerprint, owner."""
-    entry = installed(ctx).signatures.resolve(name)
+    found = installed(ctx)
+    entry = found.signatures.resolve(name)
+    promotion = found.improvements.in_force(entry.qualified_name)
     if as_json:
-        print_json(_record(entry))
+        print_json({**_record(entry), "promoted": None if promotion is None else _promotion(promotion)})
         return
     spec = entry.spec
     facts = [
@@ -41,6 +44,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     facts += [f"aliases      {', '.join(spec.aliases)}"] if spec.aliases else []
     facts += [f"deprecated   {spec.deprecated or 'yes'}"] if spec.deprecated is not None else []
     facts += [f"demos        {len(spec.demos)}"] if spec.demos else []
+    facts += [f"promoted     {_said(promotion)}"] if promotion is not None else []
     click.echo("\n".join(facts))
     section("Inputs")
     columns = ("field", "type", "needed", "aliases", "description")
@@ -52,6 +56,19 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         _print_values(entry, example["inputs"])
         click.echo("  ->")
         _print_values(entry, example["outputs"])
+
+
+def _promotion(promotion: Promotion) -> dict[str, Any]:
+    return {"at": _when(promotion.at).isoformat(timespec="seconds"), "note": promotion.note}
+
+
+def _said(promotion: Promotion) -> str:
+    note = " ".join(promotion.note.split())
+    return f"{_when(promotion.at):%Y-%m-%d %H:%M}" + (f": {note}" if note else "")
+
+
+def _when(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds).astimezone()
 
 
 def _input_row(field: FieldSpec) -> tuple[str, ...]:
