@@ -40,12 +40,14 @@ class Engine:
     Attributes:
         fatal: what ended the batch before its time, such as a journal that cannot be written; None for nothing.
         taken: rows that were taken.
+        under_way: those of them that are not over, by number.
     """
 
     def __init__(self, work: Work, pace: Pace, deliver: Deliver, room: Pace | None = None) -> None:
         self.work, self.pace, self.room, self._deliver = work, pace, room, deliver
         self.fatal: BaseException | None = None
         self.taken = 0
+        self.under_way: dict[int, Row] = {}
         self._stopped = False
 
     def stop(self) -> None:
@@ -70,7 +72,12 @@ class Engine:
             self.work.over(row, outcome)
         except Exception as error:  # going on would pay for rows that nothing keeps
             self.end(error)
+        self.hand_out(row, outcome)
+
+    def hand_out(self, row: Row, outcome: Outcome) -> None:
+        """Hand on the outcome of a row that is over."""
         self._deliver(row, outcome)
+        self.under_way.pop(row.index, None)
 
     def _failed(self, row: Row, cause: str) -> FailedExecution:
         return failed(row, ExecutionError(f"row {row.index}: {cause}"), self.work.hidden(row))
@@ -79,6 +86,7 @@ class Engine:
         """Count a row that was taken and return its outcome where that is known already."""
         if isinstance(room, Place):
             row.room = room
+        self.under_way[row.index] = row
         outcome = self.work.prepare(row)
         self.taken += 1
         return outcome
@@ -123,7 +131,7 @@ class ThreadEngine(Engine):
                     self._start(row, place)
                     started = True
                 else:
-                    self._hand_out(row, known)
+                    self._recall(row, known)
             finally:
                 if not started:
                     place.leave()
@@ -206,7 +214,7 @@ class ThreadEngine(Engine):
                     break
                 if known is None:
                     return row, kept
-                self._hand_out(row, known)
+                self._recall(row, known)
         except BaseException as error:
             self.end(error)
         kept.leave()
@@ -235,9 +243,9 @@ class ThreadEngine(Engine):
         finally:
             self._count()
 
-    def _hand_out(self, row: Row, known: Outcome) -> None:
+    def _recall(self, row: Row, known: Outcome) -> None:
         try:
-            self._deliver(row, known)
+            self.hand_out(row, known)
         finally:
             self._count()
 
@@ -289,11 +297,11 @@ class LoopEngine(Engine):
             started = False
             try:
                 row = await anext(rows, None)
-                if row is None:
+                if row is None or self._stopped:
                     return
                 known = self.known(row, room)
                 if known is not None:
-                    self._deliver(row, known)
+                    self.hand_out(row, known)
                     await asyncio.sleep(0)  # a journal that knows thousands of rows must not keep the loop from others
                 else:
                     task = loop.create_task(self._one(row, place))

@@ -255,9 +255,12 @@ def outcome_record(index: int, inputs: Any, outcome: Outcome, hidden: frozenset[
 
 def redacted(values: Any, hidden: frozenset[str]) -> dict[Any, Any]:
     """Return the fields of a row without the values of ``hidden`` ones; what is no mapping shows its type only."""
-    if not isinstance(values, Mapping):
-        return {"row": f"<{type(values).__name__}>"}
-    return {name: REDACTED if name in hidden else value for name, value in values.items()}
+    try:
+        if isinstance(values, Mapping):
+            return {name: REDACTED if name in hidden else value for name, value in values.items()}
+    except Exception as error:  # of a mapping that reads its values somewhere; its row has failed with it
+        return {"row": f"<{type(values).__name__}: {type(error).__name__}>"}
+    return {"row": f"<{type(values).__name__}>"}
 
 
 def plain(values: Mapping[Any, Any]) -> dict[str, Any]:
@@ -280,13 +283,16 @@ def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
 
 def _plain_value(value: Any) -> Any:
     try:
-        value = jsonable(value)
-        orjson.dumps(value)
-    except (TypeError, ValueError):
+        plain_value = jsonable(value)
+        orjson.dumps(plain_value)
+    except Exception:  # a class may say in code of its own what its JSON form is
         return f"<{type(value).__name__}>"
-    return value
+    return plain_value
 
 
 def _shortened(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # of a class of the caller's, or nested too deeply
+        return f"<{type(value).__name__}>"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -6,17 +6,20 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
+from concurrent.futures import wait as wait_for
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import define, field
 
 from hokusai_core.batch.backends import run_on_backend
 from hokusai_core.batch.engines import Engine, LoopEngine, ThreadEngine
-from hokusai_core.batch.outcomes import BatchResult, BatchRow, FailedExecution, Outcome
-from hokusai_core.batch.sources import Handoff, arows, rows
+from hokusai_core.batch.outcomes import BatchResult, BatchRow, Outcome
+from hokusai_core.batch.sources import Handoff, are_held, arows, rows
+from hokusai_core.batch.work import failed
 from hokusai_core.errors import BatchInterrupted, ClosedError, ExecutionError
 from hokusai_core.events import OperationFinished
 from hokusai_core.execution.pace import Pace
@@ -65,6 +68,7 @@ class Session:
     tags: Any = field(factory=dict)
     _started: float = field(factory=time.time, init=False)
     _closed: bool = field(default=False, init=False)
+    _closing: threading.Lock = field(factory=threading.Lock, init=False)
 
     # -- waiting for all ----------------------------------------------------------------------------------------
 
@@ -83,7 +87,7 @@ class Session:
         except KeyboardInterrupt:
             self._say_stopping()
             work.finish()
-            raise self._interrupted(engine, kept.result()) from None
+            raise self._interrupted(engine, kept.result(engine.under_way)) from None
         except Exception as error:
             error.add_note(f"{self.meter.done} of the {engine.taken} rows taken by then are over. {self.resume}")
             raise
@@ -136,14 +140,15 @@ class Session:
 
     def end(self, engine: Engine | None = None) -> None:
         """Give back what the batch holds, and tell observers; calling it twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
-        self.meter.close()
-        self.close()
-        if engine is not None:
-            engine.release()
-            self._tell(engine.fatal)
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self.meter.close()
+            self.close()
+            if engine is not None:
+                engine.release()
+                self._tell(engine.fatal)
 
     def _tell(self, error: BaseException | None) -> None:
         progress = self.meter.progress()
@@ -190,15 +195,16 @@ class _Kept:
         self._rows[row.index] = row.inputs, outcome, self._session.work.hidden(row)
         self._session.meter.count(outcome)
 
-    def result(self) -> BatchResult:
-        last = max(self._rows, default=-1)
-        kept = [self._rows.get(index) or _left(index) for index in range(last + 1)]
+    def result(self, left: Mapping[int, Row] = MappingProxyType({})) -> BatchResult:
+        """Return the rows that are over, and with them as failed those that are ``left``."""
+        rows = {number: self._left(row) for number, row in dict(left).items()} | dict(self._rows)
+        kept = [rows[number] for number in sorted(rows)]
         return BatchResult([row[1] for row in kept], [row[0] for row in kept], [row[2] for row in kept])
 
-
-def _left(index: int) -> tuple[Any, Outcome, frozenset[str]]:
-    error = ExecutionError(f"row {index} was under way when the batch was stopped, and left")
-    return None, FailedExecution(index, None, error), frozenset()
+    def _left(self, row: Row) -> tuple[Any, Outcome, frozenset[str]]:
+        error = ExecutionError(f"row {row.index}: the batch was stopped before it was over")
+        hidden = self._session.work.hidden(row)
+        return row.inputs, failed(row, error, hidden), hidden
 
 
 class _Feeding:
@@ -209,7 +215,7 @@ class _Feeding:
     ) -> None:
         self._engine, self._executor = engine, executor
         self._source, self._batch_size = source, batch_size
-        self._handoff = Handoff(width) if isinstance(engine, LoopEngine) and not isinstance(source, Sequence) else None
+        self._handoff = Handoff(width) if isinstance(engine, LoopEngine) and not are_held(source) else None
         self._future: Any = None
         self._abandoned = False
 
@@ -218,7 +224,7 @@ class _Feeding:
         engine = self._engine
         if isinstance(engine, ThreadEngine):
             try:
-                engine.feed(rows(self._source, self._batch_size), shared=isinstance(self._source, Sequence))
+                engine.feed(rows(self._source, self._batch_size), shared=are_held(self._source))
             except Exception:  # of the source: what was taken is finished first
                 engine.wait()
                 raise
@@ -245,7 +251,7 @@ class _Feeding:
             if isinstance(self._engine, ThreadEngine):
                 self._engine.wait()
             elif self._future is not None:
-                self._wait()
+                wait_for([self._future])
         except KeyboardInterrupt:
             self.abandon()
 
@@ -273,9 +279,8 @@ class BatchRows(Iterator[BatchRow]):
     def __init__(self, session: Session, source: Iterable[Any]) -> None:
         self._session = session
         self._queue: SimpleQueue[tuple[Row, Outcome] | None] = SimpleQueue()
-        self._done = threading.Event()
         self._ended = False
-        self._state = state = _Iteration(session, source, self._queue, self._done)
+        self._state = state = _Iteration(session, source, self._queue)
         self._finalizer = weakref.finalize(self, state.abandon)
         self._finalizer.atexit = False
         session.executor._threads.submit(state.run)
@@ -287,16 +292,11 @@ class BatchRows(Iterator[BatchRow]):
             item = self._queue.get()
         except KeyboardInterrupt:
             self._session._say_stopping()
-            self._state.feeding.stop()
-            try:
-                self._done.wait()
-            except KeyboardInterrupt:
-                self._state.abandon()
             self._ended = True
+            self._state.finish()
             raise self._session._interrupted(self._state.engine, None) from None
         if item is None:
             self._ended = True
-            self._done.wait()
             if self._state.error is not None:
                 raise self._state.error
             raise StopIteration
@@ -309,10 +309,10 @@ class BatchRows(Iterator[BatchRow]):
         """Take no further row."""
         self._ended = True
         if self._state.keeps:
-            self._state.feeding.stop()
-            self._done.wait()
+            self._state.finish()
         else:
             self._state.abandon()
+        self._queue.put(None)  # for another thread that may be waiting for a row
 
     def __enter__(self) -> Self:
         return self
@@ -327,8 +327,8 @@ class BatchRows(Iterator[BatchRow]):
 class _Iteration:
     """The side of ``BatchRows`` that works; it does not hold the iterator, so that forgetting that one ends it."""
 
-    def __init__(self, session: Session, source: Iterable[Any], queue: SimpleQueue[Any], done: threading.Event) -> None:
-        self._session, self._queue, self._done = session, queue, done
+    def __init__(self, session: Session, source: Iterable[Any], queue: SimpleQueue[Any]) -> None:
+        self._session, self._queue = session, queue
         self.error: BaseException | None = None
         self.engine = session._engine(self._deliver, Pace(2 * session.width))
         self.feeding = _Feeding(self.engine, session.executor, source, session.batch_size, session.width)
@@ -345,8 +345,12 @@ class _Iteration:
             try:
                 self._session.end(self.engine)
             finally:
-                self._done.set()
                 self._queue.put(None)
+
+    def finish(self) -> None:
+        """Take no further row, and wait for those under way; not for the source, which may not give one for long."""
+        self.feeding.finish()
+        self._session.end(self.engine)
 
     def abandon(self) -> None:
         """Take no further row, and cancel what can be cancelled."""

@@ -14,7 +14,7 @@ from hokusai_core.batch.work import Row
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.pace import Pace, Place
 
-__all__ = ["Handoff", "arows", "check_rows", "rows", "total_of"]
+__all__ = ["Handoff", "are_held", "arows", "check_rows", "rows", "total_of"]
 
 
 def check_rows(source: Any, *, asynchronous: bool = False) -> None:
@@ -29,6 +29,14 @@ def check_rows(source: Any, *, asynchronous: bool = False) -> None:
         raise ConfigurationError(
             f"a batch takes an iterable of rows, each a mapping of input field to value; got {type(source).__name__}"
         )
+
+
+def are_held(source: Any) -> bool:
+    """Return whether all rows lie in memory, so that it does not matter which thread takes one, or when.
+
+    Other sequences may read them from somewhere, and from one thread only.
+    """
+    return isinstance(source, (list, tuple))
 
 
 def total_of(source: Any) -> int | None:
@@ -58,7 +66,10 @@ async def arows(source: Any, batch_size: int | None = None) -> AsyncIterator[Row
 
 def _kept(inputs: Any) -> Any:
     """Return a row that its source cannot change any more: some reuse one mapping for all rows."""
-    return dict(inputs) if isinstance(inputs, Mapping) else inputs
+    try:
+        return dict(inputs) if isinstance(inputs, Mapping) else inputs
+    except Exception:  # of a mapping that reads its values somewhere: its row fails, and does not end the others
+        return inputs
 
 
 def _read_ahead(given: Iterator[Any], count: int) -> Iterator[Any]:
@@ -76,7 +87,8 @@ class Handoff:
     def __init__(self, capacity: int) -> None:
         self._space = Pace(capacity)
         self._rows: deque[tuple[Row, Place]] = deque()
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may run inside, and shut the handoff of an iterator that was forgotten.
+        self._lock = threading.RLock()
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
         self._ended = False
         self._error: Exception | None = None
@@ -95,8 +107,9 @@ class Handoff:
             self._put(None, None)
 
     def shut(self) -> None:
-        """Let the reading thread go."""
+        """Let the reading thread go, and whoever waits for a row: the source may not give one for a long time."""
         self._space.shut()
+        self._put(None, None)
 
     def __aiter__(self) -> AsyncIterator[Row]:
         return self

@@ -32,7 +32,6 @@ class Row:
         index: its number, from 0.
         inputs: what it was given as.
         key: what the journal finds it by, None without one.
-        hidden: names of its fields whose values must not be shown, where rows differ in that.
         room: its place among those that are taken and not yet handed out, where these are bounded.
     """
 
@@ -40,7 +39,6 @@ class Row:
     inputs: Any
     key: str | None = None
     room: Place | None = None
-    hidden: frozenset[str] = frozenset()
 
 
 class Work(Protocol):
@@ -112,7 +110,7 @@ class SignatureWork:
             return None
         try:
             inputs = self.spec.binder.bind(row.inputs)
-        except HokusaiError:  # it fails on its way, with every problem told
+        except Exception:  # it fails on its way, with every problem told
             return None
         row.key = key = journal.key(inputs)
         if key is not None and self.occurrences is not None:

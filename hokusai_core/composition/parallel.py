@@ -124,7 +124,7 @@ class ParallelExecutor:
         scope = Scope(executor, lm, chosen, Deadline(), _nobody)
         session = Session(
             executor,
-            _TaskWork(scope, chosen.timeout if bound else None),
+            _TaskWork(scope, settled, chosen.timeout if bound else None),
             ", ".join(dict.fromkeys(task.name for task in settled)) or "nothing",
             max(1, min(len(settled), executor.config.value("max_workers"))),
             awaitable=False,
@@ -133,7 +133,7 @@ class ParallelExecutor:
             kind="parallel",
             tags=chosen.tags,
         )
-        return session, settled
+        return session, [task.inputs for task in settled]
 
 
 @frozen(eq=False)
@@ -147,9 +147,10 @@ class _Task:
 
 @define(eq=False)
 class _TaskWork:
-    """Runs one task."""
+    """Runs the tasks, each of which is a row."""
 
     scope: Scope
+    tasks: list[_Task]
     timeout: float | None
     resumable: bool = False
 
@@ -159,12 +160,11 @@ class _TaskWork:
     def run(self, row: Row, place: Place) -> Outcome:
         from hokusai_core.composition.running import run_target
 
-        task: _Task = row.inputs
-        row.inputs, row.hidden = task.inputs, _hidden(task)
+        task = self.tasks[row.index]
         try:
             return run_target(task.target, task.inputs, self._scope(task, place))  # type: ignore[no-any-return]
         except Exception as error:
-            return failed(row, error, row.hidden)
+            return failed(row, error, self.hidden(row))
 
     def go_on(self, row: Row, place: Place) -> Outcome:
         raise NotImplementedError("a chain has several calls, each with a thread that can be given up")
@@ -172,19 +172,19 @@ class _TaskWork:
     async def arun(self, row: Row, place: Place) -> Outcome:
         from hokusai_core.composition.running import arun_target
 
-        task: _Task = row.inputs
-        row.inputs, row.hidden = task.inputs, _hidden(task)
+        task = self.tasks[row.index]
         try:
             return await arun_target(task.target, task.inputs, self._scope(task, place))  # type: ignore[no-any-return]
         except Exception as error:
-            return failed(row, error, row.hidden)
+            return failed(row, error, self.hidden(row))
 
     def over(self, row: Row, outcome: Outcome) -> None:
         """Keep nothing."""
 
     def hidden(self, row: Row) -> frozenset[str]:
         """Return the names of the task's sensitive inputs and outputs."""
-        return row.hidden
+        task = self.tasks[row.index]
+        return task.target.hidden_inputs(task.inputs) | task.target.hidden_outputs()
 
     def _scope(self, task: _Task, place: Place) -> Scope:
         import attrs
@@ -218,10 +218,6 @@ def _settled(executor: Executor, tasks: Any) -> list[_Task]:
     if problems:
         raise CompositionError("\n".join(problems))
     return settled
-
-
-def _hidden(task: _Task) -> frozenset[str]:
-    return task.target.hidden_inputs(task.inputs) | task.target.hidden_outputs()
 
 
 def _checked(result: BatchResult, on_error: str) -> BatchResult:

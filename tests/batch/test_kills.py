@@ -44,8 +44,8 @@ PROGRAM = textwrap.dedent("""
 """)
 
 
-def start(folder: Path, rows: int, workers: int, delay: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM, str(folder), str(rows), str(workers), str(delay)]
+def start(folder: Path, rows: int, workers: int, delay: float, program: str = PROGRAM) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", program, str(folder), str(rows), str(workers), str(delay)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -95,16 +95,38 @@ def test_ctrl_c_finishes_what_is_under_way_and_says_how_to_go_on(tmp_path: Path)
     assert (tmp_path / "calls").stat().st_size == 400
 
 
-def test_a_second_ctrl_c_leaves_what_is_under_way(tmp_path: Path) -> None:
-    process = start(tmp_path, 40, 4, 30.0)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+LEAVING = (
+    PROGRAM.partition("    results = ")[0]
+    + """
+    import threading, time
+
+    def tell():
+        while lm.engine.in_flight < workers:
+            time.sleep(0.01)
+        print("under way", flush=True)
+
+    threading.Thread(target=tell).start()
+    try:
+        executor.execute_batch("Ask", [{"question": f"q{n}"} for n in range(rows)], max_workers=workers)
+    except KeyboardInterrupt as error:
+        print(type(error).__name__, [(one.index, one.inputs, str(one.error)) for one in error.result.failed])
+"""
+)
+
+
+@pytest.mark.parametrize("workers", [4, 80])
+def test_a_second_ctrl_c_leaves_what_is_under_way(tmp_path: Path, workers: int) -> None:
+    process = start(tmp_path, 100, workers, 30.0, LEAVING)
+    assert process.stdout is not None
     assert process.stderr is not None
+    assert process.stdout.readline() == "under way\n"
+    process.send_signal(signal.SIGINT)
     assert "press Ctrl-C again" in process.stderr.readline()
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=20)
-    assert "BatchInterrupted" in told
+    told, _ = process.communicate(timeout=20)
+    left = [(n, {"question": f"q{n}"}, f"row {n}: the batch was stopped before it was over") for n in range(workers)]
+    assert told == f"BatchInterrupted {left}\n"
 
 
 ITERATING = (

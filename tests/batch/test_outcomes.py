@@ -67,6 +67,41 @@ def test_one_failing_row_never_ends_the_others(make_executor: MakeExecutor, work
     assert "did you mean 'question'" in str(results[4].error)  # type: ignore[union-attr]
 
 
+class Unreadable(Mapping[str, str]):
+    """A row that reads its values from somewhere that is gone."""
+
+    def __getitem__(self, name: str) -> str:
+        raise OSError("the file is gone")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["question"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise OSError("nothing to print")
+
+
+@pytest.mark.parametrize("workers", [4, 80], ids=["threads", "event loop"])
+@pytest.mark.parametrize("journaled", [True, False], ids=["journal", "no journal"])
+def test_rows_that_cannot_even_be_read_end_no_others(
+    make_executor: MakeExecutor, tmp_path: Path, workers: int, journaled: bool
+) -> None:
+    rows: list[Any] = [*ask(1), Unreadable(), {"question": Unprintable()}, {Unprintable: 1}, *ask(1, "z{}")]
+    journal = tmp_path / "journal" if journaled else None
+    results = make_executor().execute_batch("Ask", rows, max_workers=workers, journal=journal)
+    assert [bool(outcome) for outcome in results] == [True, False, False, False, True]
+    with pytest.raises(OSError, match="the file is gone"):
+        results[1]["answer"]
+    assert "row='<Unreadable: OSError>'" in repr(results[1])
+    assert "question=<Unprintable>" in repr(results[2])
+    results.to_jsonl(tmp_path / "out.jsonl")
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 5
+
+
 def test_subscripting_a_failed_row_raises_its_own_error_every_time(make_executor: MakeExecutor) -> None:
     failure = make_executor().execute_batch("Ask", [{"question": "x fail=9"}])[0]
     assert isinstance(failure, FailedExecution)

@@ -6,7 +6,8 @@ import gc
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -202,3 +203,55 @@ def test_a_batch_inside_a_batch(make_executor: MakeExecutor, make_lm: Any, worke
 
     results = inner.execute_batch("Ask", rows())
     assert results[9]["answer"] == "answer to 9.0 9.1 9.2 9.3 9.4"
+
+
+@WINDOWS
+@pytest.mark.parametrize("journaled", [True, False], ids=["journal", "no journal"])
+def test_leaving_does_not_wait_for_a_source_that_gives_nothing(
+    make_executor: MakeExecutor, tmp_path: Path, workers: int, journaled: bool
+) -> None:
+    more = threading.Event()
+
+    def source() -> Iterator[dict[str, str]]:
+        yield {"question": "first"}
+        more.wait(30)
+
+    kept: dict[str, Any] = {"journal": tmp_path / "journal"} if journaled else {}
+    executor = make_executor()
+    rows = executor.iter_batch("Ask", source(), max_workers=workers, **kept)
+    assert next(rows)["answer"] == "answer to first"
+    others: list[BatchRow] = []
+    waiting = threading.Thread(target=lambda: others.extend(rows), daemon=True)
+    waiting.start()
+    leaving = threading.Thread(target=rows.close, daemon=True)
+    leaving.start()
+    leaving.join(10)
+    waiting.join(10)
+    assert not leaving.is_alive()
+    assert not waiting.is_alive()
+    assert others == []
+    if journaled:  # it was given back
+        assert executor.execute_batch("Ask", [{"question": "first"}], **kept)[0].cached == "journal"  # type: ignore[union-attr]
+    more.set()
+
+
+class OfOneThread(Sequence[dict[str, str]]):
+    """Rows that may be read by the thread that made them only, as those of an SQLite connection."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.thread = size, threading.get_ident()
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: Any) -> Any:
+        assert threading.get_ident() == self.thread
+        if index >= self.size:
+            raise IndexError
+        return {"question": f"q{index}"}
+
+
+@WINDOWS
+def test_a_sequence_of_the_callers_is_read_on_the_callers_thread(make_executor: MakeExecutor, workers: int) -> None:
+    results = make_executor().execute_batch("Ask", OfOneThread(200), max_workers=workers)
+    assert [result["answer"] for result in results] == [f"answer to q{n}" for n in range(200)]
