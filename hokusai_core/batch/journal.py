@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import hmac
 import os
+import re
 import stat
 import threading
 import time
@@ -43,6 +44,7 @@ _MAGIC: Final = b'{"hokusai_journal":'
 #: Seconds between calls that bring the file to the disk itself, so that a power cut costs at most this much work.
 _SYNC_EVERY: Final = 5.0
 _LENGTH_BITS: Final = 32
+_KEY: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class JournalWarning(UserWarning):
@@ -58,6 +60,7 @@ class Journal:
         path: the file; made where it is not there.
         spec: the signature.
         name: its qualified name.
+        model: name of the language model that rows are run with; those that others have answered are kept, and told.
         testing: whether answers are made up; such a journal is never continued with a language model.
 
     Raises:
@@ -65,13 +68,21 @@ class Journal:
             read or written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], spec: SignatureSpec, name: str, *, testing: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        spec: SignatureSpec,
+        name: str,
+        *,
+        model: str = "",
+        testing: bool = False,
+    ) -> None:
         self.path = Path(path)
-        self._spec, self._name = spec, name
+        self._spec, self._name, self._model = spec, name, model
         self._lock = threading.Lock()
         self._finished: dict[int, int] = {}
         self._outputs_stay = not spec.sensitive & frozenset(spec.outputs)
-        self._torn = False
+        self._torn = self._told = False
         self._synced = time.monotonic()
         self._file = _open(self.path)
         try:
@@ -92,7 +103,7 @@ class Journal:
         return len(self._finished)
 
     def key(self, inputs: Mapping[str, Any], occurrence: int = 0) -> str | None:
-        """Return what a row is found by, or None where its inputs have no JSON form.
+        """Return what a row is found by, or None where its inputs have no JSON form, so that it cannot be kept.
 
         Args:
             inputs: bound inputs.
@@ -100,7 +111,8 @@ class Journal:
         """
         try:
             text = canonical_json(inputs)
-        except (TypeError, ValueError):
+        except Exception as error:  # a class of the caller's may say in code of its own what its JSON form is
+            self._tell_lost(f"inputs of {self._name} have no JSON form ({error})")
             return None
         if occurrence:
             text += b"#%d" % occurrence
@@ -114,29 +126,29 @@ class Journal:
         if place is None:
             return None
         fields = _fields(os.pread(self._file, place & ((1 << _LENGTH_BITS) - 1), place >> _LENGTH_BITS))
-        if fields is None or fields[0]["key"] != key:
+        if fields is None or fields[0].get("key") != key:
             return None
         record, encoded = fields
         spec = self._spec
         try:
             outputs = spec.codec.decode(encoded)
-        except ValueError:
+            if spec.codec.check(inputs, outputs):  # a file is an input like any other
+                return None
+            return ExecutionResult(
+                outputs=outputs,
+                execution_id=str(record["id"]),
+                signature=self._name,
+                signature_version=spec.version,
+                fingerprint=spec.fingerprint,
+                model=str(record["model"]),
+                cost=0.0,
+                cached="journal",
+                cache_age=max(0.0, time.time() - record["at"]),
+                original_latency=float(record["latency"]),
+                original_cost=None if record["cost"] is None else float(record["cost"]),
+            )
+        except (KeyError, TypeError, ValueError):
             return None
-        if spec.codec.check(inputs, outputs):  # a file is an input like any other
-            return None
-        return ExecutionResult(
-            outputs=outputs,
-            execution_id=record["id"],
-            signature=self._name,
-            signature_version=spec.version,
-            fingerprint=spec.fingerprint,
-            model=record["model"],
-            cost=0.0,
-            cached="journal",
-            cache_age=max(0.0, time.time() - record["at"]),
-            original_latency=record["latency"],
-            original_cost=record["cost"],
-        )
 
     def record(self, key: str, index: int, outcome: Outcome) -> None:
         """Write a row that is over.
@@ -181,10 +193,8 @@ class Journal:
         try:
             outputs = self._spec.codec.encode(outcome.outputs)
         except (TypeError, ValueError) as error:
-            raise JournalError(
-                f"row {index}: an output of {self._name} has no JSON form ({error}), so no journal can keep it; leave "
-                "journal out for this signature"
-            ) from error
+            self._tell_lost(f"outputs of {self._name} have no JSON form ({error})")
+            return None
         record = {
             "key": key,
             "row": index,
@@ -197,6 +207,16 @@ class Journal:
             "tokens": outcome.usage.total_tokens,
         }
         return _encode(record, outputs)
+
+    def _tell_lost(self, why: str) -> None:
+        if not self._told:
+            self._told = True
+            warnings.warn(
+                f"journal {self.path}: {why}; such rows are not written to it, and run again when the batch is "
+                "continued",
+                JournalWarning,
+                stacklevel=2,
+            )
 
     def _write(self, line: bytes) -> None:
         if self._torn:
@@ -236,23 +256,43 @@ class Journal:
         header = _fields(next(lines)[1])
         if header is None or "hokusai_journal" not in header[0]:
             raise JournalError(f"{self.path} is no journal of a batch, and was left alone; give another path")
-        self._check(header[0], testing)
+        try:
+            self._check(header[0], testing)
+            salt = bytes.fromhex(header[0]["salt"])
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, JournalError):
+                raise
+            raise JournalError(f"{self.path} is a damaged journal, and was left alone; give another path") from error
         damaged = 0
+        models: dict[int, str] = {}
         for place, line in lines:
             fields = _fields(line)
             if fields is None:
                 # A line that a kill has cut off is what a journal is for; one that is whole and wrong is not.
                 damaged += len(line.rstrip(b"\n").rpartition(b"\t")[2]) == 8
-            elif fields[0].get("ok") is True:
-                self._finished[_short(fields[0]["key"])] = place
+            elif fields[0].get("ok") is True and _KEY.fullmatch(str(fields[0].get("key"))):
+                short, model = _short(fields[0]["key"]), fields[0].get("model")
+                self._finished[short] = place
+                models.pop(short, None)
+                if isinstance(model, str) and model != self._model:
+                    models[short] = model
         self._torn = self._ends_torn()
+        self._warn_of(damaged, models)
+        return salt
+
+    def _warn_of(self, damaged: int, models: Mapping[int, str]) -> None:
+        told = []
         if damaged:
-            warnings.warn(
-                f"journal {self.path}: {damaged} lines are damaged; their rows are run again",
-                JournalWarning,
-                stacklevel=5,
+            told.append("1 damaged line: its row is" if damaged == 1 else f"{damaged} damaged lines: their rows are")
+            told[-1] += " run again"
+        if models and self._model:
+            names = ", ".join(sorted(set(models.values())))
+            told.append(
+                f"{len(models)} of its rows were answered by {names} and are kept; for answers of {self._model} give "
+                "another path"
             )
-        return bytes.fromhex(str(header[0]["salt"]))
+        for text in told:
+            warnings.warn(f"journal {self.path}: {text}", JournalWarning, stacklevel=6)
 
     def _check(self, header: Mapping[str, Any], testing: bool) -> None:
         if header["hokusai_journal"] != _SCHEMA:

@@ -256,7 +256,7 @@ class _Beginning:
             return None
         from hokusai_core.batch.journal import Journal
 
-        return Journal(path, self.plan.spec, self.plan.name, testing=self.testing)
+        return Journal(path, self.plan.spec, self.plan.name, model=self.plan.model_name, testing=self.testing)
 
     def backend(self, backend: Any) -> Any:
         """Make the backend that rows run on."""

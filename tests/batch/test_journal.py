@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,7 +119,7 @@ def test_damage_is_told_and_never_believed(make_executor: MakeExecutor, make_lm:
     lines[4] = lines[4].replace(b"answer to", b"ANSWER TO")
     path.write_bytes(b"".join(lines))
     lm = make_lm()
-    with pytest.warns(JournalWarning, match="1 lines are damaged"):
+    with pytest.warns(JournalWarning, match="1 damaged line: its row is run again"):
         results = make_executor(lm=lm, cache_enabled=False).execute_batch("Ask", ask(10), journal=path)
     assert lm.engine.calls == 1
     assert [result["answer"] for result in results] == [f"answer to q{n}" for n in range(10)]
@@ -288,14 +290,78 @@ def test_a_full_disk_stops_the_batch_and_damages_nothing(tmp_path: Path) -> None
     assert int(calls) - 8 <= written <= int(calls)
 
 
-def test_an_output_that_has_no_json_form_is_told(make_executor: MakeExecutor, path: Path) -> None:
+def test_outputs_that_have_no_json_form_cost_no_other_row(
+    make_executor: MakeExecutor, make_lm: Any, path: Path
+) -> None:
     import dspy
 
     class Program(dspy.Module):  # type: ignore[misc]  # dspy has no types
+        def __init__(self) -> None:
+            super().__init__()
+            self.predict = dspy.Predict("question -> answer")
+
         def forward(self, question: str) -> Any:
-            return dspy.Prediction(answer=object())
+            return dspy.Prediction(found=object() if question == "q1" else question)
 
     executor = make_executor()
-    executor.register_signature("Program", Program(), signature="question -> answer: dict")
-    results = executor.execute_batch("Program", ask(3), journal=path)
-    assert len(results.failed) == 3
+    executor.register_signature("Program", Program())
+    with pytest.warns(JournalWarning, match="outputs of local/Program have no JSON form.*run again") as told:
+        results = executor.execute_batch("Program", ask(3), journal=path)
+    assert len(told) == 1
+    assert len(results.succeeded) == 3
+    with pytest.warns(JournalWarning):
+        again = executor.execute_batch("Program", ask(3), journal=path)
+    assert [result.cached for result in again.succeeded] == ["journal", None, "journal"]
+
+
+def test_rows_that_another_model_has_answered_are_kept_and_told(
+    make_executor: MakeExecutor, make_lm: Any, path: Path
+) -> None:
+    first, second = make_lm(), make_lm()
+    second.model = "scripted/other"
+    make_executor(lm=first).execute_batch("Ask", ask(3), journal=path)
+    with pytest.warns(JournalWarning, match="3 of its rows were answered by scripted/rows and are kept"):
+        results = make_executor(lm=second).execute_batch("Ask", ask(4), journal=path)
+    assert [result.model for result in results.succeeded] == ["scripted/rows"] * 3 + ["scripted/other"]
+
+
+def write_line(record: Any, outputs: bytes = b"") -> bytes:
+    body = json.dumps(record).encode() + b"\t" + outputs
+    return b"%b\t%08x\n" % (body, zlib.crc32(body))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"ok": True},
+        {"ok": True, "key": 5},
+        {"ok": True, "key": "no digest"},
+        {"ok": True, "key": "KEY"},
+        {"ok": True, "key": "KEY", "id": "e", "model": "scripted/rows", "at": "now", "latency": 1, "cost": None},
+        {"ok": True, "key": "KEY", "id": "e", "model": "scripted/rows", "at": 1, "latency": "long", "cost": None},
+        {"ok": True, "key": "KEY", "id": "e", "model": "scripted/rows", "at": 1, "latency": 1, "cost": {}},
+    ],
+)
+def test_lines_that_somebody_has_made_up_are_no_rows(
+    make_executor: MakeExecutor, make_lm: Any, path: Path, record: dict[str, Any]
+) -> None:
+    executor = make_executor(lm=make_lm(), cache_enabled=False)
+    executor.execute_batch("Ask", ask(1), journal=path)
+    header, row = path.read_bytes().splitlines(keepends=True)
+    if record.get("key") == "KEY":
+        record = record | {"key": json.loads(row.partition(b"\t")[0])["key"]}
+    path.write_bytes(header + write_line(record, b'{"answer": "made up"}'))
+    results = executor.execute_batch("Ask", ask(1), journal=path)
+    assert results[0]["answer"] == "answer to q0"
+
+
+@pytest.mark.parametrize("change", [{"salt": "no digits"}, {"salt": None}, {"fingerprint": None}, {"version": 7}])
+def test_a_header_that_somebody_has_made_up_is_refused(
+    make_executor: MakeExecutor, path: Path, change: dict[str, Any]
+) -> None:
+    executor = make_executor()
+    executor.execute_batch("Ask", ask(1), journal=path)
+    header = json.loads(path.read_bytes().partition(b"\t")[0]) | change
+    path.write_bytes(write_line({name: value for name, value in header.items() if value is not None}))
+    with pytest.raises(JournalError, match=str(path)):
+        executor.execute_batch("Ask", ask(1), journal=path)
