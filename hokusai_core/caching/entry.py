@@ -8,6 +8,9 @@ from attrs import field, frozen
 
 __all__ = ["CacheEntry"]
 
+#: Seconds that an entry may seem to come from the future: clocks are set a little now and then.
+_DRIFT = 2.0
+
 
 @frozen
 class CacheEntry:
@@ -41,7 +44,14 @@ class CacheEntry:
     parts: Mapping[str, str] = field(factory=dict)
 
     def expired(self, now: float, ttl: float | None = None) -> bool:
-        """Return whether it may no longer be served at ``now`` to a reader who accepts an age below ``ttl`` seconds."""
-        if self.expires_at is not None and now >= self.expires_at:
+        """Return whether it may no longer be served at ``now`` to a reader who accepts an age below ``ttl`` seconds.
+
+        One that only lives for a while has expired, too, where the clock was set back behind the time at which it was
+        stored: nobody can tell how old it is.
+        """
+        if self.expires_at is None and ttl is None:
+            return False
+        age = now - self.created_at
+        if age < -_DRIFT or (self.expires_at is not None and now >= self.expires_at):
             return True
-        return ttl is not None and now - self.created_at >= ttl
+        return ttl is not None and age >= ttl

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ __all__ = ["CacheExplanation", "StoredAnswer", "explain"]
 
 #: Stored entries that are compared at most; the latest come first where the cache lists them so.
 _COMPARED = 20_000
+_UNREADABLE, _REFUSED = "unreadable", "refused by a validator"
+#: What is said of a tier in words of its own already.
+_PLAIN = ("miss", "expired", _UNREADABLE, _REFUSED)
 
 
 @frozen
@@ -53,7 +56,7 @@ class CacheExplanation:
         signature: qualified name of the signature.
         key: what the answer would be stored under, None where nothing would be.
         hit: tier that would answer, None for a miss.
-        tiers: tier -> ``hit``, ``miss``, ``expired`` or why it cannot say.
+        tiers: tier -> ``hit``, ``miss``, ``expired``, ``unreadable``, ``refused by a validator`` or why it cannot say.
         reason: the explanation in a sentence.
         stored: the entry that would be served, or that is too old to be.
         nearest: for a miss, the stored entry of that signature that differs least.
@@ -82,12 +85,13 @@ class CacheExplanation:
         return f"{self.signature}: {self.reason}"
 
 
-def explain(run: Run, stage: CacheStage | None) -> CacheExplanation:
+def explain(run: Run, stage: CacheStage | None, accepts: Callable[[CacheEntry], bool]) -> CacheExplanation:
     """Explain what the cache would do with an execution.
 
     Args:
         run: the execution, its inputs bound; nothing of it is executed.
         stage: the cache of its executor, None where caching is off.
+        accepts: returns whether the validators of its executor let a stored answer pass.
     """
     plan = run.plan
     if stage is None:
@@ -96,10 +100,13 @@ def explain(run: Run, stage: CacheStage | None) -> CacheExplanation:
         )
     if plan.keys is None:
         return CacheExplanation(plan.name, None, None, "testing mode neither stores nor serves answers")
-    key, parts, now = plan.keys.key(run.inputs), plan.keys.explain(run.inputs), time.time()
+    try:
+        key, parts, now = plan.keys.key(run.inputs), plan.keys.explain(run.inputs), time.time()
+    except (TypeError, ValueError) as error:
+        return CacheExplanation(plan.name, None, None, f"nothing is stored or served: the inputs make no key ({error})")
     tiers: dict[str, str] = {}
     old: StoredAnswer | None = None
-    for tier, found in _each_tier(run, stage, key):
+    for tier, found in _each_tier(run, stage, key, accepts):
         if not isinstance(found, str) and found is not None:
             answer = _describe(found, tier, now)
             if not found.expired(now, run.ttl):
@@ -109,19 +116,23 @@ def explain(run: Run, stage: CacheStage | None) -> CacheExplanation:
             found, old = "expired", answer
         tiers[tier] = found or "miss"
     near = _nearest(stage, plan.name, key, parts)
+    also = "".join(f"; {tier}: {found}" for tier, found in tiers.items() if found not in _PLAIN)
     if near is None:
-        reason = "miss: " + ("the stored answer is too old" if old else "no answer of this signature is stored")
+        reason = "miss: " + ("the stored answer is too old" if old else "no answer of this signature is stored") + also
         return CacheExplanation(plan.name, key, None, reason, tiers, stored=old, parts=parts)
     tier, entry, differs = near
     nearest = _describe(entry, tier, now)
     if not differs:
-        reason = f"miss: the answer that was stored is too old or unreadable ({_told(nearest)})"
+        what = "is one that a validator objects to" if _REFUSED in tiers.values() else "is too old or unreadable"
+        reason = f"miss: the answer that was stored {what} ({_told(nearest)})"
         return CacheExplanation(plan.name, key, None, reason, tiers, stored=old or nearest, parts=parts)
-    reason = f"miss: the nearest stored answer differs in {', '.join(differs)} ({_told(nearest)})"
+    reason = f"miss: the nearest stored answer differs in {', '.join(differs)} ({_told(nearest)}){also}"
     return CacheExplanation(plan.name, key, None, reason, tiers, nearest=nearest, differs=differs, parts=parts)
 
 
-def _each_tier(run: Run, stage: CacheStage, key: str) -> Iterator[tuple[str, CacheEntry | str | None]]:
+def _each_tier(
+    run: Run, stage: CacheStage, key: str, accepts: Callable[[CacheEntry], bool]
+) -> Iterator[tuple[str, CacheEntry | str | None]]:
     """Yield each tier with what it has under ``key``: an entry, None, or why it cannot say."""
     yield stage.memory.tier, stage.memory.get(key)
     if stage.persistent is None:
@@ -135,8 +146,13 @@ def _each_tier(run: Run, stage: CacheStage, key: str) -> Iterator[tuple[str, Cac
         entry = stage.persistent.get(key)
     except Exception as error:  # as for an execution: whatever a cache does wrong is told, not raised
         yield stage.persistent.tier, f"unavailable: {error}"
+        return
+    if entry is None or entry.expired(time.time(), run.ttl):
+        yield stage.persistent.tier, entry
+    elif not run.fits(entry):
+        yield stage.persistent.tier, _UNREADABLE
     else:
-        yield stage.persistent.tier, entry if entry is None or run.fits(entry) else "unreadable"
+        yield stage.persistent.tier, entry if accepts(entry) else _REFUSED
 
 
 def _nearest(
@@ -144,8 +160,6 @@ def _nearest(
 ) -> tuple[str, CacheEntry, tuple[str, ...]] | None:
     best: tuple[str, CacheEntry, tuple[str, ...]] | None = None
     for tier, entry in _stored(stage, signature):
-        if not entry.parts:
-            continue  # the memory cache alone keeps no parts
         names = [*parts, *(name for name in entry.parts if name not in parts)]
         differs = tuple(name for name in names if parts.get(name) != entry.parts.get(name))
         if not differs and entry.key != key:

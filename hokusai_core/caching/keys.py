@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hokusai_core.canonical import canonical_json
@@ -26,13 +26,14 @@ class KeyScheme:
     Args:
         parts: what does not depend on the inputs, part -> JSON-able value.
         sensitive: names of the inputs that enter hashed.
-        secret: the store's secret.
+        secret: returns the store's secret; asked anew for every key, since the store may be down for a while.
     """
 
-    def __init__(self, parts: Mapping[str, Any], sensitive: frozenset[str], secret: bytes) -> None:
+    def __init__(self, parts: Mapping[str, Any], sensitive: frozenset[str], secret: Callable[[], bytes]) -> None:
         self._parts = {**parts, "schema": SCHEMA}
         self._sensitive = sensitive
         self._secret = secret
+        self._digests: dict[str, str] = {}
         self._prefix = hashlib.sha256(canonical_json(self._parts))
 
     def key(self, inputs: Mapping[str, Any]) -> str:
@@ -43,14 +44,16 @@ class KeyScheme:
 
     def explain(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """Return every part that goes into the key, as a short digest each; equal digests mean equal parts."""
-        digests = {part: _digest(value) for part, value in self._parts.items()}
-        return digests | {f"input:{name}": _digest(value) for name, value in self._veil(inputs).items()}
+        if not self._digests:
+            self._digests = {part: _digest(value) for part, value in self._parts.items()}
+        return self._digests | {f"input:{name}": _digest(value) for name, value in self._veil(inputs).items()}
 
     def _veil(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self._sensitive:
             return inputs
+        secret = self._secret()
         return {
-            name: {"hmac": hmac.new(self._secret, canonical_json(value), hashlib.sha256).hexdigest()}
+            name: {"hmac": hmac.new(secret, canonical_json(value), hashlib.sha256).hexdigest()}
             if name in self._sensitive
             else value
             for name, value in inputs.items()

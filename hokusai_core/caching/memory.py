@@ -13,8 +13,9 @@ from hokusai_core.caching.entry import CacheEntry
 
 __all__ = ["MemoryCache"]
 
-#: What an entry costs beside its outputs: the record, its key, its place in the table (measured on CPython 3.11).
-_OVERHEAD = 1_200
+#: Bytes that an entry takes beside its outputs (its record, its key, its place in the table), and each of its parts;
+#: measured on CPython 3.11.
+_RECORD, _PART = 500, 120
 
 
 class MemoryCache:
@@ -49,7 +50,7 @@ class MemoryCache:
 
     def put(self, entry: CacheEntry) -> None:
         """Store ``entry``; what was used longest ago goes where room is short. An entry beyond all room is not kept."""
-        size = len(entry.outputs) + _OVERHEAD
+        size = _size(entry)
         with self._lock:
             self._drop(entry.key)
             if size > self._max_bytes:
@@ -108,4 +109,8 @@ class MemoryCache:
     def _drop(self, key: str) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._bytes -= len(entry.outputs) + _OVERHEAD
+            self._bytes -= _size(entry)
+
+
+def _size(entry: CacheEntry) -> int:
+    return len(entry.outputs) + _RECORD + _PART * len(entry.parts)

@@ -38,15 +38,22 @@ class CacheStage:
 
     def __init__(self, memory: MemoryCache, persistent: Cache | None, name: str = "") -> None:
         self.memory, self.persistent, self._name = memory, persistent, name
-        self._reading, self._writing = _Health(), _Health()
+        self._reading, self._writing, self._asking = _Health(), _Health(), _Health()
         self._lock = threading.Lock()
         self._warned: set[str] = set()
         self._last_error: str | None = None
+        self._secret: bytes | None = None
 
     @property
     def secret(self) -> bytes:
-        """The secret that sensitive inputs are hashed with; the memory tier's own while the store has none to give."""
-        return self._guarded(lambda cache: cache.secret, self._reading) or self.memory.secret
+        """The secret that sensitive inputs are hashed with; the memory tier's own while the store has none to give.
+
+        A store that was down is not asked again here, where an event loop would stand still for it: the first
+        look-up that succeeds brings its secret along.
+        """
+        if self._secret is None and not self._reading.failures and not self._asking.failures:
+            self._learn_secret()
+        return self._secret or self.memory.secret
 
     def remembered(self, key: str, now: float, ttl: float | None) -> CacheEntry | None:
         """Return the entry of the memory tier that may be served at ``now``."""
@@ -56,7 +63,7 @@ class CacheStage:
     def look_up(
         self, key: str, now: float, ttl: float | None, fits: Callable[[CacheEntry], bool] | None = None
     ) -> CacheEntry | None:
-        """Return the entry of the persistent tier that may be served, and remember it.
+        """Return the entry of the persistent tier that may be served; remembering it is left to the caller.
 
         Args:
             key: what it is stored under.
@@ -64,13 +71,21 @@ class CacheStage:
             ttl: age in seconds from which on it may not be served.
             fits: says whether the outputs in it are those of the signature; one that does not fit is never served.
         """
-        return self._serve(self._guarded(lambda cache: cache.get(key), self._reading), now, ttl, fits)
+        entry = self._guarded(lambda cache: cache.get(key), self._reading)
+        self._learn_secret()
+        return self._served(entry, now, ttl, fits)
 
     async def alook_up(
         self, key: str, now: float, ttl: float | None, fits: Callable[[CacheEntry], bool] | None = None
     ) -> CacheEntry | None:
         """Do as ``look_up`` without blocking the event loop."""
-        return self._serve(await self._aguarded(lambda cache: cache.aget(key), self._reading), now, ttl, fits)
+        entry = await self._aguarded(lambda cache: cache.aget(key), self._reading)
+        self._learn_secret()
+        return self._served(entry, now, ttl, fits)
+
+    def remember(self, entry: CacheEntry) -> None:
+        """Keep ``entry`` in the memory tier."""
+        self.memory.put(entry)
 
     def persist(self, entry: CacheEntry) -> None:
         """Store ``entry`` in the persistent tier."""
@@ -89,7 +104,7 @@ class CacheStage:
             figures["persistent"] = {
                 "tier": self.persistent.tier,
                 **(described or {}),
-                "failures": self._reading.failures + self._writing.failures,
+                "failures": self._reading.failures + self._writing.failures + self._asking.failures,
                 "last_error": self._last_error,
             }
         return figures
@@ -99,7 +114,11 @@ class CacheStage:
         self.memory.close()
         self._guarded(lambda cache: cache.close(), _Health())
 
-    def _serve(
+    def _learn_secret(self) -> None:
+        if self._secret is None and not self._reading.resting:
+            self._secret = self._guarded(lambda cache: cache.secret, self._asking)
+
+    def _served(
         self, entry: CacheEntry | None, now: float, ttl: float | None, fits: Callable[[CacheEntry], bool] | None
     ) -> CacheEntry | None:
         if entry is None or entry.expired(now, ttl):
@@ -107,16 +126,16 @@ class CacheStage:
         if fits is not None and not fits(entry):
             self._note(f"an entry of {entry.signature} holds no outputs of that signature; it was not served")
             return None
-        self.memory.put(entry)
         return entry
 
     def _guarded(self, work: Callable[[Cache], T], health: _Health) -> T | None:
         if self.persistent is None or health.resting:
             return None
+        began = time.monotonic()
         try:
             value = work(self.persistent)
         except Exception as error:  # whatever a cache does wrong must not stop an execution
-            self._failed(error, health)
+            self._failed(error, health, began)
             return None
         health.succeeded()
         return value
@@ -124,16 +143,17 @@ class CacheStage:
     async def _aguarded(self, work: Callable[[Cache], Awaitable[T]], health: _Health) -> T | None:
         if self.persistent is None or health.resting:
             return None
+        began = time.monotonic()
         try:
             value = await work(self.persistent)
         except Exception as error:
-            self._failed(error, health)
+            self._failed(error, health, began)
             return None
         health.succeeded()
         return value
 
-    def _failed(self, error: Exception, health: _Health) -> None:
-        health.failed()
+    def _failed(self, error: Exception, health: _Health, began: float) -> None:
+        health.failed(began)
         self._note(str(error) or type(error).__name__)
 
     def _note(self, cause: str) -> None:
@@ -156,18 +176,21 @@ class _Health:
     def __init__(self) -> None:
         self.failures = 0
         self._pause = 0.0
-        self._until = 0.0
+        self._since = self._until = 0.0
 
     @property
     def resting(self) -> bool:
         """Whether it failed a short while ago: a store that blocks before it fails would slow every execution."""
         return self._pause > 0.0 and time.monotonic() < self._until
 
-    def failed(self) -> None:
-        """Leave it alone, each time for longer. Two threads at once may count one pause; that does no harm."""
+    def failed(self, began: float) -> None:
+        """Leave it alone, each time for longer; what ``began`` before it was known to fail is the same failure."""
         self.failures += 1
+        if self._pause and began <= self._since:
+            return
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-        self._until = time.monotonic() + self._pause
+        self._since = time.monotonic()
+        self._until = self._since + self._pause
 
     def succeeded(self) -> None:
         """Trust it again."""

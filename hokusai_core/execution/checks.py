@@ -9,6 +9,7 @@ from hokusai_core.errors import InputError, PluginError
 from hokusai_core.results import Problem
 
 if TYPE_CHECKING:
+    from hokusai_core.caching import CacheEntry
     from hokusai_core.execution.plan import Plan
     from hokusai_core.plugins import PluginManager
     from hokusai_core.protocols import Validator
@@ -57,6 +58,14 @@ class Checks:
         for name, validator in self._validators().items():
             problems += _asked(name, validator.validate_outputs, plan.spec, inputs, outputs)
         return problems
+
+    def accept(self, plan: Plan, inputs: Mapping[str, Any], entry: CacheEntry) -> bool:
+        """Return whether validators let pass what an executor with other validators may have stored.
+
+        Raises:
+            PluginError: a validator failed.
+        """
+        return not self._validators() or not self.outputs(plan, inputs, plan.spec.codec.decode(entry.outputs))
 
 
 def _asked(

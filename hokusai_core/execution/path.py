@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.caching import CacheEntry
+from hokusai_core.caching.explain import explain
 from hokusai_core.errors import (
     ExecutionError,
 )
@@ -27,6 +28,7 @@ from hokusai_core.results import ExecutionResult, ExecutionTrace, Usage
 from hokusai_core.signatures import encode_outputs
 
 if TYPE_CHECKING:
+    from hokusai_core.caching.explain import CacheExplanation
     from hokusai_core.execution.cache_stage import CacheStage
     from hokusai_core.execution.feedback_stage import FeedbackStage
     from hokusai_core.execution.limits import RateLimits
@@ -123,6 +125,10 @@ class ExecutionPath:
         if self._observers.hear_end:
             self._observers.finished(finished_event(run, result), track=False)
         return result
+
+    def explain(self, run: Run) -> CacheExplanation:
+        """Explain what the cache would do with an execution whose inputs are bound."""
+        return explain(run, self._cache, lambda entry: self._checks.accept(run.plan, run.inputs, entry))
 
     def _note_begin(self, run: Run, bound: float, *, cache: bool = False) -> None:
         run.stages.append(StageTiming("bind", 0.0, bound - run.started))
@@ -234,6 +240,9 @@ class ExecutionPath:
             lambda: cache.alook_up(key, time.time(), ttl, run.fits),
         )
         run.stage("cache_lookup", since)
+        if entry is None or not self._checks.accept(run.plan, run.inputs, entry):
+            return None, ""
+        cache.remember(entry)
         return entry, cache.persistent.tier
 
     # -- results ------------------------------------------------------------------------------------------------
@@ -248,7 +257,7 @@ class ExecutionPath:
         return CacheEntry(
             key=run.key or "",
             signature=plan.name,
-            outputs=encoded,
+            outputs=bytes(memoryview(encoded)),  # orjson leaves the 4 KB of its buffer to each of its texts
             model=plan.model_name,
             created_at=now,
             expires_at=None if ttl is None else now + ttl,
@@ -256,7 +265,7 @@ class ExecutionPath:
             cost=run.cost,
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
-            parts=plan.keys.explain(run.inputs) if plan.keys is not None and self._persists(run) else {},
+            parts={} if plan.keys is None else plan.keys.explain(run.inputs),
         )
 
     def _persists(self, run: Run) -> bool:
@@ -264,7 +273,7 @@ class ExecutionPath:
 
     def _remember(self, entry: CacheEntry) -> None:
         if self._cache is not None:
-            self._cache.memory.put(entry)
+            self._cache.remember(entry)
 
     def _persist(self, run: Run, entry: CacheEntry) -> Generator[Operation, Any, None]:
         cache = self._cache

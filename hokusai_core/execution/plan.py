@@ -183,8 +183,7 @@ class PlanBook:
             registered,
             model=model,
             calls=calls,
-            # Asked for only where it is needed: it opens the persistent cache.
-            keys=KeyScheme(parts, sensitive, self._secret() if sensitive else b""),
+            keys=KeyScheme(parts, sensitive, self._secret),
             model_name=description.name,
             model_parameters=description.parameters,
             parameters_seen=dspy_bridge.live_parameters(model.lm),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -62,8 +63,10 @@ def _metadata_problems(spec: SignatureSpec) -> Iterator[str]:
     if spec.deprecated is not None and not isinstance(spec.deprecated, str):
         yield "deprecated must be True or a text that says what to use instead"
     ttl = spec.cache_ttl
-    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not ttl >= 0):
-        yield "cache_ttl must be seconds, a number not below 0, or None"
+    if ttl is not None and (
+        isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not 0 < ttl <= sys.float_info.max
+    ):
+        yield "cache_ttl must be seconds, a finite number above zero, or None"
     for number, example in enumerate(spec.examples):
         if not isinstance(example, Mapping) or set(example) != {"inputs", "outputs"}:
             yield f'examples[{number}] must be a mapping {{"inputs": {{...}}, "outputs": {{...}}}}'

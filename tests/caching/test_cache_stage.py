@@ -51,11 +51,14 @@ def stage(store: Store) -> CacheStage:
     return CacheStage(MemoryCache(), store, "store")
 
 
-def test_what_was_found_behind_is_remembered(stage: CacheStage, store: Store) -> None:
-    store.put(make_entry())
+def test_what_is_found_behind_is_not_remembered_unasked(stage: CacheStage, store: Store) -> None:
+    """Who looked it up may have more to check."""
+    entry = make_entry()
+    store.put(entry)
+    assert stage.look_up(KEY, time.time(), None) == entry
     assert stage.remembered(KEY, time.time(), None) is None
-    assert stage.look_up(KEY, time.time(), None) is not None
-    assert stage.remembered(KEY, time.time(), None) is not None
+    stage.remember(entry)
+    assert stage.remembered(KEY, time.time(), None) == entry
 
 
 def test_what_is_too_old_is_not_served(stage: CacheStage, store: Store) -> None:
@@ -110,6 +113,32 @@ def test_it_is_tried_again_after_a_while(stage: CacheStage, store: Store, monkey
     assert not stage._reading.resting
 
 
+def test_many_who_meet_one_failure_cost_one_pause(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    stage = CacheStage(MemoryCache(), store, "store")
+    monkeypatch.setattr(stage, "_note", lambda cause: None)
+    under_way = 0
+
+    async def fail(entry: Any) -> None:
+        nonlocal under_way
+        under_way += 1
+        while under_way < 50:  # noqa: ASYNC110  # all are under way before the first fails
+            await asyncio.sleep(0)
+        raise CacheError("it is locked")
+
+    store.aput = fail  # type: ignore[method-assign]
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(stage.apersist(make_entry(str(number))) for number in range(50)))
+
+    asyncio.run(all_at_once())
+    assert stage.stats()["persistent"]["failures"] == 50
+    assert stage._writing.resting
+    now += 1.0
+    assert not stage._writing.resting
+
+
 def test_each_cause_is_warned_about_once(store: Store) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -137,3 +166,44 @@ def test_a_store_without_a_secret_does_not_stop_anybody() -> None:
     memory = MemoryCache()
     with pytest.warns(CacheWarning, match="no folder"):
         assert CacheStage(memory, Broken(), "store").secret == memory.secret
+
+
+class Guarded(Store):
+    """A store that gives its secret only while it can be read from."""
+
+    def __init__(self) -> None:
+        self.asked_for_secret = 0
+        super().__init__()
+
+    @property
+    def secret(self) -> bytes:
+        self.asked_for_secret += 1
+        if self.reading:
+            raise CacheError(self.reading)
+        return b"secret of the store"
+
+    @secret.setter
+    def secret(self, value: bytes) -> None:
+        """Take what the base class gives."""
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.filterwarnings("ignore::hokusai_core.errors.CacheWarning")
+def test_a_secret_that_could_not_be_had_comes_with_the_store(
+    asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    memory, store = MemoryCache(), Guarded()
+    stage = CacheStage(memory, store, "store")
+    store.reading = "it is locked"
+    assert [stage.secret, stage.secret] == [memory.secret] * 2
+    assert store.asked_for_secret == 1  # whoever asks for a key must not wait for the lock again and again
+    store.reading = None
+    now += 1.0
+    if asynchronous:
+        asyncio.run(stage.alook_up(KEY, 0.0, None))
+    else:
+        stage.look_up(KEY, 0.0, None)
+    assert [stage.secret, stage.secret] == [b"secret of the store"] * 2
+    assert store.asked_for_secret == 2
