@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dspy
 from attrs import frozen
 from dspy.clients.base_lm import BaseLM
 from dspy.dsp.utils.settings import settings
+from dspy.utils.dummies import DummyLM
 from dspy.utils.exceptions import DSPyError
 
 from hokusai_core.dspy_bridge.errors import scrub
@@ -28,25 +30,22 @@ __all__ = [
     "live_parameters",
 ]
 
-#: Parameters that hold credentials, or say how a provider is reached rather than what it is asked.
-_PRIVATE = frozenset(
+#: Parameters that say how a provider is reached rather than what it is asked.
+_NEUTRAL = frozenset({"organization", "project", "timeout"})
+#: What names of parameters that hold credentials are made of, ``api_key`` and ``apiKey`` alike.
+_PRIVATE_WORDS = frozenset(
     {
-        "api_key",
-        "aws_access_key_id",
-        "aws_secret_access_key",
-        "aws_session_token",
-        "azure_ad_token",
-        "azure_ad_token_provider",
-        "extra_headers",
-        "headers",
-        "organization",
-        "project",
-        "timeout",
-        "vertex_credentials",
+        "apikey", "auth", "authorization", "bearer", "cookie", "cookies", "credential", "credentials", "header",
+        "headers", "jwt", "key", "keys", "passwd", "password", "secret", "secrets", "sig",
     }
-)
-_PRIVATE_WORDS = ("key", "secret", "token", "password", "credential", "authorization", "header")
+)  # fmt: skip
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+#: A ``session_token`` is one, ``stop_token_ids`` and ``max_tokens`` are not.
+_TOKEN = re.compile(r"(?i)(?:^|[a-z_-])token(?:_?provider)?$|^token$")
+_QUERY = re.compile(r"([?&])([\w.-]+)=[^&#\s]*")
 _PLAIN = (str, int, float, bool, type(None))
+#: What these show are the parameters.
+_OF_DSPY = (BaseLM.dump_state, dspy.LM.dump_state)
 
 
 @frozen
@@ -123,30 +122,36 @@ def live_parameters(lm: Any) -> Any:
         name: value if type(value) in _PLAIN else copy.deepcopy(value) if isinstance(value, (dict, list)) else value
         for name, value in lm.kwargs.items()
     }
-    return lm.model, getattr(lm, "model_type", None), getattr(lm, "_engine_spec", None), kwargs
+    return lm.model, getattr(lm, "model_type", None), getattr(lm, "_engine_spec", None), kwargs, _state(lm)
 
 
 def has_parameters(lm: Any, seen: Any) -> bool:
     """Return whether ``live_parameters(lm)`` would equal ``seen``, without copying anything."""
-    model, kind, engine, kwargs = seen
+    model, kind, engine, kwargs, state = seen
     return bool(
         lm.kwargs == kwargs
         and lm.model == model
         and getattr(lm, "model_type", None) == kind
         and getattr(lm, "_engine_spec", None) == engine
+        and (not state or state == _state(lm))
     )
 
 
 def _private(name: str) -> bool:
-    if name in _PRIVATE:
+    if name in _NEUTRAL or _TOKEN.search(name):
         return True
-    lowered = name.lower()
-    return any(word in lowered for word in _PRIVATE_WORDS) and "tokens" not in lowered
+    return not _PRIVATE_WORDS.isdisjoint(word.lower() for word in _WORD.findall(name))
+
+
+def _without_secrets(text: str) -> str:
+    if "://" in text:
+        text = _QUERY.sub(lambda found: found[0] if not _private(found[2]) else f"{found[1]}{found[2]}=...", text)
+    return scrub(text)
 
 
 def _json(value: Any) -> Any:
     if type(value) in _PLAIN:
-        return scrub(value) if type(value) is str else value
+        return _without_secrets(value) if type(value) is str else value
     if isinstance(value, Mapping):
         return {str(name): _json(item) for name, item in value.items() if not _private(str(name))}
     if isinstance(value, (list, tuple)):
@@ -178,13 +183,32 @@ def _describe_setting(value: Any) -> Any:
 
 
 def _describe_engine(lm: Any) -> str:
-    engine = getattr(lm, "_engine_spec", None)
+    engine, state = getattr(lm, "_engine_spec", None), _state(lm)
     if engine is None:
-        return _class_path(lm)
-    if isinstance(engine, str):
-        return engine if type(lm) is dspy.LM else f"{_class_path(lm)} {engine}"
-    dump = getattr(engine, "dump_state", None)
-    return f"{_class_path(engine)} {_digest(dump())}" if callable(dump) else _class_path(engine)
+        described = _class_path(lm)
+    elif isinstance(engine, str):
+        described = engine if type(lm) is dspy.LM else f"{_class_path(lm)} {engine}"
+    else:
+        dump = getattr(engine, "dump_state", None)
+        described = f"{_class_path(engine)} {_digest(_json(dump()))}" if callable(dump) else _class_path(engine)
+    return f"{described} {state}" if state else described
+
+
+def _state(lm: Any) -> str:
+    """Return a digest of what decides about the answers of ``lm`` beside its parameters, "" where it shows nothing.
+
+    DSPy asks a language model with more state than its parameters to show it in ``dump_state``.
+    """
+    if isinstance(lm, DummyLM):
+        answers: Any = lm.answers
+        if isinstance(answers, Iterator):  # over a list: all of it, whatever has been answered so far
+            answers = answers.__reduce__()[1]
+        return _digest([answers, lm.follow_examples, lm.reasoning])
+    if type(lm).dump_state in _OF_DSPY:
+        return ""
+    told_already = BaseLM.dump_state(lm)
+    own = {name: value for name, value in lm.dump_state().items() if name not in told_already}
+    return _digest(_json(own)) if own else ""
 
 
 def _class_path(value: Any) -> str:

@@ -174,6 +174,82 @@ def test_neither_credentials_nor_versions_and_tags_matter(make_executor: MakeExe
     assert len(keys) == 1
 
 
+def test_what_a_scripted_model_answers_is_part_of_the_key(make_executor: MakeExecutor) -> None:
+    """It is no parameter of the model, and decides everything."""
+    from dspy.utils import DummyLM
+
+    store = MemoryCache()
+    store.close = lambda: None  # type: ignore[method-assign]  # every executor is given it
+
+    def ask(lm: Any) -> tuple[str, bool]:
+        result = make_executor(cache=store).execute_signature("Answer", {"question": "?"}, lm=lm)
+        return result["answer"], result.cached is not None
+
+    blue = DummyLM([{"answer": "blue"}, {"answer": "green"}])
+    assert [ask(blue), ask(DummyLM([{"answer": "red"}]))] == [("blue", False), ("red", False)]
+    assert ask(blue) == ("blue", True), "how far it has come does not matter"
+    assert ask(DummyLM([{"answer": "blue"}, {"answer": "green"}])) == ("blue", True)
+    table = DummyLM({"?": {"answer": "one"}})
+    assert [ask(table), ask(DummyLM({"?": {"answer": "two"}}))] == [("one", False), ("two", False)]
+    table.answers["?"] = {"answer": "three"}
+    assert ask(table) == ("three", False)
+
+
+def test_state_that_a_model_shows_is_part_of_the_key(make_executor: MakeExecutor) -> None:
+    class Persona(dspy.BaseLM):  # type: ignore[misc]
+        def __init__(self, persona: str, token: str = "t", **options: Any) -> None:  # noqa: S107  # made up
+            super().__init__("persona", **options)
+            self.persona, self.token = persona, token
+
+        def dump_state(self) -> dict[str, Any]:
+            return {**super().dump_state(), "persona": self.persona, "api_token": self.token}
+
+    executor = make_executor()
+
+    def key(*arguments: Any, **options: Any) -> str | None:
+        return executor.explain("Answer", {"question": "?"}, lm=Persona(*arguments, **options)).key
+
+    assert key("kind") != key("rude")
+    assert key("kind") == key("kind") == key("kind", "another") == key("kind", num_retries=7, cache=False)
+
+
+def openai(**parameters: Any) -> Any:
+    return dspy.LM("openai/gpt-5-mini", temperature=1.0, max_tokens=16_000, **parameters)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"stop_token_ids": [7]}, {"keywords": "x"}, {"token_budget": 1}, {"api_base": "https://other/v1"}],
+    ids=str,
+)
+def test_parameters_whose_names_remind_of_credentials_count(make_executor: MakeExecutor, parameters: Any) -> None:
+    executor = make_executor()
+    keys = {executor.explain("Answer", {"question": "?"}, lm=openai(**more)).key for more in ({}, parameters)}
+    assert len(keys) == 2
+
+
+CREDENTIALS = (
+    "api_key", "apiKey", "aws_secret_access_key", "session_token", "authToken", "azure_ad_token_provider", "X-Auth",
+    "cookies", "token",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CREDENTIALS)
+def test_credentials_of_any_name_stay_out(make_executor: MakeExecutor, name: str) -> None:
+    executor = make_executor()
+    lm = openai(**{name: "canary-1"})
+    keys = [executor.explain("Answer", {"question": "?"}, lm=model).key for model in (lm, openai(**{name: "canary-2"}))]
+    assert keys[0] == keys[1]
+    assert "canary" not in str(executor._plans.plan("Answer", lm).model_parameters)
+
+
+def test_credentials_in_addresses_stay_out(make_executor: MakeExecutor) -> None:
+    lm = openai(api_base="https://me:canary-1@host/v1?key=canary-2&api-version=3")
+    parameters = make_executor()._plans.plan("Answer", lm).model_parameters
+    assert "canary" not in str(parameters)
+    assert "api-version=3" in parameters["api_base"]
+
+
 def test_namespaces_are_kept_apart(make_executor: MakeExecutor) -> None:
     keys = {make_executor(namespace=name).explain("Answer", {"question": "?"}).key for name in ("a", "b", "a")}
     assert len(keys) == 2
@@ -255,6 +331,46 @@ def test_only_answers_that_pass_every_check_are_stored(make_executor: MakeExecut
     assert run(executor).cached == "memory"
 
 
+def wants(word: str, asked: list[str]) -> object:
+    """Return a plugin whose validator wants a word in the answer, and notes what it is asked."""
+
+    class Validator:
+        def validate_inputs(self, signature: Any, inputs: Any) -> list[Problem]:
+            return []
+
+        def validate_outputs(self, signature: Any, inputs: Any, outputs: Any) -> list[Problem]:
+            asked.append(outputs["answer"])
+            return [] if word in outputs["answer"] else [Problem("answer", "word", f"lacks {word}")]
+
+    class Plugin:
+        @hookimpl
+        def provide_validators(self) -> list[Component]:
+            return [Component("strict", Validator)]
+
+    return Plugin()
+
+
+def test_an_answer_that_others_let_pass_is_checked_by_the_readers_validators(
+    make_executor: MakeExecutor, run: Any
+) -> None:
+    store = MemoryCache()
+    store.close = lambda: None  # type: ignore[method-assign]  # every executor is given it
+    assert run(make_executor(cache=store, lm=null_lm(answers={"answer": "a rude one"})))["answer"] == "a rude one"
+    asked: list[str] = []
+    kind = make_executor(
+        cache=store, lm=null_lm(answers={"answer": "a kind one"}), extra_plugins=[wants("kind", asked)]
+    )
+    explained = kind.explain("Answer", {"question": "?"})
+    assert (explained.hit, explained.tiers["memory"]) == (None, "refused by a validator")
+    assert "a validator objects to" in explained.reason
+    first = run(kind)
+    assert (first["answer"], first.cached) == ("a kind one", None)
+    asked.clear()
+    assert (run(kind)["answer"], asked) == ("a kind one", []), "what the memory tier holds has passed them"
+    other = make_executor(cache=store, extra_plugins=[wants("kind", asked)])
+    assert (run(other)["answer"], asked) == ("a kind one", ["a kind one"]), "the good answer took the other's place"
+
+
 def test_a_failure_is_not_stored(make_executor: MakeExecutor, run: Any) -> None:
     executor = make_executor(lm=null_lm(fail_first=1))
     with pytest.raises(ExecutionError):
@@ -310,6 +426,58 @@ def test_explain_tells_hits_and_misses_without_a_call(make_executor: MakeExecuto
     explained = executor.explain("Answer", {"question": "?"})
     assert (explained.hit, explained.tiers) == ("memory", {"memory": "hit"})
     assert lm.engine.calls == 1
+
+
+def test_a_miss_is_explained_without_a_persistent_cache_too(make_executor: MakeExecutor) -> None:
+    executor = make_executor()
+    assert executor.explain("Answer", {"question": "?"}).reason == "miss: no answer of this signature is stored"
+    executor.execute_signature("Answer", {"question": "?"})
+    explained = executor.explain("Answer", {"question": "what?"})
+    assert explained.differs == ("input:question",)
+    executor.execute_signature("Answer", {"question": "brief"}, cache_ttl=0.001)
+    time.sleep(0.002)
+    assert executor.explain("Answer", {"question": "brief"}).hit is None
+
+
+def test_inputs_that_make_no_key_are_explained(make_executor: MakeExecutor) -> None:
+    executor = make_executor()
+    executor.register_signature("Typed", Typed)
+    explained = executor.explain("Typed", {"data": {"a": 10**5000}})
+    assert explained.key is None
+    assert "make no key" in explained.reason
+
+
+def test_the_memory_tier_takes_what_it_says(make_executor: MakeExecutor) -> None:
+    """A text that orjson wrote holds on to its buffer of 4 KB."""
+    import gc
+    import tracemalloc
+
+    executor = make_executor()
+    for number in range(20):
+        executor.execute_signature("Answer", {"question": f"warm {number}"})
+    gc.collect()
+    tracemalloc.start()
+    counted, before = executor.stats()["cache"]["memory"]["bytes"], tracemalloc.get_traced_memory()[0]
+    for number in range(300):
+        executor.execute_signature("Answer", {"question": str(number)})
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert taken < 1.5 * (executor.stats()["cache"]["memory"]["bytes"] - counted)
+
+
+def test_what_lives_for_a_while_is_not_served_when_the_clock_was_set_back(
+    make_executor: MakeExecutor, clock: Clock
+) -> None:
+    executor = make_executor(lm=counting())
+    executor.execute_signature("Answer", {"question": "brief"}, cache_ttl=100)
+    executor.execute_signature("Answer", {"question": "for ever"})
+    clock.ahead = -50
+    assert executor.execute_signature("Answer", {"question": "brief"}).cached is None
+    assert executor.execute_signature("Answer", {"question": "for ever"}).cached == "memory"
+    assert executor.execute_signature("Answer", {"question": "for ever"}, cache_ttl=100).cached is None
+    clock.ahead = -51  # such as a server that keeps the time sets it
+    assert executor.execute_signature("Answer", {"question": "brief"}).cached == "memory"
 
 
 def test_another_model_that_reads_the_answers_is_another_key(make_executor: MakeExecutor) -> None:
