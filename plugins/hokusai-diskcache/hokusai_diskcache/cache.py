@@ -18,7 +18,7 @@ import platformdirs
 from hokusai_core import CacheEntry
 from hokusai_core.errors import CacheError, CacheWarning, ConfigurationError
 from hokusai_diskcache.codec import Damaged, decode, encode
-from hokusai_diskcache.faults import Fault, diagnose, explain_fault
+from hokusai_diskcache.faults import Failure, Fault, diagnose, explain_fault
 from hokusai_diskcache.folder import Folder
 from hokusai_diskcache.maintenance import Shelf
 from hokusai_diskcache.opening import Opened, StoreOptions, open_store
@@ -79,13 +79,18 @@ class DiskCache:
             raise ConfigurationError(f"size_limit={size_limit!r}: expected at least 65536 bytes")
         if not 0 <= busy_timeout <= 60:
             raise ConfigurationError(f"busy_timeout={busy_timeout!r}: expected 0 to 60 seconds")
+        if directory is not None and (not os.fspath(directory) or "\0" in os.fspath(directory)):
+            raise ConfigurationError(f"directory={directory!r}: expected a path")
         self._folder = Folder(default_directory() if directory is None else Path(directory))
         self._options = StoreOptions(size_limit, eviction_policy, busy_timeout)
+        #: Held while the store is opened, which may take as long as ``busy_timeout``; event loops never wait for it.
+        self._opening = threading.Lock()
         self._lock = threading.Lock()
         self._opened: Opened | None = None
         self._inherited: list[Opened] = []
         self._known_secret: bytes | None = None
-        self._failed: tuple[float, CacheError] | None = None
+        self._not_opened: Failure | None = None
+        self._not_written: Failure | None = None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._closed = False
         self._seen_until = 0.0
@@ -104,7 +109,7 @@ class DiskCache:
         Raises:
             CacheError: the store cannot be opened.
         """
-        return self._ready().secret
+        return self._ready(time.monotonic()).secret
 
     def get(self, key: str) -> CacheEntry | None:
         """Return the entry stored under ``key``, or None where there is none or it has expired.
@@ -119,7 +124,7 @@ class DiskCache:
                 return None if data is None else decode(key, data, opened.secret)
             except Exception:  # noqa: S110  # met again, and dealt with, below
                 pass
-        return self._work(lambda opened: self._read(opened, key))
+        return self._get(key, time.monotonic())
 
     def put(self, entry: CacheEntry) -> None:
         """Store ``entry`` under its key, replacing what was there.
@@ -127,7 +132,7 @@ class DiskCache:
         Raises:
             CacheError: the store cannot take it; says why and what to do.
         """
-        self._work(lambda opened: self._write(opened, entry))
+        self._put(entry, time.monotonic())
 
     async def aget(self, key: str) -> CacheEntry | None:
         """Do as ``get`` without blocking the event loop.
@@ -142,11 +147,13 @@ class DiskCache:
                 return None if data is None else decode(key, data, opened.secret)
             except Exception:  # noqa: S110  # the thread meets the same and deals with it
                 pass
-        return await self._offload(lambda: self.get(key))
+        asked = time.monotonic()
+        return await self._offload(lambda: self._get(key, asked))
 
     async def aput(self, entry: CacheEntry) -> None:
         """Do as ``put`` on a thread, since a write may have to wait for that of another process."""
-        await self._offload(lambda: self.put(entry))
+        asked = time.monotonic()
+        await self._offload(lambda: self._put(entry, asked))
 
     def entries(self, signature: str | None = None) -> Iterator[CacheEntry]:
         """Yield the stored entries, latest first, of one signature where it is named; expired ones too.
@@ -174,7 +181,7 @@ class DiskCache:
         Raises:
             CacheError: the store cannot be opened.
         """
-        entries, size = self._work(lambda opened: (len(opened.store), opened.store.volume()))
+        entries, size = self._work(lambda opened: (len(opened.store), opened.store.volume()), time.monotonic())
         return {
             "tier": self.tier,
             "location": str(self._folder.path),
@@ -192,8 +199,9 @@ class DiskCache:
         """Release connections and threads; calling it twice is harmless."""
         with self._lock:
             self._closed = True
-            opened, self._opened = self._opened, None
             pool, self._pool = self._pool, None
+        with self._opening:
+            opened, self._opened = self._opened, None
         if pool is not None and pool[0] == os.getpid():
             pool[1].shutdown(wait=True)
         if opened is not None and opened.pid == os.getpid():
@@ -202,11 +210,26 @@ class DiskCache:
 
     # -- one operation ------------------------------------------------------------------------------------------
 
+    def _get(self, key: str, asked: float) -> CacheEntry | None:
+        return self._work(lambda opened: self._read(opened, key), asked)
+
+    def _put(self, entry: CacheEntry, asked: float) -> None:
+        if self._not_written is not None:
+            self._not_written.raise_again(asked)
+        try:
+            self._work(lambda opened: self._write(opened, entry), asked)
+        except CacheError as error:
+            self._not_written = Failure(error)
+            raise
+
     def _read(self, opened: Opened, key: str) -> CacheEntry | None:
         try:
             data = opened.store.get(key)
             return None if data is None else decode(key, data, opened.secret)
         except Damaged:
+            if self._folder.read_secret() not in (None, opened.secret):
+                # Somebody removed the secret, and another process made a new one: it is this one that is out of date.
+                return self._read(self._reopen(opened, time.monotonic(), damaged=False), key)
             self._drop(opened, key)
             return None
 
@@ -226,8 +249,9 @@ class DiskCache:
             self._release(opened, error)
         self._count_damage(1)
 
-    def _work(self, operation: Callable[[Opened], T]) -> T:
-        opened = self._ready()
+    def _work(self, operation: Callable[[Opened], T], asked: float) -> T:
+        """Do ``operation``, which was asked for at ``asked`` (of ``time.monotonic``), on the store."""
+        opened = self._ready(asked)
         try:
             return operation(opened)
         except CacheError:
@@ -237,7 +261,7 @@ class DiskCache:
             if fault not in (Fault.CORRUPT, Fault.GONE):
                 raise explain_fault(fault, self._folder.path, error) from error
         # Once more, with a store that was made again; what fails now is told.
-        opened = self._reopen(opened, damaged=fault is Fault.CORRUPT)
+        opened = self._reopen(opened, time.monotonic(), damaged=fault is Fault.CORRUPT)
         try:
             return operation(opened)
         except CacheError:
@@ -256,7 +280,7 @@ class DiskCache:
 
     @contextmanager
     def _shelf(self) -> Iterator[Shelf]:
-        opened = self._ready()
+        opened = self._ready(time.monotonic())
         shelf: Shelf | None = None
         try:
             shelf = Shelf(self._folder.database, opened.secret)
@@ -266,7 +290,7 @@ class DiskCache:
         except Exception as error:
             fault = diagnose(error, self._folder.store)
             if fault is Fault.CORRUPT:
-                self._reopen(opened, damaged=True)
+                self._reopen(opened, time.monotonic(), damaged=True)
             raise explain_fault(fault, self._folder.path, error) from error
         finally:
             if shelf is not None:
@@ -275,11 +299,11 @@ class DiskCache:
 
     # -- opening ------------------------------------------------------------------------------------------------
 
-    def _ready(self) -> Opened:
+    def _ready(self, asked: float) -> Opened:
         opened = self._opened
         if opened is not None and self._is_current(opened):
             return opened
-        return self._reopen(opened, damaged=False)
+        return self._reopen(opened, asked, damaged=False)
 
     def _is_current(self, opened: Opened) -> bool:
         # A database that was deleted goes on working for whoever has it open, unseen by everybody else.
@@ -293,17 +317,15 @@ class DiskCache:
         self._seen_until = now + _GLANCE
         return self._is_current(opened)
 
-    def _reopen(self, stale: Opened | None, *, damaged: bool) -> Opened:
+    def _reopen(self, stale: Opened | None, asked: float, *, damaged: bool) -> Opened:
         """Open the store in place of ``stale``, unless another thread has done so."""
-        asked = time.monotonic()
-        with self._lock:
+        with self._opening:
             if self._closed:
                 raise CacheError("this cache is closed; make a new one")
             if self._opened is not None and self._opened is not stale:
                 return self._opened
-            if self._failed is not None and self._failed[0] >= asked:
-                # It failed while this thread waited; trying in turn would make the last of many wait very long.
-                raise self._failed[1]
+            if self._not_opened is not None:
+                self._not_opened.raise_again(asked)
             if stale is not None and stale.pid != os.getpid():
                 # SQLite forbids even closing a connection that came through a fork, so it is kept as it is.
                 self._inherited.append(stale)
@@ -316,7 +338,7 @@ class DiskCache:
                     damaged=stale.identity if damaged and stale is not None else None,
                 )
             except CacheError as error:
-                self._failed = (time.monotonic(), error)
+                self._not_opened = Failure(error)
                 raise
             self._opened, self._known_secret = opened, opened.secret
         self._tell(opened)

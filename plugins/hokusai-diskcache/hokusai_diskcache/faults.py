@@ -5,13 +5,15 @@ from __future__ import annotations
 import enum
 import errno
 import sqlite3
+import time
 from pathlib import Path
 
 import diskcache
+from attrs import field, frozen
 
 from hokusai_core.errors import CacheError
 
-__all__ = ["Fault", "diagnose", "explain_fault"]
+__all__ = ["Failure", "Fault", "diagnose", "explain_fault"]
 
 
 class Fault(enum.Enum):
@@ -51,6 +53,27 @@ _ERRNO = {
 }
 #: Raised by diskcache itself when its own tables hold what it never wrote.
 _ASTONISHED = (TypeError, ValueError, LookupError, AttributeError, AssertionError)
+
+
+@frozen
+class Failure:
+    """What could not be done, and when that was found out.
+
+    Args:
+        error: says why.
+        at: of ``time.monotonic``.
+    """
+
+    error: CacheError
+    at: float = field(factory=time.monotonic)
+
+    def raise_again(self, asked: float) -> None:
+        """Fail like it whoever asked before it was found out.
+
+        Of many who wait for a store that is locked, each trying in turn would make the last one wait very long.
+        """
+        if self.at >= asked:
+            raise CacheError(*self.error.args) from self.error
 
 
 def diagnose(error: BaseException, folder: Path) -> Fault:

@@ -81,7 +81,7 @@ class Shelf:
         where, arguments = _condition(signature)
         # _condition's own text and a number: no value in the statement
         select = (
-            f"SELECT rowid, key, raw, mode, filename, value FROM Cache WHERE {where} AND rowid < ? "  # noqa: S608
+            f"SELECT rowid, key, raw, tag, mode, filename, value FROM Cache WHERE {where} AND rowid < ? "  # noqa: S608
             f"ORDER BY rowid DESC LIMIT {_PORTION}"
         )
         last = 2**63 - 1
@@ -94,7 +94,7 @@ class Shelf:
                 except Damaged:
                     damaged.append(rowid)
             self.damaged += self._delete(damaged)
-            yield from (row for row in found if signature is None or row[1].signature == signature)
+            yield from found
 
     def _delete(self, rowids: list[int]) -> int:
         if not rowids:
@@ -108,10 +108,13 @@ def _condition(signature: str | None) -> tuple[str, tuple[Any, ...]]:
 
 
 def _entry(row: list[Any], secret: bytes) -> CacheEntry:
-    key, raw, mode, filename, value = row
+    key, raw, tag, mode, filename, value = row
     if type(key) is not str or raw != 1 or mode != MODE_RAW or filename is not None or type(value) is not bytes:
         raise Damaged("the row is not in the form that this cache writes")
     try:
-        return decode(key, value, secret)
+        entry = decode(key, value, secret)
     except UnicodeEncodeError:  # a key that is no UTF-8
         raise Damaged("the key is no text") from None
+    if tag != entry.signature:
+        raise Damaged("the row is filed under another signature")
+    return entry

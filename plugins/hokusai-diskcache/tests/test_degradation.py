@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -9,9 +10,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from hokusai_core.errors import CacheError, CacheWarning
 from hokusai_core.testing.caches import make_entry
 from hokusai_core.testing.lm import null_lm
 from hokusai_diskcache import DiskCache
+from hokusai_diskcache.opening import open_store
 
 
 class Host:
@@ -255,6 +258,58 @@ def test_a_database_that_is_locked_from_the_start(folder: Path) -> None:
     assert "is locked by another process" in messages[0]
     assert host.cache.get("00") is None  # the lock is gone: it works again
     host.close()
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["running", "from-the-start"])
+def test_many_tasks_do_not_wait_for_a_lock_one_after_the_other(
+    folder: Path, opened: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = DiskCache(folder, busy_timeout=0.2)
+    if opened:
+        assert cache.get("00") is None
+    tries: list[str] = []
+
+    def counted(what: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments, **named: (tries.append(what), work(*arguments, **named))[1]
+
+    monkeypatch.setattr(cache, "_write", counted("write", cache._write))
+    monkeypatch.setattr("hokusai_diskcache.cache.open_store", counted("open", open_store))
+
+    async def put_all() -> list[Any]:
+        puts = (cache.aput(make_entry(f"{number:064x}")) for number in range(100))
+        return await asyncio.gather(*puts, return_exceptions=True)
+
+    with locked_by_another_process(folder):
+        failures = asyncio.run(put_all())
+    assert {type(failure) for failure in failures} == {CacheError}
+    assert {"locked by another process" in str(failure) for failure in failures} == {True}
+    # One for each thread that was at it before the first failed.
+    assert {"write"} == set(tries) if opened else {"open"} == set(tries)
+    assert len(tries) <= 2
+    cache.close()
+
+
+def test_an_event_loop_goes_on_while_the_store_is_opened(folder: Path) -> None:
+    cache = DiskCache(folder)
+    cache.put(make_entry("aa"))
+    cache.close()
+    cache = DiskCache(folder)
+    late = threading.Timer(20, cache._opening.release)  # else the test would hang where it should fail
+
+    async def read() -> None:
+        reading = [asyncio.ensure_future(cache.aget(key)) for key in ("aa", "bb")]
+        for _ in range(5):
+            await asyncio.sleep(0.001)
+        assert not any(task.done() for task in reading)
+        late.cancel()
+        cache._opening.release()
+        found = await asyncio.gather(*reading)
+        assert [entry is not None for entry in found] == [True, False]
+
+    cache._opening.acquire()
+    late.start()
+    asyncio.run(read())
+    cache.close()
 
 
 def test_a_lock_is_no_damage(folder: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_only_the_user_can_read_what_is_stored(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     folder = cache.directory
-    assert mode(folder) == 0o700
+    assert mode(folder.parent) == mode(folder) == 0o700
     assert mode(folder / "store") == 0o700
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert {path.name for path in files} >= {"secret", "lock", "cache.db", "cache.db-wal"}
@@ -57,6 +58,31 @@ def test_what_others_can_write_is_refused(tmp_path: Path, place: str, bits: int)
     with pytest.raises(CacheError, match="others can write"):
         cache.put(make_entry())
     cache.close()
+
+
+def test_what_others_can_read_is_closed_to_them(tmp_path: Path) -> None:
+    first = DiskCache(tmp_path / "answers")
+    first.put(make_entry())
+    for path in (tmp_path / "answers").rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    second = DiskCache(tmp_path / "answers")
+    assert second.get(make_entry().key) is not None
+    assert {path.name: mode(path) for path in (tmp_path / "answers").rglob("*") if mode(path) & 0o077} == {}
+    first.close()
+    second.close()
+
+
+def test_an_empty_folder_becomes_private_and_one_with_other_things_stays(tmp_path: Path) -> None:
+    for name in ("empty", "shared"):
+        (tmp_path / name).mkdir(mode=0o755)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "shared" / "page.html").touch()
+    for name, expected in (("empty", 0o700), ("shared", 0o755)):
+        cache = DiskCache(tmp_path / name)
+        cache.put(make_entry())
+        assert mode(tmp_path / name) == expected
+        assert mode(tmp_path / name / "store") == 0o700
+        cache.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
@@ -87,6 +113,67 @@ def test_links_in_the_folder_are_refused(tmp_path: Path, place: str) -> None:
     with pytest.raises(CacheError, match="symbolic link"):
         cache.put(make_entry())
     cache.close()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+@pytest.mark.parametrize("place", ["secret", "lock", "store/cache.db", "store/cache.db-wal"])
+def test_what_is_no_ordinary_file_is_refused(tmp_path: Path, place: str, make: Callable[[Path], None]) -> None:
+    """A pipe would be waited for."""
+    first = DiskCache(tmp_path / "answers")
+    first.put(make_entry())
+    first.close()
+    target = tmp_path / "answers" / place
+    target.unlink(missing_ok=True)
+    make(target)
+    target.chmod(0o600)
+    cache = DiskCache(tmp_path / "answers")
+    with pytest.raises(CacheError, match=f"{place} is no ordinary file; remove it"):
+        cache.put(make_entry())
+    cache.close()
+
+
+def test_something_else_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "astray").symlink_to(tmp_path / "nowhere")
+    for place in ("file", "file/below", "astray"):
+        cache = DiskCache(tmp_path / place)
+        with pytest.raises(CacheError, match="something that is no folder is there"):
+            cache.get("00")
+        cache.close()
+
+
+def test_the_log_of_a_deleted_database_goes(tmp_path: Path) -> None:
+    """SQLite would take it for that of the new one, and fail for as long as anybody uses it."""
+    first = DiskCache(tmp_path / "answers")
+    first.put(make_entry("aa"))
+    store = tmp_path / "answers" / "store"
+    (store / "cache.db").unlink()
+    (store / "cache.db-wal").write_bytes(b"rotten" * 100)
+    second = DiskCache(tmp_path / "answers")
+    assert second.get("aa") is None
+    second.put(make_entry("bb"))
+    first.put(make_entry("cc"))
+    assert first.get("bb") is not None
+    assert second.get("cc") is not None
+    first.close()
+    second.close()
+
+
+def test_a_secret_that_another_process_made_anew_is_taken_over(tmp_path: Path) -> None:
+    first = DiskCache(tmp_path / "a")
+    first.put(make_entry("aa"))
+    (tmp_path / "a" / "secret").unlink()
+    second = DiskCache(tmp_path / "a")
+    second.put(make_entry("bb"))
+    assert first.get("bb") is not None
+    assert first.secret == second.secret
+    first.put(make_entry("cc"))
+    assert second.get("cc") is not None
+    assert first.stats()["damaged_rows"] == second.stats()["damaged_rows"] == 0
+    with pytest.warns(CacheWarning, match="dropped"):
+        assert second.get("aa") is None
+    first.close()
+    second.close()
 
 
 def test_the_secret_is_random_and_stays(tmp_path: Path) -> None:
@@ -139,12 +226,19 @@ def test_the_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     "options",
-    [{"size_limit": 5}, {"eviction_policy": "random"}, {"busy_timeout": -1}, {"busy_timeout": 600}],
+    [
+        {"directory": ""},
+        {"directory": "a\0b"},
+        {"size_limit": 5},
+        {"eviction_policy": "random"},
+        {"busy_timeout": -1},
+        {"busy_timeout": 600},
+    ],
     ids=str,
 )
 def test_options_are_checked(tmp_path: Path, options: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
-        DiskCache(tmp_path, **options)  # type: ignore[arg-type]
+        DiskCache(**{"directory": tmp_path, **options})  # type: ignore[arg-type]
 
 
 def test_keeps_to_the_size_limit(tmp_path: Path) -> None:

@@ -107,6 +107,17 @@ def test_a_pickled_key_is_dropped(folder: Path, database: sqlite3.Connection, tr
     assert not trace.exists()
 
 
+def test_a_pickled_tag_is_found(folder: Path, database: sqlite3.Connection, trace: Path) -> None:
+    """It would hide the entry from whoever clears its signature."""
+    database.execute("UPDATE Cache SET tag = ?", (pickle.dumps(Payload(trace)),))
+    cache = DiskCache(folder)
+    with pytest.warns(CacheWarning, match="dropped"):
+        assert list(cache.entries()) == []
+    assert cache.stats()["damaged_rows"] == 1
+    assert not trace.exists()
+    cache.close()
+
+
 def test_pickles_among_the_settings_are_ignored(folder: Path, database: sqlite3.Connection, trace: Path) -> None:
     payload = pickle.dumps(Payload(trace))
     for name in ("disk_pickle_protocol", "eviction_policy", "sqlite_cache_size", "_disk", "disk_min_file_size"):
