@@ -21,6 +21,12 @@ __all__ = ["CacheExplanation", "StoredAnswer", "explain"]
 #: Stored entries that are compared at most; the latest come first where the cache lists them so.
 _COMPARED = 20_000
 _UNREADABLE, _REFUSED = "unreadable", "refused by a validator"
+#: Parts of a key whose names do not tell what they are made of.
+_IN_WORDS = {
+    "fingerprint": "fingerprint (instructions, fields, types or demos)",
+    "program": "program (its prompts, or its code)",
+    "schema": "schema (it was stored by another version)",
+}
 #: What is said of a tier in words of its own already.
 _PLAIN = ("miss", "expired", _UNREADABLE, _REFUSED)
 
@@ -126,7 +132,8 @@ def explain(run: Run, stage: CacheStage | None, accepts: Callable[[CacheEntry], 
         what = "is one that a validator objects to" if _REFUSED in tiers.values() else "is too old or unreadable"
         reason = f"miss: the answer that was stored {what} ({_told(nearest)})"
         return CacheExplanation(plan.name, key, None, reason, tiers, stored=old or nearest, parts=parts)
-    reason = f"miss: the nearest stored answer differs in {', '.join(differs)} ({_told(nearest)}){also}"
+    named = ", ".join(_IN_WORDS.get(part, part) for part in differs)
+    reason = f"miss: the nearest stored answer differs in {named} ({_told(nearest)}){also}"
     return CacheExplanation(plan.name, key, None, reason, tiers, nearest=nearest, differs=differs, parts=parts)
 
 

@@ -16,6 +16,7 @@ from attrs import define
 from hokusai_core import CacheEntry, Executor
 from hokusai_core.errors import HokusaiError
 from hokusai_diskcache.cache import DiskCache
+from hokusai_diskcache.inputs import gather_inputs
 
 __all__ = ["cache"]
 
@@ -88,12 +89,20 @@ def clear(signature: str | None, older_than: float | None, directory: Path | Non
             if signature is not None and "/" not in signature:
                 names = [name for name in _shelves(store) if name.rpartition("/")[2] == signature]
             removed = sum(store.remove(signature=name, older_than=older_than) for name in names)
-    click.echo(json.dumps({"removed": removed}) if as_json else f"{removed} answers removed from {store.directory}")
+    told = f"{removed} answer{'' if removed == 1 else 's'} removed from {store.directory}"
+    click.echo(json.dumps({"removed": removed}) if as_json else told)
 
 
 @cache.command()
 @click.argument("name")
-@click.option("-i", "--input", "inputs", multiple=True, metavar="FIELD=VALUE", help="One input; give it once for each.")
+@click.option(
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="One input, as hokusai run takes it: FIELD=@FILE, FIELD=@- for stdin, FIELD:=JSON; twice for a list.",
+)
 @click.option("--lm", help="Language model that would answer, such as openai/gpt-5-mini.")
 @click.option("--namespace", help="Namespace of the executor; left out, HOKUSAI_NAMESPACE, else 'default'.")
 @_directory
@@ -102,14 +111,10 @@ def explain(
     name: str, inputs: tuple[str, ...], lm: str | None, namespace: str | None, directory: Path | None, as_json: bool
 ) -> None:
     """Tell whether signature NAME would be answered from the cache, and if not, what differs."""
-    given = {}
-    for text in inputs:
-        field, separator, value = text.partition("=")
-        if not separator or not field.strip():
-            raise click.BadParameter(f"{text!r}: write FIELD=VALUE", param_hint="-i")
-        given[field.strip()] = value
+    given = gather_inputs(inputs)
     options: dict[str, Any] = {} if namespace is None else {"namespace": namespace}
     with _opened(directory) as store, Executor(cache=store, **options) as executor:
+        executor.check_inputs(name, given)  # before a language model is loaded that nobody may need
         found = executor.explain(name, given, lm=lm)
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=2))
