@@ -63,7 +63,7 @@ def read_examples(spec: SignatureSpec, source: Any, what: str = "examples") -> E
         seen[key] = row.number
         items.append(example)
     if problems:
-        raise _error(spec, problems, what)
+        raise _error(spec, problems, what, list(unused))
     if not items:
         raise ConfigurationError(f"{what}: there are none; give at least one with inputs and outputs")
     notes = [f"{repeated} of the {what} repeated others and were left out"] if repeated else []
@@ -121,7 +121,7 @@ def _is_gap(value: Any) -> bool:
 
 
 def _example(spec: SignatureSpec, row: Row) -> tuple[OptimizationExample | None, list[Problem], list[str]]:
-    parts = _parts(spec, row.value, flat=row.flat)
+    parts = row.problem or _parts(spec, row.value, flat=row.flat)
     if isinstance(parts, Problem):
         return None, [parts], []
     inputs, outputs, source, unused = parts
@@ -180,8 +180,10 @@ def _output_problems(spec: SignatureSpec, outputs: Mapping[str, Any]) -> list[Pr
     return problems
 
 
-def _error(spec: SignatureSpec, problems: Sequence[Problem], what: str) -> InputError:
+def _error(spec: SignatureSpec, problems: Sequence[Problem], what: str, unused: Sequence[str]) -> InputError:
     lines = [f"\n- {problem}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"\n- and {len(problems) - _SHOWN} more (error.problems has them all)")
+    known = [item.name for item in spec.fields]
+    lines += (f"\n- column {name!r} is no field of {spec.name}{did_you_mean(name, known)}" for name in unused[:_SHOWN])
     return InputError(f"{what} do not fit {spec.name}:{''.join(lines)}", problems=problems, signature=spec.name)

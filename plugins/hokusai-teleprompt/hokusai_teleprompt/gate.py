@@ -51,9 +51,9 @@ class Gate:
             return False, "not verified: nothing could be held out, so nobody knows whether it is better"
         share = f"{paired.confidence:.0%} interval {paired.low:+.3f} to {paired.high:+.3f}"
         tested = f"p = {paired.p_value:.2g} ({paired.test})"
-        if paired.low <= self.min_improvement:
+        if not paired.low > self.min_improvement:  # so that what is not a number is not above it
             wanted = "zero" if self.min_improvement == 0 else f"the {self.min_improvement:g} asked for"
             return False, f"not promoted: the {share} does not lie above {wanted}; {tested}"
-        if paired.p_value > self.significance:
+        if not paired.p_value <= self.significance:
             return False, f"not promoted: {tested} is above {self.significance:g}; {share}"
         return True, f"promoted: {share}, {tested}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from hokusai_core import Problem
 from hokusai_core.errors import ConfigurationError
 
 __all__ = ["Row", "read_file"]
@@ -25,12 +26,14 @@ class Row:
         label: how errors call it.
         value: what is there.
         flat: whether it is a table's row, in which ``inputs`` and ``outputs`` are names of columns like any other.
+        problem: why it could not be read, None where it could.
     """
 
     number: int
     label: str
-    value: Any
+    value: Any = None
     flat: bool = False
+    problem: Problem | None = None
 
 
 def read_file(path: str | os.PathLike[str], what: str) -> Iterator[Row]:
@@ -55,12 +58,20 @@ def read_file(path: str | os.PathLike[str], what: str) -> Iterator[Row]:
 def _jsonl(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield Row(number, f"line {number}", _parsed(line, f"{path}, line {number}"))
+            if not line.strip():
+                continue
+            label = f"line {number}"
+            try:
+                yield Row(number, label, json.loads(line))
+            except (ValueError, RecursionError) as error:
+                yield Row(number, label, problem=Problem("example", "not_json", f"is no JSON: {error}"))
 
 
 def _json(path: Path) -> Iterator[Row]:
-    items = _parsed(path.read_text(encoding="utf-8-sig"), str(path))
+    try:
+        items = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: is no JSON: {error}") from error
     if not isinstance(items, list):
         raise ConfigurationError(f"{path}: expected a list of examples")
     for number, item in enumerate(items, 1):
@@ -71,14 +82,10 @@ def _csv(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         for number, record in enumerate(reader, 1):
+            label = f"row {number}"
             if None in record:
-                raise ConfigurationError(f"{path}, row {number}: has more cells than there are columns")
+                problem = Problem("example", "too_many_cells", "has more cells than there are columns")
+                yield Row(number, label, problem=problem)
+                continue
             cells = {name: cell for name, cell in record.items() if cell not in (None, "")}
-            yield Row(number, f"row {number}", cells, flat=True)
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{where}: is no JSON: {error}") from error
+            yield Row(number, label, cells, flat=True)

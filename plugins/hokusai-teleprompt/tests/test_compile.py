@@ -187,6 +187,26 @@ def test_every_bad_example_is_named_before_anything_is_called(topics: Any, topic
     assert stubborn.engine.calls == 0
 
 
+def test_every_row_of_a_file_that_does_not_fit_is_named(
+    topics: Any, topic_signature: Any, stubborn: Any, tmp_path: Path
+) -> None:
+    lines = [json.dumps(topics[0]), "{broken", "[1]", '{"text": "x", "topic": "cars"}']
+    table = ["txt,topic,mood", "we eat,food,good", "we run,sport,bad,more"]
+    for name, content, expected in (
+        ("data.jsonl", lines, {"line 2: example": "not_json", "line 3: example": "wrong_type", "line 4: topic": ""}),
+        ("data.csv", table, {"row 1: text": "missing", "row 2: example": "too_many_cells"}),
+    ):
+        (tmp_path / name).write_text("\n".join(content))
+        with pytest.raises(InputError) as caught:
+            compile_(topic_signature, tmp_path / name, stubborn)
+        found = {problem.field: problem.code for problem in caught.value.problems}
+        assert found.keys() == expected.keys()
+        assert all(found[field] == code for field, code in expected.items() if code)
+    assert "column 'txt' is no field of Topic; did you mean 'text'?" in str(caught.value)
+    assert "column 'mood' is no field of Topic" in str(caught.value)
+    assert stubborn.engine.calls == 0
+
+
 def test_repeated_examples_count_once_and_equal_inputs_stay_together(stubborn: Any, reply_signature: Any) -> None:
     examples = [{"inputs": {"message": f"m{n // 2}"}, "outputs": {"reply": f"r{n}"}} for n in range(40)]
     report = compile_(reply_signature, [*examples, *examples[:10]], stubborn, "f1", optimizer="labeled_fewshot").report
@@ -361,6 +381,26 @@ def test_an_unknown_metric_or_optimizer_is_named(topics: Any, topic_signature: A
         compile_(topic_signature, topics, stubborn, "acuracy")
     with pytest.raises(LookupError, match="did you mean 'copro'"):
         compile_(topic_signature, topics, stubborn, optimizer="copr")
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf"), None, "0.5", [1], 1j])
+def test_a_metric_that_returns_no_finite_number_ends_it(
+    score: Any, topics: Any, topic_signature: Any, stubborn: Any
+) -> None:
+    def odd(expected: Any, outputs: Any) -> Any:
+        return score
+
+    with pytest.raises(OptimizationError, match=r"optimizing local/Topic: metric odd returned .*; it must return a"):
+        compile_(topic_signature, topics, stubborn, odd)
+    assert stubborn.engine.calls <= 4
+
+
+@pytest.mark.parametrize("weight", ["x", 0, -1, True, float("nan"), float("inf"), None])
+def test_a_weight_that_is_no_number_above_zero_is_refused(
+    weight: Any, topics: Any, topic_signature: Any, stubborn: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"weight .* of accuracy: expected a number above zero"):
+        compile_(topic_signature, topics, stubborn, {"accuracy": weight, "f1": 1})
 
 
 def test_anyones_optimizer_goes_through_the_same_study(by_instruction: Any, topics: Any, topic_signature: Any) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hokusai_teleprompt.gate import Gate
-from hokusai_teleprompt.statistics import compare_paired, mcnemar_exact
+from hokusai_teleprompt.statistics import Paired, compare_paired, mcnemar_exact
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,9 @@ def test_the_gate_asks_for_both_interval_and_test() -> None:
     worse = compare_paired([1.0] * 20, [0.0] * 20, confidence=0.95, seed=0)
     assert not gate.verdict(worse)[0]
     assert gate.verdict(None)[1].startswith("not verified")
+
+
+def test_what_is_not_a_number_passes_no_gate() -> None:
+    nan = float("nan")
+    for low, p_value in ((nan, 0.001), (0.5, nan), (nan, nan)):
+        assert not Gate().verdict(Paired(nan, low, nan, 0.95, p_value, "paired permutation"))[0]

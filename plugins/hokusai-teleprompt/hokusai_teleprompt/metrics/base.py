@@ -58,8 +58,10 @@ def checked(score: Any, metric: Any) -> float:
         raise OptimizationError(
             f"metric {name} returned a {type(score).__name__}; it must return a number or a bool"
         ) from None
+    if not math.isfinite(number):
+        raise OptimizationError(f"metric {name} returned {number:g}; it must return a finite number")
     low, high = metric.range
-    if math.isnan(number) or not low - 1e-9 <= number <= high + 1e-9:
+    if not low - 1e-9 <= number <= high + 1e-9:
         raise OptimizationError(f"metric {name} returned {number:g}, outside of its range {low:g} to {high:g}")
     return number
 

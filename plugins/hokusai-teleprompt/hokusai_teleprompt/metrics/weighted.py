@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
@@ -31,13 +32,11 @@ class WeightedMetric:
     higher_is_better = True
 
     def __init__(self, parts: Any = ()) -> None:
-        pairs = [(metric, float(weight)) for metric, weight in parts]
+        pairs = [(metric, _weight(metric, weight)) for metric, weight in parts]
         if not pairs:
             raise ConfigurationError("a weighted metric needs parts, such as {'accuracy': 0.7, 'f1': 0.3}")
-        for metric, weight in pairs:
-            if not 0 < weight < float("inf"):
-                raise ConfigurationError(f"weight {weight!r} of {_name(metric)}: expected a number above zero")
-            if float("inf") in (abs(metric.range[0]), abs(metric.range[1])):
+        for metric, _ in pairs:
+            if math.inf in (abs(metric.range[0]), abs(metric.range[1])):
                 raise ConfigurationError(f"{_name(metric)} has no closed range, so it cannot be part of a mean")
         self._parts = pairs
         total = sum(weight for _, weight in pairs)
@@ -60,6 +59,12 @@ class WeightedMetric:
         return type(self)(
             [(part.using(models, task) if hasattr(part, "using") else part, weight) for part, weight in self._parts]
         )
+
+
+def _weight(metric: Any, weight: Any) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < math.inf:
+        raise ConfigurationError(f"weight {weight!r} of {_name(metric)}: expected a number above zero")
+    return float(weight)
 
 
 def _name(metric: Any) -> str:

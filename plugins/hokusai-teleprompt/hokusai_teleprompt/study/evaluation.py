@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from hokusai_core import LanguageModel, OptimizationExample, SignatureRunner, SignatureSpec
-from hokusai_core.errors import ExecutionError, LanguageModelError, OutputError, PromptTooLong
+from hokusai_core.errors import ExecutionError, LanguageModelError, OptimizationError, OutputError, PromptTooLong
 from hokusai_teleprompt.metrics.base import checked, goodness
 from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
 
@@ -153,12 +153,15 @@ class Evaluator:
         """
         try:
             score = self.metric.score(example.outputs, outputs, example.inputs)
-            return goodness(self.metric, checked(score, self.metric))
         except ExecutionError:
             raise
         except Exception as error:
             name = getattr(self.metric, "name", type(self.metric).__name__)
             raise StudyFailed(f"metric {name} raised {type(error).__name__}: {error}", error) from error
+        try:
+            return goodness(self.metric, checked(score, self.metric))
+        except OptimizationError as error:
+            raise StudyFailed(str(error), error) from error
 
 
 def _check_outages(outcomes: Sequence[Outcome | None]) -> None:
