@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ from hokusai_core.dspy_bridge.metered import MeteredLM
 from hokusai_core.dspy_bridge.offload import Threads
 from hokusai_core.dspy_bridge.records import Gate, Meter, Recorder
 from hokusai_core.dspy_bridge.signature import Choices
-from hokusai_core.errors import HokusaiError
+from hokusai_core.errors import HokusaiError, LanguageModelError
 from hokusai_core.results import ModelExchange, Usage
 from hokusai_core.signatures.spec import SignatureSpec
 
@@ -49,11 +50,13 @@ class PreparedCall:
         run: makes it on this thread and returns the outputs.
         arun: makes it on the event loop; None where only a thread can.
         keeps_deadline: whether ``run`` ends by the deadline of itself.
+        stops: whether ``run`` ends soon after the deadline, so that it does not run on where it was given up.
     """
 
     run: Callable[[], dict[str, Any]]
     arun: Callable[[], Awaitable[dict[str, Any]]] | None
     keeps_deadline: bool = False
+    stops: bool = False
 
 
 @frozen(eq=False)
@@ -109,6 +112,11 @@ class BridgeCall(ABC):
         """Whether a blocking attempt ends by the deadline of itself."""
         return False
 
+    @property
+    def stops(self) -> bool:
+        """Whether a blocking attempt ends soon after the deadline."""
+        return self.keeps_deadline
+
     def prepare(
         self, inputs: Mapping[str, Any], *, recorder: Recorder, gate: Gate | None = None, **options: Any
     ) -> PreparedCall:
@@ -126,6 +134,7 @@ class BridgeCall(ABC):
             partial(self._attempt, lm, inputs, chosen),
             partial(self._aattempt, lm, inputs, chosen) if self.asynchronous else None,
             self.keeps_deadline,
+            self.stops,
         )
 
     def run(
@@ -163,6 +172,8 @@ class BridgeCall(ABC):
     def _attempt(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         try:
             return self._perform(lm, inputs, options)
+        except asyncio.CancelledError:
+            failure = self._cancelled()
         except Exception as error:
             failure = self._failure(error, lm)
         raise failure  # out here, where Python does not attach what was raised: it may quote sensitive values
@@ -170,12 +181,21 @@ class BridgeCall(ABC):
     async def _aattempt(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         try:
             return await self._aperform(lm, inputs, options)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # the caller wants it to end
+                raise
+            failure = self._cancelled()
         except Exception as error:
             failure = self._failure(error, lm)
         raise failure
 
     def _answer(self, outputs: dict[str, Any], meter: Meter) -> Answer:
         return Answer(outputs, self._lm.model, meter.usage, meter.cost, meter.exchanges)
+
+    def _cancelled(self) -> HokusaiError:
+        """Return the error for a call that something inside the language model has cancelled, and not its caller."""
+        return LanguageModelError(f"signature {self._spec.name!r} with {self._lm.model}: the call cancelled itself")
 
     def _failure(self, error: Exception, lm: MeteredLM) -> HokusaiError:
         return translate_error(
@@ -184,4 +204,5 @@ class BridgeCall(ABC):
             model=self._lm.model,
             sensitive=bool(self._spec.sensitive),
             truncated=lm.truncated,
+            late=lm.late,
         )

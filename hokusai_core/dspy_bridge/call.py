@@ -48,7 +48,15 @@ class ModelCall(BridgeCall):
     @property
     def keeps_deadline(self) -> bool:
         """Whether the engine says of itself, by an attribute of that name, that it ends by the deadline."""
-        return bool(getattr(getattr(self._lm, "_engine_spec", None), "keeps_deadline", False))
+        return self._engine_says("keeps_deadline")
+
+    @property
+    def stops(self) -> bool:
+        """Whether the engine says of itself, by the attribute ``stops_at_deadline``, that it does not run on."""
+        return self.keeps_deadline or self._engine_says("stops_at_deadline")
+
+    def _engine_says(self, attribute: str) -> bool:
+        return bool(getattr(getattr(self._lm, "_engine_spec", None), attribute, False))
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs, options)

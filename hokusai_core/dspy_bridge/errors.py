@@ -11,6 +11,7 @@ from dspy.utils import exceptions as raised
 from dspy.utils.exceptions import is_retryable_lm_error
 
 from hokusai_core.errors import (
+    DeadlineExceeded,
     ExecutionError,
     HokusaiError,
     LanguageModelError,
@@ -50,7 +51,13 @@ def scrub(text: str) -> str:
 
 
 def translate_error(
-    error: BaseException, *, signature: str = "", model: str = "", sensitive: bool = False, truncated: bool = False
+    error: BaseException,
+    *,
+    signature: str = "",
+    model: str = "",
+    sensitive: bool = False,
+    truncated: bool = False,
+    late: bool = False,
 ) -> HokusaiError:
     """Return the Hokusai error for what an attempt to get an answer raised.
 
@@ -61,6 +68,7 @@ def translate_error(
         sensitive: whether the signature has sensitive fields. Nothing of the provider's text, of the prompt or of the
             answer is then in the message, and ``error`` is not kept as the cause, because both may quote values.
         truncated: whether the answer was cut off at its token limit.
+        late: whether the deadline of the execution has passed; a timeout then is that of the execution.
 
     Returns:
         An ``ExecutionError``; a ``HokusaiError`` that was raised on the way (by a gate, or inside an engine) as it is.
@@ -70,7 +78,7 @@ def translate_error(
         return own
     if isinstance(error, lm15.LM15Error):
         error = _wrapped(error, model)
-    kind, what, remedy = _classify(error)
+    kind, what, remedy = _LATE if late and isinstance(error, _TIMEOUTS) else _classify(error)
     name = model or getattr(error, "model", None) or "the language model"
     subject = f"signature {signature!r} with {name}" if signature else name
     detail = "" if sensitive else _detail(error)
@@ -140,6 +148,10 @@ _TABLE: tuple[tuple[type[BaseException], type[ExecutionError], str, str], ...] =
 )  # fmt: skip
 
 
+_TIMEOUTS = (raised.LMTimeoutError, TimeoutError)
+_LATE = (DeadlineExceeded, "the deadline passed before the answer was there", "give it more time with timeout=...")
+
+
 def _classify(error: BaseException) -> tuple[type[ExecutionError], str, str]:
     if _names_no_provider(error):
         return (
@@ -159,6 +171,8 @@ def _names_no_provider(error: BaseException) -> bool:
 
 
 def _retryable(error: BaseException, kind: type[ExecutionError]) -> bool:
+    if kind is DeadlineExceeded:
+        return False
     if isinstance(error, raised.DSPyError):
         return kind is OutputError or is_retryable_lm_error(error)
     return isinstance(error, (ConnectionError, TimeoutError))

@@ -244,8 +244,13 @@ class MeteredLM(BaseLM):
         self.used += call.usage
         self._recorder.record(call)
 
+    @property
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
     def _check_deadline(self) -> None:
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        if self.late:
             raise DeadlineExceeded(
                 f"the deadline passed before {self._lm.model} was called; allow more time with timeout=..."
             )

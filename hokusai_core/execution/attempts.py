@@ -116,12 +116,16 @@ class Attempts:
             outcome = "ok"
             return outputs
         except Abandoned as abandoned:
-            outcome = "cancelled" if abandoned.stopped else "abandoned"
-            error = too_late(run, abandoned)
+            stopped = abandoned.stopped or call.stops
+            outcome = "cancelled" if stopped else "abandoned"
+            error = too_late(run, stopped=stopped)
             raise error from None
         except ExecutionError as failure:
             error = failure
-            raise
+            if not isinstance(failure, DeadlineExceeded) or not run.deadline.passed:
+                raise
+            outcome, error = "cancelled", too_late(run, stopped=True)  # the call kept to the deadline by itself
+            raise error from failure.__cause__
         except BaseException as interruption:
             outcome, error = "failed" if isinstance(interruption, Exception) else "cancelled", interruption
             raise
@@ -140,9 +144,9 @@ class Attempts:
             run.exchanges += map(withheld, meter.exchanges) if plan.spec.sensitive else meter.exchanges
 
 
-def too_late(run: Run, abandoned: Abandoned) -> DeadlineExceeded:
+def too_late(run: Run, *, stopped: bool) -> DeadlineExceeded:
     """Return the error of an execution whose time is over."""
-    under_way = "was cancelled" if abandoned.stopped else "was abandoned and runs on in its thread"
+    under_way = "was cancelled" if stopped else "was abandoned and runs on in its thread"
     return DeadlineExceeded(
         f"{run.plan.name} took longer than its timeout of {run.deadline.timeout:g} s; what was under way "
         f"{under_way}. Give it more time with timeout=..., or a faster model with lm=..."

@@ -190,7 +190,7 @@ class ExecutionPath:
             except OwnThread:  # a blocking call inside a task, while another task of that event loop leads
                 return (yield from self._fresh(run, keep_trace=keep_trace))
             except Abandoned as abandoned:
-                raise too_late(run, abandoned) from None
+                raise too_late(run, stopped=abandoned.stopped) from None
             except ExecutionError as error:
                 if error.retryable and flight.retries < run.options.retry.retries:
                     continue  # this caller wants more tries than the leader made

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import attrs
 import dspy
 import pytest
+from dspy import lm15
 from dspy.clients import base_lm
 from dspy.utils.callback import BaseCallback
 
@@ -386,3 +387,16 @@ def test_an_attempt_can_be_prepared_and_made_later() -> None:
     prepared = ModelCall(QA, blocking).prepare({"question": "?"}, recorder=meter)
     assert prepared.arun is None
     assert prepared.keeps_deadline
+    assert prepared.stops
+
+
+def test_a_timeout_after_the_deadline_is_that_of_the_execution() -> None:
+    def stop(_user: str) -> str:
+        time.sleep(0.03)
+        raise lm15.TimeoutError("stopped")
+
+    call = ModelCall(QA, null_lm(raw=stop))
+    with pytest.raises(DeadlineExceeded, match="the deadline passed before the answer was there"):
+        call.run({"question": "?"}, deadline=time.monotonic() + 0.02)
+    with pytest.raises(LanguageModelError, match="did not answer in time"):
+        call.run({"question": "?"}, deadline=time.monotonic() + 30)

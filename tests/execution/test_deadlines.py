@@ -55,6 +55,31 @@ def test_a_hanging_language_model_is_abandoned(make_executor: MakeExecutor, hang
     assert run(executor, awaited=awaited)["answer"] == "some answer"
 
 
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+def test_an_engine_that_stops_at_the_deadline_is_not_abandoned(
+    make_executor: MakeExecutor, hanging: Any, awaited: bool
+) -> None:
+    hanging.engine.stops_at_deadline = True
+    with pytest.raises(DeadlineExceeded, match="what was under way was cancelled") as caught:
+        run(make_executor(), awaited=awaited, lm=hanging, timeout=0.1)
+    assert [attempt.outcome for attempt in caught.value.attempts] == ["cancelled"]
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("inline", [False, True], ids=["on-a-thread", "inline"])
+def test_an_engine_may_notice_the_deadline_first(make_executor: MakeExecutor, awaited: bool, inline: bool) -> None:
+    def stop(_user: str) -> str:
+        time.sleep(0.06)
+        raise lm15.TimeoutError("stopped")
+
+    lm = null_lm(asynchronous=False, raw=stop)
+    lm.engine.keeps_deadline = inline
+    with pytest.raises(DeadlineExceeded, match=r"took longer than its timeout of 0\.05 s") as caught:
+        run(make_executor(), awaited=awaited, lm=lm, timeout=0.05, retry_on_failure=True)
+    assert not caught.value.retryable
+    assert len(caught.value.attempts) == 1
+
+
 def test_an_awaited_call_is_really_cancelled(make_executor: MakeExecutor) -> None:
     lm = null_lm(delay=30)
     with pytest.raises(DeadlineExceeded, match="was cancelled") as caught:
