@@ -85,9 +85,29 @@ def _parse(file: Path, text: str) -> Any:
     except ImportError as error:
         raise CompositionError(f"{file}: reading YAML needs PyYAML (pip install pyyaml); TOML needs nothing") from error
     try:
+        _refuse_repetition(file, yaml.compose(text, Loader=yaml.SafeLoader))
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise CompositionError(f"{file} is no YAML: {error}") from error
+
+
+def _refuse_repetition(file: Path, root: Any) -> None:
+    """Refuse a mapping that has a key twice, of which YAML would take the last."""
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(getattr(node, "value", None), list):
+            continue
+        seen.add(id(node))
+        keys: set[Any] = set()
+        for item in node.value:
+            pair = item if isinstance(item, tuple) else (None, item)
+            waiting += pair
+            key = getattr(pair[0], "value", None)
+            if isinstance(key, str):
+                if key in keys:
+                    raise CompositionError(f"{file} line {pair[0].start_mark.line + 1}: {key!r} is there twice")
+                keys.add(key)
 
 
 class _Reader:
@@ -157,7 +177,6 @@ class _Reader:
 
 
 def _known(data: Mapping[Any, Any], names: frozenset[str], where: str) -> None:
-    unknown = [str(key) for key in data if key not in names]
+    unknown = [f"{str(key)!r}{did_you_mean(str(key), names)}" for key in data if key not in names]
     if unknown:
-        meant = did_you_mean(unknown[0], names)
-        raise CompositionError(f"{where}unknown {unknown[0]!r}{meant}; expected {', '.join(sorted(names))}")
+        raise CompositionError(f"{where}unknown {', '.join(unknown)}; expected {', '.join(sorted(names))}")

@@ -140,8 +140,10 @@ class _Graph:
         """Return the inputs of a step whose turn has come."""
         return {name: value_of(source, self._inputs, self.results) for name, source in step.sources.items()}
 
-    def over(self, step: SettledStep, result: StepResult, error: Exception | None) -> None:
+    def over(self, step: SettledStep, result: StepResult, error: BaseException | None) -> None:
         """Note how a step ended; steps beside a failed one are waited for, as they are paid."""
+        if error is not None and not isinstance(error, Exception):
+            raise error  # says that everything is to end
         self.running -= 1
         if error is None:
             self.results[step.name] = result
@@ -161,12 +163,12 @@ class _Graph:
 def _run_chain(chain: SettledChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:
     started = time.perf_counter()
     graph = _Graph(chain, inputs, scope.executor.config.value("max_workers"))
-    ended: SimpleQueue[tuple[SettledStep, StepResult, Exception | None]] = SimpleQueue()
+    ended: SimpleQueue[tuple[SettledStep, StepResult, BaseException | None]] = SimpleQueue()
 
     def work(step: SettledStep, values: Mapping[str, Any]) -> None:
         try:
             ended.put((step, run_target(step.target, values, scope.inside(step.name)), None))
-        except Exception as error:
+        except BaseException as error:  # raised where the chain is waited for
             ended.put((step, None, error))
 
     def begin(step: SettledStep, *, alone: bool) -> None:
@@ -177,8 +179,11 @@ def _run_chain(chain: SettledChain, inputs: Mapping[str, Any], scope: Scope) -> 
             return
         if alone:
             work(step, values)  # nothing else runs meanwhile, so it needs no thread
-        else:
+            return
+        try:
             scope.executor._threads.submit(lambda: work(step, values))
+        except RuntimeError:  # the system has no thread left
+            work(step, values)
 
     while True:
         ready = graph.ready()
@@ -212,6 +217,8 @@ async def _arun_chain(chain: SettledChain, inputs: Mapping[str, Any], scope: Sco
     finally:
         for task in tasks:  # where the chain itself was cancelled
             task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 def step_error(step: SettledStep, error: Exception, results: Mapping[str, StepResult]) -> HokusaiError:

@@ -302,6 +302,27 @@ class TestFailures:
         assert caught.value.step == "inner.Rate"
         assert list(caught.value.steps) == ["Extract", "inner.Summarize"]
 
+    @pytest.mark.parametrize("beside", [True, False], ids=["beside others", "alone"])
+    @pytest.mark.parametrize("ending", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+    def test_what_ends_more_than_a_step(
+        self, executor: Executor, lm: Any, run: Any, ending: type[BaseException], beside: bool
+    ) -> None:
+        """What is to end the process does, on whatever thread it was raised; a call that cancels itself has failed."""
+
+        def end(user: str) -> str:
+            if "bad" in user:
+                raise ending
+            return "fine"
+
+        lm.engine.answers["summary"] = end
+        chain = SignatureChain().add("Summarize", {"document": literal("bad")}, name="bad")
+        if beside:
+            chain.add("Summarize", {"document": literal("good")}, name="good")
+        expected = LanguageModelError if ending is asyncio.CancelledError else ending
+        with pytest.raises(expected):
+            run(executor, chain, {})
+        assert executor.execute_chain(SignatureChain().add("Rate", {"text": literal("x")}))["stars"] == 3
+
     def test_a_timeout_bounds_all_steps_together(self, make_executor: MakeExecutor, lm: Any, run: Any) -> None:
         lm.engine.delay = 0.15
         chain = SignatureChain().add("Summarize", {"document": "doc"}, name="s0")
@@ -335,7 +356,6 @@ class TestFailures:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await asyncio.sleep(0.01)
             assert lm.engine.in_flight == 0
 
         asyncio.run(main())
