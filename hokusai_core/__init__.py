@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         literal,
         ref,
     )
+    from hokusai_core.dspy_bridge.errors import translate_error
     from hokusai_core.dspy_bridge.metered import MeteredLM
     from hokusai_core.dspy_bridge.records import CallEstimate, CallRecord
     from hokusai_core.errors import BatchError, BatchInterrupted
@@ -138,6 +139,7 @@ _HOME = {
     "read_artifact": "artifacts",
     "read_settings": "settings",
     "ref": "composition",
+    "translate_error": "dspy_bridge.errors",
     "user_data_folder": "userdata",
 }
 
@@ -215,6 +217,7 @@ __all__ = [
     "read_artifact",
     "read_settings",
     "ref",
+    "translate_error",
     "user_data_folder",
 ]
 

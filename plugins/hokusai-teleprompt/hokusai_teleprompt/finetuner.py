@@ -86,6 +86,8 @@ class TelepromptFineTuner:
             raise ConfigurationError(f"workers={workers!r}: expected a whole number of at least 1")
         self._optimizer, self._options = optimizer, dict(optimizer_options or {})
         self._lm, self._prompt_lm = lm, prompt_lm
+        if budget is not None and not isinstance(budget, (int, Budget)):
+            raise ConfigurationError(f"budget={budget!r}: expected a whole number of calls, or a Budget")
         self._budget = Budget(calls=budget) if isinstance(budget, int) else budget
         self._seed, self._workers, self._progress, self._workdir = seed, workers, progress, workdir
         self._rule = Gate(min_improvement, confidence, significance)

@@ -365,6 +365,8 @@ def test_min_improvement_is_kept(by_demos: Any, topics: Any, topic_signature: An
         ({"seed": "a"}, "seed='a'"),
         ({"workers": 0}, "workers=0"),
         ({"budget": -5}, "expected a number above zero"),
+        ({"budget": "10"}, "budget='10': expected a whole number of calls"),
+        ({"budget": 10.5}, "budget=10.5: expected a whole number of calls"),
         ({"optimizer_options": {"kk": 3}, "optimizer": "labeled_fewshot"}, "kk"),
     ],
 )

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dspy.lm15 import RateLimitError
+from dspy.lm15 import AuthError, RateLimitError
 
-from hokusai_core import Budget
+from hokusai_core import Budget, InputField
 from hokusai_core.errors import OptimizationError
 from hokusai_teleprompt import TelepromptFineTuner
+from hokusai_teleprompt.study.ledger import Ceiling
 
 OPTIMIZERS = [
     "bootstrap_fewshot",
@@ -71,6 +72,19 @@ def test_every_ceiling_holds_and_is_named(budget: Budget, by_demos: Any, topics:
     assert word in report.stopped
 
 
+def test_what_the_comparison_will_take_is_kept_of_every_ceiling() -> None:
+    ceiling = Ceiling(total=600.0, begun=100.0, kept=60.0)
+    # Nothing is known of the prompts of the search yet: what the baseline took is kept.
+    assert not ceiling.reached(539.0, calls=5, later=120)
+    assert ceiling.reached(540.0, calls=5, later=120)
+    # A call takes one second, so 120 calls and a quarter more are kept.
+    assert not ceiling.reached(449.0, calls=349, later=120)
+    assert ceiling.reached(451.0, calls=351, later=120)
+    # The search has half of what there was at least, however slow it is.
+    assert not ceiling.reached(349.0, calls=20, later=120)
+    assert ceiling.reached(351.0, calls=20, later=120)
+
+
 def test_one_budget_bounds_several_optimizations(by_demos: Any, topics: Any, topic_signature: Any) -> None:
     budget = Budget(calls=120)
     first = compile_(topic_signature, topics, by_demos, budget=budget, seed=1).report
@@ -93,6 +107,22 @@ def test_a_dead_language_model_is_a_failure_with_its_first_error(
     assert chain[-1].__traceback__ is not None
     assert by_instruction.engine.calls < 130
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_dead_language_model_says_what_is_wrong_with_it(thinking: Any, topics: Any, topic_signature: Any) -> None:
+    class Private(topic_signature):  # type: ignore[misc]
+        text: str = InputField(sensitive=True)
+
+    for signature, told in ((topic_signature, True), (Private, False)):
+        lm = thinking(topic=lambda *_: "sport")
+        lm.engine.fail = lambda number: AuthError("this key has expired; we eat number 1")
+        with pytest.raises(OptimizationError, match="the provider refused the credentials") as caught:
+            compile_(signature, topics, lm)
+        assert ("this key has expired" in str(caught.value)) is told
+        error: Any = caught.value
+        while error is not None:  # what a traceback would show
+            assert told or "number 1" not in str(error)
+            error = error.__cause__
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

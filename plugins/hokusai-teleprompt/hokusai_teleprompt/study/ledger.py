@@ -8,7 +8,7 @@ import time
 from attrs import field, frozen
 from dspy.utils.exceptions import ContextWindowExceededError
 
-from hokusai_core import Budget, CallEstimate, CallRecord, Usage
+from hokusai_core import Budget, CallEstimate, CallRecord, Usage, translate_error
 from hokusai_core.errors import BudgetExceeded
 from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
 
@@ -18,6 +18,8 @@ __all__ = ["Allowance", "CallLedger", "Gate", "Spent"]
 _DEAD_AFTER = 5
 #: So many failed calls in a row, at any time.
 _GONE_AFTER = 20
+#: So many calls say what one takes, and by how much the later ones may differ.
+_TELLING, _MARGIN = 10, 1.25
 
 
 @frozen
@@ -44,12 +46,13 @@ class CallLedger:
 
     Args:
         budget: what the calls are charged to, or None.
+        sensitive: whether prompts hold sensitive values, which errors of a provider may quote.
     """
 
     keep_exchanges = False
 
-    def __init__(self, budget: Budget | None) -> None:
-        self.budget = budget
+    def __init__(self, budget: Budget | None, *, sensitive: bool = False) -> None:
+        self.budget, self._sensitive = budget, sensitive
         self._lock = threading.Lock()
         self._calls = self._replayed = self._failed = self._in_a_row = 0
         self._usage = Usage()
@@ -96,9 +99,38 @@ class CallLedger:
             gone = self._in_a_row >= _GONE_AFTER
             cause, failed = self.first_error, self._failed
         if (dead or gone) and cause is not None:
-            raise StudyFailed(
-                f"the language model failed {failed} times{' and never answered' if dead else ' in a row'}", cause
-            )
+            first = translate_error(cause, sensitive=self._sensitive)
+            how = f"failed {failed} times and never answered" if dead else f"failed {_GONE_AFTER} times in a row"
+            raise StudyFailed(f"the language model {how}; the first error: {first}", first)
+
+
+@frozen
+class Ceiling:
+    """A ceiling on tokens, cost or time, of which a phase leaves something for what comes after it.
+
+    Args:
+        total: what may be used in all.
+        begun: what was used when the phase began.
+        kept: what is kept of it at least; half of what there was when the phase began at most.
+    """
+
+    total: float
+    begun: float
+    kept: float
+
+    def reached(self, used: float, calls: int, later: int) -> bool:
+        """Return whether the phase has to end.
+
+        Args:
+            used: what is used by now.
+            calls: calls of the phase so far, by which its prompts are known.
+            later: calls that have to be made after it.
+        """
+        room = self.total - self.begun
+        kept = max(self.kept, room / 10)
+        if calls >= _TELLING:
+            kept = max(kept, _MARGIN * later * (used - self.begun) / calls)
+        return used >= self.total - min(kept, room / 2)
 
 
 @frozen
@@ -107,27 +139,34 @@ class Allowance:
 
     Args:
         calls: calls of the whole study after which the phase ends.
-        tokens: likewise.
-        cost: likewise, US dollars.
+        tokens: tokens of the whole study.
+        cost: US dollars of the whole study.
         seconds: seconds since the beginning of the study.
+        begun: calls that were made when the phase began.
+        later: calls that have to be made after it.
     """
 
     calls: int | None = None
-    tokens: int | None = None
-    cost: float | None = None
-    seconds: float | None = None
+    tokens: Ceiling | None = None
+    cost: Ceiling | None = None
+    seconds: Ceiling | None = None
+    begun: int = 0
+    later: int = 0
 
     def spent(self, spent: Spent, seconds: float) -> str | None:
         """Return in words what is used up, None where there is room."""
+        calls, cost = spent.calls - self.begun, spent.cost or 0.0
         if self.calls is not None and spent.calls >= self.calls:
-            return f"{spent.calls} calls are made, the rest is kept for the comparison"
-        if self.tokens is not None and spent.usage.total_tokens >= self.tokens:
-            return f"{spent.usage.total_tokens} tokens are used, the rest is kept for the comparison"
-        if self.cost is not None and (spent.cost or 0.0) >= self.cost:
-            return f"${spent.cost or 0.0:.4f} is spent, the rest is kept for the comparison"
-        if self.seconds is not None and seconds >= self.seconds:
-            return f"{seconds:.0f} seconds have passed, the rest is kept for the comparison"
-        return None
+            used = f"{spent.calls} calls are made"
+        elif self.tokens is not None and self.tokens.reached(spent.usage.total_tokens, calls, self.later):
+            used = f"{spent.usage.total_tokens} tokens are used"
+        elif self.cost is not None and self.cost.reached(cost, calls, self.later):
+            used = f"${cost:.4f} is spent"
+        elif self.seconds is not None and self.seconds.reached(seconds, calls, self.later):
+            used = f"{seconds:.0f} seconds have passed"
+        else:
+            return None
+        return f"{used}, the rest is kept for the comparison"
 
 
 class Gate:

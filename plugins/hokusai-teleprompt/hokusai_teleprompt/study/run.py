@@ -23,7 +23,7 @@ from hokusai_teleprompt.report import Report, Trial
 from hokusai_teleprompt.splitting import FEWEST, Split
 from hokusai_teleprompt.study.evaluation import Evaluator, Measurement
 from hokusai_teleprompt.study.journal import Journal
-from hokusai_teleprompt.study.ledger import Allowance, CallLedger, Gate, Spent
+from hokusai_teleprompt.study.ledger import Allowance, CallLedger, Ceiling, Gate, Spent
 from hokusai_teleprompt.study.models import StudyModels
 from hokusai_teleprompt.study.search import Finding, Findings, search
 from hokusai_teleprompt.study.stopping import StudyFailed
@@ -95,7 +95,7 @@ class Study:
 
     def __init__(self, plan: StudyPlan) -> None:
         self._plan = plan
-        self._ledger = CallLedger(plan.budget)
+        self._ledger = CallLedger(plan.budget, sensitive=bool(plan.spec.sensitive))
         self._charged = Spent() if plan.budget is None else Spent(plan.budget.spent.calls, plan.budget.spent)
         self._cost_before = 0.0 if plan.budget is None else plan.budget.spent_cost
         self._journal = Journal(plan.journal)
@@ -255,16 +255,17 @@ class Study:
         budget, held_out = self._plan.budget, len(self._plan.split.test)
         if budget is None:
             return Allowance()
-        took = baseline.took
-        each = math.ceil((took.calls + took.replayed) / held_out) if held_out else 0
-        # Demos make prompts longer than those of the baseline; how much, nobody knows yet.
-        tokens, cost, seconds = 3 * took.usage.total_tokens, 3 * (took.cost or 0.0), 2 * baseline.seconds
+        took, now = baseline.took, self._ledger.spent
+        later = held_out * math.ceil((took.calls + took.replayed) / held_out) if held_out else 0
         before = self._charged.usage
+        # Demos make prompts longer than those of the baseline; how much, nobody knows yet.
         return Allowance(
-            calls=None if budget.calls is None else budget.calls - before.calls - each * held_out,
-            tokens=_rest(budget.tokens, before.total_tokens, tokens),
-            cost=_rest(budget.cost, self._cost_before, cost),
-            seconds=_rest(budget.seconds, 0.0, seconds),
+            calls=None if budget.calls is None else budget.calls - before.calls - later,
+            tokens=_ceiling(budget.tokens, before.total_tokens, now.usage.total_tokens, 3 * took.usage.total_tokens),
+            cost=_ceiling(budget.cost, self._cost_before, now.cost or 0.0, 3 * (took.cost or 0.0)),
+            seconds=_ceiling(budget.seconds, 0.0, time.monotonic() - self._ledger.since, 2 * baseline.seconds),
+            begun=now.calls,
+            later=later,
         )
 
     # -- results ------------------------------------------------------------------------------------------------
@@ -388,9 +389,6 @@ def _reported(item: Finding) -> float:
     return item.candidate.score or 0.0
 
 
-def _rest(ceiling: float | None, before: float, kept: float) -> Any:
-    """Return what is left of a ceiling when ``kept``, and a tenth at least, is put aside; half of it at least."""
-    if ceiling is None:
-        return None
-    room = ceiling - before
-    return max(room / 2, room - max(kept, room / 10))
+def _ceiling(total: float | None, before: float, begun: float, kept: float) -> Ceiling | None:
+    """Return the ceiling of the study, of a budget of which others have used something ``before``."""
+    return None if total is None else Ceiling(total - before, begun, kept)
