@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import multiprocessing
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -61,23 +60,36 @@ def work(folder: Path, log: Path, go: Path, executions: int, inputs: int, namesp
         file.write(json.dumps({"done": tiers, "failures": stats["failures"], "last_error": stats["last_error"]}) + "\n")
 
 
-def start(folder: Path, logs: Path, options: argparse.Namespace, namespace: str, first_seed: int) -> list[Any]:
+def start(
+    folder: Path, logs: Path, options: argparse.Namespace, namespace: str, first_seed: int
+) -> list[ForkServerProcess]:
+    context = multiprocessing.get_context("forkserver")  # each of its own, and none has to import everything anew
+    context.set_forkserver_preload(["dspy", "hokusai_core.dspy_bridge", "hokusai_core.testing.lm", "hokusai_diskcache"])
     go = logs.parent / f"go-{namespace}-{first_seed}"
     ready = len(records(logs, "ready")) + options.processes
     processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, __file__, "--work", str(folder), "--log", str(logs / f"{namespace}-{seed}.jsonl")),
-                *("--executions", str(options.executions), "--inputs", str(options.inputs), "--go", str(go)),
-                *("--namespace", namespace, "--seed", str(seed)),
-            ]
+        context.Process(
+            target=work,
+            args=(folder, logs / f"{namespace}-{seed}.jsonl", go, options.executions, options.inputs, namespace, seed),
         )
         for seed in range(first_seed, first_seed + options.processes)
     ]
-    while len(records(logs, "ready")) < ready and all(process.poll() is None for process in processes):
-        time.sleep(0.05)
+    for process in processes:
+        process.start()
+    while len(records(logs, "ready")) < ready:
+        if any(process.exitcode is not None for process in processes):
+            go.touch()  # so that the others end as well
+            raise SystemExit(f"a process did not start: {ended(processes)}")
+        time.sleep(0.02)
     go.touch()
     return processes
+
+
+def ended(processes: list[ForkServerProcess]) -> list[int | None]:
+    """Wait for the end of processes and return their exit codes."""
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
 
 
 def records(logs: Path, kind: str) -> list[Any]:
@@ -99,7 +111,7 @@ def count_needless(calls: list[tuple[str, int, float, float]]) -> int:
 
 def run(options: argparse.Namespace, folder: Path, logs: Path) -> dict[str, Any]:
     """Run the three rounds and return what came of them."""
-    codes = [process.wait() for process in start(folder, logs, options, "whole", 0)]
+    codes = ended(start(folder, logs, options, "whole", 0))
     if any(codes):
         raise SystemExit(f"a process failed: {codes}")
     before = len(records(logs, "turn"))
@@ -108,10 +120,10 @@ def run(options: argparse.Namespace, folder: Path, logs: Path) -> dict[str, Any]
     while len(records(logs, "turn")) < before + 2 * options.processes and time.monotonic() < deadline:
         time.sleep(0.02)  # until they are under way
     for process in killed[: options.kill]:
-        process.send_signal(signal.SIGKILL)
-    codes += [process.wait() for process in killed[options.kill :]]
-    lost = [process.wait() for process in killed[: options.kill]]
-    codes += [process.wait() for process in start(folder, logs, options, "killed", 200)]
+        process.kill()
+    codes += ended(killed[options.kill :])
+    lost = ended(killed[: options.kill])
+    codes += ended(start(folder, logs, options, "killed", 200))
     with sqlite3.connect(folder / "store" / "cache.db") as connection:
         ((integrity,),) = connection.execute("PRAGMA integrity_check").fetchall()
         ((rows,),) = connection.execute("SELECT count(*) FROM Cache").fetchall()
@@ -143,22 +155,7 @@ def main() -> None:
     parser.add_argument("--executions", type=int, default=5000)
     parser.add_argument("--inputs", type=int, default=500)
     parser.add_argument("--kill", type=int, default=4)
-    for hidden in ("--work", "--log", "--go"):
-        parser.add_argument(hidden, type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--namespace", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.work is not None:
-        work(
-            options.work,
-            options.log,
-            options.go,
-            options.executions,
-            options.inputs,
-            options.namespace,
-            options.seed,
-        )
-        return
     with tempfile.TemporaryDirectory(prefix="hokusai-stress-") as place:
         logs = Path(place, "logs")
         logs.mkdir()
@@ -168,5 +165,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     main()
