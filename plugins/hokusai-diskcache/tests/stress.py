@@ -54,7 +54,7 @@ def work(folder: Path, log: Path, go: Path, executions: int, inputs: int, namesp
                 if result.cached is None:
                     file.write(json.dumps({"call": [namespace, number, since, time.monotonic()]}) + "\n")
                 tiers[str(result.cached)] = tiers.get(str(result.cached), 0) + 1
-                if turn % 100 == 0:
+                if turn % max(1, executions // 20) == 0:
                     file.write(json.dumps({"turn": turn}) + "\n")
             stats = executor.stats()["cache"]["persistent"]
         file.write(json.dumps({"done": tiers, "failures": stats["failures"], "last_error": stats["last_error"]}) + "\n")
@@ -117,7 +117,7 @@ def run(options: argparse.Namespace, folder: Path, logs: Path) -> dict[str, Any]
     before = len(records(logs, "turn"))
     killed = start(folder, logs, options, "killed", 100)
     deadline = time.monotonic() + 120
-    while len(records(logs, "turn")) < before + 2 * options.processes and time.monotonic() < deadline:
+    while len(records(logs, "turn")) < before + 4 * options.processes and time.monotonic() < deadline:
         time.sleep(0.02)  # until they are under way
     for process in killed[: options.kill]:
         process.kill()

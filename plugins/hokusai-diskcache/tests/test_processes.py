@@ -12,7 +12,7 @@ import pytest
 
 @pytest.mark.slow
 def test_processes_share_a_store_and_survive_kills() -> None:
-    arguments = ("--processes", "8", "--executions", "300", "--inputs", "60", "--kill", "4")
+    arguments = ("--processes", "8", "--executions", "500", "--inputs", "60", "--kill", "4")
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("stress.py")), *arguments],
         capture_output=True,
