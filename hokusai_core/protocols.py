@@ -36,10 +36,11 @@ __all__ = [
 class Cache(Protocol):
     """A persistent tier behind the memory cache.
 
-    Keys are hexadecimal digests. A cache that cannot answer raises ``CacheError``; the execution path then goes on
-    without it. Every method may be called from many threads and event loops at once. A cache says with attributes
-    ``tier`` (the word that results show, such as ``"disk"``) and ``secret`` (at least 16 random bytes that belong to
-    the store and outlive the process: sensitive inputs enter keys only hashed with it).
+    Keys are hexadecimal digests. A cache that cannot answer raises ``CacheError``, after a short time of its own
+    choosing: the timeout of an execution does not interrupt a look-up. The execution path then goes on without it.
+    Every method may be called from many threads and event loops at once. A cache says with attributes ``tier`` (the
+    word that results show, such as ``"disk"``) and ``secret`` (at least 16 random bytes that belong to the store and
+    outlive the process: sensitive inputs enter keys only hashed with it).
     """
 
     tier: str

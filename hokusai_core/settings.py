@@ -162,8 +162,10 @@ def _component(value: Any) -> Any:
     """A cache by the name of its component, or the object itself."""
     if value is None or isinstance(value, str):
         return _optional_text(value)
-    if not (callable(getattr(value, "get", None)) and callable(getattr(value, "put", None))):
-        raise ValueError("expected a component's name, or an object that satisfies Cache")
+    lacks = [name for name in ("get", "put", "aget", "aput", "close") if not callable(getattr(value, name, None))]
+    if lacks or isinstance(value, type):
+        reason = f"it lacks {', '.join(lacks)}" if lacks else "this is a class, not an object of it"
+        raise ValueError(f"expected a component's name, or an object that satisfies Cache; {reason}")
     return value
 
 

@@ -150,7 +150,7 @@ def _each_tier(
         yield stage.persistent.tier, f"never stored: {reason}"
         return
     try:
-        entry = stage.persistent.get(key)
+        entry = stage.read(key)
     except Exception as error:  # as for an execution: whatever a cache does wrong is told, not raised
         yield stage.persistent.tier, f"unavailable: {error}"
         return

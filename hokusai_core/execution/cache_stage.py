@@ -8,10 +8,11 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hokusai_core.errors import CacheWarning
+from hokusai_core.caching.entry import CacheEntry
+from hokusai_core.errors import CacheError, CacheWarning
 
 if TYPE_CHECKING:
-    from hokusai_core.caching import CacheEntry, MemoryCache
+    from hokusai_core.caching import MemoryCache
     from hokusai_core.protocols import Cache
 
 __all__ = ["CacheStage"]
@@ -71,7 +72,7 @@ class CacheStage:
             ttl: age in seconds from which on it may not be served.
             fits: says whether the outputs in it are those of the signature; one that does not fit is never served.
         """
-        entry = self._guarded(lambda cache: cache.get(key), self._reading)
+        entry = self._guarded(lambda cache: _checked(key, cache.get(key)), self._reading)
         self._learn_secret()
         return self._served(entry, now, ttl, fits)
 
@@ -79,9 +80,17 @@ class CacheStage:
         self, key: str, now: float, ttl: float | None, fits: Callable[[CacheEntry], bool] | None = None
     ) -> CacheEntry | None:
         """Do as ``look_up`` without blocking the event loop."""
-        entry = await self._aguarded(lambda cache: cache.aget(key), self._reading)
+
+        async def read(cache: Cache) -> CacheEntry | None:
+            return _checked(key, await cache.aget(key))
+
+        entry = await self._aguarded(read, self._reading)
         self._learn_secret()
         return self._served(entry, now, ttl, fits)
+
+    def read(self, key: str) -> CacheEntry | None:
+        """Return the entry of the persistent tier, whether it may be served or not, and let through what goes wrong."""
+        return None if self.persistent is None else _checked(key, self.persistent.get(key))
 
     def remember(self, entry: CacheEntry) -> None:
         """Keep ``entry`` in the memory tier."""
@@ -168,6 +177,17 @@ class CacheStage:
             CacheWarning,
             stacklevel=3,
         )
+
+
+def _checked(key: str, found: Any) -> CacheEntry | None:
+    """Return what a cache has found where it is what was asked for: whoever wrote the cache may have erred."""
+    if found is None:
+        return None
+    if not isinstance(found, CacheEntry):
+        raise CacheError(f"its get() returned {type(found).__name__} instead of a CacheEntry")
+    if found.key != key or type(found.outputs) is not bytes:
+        raise CacheError("its get() returned an entry that was not stored under that key")
+    return found
 
 
 class _Health:

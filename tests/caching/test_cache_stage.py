@@ -68,6 +68,24 @@ def test_what_is_too_old_is_not_served(stage: CacheStage, store: Store) -> None:
     assert stage.look_up(KEY, time.time(), 50) is not None
 
 
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(
+    "found",
+    ["text", {"key": KEY}, make_entry("another"), make_entry(outputs="text")],
+    ids=["text", "dict", "key", "str"],
+)
+def test_what_a_cache_returns_in_place_of_the_entry_is_not_served(found: Any, asynchronous: bool) -> None:
+    class Erring(Store):
+        def get(self, key: str) -> Any:
+            return found
+
+    stage = CacheStage(MemoryCache(), Erring(), "store")
+    with pytest.warns(CacheWarning, match=r"its get\(\) returned"):
+        served = asyncio.run(stage.alook_up(KEY, 0.0, None)) if asynchronous else stage.look_up(KEY, 0.0, None)
+    assert served is None
+    assert stage.stats()["persistent"]["failures"] == 1
+
+
 def test_what_does_not_fit_is_not_served(stage: CacheStage, store: Store) -> None:
     store.put(make_entry())
     with pytest.warns(CacheWarning, match="holds no outputs"):
