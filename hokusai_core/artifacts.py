@@ -166,14 +166,29 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
     """
     source = Path(path)
     try:
-        if source.stat().st_size > _MAX_BYTES:
-            raise ArtifactError(f"{source}: is larger than {_MAX_BYTES // 1_000_000} MB; that is no signature")
-        data = json.loads(source.read_bytes())
+        with source.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise ArtifactError(f"{source}: cannot be read: {error.strerror or error}") from error
+    if len(content) > _MAX_BYTES:
+        raise ArtifactError(f"{source}: is larger than {_MAX_BYTES // 1_000_000} MB; that is no signature")
+    try:
+        data = json.loads(content, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{source}: is no JSON: {error}") from error
     return Artifact.from_dict(data, str(source))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def differences(old: SignatureSpec, new: SignatureSpec) -> list[str]:

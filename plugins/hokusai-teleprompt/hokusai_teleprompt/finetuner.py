@@ -309,13 +309,14 @@ class TelepromptFineTuner:
         if spec.sensitive and self._workdir is None:
             notes.append("no checkpoint is kept, because answers may quote sensitive fields; workdir=... keeps one")
             return None
-        # Not how they are split, which the budget has a say in: with a larger one the same study goes on.
+        # Neither how they are split nor what "auto" chose, which the budget has a say in: with a larger one the same
+        # study goes on.
         examples = sorted(map(example_key, (*split.train, *split.dev, *split.test)))
         key = [
             spec.fingerprint,
             examples,
-            choice.name,
-            {**choice.options, **self._options},
+            self._optimizer if isinstance(self._optimizer, str) else choice.name,
+            self._options,
             summary_of(metric)["name"],
             [model.lm.model, model.identity],
             self._seed,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hokusai_core import Artifact, BaseSignature, Candidate, SignatureSpec, read_artifact
-from hokusai_core.errors import OptimizationError, SignatureDefinitionError
+from hokusai_core.errors import ArtifactError, OptimizationError, SignatureDefinitionError
 from hokusai_teleprompt.report import Report
 
 __all__ = ["OptimizedSignature", "candidate_spec", "load_optimized", "make_optimized"]
@@ -88,7 +88,11 @@ def load_optimized(
     artifact = read_artifact(path)
     if base is not None:
         artifact.check_base(base if isinstance(base, SignatureSpec) else base.spec)
-    return _made(artifact, Report.from_dict(artifact.report), None)
+    try:
+        report = Report.from_dict(artifact.report)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    return _made(artifact, report, None)
 
 
 def _made(artifact: Artifact, report: Report, candidate: type[OptimizedSignature] | None) -> type[OptimizedSignature]:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, field, frozen
+from attrs import asdict, field, fields, frozen
 
 from hokusai_core import Usage
+from hokusai_core.errors import ArtifactError
 from hokusai_teleprompt.plot import draw
 from hokusai_teleprompt.tables import table
 
@@ -146,20 +147,25 @@ class Report:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Report:
-        """Return the report that ``to_dict`` wrote."""
-        values = {key: value for key, value in data.items() if key not in ("wins", "losses", "ties")}
-        interval = values.get("interval")
-        return cls(
-            **{
-                **values,
+        """Return the report that ``to_dict`` wrote, of a newer version as well: what is unknown here is left out.
+
+        Raises:
+            ArtifactError: it is none.
+        """
+        try:
+            values = _known(cls, data)
+            interval = values.get("interval")
+            values |= {
                 "interval": tuple(interval) if interval else None,
-                "trials": tuple(Trial(**item) for item in values.get("trials", ())),
-                "examples": tuple(ExampleResult(**item) for item in values.get("examples", ())),
-                "usage": Usage(**values.get("usage", {})),
+                "trials": tuple(Trial(**_known(Trial, item)) for item in values.get("trials", ())),
+                "examples": tuple(ExampleResult(**_known(ExampleResult, item)) for item in values.get("examples", ())),
+                "usage": Usage(**_known(Usage, values.get("usage", {}))),
                 "invalid": tuple(values.get("invalid", (0, 0))),
                 "notes": tuple(values.get("notes", ())),
             }
-        )
+            return cls(**values)
+        except (AttributeError, TypeError) as error:
+            raise ArtifactError(f"its report cannot be read: {error}") from error
 
     def to_json(self) -> str:
         """Return the report as JSON text."""
@@ -215,6 +221,11 @@ class Report:
 
     def __str__(self) -> str:
         return self.table()
+
+
+def _known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    names = {item.name for item in fields(kind)}
+    return {name: value for name, value in data.items() if name in names}
 
 
 def _number(value: float | None) -> str:

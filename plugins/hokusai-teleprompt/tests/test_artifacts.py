@@ -135,6 +135,34 @@ def test_what_is_no_artifact_is_refused(tmp_path: Path, content: str) -> None:
         read_artifact(tmp_path / "missing.json")
 
 
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda text: text.replace('"seed": 0', '"seed": NaN'), r"x\.json: is no JSON: NaN is no number"),
+        (lambda text: text.replace('"promoted": true', '"promoted": false, "promoted": true', 1), "is there twice"),
+        (lambda text: text + " " * 50_000_000, r"x\.json: is larger than 50 MB"),
+        (lambda text: text[:500], r"x\.json: is no JSON"),
+    ],
+    ids=["nan", "twice", "huge", "truncated"],
+)
+def test_a_file_that_json_does_not_settle_is_refused(path: Path, harm: Any, message: str) -> None:
+    other = path.with_name("x.json")
+    other.write_text(harm(path.read_text()))
+    with pytest.raises(ArtifactError, match=message):
+        load_optimized(other)
+
+
+def test_a_report_of_a_newer_version_is_read_and_what_is_none_is_refused(path: Path, optimized: Any) -> None:
+    report = json.loads(path.read_text())["report"]
+    trials = [{**trial, "color": "red"} for trial in report["trials"]]
+    resealed(path, report={**report, "trials": trials, "mood": "good"})
+    assert load_optimized(path).report == optimized.report
+    for harm in ({}, {**report, "trials": 3}, {**report, "usage": {"input_tokens": 1, "x": 2}, "examples": ["x"]}):
+        resealed(path, report=harm)
+        with pytest.raises(ArtifactError, match=r"better\.json: its report cannot be read"):
+            load_optimized(path)
+
+
 def test_an_interrupted_write_leaves_the_old_file(optimized: Any, path: Path, monkeypatch: Any) -> None:
     before = path.read_bytes()
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))

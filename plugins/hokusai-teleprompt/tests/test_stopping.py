@@ -227,6 +227,16 @@ def test_a_study_that_another_process_works_on_is_refused(
     assert refused
 
 
+def test_a_larger_budget_goes_on_with_the_same_study(
+    by_instruction: Any, topics: Any, topic_signature: Any, tmp_path: Path
+) -> None:
+    first = compile_(topic_signature, topics, by_instruction, budget=60, workdir=tmp_path / "work").report
+    assert first.stopped
+    second = compile_(topic_signature, topics, by_instruction, budget=600, workdir=tmp_path / "work").report
+    assert first.reason != second.reason  # auto has chosen something else
+    assert any(note.startswith(f"continued: {first.calls} calls") for note in second.notes)
+
+
 def test_a_damaged_checkpoint_costs_its_damaged_lines_only(
     by_instruction: Any, topics: Any, topic_signature: Any, tmp_path: Path
 ) -> None:
