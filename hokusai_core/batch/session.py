@@ -274,12 +274,15 @@ class BatchRows(Iterator[BatchRow]):
 
     Leaving it early (``close``, the end of a ``with`` block, or forgetting it) takes no further row. With a journal,
     ``close`` waits for the rows under way, which are paid; without one they are cancelled where that can be done.
+
+    At Ctrl-C no further row is taken; those under way come out, and ``BatchInterrupted`` after them. A second one
+    leaves them.
     """
 
     def __init__(self, session: Session, source: Iterable[Any]) -> None:
         self._session = session
         self._queue: SimpleQueue[tuple[Row, Outcome] | None] = SimpleQueue()
-        self._ended = False
+        self._ended = self._stopping = False
         self._state = state = _Iteration(session, source, self._queue)
         self._finalizer = weakref.finalize(self, state.abandon)
         self._finalizer.atexit = False
@@ -288,15 +291,11 @@ class BatchRows(Iterator[BatchRow]):
     def __next__(self) -> BatchRow:
         if self._ended:
             raise StopIteration
-        try:
-            item = self._queue.get()
-        except KeyboardInterrupt:
-            self._session._say_stopping()
-            self._ended = True
-            self._state.finish()
-            raise self._session._interrupted(self._state.engine, None) from None
+        item = self._wait()
         if item is None:
             self._ended = True
+            if self._stopping:
+                raise self._session._interrupted(self._state.engine, None)
             if self._state.error is not None:
                 raise self._state.error
             raise StopIteration
@@ -304,6 +303,19 @@ class BatchRows(Iterator[BatchRow]):
         if row.room is not None:
             row.room.leave()
         return BatchRow(row.index, outcome, row.inputs, self._session.work.hidden(row))
+
+    def _wait(self) -> tuple[Row, Outcome] | None:
+        """Return the next row that is over; None where there is none left."""
+        try:
+            return self._queue.get()
+        except KeyboardInterrupt:
+            if self._stopping:
+                self._state.abandon()
+                return None
+            self._stopping = True
+            self._session._say_stopping()
+            self._state.stop()
+            return self._wait()
 
     def close(self) -> None:
         """Take no further row."""
@@ -317,7 +329,9 @@ class BatchRows(Iterator[BatchRow]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
+        if self._state.keeps and not self._ended and kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._session._say_stopping()
         self.close()
 
     def __repr__(self) -> str:
@@ -346,6 +360,17 @@ class _Iteration:
                 self._session.end(self.engine)
             finally:
                 self._queue.put(None)
+
+    def stop(self) -> None:
+        """Take no further row; when those under way are over, that is the end."""
+        self.feeding.stop()
+        self._session.executor._threads.submit(self._end)
+
+    def _end(self) -> None:
+        try:
+            self.finish()
+        finally:
+            self._queue.put(None)
 
     def finish(self) -> None:
         """Take no further row, and wait for those under way; not for the source, which may not give one for long."""

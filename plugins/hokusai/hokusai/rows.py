@@ -7,12 +7,16 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from hokusai.failures import Failure, Misuse
+
+if TYPE_CHECKING:
+    from hokusai_core import SignatureSpec
 
 __all__ = ["RowFile", "parse_mapping"]
 
@@ -41,21 +45,26 @@ def parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
 class RowFile:
     """The rows of a file; reading it again begins anew, except for stdin.
 
-    A line that cannot be read is a row that fails, and is told of on stderr; the others are not lost for it.
+    A line that cannot be read is a row that fails, and is told of on stderr; the others are not lost for it. A file
+    that cannot be read as a whole is refused before a row of it is run; of stdin that shows on the way only.
 
     Args:
         source: path of the file, ``-`` for stdin.
         form: ``jsonl``, ``csv`` or ``tsv``; None for what the name says.
         mapping: column -> input field; with any, columns that are neither mapped nor fields are left out.
-        fields: names and aliases of the signature's inputs.
+        spec: the signature.
 
     Raises:
-        Failure: it cannot be opened.
-        Misuse: a table has columns that the signature does not know, and nothing is mapped; or a mapping is wrong.
+        Failure: it cannot be opened, or is no text.
+        Misuse: the columns of a table are not those of the signature, and nothing is mapped; or a mapping is wrong.
     """
 
-    def __init__(self, source: str, form: str | None, mapping: Mapping[str, str], fields: frozenset[str]) -> None:
-        self._source, self._mapping, self._fields = source, mapping, fields
+    def __init__(self, source: str, form: str | None, mapping: Mapping[str, str], spec: SignatureSpec) -> None:
+        self._source, self._mapping = source, mapping
+        names = [(item.name, *item.aliases) for item in spec.inputs.values()]
+        self._fields = fields = frozenset(name for known in names for name in known)
+        self._required = [known for known in names if spec.inputs[known[0]].required]
+        self._lacking = set(mapping)
         self._form = form or {".csv": "csv", ".tsv": "tsv"}.get(Path(source).suffix.lower(), "jsonl")
         self.name = "stdin" if source == "-" else source
         unknown = sorted(set(mapping.values()) - fields)
@@ -69,10 +78,12 @@ class RowFile:
         """Return how many rows there are; nobody knows for stdin."""
         if self._stdin is not None:
             return NotImplemented  # type: ignore[no-any-return]  # as the protocol says
-        with self._open() as file:
+        with self._open() as file, self._reading():
             if self._form == "jsonl":
                 return sum(1 for line in file if line.strip())
-            return max(0, sum(1 for cells in self._table(file) if cells) - 1)
+            table = self._table(file)
+            self._check_header(next(table, None))
+            return sum(1 for cells in table if cells)
 
     def __iter__(self) -> Iterator[Any]:
         if self._stdin is not None:
@@ -82,29 +93,35 @@ class RowFile:
             yield from self._rows(file)
 
     def _rows(self, file: IO[str]) -> Iterator[Any]:
-        try:
+        with self._reading():
             yield from self._lines(file) if self._form == "jsonl" else self._cells(file)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except UnicodeDecodeError as error:
             raise Failure(f"{self.name} is no UTF-8 text; convert it first, for example with iconv -t UTF-8") from error
+        except csv.Error as error:
+            raise Failure(f"{self.name} is no table that can be read: {error}; look at its quotes") from error
 
     def _lines(self, file: IO[str]) -> Iterator[Any]:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_without_repetition)
             except (ValueError, RecursionError) as error:
                 click.echo(f"hokusai: {self.name} line {number} is no JSON ({error}); it counts as failed", err=True)
                 yield line.rstrip("\n")  # which is no mapping, so the row fails without a call
                 continue
+            if self._lacking and isinstance(row, dict):
+                self._tell_lacking(row, number)
             yield self._mapped(row) if isinstance(row, dict) else row
 
     def _cells(self, file: IO[str]) -> Iterator[Any]:
         table = self._table(file)
-        header = next(table, None)
-        if header is None:
-            return
-        self._check_header(header)
+        header = self._check_header(next(table, None))
         for cells in table:
             if not cells:
                 continue
@@ -120,9 +137,16 @@ class RowFile:
             yield self._mapped({name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()})
 
     def _table(self, file: IO[str]) -> Any:
-        return csv.reader(file, delimiter=_DELIMITERS[self._form])
+        # Strict, as a quote that nothing closes would else make one cell of all that follows.
+        return csv.reader(file, delimiter=_DELIMITERS[self._form], strict=True)
 
-    def _check_header(self, header: Sequence[str]) -> None:
+    def _check_header(self, header: Sequence[str] | None) -> Sequence[str]:
+        """Refuse a header that cannot give the signature its inputs, and return it."""
+        if header is None:
+            return ()
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice:
+            raise Misuse(f"{self.name} has the column {twice[0]!r} more than once; keep one of them")
         missing = sorted(set(self._mapping) - set(header))
         if missing:
             raise Misuse(f"--map: {self.name} has no column {missing[0]!r}; it has {', '.join(header)}")
@@ -132,6 +156,20 @@ class RowFile:
                 f"{self.name}: column {unknown[0]!r} is no input of the signature, which has "
                 f"{', '.join(sorted(self._fields))}; choose columns with --map column=field"
             )
+        given = {self._mapping.get(name, name) for name in header}
+        for names in self._required:
+            if given.isdisjoint(names):
+                raise Misuse(
+                    f"{self.name} has no column for {names[0]!r}, which the signature needs; it has "
+                    f"{', '.join(header)}. Choose one with --map column={names[0]}"
+                )
+        return header
+
+    def _tell_lacking(self, row: Mapping[str, Any], number: int) -> None:
+        """Say once of each mapped column that a line has no such thing: it may be a slip of the pen."""
+        for name in sorted(self._lacking - row.keys()):
+            self._lacking.discard(name)
+            click.echo(f"hokusai: {self.name} line {number} has no {name!r}, which --map names", err=True)
 
     def _mapped(self, row: dict[str, Any]) -> dict[str, Any]:
         if not self._mapping:
@@ -146,6 +184,14 @@ class RowFile:
             return _text(Path(self._source).expanduser().open("rb"))
         except OSError as error:
             raise Failure(f"{self._source}: {error.strerror or error}") from error
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
 
 
 def _text(file: Any) -> IO[str]:

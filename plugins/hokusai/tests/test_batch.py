@@ -144,6 +144,7 @@ class TestBatch:
     def test_a_ceiling_on_cost(self, hokusai: Command) -> None:
         done = hokusai("batch", "Ask", "-", "--max-cost", "0.5", stdin=b'{"question": "a"}\n')
         assert done.returncode == 0
+        assert "nobody knows what null/m costs, so --max-cost stops nothing" in done.stderr
         assert hokusai("batch", "Ask", "-", "--max-cost", "0").returncode == 2
 
     @pytest.mark.parametrize(
@@ -152,6 +153,8 @@ class TestBatch:
             (["Nope", "-"], "no signature 'Nope'"),
             (["Ask", "missing.jsonl"], "missing.jsonl"),
             (["Ask", "-", "-o", "missing/out.jsonl"], "missing/out.jsonl"),
+            (["Ask", "-", "-o", "."], ". is a folder"),
+            (["Ask", "in.jsonl", "-o", "../{folder}/in.jsonl"], "is the input, too"),
             (["Ask", "-", "--map", "question"], "--map column=field"),
             (["Ask", "-", "--map", "a=nope"], "no input 'nope'"),
             (["Ask", "-", "--map", "a=question", "--map", "b=question"], "each mapped once"),
@@ -162,7 +165,9 @@ class TestBatch:
     def test_what_is_wrong_is_told_before_any_call(
         self, hokusai: Command, tmp_path: Path, arguments: list[str], told: str
     ) -> None:
-        done = hokusai("batch", *arguments, stdin=b'{"question": "a"}\n')
+        (tmp_path / "in.jsonl").write_text('{"question": "a"}\n')
+        given = [argument.replace("{folder}", tmp_path.name) for argument in arguments]
+        done = hokusai("batch", *given, stdin=b'{"question": "a"}\n')
         assert done.returncode in (1, 2)
         assert told in done.stderr
         assert "Traceback" not in done.stderr
@@ -192,6 +197,7 @@ class TestBatch:
         told = process.communicate(timeout=60)[1]
         assert not (tmp_path / "out.jsonl").exists()
         paid = calls(tmp_path)
+        assert len(list(tmp_path.glob(".out.jsonl*"))) <= 1
         if how == signal.SIGINT:
             assert process.returncode == 130
             assert "run the same command again" in told
@@ -200,7 +206,27 @@ class TestBatch:
         assert paid < 300
         answers = [record["outputs"]["answer"] for record in lines(tmp_path / "out.jsonl")]
         assert answers == [f"answer to q{n}" for n in range(300)]
-        assert {file.name for file in tmp_path.glob("*out.jsonl*")} >= {"out.jsonl", "out.jsonl.journal"}
+        assert {file.name for file in tmp_path.glob("*out.jsonl*")} == {"out.jsonl", "out.jsonl.journal"}
+
+    def test_ctrl_c_before_an_open_stdin_writes_what_was_under_way(
+        self, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        command = [sys.executable, "-m", "hokusai", "batch", "Ask", "-", "--lm", "fake/1"]
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdin.write(b'{"question": "a"}\n{"question": "b"}\n')
+            process.stdin.flush()
+            assert b"answer to a" in process.stdout.readline()
+            process.stdin.write(b'{"question": "c"}\n')
+            process.stdin.flush()
+            time.sleep(0.4)  # it is under way by then, or never begun
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+            assert len(process.stdout.readlines()) == calls(tmp_path) - 1  # every answer that was paid
+            assert b"interrupted with" in process.stderr.read()
 
     def test_a_journal_of_another_signature(self, hokusai: Command, tmp_path: Path) -> None:
         hokusai("batch", "Ask", "-", "-o", "out.jsonl", stdin=b'{"question": "a"}\n')

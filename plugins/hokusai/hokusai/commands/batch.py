@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hokusai.failures import INTERRUPTED, Failure
+from hokusai.failures import INTERRUPTED, Failure, Misuse
 from hokusai.rows import RowFile, parse_mapping
 
 if TYPE_CHECKING:
@@ -61,27 +60,28 @@ def batch(
     """
     from hokusai.calling import make_executor, retry_options, signature_called
     from hokusai_core import Budget
-    from hokusai_core.errors import BatchInterrupted
 
     mapping = parse_mapping(pairs)
+    check_output(output, source)
     signature = signature_called(name)
     budget = None if max_cost is None else Budget(cost=max_cost)
     journal = None if output is None else f"{output}.journal"
     with make_executor(lm, timeout, track=track, max_workers=workers) as executor:
-        inputs = executor.signature(signature).spec.inputs.values()
-        fields = frozenset(known for item in inputs for known in (item.name, *item.aliases))
-        rows = RowFile(source, form, mapping, fields)
-        tally = _Tally()
-        with executor.iter_batch(
-            signature, rows, journal=journal, progress=progress, budget=budget, **retry_options(retries)
-        ) as outcomes:
-            lines = tally.watch(outcomes, sensitive)
-            try:
-                write_lines(lines, output)
-            except BatchInterrupted as stop:
-                hint = "run the same command again to go on with the rest" if journal else "nothing was kept"
-                click.echo(f"hokusai: interrupted with {tally.done} rows over; {hint}", err=True)
-                raise click.exceptions.Exit(INTERRUPTED) from stop
+        rows = RowFile(source, form, mapping, executor.signature(signature).spec)
+        tally = _Tally(max_cost)
+        try:
+            with executor.iter_batch(
+                signature, rows, journal=journal, progress=progress, budget=budget, **retry_options(retries)
+            ) as outcomes:
+                write_lines(tally.watch(outcomes, sensitive), output)
+        except KeyboardInterrupt as stop:  # wherever it came, leaving the block has waited for the rows under way
+            hint = (
+                "run the same command again to go on with the rest"
+                if journal
+                else "without -o nothing is kept for another run"
+            )
+            click.echo(f"hokusai: interrupted with {counted(tally.done, 'row')} over; {hint}", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from stop
     tally.report(output)
     if tally.failed:
         raise click.exceptions.Exit(_SOME_FAILED)
@@ -90,7 +90,8 @@ def batch(
 class _Tally:
     """Counts rows on their way to the output."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_cost: float | None) -> None:
+        self._max_cost = max_cost
         self.done = self.failed = self.kept = self.tokens = 0
         self.cost = 0.0
         self.first_error = ""
@@ -109,7 +110,8 @@ class _Tally:
 
     def report(self, output: str | None) -> None:
         """Say on stderr how it went."""
-        parts = [f"{self.done} rows", f"{self.failed} failed"] if self.failed else [f"{self.done} rows"]
+        parts = [counted(self.done, "row")]
+        parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.kept} kept from before"] if self.kept else []
         parts.append(f"{self.tokens:,} tokens")
         parts += [f"${self.cost:.4f}"] if self.cost else []
@@ -132,6 +134,28 @@ class _Tally:
                 self.first_error = f"row {row.index}: {type(error).__name__}: {message}"
         elif outcome.cached == "journal":  # type: ignore[union-attr]  # only results have no error
             self.kept += 1
+        elif outcome.cost is None and self._max_cost is not None:
+            self._max_cost = None
+            click.echo(
+                f"hokusai: warning: nobody knows what {outcome.model} costs, so --max-cost stops nothing",  # type: ignore[union-attr]
+                err=True,
+            )
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its word."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def check_output(output: str | None, source: str) -> None:
+    """Refuse an output that cannot be written, before anything is paid."""
+    if output is None:
+        return
+    target = Path(output).expanduser()
+    if target.is_dir():
+        raise Failure(f"{output} is a folder; name a file")
+    if source != "-" and target.exists() and Path(source).expanduser().exists() and target.samefile(source):
+        raise Misuse(f"{output} is the input, too; give the output another name")
 
 
 def write_lines(lines: Iterator[bytes], output: str | None) -> None:
@@ -142,8 +166,10 @@ def write_lines(lines: Iterator[bytes], output: str | None) -> None:
             sys.stdout.buffer.flush()
         return
     target = Path(output).expanduser()
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    # One name for all runs, so that those which were killed leave no litter; the journal keeps out a second at once.
+    beside = target.with_name(f".{target.name}.part")
     try:
+        beside.unlink(missing_ok=True)
         file = beside.open("xb")
     except OSError as error:
         raise Failure(f"{output}: {error.strerror or error}") from error
