@@ -244,7 +244,7 @@ def test_credentials_of_any_name_stay_out(make_executor: MakeExecutor, name: str
 
 
 def test_credentials_in_addresses_stay_out(make_executor: MakeExecutor) -> None:
-    lm = openai(api_base="https://me:canary-1@host/v1?key=canary-2&api-version=3")
+    lm = openai(api_base="https://me:canary-1@example.com/v1?key=canary-2&api-version=3")
     parameters = make_executor()._plans.plan("Answer", lm).model_parameters
     assert "canary" not in str(parameters)
     assert "api-version=3" in parameters["api_base"]
