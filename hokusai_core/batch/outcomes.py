@@ -49,11 +49,12 @@ class FailedExecution:
         known = [attempt.cost for attempt in self.attempts if attempt.cost is not None]
         return sum(known) if known else None
 
-    def __getitem__(self, name: str) -> NoReturn:
+    def _ask(self, *_: object) -> NoReturn:
         raise self.error.with_traceback(None)  # else it would grow with every time that it is raised
 
-    def __iter__(self) -> NoReturn:
-        raise self.error.with_traceback(None)
+    # All the ways in which a result is asked for its outputs.
+    __getitem__ = __iter__ = get = keys = values = items = _ask
+    outputs = property(_ask)
 
     def __bool__(self) -> bool:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
@@ -118,6 +119,9 @@ class Session:
         engine = LoopEngine(self.work, Pace(self.width), kept.deliver)
         try:
             await engine.run(arows(source, self.batch_size))
+        except asyncio.CancelledError as error:  # also of Ctrl-C, which asyncio turns into this
+            error.add_note(self._stopped())
+            raise
         finally:
             self.end(engine)
         if engine.fatal is not None:
@@ -179,9 +183,12 @@ class Session:
             )
 
     def _interrupted(self, engine: Engine, result: BatchResult | None) -> BatchInterrupted:
-        error = BatchInterrupted(f"{self.name}: stopped with {self.meter.done} rows over. {self.resume}".rstrip())
+        error = BatchInterrupted(self._stopped())
         error.result = result
         return error
+
+    def _stopped(self) -> str:
+        return f"{self.name}: stopped with {self.meter.done} rows over. {self.resume}".rstrip()
 
 
 class _Kept:

@@ -79,8 +79,9 @@ def test_cancelling_a_batch_cancels_every_call(make_executor: MakeExecutor, make
         while lm.engine.in_flight < 7:  # noqa: ASYNC110  # the language model tells nobody
             await asyncio.sleep(0.005)
         work.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError) as caught:
             await work
+        assert f"journal={str(path)!r} to go on with the rest" in caught.value.__notes__[0]
         assert (lm.engine.cancelled, lm.engine.in_flight, lm.engine.calls) == (7, 0, 7)
 
     asyncio.run(main())

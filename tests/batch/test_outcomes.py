@@ -109,8 +109,14 @@ def test_subscripting_a_failed_row_raises_its_own_error_every_time(make_executor
         with pytest.raises(LanguageModelError) as caught:
             failure["answer"]
         assert caught.value is failure.error
-    with pytest.raises(LanguageModelError):
-        list(failure)
+    ways: list[Callable[[Any], Any]] = [
+        list, dict, lambda row: row.get("answer"), lambda row: row.items(), lambda row: "answer" in row,
+        lambda row: row.outputs,
+    ]  # fmt: skip
+    for ask in ways:
+        with pytest.raises(LanguageModelError):
+            ask(failure)
+    assert not failure
     assert "row 0: LanguageModelError" in repr(failure)
 
 
