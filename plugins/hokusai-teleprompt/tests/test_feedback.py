@@ -155,6 +155,19 @@ def test_since(executor: Executor, collector: Any) -> None:
     assert [g.rating for g in collector.get_feedback(since=middle)] == [5]
     assert [g.rating for g in collector.get_feedback(since=datetime.datetime.fromtimestamp(middle))] == [5]
     assert collector.get_feedback(since=time.time() + 10) == []
+    yesterday = datetime.datetime.now() - datetime.timedelta(days=1)  # local time
+    for point in (yesterday, yesterday.date(), yesterday.isoformat(), yesterday.date().isoformat()):
+        assert len(collector.get_feedback(since=point)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [*(("min_rating", value) for value in (0, 6, "4", 3.5, True)),
+     *(("since", value) for value in ("yesterday", datetime.timedelta(days=1), True))],
+)  # fmt: skip
+def test_a_filter_that_cannot_be_used_is_refused(collector: Any, name: str, value: Any) -> None:
+    with pytest.raises(FeedbackError, match=f"{name}=.*: expected"):
+        collector.get_feedback(**{name: value})
 
 
 @pytest.mark.parametrize("rating", [0, 6, -1, 3.0, True, "4", None])

@@ -67,6 +67,16 @@ def test_an_execution_that_people_disagree_on_is_left_out(reply_signature: Any) 
     assert any("1 executions were left out, because some rate them high" in note for note in found.notes)
 
 
+def test_an_answer_that_a_cache_gave_twice_is_one_answer(reply_signature: Any) -> None:
+    same = {"inputs": {"message": "same"}, "outputs": {"reply": "same"}}
+    items = [
+        feedback(1, reply_signature, rating=5, source="ann", **same),
+        feedback(2, reply_signature, rating=1, source="bob", **same),
+        feedback(3, reply_signature),
+    ]
+    assert answers(learn(reply_signature, items)) == {"message 3": "reply 3"}
+
+
 def test_conflicting_corrections_are_reported_and_the_majority_taken(reply_signature: Any) -> None:
     same = {"inputs": {"message": "same"}}
     texts = ["a", "b", "b", "c", "c"]

@@ -35,9 +35,12 @@ def feedback() -> None:
 @_store
 @_signature
 @click.option("--min-rating", type=click.IntRange(1, 5), help="Only from this rating on.")
+@click.option("--since", help="Only what was given from then on, such as 2026-05-01.")
 @click.option("--unrated", is_flag=True, help="Executions that nobody has rated yet, instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
-def list_(store: Path | None, signature: str | None, min_rating: int | None, unrated: bool, as_json: bool) -> None:
+def list_(
+    store: Path | None, signature: str | None, min_rating: int | None, since: str | None, unrated: bool, as_json: bool
+) -> None:
     """List feedback."""
     with FeedbackCollector(store) as collector:
         if unrated:
@@ -47,7 +50,7 @@ def list_(store: Path | None, signature: str | None, min_rating: int | None, unr
                 return
             rows = [(kept.execution_id, kept.signature, _when(kept.started_at), "", "", "") for kept in waiting]
         else:
-            given = collector.get_feedback(signature, min_rating)
+            given = collector.get_feedback(signature, min_rating, since)
             if as_json:
                 _print_lines([item.to_dict() for item in given])
                 return

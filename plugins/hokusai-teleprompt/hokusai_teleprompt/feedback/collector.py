@@ -147,16 +147,22 @@ class FeedbackCollector:
         self,
         signature: str | None = None,
         min_rating: int | None = None,
-        since: float | datetime.datetime | None = None,
+        since: float | datetime.date | str | None = None,
     ) -> list[Feedback]:
         """Return feedback, the latest word of each source on each execution, by the age of the executions.
 
         Args:
             signature: only on executions of this signature, ``pack/Name`` or ``Name``.
-            min_rating: only from this rating on.
-            since: only what was given from then on: seconds since the epoch, or a ``datetime``.
+            min_rating: only from this rating on, 1 to 5.
+            since: only what was given from then on: seconds since the epoch, a ``datetime`` or ``date``, or such as
+                ``"2026-05-01"`` or ``"2026-05-01T09:30"``; local time where no time zone is said.
+
+        Raises:
+            FeedbackError: a filter cannot be used.
         """
-        start = since.timestamp() if isinstance(since, datetime.datetime) else since
+        if min_rating is not None and not _is_rating(min_rating):
+            raise FeedbackError(f"min_rating={min_rating!r}: expected a whole number from 1 to 5")
+        start = None if since is None else _seconds(since)
         return [
             _feedback(kept, given)
             for kept in self._store.read(signature=signature, rated=True)
@@ -216,11 +222,32 @@ class FeedbackCollector:
         self.close()
 
 
+def _is_rating(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= 5
+
+
+def _seconds(since: Any) -> float:
+    """Return a point in time as seconds since the epoch."""
+    if isinstance(since, (int, float)) and not isinstance(since, bool):
+        return float(since)
+    try:
+        moment = datetime.datetime.fromisoformat(since) if isinstance(since, str) else since
+    except ValueError:
+        moment = None
+    if isinstance(moment, datetime.datetime):
+        return moment.timestamp()
+    if isinstance(moment, datetime.date):
+        return datetime.datetime.combine(moment, datetime.time()).timestamp()
+    raise FeedbackError(
+        f"since={since!r}: expected seconds since the epoch, a datetime or date, or a text such as '2026-05-01'"
+    )
+
+
 def _problems(execution_id: Any, rating: Any, corrections: Any, comment: Any, source: Any) -> list[str]:
     problems = []
     if not isinstance(execution_id, str) or not execution_id:
         problems.append('execution_id must be a text, such as result["execution_id"]')
-    if type(rating) is not int or not 1 <= rating <= 5:
+    if not _is_rating(rating):
         problems.append(f"rating={rating!r}: expected a whole number from 1 (bad) to 5 (good)")
     if corrections is not None and not isinstance(corrections, Mapping):
         problems.append(f"corrections must be a mapping of output to value, not {type(corrections).__name__}")

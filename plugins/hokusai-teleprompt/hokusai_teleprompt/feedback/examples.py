@@ -20,16 +20,18 @@ __all__ = ["examples_of", "spec_of"]
 _NAMED = 5
 
 
-def spec_of(name: str, feedback: Iterable[Any]) -> SignatureSpec:
+def spec_of(name: str, feedback: Any) -> SignatureSpec:
     """Return the signature of that name as the executions knew it, of the latest of them.
 
     Raises:
         FeedbackError: no feedback is on a signature of that name.
     """
-    found = [item for item in _items(feedback) if _is_of(item, name) and item.spec]
+    mine = [item for item in _items(feedback) if _is_of(item, name)]
+    found = [item for item in mine if item.spec]
     if not found:
+        what = f"the {len(mine)} feedbacks on one do not hold it" if mine else "no feedback on one"
         raise FeedbackError(
-            f"there is no signature {name!r} here, and no feedback on one; register it with the executor that you give "
+            f"there is no signature {name!r} here, and {what}; register it with the executor that you give "
             "to TelepromptFineTuner(executor=...)"
         )
     latest = max(found, key=lambda item: item.given_at)
@@ -40,7 +42,7 @@ def spec_of(name: str, feedback: Iterable[Any]) -> SignatureSpec:
 
 
 def examples_of(
-    spec: SignatureSpec, name: str, feedback: Iterable[Any], *, min_rating: int, per_source: float, seed: int
+    spec: SignatureSpec, name: str, feedback: Any, *, min_rating: int, per_source: float, seed: int
 ) -> Examples:
     """Return what is to be learned from feedback, and what was left out and why.
 
@@ -58,7 +60,7 @@ def examples_of(
     """
     if type(min_rating) is not int or not 1 <= min_rating <= 5:
         raise ConfigurationError(f"min_rating={min_rating!r}: expected a whole number from 1 to 5")
-    if not 0 < per_source <= 1:
+    if isinstance(per_source, bool) or not isinstance(per_source, (int, float)) or not 0 < per_source <= 1:
         raise ConfigurationError(f"per_source={per_source!r}: expected a share above 0 and not above 1")
     notes: list[str] = []
     given = _items(feedback)
@@ -81,9 +83,11 @@ def examples_of(
     return Examples(tuple(capped), tuple(notes))
 
 
-def _items(feedback: Iterable[Any]) -> list[Feedback]:
+def _items(feedback: Any) -> list[Feedback]:
     known = {attribute.name for attribute in fields(Feedback)}
     items = []
+    if isinstance(feedback, (str, Mapping)) or not isinstance(feedback, Iterable):
+        raise FeedbackError(f"expected what get_feedback() returns, not {type(feedback).__name__}")
     for item in feedback:
         if isinstance(item, Mapping):  # as export() writes them
             try:
@@ -132,22 +136,28 @@ def _praised(
     by_execution: dict[str, list[Feedback]] = defaultdict(list)
     for item in items:
         by_execution[item.execution_id].append(item)
+    # By what was answered: a cache gives the same answer to several executions.
+    panned = {_answer(item) for item in items if item.rating < min_rating and not item.corrections}
     examples, disputed, low = [], 0, 0
     for said in by_execution.values():
         if any(item.corrections for item in said):
             continue
         praise = [item for item in said if item.rating >= min_rating]
-        if len(praise) == len(said):
-            examples.append(OptimizationExample(said[0].inputs, _plain(said[0].outputs), praise[0].source))
-        elif praise:
+        if not praise:
+            low += 1
+        elif _answer(praise[0]) in panned:
             disputed += 1
         else:
-            low += 1
+            examples.append(OptimizationExample(praise[0].inputs, _plain(praise[0].outputs), praise[0].source))
     if disputed:
         notes.append(f"{disputed} executions were left out, because some rate them high and others low")
     if low:
         notes.append(f"{low} executions with low ratings and no correction were left out")
     return examples
+
+
+def _answer(item: Feedback) -> str:
+    return json.dumps(jsonable([item.inputs, item.outputs]), sort_keys=True)
 
 
 def _fitting(
