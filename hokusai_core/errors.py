@@ -179,6 +179,8 @@ class BatchError(HokusaiError, ExceptionGroup[Exception]):
         """Return the error for a batch with failed rows."""
         failed = result.failed
         causes = [failure.error for failure in failed if isinstance(failure.error, Exception)]
+        for failure in failed:
+            failure.error.add_note(f"row {failure.index} of the batch")
         error = cls(f"{len(failed)} of {len(result)} rows failed; the others are in .result", causes)
         error.result = result
         return error

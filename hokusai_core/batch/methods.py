@@ -201,6 +201,8 @@ class _Beginning:
 
     def width(self, max_workers: int | Unset | None, parallel: bool) -> int:
         """Return how many rows may run at once."""
+        if not isinstance(parallel, bool):
+            raise ConfigurationError(f"parallel={parallel!r}: expected True or False")
         given = self.executor.config.value("max_workers") if max_workers in (None, UNSET) else max_workers
         width: int = parse_setting("max_workers", given)
         return width if parallel else 1
@@ -256,6 +258,8 @@ class _Beginning:
             return None
         from hokusai_core.batch.journal import Journal
 
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigurationError(f"journal={path!r}: expected the path of a file, or None")
         return Journal(path, self.plan.spec, self.plan.name, model=self.plan.model_name, testing=self.testing)
 
     def backend(self, backend: Any) -> Any:

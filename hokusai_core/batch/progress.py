@@ -13,6 +13,7 @@ from typing import Any, Protocol, TextIO
 from attrs import frozen
 
 from hokusai_core.batch.outcomes import FailedExecution
+from hokusai_core.errors import ConfigurationError
 from hokusai_core.results import Usage
 
 __all__ = ["BatchProgress", "Meter", "Reporter", "make_reporter"]
@@ -141,11 +142,16 @@ def make_reporter(progress: Any, total: int | None) -> Reporter | None:
         progress: False for nobody; None for a bar, or lines in a log, once the batch takes a while; True for the same
             from the start; or a callable that is given a ``BatchProgress`` after every row.
         total: rows that there are, None where nobody knows.
+
+    Raises:
+        ConfigurationError: ``progress`` is none of these.
     """
     if progress is False:
         return None
     if callable(progress):
         return _Callable(progress)
+    if progress is not None and progress is not True:
+        raise ConfigurationError(f"progress={progress!r}: expected True, False, None or a callable")
     stream = sys.stderr
     quiet = _QUIET if progress is None else 0.0
     if stream is None:

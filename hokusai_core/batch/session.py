@@ -90,7 +90,9 @@ class Session:
             work.finish()
             raise self._interrupted(engine, kept.result(engine.under_way)) from None
         except Exception as error:
-            error.add_note(f"{self.meter.done} of the {engine.taken} rows taken by then are over. {self.resume}")
+            error.add_note(
+                f"{self.meter.done} of the {engine.taken} rows taken by then are over. {self.resume}".rstrip()
+            )
             raise
         finally:
             self.end(engine)

@@ -29,6 +29,10 @@ def check_rows(source: Any, *, asynchronous: bool = False) -> None:
         raise ConfigurationError(
             f"a batch takes an iterable of rows, each a mapping of input field to value; got {type(source).__name__}"
         )
+    if hasattr(source, "columns") and hasattr(source, "to_dict"):
+        raise ConfigurationError(
+            f"a {type(source).__name__} iterates over its columns; give its rows: frame.to_dict('records')"
+        )
 
 
 def are_held(source: Any) -> bool:

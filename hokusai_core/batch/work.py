@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import define, field
 
 from hokusai_core.batch.outcomes import FailedExecution
-from hokusai_core.errors import ExecutionError, HokusaiError
+from hokusai_core.errors import ClosedError, ExecutionError, HokusaiError
 from hokusai_core.execution.operations import go_on
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Row:
 
 
 class Work(Protocol):
-    """What is done with the rows of a batch; never raises what a row fails with.
+    """What is done with the rows of a batch; raises only what ends all of them, never what a row fails with.
 
     Attributes:
         resumable: whether another thread can go on with a row that is stuck in a call.
@@ -125,14 +125,14 @@ class SignatureWork:
         try:
             return self.executor._execute(self.signature, row.inputs, self.lm, self.options, place)
         except Exception as error:
-            return failed(row, error, self.secrets)
+            return self._failed(row, error)
 
     def go_on(self, row: Row, place: Place) -> Outcome:
         """Run the rest of a row whose thread is stuck in a call beyond its deadline."""
         try:
             result: ExecutionResult = go_on(place.path)
         except Exception as error:
-            return failed(row, error, self.secrets)
+            return self._failed(row, error)
         return result
 
     async def arun(self, row: Row, place: Place) -> Outcome:
@@ -140,7 +140,7 @@ class SignatureWork:
         try:
             return await self.executor._aexecute(self.signature, row.inputs, self.lm, self.options, place)
         except Exception as error:
-            return failed(row, error, self.secrets)
+            return self._failed(row, error)
 
     def over(self, row: Row, outcome: Outcome) -> None:
         """Write the row to the journal."""
@@ -150,6 +150,11 @@ class SignatureWork:
     def hidden(self, _row: Row) -> frozenset[str]:
         """Return the names of the signature's sensitive fields, and their aliases."""
         return self.secrets
+
+    def _failed(self, row: Row, error: Exception) -> FailedExecution:
+        if isinstance(error, ClosedError) and self.executor._closed:
+            raise error  # no row can succeed any more
+        return failed(row, error, self.secrets)
 
 
 def failed(row: Row, error: Exception, hidden: frozenset[str]) -> FailedExecution:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.budget import Budget
 from hokusai_core.execution.retry import RetryPolicy
 from hokusai_core.execution.run import Options
 from hokusai_core.settings import UNSET, Unset, parse_setting
+from hokusai_core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from hokusai_core.execution.run import CacheUse
     from hokusai_core.settings import Config
 
 __all__ = ["OptionReader"]
+
+#: What callers may ask for; the rest is between the parts of the core.
+_PUBLIC: Final = (
+    "lm", "cache", "cache_ttl", "timeout", "retry_on_failure", "max_retries", "collect_feedback", "tags", "budget"
+)  # fmt: skip
 
 
 class OptionReader:
@@ -48,12 +54,17 @@ class OptionReader:
         parent_kind: str | None = None,
         step: str | None = None,
         fresh_since: float | None = None,
+        **unknown: object,
     ) -> Options:
         """Return the options of a call: what the caller left out is filled from the settings, the rest is checked.
 
         Raises:
             ConfigurationError: an option has a value that cannot be used.
+            TypeError: there is no such option.
         """
+        for name in unknown:
+            meant = did_you_mean(name, _PUBLIC)
+            raise TypeError(f"unexpected keyword argument {name!r}{meant}; options are {', '.join(_PUBLIC)}")
         default = self.default
         if (
             cache_ttl is timeout is retry_on_failure is max_retries is UNSET

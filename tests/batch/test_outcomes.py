@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -129,6 +130,7 @@ def test_raising_at_the_end_keeps_every_finished_row(make_executor: MakeExecutor
     assert len(error.result.succeeded) == 10
     assert error.result[11]["answer"] == "answer to z4"
     assert [type(inner) for inner in error.exceptions] == [LanguageModelError, InputError]
+    assert [inner.__notes__ for inner in error.exceptions] == [["row 5 of the batch"], ["row 6 of the batch"]]
     inputs = error.subgroup(InputError)
     assert inputs is not None
     assert len(inputs.exceptions) == 1
@@ -168,6 +170,42 @@ def test_a_closed_executor_runs_no_batch(make_executor: MakeExecutor) -> None:
     for begin in (executor.execute_batch, executor.iter_batch):
         with pytest.raises(ClosedError):
             begin("Ask", ask(1))
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ({"parallel": "no"}, "parallel='no': expected True or False"),
+        ({"progress": "yes"}, "progress='yes': expected True, False, None or a callable"),
+        ({"journal": 5}, "journal=5: expected the path of a file"),
+        ({"tiemout": 1}, "unexpected keyword argument 'tiemout'; did you mean 'timeout'?"),
+    ],
+)
+def test_arguments_that_mean_nothing(make_executor: MakeExecutor, argument: dict[str, Any], told: str) -> None:
+    executor = make_executor()
+    for begin in (executor.execute_batch, executor.iter_batch):
+        with pytest.raises((ConfigurationError, TypeError)) as caught:
+            begin("Ask", ask(1), **argument)
+        assert told in str(caught.value)
+
+
+def test_a_frame_is_not_mistaken_for_its_columns(make_executor: MakeExecutor) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(ask(2))
+    with pytest.raises(ConfigurationError, match=r"frame\.to_dict\('records'\)"):
+        make_executor().execute_batch("Ask", frame)
+    assert len(make_executor().execute_batch("Ask", frame.to_dict("records")).succeeded) == 2
+
+
+@pytest.mark.parametrize("workers", [4, 80], ids=["threads", "event loop"])
+def test_closing_the_executor_ends_a_batch(make_executor: MakeExecutor, workers: int) -> None:
+    """Else the rest of the source, which may be endless, would be read only to fail."""
+    executor = make_executor()
+    rows = executor.iter_batch("Ask", ({"question": f"q{n}"} for n in itertools.count()), max_workers=workers)
+    next(rows)
+    executor.close()
+    with pytest.raises(ClosedError):
+        list(rows)
 
 
 def test_no_rows_are_an_empty_result(make_executor: MakeExecutor) -> None:
