@@ -166,3 +166,21 @@ def test_review_is_a_queue(executions: list[str]) -> None:
         )
         assert [kept.execution_id for kept in collector.unrated()] == [executions[1]]
     assert "0 rated, 1 left" in run(feedback, "review", input="q\n").stdout
+
+
+def test_a_correction_that_does_not_fit_is_asked_for_again(topic_signature: Any) -> None:
+    with Executor(lm=null_lm(answers={"topic": "sport"}), plugins=["teleprompt"], cache_enabled=False) as executor:
+        executor.register_signature("Topic", topic_signature)
+        executor.execute_signature("Topic", {"text": "we eat"}, collect_feedback=True)
+    result = run(feedback, "review", input="1\ncars\n\nfood\nsure\n")
+    assert "topic: must be one of 'sport', 'food'" in result.stderr
+    assert result.stdout.endswith("1 rated, 0 left\n")
+    with FeedbackCollector() as collector:
+        (given,) = collector.get_feedback()
+        assert (given.rating, given.corrections, given.comment) == (1, {"topic": "food"}, "sure")
+
+
+def test_the_end_of_input_ends_a_review_and_keeps_what_was_said(executions: list[str]) -> None:
+    result = run(feedback, "review", input="5\n\n")
+    assert result.exit_code == 0
+    assert result.stdout.endswith("1 rated, 2 left\n")

@@ -11,11 +11,15 @@ from typing import Any
 import click
 
 from hokusai_core import KeptExecution
+from hokusai_core.errors import FeedbackError
 from hokusai_teleprompt.commands.common import safe, shown
 from hokusai_teleprompt.feedback.collector import Feedback, FeedbackCollector
 from hokusai_teleprompt.tables import table
 
 __all__ = ["feedback"]
+
+#: Exit code after Ctrl-C, as of all commands.
+_INTERRUPTED = 130
 
 _store = click.option(
     "--store",
@@ -98,24 +102,46 @@ def add(
 @_source
 def review(store: Path | None, signature: str | None, source: str | None) -> None:
     """Go through the executions that nobody has rated yet: rate them and correct their outputs."""
-    rated = 0
+    rated, end = 0, None
     with FeedbackCollector(store) as collector:
         waiting = list(collector.unrated(signature))
-        for number, kept in enumerate(waiting, 1):
-            click.echo(f"\n[{number} of {len(waiting)}]")
-            _print_execution(kept)
-            answer = click.prompt(
-                "rating 1-5, s to skip, q to quit", type=click.Choice([*"12345sq"]), show_choices=False
-            )
-            if answer == "q":
-                break
-            if answer == "s":
-                continue
-            corrections = _ask_corrections(kept) if answer != "5" else {}
-            comment = click.prompt("comment (empty for none)", default="", show_default=False)
-            collector.add_feedback(kept.execution_id, int(answer), corrections, comment or None, source or _user())
-            rated += 1
+        try:
+            for number, kept in enumerate(waiting, 1):
+                click.echo(f"\n[{number} of {len(waiting)}]")
+                _print_execution(kept)
+                rated += _review_one(collector, kept, source or _user())
+        except _Enough:
+            pass
+        except click.Abort as abort:  # click's word for Ctrl-C and the end of input alike
+            click.echo()
+            end = None if isinstance(abort.__context__, EOFError) else click.exceptions.Exit(_INTERRUPTED)
     click.echo(f"{rated} rated, {len(waiting) - rated} left")
+    if end is not None:
+        raise end
+
+
+class _Enough(Exception):
+    """The reviewer wants to stop."""
+
+
+def _review_one(collector: FeedbackCollector, kept: KeptExecution, source: str | None) -> int:
+    """Ask what an execution was like and store it; return how many were rated, 1 or 0."""
+    answer = click.prompt("rating 1-5, s to skip, q to quit", type=click.Choice([*"12345sq"]), show_choices=False)
+    if answer == "q":
+        raise _Enough
+    if answer == "s":
+        return 0
+    while True:
+        corrections = _ask_corrections(kept) if answer != "5" else {}
+        comment = click.prompt("comment (empty for none)", default="", show_default=False)
+        try:
+            collector.add_feedback(kept.execution_id, int(answer), corrections, comment or None, source)
+        except FeedbackError as error:
+            if not corrections:
+                raise
+            click.echo(f"{error}\ncorrect it again", err=True)
+        else:
+            return 1
 
 
 @feedback.command()
