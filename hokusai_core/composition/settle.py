@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.composition.chain import SignatureChain, Step
@@ -11,7 +11,7 @@ from hokusai_core.composition.fitting import input_problems, never_fits
 from hokusai_core.composition.references import FromInput, FromStep, Literal, Ref, Unclear, parts, split_path
 from hokusai_core.composition.targets import SettledBranch, SettledChain, SettledPipeline, SettledSignature, SettledStep
 from hokusai_core.errors import CompositionError, SignatureError
-from hokusai_core.suggestions import did_you_mean, enumerate_names
+from hokusai_core.suggestions import closest, did_you_mean, enumerate_names
 
 if TYPE_CHECKING:
     from hokusai_core.composition.targets import Settled
@@ -110,7 +110,30 @@ class _Settler:
                 sources = {key: self._source(value, chain, settled, names) for key, value in step.mapping.items()}
             settled[name] = self._step(step, sources, settled, inputs, names, before)
         steps = tuple(step for step in settled.values() if step is not None)
-        return SettledChain(chain.name, steps) if len(steps) == len(settled) else None
+        if len(steps) < len(settled):
+            return None
+        if names:
+            self._check_names(chain, steps, names, where)
+        return SettledChain(chain.name, steps)
+
+    def _check_names(
+        self, chain: SignatureChain, steps: tuple[SettledStep, ...], names: frozenset[str], where: str
+    ) -> None:
+        """Find initial inputs that no step uses, where a text reads as if it meant one."""
+        used = {part.name for step in steps for part in _origins(step) if isinstance(part, FromInput)}
+        texts = {
+            value: f"step {step.name!r}: {key}"
+            for step in chain.steps.values()
+            for key, value in (step.mapping or {}).items()
+            if isinstance(value, str) and value.isidentifier() and value not in used
+        }
+        for name in sorted(names - used):
+            close = closest(name, texts)
+            if close is not None:
+                self.problems.append(
+                    f"{where}initial input {name!r} is used by no step; did you mean {close!r}, of {texts[close]}? "
+                    "Write literal(...) there where the text itself is meant"
+                )
 
     def _step(
         self,
@@ -221,7 +244,7 @@ class _Settler:
         """Return the output that ``path`` means where it names a step of the chain, None where it names none."""
         found = split_path(path, chain.steps)
         if found is None:
-            return None
+            return self._misspelt(path, earlier)
         name, field = found
         if name not in earlier:
             return Unclear(
@@ -238,6 +261,18 @@ class _Settler:
                 f"{enumerate_names(outputs)}"
             )
         return FromStep(name, field)
+
+    def _misspelt(self, path: str, earlier: Mapping[str, Any]) -> Unclear | None:
+        """Return why ``path`` cannot be meant as a text: it is an output of a step, but for a slip in its name."""
+        name, _, field = path.rpartition(".")
+        close = closest(name, earlier) if name.isidentifier() else None
+        step = None if close is None else earlier[close]
+        if step is None or field not in (step.target.outputs() or {}):
+            return None
+        return Unclear(
+            f"there is no step {name!r}; did you mean '{close}.{field}'? Write literal({path!r}) where the text itself "
+            "is meant"
+        )
 
     # -- pipelines ----------------------------------------------------------------------------------------------
 
@@ -268,3 +303,8 @@ class _Settler:
         if isinstance(settled, SettledSignature):
             self._check_fields(settled, sources, {}, None, names, where)
         return settled
+
+
+def _origins(step: SettledStep) -> Iterator[Any]:
+    for source in step.sources.values():
+        yield from parts(source)

@@ -69,6 +69,8 @@ class TestReferences:
             ("Extract.facts and more", "Extract.facts and more"),
             ("See Extract.facts", "See Extract.facts"),
             ("Nobody.facts", "Nobody.facts"),
+            ("Extrakt.pdf", "Extrakt.pdf"),
+            (literal("Extrakt.facts"), "Extrakt.facts"),
             (literal("doc"), "doc"),
             (literal("Extract.facts"), "Extract.facts"),
             (literal("Extract.nothing"), "Extract.nothing"),
@@ -106,6 +108,14 @@ class TestChecks:
     """Whatever is wrong is said at once, and nothing is called."""
 
     CASES: dict[str, tuple[Callable[[], SignatureChain], list[str]]] = {  # noqa: RUF012  # read only
+        "a step's name with a slip": (
+            lambda: SignatureChain().add("Summarize", {"document": "doc"}).add("Rate", {"text": "Sumarize.summary"}),
+            ["step 'Rate': text: there is no step 'Sumarize'; did you mean 'Summarize.summary'?"],
+        ),
+        "an initial input's name with a slip": (
+            lambda: SignatureChain().add("Summarize", {"document": "docs"}),
+            ["initial input 'doc' is used by no step; did you mean 'docs', of step 'Summarize': document?"],
+        ),
         "wrong field": (
             lambda: SignatureChain().add("Summarize", {"document": "doc"}).add("Rate", {"text": "Summarize.sumary"}),
             ["step 'Rate': text: step 'Summarize' has no output 'sumary'; did you mean 'summary'?"],
