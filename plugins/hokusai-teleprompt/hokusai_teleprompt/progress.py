@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ class Progress:
     """How far an optimization is.
 
     Args:
-        phase: ``baseline``, ``search`` or ``comparison``.
+        phase: ``baseline``, ``search``, ``choice`` or ``comparison``.
         done: examples or candidates that are done in this phase.
         total: how many there are, None where nobody knows.
         candidate: the candidate that was scored last.
@@ -56,7 +57,7 @@ class ProgressBar:
             if now - self._at < 0.1 and progress.done != progress.total:
                 return
             self._at = now
-            line = _line(progress)
+            line = _line(progress)[: shutil.get_terminal_size().columns - 1]  # a line that wraps is not drawn over
             self._stream.write(f"\r{line:<{self._drawn}}")
             self._stream.flush()
             self._drawn = len(line)

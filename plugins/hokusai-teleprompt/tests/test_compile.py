@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import random
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from hokusai_core import BaseSignature, Budget, Candidate, Executor, InputField, OptimizationTask, OutputField
 from hokusai_core.errors import ConfigurationError, InputError, OptimizationError
-from hokusai_teleprompt import OptimizedSignature, Progress, Report, TelepromptFineTuner
+from hokusai_teleprompt import OptimizedSignature, Progress, ProgressBar, Report, TelepromptFineTuner
 
 INSTRUCTION_SEARCHERS = ["mipro_v2", "copro", "gepa", "better_together"]
 DEMO_SEARCHERS = ["labeled_fewshot", "bootstrap_fewshot", "bootstrap_random_search", "bootstrap_optuna", "knn_fewshot"]
@@ -300,6 +301,31 @@ def test_progress_is_told(by_demos: Any, topics: Any, topic_signature: Any) -> N
     assert told[-1].best == 1.0
     assert told[-1].calls == by_demos.engine.calls
     assert any(item.candidate for item in told)
+    # A candidate can take minutes: every call of the search is told as well.
+    assert sum(item.phase == "search" for item in told) > 10
+
+
+def test_a_listener_that_fails_costs_nothing_but_itself(by_demos: Any, topics: Any, topic_signature: Any) -> None:
+    def told(progress: Progress) -> None:
+        if progress.phase == "search":
+            raise ZeroDivisionError("bad listener")
+
+    with pytest.warns(RuntimeWarning, match="ZeroDivisionError: bad listener; it is told nothing more"):
+        optimized = compile_(topic_signature, topics, by_demos, progress=told)
+    assert optimized.report.candidate_score == 1.0
+
+
+def test_the_bar_stays_on_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = io.StringIO()
+    bar = ProgressBar(stream)
+    bar(Progress("baseline", 3, 3, calls=3, cost=0.5))
+    bar(Progress("search", 1, 1, "a candidate with a very long name", 0.5, 12345, 1.5, 3600))
+    bar.close()
+    lines = stream.getvalue().split("\r")
+    assert lines[1].startswith("baseline    [####################] 3/3")
+    assert max(map(len, lines)) <= 40
+    assert stream.getvalue().endswith("\n")
 
 
 def test_nothing_is_printed(by_demos: Any, topics: Any, topic_signature: Any, capfd: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from attrs import field, frozen
 from dspy.utils.exceptions import ContextWindowExceededError
@@ -59,6 +60,8 @@ class CallLedger:
         self._cost: float | None = None
         self.first_error: BaseException | None = None
         self.since = time.monotonic()
+        #: Called after each call.
+        self.on_call: Callable[[], None] = lambda: None
 
     def record(self, call: CallRecord) -> None:
         """Accept the record of one call."""
@@ -76,6 +79,7 @@ class CallLedger:
                     self.first_error = call.error
         if self.budget is not None:
             self.budget.charge(call.usage, call.cost)
+        self.on_call()
 
     def replay(self) -> None:
         """Count a call that need not be made."""

@@ -27,6 +27,7 @@ from hokusai_teleprompt.study.ledger import Allowance, CallLedger, Ceiling, Gate
 from hokusai_teleprompt.study.models import StudyModels
 from hokusai_teleprompt.study.search import Finding, Findings, search
 from hokusai_teleprompt.study.stopping import StudyFailed
+from hokusai_teleprompt.study.telling import Teller
 
 __all__ = ["Study", "StudyPlan"]
 
@@ -104,7 +105,7 @@ class Study:
         self._model = self._models.task(self._gate)
         metric = self._models.metric(plan.metric, self._gate, plan.spec.instructions)
         self._evaluator = Evaluator(metric, plan.workers)
-        self._best: float | None = None
+        self._teller = Teller(plan.progress, self._ledger, max if plan.metric.higher_is_better else min)
 
     def run(self) -> type[OptimizedSignature]:
         """Return the optimized signature, or the signature as it was where the gate is not passed.
@@ -164,11 +165,13 @@ class Study:
         dev = Measurement((), test.stopped)
         if test.stopped is None:
             dev = self._measure("baseline", plan.spec, plan.split.dev)
-        self._best = score_of(self._evaluator.metric, plan.split.dev, dev, self._worst(dev)) if dev.outcomes else None
+        if dev.outcomes:
+            self._teller.scored(score_of(self._evaluator.metric, plan.split.dev, dev, self._worst(dev)))
         return _Baseline(test, dev, took, seconds)
 
     def _search(self, baseline: _Baseline, findings: Findings) -> str | None:
         plan = self._plan
+        self._teller.begin("search")
         gate = Gate(self._ledger, self._allowance(baseline))
         judge = Evaluator(self._models.metric(plan.metric, gate, plan.spec.instructions), plan.workers)
 
@@ -213,14 +216,8 @@ class Study:
         return sum(goods) / len(goods)
 
     def _measure(self, phase: str, spec: SignatureSpec, examples: tuple[OptimizationExample, ...]) -> Measurement:
-        done = 0
-
-        def on_done() -> None:
-            nonlocal done
-            done += 1
-            self._tell(phase, done, len(examples))
-
-        return self._evaluator.run(spec, self._model, examples, on_done)
+        self._teller.begin(phase, len(examples))
+        return self._evaluator.run(spec, self._model, examples, self._teller.step)
 
     def _worst(self, *measurements: Measurement) -> float:
         return self._evaluator.worst(*measurements)
@@ -370,19 +367,11 @@ class Study:
         split = self._plan.split
         return dataset_hash(split.train, split.dev, split.test)
 
-    # -- progress -----------------------------------------------------------------------------------------------
-
     def _on_found(self, finding: Finding, count: int) -> None:
         good = finding.candidate.score
-        if good is not None:
-            score = raw_score(self._plan.metric, good)
-            better = max if self._plan.metric.higher_is_better else min
-            self._best = score if self._best is None else better(self._best, score)
-        self._tell("search", count, None, finding.candidate.label)
-
-    def _tell(self, phase: str, done: int, total: int | None, candidate: str = "") -> None:
-        spent, seconds = self._ledger.spent, time.monotonic() - self._ledger.since
-        self._plan.progress(Progress(phase, done, total, candidate, self._best, spent.calls, spent.cost, seconds))
+        score = None if good is None else raw_score(self._plan.metric, good)
+        self._teller.scored(score, finding.candidate.label)
+        self._teller.step()
 
 
 def _reported(item: Finding) -> float:
