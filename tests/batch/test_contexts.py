@@ -31,6 +31,9 @@ def pipeline() -> ConditionalPipeline:
 
 WAYS: dict[str, Callable[[Executor], Any]] = {
     "threads": lambda executor: executor.execute_batch("Ask", ROWS, max_workers=4),
+    "threads, one of them stuck": lambda executor: executor.execute_batch(
+        "Ask", [{"question": "hang=30"}, *ROWS], max_workers=1, timeout=0.2
+    ),
     "event loop": lambda executor: executor.execute_batch("Ask", ROWS, max_workers=70),
     "event loop, any source": lambda executor: executor.execute_batch("Ask", iter(ROWS), max_workers=70),
     "iterator": lambda executor: list(executor.iter_batch("Ask", iter(ROWS), max_workers=4)),
