@@ -82,7 +82,7 @@ def split_examples(
         notes.append(
             f"nothing could be held out: {total} different inputs are too few to compare on (from {FEWEST} on some are)"
         )
-        return Split(tuple(kept), tuple(dev or ()), (), None, tuple(notes))
+        return Split(tuple(kept), _mixed(dev or (), rng), (), None, tuple(notes))
     most_test = _MOST_TEST if calls is None else max(FEWEST // 2, calls // 4)
     most_dev = _MOST_DEV if calls is None else max(FEWEST // 2, calls // 10)
     tested, strata = _take(strata, 0 if test is not None else min(_MOST_TEST, most_test, round(total * _TEST)))
@@ -91,11 +91,16 @@ def split_examples(
     rng.shuffle(learned)
     return Split(
         _flat(learned),
-        tuple(dev) if dev is not None else _flat(chosen),
-        tuple(test) if test is not None else _flat(tested),
+        _mixed(dev if dev is not None else _flat(chosen), rng),
+        _mixed(test if test is not None else _flat(tested), rng),
         label,
         tuple(notes),
     )
+
+
+def _mixed(examples: Sequence[OptimizationExample], rng: random.Random) -> tuple[OptimizationExample, ...]:
+    """Return examples in random order, so that the first of them stand for all where time runs out."""
+    return tuple(rng.sample(examples, len(examples)))
 
 
 def _label_field(spec: SignatureSpec, examples: Sequence[OptimizationExample]) -> str | None:

@@ -64,3 +64,17 @@ def test_few_calls_hold_less_out() -> None:
     assert (len(generous.test), len(generous.dev)) == (80, 50)
     assert (len(tight.test), len(tight.dev)) == (20, 8)
     assert len(tight.train) == 172
+
+
+def test_the_first_half_of_a_set_stands_for_all_of_it() -> None:
+    """Where a comparison ends early, what was compared must not be the examples of one label."""
+    examples = [example(n, "ab"[n >= 200]) for n in range(400)]
+    given = [example(1000 + n, "ab"[n >= 50]) for n in range(100)]
+    for split in (
+        split_examples(SPEC, examples, seed=0),
+        split_examples(SPEC, examples, seed=0, dev=given, test=[example(2000 + n, "ab"[n >= 50]) for n in range(100)]),
+    ):
+        for part in (split.dev, split.test):
+            labels = [item.outputs["topic"] for item in part]
+            share = labels[: len(labels) // 2].count("a") / (len(labels) // 2)
+            assert 0.3 < share < 0.7

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from dspy.lm15 import AuthError, RateLimitError
 
-from hokusai_core import Budget, InputField
+from hokusai_core import Budget, Candidate, InputField, OptimizationTask
 from hokusai_core.errors import OptimizationError
 from hokusai_teleprompt import TelepromptFineTuner
 from hokusai_teleprompt.study.ledger import Ceiling
@@ -62,6 +62,28 @@ def test_ctrl_c_in_the_search_goes_on_to_the_comparison(
         assert report.stopped == "interrupted"
     assert optimized.promoted == (report.candidate_score == 1.0 and len(report.examples) == 24)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_comparison_that_is_cut_short_favors_no_label(thinking: Any, topics: Any, topic_signature: Any) -> None:
+    """Always the other label is no improvement, whichever part of the held-out examples was compared."""
+    lm = thinking(topic=lambda system, shown, user: "food" if "Eating" in system else "sport")
+
+    class Other:
+        def check(self, task: OptimizationTask) -> list[str]:
+            return []
+
+        def propose(self, task: OptimizationTask) -> Any:
+            yield Candidate("Eating or not?")
+
+    for stop in (54, 57, 60):  # 24 and 15 for the baseline, 15 to choose, then up to 24 to compare
+        lm.engine.calls = 0
+        lm.engine.fail = lambda number, stop=stop: KeyboardInterrupt() if number == stop + 15 else None
+        report = compile_(topic_signature, topics, lm, optimizer=Other(), workers=1).report
+        assert report.stopped == "interrupted"
+        assert 10 <= len(report.examples) < 24
+        assert not report.promoted
+        assert report.p_value is not None
+        assert report.p_value > 0.05
 
 
 @pytest.mark.parametrize("budget", [Budget(tokens=12_000), Budget(calls=70), Budget(seconds=0.05)])
