@@ -23,11 +23,11 @@ PROGRAM = textwrap.dedent("""
     folder, rows, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
     class Counting(NullEngine):
-        def answer(self, number, request):
+        def begin(self, request):  # what is begun is paid, whatever becomes of it
             calls = os.open(f"{folder}/calls", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             os.write(calls, b".")
             os.close(calls)
-            return super().answer(number, request)
+            return super().begin(request)
 
     def echo(user):
         return "answer to " + user.split("[[ ## question ## ]]\\n")[1].split("\\n")[0]
