@@ -32,16 +32,11 @@ __all__ = [
 
 #: Parameters that say how a provider is reached rather than what it is asked.
 _NEUTRAL = frozenset({"organization", "project", "timeout"})
-#: What names of parameters that hold credentials are made of, ``api_key`` and ``apiKey`` alike.
-_PRIVATE_WORDS = frozenset(
-    {
-        "apikey", "auth", "authorization", "bearer", "cookie", "cookies", "credential", "credentials", "header",
-        "headers", "jwt", "key", "keys", "passwd", "password", "secret", "secrets", "sig",
-    }
-)  # fmt: skip
+#: Words in names of parameters that hold credentials, ``api_key`` and ``apiKey`` alike. ``keywords`` are none.
+_PRIVATE_WORDS = frozenset({"auth", "bearer", "cookie", "cookies", "header", "headers", "jwt", "key", "keys", "sig"})
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-#: A ``session_token`` is one, ``stop_token_ids`` and ``max_tokens`` are not.
-_TOKEN = re.compile(r"(?i)(?:^|[a-z_-])token(?:_?provider)?$|^token$")
+#: A ``session_token`` is a credential, ``stop_token_ids`` and ``max_tokens`` are not.
+_PRIVATE = re.compile(r"(?i)(?:api|access|private)key|secret|passw|credential|authorization|token(?:_?provider)?$")
 _QUERY = re.compile(r"([?&])([\w.-]+)=[^&#\s]*")
 _PLAIN = (str, int, float, bool, type(None))
 #: What these show are the parameters.
@@ -138,7 +133,7 @@ def has_parameters(lm: Any, seen: Any) -> bool:
 
 
 def _private(name: str) -> bool:
-    if name in _NEUTRAL or _TOKEN.search(name):
+    if name in _NEUTRAL or _PRIVATE.search(name):
         return True
     return not _PRIVATE_WORDS.isdisjoint(word.lower() for word in _WORD.findall(name))
 
@@ -190,7 +185,7 @@ def _describe_engine(lm: Any) -> str:
         described = engine if type(lm) is dspy.LM else f"{_class_path(lm)} {engine}"
     else:
         dump = getattr(engine, "dump_state", None)
-        described = f"{_class_path(engine)} {_digest(_json(dump()))}" if callable(dump) else _class_path(engine)
+        described = f"{_class_path(engine)} {_digest(_public(dump()))}" if callable(dump) else _class_path(engine)
     return f"{described} {state}" if state else described
 
 
@@ -208,7 +203,13 @@ def _state(lm: Any) -> str:
         return ""
     told_already = BaseLM.dump_state(lm)
     own = {name: value for name, value in lm.dump_state().items() if name not in told_already}
-    return _digest(_json(own)) if own else ""
+    return _digest(_public(own)) if own else ""
+
+
+def _public(state: Any) -> Any:
+    if isinstance(state, Mapping):
+        return {str(name): _public(item) for name, item in state.items() if not _private(str(name))}
+    return [_public(item) for item in state] if isinstance(state, (list, tuple)) else state
 
 
 def _class_path(value: Any) -> str:

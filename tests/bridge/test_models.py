@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import dspy
@@ -67,16 +68,18 @@ def test_a_change_of_parameters_in_place_is_seen() -> None:
 
 def test_adapters_and_engines_are_told_apart() -> None:
     class Stateful(NullEngine):
-        def __init__(self, weights: str) -> None:
+        def __init__(self, weights: object) -> None:
             super().__init__()
             self.weights = weights
 
         def dump_state(self) -> dict[str, Any]:
-            return {"weights": self.weights}
+            return {"weights": self.weights, "api_key": object()}
 
     one, two = (dspy.LM("null/x", engine=Stateful(weights), cache=False) for weights in ("a", "b"))
     assert describe_model(one) != describe_model(two)
     assert describe_model(one) == describe_model(dspy.LM("null/x", engine=Stateful("a"), cache=False))
+    assert describe_model(dspy.LM("null/x", engine=Stateful(Path("a")), cache=False)) == describe_model(one)
+    assert describe_model(dspy.LM("null/x", engine=Stateful(Path("b")), cache=False)) == describe_model(two)
     adapters = [
         None,
         FastChatAdapter(),
