@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any, Self, get_origin
 
 from hokusai_core import (
-    BaseSignature,
     Budget,
     Executor,
     LanguageModel,
-    RegisteredSignature,
     SignatureSpec,
     user_data_folder,
 )
-from hokusai_core.errors import ConfigurationError, OptimizationError
+from hokusai_core.errors import ConfigurationError
 from hokusai_teleprompt.choosing import Choice, choose_optimizer
 from hokusai_teleprompt.data import example_key, read_examples
 from hokusai_teleprompt.gate import Gate
@@ -29,6 +27,7 @@ from hokusai_teleprompt.optimized import OptimizedSignature
 from hokusai_teleprompt.progress import Progress, ProgressBar
 from hokusai_teleprompt.splitting import Split, split_examples
 from hokusai_teleprompt.study.run import Study, StudyPlan
+from hokusai_teleprompt.subject import Subject, find_subject, subject_of
 
 __all__ = ["TelepromptFineTuner"]
 
@@ -128,7 +127,8 @@ class TelepromptFineTuner:
             OptimizationError: the optimizer or the metric failed; the cause is the first thing that went wrong.
             LanguageModelUnavailable: there is no language model.
         """
-        spec, name = self._resolved(signature)
+        subject = find_subject(self._executor(), signature)
+        spec = subject.spec
         read = read_examples(spec, examples)
         extra = [
             None if part is None else read_examples(spec, part, what)
@@ -143,7 +143,7 @@ class TelepromptFineTuner:
             calls=None if self._budget is None else self._budget.calls,
         )
         notes = [*read.notes, *(note for part in extra if part is not None for note in part.notes)]
-        return self._compile(spec, name, split, metric, metric_options, notes)
+        return self._compile(subject, split, metric, metric_options, notes)
 
     def compile_from_feedback(
         self,
@@ -179,13 +179,16 @@ class TelepromptFineTuner:
             with FeedbackCollector() as collector:
                 feedback = collector.get_feedback(signature_name)
         known = self._executor()
-        registered = known.signatures.resolve(signature_name) if _is_known(known, signature_name) else None
-        spec = registered.spec if registered is not None else spec_of(signature_name, feedback)
-        name = registered.qualified_name if registered is not None else f"local/{spec.name}"
-        found = examples_of(spec, name, feedback, min_rating=min_rating, per_source=per_source, seed=self._seed)
+        if _is_known(known, signature_name):
+            subject = subject_of(known.signatures.resolve(signature_name))
+        else:
+            kept = spec_of(signature_name, feedback)
+            subject = Subject(kept, f"local/{kept.name}", kept)
+        spec = subject.spec
+        found = examples_of(spec, subject.name, feedback, min_rating=min_rating, per_source=per_source, seed=self._seed)
         calls = None if self._budget is None else self._budget.calls
         split = split_examples(spec, found.items, seed=self._seed, calls=calls)
-        return self._compile(spec, name, split, metric, metric_options, list(found.notes))
+        return self._compile(subject, split, metric, metric_options, list(found.notes))
 
     def close(self) -> None:
         """Close what it has opened itself; calling it twice is harmless."""
@@ -203,14 +206,13 @@ class TelepromptFineTuner:
 
     def _compile(
         self,
-        spec: SignatureSpec,
-        name: str,
+        subject: Subject,
         split: Split,
         metric: Any,
         metric_options: Mapping[str, Any] | None,
         notes: list[str],
     ) -> type[OptimizedSignature]:
-        executor = self._executor()
+        executor, spec = self._executor(), subject.spec
         if metric is None:
             metric = _usual_metric(spec)
             notes.append(f"no metric was given; {metric} suits these outputs")
@@ -220,8 +222,7 @@ class TelepromptFineTuner:
         bar = ProgressBar() if self._progress is True else None
         journal = self._journal(spec, split, choice, measured, model, notes)
         plan = StudyPlan(
-            spec=spec,
-            name=name,
+            subject=subject,
             split=split,
             metric=measured,
             optimizer=optimizer,
@@ -251,23 +252,6 @@ class TelepromptFineTuner:
             self._own = Executor(cache_enabled=False, trackers=(), mode="production")
             weakref.finalize(self, self._own.close)
         return self._own
-
-    def _resolved(self, signature: Any) -> tuple[SignatureSpec, str]:
-        """Return a signature and the name by which it is found."""
-        executor = self._executor()
-        if isinstance(signature, str) and "->" not in signature and not signature.endswith(".json"):
-            return _named(executor.signatures.resolve(signature))
-        if isinstance(signature, type) and issubclass(signature, OptimizedSignature):
-            return signature.spec, signature.artifact.base_name
-        if isinstance(signature, type) and issubclass(signature, BaseSignature):
-            for entry in executor.signatures.list():
-                if entry.signature_class is signature:
-                    return _named(entry)
-            return signature.spec, f"local/{signature.spec.name}"
-        with Executor(plugins=(), cache_enabled=False, trackers=(), promotions=False) as scratch:
-            name = getattr(signature, "__name__", "Signature")
-            scratch.register_signature(name if name.isidentifier() else "Signature", signature)
-            return _named(scratch.signatures.list()[0])
 
     def _metric(self, metric: Any, options: dict[str, Any]) -> Any:
         plugins = self._executor().plugins
@@ -334,15 +318,6 @@ def _forget_old(folder: Path) -> None:
     for path in folder.glob("*.jsonl"):
         if time.time() - path.stat().st_mtime > _KEPT:
             path.unlink(missing_ok=True)
-
-
-def _named(entry: RegisteredSignature) -> tuple[SignatureSpec, str]:
-    if entry.program is not None:
-        raise OptimizationError(
-            f"{entry.qualified_name} is a program; only signatures can be optimized. Optimize the signatures that it "
-            "is made of"
-        )
-    return entry.spec, entry.qualified_name
 
 
 def _is_known(executor: Executor, name: str) -> bool:

@@ -106,6 +106,19 @@ def test_a_bad_option_is_a_usage_error(data: Path, option: str) -> None:
     assert "OPTION=VALUE" in result.output
 
 
+@pytest.mark.parametrize("option", ["-o", "--svg"])
+def test_what_cannot_be_written_is_refused_before_anything_is_paid(
+    data: Path, stubborn: Any, tmp_path: Path, option: str
+) -> None:
+    import dspy
+
+    with dspy.context(lm=stubborn):
+        result = run(optimize, "ClassifyText", data, option, tmp_path / "missing" / "file")
+    assert result.exit_code == 2
+    assert "its folder does not exist" in result.output
+    assert stubborn.engine.calls == 0
+
+
 def test_pack_build(by_demos: Any, topics: Any, topic_signature: Any, tmp_path: Path) -> None:
     folder = tmp_path / "signatures"
     folder.mkdir()

@@ -140,6 +140,32 @@ def test_namespaces_are_apart_and_promotions_can_be_left_out(
             executor.promote("Topic", optimized)
 
 
+@pytest.mark.parametrize("form", ["promoted", "class", "file"])
+def test_what_was_optimized_can_be_optimized_saved_run_and_promoted_again(
+    form: str, optimized: Any, by_demos: Any, topics: Any, topic_signature: Any, tmp_path: Path
+) -> None:
+    harder = [{"inputs": {"text": item["inputs"]["text"] + "!"}, "outputs": {"topic": "food"}} for item in topics]
+    with Executor(lm=by_demos, plugins=["teleprompt"]) as executor:
+        executor.register_signature("Topic", topic_signature)
+        subject: Any = optimized
+        if form == "promoted":
+            executor.promote("Topic", optimized)
+            subject = "Topic"
+        elif form == "file":
+            subject = optimized.save(tmp_path / "first.json")
+        with TelepromptFineTuner("labeled_fewshot", workdir=False, executor=executor, seed=7) as finetuner:
+            again = finetuner.compile(subject, harder, "accuracy").candidate
+        assert again.spec.version == "1.0.2"
+        assert again.spec.provenance["optimized"]["base"]["fingerprint"] == optimized.spec.fingerprint
+        assert (again.artifact.base_name, again.artifact.base) == ("local/Topic", topic_signature.spec)
+        path = again.save(tmp_path / "second.json")
+        assert executor.execute_signature(path, {"text": "x"}).signature_version == "1.0.2"
+        executor.promote("Topic", path, force=True)
+        assert executor.execute_signature("Topic", {"text": "x"}).signature_version == "1.0.2"
+    with made(by_demos, topic_signature) as later:
+        assert later.execute_signature("Topic", {"text": "x"}).signature_version == "1.0.2"
+
+
 def test_only_what_is_better_is_promoted(stubborn: Any, topics: Any, topic_signature: Any) -> None:
     with TelepromptFineTuner(lm=stubborn, workdir=False) as finetuner:
         refused = finetuner.compile(topic_signature, topics, "accuracy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ def optimize(
     from hokusai_core import Budget
     from hokusai_teleprompt.finetuner import TelepromptFineTuner
 
+    for target in (output, svg):
+        _check_writable(target)
     ceilings = {"calls": calls, "tokens": tokens, "cost": cost, "seconds": seconds}
     with (
         TelepromptFineTuner(
@@ -98,6 +101,17 @@ def optimize(
         click.echo(f"\nsaved to {output}: {_saved(optimized)}")
     if require_better and not optimized.promoted:
         raise click.exceptions.Exit(1)
+
+
+def _check_writable(target: Path | None) -> None:
+    """Refuse a file that cannot be written before an optimization is paid for.
+
+    Raises:
+        click.BadParameter: the folder is missing or may not be written to.
+    """
+    if target is not None and not os.access(target.absolute().parent, os.W_OK | os.X_OK):
+        missing = not target.absolute().parent.is_dir()
+        raise click.BadParameter(f"{target}: its folder {'does not exist' if missing else 'may not be written to'}")
 
 
 def _saved(optimized: Any) -> str:

@@ -28,6 +28,7 @@ from hokusai_teleprompt.study.models import StudyModels
 from hokusai_teleprompt.study.search import Finding, Findings, search
 from hokusai_teleprompt.study.stopping import StudyFailed
 from hokusai_teleprompt.study.telling import Teller
+from hokusai_teleprompt.subject import Subject
 
 __all__ = ["Study", "StudyPlan"]
 
@@ -40,8 +41,7 @@ class StudyPlan:
     """Everything that a study is about.
 
     Args:
-        spec: the signature to improve.
-        name: the name by which it is found.
+        subject: the signature to improve.
         split: the examples.
         metric: the metric.
         optimizer: the optimizer.
@@ -58,8 +58,7 @@ class StudyPlan:
         notes: what there is to say beforehand.
     """
 
-    spec: SignatureSpec
-    name: str
+    subject: Subject
     split: Split
     metric: Any
     optimizer: Any
@@ -74,6 +73,16 @@ class StudyPlan:
     journal: Path | None = None
     progress: Callable[[Progress], None] = field(default=lambda progress: None)
     notes: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> SignatureSpec:
+        """The signature to improve."""
+        return self.subject.spec
+
+    @property
+    def name(self) -> str:
+        """The name by which it is found."""
+        return self.subject.name
 
 
 @define
@@ -150,7 +159,7 @@ class Study:
         verdict_ = self._verdict(comparison)
         invalid = (baseline.test.failures, after.failures)
         report = self._report(baseline, trials, comparison, verdict_, stopped, invalid)
-        candidate = make_optimized(made, report, base=plan.spec, base_name=plan.name, promoted=verdict_[0])
+        candidate = make_optimized(made, report, base=plan.subject.base, base_name=plan.name, promoted=verdict_[0])
         finished = stopped is None
         if verdict_[0] or not plan.split.test:
             return candidate, finished
@@ -282,7 +291,7 @@ class Study:
     def _as_it_was(self, report: Report, candidate: type[OptimizedSignature] | None) -> type[OptimizedSignature]:
         plan = self._plan
         return make_optimized(
-            plan.spec, report, base=plan.spec, base_name=plan.name, promoted=False, candidate=candidate
+            plan.spec, report, base=plan.subject.base, base_name=plan.name, promoted=False, candidate=candidate
         )
 
     def _trials(self, baseline: _Baseline, findings: Findings, chosen: Finding | None) -> tuple[Trial, ...]:

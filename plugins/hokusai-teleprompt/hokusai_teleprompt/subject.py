@@ -1,0 +1,83 @@
+"""What is to be optimized: a signature, however it is named, and what it is a better version of."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from attrs import frozen
+
+from hokusai_core import Artifact, BaseSignature, Executor, RegisteredSignature, SignatureSpec, read_artifact
+from hokusai_core.errors import OptimizationError
+from hokusai_teleprompt.optimized import OptimizedSignature
+
+__all__ = ["Subject", "find_subject", "subject_of"]
+
+
+@frozen
+class Subject:
+    """A signature that is optimized.
+
+    Args:
+        spec: the signature as it is now, the baseline of the comparison.
+        name: the name by which the original is found.
+        base: the original: where ``spec`` is itself the result of an optimization, the signature that this began with,
+            which is what is installed under the name.
+    """
+
+    spec: SignatureSpec
+    name: str
+    base: SignatureSpec
+
+
+def find_subject(executor: Executor, signature: Any) -> Subject:
+    """Return what ``signature`` means.
+
+    Args:
+        executor: knows the signatures that have names.
+        signature: name, class, ``dspy.Signature`` class, text such as ``"question -> answer"``, or the path of a saved
+            optimized signature.
+
+    Raises:
+        SignatureNotFoundError: no signature has this name.
+        ArtifactError: the file cannot be used, or its original is installed and is not what it was.
+        OptimizationError: it is a program.
+    """
+    if isinstance(signature, os.PathLike) or (isinstance(signature, str) and signature.endswith(".json")):
+        artifact = read_artifact(signature)
+        executor.signature(signature)  # refuses it where its original has changed
+        return _of_artifact(artifact)
+    if isinstance(signature, str) and "->" not in signature:
+        return subject_of(executor.signatures.resolve(signature))
+    if isinstance(signature, type) and issubclass(signature, OptimizedSignature):
+        return _of_artifact(signature.artifact)
+    if isinstance(signature, type) and issubclass(signature, BaseSignature):
+        for entry in executor.signatures.list():
+            if entry.signature_class is signature:
+                return subject_of(entry)
+        return Subject(signature.spec, f"local/{signature.spec.name}", signature.spec)
+    with Executor(plugins=(), cache_enabled=False, trackers=(), promotions=False) as scratch:
+        name = getattr(signature, "__name__", "Signature")
+        scratch.register_signature(name if name.isidentifier() else "Signature", signature)
+        return subject_of(scratch.signatures.list()[0])
+
+
+def subject_of(entry: RegisteredSignature) -> Subject:
+    """Return a registered signature as what is optimized.
+
+    Raises:
+        OptimizationError: it is a program.
+    """
+    if entry.program is not None:
+        raise OptimizationError(
+            f"{entry.qualified_name} is a program; only signatures can be optimized. Optimize the signatures that it "
+            "is made of"
+        )
+    artifact = getattr(entry.signature_class, "artifact", None)
+    if isinstance(artifact, Artifact) and artifact.base_name == entry.qualified_name:  # it was promoted
+        return Subject(entry.spec, entry.qualified_name, artifact.base)
+    return Subject(entry.spec, entry.qualified_name, entry.spec)
+
+
+def _of_artifact(artifact: Artifact) -> Subject:
+    return Subject(artifact.spec, artifact.base_name, artifact.base)
