@@ -3,8 +3,8 @@
 A journal is a text file that only ever grows. A row that is over becomes one line in one ``write`` call, so it is with
 the operating system before the row's place is given to the next, and neither ``kill -9`` nor a full disk can damage
 the lines before it; lines need no recovery, no library and no second file, and a person can read them. That is why it
-is not an SQLite database, whose write-ahead log does the same in a form that only SQLite reads, and costs five times
-as much a row.
+is not an SQLite database, whose write-ahead log does the same in a form that only SQLite reads, and takes over ten
+times as long a row.
 
 Each line is three fields and a line feed, separated by tabs: a JSON object, the outputs as a JSON object (empty for a
 failed row), and a checksum over both. A line whose checksum is wrong, such as the one that a kill cut off, counts as
