@@ -101,7 +101,10 @@ def _own(error: BaseException) -> HokusaiError | None:
     cause = error.__cause__
     if isinstance(error, raised.LMUnexpectedError) and isinstance(cause, HokusaiError):
         return cause
-    return None
+    # An engine that cannot work at all says so to DSPy in DSPy's way, and to us in ours, as the cause.
+    while isinstance(cause, lm15.ConfigurationError):
+        cause = cause.__cause__
+    return cause if isinstance(cause, LanguageModelUnavailable) else None
 
 
 def _wrapped(error: Any, model: str) -> BaseException:

@@ -187,9 +187,8 @@ class ModelResolver:
 
     def _load_embedded(self) -> _Embedded:
         reasons = []
-        for component in self._plugins.components("language_model"):
-            if EMBEDDED not in component.capabilities:
-                continue
+        embedded = [one for one in self._plugins.components("language_model") if EMBEDDED in one.capabilities]
+        for component in embedded:
             try:
                 provider = self._provider(component.qualified_name)
                 reason = provider.available()
@@ -199,7 +198,7 @@ class ModelResolver:
                 reason = str(error)
             except Exception as error:  # a provider that fails is one that cannot serve; the next may
                 reason = f"{type(error).__name__}: {error}"
-            reasons.append(f"{component.qualified_name}: {reason}")
+            reasons.append(reason if len(embedded) == 1 else f"{component.qualified_name}: {reason}")
         reasons += [
             f"the plugin {record.name!r} of {record.distribution} is switched off (plugins=, disable_plugins=, "
             "HOKUSAI_PLUGINS or HOKUSAI_DISABLE_PLUGINS)"

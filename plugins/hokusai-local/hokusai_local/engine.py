@@ -8,9 +8,9 @@ import itertools
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import dspy
 from dspy.clients.engines.base import validate_request
@@ -36,6 +36,7 @@ from hokusai_local.server import LlamaServer, ServerSettings
 from hokusai_local.slot import Interrupted, ServerProblem, TooLong
 from hokusai_local.wanted import chat_messages
 from hokusai_local.weights import Weights, prepare_shipped_weights, weights_at
+from hokusai_local.workers import Workers
 
 __all__ = ["DEADLINE_SETTING", "AsyncLlamaEngine", "LlamaEngine"]
 
@@ -61,6 +62,8 @@ class LlamaEngine:
     supports_function_calling = False
     supports_reasoning = False
     supports_response_schema = True
+    #: Read by the executor: a call that it gives up at its deadline does not run on.
+    stops_at_deadline = True
     supported_params = frozenset(
         {
             "frequency_penalty",
@@ -98,9 +101,9 @@ class LlamaEngine:
         validate_request(request)
         interruption = Interruption(dspy.settings.get(DEADLINE_SETTING), cancelled)
         messages = chat_messages(request)
-        lease = self._lease(interruption)
-        answerer = Answerer(lease.server, self.options, interruption, seed=next(self._seeds))
         try:
+            lease = self._lease(interruption)
+            answerer = Answerer(lease.server, self.options, interruption, seed=next(self._seeds))
             answer = answerer.answer(messages, request)
         except TooLong as error:
             raise ContextLengthError(_too_long(error, self.options)) from error
@@ -151,23 +154,24 @@ class LlamaEngine:
         # In a forked child the lease is the parent's: its threads did not come along.
         if held is None or held[0] != os.getpid():
             # Two threads may both get here. The lease that loses is forgotten, and thereby released.
-            held = self._held = (os.getpid(), self._new_lease())
+            try:
+                held = self._held = (os.getpid(), self._new_lease())
+            except LanguageModelUnavailable as error:
+                raise ConfigurationError(str(error)) from error
         return held[1]
 
     def _new_lease(self) -> Lease:
-        try:
-            weights = self.weights()
-        except LanguageModelUnavailable as error:
-            raise ConfigurationError(str(error)) from error
+        weights = self.weights()
         try:
             return process_registry().lease(ServerSettings.of(weights.path, self.options))
         except ImportError as error:
-            raise ConfigurationError("llama.cpp is not installed: run `pip install xllamacpp`") from error
+            raise LanguageModelUnavailable("llama.cpp is not installed: run `pip install xllamacpp`") from error
         except RuntimeError as error:
-            raise ConfigurationError(
-                f"llama.cpp cannot load {str(weights.path)!r}: the file is damaged, of an unknown architecture, or "
-                f"larger than memory; replace it"
-                + ("" if self.options.model else ", or delete it to have it prepared again")
+            mend = "replace it" if self.options.model else "delete it to have it prepared again"
+            raise LanguageModelUnavailable(
+                f"llama.cpp cannot load {str(weights.path)!r} with a context of {self.options.context:,} tokens: the "
+                f"file is cut short, damaged or of an unknown architecture ({mend}), or there is too little memory "
+                f"(lower {CONTEXT_VARIABLE}, or use a smaller model)"
             ) from error
 
     # A copy of a program shares its model; a saved or pickled one holds the options and finds the model again.
@@ -201,16 +205,15 @@ class AsyncLlamaEngine:
 
     def __init__(self, engine: LlamaEngine) -> None:
         self.engine = engine
-        self._pool: tuple[int, ThreadPoolExecutor] | None = None
+        self._pool: tuple[int, Workers] | None = None
 
     async def complete(self, request: Request) -> Response:
         """Return the model's answer to ``request``; see ``LlamaEngine.complete``."""
         cancelled = threading.Event()
         context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads(), context.run, self.engine.complete_unless, request, cancelled)
+        work = self._threads().submit(partial(context.run, self.engine.complete_unless, request, cancelled))
         try:
-            return await work
+            return cast("Response", await asyncio.wrap_future(work))
         except asyncio.CancelledError:
             # The thread cannot be interrupted; it looks at this after each token and frees the model for others.
             cancelled.set()
@@ -229,15 +232,14 @@ class AsyncLlamaEngine:
         """Do as ``aclose``, outside an event loop."""
         pool, self._pool = self._pool, None
         if pool and pool[0] == os.getpid():
-            pool[1].shutdown(wait=False)
+            pool[1].close()
         self.engine.close()
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _threads(self) -> Workers:
         pool = self._pool
         # Not the loop's default pool: calls that wait for the model would keep the host's own work from running there.
         if pool is None or pool[0] != os.getpid():
-            workers = self.engine.options.parallel + 1
-            pool = self._pool = (os.getpid(), ThreadPoolExecutor(workers, thread_name_prefix="hokusai-local"))
+            pool = self._pool = (os.getpid(), Workers(self.engine.options.parallel + 1))
         return pool[1]
 
     def __copy__(self) -> Self:

@@ -17,6 +17,8 @@ CACHE_VARIABLE = "HOKUSAI_LOCAL_CACHE"
 CONTEXT_VARIABLE = "HOKUSAI_LOCAL_CONTEXT"
 OVERFLOW_VARIABLE = "HOKUSAI_LOCAL_OVERFLOW"
 
+# More than any model is made for; what is far beyond memory keeps llama.cpp busy for minutes before it says so.
+_MOST_CONTEXT = 1 << 20
 _positive = validators.and_(validators.instance_of(int), validators.gt(0))
 
 
@@ -38,7 +40,7 @@ class EngineOptions:
     """
 
     model: str = field(default="", converter=os.fspath)
-    context: int = field(default=4096, validator=[_positive, validators.ge(256)])
+    context: int = field(default=4096, validator=[_positive, validators.ge(256), validators.le(_MOST_CONTEXT)])
     parallel: int = field(default=1, validator=_positive)
     threads: int = field(default=0, validator=[validators.instance_of(int), validators.ge(0)])
     answer_threads: int = field(default=0, validator=[validators.instance_of(int), validators.ge(0)])

@@ -109,7 +109,7 @@ class LocalProvider:
     def _weights(self, name: str) -> tuple[Weights, str]:
         """Return the weights called ``name`` and the path under which the engine finds them."""
         if name:
-            return weights_at(Path(name), named_by="the model name"), name
+            return weights_at(Path(name), subject=f"local/{name}", instead="name just 'local'"), name
         chosen = os.environ.get(MODEL_VARIABLE)
         if chosen:
             return weights_at(Path(chosen)), chosen

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from hokusai_local.gate import Gate, Interrupted
 from hokusai_local.interruption import Interruption
 from hokusai_local.options import EngineOptions, usable_cores
-from hokusai_local.slot import Interrupted, ServerProblem, Slot
+from hokusai_local.slot import ServerProblem, Slot
 
 __all__ = ["LlamaServer", "ServerSettings", "is_small"]
 
@@ -85,8 +86,11 @@ class LlamaServer:
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
         self._key = secrets.token_hex(16)
-        self.native = _load(settings, self._key)
-        self._slots = [Slot(self.native, number) for number in range(settings.slots)]
+        native = _load(settings, self._key)
+        #: Where the port listens that llama.cpp opens whether one wants it or not.
+        self.address = str(native.listening_address)
+        self.gate = Gate(native)
+        self._slots = [Slot(self.gate, number) for number in range(settings.slots)]
         self._free = threading.Semaphore(settings.slots)
         self._lock = threading.Lock()
         self._ends: tuple[int, ...] | None = None
@@ -131,7 +135,7 @@ class LlamaServer:
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         # Tokenizing is the one thing that has no direct call; the server's own port on the loopback interface has it.
-        address = urlsplit(self.native.listening_address)
+        address = urlsplit(self.address)
         connection = http.client.HTTPConnection(address.hostname or "127.0.0.1", address.port, timeout=30)
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         try:
@@ -139,6 +143,8 @@ class LlamaServer:
             response = connection.getresponse()
             payload = json.loads(response.read())
         except OSError as error:
+            if self.gate.reason:
+                raise Interrupted(self.gate.reason) from error
             raise ServerProblem(f"the model's own port did not answer: {error}") from error
         finally:
             connection.close()

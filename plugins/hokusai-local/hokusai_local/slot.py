@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import define, field
 
+from hokusai_local.gate import Gate, Interrupted
 from hokusai_local.interruption import Interruption
 
 __all__ = ["Generation", "Interrupted", "Messages", "ServerProblem", "Slot", "TooLong", "prefix_of"]
@@ -22,10 +23,6 @@ Messages = Sequence[Mapping[str, str]]
 
 class ServerProblem(Exception):
     """llama.cpp answered with an error."""
-
-
-class Interrupted(Exception):
-    """The generation was stopped before its end; the message says why."""
 
 
 class TooLong(Exception):
@@ -66,10 +63,15 @@ class Generation:
 
 
 class Slot:
-    """Exclusive use of one of the server's sequences, for one caller at a time."""
+    """Exclusive use of one of the server's sequences, for one caller at a time.
 
-    def __init__(self, server: Any, number: int) -> None:
-        self._server = server
+    Args:
+        gate: the way to the native server.
+        number: of the sequence.
+    """
+
+    def __init__(self, gate: Gate, number: int) -> None:
+        self._gate = gate
         self._number = number
         #: Digest of the beginning of prompts that the slot holds; see ``begin``.
         self.prefix = ""
@@ -119,7 +121,7 @@ class Slot:
             Interrupted: where ``interruption`` said so.
             ServerProblem: where llama.cpp refused the request.
         """
-        reader = _StreamReader(interruption, room)
+        reader = _StreamReader(interruption, room, self._gate)
         request = {**body, "stream": True, "return_progress": True, "id_slot": self._number}
         if threading.current_thread() is threading.main_thread():
             self._call_beside(request, reader)
@@ -129,7 +131,9 @@ class Slot:
 
     def _call(self, request: Mapping[str, Any], reader: _StreamReader) -> None:
         try:
-            self._server.handle_chat_completions(request, reader)
+            self._gate.chat(request, reader)
+        except Interrupted as error:
+            reader.stop(error)
         except (RuntimeError, TypeError, ValueError) as error:
             reader.stop(ServerProblem(str(error)))
 
@@ -156,9 +160,10 @@ def prefix_of(messages: Messages) -> str:
 class _StreamReader:
     """Collects the chunks of one streamed answer; returning True asks llama.cpp to stop."""
 
-    def __init__(self, interruption: Interruption, room: int | None) -> None:
+    def __init__(self, interruption: Interruption, room: int | None, gate: Gate) -> None:
         self._interruption = interruption
         self._room = room
+        self._gate = gate
         self._generation = Generation()
         self._texts: list[str] = []
         self._failure: BaseException | None = None
@@ -167,7 +172,7 @@ class _StreamReader:
         # llama.cpp swallows what a callback raises: keep it for the one who waits for the result.
         try:
             self._read(chunk)
-            reason = self._interruption.reason
+            reason = self._interruption.reason or self._gate.reason
             if reason:
                 raise Interrupted(reason)
         except Exception as failure:

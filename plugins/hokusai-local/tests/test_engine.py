@@ -274,7 +274,15 @@ def test_what_it_cannot_do_is_refused(engine: LlamaEngine) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"context": 10}, {"overflow": "ignore"}, {"threads": -1}, {"speed": "high"}, {"calibrate": "yes"}]
+    "options",
+    [
+        {"context": 10},
+        {"context": 1 << 30},
+        {"overflow": "ignore"},
+        {"threads": -1},
+        {"speed": "high"},
+        {"calibrate": "yes"},
+    ],
 )
 def test_bad_options_are_named(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
@@ -282,7 +290,7 @@ def test_bad_options_are_named(options: dict[str, Any]) -> None:
 
 
 def test_the_port_is_locked(engine: LlamaEngine) -> None:
-    address = urlsplit(engine.server().native.listening_address)
+    address = urlsplit(engine.server().address)
     assert address.hostname == "127.0.0.1"
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=10)
     connection.request("POST", "/completion", json.dumps({"prompt": "hello", "n_predict": 1}))

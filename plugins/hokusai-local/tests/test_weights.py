@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from hokusai_core import Executor
 from hokusai_core.errors import LanguageModelUnavailable
 from hokusai_local import LocalProvider
 from hokusai_local.weights import (
     INSTALL_WEIGHTS,
+    SHIPPED_SHA256,
     find_shipped_weights,
     prepare_shipped_weights,
     weights_at,
 )
 
+PREPARED = f"smollm2-135m-instruct-{SHIPPED_SHA256[:12]}.q8_0.gguf"
 PREPARE = "from hokusai_local.weights import prepare_shipped_weights; print(prepare_shipped_weights().path)"
 
 
@@ -48,12 +52,22 @@ def test_damaged_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         prepare_shipped_weights()
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "cannot be read"), (b"PK\x03\x04", "not a GGUF file")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read (No such file"),
+        ("folder", "cannot be read (Is a directory"),
+        (b"", "is not a GGUF file"),
+        (b"PK\x03\x04", "is not a GGUF file"),
+    ],
+)
 def test_a_bad_model_file_names_variable_and_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | str | None, message: str
 ) -> None:
     path = tmp_path / "model.gguf"
-    if content is not None:
+    if content == "folder":
+        path.mkdir()
+    elif isinstance(content, bytes):
         path.write_bytes(content)
     monkeypatch.setenv("HOKUSAI_LOCAL_MODEL", str(path))
     provider = LocalProvider()
@@ -63,6 +77,9 @@ def test_a_bad_model_file_names_variable_and_path(
         assert "HOKUSAI_LOCAL_MODEL" in problem
         assert str(path) in problem
         assert message in problem
+        assert "unset it" in problem
+    with pytest.raises(LanguageModelUnavailable, match=r"^local/.*name just 'local'"):
+        provider.load(str(path))
 
 
 def test_a_file_that_llama_cannot_load_is_a_clear_error(tmp_path: Path) -> None:
@@ -76,6 +93,10 @@ def test_a_file_that_llama_cannot_load_is_a_clear_error(tmp_path: Path) -> None:
     model = provider.load(str(cut))
     with pytest.raises(dspy.LMConfigurationError, match=r"cut\.gguf"):
         model.lm("hello")
+    with Executor(lm=model, cache_enabled=False, plugins=[]) as executor:
+        executor.register_signature("Ask", "question -> answer")
+        with pytest.raises(LanguageModelUnavailable, match=r"^llama\.cpp cannot load '[^']*cut\.gguf' with a context"):
+            executor.execute_signature("Ask", {"question": "?"})
     provider.close()
 
 
@@ -93,6 +114,10 @@ def test_any_gguf_file_can_be_used(tmp_path: Path) -> None:
 
 
 def test_weights_are_prepared_once_for_racing_processes(tmp_path: Path) -> None:
+    left_behind, under_way = (tmp_path / f"{PREPARED}.{name}.part" for name in ("old", "new"))
+    for part in (left_behind, under_way):
+        part.touch()
+    os.utime(left_behind, (0, 0))
     # Popen and not threads: each process would prepare on its own.
     environment = {"HOKUSAI_LOCAL_CACHE": str(tmp_path), "PATH": ""}
     processes = [
@@ -105,7 +130,8 @@ def test_weights_are_prepared_once_for_racing_processes(tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0, 0]
     assert len({path for path, _ in outcomes}) == 1
     assert all(err.count("preparing the embedded model's weights, once") <= 1 for _, err in outcomes)
-    assert [file.name for file in tmp_path.iterdir()] == [Path(outcomes[0][0].strip()).name]
+    assert Path(outcomes[0][0].strip()).name == PREPARED
+    assert {file.name for file in tmp_path.iterdir()} == {PREPARED, under_way.name}
 
     again = subprocess.run([sys.executable, "-c", PREPARE], env=environment, capture_output=True, text=True, check=True)
     assert again.stdout == outcomes[0][0]
