@@ -26,12 +26,18 @@ class OptimizedSignature(BaseSignature):
             could be held out.
         candidate: the best candidate, also where it was not promoted; None where there was none.
         artifact: all that a file holds.
+        demos: the few-shot examples that it shows.
+        fingerprint: hash over its fields, types, instructions and demos.
+        provenance: what it was made from, with what.
     """
 
     report: ClassVar[Report]
     promoted: ClassVar[bool]
     candidate: ClassVar[type[OptimizedSignature] | None]
     artifact: ClassVar[Artifact]
+    demos: ClassVar[tuple[Mapping[str, Any], ...]]
+    fingerprint: ClassVar[str]
+    provenance: ClassVar[Mapping[str, Any]]
 
     @classmethod
     def save(cls, path: str | os.PathLike[str]) -> Path:
@@ -96,8 +102,16 @@ def load_optimized(
 
 
 def _made(artifact: Artifact, report: Report, candidate: type[OptimizedSignature] | None) -> type[OptimizedSignature]:
-    attributes: dict[str, Any] = {"report": report, "promoted": artifact.promoted, "artifact": artifact}
-    made: Any = BaseSignature.from_spec(artifact.spec, base=OptimizedSignature, attributes=attributes)
+    spec = artifact.spec
+    attributes: dict[str, Any] = {
+        "report": report,
+        "promoted": artifact.promoted,
+        "artifact": artifact,
+        "demos": spec.demos,
+        "fingerprint": spec.fingerprint,
+        "provenance": spec.provenance,
+    }
+    made: Any = BaseSignature.from_spec(spec, base=OptimizedSignature, attributes=attributes)
     type.__setattr__(made, "candidate", candidate)
     return made  # type: ignore[no-any-return]
 

@@ -87,6 +87,9 @@ def test_the_result_is_a_signature_like_any_other(by_demos: Any, topics: Any, to
     assert made["optimizer"] == "bootstrap_random_search"
     assert made["base"]["fingerprint"] == topic_signature.spec.fingerprint
     assert made["dataset_hash"] == optimized.report.dataset_hash
+    assert (optimized.instructions, optimized.version) == ("Tell the topic.", "1.0.1")
+    assert optimized.demos == optimized.spec.demos != ()
+    assert (optimized.fingerprint, optimized.provenance) == (optimized.spec.fingerprint, optimized.spec.provenance)
     with Executor(lm=by_demos, plugins=[]) as executor:
         executor.register_signature("BetterTopic", optimized)
         assert executor.execute_signature("BetterTopic", {"text": "we eat pears"})["topic"] == "food"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -278,6 +279,26 @@ def test_a_damaged_checkpoint_costs_its_damaged_lines_only(
     ).report
     assert again.report.calls < whole.calls - 20
     assert not list((tmp_path / "work").iterdir())
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_nothing(
+    by_demos: Any, topics: Any, topic_signature: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = os.write, 0
+
+    def full(handle: int, data: bytes) -> int:
+        nonlocal written
+        written += data[8:10] == b" ["  # a line of the checkpoint
+        if written > 30:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(handle, data)
+
+    monkeypatch.setattr("hokusai_teleprompt.study.journal.os.write", full)
+    with pytest.warns(RuntimeWarning, match=r"checkpoint .* cannot be written \(No space left on device\)"):
+        optimized = compile_(topic_signature, topics, by_demos, workdir=tmp_path / "work")
+    assert optimized.promoted
+    assert optimized.report.failed_calls == 0
+    assert written == 31
 
 
 def test_a_folder_that_others_can_write_to_is_refused(

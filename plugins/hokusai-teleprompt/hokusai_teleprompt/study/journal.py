@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import threading
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,8 +76,20 @@ class Journal:
         with self._lock:
             self._answers[key] = answers
             if text and self._handle is not None:
-                data = text.encode()
-                os.write(self._handle, b"%08x %s\n" % (zlib.crc32(data), data))
+                self._write(self._handle, text.encode())
+
+    def _write(self, handle: int, data: bytes) -> None:
+        try:
+            os.write(handle, b"%08x %s\n" % (zlib.crc32(data), data))
+        except OSError as error:  # the answer is paid for: it counts, whether or not it can be kept
+            os.close(handle)
+            self._handle = None
+            warnings.warn(
+                f"the checkpoint {self.path} cannot be written ({error.strerror or error}); the optimization goes on, "
+                "but what it pays from here on is paid again where it has to be continued",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def close(self, *, discard: bool) -> None:
         """Let go of the file, and remove it where it has served its purpose; calling it twice is harmless."""
