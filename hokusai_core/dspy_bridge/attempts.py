@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from attrs import frozen
 
 from hokusai_core.dspy_bridge.adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.errors import translate_error
+from hokusai_core.dspy_bridge.isolation import isolated
 from hokusai_core.dspy_bridge.metered import MeteredLM
 from hokusai_core.dspy_bridge.offload import Threads
 from hokusai_core.dspy_bridge.records import Gate, Meter, Recorder
@@ -116,6 +118,13 @@ class BridgeCall(ABC):
     def stops(self) -> bool:
         """Whether a blocking attempt ends soon after the deadline."""
         return self.keeps_deadline
+
+    def _isolated(self, lm: MeteredLM, options: CallOptions, **extra: Any) -> AbstractContextManager[None]:
+        """Return the DSPy settings of one attempt."""
+        if self._spec.sensitive:
+            # The host's callbacks get prompts in clear, and those of mlflow.dspy.autolog() send them on.
+            extra["callbacks"] = []
+        return isolated(lm, deadline=options.deadline, adapter=self.adapter, hokusai_call=options.metadata, **extra)
 
     def prepare(
         self, inputs: Mapping[str, Any], *, recorder: Recorder, gate: Gate | None = None, **options: Any

@@ -11,7 +11,7 @@ from dspy.adapters.types.decision import Choice, Noul, Score
 
 from hokusai_core.canonical import jsonable
 from hokusai_core.dspy_bridge.attempts import BridgeCall, CallOptions
-from hokusai_core.dspy_bridge.isolation import callbacks_active, isolated
+from hokusai_core.dspy_bridge.isolation import callbacks_active
 from hokusai_core.dspy_bridge.metered import MeteredLM
 from hokusai_core.dspy_bridge.nearest import NearestDemos
 from hokusai_core.dspy_bridge.offload import Threads
@@ -61,7 +61,7 @@ class ModelCall(BridgeCall):
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs, options)
         demos, config = self._demos_for(inputs, options), options.for_language_model()
-        with isolated(lm, deadline=options.deadline, adapter=self.adapter, hokusai_call=options.metadata):
+        with self._isolated(lm, options):
             if self._by_predictor or callbacks_active():  # callbacks of the host hear of a module around the call
                 answer = dict(dspy.Predict(rendered.signature)(**values, demos=demos, config=config).items())
             else:
@@ -71,7 +71,7 @@ class ModelCall(BridgeCall):
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs, options)
         demos, config = self._demos_for(inputs, options), options.for_language_model()
-        with isolated(lm, deadline=options.deadline, adapter=self.adapter, hokusai_call=options.metadata):
+        with self._isolated(lm, options):
             if self._by_predictor or callbacks_active():
                 prediction = await dspy.Predict(rendered.signature).acall(**values, demos=demos, config=config)
                 answer = dict(prediction.items())

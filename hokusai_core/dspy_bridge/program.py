@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from hokusai_core.dspy_bridge.attempts import BridgeCall, CallOptions
-from hokusai_core.dspy_bridge.isolation import host_tracks_usage, host_usage_tracker, isolated
+from hokusai_core.dspy_bridge.isolation import host_tracks_usage, host_usage_tracker
 from hokusai_core.dspy_bridge.metered import MeteredLM
 from hokusai_core.dspy_bridge.offload import Threads, offload
 from hokusai_core.dspy_bridge.usage import UsageRelay
@@ -62,7 +62,7 @@ class ProgramCall(BridgeCall):
         tracker = host_usage_tracker()
         if tracker is not None or not host_tracks_usage():  # else DSPy opens one itself, for the prediction
             extra["usage_tracker"] = UsageRelay(tracker, lm.note_unmetered)
-        return isolated(lm, deadline=options.deadline, adapter=self.adapter, hokusai_call=options.metadata, **extra)
+        return self._isolated(lm, options, **extra)
 
     def _outputs(self, prediction: Any, lm: MeteredLM) -> dict[str, Any]:
         try:

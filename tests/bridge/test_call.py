@@ -248,6 +248,14 @@ def test_callbacks_of_the_model_and_of_the_adapter_fire() -> None:
     assert [kind for kind, _ in of_adapter.seen] == ["format", "parse"]
 
 
+def test_callbacks_of_the_host_see_nothing_of_a_signature_with_sensitive_fields() -> None:
+    callback = Recorder()
+    fields = tuple(attrs.evolve(item, sensitive=item.name == "question") for item in QA.fields)
+    with dspy.context(callbacks=[callback]):
+        ModelCall(QA.evolve(fields=fields), null_lm()).run({"question": "the pin"})
+    assert callback.seen == []
+
+
 def test_a_failing_call_is_shown_to_callbacks() -> None:
     callback = Recorder()
     with dspy.context(callbacks=[callback]), pytest.raises(LanguageModelError):
