@@ -181,7 +181,11 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
         self._threads = CallThreads(keep=max(32, value("max_workers")))
         parts = PartsMaker(self.plugins, self._settings, self.optional)
         self._cache = parts.cache()
-        self._observers = Observers(self.plugins, parts.trackers() if given_trackers is None else given_trackers)
+        self._observers = Observers(
+            self.plugins,
+            parts.trackers() if given_trackers is None else given_trackers,
+            replaceable=given_trackers is None,
+        )
         rates = value("requests_per_minute"), value("tokens_per_minute")
         limits = RateLimits(*rates) if any(rates) else None
         self._plans = PlanBook(

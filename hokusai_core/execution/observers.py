@@ -33,11 +33,15 @@ class Observers:
     Args:
         plugins: whose ``on_*`` hooks are called.
         trackers: name -> tracker.
+        replaceable: whether they were made from names alone, so that nobody has chosen their options.
     """
 
-    def __init__(self, plugins: PluginManager, trackers: Mapping[str, Tracker]) -> None:
+    def __init__(self, plugins: PluginManager, trackers: Mapping[str, Tracker], *, replaceable: bool = False) -> None:
         self._plugins = plugins
         self._trackers = dict(trackers)
+        self.replaceable = frozenset(trackers) if replaceable else frozenset()
+        #: Trackers whose place another one has taken for the time being.
+        self._aside: dict[str, Tracker] = {}
         self._failures: dict[str, int] = {}
         self._lock = threading.Lock()
         #: Executions that were kept for feedback, the latest last; feedback on them is told here.
@@ -49,16 +53,22 @@ class Observers:
         process_trackers.join(self)
 
     def add(self, name: str, tracker: Tracker) -> None:
-        """Let ``tracker`` hear of every execution from now on, in place of one of the same name."""
+        """Let ``tracker`` hear of every execution from now on, in place of one of the same name until ``remove``."""
         with self._lock:
+            if name in self._trackers:
+                self._aside[name] = self._trackers[name]
             self._trackers = {**self._trackers, name: tracker}  # readers keep the old dict: no lock on their path
             self._asked, self.hear_end = False, True
 
     def remove(self, name: str) -> Tracker | None:
-        """Stop telling the tracker of that name and return it, or None where there is none."""
+        """Stop telling the tracker of that name and return it, or None where there is none.
+
+        The one whose place it had taken, if any, hears of executions again.
+        """
         with self._lock:
-            tracker = self._trackers.get(name)
-            self._trackers = {other: kept for other, kept in self._trackers.items() if other != name}
+            tracker, before = self._trackers.get(name), self._aside.pop(name, None)
+            others = {other: kept for other, kept in self._trackers.items() if other != name}
+            self._trackers = others if before is None else {**others, name: before}
             self._asked, self.hear_end = False, True
         return tracker
 
@@ -148,10 +158,16 @@ class Observers:
     def close(self) -> None:
         """Take no further part in what is tracked for the whole process."""
         process_trackers.leave(self)
+        for name, tracker in self._aside.items():
+            try:
+                tracker.close()
+            except Exception as error:  # the others have to be closed all the same
+                self._failed(name, error)
 
     def flush_each(self, remaining: Any) -> Sequence[tuple[str, bool]]:
         """Flush every tracker; ``remaining`` returns the seconds that are left, or None for no bound."""
-        return [(name, self._flush(name, tracker, remaining())) for name, tracker in self._trackers.items()]
+        every = [*self._trackers.items(), *self._aside.items()]
+        return [(name, self._flush(name, tracker, remaining())) for name, tracker in every]
 
     def statuses(self) -> dict[str, Mapping[str, Any]]:
         """Return what each tracker tells of itself."""

@@ -32,23 +32,25 @@ class ProcessTrackers:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._factories: dict[str, Callable[[], Tracker]] = {}
+        self._factories: dict[str, tuple[Callable[[], Tracker], bool]] = {}
         self._members: weakref.WeakSet[Observers] = weakref.WeakSet()
         self._given: weakref.WeakKeyDictionary[Observers, dict[str, Tracker]] = weakref.WeakKeyDictionary()
 
-    def add(self, name: str, factory: Callable[[], Tracker]) -> None:
+    def add(self, name: str, factory: Callable[[], Tracker], *, replace: bool = False) -> None:
         """Give each executor a tracker, from now on.
 
         Args:
             name: name of the tracker. An executor that has one of that name keeps its own; what was added under the
                 name before is taken back first.
             factory: makes a tracker; called once for each executor.
+            replace: whether it also stands in, until it is removed, for trackers that executors have made themselves
+                from nothing but the name. One that a host has made and handed over always stays.
         """
         with self._lock:
             stale = self._take_back(name)
-            self._factories[name] = factory
+            self._factories[name] = factory, replace
             for member in list(self._members):
-                self._give(member, name, factory)
+                self._give(member, name, factory, replace)
         _close(stale)
 
     def remove(self, name: str) -> bool:
@@ -71,8 +73,8 @@ class ProcessTrackers:
         """Let the observers of a new executor take part."""
         with self._lock:
             self._members.add(member)
-            for name, factory in self._factories.items():
-                self._give(member, name, factory)
+            for name, (factory, replace) in self._factories.items():
+                self._give(member, name, factory, replace)
 
     def leave(self, member: Observers) -> None:
         """Forget the observers of an executor that is being closed; it closes its trackers itself."""
@@ -80,8 +82,8 @@ class ProcessTrackers:
             self._members.discard(member)
             self._given.pop(member, None)
 
-    def _give(self, member: Observers, name: str, factory: Callable[[], Tracker]) -> None:
-        if name not in member.trackers:
+    def _give(self, member: Observers, name: str, factory: Callable[[], Tracker], replace: bool) -> None:
+        if name not in member.trackers or (replace and name in member.replaceable):
             tracker = factory()
             member.add(name, tracker)
             self._given.setdefault(member, {})[name] = tracker

@@ -28,11 +28,15 @@ def autolog(
     """Track every execution of every executor in this process, also of executors that were made before.
 
     Inside ``with mlflow.start_run():`` what is executed is recorded in that run, and is there when the block is left.
-    Outside, each executor has a run of its own. An executor that was made with ``mlflow_tracking=True`` keeps its own
-    tracker and options. Calling it again replaces the options. DSPy's and MLflow's own settings are left alone.
+    Outside, each executor has a run of its own. Calling it again replaces the options. DSPy's and MLflow's own settings
+    are left alone.
+
+    An executor that tracks anyway (``mlflow_tracking=True``, ``trackers=["mlflow"]``) takes over the options that are
+    given here, and keeps its own run where none are. One that was handed a tracker, ``trackers={"mlflow": ...}``, goes
+    on with that.
 
     Args:
-        disable: undo it.
+        disable: undo it; executors that tracked before go on as they did.
         sampling: share of executions that get a trace, 0 to 1; the table and the metrics hold every execution.
         tags: tags of the executors' own runs.
         experiment: name of the experiment of the executors' own runs.
@@ -57,4 +61,4 @@ def autolog(
 
     from hokusai_mlflow.tracker import MlflowTracker
 
-    process_trackers.add(_NAME, lambda: MlflowTracker(**given))
+    process_trackers.add(_NAME, lambda: MlflowTracker(**given), replace=bool(given))

@@ -70,14 +70,15 @@ def flush(folder: Path | None, as_json: bool, timeout: float | None) -> None:
 def _flush(folder: Path, timeout: float | None) -> bool:
     if not folder.exists():
         return True
-    from hokusai_mlflow.delivery.loop import Writer, locked
     from hokusai_mlflow.writer import prepare_environment
+
+    prepare_environment(timeout)
+    from hokusai_mlflow.delivery.loop import Writer, locked
 
     end = None if timeout is None else time.monotonic() + timeout
     while True:
         with locked(folder) as held:
             if held:
-                prepare_environment()
                 writer = Writer(folder, {})
                 try:
                     return writer.drain(None if end is None else max(0.0, end - time.monotonic()))

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import orjson
 
 from hokusai_mlflow.spool import spool_bytes
 
-__all__ = ["Courier", "TrackingWarning", "read_status", "start_writer", "writer_is_running"]
+__all__ = ["Courier", "TrackingWarning", "complaint", "read_status", "silence", "start_writer", "writer_is_running"]
 
 #: Held by the writer of a spool folder.
 LOCK: Final = "writer.lock"
@@ -30,6 +30,10 @@ _TICK: Final = 1.0
 _QUIET_TICKS: Final = 3
 #: A writer that gave up is not started again before this many seconds have passed.
 _RESTART: Final = 5.0
+#: Failed deliveries in a row that are taken for more than a passing trouble, such as a restart of the server.
+_CERTAIN: Final = 2
+#: Seconds without an answer that are worth a word.
+SILENT: Final = 15.0
 
 
 class TrackingWarning(UserWarning):
@@ -45,6 +49,7 @@ class Courier:
         secret_uris: addresses with credentials that the writer needs, by their public form.
         start: whether it may start a writer process.
         first: called once, before the first writer is started.
+        each: called once a second while there is something to do.
     """
 
     def __init__(
@@ -55,20 +60,16 @@ class Courier:
         *,
         start: bool,
         first: Callable[[], None],
+        each: Callable[[], None],
     ) -> None:
-        self._folder, self._limit, self._secret_uris, self._start, self._first = (
-            folder,
-            limit,
-            secret_uris,
-            start,
-            first,
-        )
+        self._folder, self._limit, self._secret_uris = folder, limit, secret_uris
+        self._start, self._first, self._each = start, first, each
         self._needed, self._stop = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._poked = False
         self._parked = True
-        self._started_at = float("-inf")
+        self._started_at, self._made_at = float("-inf"), time.time()
         self._begun = False
         self._warned = False
         #: Whether the spool folder holds as much as it may.
@@ -81,13 +82,29 @@ class Courier:
             self._wake()
 
     def ensure_writer(self) -> None:
-        """Start a writer unless one runs."""
+        """Start a writer unless one runs, or there is nothing that it could deliver."""
+        if not self._folder.is_dir():
+            return  # deleted under this process
         if not self._begun:
             self._begun = True
             self._first()
         if self._start and time.monotonic() - self._started_at > _RESTART and not writer_is_running(self._folder):
             self._started_at = time.monotonic()
             start_writer(self._folder, self._secret_uris)
+
+    def is_refused(self, stores: Collection[str]) -> bool:
+        """Return whether the writer that runs now knows that one of ``stores`` takes nothing at the moment."""
+        status = read_status(self._folder)
+        if not _lives(status.get("pid")):
+            return False
+        errors = status.get("errors") or {}
+        return any(where in stores and failure["count"] >= _CERTAIN for where, failure in errors.items()) or (
+            status.get("contact") in stores and silence(status) > SILENT
+        )
+
+    def report(self) -> None:
+        """Warn of what keeps the writer from delivering, if that has not been said: it is the last occasion."""
+        self._warn(read_status(self._folder), certain=1)
 
     def stop(self) -> None:
         """End the thread; calling it twice is harmless."""
@@ -119,25 +136,27 @@ class Courier:
     def _look(self) -> bool:
         """Do a tick's work and return whether something waits."""
         try:
+            self._each()
             self.ensure_writer()
             self.full = spool_bytes(self._folder) >= self._limit
             status = read_status(self._folder)
             self._warn(status)
             return any((status.get("pending") or {}).values())
         except (OSError, subprocess.SubprocessError) as error:
-            self._warn({"errors": {"the writer": {"error": f"{type(error).__name__}: {error}", "count": 1}}})
+            failure = {"error": f"{type(error).__name__}: {error}", "count": _CERTAIN}
+            self._warn({"errors": {"the writer": failure}, "at": time.time()})
             return True
 
-    def _warn(self, status: Mapping[str, Any]) -> None:
-        errors = status.get("errors") or {}
-        if self._warned or not errors:
+    def _warn(self, status: Mapping[str, Any], *, certain: int = _CERTAIN) -> None:
+        if self._warned or not (_lives(status.get("pid")) or status.get("at", 0.0) > self._made_at):
+            return  # what an earlier writer left
+        told = complaint(status, certain)
+        if told is None:
             return
         self._warned = True
-        where, failure = next(iter(errors.items()))
         message = (
-            f"MLflow tracking: {where} does not take executions ({failure['error']}); failed deliveries so far: "
-            f"{failure['count']}, executions waiting: {(status.get('pending') or {}).get('executions', 'unknown')}. "
-            f"They are kept in {self._folder} and "
+            f"MLflow tracking: {told}, executions waiting: "
+            f"{(status.get('pending') or {}).get('executions', 'unknown')}. They are kept in {self._folder} and "
             "delivered as soon as it does. `hokusai tracking status` shows the backlog"
         )
         try:
@@ -146,12 +165,48 @@ class Courier:
             sys.stderr.write(f"{message}\n")
 
 
+def complaint(status: Mapping[str, Any], certain: int = _CERTAIN) -> str | None:
+    """Say what keeps a writer from delivering, None where nothing does.
+
+    Args:
+        status: what the writer last said about itself.
+        certain: failed deliveries in a row that are not taken for a passing trouble.
+    """
+    for where, failure in (status.get("errors") or {}).items():
+        if failure["count"] >= certain:
+            return (
+                f"{where} does not take executions ({failure['error']}); failed deliveries so far: {failure['count']}"
+            )
+    silent = silence(status)
+    if silent > SILENT:
+        return f"{status['contact']} has not answered for {silent:.0f} s"
+    return None
+
+
+def silence(status: Mapping[str, Any]) -> float:
+    """Return for how many seconds the writer has been waiting for an answer of ``status["contact"]``."""
+    if not status.get("contact") or not _lives(status.get("pid")):
+        return 0.0
+    return max(0.0, time.time() - float(status["at"]))
+
+
+def _lives(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def writer_is_running(folder: Path) -> bool:
     """Return whether a writer process serves the spool folder."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -188,6 +243,6 @@ def read_status(folder: Path) -> dict[str, Any]:
     """Return what the writer last said about itself, empty where it never did."""
     try:
         status = orjson.loads((folder / STATUS).read_bytes())
-    except (FileNotFoundError, orjson.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
         return {}
     return status if isinstance(status, dict) else {}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from attrs import frozen
 
-from hokusai_mlflow.options import data_folder
+from hokusai_core import user_data_folder
 
 if TYPE_CHECKING:
     from hokusai_mlflow.options import TrackingOptions
@@ -69,6 +69,8 @@ class Destinations:
         self._anchored: ContextVar[Context | None] = ContextVar("hokusai_mlflow_anchored", default=None)
         #: Addresses as records name them -> with credentials. Never written to disk.
         self.secret_uris: dict[str, str] = {}
+        #: Addresses, as records name them, of every store so far.
+        self.stores: set[str] = set()
 
     def current(self) -> Context:
         """Return the context of what happens on this thread now."""
@@ -127,6 +129,7 @@ class Destinations:
         options = self._options
         self._count += 1
         public = public_uri(uri)
+        self.stores.add(public)
         if public != uri:
             self.secret_uris[public] = uri
         record = {
@@ -153,7 +156,7 @@ def _active_run() -> Any:
 
 def default_uri() -> str:
     """Return the address of the local store that is used where nothing is configured."""
-    return f"sqlite:///{data_folder() / 'mlflow' / 'mlflow.db'}"
+    return f"sqlite:///{user_data_folder('mlflow') / 'mlflow.db'}"
 
 
 def absolute_uri(uri: str) -> str:

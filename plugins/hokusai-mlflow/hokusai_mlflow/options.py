@@ -9,9 +9,10 @@ from typing import Any, Final, Literal, get_args
 
 from attrs import field, frozen
 
+from hokusai_core import user_data_folder
 from hokusai_core.errors import ConfigurationError
 
-__all__ = ["Content", "Redactor", "TrackingOptions", "data_folder", "make_options", "spool_folder"]
+__all__ = ["Content", "Redactor", "TrackingOptions", "make_options", "spool_folder"]
 
 #: Which values of an execution are recorded beside its metadata.
 Content = Literal["metadata", "inputs", "outputs", "both"]
@@ -66,17 +67,9 @@ class TrackingOptions:
     writer: Literal["process", "none"] = "process"
 
 
-def data_folder() -> Path:
-    """Return the folder of the user's data that Hokusai owns."""
-    import platformdirs
-
-    return platformdirs.user_data_path("hokusai", appauthor=False)
-
-
 def spool_folder() -> Path:
     """Return the folder where executions wait for delivery: ``HOKUSAI_SPOOL_DIR``, else in the user's data."""
-    chosen = os.environ.get("HOKUSAI_SPOOL_DIR")
-    return Path(chosen).expanduser().absolute() if chosen else data_folder() / "tracking"
+    return user_data_folder("tracking", variable="HOKUSAI_SPOOL_DIR")
 
 
 def make_options(given: Mapping[str, Any]) -> TrackingOptions:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,16 @@ def log_pyfunc(
     with tempfile.TemporaryDirectory(prefix="hokusai-") as folder:
         path = Path(folder) / "signature.json"
         path.write_text(json.dumps(spec.to_dict()), encoding="utf-8")
-        logged = mlflow.pyfunc.log_model(
-            name=name or spec.name,
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"signature": str(path)},
-            model_config={"lm": lm},
-            signature=ModelSignature(inputs, outputs),
-            pip_requirements=list(pip_requirements),
-            registered_model_name=registered_model_name,
-        )
+        with warnings.catch_warnings():
+            # About type hints and an input example, from which MLflow would guess the schema that it is given here.
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
+            logged = mlflow.pyfunc.log_model(
+                name=name or spec.name,
+                python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+                artifacts={"signature": str(path)},
+                model_config={"lm": lm},
+                signature=ModelSignature(inputs, outputs),
+                pip_requirements=list(pip_requirements),
+                registered_model_name=registered_model_name,
+            )
     return str(logged.model_uri)

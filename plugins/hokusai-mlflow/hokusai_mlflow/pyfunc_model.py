@@ -9,7 +9,7 @@ from typing import Any
 import mlflow
 
 from hokusai_core import BaseSignature, Executor
-from hokusai_core.errors import ExecutionError
+from hokusai_core.errors import HokusaiError
 
 
 class SignatureModel(mlflow.pyfunc.PythonModel):
@@ -29,7 +29,7 @@ class SignatureModel(mlflow.pyfunc.PythonModel):
     def _row(self, row: dict[str, Any]) -> dict[str, Any]:
         try:
             return dict(self._executor.execute_signature("local/model", _given(row)))
-        except ExecutionError as error:  # the other rows of the request are answered
+        except HokusaiError as error:  # the other rows of the request are answered
             return {"error": f"{type(error).__name__}: {error}"}
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import field, frozen
 
 from hokusai_core import SignatureSpec
-from hokusai_core.errors import ConfigurationError, SignatureDefinitionError
-from hokusai_mlflow.destination import absolute_uri, default_uri
+from hokusai_core.errors import ConfigurationError, SignatureDefinitionError, TrackingError
+from hokusai_mlflow.destination import absolute_uri, default_uri, public_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -134,6 +134,7 @@ def load_signature(uri: str, *, tracking_uri: str | None = None) -> dict[str, An
     Raises:
         ConfigurationError: ``uri`` has another form, or names no model.
         SignatureDefinitionError: the model holds no signature.
+        TrackingError: the registry cannot be asked.
 
     Example::
 
@@ -186,8 +187,8 @@ def _store(tracking_uri: str | None) -> str:
 def _client(tracking_uri: str | None) -> MlflowClient:
     from mlflow import MlflowClient
 
-    store = _store(tracking_uri)
-    return MlflowClient(store, registry_uri=store)
+    # Where no store is named, the host may have set another one for models.
+    return MlflowClient(_store(tracking_uri), registry_uri=tracking_uri)
 
 
 def _experiment(client: MlflowClient, name: str) -> str:
@@ -259,12 +260,27 @@ def _resolved(client: MlflowClient, uri: str) -> tuple[str, str]:
             return name, str(client.get_model_version(name, version).version)
         return name, str(client.get_model_version_by_alias(name, alias).version)
     except MlflowException as error:
+        where = public_uri(str(client._registry_uri))
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        known = [model.name for model in client.search_registered_models(max_results=20)]
-        raise ConfigurationError(
-            f"{uri!r} names no model of {client._registry_uri}; it has {', '.join(known) or 'none'}"
-        ) from error
+            raise TrackingError(
+                f"{uri!r}: the model registry {where} cannot be asked ({_first_line(error)})"
+            ) from error
+        raise ConfigurationError(f"{uri!r} names no model of {where}; {_what_there_is(client, name)}") from error
+
+
+def _what_there_is(client: MlflowClient, name: str) -> str:
+    from hokusai_mlflow.delivery.mlflow_runs import quoted
+
+    models = {model.name: model for model in client.search_registered_models(max_results=100)}
+    if name not in models:
+        return f"it has {', '.join(models) or 'none'}"
+    versions = client.search_model_versions(f"name = '{quoted(name)}'", max_results=20)
+    numbers = ", ".join(str(version.version) for version in reversed(versions)) or "none"
+    return f"{name} has the aliases {', '.join(models[name].aliases) or 'none'} and the versions {numbers}"
+
+
+def _first_line(error: Exception) -> str:
+    return public_uri(str(error).partition("\n")[0][:300])
 
 
 def _read(folder: Path, uri: str) -> dict[str, Any]:

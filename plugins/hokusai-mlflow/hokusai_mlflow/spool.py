@@ -42,16 +42,19 @@ class SegmentAppender:
         self._size = 0
         self._torn = False
         self._contexts: set[int] = set()
-        #: How many records were appended.
+        #: How many records were appended that have to be delivered.
         self.records = 0
+        #: Whether somebody has deleted the segment under this process; the next record begins a new one.
+        self.lost = False
 
-    def append(self, record: bytes, context: int, describe_context: bytes) -> None:
+    def append(self, record: bytes, context: int, describe_context: bytes, *, counts: bool = True) -> None:
         """Write one record.
 
         Args:
             record: JSON.
             context: number of the context that it refers to.
             describe_context: record that defines the context; written once in each segment.
+            counts: whether it has to be delivered; false for what only concerns the writer.
 
         Raises:
             OSError: it could not be written whole; what was written of it will be recognized as torn.
@@ -66,12 +69,19 @@ class SegmentAppender:
                 line = b"\n" + line
             self._write(line)
             self._contexts.add(context)
-            self.records += 1
+            self.records += counts
 
     def close(self) -> None:
         """Give the segment up; the next record begins a new one."""
         with self._lock:
             self._release()
+
+    def look(self) -> None:
+        """Find out whether the segment was deleted under this process."""
+        with self._lock:
+            if self._descriptor >= 0 and os.fstat(self._descriptor).st_nlink == 0:
+                self._release()
+                self.lost = True
 
     def after_fork(self) -> None:
         """Begin anew in a forked process; the parent goes on with its segment."""
@@ -106,6 +116,7 @@ class SegmentAppender:
                 hidden.unlink()
             raise
         self._descriptor, self._size, self._torn, self._contexts = descriptor, 0, False, set()
+        self.lost = False
 
     def _release(self) -> None:
         if self._descriptor >= 0:

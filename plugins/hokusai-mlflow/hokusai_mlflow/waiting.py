@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from hokusai_mlflow.courier import SILENT, silence
 from hokusai_mlflow.spool import parse_line, segment_files, spool_bytes
 
 __all__ = ["ACKNOWLEDGED", "LEDGER", "spool_status"]
@@ -22,6 +23,7 @@ LEDGER: Final = "ledger.db"
 _COUNTERS: Final = {
     "traces_sampled_away": "sampled_away",
     "traces_rejected": "traces_rejected",
+    "refused": "refused",
     "damaged": "damaged",
 }
 
@@ -36,7 +38,8 @@ def spool_status(folder: Path, writer: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         ``backlog`` (executions that MLflow's tables do not hold yet), ``traces_waiting``, ``lag`` (seconds since the
         oldest of them began, 0 where nothing waits), ``delivered``, ``traces_sampled_away``, ``last_error``,
-        ``spool_bytes``, ``traces_rejected`` (that MLflow will never take), ``damaged`` (lines that could not be read).
+        ``spool_bytes``, ``refused`` (executions that went untracked because the spool or the disk was full),
+        ``traces_rejected`` (that MLflow will never take), ``damaged`` (lines that could not be read).
     """
     ledger = _ledger_figures(folder / LEDGER)
     offsets: Mapping[str, int] = ledger.pop("offsets")
@@ -49,10 +52,17 @@ def spool_status(folder: Path, writer: Mapping[str, Any]) -> dict[str, Any]:
         **ledger,
         "backlog": ledger["backlog"] + unread,
         "lag": 0.0 if oldest is None else max(0.0, time.time() - oldest),
-        "last_error": writer.get("last_error"),
+        "last_error": _last_error(writer),
         "spool_bytes": spool_bytes(folder),
         "spool_folder": str(folder),
     }
+
+
+def _last_error(writer: Mapping[str, Any]) -> Any:
+    silent = silence(writer)
+    if silent > SILENT:
+        return {"uri": writer["contact"], "error": f"no answer for {silent:.0f} s", "at": time.time() - silent}
+    return writer.get("last_error")
 
 
 def _ledger_figures(path: Path) -> dict[str, Any]:
@@ -60,8 +70,7 @@ def _ledger_figures(path: Path) -> dict[str, Any]:
         "backlog": 0,
         "traces_waiting": 0,
         "delivered": 0,
-        "traces_sampled_away": 0,
-        "damaged": 0,
+        **dict.fromkeys(_COUNTERS, 0),
     }
     figures.update(offsets={}, oldest=None)
     if not path.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -11,24 +12,32 @@ import orjson
 
 __all__ = ["main"]
 
+_TIMEOUT: Final = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 #: Set where the environment does not say otherwise, in this process only.
 _DEFAULTS: Final = {
     # A connection of its own for each session: MLflow's pool runs dry, and data with it, when several threads write.
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # The ledger tries again for as long as it takes; a store that hangs must not hold up the others.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    _TIMEOUT: "20",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
 #: What is meant for the host's own use of MLflow and would change ours.
 _REMOVED: Final = ("MLFLOW_RUN_ID", "MLFLOW_TRACE_SAMPLING_RATIO", "MLFLOW_ENABLE_ASYNC_LOGGING")
 
 
-def prepare_environment() -> None:
-    """Set what MLflow reads from the environment when it is imported."""
+def prepare_environment(timeout: float | None = None) -> None:
+    """Set what MLflow reads from the environment.
+
+    Args:
+        timeout: seconds that a request to a server may take at most.
+    """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if timeout is not None:
+        bound = min(float(os.environ[_TIMEOUT]), max(1.0, timeout))
+        os.environ[_TIMEOUT] = str(math.ceil(bound))
     for name in _REMOVED:
         os.environ.pop(name, None)
 
@@ -41,7 +50,7 @@ def main(folder: Path) -> None:
     secret_uris = orjson.loads(os.environ.pop(SECRET_URIS, "{}"))
     prepare_environment()
     # Given up before the last look, so that a record which comes after that look finds no writer and starts one.
-    more = True
+    more = folder.is_dir()
     while more:
         with locked(folder) as held:
             if not held:

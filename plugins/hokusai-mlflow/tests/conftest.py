@@ -14,6 +14,8 @@ from attrs import frozen
 
 # Before mlflow is imported: what the writer sets for itself, and no telemetry from tests.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from hokusai_mlflow import MlflowTracker
@@ -94,11 +96,11 @@ class Place:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store: making one takes MLflow seconds, copying it none."""
-    from mlflow import MlflowClient
+    """An empty store, as the writer makes it: that takes MLflow seconds, copying it none."""
+    from hokusai_mlflow.delivery.mlflow_stores import open_store
 
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
+    open_store(f"sqlite:///{path}")
     return path
 
 

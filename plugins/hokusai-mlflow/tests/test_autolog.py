@@ -58,6 +58,25 @@ def test_a_tracker_of_the_executor_s_own_stays(place: Any) -> None:
     assert place.runs() == []
 
 
+def test_its_options_hold_for_executors_that_track_anyway(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place.uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "Default")
+    monkeypatch.setenv("HOKUSAI_TRACKING_WRITER", "none")
+    with Executor(lm=_answering(), plugins=["mlflow"], trackers=["mlflow"], cache_enabled=False) as executor:
+        executor.register_signature("Greet", "name -> greeting")
+        autolog()  # says nothing that would need another tracker
+        first = executor.execute_signature("Greet", {"name": "Ada"})
+        autolog(experiment="Test", content="metadata")
+        second = executor.execute_signature("Greet", {"name": "Bob"})
+        autolog(disable=True)
+        third = executor.execute_signature("Greet", {"name": "Cyd"})
+    assert place.deliver()
+    assert [(row["execution_id"], row["inputs"]) for row in place.rows()] == [(second["execution_id"], None)]
+    (run,) = place.runs("Default")
+    assert {row["execution_id"] for row in place.rows("Default")} == {first["execution_id"], third["execution_id"]}
+    assert run.info.status == "FINISHED"
+
+
 def test_a_mistake_is_reported_at_once(place: Any) -> None:
     with pytest.raises(ConfigurationError, match="sampling"):
         autolog(sampling=7)

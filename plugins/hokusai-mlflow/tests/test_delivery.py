@@ -225,6 +225,10 @@ def test_a_batch_has_totals_of_its_own(place: Any) -> None:
     assert row["operation_id"] == batch
     assert (row["executions"], row["failures"], row["input_tokens"]) == (3, 1, 24)
     assert len(place.rows()) == 3
+    # MLflow adds up the tokens of traces, and each row has one.
+    traces = {trace.info.trace_id: trace for trace in place.traces()}
+    assert sum(trace.info.token_usage is not None for trace in traces.values()) == 3
+    assert traces[f"tr-{batch}"].data.spans[0].outputs["input_tokens"] == 24
 
 
 def test_feedback_becomes_assessments(place: Any) -> None:
@@ -270,6 +274,17 @@ def test_a_run_of_the_same_name_goes_on(place: Any) -> None:
     (run,) = place.runs()
     assert run.data.metrics["hokusai/executions"] == 2
     assert len(place.rows()) == 2
+
+
+def test_a_run_goes_on_until_the_last_of_the_processes_that_share_it(place: Any) -> None:
+    parent, child = place.tracker(run_name="shared"), place.tracker(run_name="shared")
+    child._state._forked = True
+    parent.record(make_event())
+    child.record(make_event())
+    for tracker, status in ((child, "RUNNING"), (parent, "FINISHED")):
+        tracker.close()
+        assert place.deliver()
+        assert [run.info.status for run in place.runs()] == [status]
 
 
 def test_a_run_that_was_deleted_is_replaced(place: Any) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from hokusai_mlflow.courier import writer_is_running
+
 PROGRAM = textwrap.dedent(
     """
     import sys, time
@@ -33,6 +35,7 @@ def test_a_program_delivers_at_its_end_and_after_a_sigterm(place: Any) -> None:
     assert (ended.returncode, output) == (0, "recorded False\n")  # mlflow was never imported there
     assert [row["execution_id"] for row in place.rows()] == ["a" * 32]
     assert [run.info.status for run in place.runs()] == ["FINISHED"]
+    place.wait_until(lambda: not writer_is_running(place.spool), patience=30)  # well before it would be bored
 
     terminated = _start(place, "b" * 32, 60)
     assert terminated.stdout is not None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hokusai_core import BaseSignature, Executor, InputField, OutputField
-from hokusai_core.errors import ConfigurationError, SignatureDefinitionError
+from hokusai_core.errors import ConfigurationError, SignatureDefinitionError, TrackingError
 from hokusai_mlflow import Trial, load_signature, log_optimization, log_pyfunc
 
 
@@ -79,10 +79,18 @@ def test_what_is_not_promoted_is_not_registered(place: Any) -> None:
 
 def test_a_model_that_is_not_there_is_named(place: Any) -> None:
     log_optimization("Greet", winner=Greet.spec, tracking_uri=place.uri)
-    with pytest.raises(ConfigurationError, match="Greet"):
+    with pytest.raises(ConfigurationError, match="it has Greet"):
         load_signature("models:/Great@champion", tracking_uri=place.uri)
+    with pytest.raises(ConfigurationError, match="aliases champion and the versions 1"):
+        load_signature("models:/Greet@loser", tracking_uri=place.uri)
     with pytest.raises(ConfigurationError, match="NAME@ALIAS"):
         load_signature("models:/Greet", tracking_uri=place.uri)
+
+
+def test_a_registry_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError, match=r"http://me:\*\*\*@127.0.0.1:9 cannot be asked"):
+        load_signature("models:/Greet@champion", tracking_uri="http://me:secret@127.0.0.1:9")
 
 
 def test_a_model_that_holds_no_signature_is_refused(place: Any, tmp_path: Path) -> None:
@@ -103,5 +111,6 @@ def test_a_pyfunc_export_answers_without_pickle(place: Any, host_store: Any, mon
     folder = Path(host_store.artifacts.download_artifacts(uri))
     assert not list(folder.rglob("*.pkl"))
     model = host_store.pyfunc.load_model(uri)
-    (answer,) = model.predict([{"name": "Ada"}])
+    answer, failed = model.predict([{"name": "Ada"}, {"name": " "}])
     assert set(answer) == {"greeting"}
+    assert failed["error"].startswith("InputError")

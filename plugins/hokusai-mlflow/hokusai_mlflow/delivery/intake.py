@@ -165,10 +165,7 @@ class _Batch:
         elif kind == "c":
             self._context(record)
         elif kind == "b":
-            self._sql.execute(
-                "INSERT OR REPLACE INTO flushes VALUES (?, ?, ?)",
-                (record["id"], self._ledger.next_seq(), record["run_id"]),
-            )
+            self._flush(record)
         else:
             run = self._run_of(record["c"])[0]
             if kind == "f":
@@ -176,11 +173,10 @@ class _Batch:
             elif kind == "o":
                 self._operation(record, text, run)
             elif kind == "x":
-                self._sql.execute(
-                    "UPDATE runs SET ending = 'FINISHED', ending_seq = ? WHERE id = ?", (self._ledger.next_seq(), run)
-                )
+                self._ending(run, shared=record["shared"])
             elif kind == "r":
                 self._chunk(run).refused += record["n"]
+                self._ledger.count("refused", record["n"])
 
     def finish(self) -> None:
         """Write what was gathered over the batch."""
@@ -223,6 +219,23 @@ class _Batch:
         self._row(OPERATIONS, run, record, seq, row)
         if traced:
             self._trace(run, record, seq, text, None)
+
+    def _flush(self, record: Mapping[str, Any]) -> None:
+        token = record["id"]
+        self._sql.execute(
+            "INSERT OR REPLACE INTO flushes VALUES (?, ?, ?)", (token, self._ledger.next_seq(), record["run_id"])
+        )
+        self._sql.executemany(
+            "INSERT OR IGNORE INTO flush_stores VALUES (?, ?)", [(token, uri) for uri in record["stores"]]
+        )
+
+    def _ending(self, run: int, *, shared: bool) -> None:
+        # One of several processes that share the run ends it only as the last of them.
+        self._sql.execute(
+            "UPDATE runs SET ending = 'FINISHED', ending_seq = ? WHERE id = ? "
+            "AND NOT (? AND EXISTS (SELECT 1 FROM contexts WHERE run = runs.id AND segment != ?))",
+            (self._ledger.next_seq(), run, shared, self._segment),
+        )
 
     def _row(self, table: str, run: int, record: Mapping[str, Any], seq: int, row: bytes) -> None:
         part = self._part(run, table, len(row))

@@ -60,6 +60,8 @@ CREATE TABLE traces (
 CREATE INDEX traces_of_parent ON traces (parent) WHERE parent IS NOT NULL;
 CREATE TABLE feedback (seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE flushes (token TEXT PRIMARY KEY, seq INTEGER NOT NULL, run_id TEXT);
+-- A flush waits for the stores that its tracker has used, and for no others of the same spool folder.
+CREATE TABLE flush_stores (token TEXT, uri TEXT, PRIMARY KEY (token, uri)) WITHOUT ROWID;
 """
 _VERSION: Final = 1
 #: Ids that are remembered to recognize an execution that comes twice.

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from hokusai_mlflow.courier import LOCK, STATUS
+from hokusai_mlflow.courier import LOCK, STATUS, read_status
 from hokusai_mlflow.delivery.intake import Intake
 from hokusai_mlflow.delivery.ledger import Ledger
+from hokusai_mlflow.spool import segment_files
 from hokusai_mlflow.waiting import ACKNOWLEDGED, LEDGER
 
 if TYPE_CHECKING:
@@ -32,9 +33,13 @@ _RELAXED_POLL: Final = 0.25
 IDLE: Final = 60.0
 #: Seconds after which a writer ends that only gets refusals: another process may have credentials that work.
 _STUCK: Final = 60.0
-_RETIRE: Final = 2.0
+#: Seconds after which a writer ends that has nothing to do and no tracker to wait for.
+_LINGER: Final = 3.0
+_RETIRE: Final = 1.0
 _STATUS: Final = 1.0
 _ACKNOWLEDGED_FOR: Final = 3600.0
+#: Stands for the writer itself where the address of a store is named else.
+_WRITER: Final = "the writer"
 
 
 class Writer:
@@ -47,11 +52,13 @@ class Writer:
 
     def __init__(self, folder: Path, secret_uris: Mapping[str, str]) -> None:
         self._folder, self._secret_uris = folder, secret_uris
-        (folder / ACKNOWLEDGED).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock_inode = (folder / LOCK).stat().st_ino
+        (folder / ACKNOWLEDGED).mkdir(exist_ok=True, mode=0o700)
         self._ledger = Ledger(folder / LEDGER)
         self._intake = Intake(folder, self._ledger)
         self._publisher: Publisher | None = None
         self._stopping = self._gave_up = False
+        self._has_trackers = True
         self._busy_at = self._moved_at = time.monotonic()
         self._retired_at = self._noted_at = float("-inf")
         self._noted: dict[str, Any] = {}
@@ -62,7 +69,7 @@ class Writer:
 
     def serve(self, *, idle: float = IDLE) -> None:
         """Deliver until there has been nothing to do for ``idle`` seconds, or ``stop`` was called."""
-        while not self._stopping and not self._is_done(idle):
+        while not self._stopping and self._owns_folder() and not self._is_done(idle):
             if not self._step():
                 time.sleep(_POLL if time.monotonic() - self._busy_at < 5 else _RELAXED_POLL)
         self._note(force=True)
@@ -73,11 +80,13 @@ class Writer:
         while not self._stopping:
             moved = self._step(hurry=True)
             if not moved and self._deliverer().is_done() and not self._intake.retire():
+                self._note(force=True)
                 return True
             if end is not None and time.monotonic() > end:
-                return False
+                break
             if not moved:
                 time.sleep(_POLL)
+        self._note(force=True)
         return False
 
     def wants_more(self) -> bool:
@@ -93,7 +102,7 @@ class Writer:
             from hokusai_mlflow.delivery.mlflow_runs import Targets
             from hokusai_mlflow.delivery.publisher import Publisher
 
-            self._publisher = Publisher(self._ledger, Targets(self._ledger, self._secret_uris))
+            self._publisher = Publisher(self._ledger, Targets(self._ledger, self._secret_uris), self._note_contact)
         return self._publisher
 
     def _step(self, *, hurry: bool = False) -> bool:
@@ -109,6 +118,7 @@ class Writer:
         if now - self._retired_at > _RETIRE:
             self._retired_at = now
             self._intake.retire()
+            self._has_trackers = any(True for _ in segment_files(self._folder))
             self._clear_acknowledgements()
         self._note()
         return bool(taken or sent)
@@ -118,7 +128,18 @@ class Writer:
         if now - self._moved_at > _STUCK:
             self._gave_up = True
             return True
-        return now - self._busy_at > idle and self._deliverer().is_done()
+        enough = idle if self._has_trackers else min(idle, _LINGER)
+        return now - self._busy_at > enough and self._deliverer().is_done()
+
+    def _owns_folder(self) -> bool:
+        """Return whether the folder is still there: whoever deletes it must not find it made anew."""
+        try:
+            return (self._folder / LOCK).stat().st_ino == self._lock_inode
+        except FileNotFoundError:
+            return False
+
+    def _note_contact(self) -> None:
+        self._note(force=self._deliverer().contact != self._noted.get("contact"))
 
     def _note(self, *, force: bool = False) -> None:
         """Write down how it goes, for trackers and for ``hokusai tracking status``."""
@@ -126,16 +147,19 @@ class Writer:
             return
         self._noted_at = time.monotonic()
         publisher = self._deliverer()
+        pending = publisher.pending()
         status = {
             "pid": os.getpid(),
-            "pending": publisher.pending(),
+            "pending": pending,
+            # Whoever reads that something waits, and that this was written long ago, knows who does not answer.
+            "contact": publisher.contact if any(pending.values()) else None,
             "errors": publisher.errors,
             "last_error": publisher.last_error,
         }
-        if status == self._noted:
+        if status == self._noted and status["contact"] is None:
             return
         self._noted = orjson.loads(orjson.dumps(status))
-        _write_status(self._folder, status)
+        _write_status(self._folder, {**status, "at": time.time()})
 
     def _clear_acknowledgements(self) -> None:
         for path in (self._folder / ACKNOWLEDGED).iterdir():
@@ -152,7 +176,6 @@ def locked(folder: Path, *, patience: float = 0.5) -> Iterator[bool]:
         folder: the spool folder.
         patience: seconds to try for: a tracker that looks whether a writer runs holds it for a moment, too.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         yield _try_lock(descriptor, patience)
@@ -185,9 +208,11 @@ def note_crash(folder: Path, error: Exception) -> None:
     text = f"the writer failed: {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
     if isinstance(error, (OSError, ImportError, sqlite3.Error)):
         text += f": {error}"
-    failure = {"error": text, "count": 1}
-    status = {"pid": None, "pending": None, "errors": {"the writer": failure}}
-    _write_status(folder, {**status, "last_error": {"uri": None, "error": text, "at": time.time()}})
+    # A ledger that was locked once is no news; what fails again and again is.
+    before = (read_status(folder).get("errors") or {}).get(_WRITER, {"count": 0})["count"]
+    status = {"pid": None, "pending": None, "errors": {_WRITER: {"error": text, "count": before + 1}}}
+    last_error = {"uri": None, "error": text, "at": time.time()}
+    _write_status(folder, {**status, "last_error": last_error, "at": time.time()})
 
 
 def _write_status(folder: Path, status: Mapping[str, Any]) -> None:

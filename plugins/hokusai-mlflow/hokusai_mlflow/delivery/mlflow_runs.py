@@ -15,13 +15,14 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
+from hokusai_core import user_data_folder
 from hokusai_mlflow.delivery.ledger import Ledger
+from hokusai_mlflow.delivery.mlflow_stores import database_of, open_store, probe
 from hokusai_mlflow.delivery.table import EXECUTIONS
 from hokusai_mlflow.destination import public_uri
 from hokusai_mlflow.loading import read_part
-from hokusai_mlflow.options import data_folder
 
-__all__ = ["MissingCredentials", "RunGone", "Target", "Targets", "experiment_id"]
+__all__ = ["MissingCredentials", "RunGone", "Target", "Targets", "experiment_id", "quoted"]
 
 _KEY_TAG: Final = "hokusai.run"
 _PROMOTED: Final = {"hokusai/executions": "executions", "hokusai/failures": "failures", "hokusai/cost": "cost"}
@@ -42,7 +43,7 @@ class Target:
 
     Args:
         client: of its store.
-        uri: the store's address, with credentials.
+        uri: the address that the store was opened by, with credentials.
         run_id: the run.
         experiment_id: its experiment.
     """
@@ -73,22 +74,25 @@ class Targets:
         Raises:
             MlflowException: the store refuses or cannot be reached.
             MissingCredentials: the store's password is not known here.
+            StoreBusy: another process is making the store.
         """
         known = self._targets.get(run["id"])
         if known is not None and known.run_id == run["mlflow_run"]:
             return known
         uri = self._full(run["uri"])
-        client = MlflowClient(_prepared(uri))
+        address = open_store(uri)
+        client = MlflowClient(address)
         if run["mlflow_run"] and run["experiment_id"]:
-            target = Target(client, uri, run["mlflow_run"], run["experiment_id"])
+            target = Target(client, address, run["mlflow_run"], run["experiment_id"])
         else:
-            target = self._first_contact(run, client, uri)
+            target = self._first_contact(run, client, uri, address)
         self._targets[run["id"]] = target
         return target
 
     def is_gone(self, run: sqlite3.Row, error: Exception) -> bool:
-        """Return whether ``error`` came about because the run was deleted in MLflow."""
-        if isinstance(error, RunGone):
+        """Return whether ``error`` came about because the run was deleted in MLflow, or the whole store."""
+        database = database_of(run["uri"])
+        if isinstance(error, RunGone) or (database is not None and not database.exists()):
             return True
         if not run["mlflow_run"] or not isinstance(error, MlflowException):
             return False
@@ -97,7 +101,7 @@ class Targets:
         if error.error_code not in ("INVALID_PARAMETER_VALUE", "INVALID_STATE"):
             return False
         try:
-            client = MlflowClient(self._full(run["uri"]))
+            client = self._targets[run["id"]].client
             return bool(client.get_run(run["mlflow_run"]).info.lifecycle_stage == "deleted")
         except MlflowException:
             return False
@@ -112,6 +116,15 @@ class Targets:
             # What the deleted run held was deleted on purpose.
             self._ledger.sql.execute("DELETE FROM rows WHERE run = ? AND sent = 1", (run,))
             self._ledger.sql.execute("UPDATE params SET sent = 0 WHERE run = ?", (run,))
+
+    def probe(self, uri: str) -> None:
+        """Ask a store that did not answer before whether it does now.
+
+        Raises:
+            MlflowException: it does not.
+            MissingCredentials: its password is not known here.
+        """
+        probe(self._full(uri))
 
     def hide(self, text: str) -> str:
         """Return ``text`` without the credentials of any address."""
@@ -129,14 +142,14 @@ class Targets:
             )
         return full
 
-    def _first_contact(self, run: sqlite3.Row, client: MlflowClient, uri: str) -> Target:
+    def _first_contact(self, run: sqlite3.Row, client: MlflowClient, uri: str, address: str) -> Target:
         if run["host"]:
             info = client.get_run(run["mlflow_run"])
             found: Any = info
         else:
             experiment = experiment_id(client, json.loads(run["experiment"]), uri)
             found = _own_run(client, experiment, run)
-        target = Target(client, uri, found.info.run_id, found.info.experiment_id)
+        target = Target(client, address, found.info.run_id, found.info.experiment_id)
         totals = self._continue(run, target, found)
         with self._ledger.transaction():
             self._ledger.sql.execute(
@@ -161,12 +174,6 @@ class Targets:
 def type_of(total: str) -> type[int] | type[float]:
     """Return the type of a total."""
     return float if total == "cost" else int
-
-
-def _prepared(uri: str) -> str:
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///").partition("?")[0]).parent.mkdir(parents=True, exist_ok=True)
-    return uri
 
 
 def experiment_id(client: MlflowClient, wanted: Mapping[str, str], uri: str) -> str:
@@ -201,7 +208,7 @@ def _artifacts(experiment: str, uri: str) -> str | None:
         database = Path(uri.removeprefix("sqlite:///").partition("?")[0])
         return (database.parent / "artifacts" / safe).as_uri()
     if scheme in ("postgresql", "mysql", "mssql"):
-        return (data_folder() / "mlflow" / "artifacts" / safe).as_uri()
+        return (user_data_folder("mlflow", "artifacts") / safe).as_uri()
     return None
 
 
@@ -211,7 +218,7 @@ def _own_run(client: MlflowClient, experiment: str, run: sqlite3.Row) -> Any:
     key = run["key"] if instead_of else run["own_key"]
     found = client.search_runs(
         [experiment],
-        filter_string=f"tags.`{_KEY_TAG}` = '{_quoted(key)}'",
+        filter_string=f"tags.`{_KEY_TAG}` = '{quoted(key)}'",
         run_view_type=ViewType.ACTIVE_ONLY,
         max_results=1,
     )
@@ -225,5 +232,6 @@ def _own_run(client: MlflowClient, experiment: str, run: sqlite3.Row) -> Any:
     return client.create_run(experiment, tags=tags, run_name=run["name"])
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return ``text`` as it stands between the quotes of a filter."""
     return text.replace("\\", "\\\\").replace("'", "\\'")

@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from hokusai_mlflow.delivery.mlflow_runs import Target
+from hokusai_mlflow.delivery.sampling import GROUPED
 from hokusai_mlflow.delivery.table import trace_id_of
 
 __all__ = ["deliver_traces"]
@@ -63,7 +64,7 @@ def deliver_traces(target: Target, records: Sequence[Mapping[str, Any]]) -> None
 
 
 def _info(record: Mapping[str, Any], target: Target, spans: int) -> TraceInfo:
-    counted, cost = record["u"], record["cost"]
+    counted, cost = (record["u"], record["cost"]) if _is_counted(record) else ((0, 0, 0), None)
     metadata = {
         "mlflow.trace_schema.version": "3",
         "mlflow.sourceRun": target.run_id,
@@ -75,6 +76,7 @@ def _info(record: Mapping[str, Any], target: Target, spans: int) -> TraceInfo:
         metadata["mlflow.trace.cost"] = _cost(cost)
     if record.get("par"):
         metadata["hokusai.parent_id"] = record["par"]
+    outputs = record.get("out") if _is_counted(record) else _totals(record)
     return TraceInfo(
         trace_id=trace_id_of(record["id"]),
         client_request_id=record["id"],
@@ -83,10 +85,26 @@ def _info(record: Mapping[str, Any], target: Target, spans: int) -> TraceInfo:
         execution_duration=int(record["lat"] * 1000),
         state=TraceState.OK if record["st"] == "ok" else TraceState.ERROR,
         request_preview=_json(record.get("in"))[:_PREVIEW],
-        response_preview=_json(record.get("out"))[:_PREVIEW],
+        response_preview=_json(outputs)[:_PREVIEW],
         trace_metadata=metadata,
         tags=_tags(record),
     )
+
+
+def _is_counted(record: Mapping[str, Any]) -> bool:
+    """Return whether the trace itself says tokens and cost: where each row has a trace, MLflow would add up both."""
+    return record["k"] != "o" or record["kind"] in GROUPED
+
+
+def _totals(record: Mapping[str, Any]) -> dict[str, Any]:
+    input_tokens, output_tokens, _ = record["u"]
+    return {
+        "executions": record["n"],
+        "failures": record["bad"],
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "cost": record["cost"],
+    }
 
 
 def _tags(record: Mapping[str, Any]) -> dict[str, str]:
@@ -117,10 +135,9 @@ def _spans(record: Mapping[str, Any]) -> Iterator[Span]:
         return
     attributes = {
         "mlflow.spanInputs": record.get("in") or {},
-        "mlflow.spanOutputs": record.get("out") or {},
+        "mlflow.spanOutputs": (record.get("out") or {}) if _is_counted(record) else _totals(record),
         "kind": record["kind"],
-        "executions": record["n"],
-        "failures": record["bad"],
+        **_totals(record),
     }
     error = _error(record["et"], record["err"])
     root = maker.span(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from hokusai_mlflow.delivery.ledger import Ledger
 from hokusai_mlflow.delivery.mlflow_feedback import deliver_feedback
 from hokusai_mlflow.delivery.mlflow_rows import deliver_ending, deliver_metrics, deliver_rows
 from hokusai_mlflow.delivery.mlflow_runs import Target, Targets
+from hokusai_mlflow.delivery.mlflow_stores import is_busy
 from hokusai_mlflow.delivery.mlflow_traces import deliver_traces
 
 __all__ = ["Publisher"]
@@ -23,6 +25,9 @@ _PACE: Final = 1.0
 #: Traces that one call carries: a fraction of a second's work, so that a flush never waits long behind them.
 _TRACES: Final = 25
 _LONGEST_PAUSE: Final = 60.0
+_BUSY_PAUSE: Final = 0.5
+#: Errors behind an error that are looked at.
+_DEEPEST: Final = 12
 _UNACCEPTABLE: Final = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
 #: Kind of what waits -> condition; together they are everything that MLflow does not have yet.
@@ -37,6 +42,11 @@ _DUE: Final = {
     "endings": "SELECT id, ending_seq FROM runs WHERE ending_seq IS NOT NULL",
 }
 _ALL_DUE: Final = " UNION ALL ".join(_DUE.values())
+#: What of it a flush waits for: all for the stores that its tracker uses, or one run of the host's.
+_WAITED_FOR: Final = (
+    "due.seq <= flush.seq AND due.run IN (SELECT id FROM runs WHERE CASE WHEN flush.run_id IS NULL "
+    "THEN uri IN (SELECT uri FROM flush_stores WHERE token = flush.token) ELSE key = 'run:' || flush.run_id END)"
+)
 
 
 class Publisher:
@@ -45,12 +55,16 @@ class Publisher:
     Args:
         ledger: what is to be delivered.
         targets: where to.
+        on_contact: called before a store is talked to, which may not answer for long.
     """
 
-    def __init__(self, ledger: Ledger, targets: Targets) -> None:
-        self._ledger, self._targets = ledger, targets
+    def __init__(self, ledger: Ledger, targets: Targets, on_contact: Callable[[], None] = lambda: None) -> None:
+        self._ledger, self._targets, self._on_contact = ledger, targets, on_contact
         self._delivered_at: dict[int, float] = {}
+        #: Address -> until when it is left alone, and for how long this time.
         self._paused: dict[str, tuple[float, float]] = {}
+        #: Address that was talked to last.
+        self.contact: str | None = None
         #: Address -> last error and how often delivery has failed since it last worked.
         self.errors: dict[str, dict[str, Any]] = {}
         self.last_error: dict[str, Any] | None = None
@@ -88,17 +102,16 @@ class Publisher:
         """Return and forget the flushes whose executions MLflow has."""
         tokens = self._ledger.column(
             f"SELECT token FROM flushes AS flush WHERE NOT EXISTS (SELECT 1 FROM ({_ALL_DUE}) AS due "  # noqa: S608
-            "WHERE due.seq <= flush.seq AND (flush.run_id IS NULL OR due.run IN "
-            "(SELECT id FROM runs WHERE key = 'run:' || flush.run_id)))"
+            f"WHERE {_WAITED_FOR})"
         )
         if tokens:
             with self._ledger.transaction():
-                self._ledger.sql.executemany("DELETE FROM flushes WHERE token = ?", [(token,) for token in tokens])
+                for table in ("flushes", "flush_stores"):
+                    self._ledger.sql.executemany(
+                        f"DELETE FROM {table} WHERE token = ?",  # noqa: S608
+                        [(token,) for token in tokens],
+                    )
         return tokens
-
-    def is_waited_for(self) -> bool:
-        """Return whether somebody waits for a flush."""
-        return bool(self._ledger.sql.execute("SELECT 1 FROM flushes LIMIT 1").fetchone())
 
     def is_stuck(self) -> bool:
         """Return whether everything that waits is for stores that refuse it."""
@@ -109,8 +122,7 @@ class Publisher:
 
     def _waited_for(self) -> list[tuple[int]]:
         return self._ledger.sql.execute(
-            f"SELECT DISTINCT due.run FROM flushes AS flush JOIN ({_ALL_DUE}) AS due ON due.seq <= flush.seq "  # noqa: S608
-            "WHERE flush.run_id IS NULL OR due.run IN (SELECT id FROM runs WHERE key = 'run:' || flush.run_id)"
+            f"SELECT DISTINCT due.run FROM flushes AS flush JOIN ({_ALL_DUE}) AS due ON {_WAITED_FOR}"  # noqa: S608
         ).fetchall()
 
     def _run(self, number: int) -> sqlite3.Row:
@@ -125,7 +137,11 @@ class Publisher:
         until, pause = self._paused.get(uri, (0.0, 0.5))
         if time.monotonic() < until:
             return False
+        self.contact = uri
+        self._on_contact()
         try:
+            if uri in self.errors:
+                self._targets.probe(uri)
             sent = deliver(run, self._targets.of(run))
         except Exception as error:  # whatever MLflow raises: the executions stay in the ledger, and it is tried again
             self._failed(run, error, pause)
@@ -136,6 +152,9 @@ class Publisher:
 
     def _failed(self, run: sqlite3.Row, error: Exception, pause: float) -> None:
         uri = run["uri"]
+        if is_busy(error):
+            self._paused[uri] = (time.monotonic() + _BUSY_PAUSE, pause)
+            return
         if self._targets.is_gone(run, error):
             self._targets.forget(run["id"])
         pause = min(_LONGEST_PAUSE, pause * 2)
@@ -145,6 +164,8 @@ class Publisher:
         self.errors[uri] = {"error": self.last_error["error"], "count": count}
 
     def _described(self, error: Exception) -> str:
+        if (cause := _network_error(error)) is not None:
+            return f"{type(cause).__name__}: {cause}"  # what MLflow makes of it is ten times as long
         # Only what MLflow's own errors say: a database driver's would quote the statement with its values.
         lines = str(error).splitlines() if isinstance(error, MlflowException) or not _quotes_values(error) else []
         first = lines[0][:300] if lines else "details left out"
@@ -220,6 +241,20 @@ class Publisher:
     def _trace_waits(self, execution_id: str) -> bool:
         found = self._ledger.sql.execute("SELECT 1 FROM traces WHERE id = ? LIMIT 1", (execution_id,)).fetchone()
         return found is not None
+
+
+def _network_error(error: BaseException) -> OSError | None:
+    """Return what the operating system said of the connection, None where it is not to blame."""
+    found, seen = None, 0
+    next_one: BaseException | None = error
+    while next_one is not None and seen < _DEEPEST:
+        if isinstance(next_one, (ConnectionError, TimeoutError, socket.gaierror)) and type(next_one).__module__ in (
+            "builtins",
+            "socket",
+        ):
+            found = next_one
+        next_one, seen = next_one.__cause__ or next_one.__context__, seen + 1
+    return found
 
 
 def _quotes_values(error: Exception) -> bool:

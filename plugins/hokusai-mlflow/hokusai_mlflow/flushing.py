@@ -1,0 +1,112 @@
+"""Waiting for delivery: until MLflow has what a tracker accepted, or for as long as one is willing to wait."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from hokusai_mlflow.waiting import ACKNOWLEDGED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hokusai_mlflow.courier import Courier
+    from hokusai_mlflow.destination import Destinations
+    from hokusai_mlflow.spool import SegmentAppender
+
+__all__ = ["Deliveries", "Wait"]
+
+#: Seconds between looks at whether it is delivered.
+_POLL: Final = 0.02
+#: Looks between two at how the writer is doing.
+_LOOKS: Final = 25
+
+
+class Deliveries:
+    """Knows how much of what a tracker accepted MLflow has.
+
+    Args:
+        folder: the spool folder.
+        spool: where the tracker appends to.
+        courier: its thread.
+        destinations: where its executions go.
+    """
+
+    def __init__(self, folder: Path, spool: SegmentAppender, courier: Courier, destinations: Destinations) -> None:
+        self.folder, self.spool, self.courier, self.destinations = folder, spool, courier, destinations
+        self._lock = threading.Lock()
+        self._through = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was accepted that MLflow is not known to have."""
+        return self._through == self.spool.records
+
+    def note(self, through: int) -> None:
+        """Note that MLflow has the first ``through`` records."""
+        with self._lock:
+            self._through = max(self._through, through)
+
+    def wait(self, timeout: float | None, *, run_id: str | None = None, patient: bool = True) -> Wait:
+        """Return a wait for everything that was accepted so far.
+
+        Args:
+            timeout: seconds at most, None for as long as it takes.
+            run_id: of what belongs to this run of the host's only.
+            patient: whether it goes on while MLflow is known to refuse.
+        """
+        return Wait(self, timeout, run_id, patient)
+
+
+class Wait:
+    """One wait, on whatever thread: iterate, and sleep for as long as each step says."""
+
+    def __init__(self, deliveries: Deliveries, timeout: float | None, run_id: str | None, patient: bool) -> None:
+        self._deliveries, self._run_id, self._patient = deliveries, run_id, patient
+        self._end = None if timeout is None else time.monotonic() + timeout
+        #: Whether it ended because everything is delivered.
+        self.delivered = False
+
+    def __iter__(self) -> Iterator[float]:
+        deliveries = self._deliveries
+        if deliveries.complete:
+            self.delivered = True
+            return
+        deliveries.spool.look()
+        if deliveries.spool.lost:
+            return
+        through, token = deliveries.spool.records, secrets.token_hex(8)
+        try:
+            self._ask(token)
+            yield from self._look(deliveries.folder / ACKNOWLEDGED / token)
+        except OSError:
+            return  # a full disk; what was accepted waits
+        if self.delivered and self._run_id is None:
+            deliveries.note(through)
+
+    def _ask(self, token: str) -> None:
+        destinations, spool = self._deliveries.destinations, self._deliveries.spool
+        stores = sorted(destinations.stores)
+        request = orjson.dumps({"k": "b", "c": 0, "id": token, "run_id": self._run_id, "stores": stores})
+        context = destinations.current()
+        spool.append(request, context.number, context.record, counts=False)
+
+    def _look(self, acknowledged: Path) -> Iterator[float]:
+        courier = self._deliveries.courier
+        while True:
+            courier.ensure_writer()
+            for _ in range(_LOOKS):
+                if acknowledged.exists():
+                    acknowledged.unlink(missing_ok=True)
+                    self.delivered = True
+                    return
+                if self._end is not None and time.monotonic() >= self._end:
+                    return
+                yield _POLL
+            if not self._patient and courier.is_refused(self._deliveries.destinations.stores):
+                return

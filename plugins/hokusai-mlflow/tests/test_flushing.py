@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import asyncio
+import shutil
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hokusai_core.testing.trackers import make_event
+from hokusai_mlflow import TrackingWarning
+from hokusai_mlflow.exiting import _wait_for
+
+
+def test_flushes_at_the_same_time_do_not_take_each_other_s_word(place: Any) -> None:
+    tracker = place.tracker()
+    tracker.record(make_event())
+    one = tracker._state.wait(60)
+    next(iter(one))  # it has begun to wait
+    assert not tracker.flush(0.05)
+    assert not asyncio.run(tracker.aflush(0.05))
+    assert not one.delivered
+
+
+def test_what_comes_during_a_flush_is_not_taken_for_delivered(place: Any) -> None:
+    tracker = place.tracker()
+    tracker.record(make_event())
+    wait = tracker._state.wait(60)
+    looks = iter(wait)
+    next(looks)
+    tracker.record(make_event())
+    assert place.deliver()  # acknowledges
+    assert next(looks, None) is None
+    assert wait.delivered
+    assert not tracker.flush(0.05)
+
+
+def test_a_flush_waits_for_the_stores_of_its_tracker_only(place: Any) -> None:
+    elsewhere = place.tracker(tracking_uri="http://127.0.0.1:9")
+    elsewhere.record(make_event())
+    tracker = place.tracker()
+    tracker.record(event := make_event())
+    wait = tracker._state.wait(60)
+    looks = iter(wait)
+    next(looks)
+    assert not place.deliver(timeout=0)  # not all of the folder
+    assert [row["execution_id"] for row in place.rows()] == [event.execution_id]
+    assert next(looks, None) is None
+    assert wait.delivered
+    assert not elsewhere.flush(0)
+
+
+def test_a_spool_folder_that_is_deleted_stays_deleted(place: Any) -> None:
+    tracker = place.tracker(writer="process", exit_timeout=60)
+    tracker._state._courier._started_at = float("inf")  # no writer is to be started here
+    tracker.record(make_event())
+    shutil.rmtree(place.spool)
+    assert not tracker.flush(60)
+    tracker._state._courier.ensure_writer()
+    tracker.close()
+    assert not place.spool.exists()
+
+
+def test_a_spool_folder_that_is_deleted_is_named_and_made_anew(place: Any) -> None:
+    tracker = place.tracker()
+    tracker.record(make_event())
+    shutil.rmtree(place.spool)
+    assert not tracker.flush(60)
+    with pytest.warns(TrackingWarning, match="was deleted while"):
+        tracker.record(event := make_event())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tracker.record(last := make_event())
+    assert place.deliver()
+    assert [row["execution_id"] for row in place.rows()] == [event.execution_id, last.execution_id]
+
+
+def test_the_end_of_the_process_waits_for_all_trackers_at_once() -> None:
+    seen = []
+
+    def waiting(name: str, looks: int) -> Iterator[float]:
+        for _ in range(looks):
+            seen.append(name)
+            yield 0.0
+
+    _wait_for([waiting("a", 3), waiting("b", 1)])  # type: ignore[list-item]  # all that is needed of a wait
+    assert seen == ["a", "b", "a", "a"]
