@@ -45,6 +45,7 @@ class ThinkingEngine:
     def __init__(self, answers: dict[str, Callable[[str, str, str], Any]], proposal: str = BEST) -> None:
         self.answers, self.proposal = answers, proposal
         self.calls = 0
+        self.writes_json, self.nonsense = True, ""
         self.fail: Callable[[int], BaseException | None] = lambda number: None
         self._lock = threading.Lock()
 
@@ -61,7 +62,9 @@ class ThinkingEngine:
         system = request.system if isinstance(request.system, str) else "".join(p.text for p in request.system or ())
         texts = [message.text or "" for message in request.messages]
         values = {name: self._value(name, kind, system, texts) for name, kind in _asked(system)}
-        if "Outputs will be a JSON object" in system:
+        if self.nonsense:
+            text = self.nonsense
+        elif self.writes_json and "Outputs will be a JSON object" in system:
             text = json.dumps(values)
         else:
             shown = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}

@@ -35,6 +35,30 @@ def test_searching_instructions_finds_the_one_that_helps(
     assert optimized.report.candidate_score == 1.0
 
 
+@pytest.mark.parametrize("optimizer", INSTRUCTION_SEARCHERS)
+def test_a_model_that_never_writes_json_can_write_instructions(
+    optimizer: str, by_instruction: Any, topics: Any, topic_signature: Any
+) -> None:
+    by_instruction.engine.writes_json = False
+    optimized = compile_(topic_signature, topics, by_instruction, optimizer=optimizer)
+    assert "MAGIC" in optimized.spec.instructions
+
+
+@pytest.mark.parametrize("optimizer", [*INSTRUCTION_SEARCHERS, "simba"])
+def test_a_model_that_cannot_write_instructions_is_a_failure(
+    optimizer: str, thinking: Any, topics: Any, topic_signature: Any
+) -> None:
+    rng = random.Random(1)  # noqa: S311
+    model = thinking(topic=lambda *_: rng.choice(["food", "sport"]))
+    writer = thinking()
+    writer.engine.nonsense = "I will not do that."
+    options = {"optimizer_options": {"max_demos": 0}} if optimizer == "simba" else {}
+    with pytest.raises(OptimizationError, match=f"{optimizer} f(ailed on|ound nothing for) Topic: ") as caught:
+        compile_(topic_signature, topics, model, optimizer=optimizer, prompt_lm=writer, workers=1, **options)
+    assert "I will not do that." in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
 def test_simba_finds_the_rule_that_helps_where_answers_vary(thinking: Any, topics: Any, topic_signature: Any) -> None:
     """SIMBA compares good and bad answers to the same question, so a model that never varies teaches it nothing."""
     rng = random.Random(1)  # noqa: S311

@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 from dspy.teleprompt import COPRO, GEPA, SIMBA, MIPROv2
+from dspy.teleprompt.gepa import InstructionProposer
 
 from hokusai_core import OptimizationTask, jsonable
 from hokusai_teleprompt.optimizers.base import Bench, DspyOptimizer
@@ -137,6 +138,13 @@ class Simba(DspyOptimizer):
         )
         return optimizer.compile(bench.student(keep_demos=True), trainset=examples, seed=bench.task.seed)
 
+    def _problem(self, program: Any, messages: Sequence[str]) -> str | None:
+        problem = super()._problem(program, messages)
+        made, spec = program.names.candidate(program), program.names.spec
+        if problem is None and messages and (made.instructions, made.demos) == (spec.instructions, spec.demos):
+            return f"not one step succeeded; first error: {messages[0]}"
+        return problem
+
 
 class Gepa(DspyOptimizer):
     """``dspy.GEPA``: reflects on what went wrong, in words, and evolves the instructions.
@@ -163,15 +171,41 @@ class Gepa(DspyOptimizer):
             good, outputs = bench.judge(gold, pred)
             return dspy.Prediction(score=good, feedback=_feedback(gold, outputs, good))
 
+        proposer = _Proposer((bench.task.prompt_model or bench.task.model).adapter or dspy.ChatAdapter())
         optimizer = GEPA(
             metric=metric,
+            instruction_proposer=proposer,
             max_metric_calls=self.calls or 10 * (len(bench.dev) + 2 * self.batch),
             reflection_minibatch_size=min(self.batch, len(bench.train)),
             reflection_lm=bench.prompt_lm,
             num_threads=bench.task.workers,
             seed=bench.task.seed,
         )
-        return optimizer.compile(bench.student(keep_demos=True), trainset=bench.train, valset=bench.dev)
+        program = optimizer.compile(bench.student(keep_demos=True), trainset=bench.train, valset=bench.dev)
+        if proposer.first_error is not None and not proposer.succeeded:
+            raise proposer.first_error
+        return program
+
+
+class _Proposer(InstructionProposer):
+    """DSPy's own proposer, with the adapter of the language model in place of one that wants JSON of every model.
+
+    GEPA goes on where writing an instruction fails; this remembers why.
+    """
+
+    def __init__(self, adapter: Any) -> None:
+        super().__init__(adapter=adapter)
+        self.succeeded, self.first_error = 0, None  # type: int, Exception | None
+
+    def __call__(self, candidate: Any, reflective_dataset: Any, components_to_update: Any) -> Any:
+        """Return new instructions."""
+        try:
+            texts = super().__call__(candidate, reflective_dataset, components_to_update)
+        except Exception as error:
+            self.first_error = self.first_error or error
+            raise
+        self.succeeded += 1
+        return texts
 
 
 def _feedback(gold: Any, outputs: dict[str, Any], good: float) -> str:

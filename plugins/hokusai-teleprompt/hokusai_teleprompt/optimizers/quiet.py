@@ -8,6 +8,7 @@ that is written without it goes where it would have gone.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ QUIET = "hokusai_quiet"
 
 _log = logging.getLogger("hokusai_teleprompt.dspy")
 _NOISY = ("dspy", "optuna")
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def _is_quiet() -> bool:
@@ -75,7 +77,7 @@ class FirstErrors(logging.Filter):
             return True
         if record.levelno >= logging.ERROR:
             if len(self.messages) < 5:
-                self.messages.append(record.getMessage())
+                self.messages.append(_COLORS.sub("", record.getMessage()))
             if self.error is None and record.exc_info and record.exc_info[1] is not None:
                 self.error = record.exc_info[1]
         _log.debug("%s: %s", record.name, record.getMessage())
