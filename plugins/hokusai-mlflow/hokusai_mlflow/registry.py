@@ -15,6 +15,7 @@ from attrs import field, frozen
 from hokusai_core import SignatureSpec
 from hokusai_core.errors import ConfigurationError, SignatureDefinitionError, TrackingError
 from hokusai_mlflow.destination import absolute_uri, default_uri, public_uri
+from hokusai_mlflow.winner import Trial, winner_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,25 +30,6 @@ _DOCUMENT: Final = "optimized-signature.json"
 _MODEL_URI: Final = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 #: A signature with demos is some kilobytes; what is larger is no signature.
 _LARGEST: Final = 16 * 2**20
-
-
-@frozen
-class Trial:
-    """One candidate of an optimization.
-
-    Args:
-        label: how it came about.
-        score: what it scored on the examples that it was chosen by, None where it was not measured.
-        held_out_score: what it scored on examples that nothing was chosen by.
-        instructions: its instructions.
-        demos: its few-shot examples.
-    """
-
-    label: str
-    score: float | None = None
-    held_out_score: float | None = None
-    instructions: str = ""
-    demos: tuple[Mapping[str, Any], ...] = ()
 
 
 @frozen
@@ -66,13 +48,13 @@ class LoggedOptimization:
 
 
 def log_optimization(
-    name: str,
+    name: str | None = None,
     *,
     winner: Any,
-    trials: Iterable[Trial] = (),
+    trials: Iterable[Trial] | None = None,
     baseline_score: float | None = None,
     winner_score: float | None = None,
-    promote: bool = True,
+    promote: bool | None = None,
     alias: str = "champion",
     parameters: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
@@ -82,15 +64,15 @@ def log_optimization(
     """Record an optimization: a run with every candidate and its score, and the winner as a registered model.
 
     Args:
-        name: of the signature; the registered model is called so.
-        winner: the optimized signature: its class or spec, what ``to_dict`` returned of it, or the document of an
-            optimized signature that ``save`` writes; that is kept beside it.
-        trials: the candidates, in order.
-        baseline_score: held-out score of the signature as it was.
-        winner_score: held-out score of the winner.
-        promote: whether the winner gets a version in the registry, and the alias.
+        name: of the signature; the registered model is called so. None for the name that the winner has.
+        winner: what ``TelepromptFineTuner.compile`` returned, or the path of the file that it was saved to: it brings
+            all that follows with it. Or any other signature class or spec, or what ``to_dict`` returned of one.
+        trials: the candidates, in order; None for those in the winner's report.
+        baseline_score: held-out score of the signature as it was; None for what the report says.
+        winner_score: held-out score of the winner; None for what the report says.
+        promote: whether the winner gets a version in the registry, and the alias; None for what its gate decided.
         alias: which alias points to the winner from now on.
-        parameters: settings of the optimizer.
+        parameters: settings of the optimizer, in addition to those in the report.
         tags: tags of the run.
         experiment: name of the experiment; made where it does not exist.
         tracking_uri: the store; left out, the one that executions are tracked in.
@@ -100,19 +82,30 @@ def log_optimization(
 
     Raises:
         SignatureDefinitionError: ``winner`` is no valid signature.
+        ArtifactError: the file of the winner cannot be used.
         mlflow.exceptions.MlflowException: the store refuses or cannot be reached.
+
+    Example::
+
+        optimized = TelepromptFineTuner().compile("EmailDraft", examples)
+        log_optimization(winner=optimized)
+        executor.register_signature("EmailDraft", "models:/EmailDraft@champion", replace=True)
     """
-    spec, document = _winner(winner)
+    found = winner_of(winner)
+    name = name or found.name
+    given = {"baseline_score": baseline_score, "winner_score": winner_score}
+    scores = found.scores | {key: value for key, value in given.items() if value is not None}
     client = _client(tracking_uri)
     run = client.create_run(_experiment(client, experiment), tags=dict(tags or {}), run_name=f"optimize {name}")
-    run_id, trials = run.info.run_id, list(trials)
+    run_id = run.info.run_id
     try:
-        _log_trials(client, run_id, trials)
-        _log_scores(client, run_id, {"baseline_score": baseline_score, "winner_score": winner_score}, parameters or {})
-        _log_json(client, run_id, f"{FOLDER}/{FILE}", spec.to_dict())
-        if document is not None:
-            _log_json(client, run_id, f"{FOLDER}/{_DOCUMENT}", document)
-        version = _register(client, run, name, alias, spec) if promote else None
+        _log_trials(client, run_id, found.trials if trials is None else list(trials))
+        _log_scores(client, run_id, scores, {**found.parameters, **(parameters or {})})
+        _log_json(client, run_id, f"{FOLDER}/{FILE}", found.spec.to_dict())
+        if found.document is not None:
+            _log_json(client, run_id, f"{FOLDER}/{_DOCUMENT}", found.document)
+        registered = found.promoted if promote is None else promote
+        version = _register(client, run, name, alias, found.spec) if registered else None
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
@@ -166,15 +159,6 @@ def model_uri_parts(uri: str) -> tuple[str, str | None, str | None]:
     return found["name"], found["alias"], found["version"]
 
 
-def _winner(winner: Any) -> tuple[SignatureSpec, Mapping[str, Any] | None]:
-    if isinstance(winner, SignatureSpec):
-        return winner, None
-    data = winner if isinstance(winner, Mapping) else winner.to_dict()
-    if "kind" in data and "signature" in data:
-        return SignatureSpec.from_dict(data["signature"]), data
-    return SignatureSpec.from_dict(data), None
-
-
 def _store(tracking_uri: str | None) -> str:
     chosen = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if chosen:
@@ -201,7 +185,7 @@ def _log_trials(client: MlflowClient, run_id: str, trials: list[Trial]) -> None:
     from mlflow.entities import Metric
 
     rows = [
-        [number, trial.label, trial.score, trial.held_out_score, trial.instructions, json.dumps(list(trial.demos))]
+        [number, trial.label, trial.score, trial.held_out_score, trial.instructions, json.dumps(trial.demos)]
         for number, trial in enumerate(trials)
     ]
     columns = ["candidate", "label", "score", "held_out_score", "instructions", "demos"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import BaseSignature, Executor, InputField, OutputField
+from hokusai_core import Artifact, BaseSignature, Executor, InputField, OutputField, read_artifact
 from hokusai_core.errors import ConfigurationError, SignatureDefinitionError, TrackingError
 from hokusai_mlflow import Trial, load_signature, log_optimization, log_pyfunc
 
@@ -69,6 +69,50 @@ def test_the_document_of_an_optimized_signature_is_kept_whole(place: Any) -> Non
     path = place.client.download_artifacts(logged.run_id, "signature/optimized-signature.json")
     assert json.loads(Path(path).read_text()) == document
     assert load_signature("models:/Greet@champion", tracking_uri=place.uri) == Greet.spec.to_dict()
+
+
+REPORT = {
+    "optimizer": "copro",
+    "metric": {"name": "accuracy", "range": [0.0, 1.0]},
+    "model": "openai/small",
+    "seed": 3,
+    "sizes": {"train": 10, "dev": 5, "test": 20},
+    "baseline_score": 0.5,
+    "candidate_score": 0.75,
+    "improvement": 0.25,
+    "interval": [0.1, 0.4],
+    "p_value": 0.002,
+    "verdict": "promoted",
+    "trials": [
+        {"label": "baseline", "score": 0.4, "calls": 20, "demos": 0, "instructions": "Greet somebody."},
+        {"label": "copro 1", "score": 0.6, "calls": 40, "demos": 0, "instructions": "Greet.", "chosen": False},
+        {"label": "copro 2", "score": 0.8, "calls": 60, "demos": 2, "instructions": "Greet warmly.", "chosen": True},
+    ],
+    "calls": 90,
+    "cost": None,
+}
+
+
+@pytest.mark.parametrize("form", ["class", "file", "document"])
+@pytest.mark.parametrize("promoted", [True, False])
+def test_an_optimized_signature_brings_its_report_along(place: Any, tmp_path: Path, form: str, promoted: bool) -> None:
+    better = Greet.spec.evolve(name="Greet", instructions="Greet warmly.", version="2.0.1")
+    artifact = Artifact(spec=better, base=Greet.spec, base_name="pack/Greet", report=REPORT, promoted=promoted)
+    winner: Any = {"class": artifact.signature, "document": artifact.to_dict()}.get(form)
+    logged = log_optimization(winner=winner or artifact.write(tmp_path / "better.json"), tracking_uri=place.uri)
+    assert logged.model_uri == ("models:/Greet@champion" if promoted else None)
+    run = place.client.get_run(logged.run_id)
+    assert run.info.run_name == "optimize Greet"
+    assert run.data.params.items() >= {"optimizer": "copro", "metric": "accuracy", "examples_test": "20"}.items()
+    figures = {"baseline_score": 0.5, "winner_score": 0.75, "improvement": 0.25, "interval_low": 0.1, "calls": 90}
+    assert run.data.metrics.items() >= figures.items()
+    assert "cost" not in run.data.metrics
+    scores = place.client.get_metric_history(logged.run_id, "candidate_score")
+    assert [(score.step, score.value) for score in scores] == [(0, 0.4), (1, 0.6), (2, 0.8)]
+    held_out = place.client.get_metric_history(logged.run_id, "candidate_held_out_score")
+    assert [(score.step, score.value) for score in held_out] == [(0, 0.5), (2, 0.75)]
+    path = place.client.download_artifacts(logged.run_id, "signature/optimized-signature.json")
+    assert read_artifact(path).spec.fingerprint == better.fingerprint
 
 
 def test_what_is_not_promoted_is_not_registered(place: Any) -> None:

@@ -1,0 +1,129 @@
+"""The winner of an optimization, in whatever form it is given, and what its report says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from hokusai_core import Artifact, SignatureSpec, read_artifact
+
+__all__ = ["Trial", "Winner", "winner_of"]
+
+#: Key of a report -> name of a metric of the run.
+_SCORES: Final = {
+    "baseline_score": "baseline_score",
+    "candidate_score": "winner_score",
+    "improvement": "improvement",
+    "p_value": "p_value",
+    "calls": "calls",
+    "cost": "cost",
+    "seconds": "seconds",
+}
+_PARAMETERS: Final = ("optimizer", "model", "seed", "dataset_hash", "verdict")
+
+
+@frozen
+class Trial:
+    """One candidate of an optimization.
+
+    Args:
+        label: how it came about.
+        score: what it scored on the examples that it was chosen by, None where it was not measured.
+        held_out_score: what it scored on examples that nothing was chosen by.
+        instructions: its instructions.
+        demos: its few-shot examples, or how many it has.
+    """
+
+    label: str
+    score: float | None = None
+    held_out_score: float | None = None
+    instructions: str = ""
+    demos: tuple[Mapping[str, Any], ...] | int = ()
+
+
+@frozen
+class Winner:
+    """A signature that came out of an optimization.
+
+    Args:
+        spec: the signature.
+        document: the document of an optimized signature, as it is saved; None where there is only the signature.
+    """
+
+    spec: SignatureSpec
+    document: Mapping[str, Any] | None = field(default=None)
+
+    @property
+    def name(self) -> str:
+        """The name of the signature that it is a better version of."""
+        base = (self.document or {}).get("base_name")
+        return base.rpartition("/")[2] if isinstance(base, str) else self.spec.name
+
+    @property
+    def promoted(self) -> bool:
+        """Whether it was found to be better; yes where nobody says otherwise."""
+        return bool((self.document or {}).get("promoted", True))
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The candidates in its report, those that were compared in the end with their held-out scores."""
+        report, found = self._report, []
+        for number, item in enumerate(report.get("trials", ())):
+            key = "candidate_score" if item.get("chosen") else None if number else "baseline_score"
+            held_out = None if key is None else report.get(key)
+            found.append(
+                Trial(
+                    item.get("label", ""),
+                    item.get("score"),
+                    held_out,
+                    item.get("instructions", ""),
+                    item.get("demos", 0),
+                )
+            )
+        return found
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """The figures in its report."""
+        report = self._report
+        low, high = report.get("interval") or (None, None)
+        return {name: report.get(key) for key, name in _SCORES.items()} | {"interval_low": low, "interval_high": high}
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The settings in its report."""
+        report = self._report
+        found = {name: report[name] for name in _PARAMETERS if report.get(name) is not None}
+        sizes = {f"examples_{part}": count for part, count in report.get("sizes", {}).items()}
+        metric = {"metric": report["metric"]["name"]} if "name" in report.get("metric", {}) else {}
+        return {**found, **metric, **sizes}
+
+    @property
+    def _report(self) -> Mapping[str, Any]:
+        return (self.document or {}).get("report") or {}
+
+
+def winner_of(given: Any) -> Winner:
+    """Return a winner.
+
+    Args:
+        given: what ``TelepromptFineTuner.compile`` returned, the path of the file that it was saved to or the document
+            in it, a signature class or spec, or what ``to_dict`` returned of one.
+
+    Raises:
+        ArtifactError: the file cannot be used.
+        SignatureDefinitionError: it is no valid signature.
+    """
+    if isinstance(given, SignatureSpec):
+        return Winner(given)
+    artifact = getattr(given, "artifact", None)
+    if hasattr(given, "__fspath__") or isinstance(given, str):
+        artifact = read_artifact(given)
+    if isinstance(artifact, Artifact):
+        return Winner(artifact.spec, artifact.to_dict())
+    data = given if isinstance(given, Mapping) else given.to_dict()
+    if "kind" in data and "signature" in data:
+        return Winner(SignatureSpec.from_dict(data["signature"]), data)
+    return Winner(SignatureSpec.from_dict(data))
