@@ -9,18 +9,26 @@ from html import escape
 __all__ = ["draw"]
 
 _WIDTH, _HEIGHT = 640, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 40, 48
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 60, 48
 _GRID, _INK, _BEST, _POINT = "#d8d8d8", "#333333", "#2b7a3f", "#4c72b0"
 
 
-def draw(points: Sequence[tuple[float, float, str]], *, title: str, y_label: str, marked: str | None = None) -> str:
+def draw(
+    points: Sequence[tuple[float, float, str]],
+    *,
+    title: str,
+    y_label: str,
+    marked: str | None = None,
+    more_is_better: bool = True,
+) -> str:
     """Return an SVG image of points, with a line for the best score so far.
 
     Args:
-        points: calls, score and label of each candidate, in the order in which they were tried.
+        points: calls, score and label, first of the baseline, then of each candidate in the order of their trials.
         title: above the plot.
         y_label: beside it.
         marked: label of the point that is drawn as chosen.
+        more_is_better: which way the line of the best goes.
     """
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
@@ -35,23 +43,38 @@ def draw(points: Sequence[tuple[float, float, str]], *, title: str, y_label: str
     y_ticks = _ticks(min(score for _, score, _ in points), max(score for _, score, _ in points))
     frame = _Frame(x_ticks, y_ticks)
     parts += frame.axes("language-model calls", y_label)
-    best = -math.inf
+    best = -math.inf if more_is_better else math.inf
     corners: list[tuple[float, float]] = []
     for calls, score, _ in sorted(points, key=lambda point: point[0]):
-        if score > best:
+        if score > best if more_is_better else score < best:
             corners += [(calls, best), (calls, score)] if corners else [(calls, score)]
             best = score
     corners.append((x_ticks[-1], best))
     line = " ".join(f"{frame.x(calls):.1f},{frame.y(score):.1f}" for calls, score in corners)
     parts.append(f'<polyline points="{line}" fill="none" stroke="{_BEST}" stroke-width="2"/>')
-    for calls, score, label in points:
-        chosen = label == marked
-        parts.append(
-            f'<circle cx="{frame.x(calls):.1f}" cy="{frame.y(score):.1f}" r="{6 if chosen else 4}" '
-            f'fill="{_BEST if chosen else _POINT}"><title>{escape(label)}: {score:.4g} after {calls:g} calls</title>'
-            "</circle>"
-        )
+    for number, (calls, score, label) in enumerate(points):
+        kind = "chosen" if label == marked else "candidate" if number else "baseline"
+        title = f"{escape(label)}: {score:.4g} after {calls:g} calls"
+        parts.append(_dot(frame.x(calls), frame.y(score), kind, f"<title>{title}</title>"))
+    parts += _legend()
     return "\n".join([*parts, "</svg>"])
+
+
+def _dot(x: float, y: float, kind: str, inside: str = "") -> str:
+    fill, edge, radius = {
+        "baseline": ("white", _POINT, 4),
+        "candidate": (_POINT, _POINT, 4),
+        "chosen": (_BEST, _BEST, 6),
+    }[kind]
+    style = f'fill="{fill}" stroke="{edge}" stroke-width="2"'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" {style}>{inside}</circle>'
+
+
+def _legend() -> Iterator[str]:
+    for number, kind in enumerate(("baseline", "candidate", "chosen")):
+        x = _LEFT + 6 + 84 * number
+        yield _dot(x, 40, kind)
+        yield f'<text x="{x + 11}" y="44">{kind}</text>'
 
 
 class _Frame:

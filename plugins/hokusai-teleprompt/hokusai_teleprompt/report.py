@@ -80,7 +80,7 @@ class Report:
         test: its name.
         promoted: whether the gate was passed.
         verdict: why or why not.
-        trials: the candidates, in the order in which they were tried.
+        trials: the baseline, then the candidates in the order in which they were tried.
         examples: the held-out examples.
         calls: language-model calls that were made.
         replayed: calls that a checkpoint, or an equal call before, spared.
@@ -176,7 +176,13 @@ class Report:
         points = [(trial.calls, trial.score, trial.label) for trial in self.trials if trial.score is not None]
         chosen = next((trial.label for trial in self.trials if trial.chosen), None)
         name = str(self.metric.get("name", "score"))
-        return draw(points, title=f"{self.signature}: {self.optimizer}", y_label=f"{name} (dev)", marked=chosen)
+        return draw(
+            points,
+            title=f"{self.signature}: {self.optimizer}",
+            y_label=f"{name} (dev)",
+            marked=chosen,
+            more_is_better=bool(self.metric.get("higher_is_better", True)),
+        )
 
     def save_svg(self, path: str | os.PathLike[str]) -> Path:
         """Write the plot to a file."""
@@ -191,7 +197,7 @@ class Report:
             ("metric", f"{self.metric.get('name')}, {_direction(self.metric)}"),
             ("language model", self.model),
             ("examples", ", ".join(f"{count} {name}" for name, count in self.sizes.items()) + f" (seed {self.seed})"),
-            ("candidates", str(len(self.trials))),
+            ("candidates", str(max(0, len(self.trials) - 1))),
             ("baseline", _number(self.baseline_score)),
             ("best candidate", _number(self.candidate_score)),
             ("improvement", self._improvement()),

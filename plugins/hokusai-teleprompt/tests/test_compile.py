@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree as ET
@@ -14,6 +15,7 @@ import pytest
 from hokusai_core import BaseSignature, Budget, Candidate, Executor, InputField, OptimizationTask, OutputField
 from hokusai_core.errors import ConfigurationError, InputError, OptimizationError
 from hokusai_teleprompt import OptimizedSignature, Progress, ProgressBar, Report, TelepromptFineTuner
+from hokusai_teleprompt.plot import draw
 
 INSTRUCTION_SEARCHERS = ["mipro_v2", "copro", "gepa", "better_together"]
 DEMO_SEARCHERS = ["labeled_fewshot", "bootstrap_fewshot", "bootstrap_random_search", "bootstrap_optuna", "knn_fewshot"]
@@ -308,8 +310,8 @@ def test_the_report_as_table_json_and_plot(by_demos: Any, topics: Any, topic_sig
         assert text in table
     assert Report.from_dict(json.loads(report.to_json())) == report
     svg = ET.fromstring(report.save_svg(tmp_path / "plot.svg").read_text())  # noqa: S314  # our own
-    circles = [element for element in svg.iter() if element.tag.endswith("circle")]
-    assert len(circles) == len([trial for trial in report.trials if trial.score is not None]) >= 3
+    circles = [element for element in svg.iter() if element.tag.endswith("circle") and len(element)]
+    assert len(circles) == len([trial for trial in report.trials if trial.score is not None]) >= 2
     assert report.usage.calls == report.calls == by_demos.engine.calls
     assert report.usage.input_tokens > 0
     assert len(report.examples) == report.sizes["test"]
@@ -317,6 +319,16 @@ def test_the_report_as_table_json_and_plot(by_demos: Any, topics: Any, topic_sig
     chosen = [trial for trial in report.trials if trial.chosen]
     assert len(chosen) == 1
     assert [trial.calls for trial in report.trials] == sorted(trial.calls for trial in report.trials)
+
+
+@pytest.mark.parametrize(("better", "best"), [(True, [0.5, 0.5, 0.9]), (False, [0.5, 0.2, 0.2])])
+def test_the_line_of_the_best_goes_where_the_metric_says(better: bool, best: list[float]) -> None:
+    points = [(10.0, 0.5, "baseline"), (20.0, 0.2, "one"), (30.0, 0.9, "two")]
+    svg = draw(points, title="t", y_label="y", more_is_better=better)
+    heights = {score: re.search(rf'cy="([\d.]+)".*{label}: ', svg) for _, score, label in points}
+    corners = re.findall(r"[\d.]+,([\d.]+)", svg.partition('points="')[2].partition('"')[0])
+    wanted = [heights[score][1] for score in best]  # type: ignore[index]
+    assert list(dict.fromkeys(corners)) == list(dict.fromkeys(wanted))
 
 
 def test_progress_is_told(by_demos: Any, topics: Any, topic_signature: Any) -> None:

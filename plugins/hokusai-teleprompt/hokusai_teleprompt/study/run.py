@@ -312,7 +312,7 @@ class Study:
                 fingerprint=self._made(item).fingerprint,
                 chosen=item is chosen,
             )
-            for number, item in enumerate(findings.everything(), 1)
+            for number, item in enumerate(findings.new(plan.spec), 1)
         )
         return first, *rest
 
