@@ -274,7 +274,7 @@ class Journal:
                 short, model = _short(fields[0]["key"]), fields[0].get("model")
                 self._finished[short] = place
                 models.pop(short, None)
-                if isinstance(model, str) and model != self._model:
+                if isinstance(model, str) and model not in ("", self._model):
                     models[short] = model
         self._torn = self._ends_torn()
         self._warn_of(damaged, models)
