@@ -88,7 +88,8 @@ class Journal:
         try:
             self._salt = self._begin(testing)
         except BaseException:
-            os.close(self._file)
+            file, self._file = self._file, -1
+            os.close(file)
             raise
         if not self._outputs_stay:
             warnings.warn(
@@ -181,6 +182,10 @@ class Journal:
                 warnings.warn(f"journal {self.path}: {error}", JournalWarning, stacklevel=3)
             finally:
                 os.close(file)  # which also gives the lock back
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", -1) >= 0:  # nobody has begun the batch that it was opened for
+            os.close(self._file)
 
     # -- writing ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import time
@@ -149,7 +150,8 @@ class BatchMethods:
         await executor._load()
         begin = _Beginning(executor, signature_name, options | {"budget": budget}, on_error)
         width = begin.width(max_workers, parallel)
-        session = begin.session(inputs_list, batch_size, journal, progress, width, asynchronous=True)
+        opened = None if journal is None else await asyncio.to_thread(begin.journal, journal)  # it may be long
+        session = begin.session(inputs_list, batch_size, opened, progress, width, asynchronous=True)
         with begin.anchored():
             result = await session.acollect(inputs_list)
         return begin.checked(result)
@@ -218,6 +220,7 @@ class _Beginning:
         asynchronous: bool = False,
     ) -> Session:
         """Open the journal and return the batch, ready to begin."""
+        from hokusai_core.batch.journal import Journal
         from hokusai_core.batch.progress import Meter, make_reporter
         from hokusai_core.batch.session import Session
         from hokusai_core.batch.sources import check_rows, total_of
@@ -227,7 +230,8 @@ class _Beginning:
         if batch_size is not None:
             batch_size = _count("batch_size", batch_size)
         plan, total = self.plan, total_of(source)
-        opened = self.journal(journal)
+        reporter = make_reporter(progress, total)
+        opened = journal if isinstance(journal, Journal) else self.journal(journal)
         shares = self.options.cache != "off" and self.executor._cache is not None
         work = SignatureWork(
             self.executor,
@@ -244,7 +248,7 @@ class _Beginning:
             plan.name,
             width,
             awaitable=plan.calls is not None and plan.calls.asynchronous,
-            meter=Meter(plan.registered.name, total, make_reporter(progress, total)),
+            meter=Meter(plan.registered.name, total, reporter),
             operation_id=self.operation_id,
             close=lambda: None if opened is None else opened.close(),
             resume="" if opened is None else f"Run it again with journal={str(opened.path)!r} to go on with the rest",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from hokusai_core import BaseSignature, Executor, InputField, OutputField
 from hokusai_core.batch.journal import Journal, JournalWarning
-from hokusai_core.errors import JournalError
+from hokusai_core.errors import ConfigurationError, JournalError
 
 MakeExecutor = Callable[..., Executor]
 WINDOWS = pytest.mark.parametrize("workers", [4, 80], ids=["threads", "event loop"])
@@ -60,8 +61,6 @@ def test_failed_rows_are_tried_again_and_changed_ones_are_run(
 
 
 def test_iterating_and_awaiting_use_the_same_journal(make_executor: MakeExecutor, make_lm: Any, path: Path) -> None:
-    import asyncio
-
     lm = make_lm()
     executor = make_executor(lm=lm, cache_enabled=False)
     with executor.iter_batch("Ask", iter(ask(10)), journal=path) as rows:
@@ -171,6 +170,21 @@ def test_a_file_that_is_no_journal_is_never_written(make_executor: MakeExecutor,
     with pytest.raises(JournalError, match="no journal"):
         make_executor().execute_batch("Ask", ask(2), journal=path)
     assert path.read_bytes() == content
+
+
+def test_a_batch_that_does_not_begin_leaves_its_journal_free(make_executor: MakeExecutor, path: Path) -> None:
+    executor = make_executor()
+
+    async def begin(**wrong: Any) -> Any:
+        return await executor.aexecute_batch("Ask", ask(1), journal=path, **wrong)
+
+    wrong: dict[str, Any]
+    for wrong in ({"progress": "loud"}, {"batch_size": 0}):
+        with pytest.raises(ConfigurationError):
+            executor.execute_batch("Ask", ask(1), journal=path, **wrong)
+        with pytest.raises(ConfigurationError):
+            asyncio.run(begin(**wrong))
+    assert asyncio.run(begin())[0]["answer"] == "answer to q0"
 
 
 def test_places_where_no_journal_can_be(make_executor: MakeExecutor, tmp_path: Path) -> None:
