@@ -151,7 +151,12 @@ class BatchMethods:
         begin = _Beginning(executor, signature_name, options | {"budget": budget}, on_error)
         width = begin.width(max_workers, parallel)
         opened = None if journal is None else await asyncio.to_thread(begin.journal, journal)  # it may be long
-        session = begin.session(inputs_list, batch_size, opened, progress, width, asynchronous=True)
+        try:
+            session = begin.session(inputs_list, batch_size, opened, progress, width, asynchronous=True)
+        except BaseException:
+            if opened is not None:
+                opened.close()
+            raise
         with begin.anchored():
             result = await session.acollect(inputs_list)
         return begin.checked(result)
