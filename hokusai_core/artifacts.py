@@ -125,11 +125,15 @@ class Artifact:
         )
 
     def write(self, path: str | os.PathLike[str]) -> Path:
-        """Write the document to a file, all of it or nothing, and return the path."""
+        """Write the document to a file, all of it or nothing, on disk when this returns; return the path."""
         target = Path(path)
         draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
         try:
-            draft.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            with draft.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(draft, target)
         finally:
             draft.unlink(missing_ok=True)
