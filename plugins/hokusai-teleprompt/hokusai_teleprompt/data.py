@@ -129,6 +129,13 @@ def _example(spec: SignatureSpec, row: Row) -> tuple[OptimizationExample | None,
     problems += _output_problems(spec, outputs)
     if problems:
         return None, problems, unused
+    problems = [
+        Problem(str(name), "not_unicode", "holds half of a surrogate pair, which is no text")
+        for name, value in {**inputs, **outputs}.items()
+        if not _is_text(value)
+    ]
+    if problems:  # no provider takes it, and no file
+        return None, problems, unused
     bound = spec.binder.bind(inputs)
     typed, _ = spec.codec.coerce(outputs)
     given = {name: typed[name] for name in spec.outputs if name in outputs}
@@ -136,6 +143,14 @@ def _example(spec: SignatureSpec, row: Row) -> tuple[OptimizationExample | None,
     if problems:
         return None, problems, unused
     return OptimizationExample(bound, given, source), [], unused
+
+
+def _is_text(value: Any) -> bool:
+    try:
+        json.dumps(jsonable(value), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _Parts = tuple[Mapping[str, Any], Mapping[str, Any], str, list[str]]

@@ -207,11 +207,12 @@ def test_every_bad_example_is_named_before_anything_is_called(topics: Any, topic
         {"inputs": {"text": "x"}, "outputs": {}},
         {"inputs": {"text": "x"}, "outputs": {"topics": "food"}},
         "nonsense",
+        {"inputs": {"text": "half \ud83d"}, "outputs": {"topic": "food"}},
     ]
     with pytest.raises(InputError) as caught:
         compile_(topic_signature, bad, stubborn)
     rows = [problem.field.partition(":")[0] for problem in caught.value.problems]
-    assert set(rows) == {"row 2", "row 3", "row 4", "row 5", "row 6"}
+    assert set(rows) == {"row 2", "row 3", "row 4", "row 5", "row 6", "row 7"}
     assert "did you mean 'text'" in str(caught.value)
     assert "did you mean 'topic'" in str(caught.value)
     assert stubborn.engine.calls == 0

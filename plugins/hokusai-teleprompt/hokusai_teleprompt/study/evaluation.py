@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from hokusai_core import LanguageModel, OptimizationExample, SignatureRunner, SignatureSpec
-from hokusai_core.errors import ExecutionError, LanguageModelError, OptimizationError, OutputError, PromptTooLong
+from hokusai_core.errors import ExecutionError, OptimizationError, OutputError, PromptTooLong
 from hokusai_teleprompt.metrics.base import checked, goodness
 from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
 
@@ -137,7 +137,7 @@ class Evaluator:
             outputs = runner.run(example.inputs)
         except (OutputError, PromptTooLong) as error:
             return Outcome(None, None, type(error).__name__)
-        except LanguageModelError as error:
+        except ExecutionError as error:  # the language model, or whatever the call met on its way there
             return Outcome(None, None, type(error).__name__, error)
         try:
             return Outcome(outputs, self.grade(example, outputs))
