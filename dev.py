@@ -243,7 +243,7 @@ def demo(arguments: list[str]) -> None:
 def test(arguments: list[str]) -> None:
     """Run the tests, all of them unless arguments for pytest follow."""
     sync()
-    # The whole run takes as many cores as help; a page or a file stays with one worker, as its parts build on each other.
+    # A page or a file stays with one worker, as its parts build on each other.
     parallel = [] if arguments else ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
     become(VENV_PYTHON, "-m", "pytest", *parallel, *arguments)
 
