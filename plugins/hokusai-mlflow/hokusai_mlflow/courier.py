@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import orjson
 
-from hokusai_mlflow.spool import spool_bytes
+from hokusai_mlflow import reserve
+from hokusai_mlflow.spool import SEGMENTS, spool_bytes
 
 __all__ = ["Courier", "TrackingWarning", "complaint", "read_status", "silence", "start_writer", "writer_is_running"]
 
@@ -137,9 +138,12 @@ class Courier:
         """Do a tick's work and return whether something waits."""
         try:
             self._each()
+            if self._folder.is_dir():
+                reserve.keep(self._folder)
             self.ensure_writer()
-            self.full = spool_bytes(self._folder) >= self._limit
             status = read_status(self._folder)
+            waiting = spool_bytes(self._folder / SEGMENTS) + int(status.get("held") or 0)
+            self.full = waiting >= self._limit or reserve.is_used(self._folder)
             self._warn(status)
             return any((status.get("pending") or {}).values())
         except (OSError, subprocess.SubprocessError) as error:

@@ -81,32 +81,34 @@ class Wait:
         if deliveries.spool.lost:
             return
         through, token = deliveries.spool.records, secrets.token_hex(8)
-        try:
-            self._ask(token)
-            yield from self._look(deliveries.folder / ACKNOWLEDGED / token)
-        except OSError:
-            return  # a full disk; what was accepted waits
-        if self.delivered and self._run_id is None:
-            deliveries.note(through)
+        acknowledged, asked = deliveries.folder / ACKNOWLEDGED / token, False
+        while True:
+            try:
+                asked = asked or self._ask(token)
+                deliveries.courier.ensure_writer()
+            except OSError:
+                pass  # a full disk, which the writer may have mended by the next time
+            for _ in range(_LOOKS):
+                if acknowledged.exists():
+                    acknowledged.unlink(missing_ok=True)
+                    self._done(through)
+                    return
+                if self._end is not None and time.monotonic() >= self._end:
+                    return
+                yield _POLL
+            if not self._patient and deliveries.courier.is_refused(deliveries.destinations.stores):
+                return
 
-    def _ask(self, token: str) -> None:
+    def _ask(self, token: str) -> bool:
+        """Ask the writer for a sign that it has delivered all that came before."""
         destinations, spool = self._deliveries.destinations, self._deliveries.spool
         stores = sorted(destinations.stores)
         request = orjson.dumps({"k": "b", "c": 0, "id": token, "run_id": self._run_id, "stores": stores})
         context = destinations.current()
         spool.append(request, context.number, context.record, counts=False)
+        return True
 
-    def _look(self, acknowledged: Path) -> Iterator[float]:
-        courier = self._deliveries.courier
-        while True:
-            courier.ensure_writer()
-            for _ in range(_LOOKS):
-                if acknowledged.exists():
-                    acknowledged.unlink(missing_ok=True)
-                    self.delivered = True
-                    return
-                if self._end is not None and time.monotonic() >= self._end:
-                    return
-                yield _POLL
-            if not self._patient and courier.is_refused(self._deliveries.destinations.stores):
-                return
+    def _done(self, through: int) -> None:
+        self.delivered = True
+        if self._run_id is None:
+            self._deliveries.note(through)

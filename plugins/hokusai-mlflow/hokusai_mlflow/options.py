@@ -42,8 +42,8 @@ class TrackingOptions:
         redact: called on the caller's thread with everything that may hold content. Where it raises, nothing of that
             kind is recorded for the execution.
         spool_folder: where executions wait for delivery.
-        spool_size: bytes that may wait. Beyond it new executions go untracked and are counted; what was accepted
-            is never dropped.
+        spool_size: bytes that may wait, looked at once a second. Beyond it new executions go untracked and are
+            counted; what was accepted is never dropped.
         exit_timeout: seconds that closing an executor, or the end of the process, waits for delivery at most. The
             writer goes on by itself after that.
         run_timeout: seconds that the end of a ``with mlflow.start_run()`` block waits for delivery at most.

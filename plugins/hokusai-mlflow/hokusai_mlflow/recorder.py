@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from hokusai_mlflow import reserve
 from hokusai_mlflow.blocks import watch_end
 from hokusai_mlflow.content import ContentPolicy
 from hokusai_mlflow.courier import Courier, TrackingWarning, read_status
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recorder"]
 
+_FULL_DISK: Final = "its disk is full, and what room there is goes to the delivery of what waits"
 #: Seconds for which appending is not tried again after the disk refused a record.
 _PAUSE: Final = 1.0
 
@@ -50,7 +52,7 @@ class Recorder:
             "FeedbackGiven": self._encoder.feedback,
         }
         self._destinations = Destinations(options)
-        self._spool = SegmentAppender(options.spool_folder)
+        self._spool = SegmentAppender(options.spool_folder, options.spool_size)
         self._pid = os.getpid()
         self._forked = False
         self._begin()
@@ -79,6 +81,7 @@ class Recorder:
             self._spool.append(record, context.number, context.record)
         except OSError as error:
             self._paused_until = time.monotonic() + _PAUSE
+            self._spool.close()
             return self._refuse(f"{type(error).__name__}: {error}")
         if not self._used:
             self._used = True
@@ -110,11 +113,17 @@ class Recorder:
         )
 
     def _reason_to_refuse(self) -> str | None:
+        folder = self.options.spool_folder
         if self._courier.full:
+            self._spool.close()  # the writer deletes a segment only when nobody appends to it
             self._courier.poke()  # it looks again whether there is room
+            if reserve.is_used(folder):
+                return _FULL_DISK
             return f"the spool folder holds as much as it may ({self.options.spool_size} bytes)"
         if time.monotonic() < self._paused_until:
             return self._last_refusal
+        if reserve.is_used(folder):
+            return _FULL_DISK
         self._paused_until = 0.0
         return None
 

@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from hokusai_mlflow import reserve
+
 __all__ = ["SEGMENTS", "SegmentAppender", "is_abandoned", "parse_line", "segment_files", "spool_bytes"]
 
 #: Subfolder that holds the segments.
@@ -33,10 +35,12 @@ class SegmentAppender:
 
     Args:
         folder: the spool folder; made when the first record comes.
+        limit: bytes that may wait in it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limit: int = _ROTATION) -> None:
         self._folder = folder / SEGMENTS
+        self._rotation = min(_ROTATION, limit // 8)
         self._lock = threading.Lock()
         self._descriptor = -1
         self._size = 0
@@ -60,7 +64,7 @@ class SegmentAppender:
             OSError: it could not be written whole; what was written of it will be recognized as torn.
         """
         with self._lock:
-            if self._descriptor < 0 or self._size >= _ROTATION:
+            if self._descriptor < 0 or self._size >= self._rotation:
                 self._open()
             line = _line(record)
             if context not in self._contexts:
@@ -146,14 +150,14 @@ def segment_files(folder: Path) -> Iterator[os.DirEntry[str]]:
     yield from sorted(found, key=lambda entry: entry.name)
 
 
-def spool_bytes(folder: Path) -> int:
-    """Return how many bytes a spool folder holds, the ledger included."""
+def spool_bytes(*folders: Path) -> int:
+    """Return how many bytes are in the files of ``folders``, but for what is set aside."""
     total = 0
-    for where in (folder, folder / SEGMENTS):
+    for where in folders:
         with contextlib.suppress(FileNotFoundError), os.scandir(where) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # delivered and deleted meanwhile
-                    total += entry.stat().st_size if entry.is_file() else 0
+                    total += entry.stat().st_size if entry.is_file() and entry.name != reserve.NAME else 0
     return total
 
 

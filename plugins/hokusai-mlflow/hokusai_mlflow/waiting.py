@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from hokusai_mlflow.courier import SILENT, silence
-from hokusai_mlflow.spool import parse_line, segment_files, spool_bytes
+from hokusai_mlflow.spool import SEGMENTS, parse_line, segment_files, spool_bytes
 
 __all__ = ["ACKNOWLEDGED", "LEDGER", "spool_status"]
 
@@ -53,7 +53,7 @@ def spool_status(folder: Path, writer: Mapping[str, Any]) -> dict[str, Any]:
         "backlog": ledger["backlog"] + unread,
         "lag": 0.0 if oldest is None else max(0.0, time.time() - oldest),
         "last_error": _last_error(writer),
-        "spool_bytes": spool_bytes(folder),
+        "spool_bytes": spool_bytes(folder, folder / SEGMENTS),
         "spool_folder": str(folder),
     }
 
@@ -97,7 +97,7 @@ def _unread(path: str, offset: int) -> tuple[int, float | None]:
         with open(path, "rb") as segment:
             segment.seek(offset)
             for line in segment:
-                if b'"k":"e"' in line[:20]:
+                if b'"k":"e"' in line[:20] and line.endswith(b"\n"):
                     count += 1
                     if first is None:
                         record = parse_line(line.rstrip(b"\n"))

@@ -44,6 +44,7 @@ def prepare_environment(timeout: float | None = None) -> None:
 
 def main(folder: Path) -> None:
     """Deliver the spool folder until there is nothing to do."""
+    from hokusai_mlflow import reserve
     from hokusai_mlflow.courier import SECRET_URIS
     from hokusai_mlflow.delivery.loop import IDLE, Writer, handle_signals, locked, note_crash
 
@@ -60,6 +61,8 @@ def main(folder: Path) -> None:
                 handle_signals(writer)
                 writer.serve(idle=IDLE)
             except Exception as error:
+                if reserve.is_needed(error) and reserve.use(folder):
+                    continue
                 note_crash(folder, error)
                 raise
             writer.close()

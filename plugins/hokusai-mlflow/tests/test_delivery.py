@@ -269,9 +269,12 @@ def test_a_run_of_the_same_name_goes_on(place: Any) -> None:
     for _ in range(2):
         tracker = place.tracker(run_name="nightly")
         tracker.record(make_event())
+        assert place.deliver()
+        assert [run.info.status for run in place.runs()] == ["RUNNING"]
         tracker.close()
         assert place.deliver()
     (run,) = place.runs()
+    assert run.info.status == "FINISHED"
     assert run.data.metrics["hokusai/executions"] == 2
     assert len(place.rows()) == 2
 

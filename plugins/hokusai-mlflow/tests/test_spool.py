@@ -78,6 +78,11 @@ def test_the_thread_finds_that_the_spool_is_full(place: Any) -> None:
     place.wait_until(lambda: tracker._state._courier.full)
     with pytest.warns(TrackingWarning):
         tracker.record(make_event())
+    assert place.deliver()
+    place.wait_until(lambda: not tracker._state._courier.full)
+    tracker.record(last := make_event())
+    assert place.deliver()
+    assert place.rows()[-1]["execution_id"] == last.execution_id
 
 
 def test_executions_go_on_when_the_disk_is_full(place: Any) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from attrs import frozen
 
-from hokusai_mlflow.delivery.ledger import Ledger
+from hokusai_mlflow.delivery.ledger import RESUMED, Ledger
 from hokusai_mlflow.delivery.sampling import GROUPED, Sampler
 from hokusai_mlflow.delivery.summary import Chunk, parameters_of
 from hokusai_mlflow.delivery.table import (
@@ -25,11 +26,27 @@ from hokusai_mlflow.spool import SEGMENTS, is_abandoned, parse_line, segment_fil
 
 __all__ = ["Intake"]
 
-#: Bytes that one transaction takes from one segment.
-_BITE: Final = 4 * 2**20
-#: Bytes that one step takes from all segments, so that delivery gets its turn.
-_STEP: Final = 16 * 2**20
 _FORGET_EVERY: Final = 100_000
+
+
+@frozen
+class _Portions:
+    """How much is taken in at a time.
+
+    Args:
+        bite: bytes that one transaction takes from one segment.
+        step: bytes that one step takes from all segments, so that delivery gets its turn.
+        rows: rows of a part, which stay in the ledger until the part is full.
+    """
+
+    bite: int = 4 * 2**20
+    step: int = 16 * 2**20
+    rows: int = PART_ROWS
+
+
+_LARGE: Final = _Portions()
+#: For a disk that has hardly any room.
+_SMALL: Final = _Portions(bite=2**16, step=2**16, rows=50)
 
 
 class Intake:
@@ -43,17 +60,23 @@ class Intake:
     def __init__(self, folder: Path, ledger: Ledger) -> None:
         self._folder, self._ledger, self._sampler = folder, ledger, Sampler()
         self._forgotten_at = ledger.seq
+        self._portions = _LARGE
         #: Segments that were read to their end while their tracker lived; looked at for their locks only now and then.
         self._offsets: dict[str, int] = dict(ledger.sql.execute("SELECT name, offset FROM segments"))
 
-    def step(self) -> int:
-        """Take in what is new, in bites; return how many records."""
-        taken, left = 0, _STEP
+    def step(self, *, thrifty: bool = False) -> int:
+        """Take in what is new, in bites; return how many records.
+
+        Args:
+            thrifty: whether the ledger has hardly any room to grow.
+        """
+        self._portions = _SMALL if thrifty else _LARGE
+        taken, left = 0, self._portions.step
         for entry in segment_files(self._folder):
             while left > 0:
                 count, read = self._bite(entry.name, entry.path)
                 taken, left = taken + count, left - read
-                if read < _BITE:
+                if read < self._portions.bite:
                     break
         if self._ledger.seq - self._forgotten_at > _FORGET_EVERY:
             self._forgotten_at = self._ledger.seq
@@ -103,9 +126,9 @@ class Intake:
             for run in runs:
                 # Its tracker died without a word; unless another one goes on with the run, it is over.
                 sql.execute(
-                    "UPDATE runs SET ending = 'KILLED', ending_seq = ? WHERE id = ? AND host = 0 AND ending IS NULL "
-                    "AND NOT EXISTS (SELECT 1 FROM contexts WHERE run = runs.id)",
-                    (self._ledger.next_seq(), run),
+                    "UPDATE runs SET ending = 'KILLED', ending_seq = ? WHERE id = ? AND host = 0 "
+                    "AND coalesce(ending, ?) = ? AND NOT EXISTS (SELECT 1 FROM contexts WHERE run = runs.id)",
+                    (self._ledger.next_seq(), run, RESUMED, RESUMED),
                 )
             self._ledger.save_seq()
         os.unlink(path)
@@ -120,8 +143,8 @@ class Intake:
         try:
             with open(path, "rb") as segment:
                 segment.seek(offset)
-                data = segment.read(_BITE)
-                while data and b"\n" not in data and (more := segment.read(_BITE)):
+                data = segment.read(self._portions.bite)
+                while data and b"\n" not in data and (more := segment.read(self._portions.bite)):
                     data += more  # a single record that is larger than a bite
         except FileNotFoundError:
             return 0, 0
@@ -129,7 +152,7 @@ class Intake:
         if not end:
             return 0, 0
         lines = data[:end].split(b"\n")[:-1]
-        batch = _Batch(self._ledger, self._sampler, name)
+        batch = _Batch(self._ledger, self._sampler, name, self._portions.rows)
         with self._ledger.transaction():
             for line in lines:
                 batch.take(line)
@@ -142,8 +165,9 @@ class Intake:
 class _Batch:
     """The records of one transaction."""
 
-    def __init__(self, ledger: Ledger, sampler: Sampler, segment: str) -> None:
+    def __init__(self, ledger: Ledger, sampler: Sampler, segment: str, part_rows: int) -> None:
         self._ledger, self._sql, self._sampler, self._segment = ledger, ledger.sql, sampler, segment
+        self._part_rows = part_rows
         self._contexts: dict[int, tuple[int, float, float]] = {}
         self._open_parts: dict[tuple[int, str], list[int]] = {}
         self._chunks: dict[int, Chunk] = {}
@@ -262,7 +286,7 @@ class _Batch:
                 "SELECT number, rows, bytes FROM parts WHERE run = ? AND name = ? AND closed = 0", (run, table)
             ).fetchone()
             part = list(found) if found else self._new_part(run, table)
-        if part[1] >= PART_ROWS or (part[1] and part[2] + size > PART_BYTES):
+        if part[1] >= self._part_rows or (part[1] and part[2] + size > PART_BYTES):
             self._save_part(run, table, part, closed=1)
             part = self._new_part(run, table)
         self._open_parts[run, table] = part
@@ -326,11 +350,13 @@ class _Batch:
         names = ", ".join(values)
         marks = ", ".join("?" * len(values))
         self._sql.execute(f"INSERT OR IGNORE INTO runs ({names}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
-        # A tracker goes on with a run that an earlier one had ended.
-        self._sql.execute(
-            "UPDATE runs SET ending = NULL, ending_seq = NULL WHERE uri = ? AND key = ?", (values["uri"], values["key"])
-        )
-        found = self._sql.execute(
-            "SELECT id FROM runs WHERE uri = ? AND key = ?", (values["uri"], values["key"])
+        run, ending, waits = self._sql.execute(
+            "SELECT id, ending, ending_seq IS NOT NULL FROM runs WHERE uri = ? AND key = ?",
+            (values["uri"], values["key"]),
         ).fetchone()
-        return int(found[0])
+        if ending is not None:
+            # A tracker goes on with a run that had ended; MLflow is told if it knows of the end.
+            told = ending != RESUMED and not waits
+            again = (RESUMED, self._ledger.next_seq()) if told else (None, None)
+            self._sql.execute("UPDATE runs SET ending = ?, ending_seq = ? WHERE id = ?", (*again, run))
+        return int(run)

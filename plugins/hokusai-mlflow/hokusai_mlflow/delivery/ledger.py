@@ -15,7 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Ledger"]
+__all__ = ["RESUMED", "Ledger"]
+
+#: Stands where a run's ending was, once a tracker goes on with it.
+RESUMED: Final = "RUNNING"
 
 _SCHEMA: Final = """
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
@@ -29,6 +32,7 @@ CREATE TABLE contexts (
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, uri TEXT NOT NULL, key TEXT NOT NULL, host INTEGER NOT NULL, own_key TEXT NOT NULL,
     name TEXT NOT NULL, experiment TEXT NOT NULL, tags TEXT NOT NULL, mlflow_run TEXT, experiment_id TEXT,
+    -- ending is the last status that MLflow was or, while there is an ending_seq, is still to be told.
     totals TEXT NOT NULL DEFAULT '{}', ending TEXT, ending_seq INTEGER, UNIQUE (uri, key)
 );
 CREATE TABLE parts (
@@ -64,6 +68,12 @@ CREATE TABLE flushes (token TEXT PRIMARY KEY, seq INTEGER NOT NULL, run_id TEXT)
 CREATE TABLE flush_stores (token TEXT, uri TEXT, PRIMARY KEY (token, uri)) WITHOUT ROWID;
 """
 _VERSION: Final = 1
+#: Bytes that the log beside the file keeps.
+_LOG: Final = 4 * 2**20
+#: Free pages that are kept, and how many are given back at a time.
+_SPARE: Final = 1000
+#: Pages of the log beside the file, where there is hardly any room on the disk.
+_SHORT_LOG: Final = 50
 #: Ids that are remembered to recognize an execution that comes twice.
 _REMEMBERED: Final = 1_000_000
 
@@ -92,7 +102,9 @@ class Ledger:
 
     def _connect(self) -> sqlite3.Connection:
         sql = sqlite3.connect(self._path, isolation_level=None, timeout=30)
+        sql.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded where the file is new
         sql.execute("PRAGMA journal_mode = WAL")
+        sql.execute(f"PRAGMA journal_size_limit = {_LOG}")
         sql.execute("PRAGMA synchronous = FULL")  # a segment is deleted on the strength of it
         version = sql.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
@@ -141,6 +153,23 @@ class Ledger:
     def forget_old(self) -> None:
         """Forget ids of long ago and segments that exist no more."""
         self.sql.execute("DELETE FROM seen WHERE seq < ?", (self.seq - _REMEMBERED,))
+
+    def held(self) -> int:
+        """Return how many bytes are in use."""
+        return (self._pragma("page_count") - self._pragma("freelist_count")) * self._pragma("page_size")
+
+    def give_back(self) -> None:
+        """Give the disk some of the room that what is delivered has left; a long outage may have taken a lot."""
+        if self._pragma("freelist_count") > _SPARE:
+            self.sql.executescript(f"PRAGMA incremental_vacuum({_SPARE})")  # execute would stop after one page
+
+    def _pragma(self, name: str) -> int:
+        return int(self.sql.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def save_room(self) -> None:
+        """Keep the log beside the file short from now on: it may grow to several megabytes otherwise."""
+        self.sql.execute(f"PRAGMA wal_autocheckpoint = {_SHORT_LOG}")
+        self.sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close the file."""

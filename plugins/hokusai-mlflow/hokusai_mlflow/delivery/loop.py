@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from hokusai_mlflow import reserve
 from hokusai_mlflow.courier import LOCK, STATUS, read_status
 from hokusai_mlflow.delivery.intake import Intake
 from hokusai_mlflow.delivery.ledger import Ledger
@@ -106,8 +107,11 @@ class Writer:
         return self._publisher
 
     def _step(self, *, hurry: bool = False) -> bool:
-        taken = self._intake.step()
-        sent = self._deliverer().step(hurry=hurry)
+        scarce = reserve.is_scarce(self._folder)
+        if scarce:
+            self._ledger.save_room()
+        taken = self._intake.step(thrifty=scarce)
+        sent = self._deliverer().step(hurry=hurry or scarce)
         for token in self._deliverer().answered():
             (self._folder / ACKNOWLEDGED / token).touch()
         now = time.monotonic()
@@ -120,6 +124,9 @@ class Writer:
             self._intake.retire()
             self._has_trackers = any(True for _ in segment_files(self._folder))
             self._clear_acknowledgements()
+            self._ledger.give_back()
+            if not taken and reserve.is_used(self._folder) and self._deliverer().is_done():
+                reserve.refill(self._folder)
         self._note()
         return bool(taken or sent)
 
@@ -151,6 +158,7 @@ class Writer:
         status = {
             "pid": os.getpid(),
             "pending": pending,
+            "held": self._ledger.held() if any(pending.values()) else 0,
             # Whoever reads that something waits, and that this was written long ago, knows who does not answer.
             "contact": publisher.contact if any(pending.values()) else None,
             "errors": publisher.errors,

@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
-from hokusai_mlflow.delivery.ledger import Ledger
+from hokusai_mlflow.delivery.ledger import RESUMED, Ledger
 from hokusai_mlflow.delivery.mlflow_runs import RunGone, Target
 from hokusai_mlflow.delivery.summary import advance
 from hokusai_mlflow.delivery.table import part_name, part_of
@@ -144,8 +144,11 @@ def _make_point(ledger: Ledger, run: sqlite3.Row) -> None:
 
 
 def deliver_ending(ledger: Ledger, run: sqlite3.Row, target: Target) -> None:
-    """Say that a run of our own is over."""
-    target.client.set_terminated(target.run_id, run["ending"])
+    """Say that a run of our own is over, or that it goes on after all."""
+    if run["ending"] == RESUMED:
+        target.client.update_run(target.run_id, status=RESUMED)
+    else:
+        target.client.set_terminated(target.run_id, run["ending"])
     with ledger.transaction():
         ledger.sql.execute(
             "UPDATE runs SET ending_seq = NULL WHERE id = ? AND ending_seq = ?", (run["id"], run["ending_seq"])

@@ -80,8 +80,8 @@ def _is_ready(path: Path) -> bool:
             # MLflow's last step when it makes a database.
             if database.execute("SELECT 1 FROM experiments LIMIT 1").fetchone():
                 return True
-    except sqlite3.OperationalError:
-        pass  # no such table, or locked
+    except sqlite3.Error:
+        pass  # no such table yet, or locked; anything else is for MLflow to say
     return time.time() - path.stat().st_mtime > _ABANDONED
 
 

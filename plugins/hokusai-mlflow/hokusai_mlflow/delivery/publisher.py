@@ -143,6 +143,8 @@ class Publisher:
             if uri in self.errors:
                 self._targets.probe(uri)
             sent = deliver(run, self._targets.of(run))
+        except sqlite3.Error:
+            raise  # the ledger's own: MLflow wraps those of its database
         except Exception as error:  # whatever MLflow raises: the executions stay in the ledger, and it is tried again
             self._failed(run, error, pause)
             return False
