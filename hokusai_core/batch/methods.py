@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from hokusai_core.errors import BatchError, ConfigurationError
+from hokusai_core.composition.chain import SignatureChain
+from hokusai_core.composition.conditional import ConditionalPipeline
+from hokusai_core.errors import BatchError, CompositionError, ConfigurationError
 from hokusai_core.settings import UNSET, ExecutionMode, Unset, parse_setting
 
 if TYPE_CHECKING:
@@ -191,6 +193,11 @@ class _Beginning:
         executor._open()
         if on_error not in ("return", "raise"):
             raise ConfigurationError(f"on_error={on_error!r}: expected 'return' or 'raise'")
+        if isinstance(signature, (SignatureChain, ConditionalPipeline)):
+            raise CompositionError(
+                f"a batch runs one signature; rows of a {type(signature).__name__} are tasks: "
+                "ParallelExecutor(executor).execute_all([(it, row) for row in rows])"
+            )
         self.executor, self.signature, self.on_error = executor, signature, on_error
         self.lm = options.pop("lm", None)
         self.given = options

@@ -47,6 +47,15 @@ def test_results_are_in_the_order_of_the_tasks(make_executor: MakeExecutor, lm: 
     assert lm.engine.most_in_flight == 5
 
 
+def test_rows_of_a_chain_are_tasks(executor: Executor) -> None:
+    chain = SignatureChain().add("Summarize", {"text": "doc"})
+    rows = [{"doc": f"text {number}"} for number in range(3)]
+    with pytest.raises(CompositionError, match=r"execute_all\(\[\(it, row\) for row in rows\]\)"):
+        executor.execute_batch(chain, rows)
+    results = ParallelExecutor(executor).execute_all([(chain, row) for row in rows])
+    assert ["text 2" in result["summary"] for result in results] == [False, False, True]
+
+
 def test_no_more_at_once_than_workers(make_executor: MakeExecutor, lm: Any, run: Any) -> None:
     lm.engine.delay = 0.01
     run(make_executor(max_workers=2), [("Summarize", {"document": f"{n}"}) for n in range(8)])
