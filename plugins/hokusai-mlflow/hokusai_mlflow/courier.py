@@ -50,7 +50,7 @@ class Courier:
         secret_uris: addresses with credentials that the writer needs, by their public form.
         start: whether it may start a writer process.
         first: called once, before the first writer is started.
-        each: called once a second while there is something to do.
+        each: called once a second while there is something to do; returns whether the spool is still there.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Courier:
         *,
         start: bool,
         first: Callable[[], None],
-        each: Callable[[], None],
+        each: Callable[[], bool],
     ) -> None:
         self._folder, self._limit, self._secret_uris = folder, limit, secret_uris
         self._start, self._first, self._each = start, first, each
@@ -88,6 +88,7 @@ class Courier:
             return  # deleted under this process
         if not self._begun:
             self._begun = True
+            reserve.keep(self._folder)
             self._first()
         if self._start and time.monotonic() - self._started_at > _RESTART and not writer_is_running(self._folder):
             self._started_at = time.monotonic()
@@ -137,9 +138,8 @@ class Courier:
     def _look(self) -> bool:
         """Do a tick's work and return whether something waits."""
         try:
-            self._each()
-            if self._folder.is_dir():
-                reserve.keep(self._folder)
+            if not self._each():
+                return False  # what waited is deleted, and nothing must come back of it
             self.ensure_writer()
             status = read_status(self._folder)
             waiting = spool_bytes(self._folder / SEGMENTS) + int(status.get("held") or 0)
@@ -209,9 +209,9 @@ def _lives(pid: int | None) -> bool:
 def writer_is_running(folder: Path) -> bool:
     """Return whether a writer process serves the spool folder."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return False  # left alone: somebody may be deleting the folder
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -80,12 +80,13 @@ class SegmentAppender:
         with self._lock:
             self._release()
 
-    def look(self) -> None:
-        """Find out whether the segment was deleted under this process."""
+    def look(self) -> bool:
+        """Find out whether the segment is still there, or was deleted under this process."""
         with self._lock:
             if self._descriptor >= 0 and os.fstat(self._descriptor).st_nlink == 0:
                 self._release()
                 self.lost = True
+            return not self.lost
 
     def after_fork(self) -> None:
         """Begin anew in a forked process; the parent goes on with its segment."""

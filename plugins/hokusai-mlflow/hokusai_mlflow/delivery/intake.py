@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,7 +85,14 @@ class Intake:
 
     def has_unread(self) -> bool:
         """Return whether a segment has grown since it was read."""
-        return any(entry.stat().st_size > self._offsets.get(entry.name, 0) for entry in segment_files(self._folder))
+        return any(True for _ in self.unread())
+
+    def unread(self) -> Iterator[tuple[os.DirEntry[str], int]]:
+        """Yield the segments that have grown since they were read, each with the offset up to which it was."""
+        for entry in segment_files(self._folder):
+            offset = self._offsets.get(entry.name, 0)
+            if entry.stat().st_size > offset:
+                yield entry, offset
 
     def retire(self) -> bool:
         """Delete segments that were read to their end and that nobody appends to; return whether any were."""

@@ -20,6 +20,7 @@ from hokusai_mlflow import reserve
 from hokusai_mlflow.courier import LOCK, STATUS, read_status
 from hokusai_mlflow.delivery.intake import Intake
 from hokusai_mlflow.delivery.ledger import Ledger
+from hokusai_mlflow.delivery.rest import Rest
 from hokusai_mlflow.spool import segment_files
 from hokusai_mlflow.waiting import ACKNOWLEDGED, LEDGER
 
@@ -57,6 +58,7 @@ class Writer:
         (folder / ACKNOWLEDGED).mkdir(exist_ok=True, mode=0o700)
         self._ledger = Ledger(folder / LEDGER)
         self._intake = Intake(folder, self._ledger)
+        self._rest = Rest(self._intake)
         self._publisher: Publisher | None = None
         self._stopping = self._gave_up = False
         self._has_trackers = True
@@ -71,9 +73,13 @@ class Writer:
     def serve(self, *, idle: float = IDLE) -> None:
         """Deliver until there has been nothing to do for ``idle`` seconds, or ``stop`` was called."""
         while not self._stopping and self._owns_folder() and not self._is_done(idle):
-            if not self._step():
+            if self._rest.is_better() and self._deliverer().is_done():
+                self._busy_at = time.monotonic()
+                time.sleep(_POLL)
+            elif not self._step():
                 time.sleep(_POLL if time.monotonic() - self._busy_at < 5 else _RELAXED_POLL)
-        self._note(force=True)
+        if self._owns_folder():
+            self._note(force=True)
 
     def drain(self, timeout: float | None) -> bool:
         """Deliver everything that is there now; return whether that was possible within ``timeout`` seconds."""
