@@ -93,8 +93,10 @@ class SignatureChain:
         self._steps[step] = Step(step, target, checked_mapping(step, mapping))
         return self
 
-    def check(self, executor: Executor, initial_inputs: Mapping[str, Any] | Iterable[str] | None = None) -> None:
-        """Check the whole chain without running it.
+    def check(
+        self, executor: Executor, initial_inputs: Mapping[str, Any] | Iterable[str] | None = None
+    ) -> frozenset[str]:
+        """Check the whole chain without running it, and return the names of the initial inputs that it uses.
 
         Args:
             executor: whose signatures the steps name.
@@ -105,7 +107,7 @@ class SignatureChain:
         """
         from hokusai_core.composition.settle import settle_chain
 
-        settle_chain(self, executor, initial_inputs)
+        return settle_chain(self, executor, initial_inputs).used_inputs()
 
     def to_mermaid(self, initial_inputs: Iterable[str] = ()) -> str:
         """Return the chain as a Mermaid flowchart.

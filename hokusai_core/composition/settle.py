@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.composition.chain import SignatureChain, Step
@@ -112,15 +112,13 @@ class _Settler:
         steps = tuple(step for step in settled.values() if step is not None)
         if len(steps) < len(settled):
             return None
+        found = SettledChain(chain.name, steps)
         if names:
-            self._check_names(chain, steps, names, where)
-        return SettledChain(chain.name, steps)
+            self._check_names(chain, found.used_inputs(), names, where)
+        return found
 
-    def _check_names(
-        self, chain: SignatureChain, steps: tuple[SettledStep, ...], names: frozenset[str], where: str
-    ) -> None:
+    def _check_names(self, chain: SignatureChain, used: frozenset[str], names: frozenset[str], where: str) -> None:
         """Find initial inputs that no step uses, where a text reads as if it meant one."""
-        used = {part.name for step in steps for part in _origins(step) if isinstance(part, FromInput)}
         texts = {
             value: f"step {step.name!r}: {key}"
             for step in chain.steps.values()
@@ -303,8 +301,3 @@ class _Settler:
         if isinstance(settled, SettledSignature):
             self._check_fields(settled, sources, {}, None, names, where)
         return settled
-
-
-def _origins(step: SettledStep) -> Iterator[Any]:
-    for source in step.sources.values():
-        yield from parts(source)

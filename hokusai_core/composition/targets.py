@@ -104,6 +104,11 @@ class SettledChain:
     name: str
     steps: tuple[SettledStep, ...]
 
+    def used_inputs(self) -> frozenset[str]:
+        """Return the names of the initial inputs that a step uses."""
+        origins = (part for step in self.steps for source in step.sources.values() for part in parts(source))
+        return frozenset(part.name for part in origins if isinstance(part, FromInput))
+
     def outputs(self) -> Outputs | None:
         """Return the outputs by name, None where nobody knows them before it has run."""
         return self.steps[-1].target.outputs()

@@ -184,7 +184,7 @@ class TestChecks:
     def test_the_same_without_running(self, executor: Executor, lm: Any) -> None:
         chain = SignatureChain().add("Summarize", {"document": "doc"}).add("Rate", {"text": "Summarize.summary"})
         chain.check(executor)
-        chain.check(executor, ["doc"])
+        assert chain.check(executor, ["doc", "other"]) == {"doc"}
         chain.check(executor, {"doc": "text"})
         with pytest.raises(CompositionError):
             chain.check(executor, {"doc": 5})

@@ -266,5 +266,8 @@ class TestChain:
         (tmp_path / "c.toml").write_text(CHAIN)
         done = hokusai("chain", "run", "c.toml", "-i", "report=Ada met Grace.", **TESTING)
         assert json.loads(done.stdout) == {"summary": "Sample summary"}
+        slip = hokusai("chain", "run", "c.toml", "-i", "doc=Ada met Grace.", **TESTING)
+        assert slip.returncode == 2
+        assert "c.toml uses no input 'doc'" in slip.stderr
         steps = hokusai("chain", "run", "c.toml", "-i", "report=Ada met Grace.", "--steps", **TESTING)
         assert list(json.loads(steps.stdout)) == ["ExtractInfo", "SummarizeText"]

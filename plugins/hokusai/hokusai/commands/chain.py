@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hokusai.failures import Failure
+from hokusai.failures import Failure, Misuse
 from hokusai.inputs import gather_inputs
 from hokusai.terminal import print_json, print_styled, print_table, progress
 from hokusai_core import jsonable
@@ -77,7 +77,9 @@ def run(
     found = SignatureChain.from_file(file)
     inputs = gather_inputs(pairs, source)
     with make_executor(lm, timeout, track=False) as executor:
-        found.check(executor, inputs)
+        used = found.check(executor, inputs)
+        for name in inputs.keys() - used:
+            raise Misuse(f"{file} uses no input {name!r}; it uses {', '.join(sorted(used)) or 'none of those given'}")
         with progress(f"running {found.name}"):
             result = executor.execute_chain(found, inputs, **retry_options(retries))
     print_json({name: _plain(outputs) for name, outputs in result.steps.items()} if steps else _plain(result))
