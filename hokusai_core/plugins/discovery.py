@@ -104,7 +104,8 @@ def from_entry_points(entry_points: Iterable[EntryPoint]) -> Discovery:
         if entry_point.group == PROJECT:
             distribution = getattr(entry_point, "dist", None)
             header = _header(distribution) if distribution else _Header("", "", ())
-            scan.add(entry_point, header, _origin(distribution) if distribution else "given entry points")
+            origin = _origin(distribution) if distribution else "given entry points"
+            scan.add(entry_point.name, entry_point.value, header, origin)
     return scan.result()
 
 
@@ -139,24 +140,22 @@ class _Scan:
             self._fail(distribution, header, error)
 
     def _read(self, distribution: Distribution, header: _Header, text: str) -> None:
-        ours = [point for point in distribution.entry_points if point.group == PROJECT]
+        ours = list(_entry_points(text))
         if not ours and _BROKEN_HEADER.search(text):
             raise _UnreadableError(f"entry_points.txt has a malformed header where [{PROJECT}] is meant")
-        for entry_point in ours:
-            self.add(entry_point, header, _origin(distribution))
+        for name, value in ours:
+            self.add(name, value, header, _origin(distribution))
 
-    def add(self, entry_point: EntryPoint, header: _Header, origin: str) -> None:
+    def add(self, name: str, value: str, header: _Header, origin: str) -> None:
         """Add one entry point, or the reason why it cannot be used."""
-        match = _TARGET.fullmatch(entry_point.value.strip())
+        match = _TARGET.fullmatch(value.strip())
         problem = ""
-        if not _NAME.fullmatch(entry_point.name):
-            problem = f"the name {entry_point.name!r} may hold letters, digits, '_', '.' and '-' only"
+        if not _NAME.fullmatch(name):
+            problem = f"the name {name!r} may hold letters, digits, '_', '.' and '-' only"
         elif match is None:
-            problem = f"{entry_point.value!r} is neither 'module' nor 'module:attribute'"
-        target = re.sub(r"\s", "", match["target"]) if match else entry_point.value
-        record = PluginRecord(
-            entry_point.name, header.name, header.version, target, "failed" if problem else "found", origin
-        )
+            problem = f"{value!r} is neither 'module' nor 'module:attribute'"
+        target = re.sub(r"\s", "", match["target"]) if match else value
+        record = PluginRecord(name, header.name, header.version, target, "failed" if problem else "found", origin)
         self.plugins.append(FoundPlugin(record, header.requires))
         if problem:
             remedy = f"Mend the section [{PROJECT}] of its entry points. {_reinstall(header.name)}"
@@ -182,6 +181,23 @@ class _Scan:
 
 def _entry_points_text(distribution: Distribution) -> str:
     return distribution.read_text("entry_points.txt") or ""
+
+
+def _entry_points(text: str) -> Iterator[tuple[str, str]]:
+    """Yield name and value of each of our entry points.
+
+    ``Distribution.entry_points`` is not asked: the backport, once anything has imported it, refuses all entry points of
+    a distribution for a value that is malformed, also one of another group.
+    """
+    section = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1].strip()
+        elif section == PROJECT and line and not line.startswith(("#", ";")):
+            name, equals, value = (part.strip() for part in line.partition("="))
+            if not equals:
+                raise _UnreadableError(f"entry_points.txt has the line {line!r}, which is no 'name = module'")
+            yield name, value
 
 
 def _copies(name: str) -> list[Distribution]:

@@ -61,7 +61,7 @@ def test_a_broken_plugin_is_recorded_and_its_neighbor_works(
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("malformed-entry-points", "cannot be read"),
+        ("malformed-entry-points", "which is no 'name = module'"),
         ("malformed-header", "malformed header"),
         ("undecodable", "UnicodeDecodeError"),
         ("no-name", "has no Name"),

@@ -40,6 +40,7 @@ def test_a_program_delivers_at_its_end_and_after_a_sigterm(place: Any) -> None:
     terminated = _start(place, "b" * 32, 60)
     assert terminated.stdout is not None
     terminated.stdout.readline()
+    place.wait_until(lambda: writer_is_running(place.spool))  # it is started a moment after the first record
     terminated.send_signal(signal.SIGTERM)
     terminated.communicate()
     assert terminated.returncode == -signal.SIGTERM
