@@ -264,12 +264,20 @@ class LoopEngine(Engine):
         super().__init__(work, pace, deliver, room)
         self._tasks: set[asyncio.Task[None]] = set()
         self._cancelled = False
+        self._shared: Iterator[Row] | None = None
+        self._context = contextvars.copy_context()
 
-    async def run(self, rows: AsyncIterator[Row]) -> None:
+    async def run(self, rows: AsyncIterator[Row] | Iterator[Row]) -> None:
         """Take rows until there are none left or the engine is stopped, and wait until they are over.
 
         Cancelling it cancels what is under way.
+
+        Args:
+            rows: the rows; of an ordinary iterator, which must not block, a task that is over takes the next itself,
+                several turns of the event loop earlier.
         """
+        self._context = contextvars.copy_context()
+        self._shared = rows if isinstance(rows, Iterator) else None
         error: Exception | None = None
         try:
             try:
@@ -291,26 +299,48 @@ class LoopEngine(Engine):
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _feed(self, rows: AsyncIterator[Row]) -> None:
-        loop = asyncio.get_running_loop()
+    async def _feed(self, rows: AsyncIterator[Row] | Iterator[Row]) -> None:
         while (room := await _aenter(self.room)) and (place := await self.pace.aenter()):
             started = False
             try:
-                row = await anext(rows, None)
+                row = next(rows, None) if isinstance(rows, Iterator) else await anext(rows, None)
                 if row is None or self._stopped:
                     return
-                known = self.known(row, room)
-                if known is not None:
-                    self.hand_out(row, known)
+                started = self._begin(row, room, place)
+                if not started:
                     await asyncio.sleep(0)  # a journal that knows thousands of rows must not keep the loop from others
-                else:
-                    task = loop.create_task(self._one(row, place))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
-                    started = True
             finally:
                 if not started:
                     place.leave()
+
+    def _begin(self, row: Row, room: Place | bool, place: Place) -> bool:
+        """Begin a row that was taken; False where it is known and so over."""
+        known = self.known(row, room)
+        if known is not None:
+            self.hand_out(row, known)
+            return False
+        work = self._one(row, place)
+        task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    def _follow(self, place: Place) -> None:
+        """Begin the next row with the place that is free now, or give the place back."""
+        kept = place.hand_on() if self._shared is not None else None
+        if kept is None or self._shared is None:
+            place.leave()
+            return
+        started = False
+        try:
+            room = _try_enter(self.room)
+            row = next(self._shared, None) if room else None
+            started = row is not None and self._begin(row, room, kept)
+        except BaseException as error:
+            self.end(error)
+        finally:
+            if not started:
+                kept.leave()
 
     async def _one(self, row: Row, place: Place) -> None:
         try:
@@ -323,7 +353,7 @@ class LoopEngine(Engine):
         except BaseException as error:
             self.end(error)
         finally:
-            place.leave()
+            self._follow(place)
 
 
 def _enter(room: Pace | None) -> Place | bool:

@@ -120,7 +120,7 @@ class Session:
         kept = _Kept(self)
         engine = LoopEngine(self.work, Pace(self.width), kept.deliver)
         try:
-            await engine.run(arows(source, self.batch_size))
+            await engine.run(rows(source) if are_held(source) else arows(source, self.batch_size))
         except asyncio.CancelledError as error:  # also of Ctrl-C, which asyncio turns into this
             error.add_note(self._stopped())
             raise
@@ -239,8 +239,7 @@ class _Feeding:
                 raise
             engine.wait()
         elif isinstance(engine, LoopEngine):
-            given: Any = self._handoff or arows(self._source, self._batch_size)
-            self._future = self._executor._loop.submit(engine.run(given))
+            self._future = self._executor._loop.submit(engine.run(self._handoff or rows(self._source)))
             if self._handoff is not None:
                 self._future.add_done_callback(lambda _: self._handoff.shut())
                 self._handoff.feed(rows(self._source, self._batch_size))
