@@ -5,11 +5,10 @@ that whatever else the machine does hits both; what is reported is the median of
 call without, and the distribution of the tracker's own time on the caller's thread.
 
     python benchmarks/tracking.py                          # about two minutes
-    python benchmarks/tracking_outage.py                   # a server that is stopped for a third of the time
-    python benchmarks/tracking.py --seconds 60 --drain 10000 --crash 10000     # the full size
+    python benchmarks/tracking.py --seconds 60 --drain 10000     # the full size
 
-Sections: cost, rate, drain, crash, writer (a thread in the process against a process of its own). ``--only cost rate``
-picks some.
+Sections: cost, rate, drain, writer (a thread in the process against a process of its own). ``--only cost rate`` picks
+some. What kills and outages do is measured by ``tracking_durability.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import random
 import signal
 import statistics
 import sys
@@ -30,7 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-SECTIONS = ("cost", "rate", "drain", "crash", "writer")
+SECTIONS = ("cost", "rate", "drain", "writer")
 INPUTS = {"recipient": "Ada", "subject": "Project update", "key_points": "on time, within budget"}
 GOALS = {"autolog": 1 / 20, "run per call": 1 / 800}
 #: Microseconds on the caller's thread, and seconds until everything is in the table.
@@ -228,15 +226,17 @@ def measure_rate(setup: Setup, rate: float, seconds: float, peer_seconds: float)
             break
         time.sleep(0.25)
     counts = setup.delivered("rate")
-    status = timed.status()
+    timed.flush(120)  # the traces as well
+    away, stored = timed.status()["traces_sampled_away"], stored_traces(setup.uri("rate"), "Benchmark")
     print(f"  record()       {microseconds(timed.times)}")
     print(
         f"  {done} recorded, {len(counts)} in the table, twice {sum(n > 1 for n in counts.values())}, "
         f"complete {waited:.1f} s after the end (goal {COMPLETE:g} s: "
         f"{verdict(waited <= COMPLETE and len(counts) == done == counts.total())})"
     )
-    away = status["traces_sampled_away"]
-    print(f"  traces: {done - away} kept, {away} sampled away and counted")
+    print(
+        f"  traces: {done - away} chosen, {stored} stored, {done - away - stored} lost; {away} sampled away and counted"
+    )
     timed.close()
     if peer_seconds:
         _peer_losses(setup, peer_seconds)
@@ -257,15 +257,21 @@ def _peer_losses(setup: Setup, seconds: float) -> None:
         done = 1 + at_rate(1000, seconds, lambda: predict(**INPUTS))
     mlflow.dspy.autolog(disable=True)
     mlflow.flush_trace_async_logging()
-    client = mlflow.MlflowClient(setup.uri("losses"))
-    experiment = client.get_experiment_by_name("Losses").experiment_id
-    stored, token = 0, None
-    while True:
-        page = client.search_traces(locations=[experiment], max_results=500, page_token=token, include_spans=False)
-        stored, token = stored + len(page), page.token
-        if not token:
-            break
+    stored = stored_traces(setup.uri("losses"), "Losses")
     print(f"  autolog as fast as it goes for {seconds:g} s: {done} calls, {stored} traces, {done - stored} lost")
+
+
+def stored_traces(uri: str, experiment: str) -> int:
+    """Return how many traces an experiment holds."""
+    from mlflow import MlflowClient
+
+    client, count, token = MlflowClient(uri), 0, None
+    place = client.get_experiment_by_name(experiment).experiment_id
+    while True:
+        page = client.search_traces(locations=[place], max_results=500, page_token=token, include_spans=False)
+        count, token = count + len(page), page.token
+        if not token:
+            return count
 
 
 def measure_drain(setup: Setup, count: int) -> None:
@@ -288,43 +294,6 @@ def measure_drain(setup: Setup, count: int) -> None:
         f"  delivered {flushed}, in the table {len(counts)} of {count + 1}, twice {sum(n > 1 for n in counts.values())}"
     )
     drainer.close()
-
-
-def measure_crash(setup: Setup, count: int, kills: int = 10) -> None:
-    print(f"\n== crash: {count} executions in {kills} processes that are killed with SIGKILL at random moments ==")
-    from hokusai_core.testing.trackers import make_event
-
-    accepted: list[str] = []
-    for _ in range(kills):
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            tracker = setup.tracker("crash")
-            for number in range(count * 10):
-                tracker.record(event := make_event())
-                os.write(writer, f"{event.execution_id}\n".encode())
-                if number > count // kills:
-                    time.sleep(0.001)
-            os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader) as lines:
-            # The pipe keeps the parent close behind: it kills after a random number of what was accepted.
-            wanted = random.randint(count // kills * 9 // 10, count // kills)  # noqa: S311  # a moment, no secret
-            accepted += [lines.readline().strip() for _ in range(wanted)]
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            accepted += [line.strip() for line in lines]
-    successor = setup.tracker("crash")
-    successor.record(make_event())
-    flushed = successor.flush(600)
-    counts = setup.delivered("crash")
-    lost = [identifier for identifier in accepted if identifier not in counts]
-    twice = sum(n > 1 for n in counts.values())
-    print(
-        f"  accepted {len(accepted)}, lost {len(lost)}, twice {twice}, delivered {flushed} "
-        f"(goal: none lost, none twice: {verdict(flushed and not lost and not twice)})"
-    )
-    successor.close()
 
 
 def measure_writer(setup: Setup, seconds: float) -> None:
@@ -353,7 +322,7 @@ def measure_writer(setup: Setup, seconds: float) -> None:
     inside.record(make_event())
     thread.start()
     time.sleep(2)
-    print(f"  thread         {microseconds(spin(inside))}")
+    print(f"  thread         {microseconds(spin(inside)).partition('   (goals')[0]}")
     stop.set()
     thread.join()
     outside = setup.tracker("process")
@@ -369,15 +338,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30, help="rounds of 20 calls a side")
     parser.add_argument("--rate", type=float, default=1000.0, help="executions a second")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long the rate is kept up")
-    parser.add_argument("--peer-seconds", type=float, default=3.0, help="how long autolog runs; 0 leaves it out")
+    parser.add_argument("--peer-seconds", type=float, default=8.0, help="how long autolog runs; 0 leaves it out")
     parser.add_argument("--drain", type=int, default=2000, help="executions that wait")
-    parser.add_argument("--crash", type=int, default=2000, help="executions in the processes that are killed")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory(prefix="hokusai-tracking-", ignore_cleanup_errors=True) as folder:
         setup = Setup(Path(folder))
-        if "crash" in arguments.only:
-            measure_crash(setup, arguments.crash)  # first: it forks, and nothing else runs yet
         if "cost" in arguments.only:
             measure_cost(setup, arguments.rounds)
         if "rate" in arguments.only:

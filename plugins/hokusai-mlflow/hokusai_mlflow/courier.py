@@ -210,7 +210,7 @@ def writer_is_running(folder: Path) -> bool:
     """Return whether a writer process serves the spool folder."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False  # left alone: somebody may be deleting the folder
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

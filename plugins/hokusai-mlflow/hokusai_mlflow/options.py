@@ -37,7 +37,8 @@ class TrackingOptions:
         content: ``metadata`` for no values at all, ``inputs``, ``outputs`` or ``both``.
         sampling: share of executions that get a trace, 0 to 1. Rows and metrics hold every execution; failures and
             executions with feedback always get a trace.
-        traces_per_second: above this rate of traces, executions are sampled; the number left out is recorded.
+        traces_per_second: above this rate of traces, or where MLflow is so slow that they queue, executions are
+            sampled; the number left out is recorded.
         max_value_size: characters of a single value that are recorded.
         redact: called on the caller's thread with everything that may hold content. Where it raises, nothing of that
             kind is recorded for the execution.

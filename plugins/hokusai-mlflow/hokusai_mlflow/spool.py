@@ -146,7 +146,7 @@ def segment_files(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder / SEGMENTS) as entries:
             found = [entry for entry in entries if entry.name.endswith(_SUFFIX)]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     yield from sorted(found, key=lambda entry: entry.name)
 
@@ -155,7 +155,7 @@ def spool_bytes(*folders: Path) -> int:
     """Return how many bytes are in the files of ``folders``, but for what is set aside."""
     total = 0
     for where in folders:
-        with contextlib.suppress(FileNotFoundError), os.scandir(where) as entries:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(where) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # delivered and deleted meanwhile
                     total += entry.stat().st_size if entry.is_file() and entry.name != reserve.NAME else 0

@@ -172,6 +172,22 @@ def test_traces_are_sampled_above_the_rate_and_the_rest_is_counted(place: Any) -
     assert {row["execution_id"] for row in place.rows() if row["trace_id"]} == traced
 
 
+def test_traces_that_queue_keep_others_away_but_no_failures(place: Any) -> None:
+    tracker, now = place.tracker(traces_per_second=1), time.time()
+    for number in range(60):
+        # Slow enough for the rate; but nothing is delivered meanwhile, as if MLflow were slower still.
+        tracker.record(make_event(started_at=now + 2 * number))
+    tracker.record(failure := make_failure(started_at=now + 130))
+    assert place.deliver()
+    traced = {row["execution_id"] for row in place.rows() if row["trace_id"]}
+    assert len(traced) == 40 + 1  # as many as MLflow should take in forty seconds
+    assert failure.execution_id in traced
+    tracker.record(later := make_event(started_at=now + 132))
+    assert place.deliver()
+    assert place.rows()[-1]["execution_id"] == later.execution_id
+    assert place.rows()[-1]["trace_id"]
+
+
 def test_the_share_of_traces_is_kept(place: Any) -> None:
     tracker = place.tracker(sampling=0.25, traces_per_second=10_000)
     for _ in range(200):

@@ -58,14 +58,17 @@ def test_segments_go_once_they_are_read_and_their_tracker_is_gone(place: Any) ->
 def test_a_spool_that_is_full_refuses_and_says_so(place: Any) -> None:
     tracker = place.tracker(spool_size=2**16)
     tracker.record(first := make_event())
-    tracker._state._courier.full = True  # what its thread finds once a second
+    courier = tracker._state._courier
+    courier.stop()
+    courier._thread.join()
+    courier.full = True  # what the thread finds once a second
     with pytest.warns(TrackingWarning, match="takes no more executions"):
         tracker.record(make_event())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tracker.record(make_event())
     assert tracker.status()["refused"] == 2
-    tracker._state._courier.full = False
+    courier.full = False
     tracker.record(last := make_event())
     assert place.deliver()
     assert [row["execution_id"] for row in place.rows()] == [first.execution_id, last.execution_id]
@@ -118,3 +121,15 @@ def test_executions_go_on_when_the_disk_is_full(place: Any) -> None:
     assert warned == 1
     assert place.deliver()
     assert len(place.rows()) == accepted
+
+
+def test_a_spool_folder_that_cannot_be_made_costs_no_execution(place: Any) -> None:
+    place.spool.write_text("a file is in its place")
+    tracker = place.tracker(spool_folder=place.spool / "spool", writer="process")
+    with pytest.warns(TrackingWarning, match="Not a directory"):
+        tracker.record(make_event())
+    tracker.record(make_event())
+    status = tracker.status()
+    assert (status["accepted"], status["refused"], status["backlog"]) == (0, 2, 0)
+    assert tracker.flush(1)  # nothing was accepted
+    tracker.close()

@@ -161,6 +161,7 @@ class Intake:
         lines = data[:end].split(b"\n")[:-1]
         batch = _Batch(self._ledger, self._sampler, name, self._portions.rows)
         with self._ledger.transaction():
+            self._sampler.waiting = self._ledger.sql.execute("SELECT count(*) FROM traces").fetchone()[0]
             for line in lines:
                 batch.take(line)
             batch.finish()
@@ -275,6 +276,7 @@ class _Batch:
         )
 
     def _trace(self, run: int, record: Mapping[str, Any], seq: int, text: bytes, parent: str | None) -> None:
+        self._sampler.waiting += 1
         self._sql.execute(
             "INSERT OR IGNORE INTO traces VALUES (?, ?, ?, ?, ?, ?)",
             (run, record["id"], seq, record["t0"], text, parent),

@@ -10,6 +10,8 @@ __all__ = ["GROUPED", "Sampler"]
 
 #: Seconds' worth of traces that may come at once.
 _BURST: Final = 8.0
+#: Seconds' worth of traces that may wait for MLflow.
+_QUEUE: Final = 40.0
 #: Kinds of operations whose executions are spans of one trace.
 GROUPED: Final = ("chain", "pipeline")
 #: Operations under way whose decision is remembered.
@@ -20,10 +22,12 @@ class Sampler:
     """Decides once for each execution, by its id and by how many began around it.
 
     Rates are those of the executions' own clock: what waited out an outage is sampled as if it had been delivered at
-    once.
+    once. Where MLflow takes fewer than that, and traces begin to queue, new ones are left out until it has caught up.
     """
 
     def __init__(self) -> None:
+        #: Traces that wait for delivery.
+        self.waiting = 0
         self._parents: dict[str, bool] = {}
         self._allowance: dict[int, tuple[float, float]] = {}
 
@@ -54,6 +58,8 @@ class Sampler:
     def _decide(self, record: Mapping[str, Any], run: int, share: float, rate: float) -> bool:
         if record["st"] != "ok" or record.get("fb"):
             return True
+        if self.waiting >= rate * _QUEUE:
+            return False
         if share < 1.0 and zlib.crc32(record["id"].encode()) >= share * 2**32:
             return False
         began = record["t0"]
