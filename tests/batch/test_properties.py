@@ -79,6 +79,6 @@ def test_ten_thousand_rows(make_executor: MakeExecutor, make_lm: Any) -> None:
     for number in choose.sample(range(10_000), 8):
         kinds[number], rows[number] = "hang", make_row(number, "hang")
     executor = make_executor(lm=make_lm(retry_after=0.001))
-    outcomes = executor.execute_batch("Ask", rows, max_workers=100, timeout=20.0, progress=False)
+    outcomes = executor.execute_batch("Ask", rows, max_workers=100, timeout=10.0, progress=False)
     wrong = [n for n in range(10_000) if not belongs(n, rows[n], kinds[n], outcomes[n])]
     assert not wrong, [(kinds[n], outcomes[n]) for n in wrong[:5]]
