@@ -280,3 +280,26 @@ def test_a_tracker_for_the_whole_process_comes_and_goes(make_executor: MakeExecu
         assert process_trackers.remove("everything")
     early.execute_signature("Answer", {"question": "again"})
     assert [(len(tracker.heard), tracker.closed) for tracker in made] == [(1, 1), (1, 1)]
+
+
+def test_a_tracker_for_the_whole_process_stands_in_for_one_that_was_made_by_name(make_executor: MakeExecutor) -> None:
+    by_name, chosen, stand_in = Listener(), Listener(), Listener()
+
+    class Offer:
+        @staticmethod
+        @hookimpl
+        def provide_trackers() -> list[Component]:
+            return [Component("everything", lambda: by_name)]
+
+    named = make_executor(extra_plugins=[Offer], trackers=["everything"])
+    handed = make_executor(trackers={"everything": chosen})
+    process_trackers.add("everything", lambda: stand_in, replace=True)
+    try:
+        for executor in (named, handed):
+            executor.execute_signature("Answer", {"question": "?"})
+        assert [len(tracker.heard) for tracker in (by_name, chosen, stand_in)] == [0, 1, 1]
+        assert not by_name.closed
+    finally:
+        process_trackers.remove("everything")
+    named.execute_signature("Answer", {"question": "again"})
+    assert (len(by_name.heard), stand_in.closed) == (1, 1)
