@@ -254,7 +254,7 @@ class TrackerConformance:
         tracker.record(make_event())
         status = json.loads(json.dumps(dict(tracker.status())))
         assert status["accepted"] == 1
-        assert {"backlog", "last_error"} <= status.keys()
+        assert {"delivered", "backlog", "last_error"} <= status.keys()
 
     def test_closing_delivers_and_can_be_repeated(self, make_tracker: Any, read_executions: Any) -> None:
         """Closing twice is harmless."""

@@ -72,7 +72,8 @@ class JsonlTracker:
 
     def status(self) -> Mapping[str, Any]:
         """Return JSON-able figures; nothing ever waits."""
-        return {"accepted": self._accepted, "backlog": 0, "last_error": self._last_error, "path": str(self.path)}
+        figures = {"accepted": self._accepted, "delivered": self._accepted, "backlog": 0}
+        return {**figures, "last_error": self._last_error, "path": str(self.path)}
 
     def close(self) -> None:
         """Close the file; the next event opens it again."""

@@ -25,7 +25,7 @@ def write():
     try:
         model.lm("Write a long story. " + "word " * 1500, max_tokens=2000)
     except dspy.LMError as error:
-        print(error)
+        os.write(1, f"{error}{os.linesep}".encode())  # in one piece: another thread prints at the same moment
 
 async def awrite():
     await model.lm.acall("Write a long story.", max_tokens=2000)
