@@ -97,23 +97,22 @@ def test_timeout_passes(hokusai: Command) -> None:
 def test_interrupt_during_a_run(environment: dict[str, str], tmp_path: Path) -> None:
     document = "The water will be turned off on Monday. " * 120
     arguments = ["run", "SummarizeText", "-i", f"document={document}", "--lm", "local", "--cache", "off"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", "hokusai", *arguments],
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=environment,
         text=True,
-    )
-    assert process.stderr is not None
-    # The runtime of the model is imported when it is about to be loaded.
-    for line in process.stderr:
-        if "xllamacpp" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    rest: list[str] = []
-    reader = threading.Thread(target=lambda: rest.extend(process.stderr or ()))
-    reader.start()
-    assert process.wait(timeout=60) == 130
-    reader.join(timeout=60)
-    said = [line for line in rest if not line.startswith("import time:")]
-    assert said == ["hokusai: interrupted\n"]
+    ) as process:
+        assert process.stderr is not None
+        # The runtime of the model is imported when it is about to be loaded.
+        for line in process.stderr:
+            if "xllamacpp" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        patience = threading.Timer(60, process.kill)
+        patience.start()
+        rest = process.stderr.readlines()
+        patience.cancel()
+    assert process.returncode == 130
+    assert [line for line in rest if not line.startswith("import time:")] == ["hokusai: interrupted\n"]
