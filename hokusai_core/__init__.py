@@ -34,7 +34,9 @@ if TYPE_CHECKING:
         ExecutionStarted,
         FeedbackGiven,
         OperationFinished,
+        OptimizationFinished,
         StageTiming,
+        TrackedEvent,
     )
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.process import process_trackers
@@ -107,6 +109,7 @@ _HOME = {
     "ModelExchange": "results",
     "OperationFinished": "events",
     "OptimizationExample": "optimization",
+    "OptimizationFinished": "events",
     "OptimizationTask": "optimization",
     "OutputField": "signatures",
     "Owner": "components",
@@ -127,6 +130,7 @@ _HOME = {
     "SignatureSpec": "signatures",
     "SignatureValidator": "validation",
     "StageTiming": "events",
+    "TrackedEvent": "events",
     "UNSET": "settings",
     "Unset": "settings",
     "Usage": "results",
@@ -186,6 +190,7 @@ __all__ = [
     "ModelExchange",
     "OperationFinished",
     "OptimizationExample",
+    "OptimizationFinished",
     "OptimizationTask",
     "OutputField",
     "Owner",
@@ -205,6 +210,7 @@ __all__ = [
     "SignatureSpec",
     "SignatureValidator",
     "StageTiming",
+    "TrackedEvent",
     "Unset",
     "Usage",
     "__version__",

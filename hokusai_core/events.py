@@ -13,7 +13,16 @@ from attrs import field, frozen
 
 from hokusai_core.results import Attempt, Usage
 
-__all__ = ["REDACTED", "ExecutionFinished", "ExecutionStarted", "FeedbackGiven", "OperationFinished", "StageTiming"]
+__all__ = [
+    "REDACTED",
+    "ExecutionFinished",
+    "ExecutionStarted",
+    "FeedbackGiven",
+    "OperationFinished",
+    "OptimizationFinished",
+    "StageTiming",
+    "TrackedEvent",
+]
 
 #: Stands where the value of a sensitive field was.
 REDACTED: Final = "[redacted]"
@@ -175,3 +184,40 @@ class FeedbackGiven:
     comment: str | None
     source: str
     given_at: float
+
+
+@frozen
+class OptimizationFinished:
+    """An optimization is over, whether or not it found something better.
+
+    Args:
+        optimization_id: its id.
+        signature: qualified name of what was to be improved.
+        signature_version: its version.
+        fingerprint: its hash over fields, types, instructions and demos.
+        promoted: whether something better passed the gate.
+        figures: what was measured and what it cost, JSON-able: settings, scores, and of each candidate the label, score
+            and number of demos. Nothing in it comes from an example or from a language model.
+        document: what ``Artifact.to_dict`` returned of the outcome: the signature with its instructions and demos, and
+            the whole report. None where a field of the signature is sensitive.
+        usage: tokens of all calls.
+        cost: estimated US dollars, None where unknown.
+        latency: seconds.
+        started_at: seconds since the epoch.
+    """
+
+    optimization_id: str
+    signature: str
+    signature_version: str
+    fingerprint: str
+    promoted: bool
+    figures: Mapping[str, Any]
+    document: Mapping[str, Any] | None
+    usage: Usage
+    cost: float | None
+    latency: float
+    started_at: float
+
+
+#: What a tracker is told of.
+TrackedEvent = ExecutionFinished | FeedbackGiven | OperationFinished | OptimizationFinished

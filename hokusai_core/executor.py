@@ -41,7 +41,7 @@ from hokusai_core.signatures import SignatureRegistry
 
 if TYPE_CHECKING:
     from hokusai_core.caching.explain import CacheExplanation
-    from hokusai_core.events import FeedbackGiven, OperationFinished
+    from hokusai_core.events import FeedbackGiven, OperationFinished, OptimizationFinished
     from hokusai_core.execution.pace import Place
     from hokusai_core.execution.run import CacheUse
     from hokusai_core.model import LanguageModel
@@ -383,6 +383,13 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
         """Tell trackers and ``on_feedback_given`` hooks that somebody rated an execution."""
         self._open()
         self._observers.feedback(event)
+
+    def optimization_finished(self, event: OptimizationFinished) -> None:
+        """Tell trackers and ``on_optimization_finished`` hooks that an optimization is over.
+
+        What it came to was paid for, so a closed executor tells those that still listen, instead of raising.
+        """
+        self._observers.optimization(event)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Deliver what trackers have accepted.

@@ -22,7 +22,7 @@ from hokusai_core.markers import hookspec
 
 if TYPE_CHECKING:
     from hokusai_core.components import Component
-    from hokusai_core.events import ExecutionFinished, ExecutionStarted, FeedbackGiven
+    from hokusai_core.events import ExecutionFinished, ExecutionStarted, FeedbackGiven, OptimizationFinished
     from hokusai_core.signatures import BaseSignature, SignatureSpec
 
 __all__ = ["COMPONENT_HOOKS", "HokusaiSpecs"]
@@ -134,6 +134,11 @@ class HokusaiSpecs:
     @hookspec
     def on_feedback_given(self, event: FeedbackGiven) -> None:
         """Hear that somebody rated an execution. Since API 1."""
+        raise NotImplementedError
+
+    @hookspec
+    def on_optimization_finished(self, event: OptimizationFinished) -> None:
+        """Hear that an optimization is over, whether or not it found something better. Since API 1."""
         raise NotImplementedError
 
     @hookspec

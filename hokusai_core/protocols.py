@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from hokusai_core.caching.entry import CacheEntry
-    from hokusai_core.events import ExecutionFinished, FeedbackGiven, OperationFinished
+    from hokusai_core.events import ExecutionFinished, FeedbackGiven, TrackedEvent
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.model import LanguageModel
     from hokusai_core.optimization import Candidate, OptimizationTask
@@ -94,8 +94,8 @@ class Tracker(Protocol):
     context variables that it sets are there when ``record`` is called.
     """
 
-    def record(self, event: ExecutionFinished | FeedbackGiven | OperationFinished) -> None:
-        """Accept one event."""
+    def record(self, event: TrackedEvent) -> None:
+        """Accept one event; one of a kind that it does not know is left alone, as later versions may add some."""
         ...
 
     def flush(self, timeout: float | None = None) -> bool:

@@ -12,7 +12,14 @@ from hokusai_core.execution.process import process_trackers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hokusai_core.events import ExecutionFinished, ExecutionStarted, FeedbackGiven, OperationFinished
+    from hokusai_core.events import (
+        ExecutionFinished,
+        ExecutionStarted,
+        FeedbackGiven,
+        OperationFinished,
+        OptimizationFinished,
+        TrackedEvent,
+    )
     from hokusai_core.plugins import PluginManager
     from hokusai_core.protocols import Tracker
 
@@ -114,7 +121,12 @@ class Observers:
         self._record(event)
         self._plugins.notify("on_feedback_given", event)
 
-    def _record(self, event: ExecutionFinished | FeedbackGiven | OperationFinished) -> None:
+    def optimization(self, event: OptimizationFinished) -> None:
+        """Tell that an optimization is over."""
+        self._record(event)
+        self._plugins.notify("on_optimization_finished", event)
+
+    def _record(self, event: TrackedEvent) -> None:
         for name, tracker in self._trackers.items():
             try:
                 tracker.record(event)

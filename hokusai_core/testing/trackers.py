@@ -27,11 +27,18 @@ from typing import Any
 
 import pytest
 
-from hokusai_core.events import REDACTED, ExecutionFinished, FeedbackGiven, OperationFinished, StageTiming
+from hokusai_core.events import (
+    REDACTED,
+    ExecutionFinished,
+    FeedbackGiven,
+    OperationFinished,
+    OptimizationFinished,
+    StageTiming,
+)
 from hokusai_core.protocols import Tracker
 from hokusai_core.results import Attempt, Usage
 
-__all__ = ["TrackerConformance", "make_event", "make_feedback", "make_operation"]
+__all__ = ["TrackerConformance", "make_event", "make_feedback", "make_operation", "make_optimization"]
 
 #: Seconds within which a healthy tracker delivers a handful of executions, the start of a writer included.
 PATIENCE = 60.0
@@ -108,6 +115,35 @@ def make_operation(operation_id: str, **changes: Any) -> OperationFinished:
     return OperationFinished(**values | changes)
 
 
+def make_optimization(**changes: Any) -> OptimizationFinished:
+    """Return the event of an optimization that was compared and not promoted, without a document."""
+    values: dict[str, Any] = {
+        "optimization_id": secrets.token_hex(16),
+        "signature": "pack/Greet",
+        "signature_version": "1.2.0",
+        "fingerprint": "0123456789abcdef" * 2,
+        "promoted": False,
+        "figures": {
+            "optimizer": "copro",
+            "metric": {"name": "accuracy"},
+            "baseline_score": 0.5,
+            "candidate_score": 0.55,
+            "interval": [-0.05, 0.15],
+            "trials": [
+                {"label": "baseline", "score": 0.4, "demos": 0},
+                {"label": "rewrite 1", "score": 0.6, "demos": 2, "chosen": True},
+            ],
+            "calls": 120,
+        },
+        "document": None,
+        "usage": Usage(2400, 600, 120),
+        "cost": 0.1,
+        "latency": 60.0,
+        "started_at": time.time() - 60,
+    }
+    return OptimizationFinished(**values | changes)
+
+
 class TrackerConformance:
     """Tests that every tracker passes.
 
@@ -160,14 +196,15 @@ class TrackerConformance:
         assert asyncio.run(tracker.aflush(PATIENCE))
         assert [row["execution_id"] for row in read_executions()] == [event.execution_id]
 
-    def test_feedback_and_operations_are_accepted(self, tracker: Tracker, read_executions: Any) -> None:
-        """The other events do no harm, and are no executions."""
+    def test_other_events_are_accepted(self, tracker: Tracker, read_executions: Any) -> None:
+        """Operations, feedback and optimizations do no harm, and are no executions."""
         operation_id = secrets.token_hex(16)
         events = [make_event(parent_id=operation_id, parent_kind="batch") for _ in range(2)]
         for event in events:
             tracker.record(event)
         tracker.record(make_operation(operation_id))
         tracker.record(make_feedback(events[0].execution_id))
+        tracker.record(make_optimization())
         assert tracker.flush(PATIENCE)
         # A batch is no execution of its own.
         assert {row["execution_id"] for row in read_executions()} == {event.execution_id for event in events}

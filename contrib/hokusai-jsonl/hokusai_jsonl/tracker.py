@@ -12,13 +12,16 @@ import attrs
 import orjson
 
 if TYPE_CHECKING:
-    from hokusai_core import ExecutionFinished, FeedbackGiven, OperationFinished
-
-    Event = ExecutionFinished | FeedbackGiven | OperationFinished
+    from hokusai_core import TrackedEvent
 
 __all__ = ["JsonlTracker", "read_lines"]
 
-_KINDS: Final = {"ExecutionFinished": "execution", "OperationFinished": "operation", "FeedbackGiven": "feedback"}
+_KINDS: Final = {
+    "ExecutionFinished": "execution",
+    "OperationFinished": "operation",
+    "FeedbackGiven": "feedback",
+    "OptimizationFinished": "optimization",
+}
 
 
 class JsonlTracker:
@@ -39,7 +42,7 @@ class JsonlTracker:
         self._accepted = 0
         self._last_error: str | None = None
 
-    def record(self, event: Event) -> None:
+    def record(self, event: TrackedEvent) -> None:
         """Append one event.
 
         Raises:

@@ -41,6 +41,9 @@ class ContentPolicy:
     def __init__(self, options: TrackingOptions) -> None:
         self.inputs = options.content in ("inputs", "both")
         self.outputs = options.content in ("outputs", "both")
+        #: Whether values may be recorded in whatever form they come.
+        self.whole = self.inputs and self.outputs and options.redact is None
+        self.registry_alias = options.registry_alias
         self.redaction_failures = 0
         self._limit = options.max_value_size
         self._redact: Redactor | None = options.redact

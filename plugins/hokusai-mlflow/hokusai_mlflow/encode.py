@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 if TYPE_CHECKING:
-    from hokusai_core import ExecutionFinished, FeedbackGiven, OperationFinished
+    from hokusai_core import ExecutionFinished, FeedbackGiven, OperationFinished, OptimizationFinished
     from hokusai_mlflow.content import ContentPolicy
 
 __all__ = ["Encoder"]
@@ -118,6 +118,26 @@ class Encoder:
         if policy.outputs:
             record["fix"] = policy.values("feedback", event.corrections, cut)
             record["text"] = policy.text("feedback", event.comment, cut)
+        return _dumps(record)
+
+    def optimization(self, event: OptimizationFinished, context: int) -> bytes:
+        """Return the record of an optimization that belongs to ``context``."""
+        record: dict[str, Any] = {
+            "k": "s",
+            "c": context,
+            "id": event.optimization_id,
+            "sig": event.signature,
+            "ver": event.signature_version,
+            "fp": event.fingerprint,
+            "won": event.promoted,
+            "fig": event.figures,
+            "lat": event.latency,
+            "t0": event.started_at,
+        }
+        # Demos are inputs and outputs, and instructions may quote them; a redaction hook cannot look into either.
+        if self._policy.whole:
+            record["doc"] = event.document
+            record["alias"] = self._policy.registry_alias
         return _dumps(record)
 
     def _attempt(self, attempt: Any, cut: dict[str, int]) -> tuple[Any, ...]:

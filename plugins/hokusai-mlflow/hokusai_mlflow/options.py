@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -20,6 +21,9 @@ Content = Literal["metadata", "inputs", "outputs", "both"]
 #: Takes what the values are (``inputs``, ``outputs``, ``error``, ``tags``, ``feedback``) and the values by name;
 #: returns those that may be recorded.
 Redactor = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+
+#: MLflow takes no other alias: a number or "latest" would mean a version.
+_ALIAS: Final = re.compile(r"(?!v?\d+$|latest$)[\w-]{1,255}", re.ASCII | re.IGNORECASE)
 
 _PREFIX: Final = "HOKUSAI_TRACKING_"
 
@@ -40,6 +44,8 @@ class TrackingOptions:
         traces_per_second: above this rate of traces, or where MLflow is so slow that they queue, executions are
             sampled; the number left out is recorded.
         max_value_size: characters of a single value that are recorded.
+        registry_alias: alias in the model registry, such as ``champion``, for what an optimization has promoted; None
+            to register nothing.
         redact: called on the caller's thread with everything that may hold content. Where it raises, nothing of that
             kind is recorded for the execution.
         spool_folder: where executions wait for delivery.
@@ -60,6 +66,7 @@ class TrackingOptions:
     sampling: float = 1.0
     traces_per_second: float = 25.0
     max_value_size: int = 16_384
+    registry_alias: str | None = None
     redact: Redactor | None = None
     spool_folder: Path = field(factory=lambda: spool_folder())
     spool_size: int = 2**30
@@ -99,7 +106,7 @@ def _names() -> list[str]:
 
 
 def _variables() -> list[tuple[str, str, Callable[[str], Any]]]:
-    texts = ["experiment", "run_name", "content", "sampling", "traces_per_second", "max_value_size"]
+    texts = ["experiment", "run_name", "content", "sampling", "traces_per_second", "max_value_size", "registry_alias"]
     texts += ["spool_size", "exit_timeout", "run_timeout", "writer"]
     return [(name, _PREFIX + name.upper(), str.strip) for name in texts]
 
@@ -142,6 +149,12 @@ def _texts(name: str, value: Any) -> dict[str, str]:
     return {str(key): str(text) for key, text in value.items()}
 
 
+def _alias(name: str, value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and _ALIAS.fullmatch(value)):
+        return value
+    raise _wrong(name, value, "a name of letters, digits, _ and -, such as champion")
+
+
 def _callable(name: str, value: Any) -> Any:
     if value is not None and not callable(value):
         raise _wrong(name, value, "a function of the kind of content and the values by name")
@@ -162,6 +175,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "sampling": _number(0, 1),
     "traces_per_second": _number(0),
     "max_value_size": _whole(16),
+    "registry_alias": _alias,
     "redact": _callable,
     "spool_folder": _folder,
     "spool_size": _whole(2**16),

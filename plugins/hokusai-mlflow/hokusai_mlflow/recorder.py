@@ -28,9 +28,7 @@ from hokusai_mlflow.spool import SegmentAppender
 from hokusai_mlflow.waiting import spool_status
 
 if TYPE_CHECKING:
-    from hokusai_core import ExecutionFinished, FeedbackGiven, OperationFinished
-
-    Event = ExecutionFinished | FeedbackGiven | OperationFinished
+    from hokusai_core import TrackedEvent
 
 __all__ = ["Recorder"]
 
@@ -50,6 +48,7 @@ class Recorder:
             "ExecutionFinished": self._encoder.execution,
             "OperationFinished": self._encoder.operation,
             "FeedbackGiven": self._encoder.feedback,
+            "OptimizationFinished": self._encoder.optimization,
         }
         self._destinations = Destinations(options)
         self._spool = SegmentAppender(options.spool_folder, options.spool_size)
@@ -64,7 +63,7 @@ class Recorder:
 
     # -- on the caller's thread ---------------------------------------------------------------------------------
 
-    def record(self, event: Event) -> None:
+    def record(self, event: TrackedEvent) -> None:
         """Append ``event`` to the spool, or count it as refused."""
         if os.getpid() != self._pid:
             self._after_fork()

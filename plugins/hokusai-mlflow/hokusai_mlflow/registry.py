@@ -15,18 +15,14 @@ from attrs import field, frozen
 from hokusai_core import SignatureSpec
 from hokusai_core.errors import ConfigurationError, SignatureDefinitionError, TrackingError
 from hokusai_mlflow.destination import absolute_uri, default_uri, public_uri
-from hokusai_mlflow.winner import Trial, winner_of
+from hokusai_mlflow.optimization_run import FILE, register_winner, write_optimization
+from hokusai_mlflow.winner import Trial, parameters_of, scores_of, trials_of, winner_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 __all__ = ["LoggedOptimization", "Trial", "load_signature", "log_optimization", "model_uri_parts"]
 
-#: Artifact folder and file that hold a signature.
-FOLDER: Final = "signature"
-FILE: Final = "signature.json"
-#: Beside it, where there is one: the document with report, base and checksum.
-_DOCUMENT: Final = "optimized-signature.json"
 _MODEL_URI: Final = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 #: A signature with demos is some kilobytes; what is larger is no signature.
 _LARGEST: Final = 16 * 2**20
@@ -94,18 +90,20 @@ def log_optimization(
     found = winner_of(winner)
     name = name or found.name
     given = {"baseline_score": baseline_score, "winner_score": winner_score}
-    scores = found.scores | {key: value for key, value in given.items() if value is not None}
     client = _client(tracking_uri)
     run = client.create_run(_experiment(client, experiment), tags=dict(tags or {}), run_name=f"optimize {name}")
     run_id = run.info.run_id
     try:
-        _log_trials(client, run_id, found.trials if trials is None else list(trials))
-        _log_scores(client, run_id, scores, {**found.parameters, **(parameters or {})})
-        _log_json(client, run_id, f"{FOLDER}/{FILE}", found.spec.to_dict())
-        if found.document is not None:
-            _log_json(client, run_id, f"{FOLDER}/{_DOCUMENT}", found.document)
+        write_optimization(
+            client,
+            run_id,
+            trials=trials_of(found.report) if trials is None else list(trials),
+            scores=scores_of(found.report) | {key: value for key, value in given.items() if value is not None},
+            parameters={**parameters_of(found.report), **(parameters or {})},
+            winner=found,
+        )
         registered = found.promoted if promote is None else promote
-        version = _register(client, run, name, alias, found.spec) if registered else None
+        version = register_winner(client, run, name, alias, found.spec) if registered else None
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
@@ -179,60 +177,6 @@ def _experiment(client: MlflowClient, name: str) -> str:
     from hokusai_mlflow.delivery.mlflow_runs import experiment_id
 
     return experiment_id(client, {"name": name}, client.tracking_uri)
-
-
-def _log_trials(client: MlflowClient, run_id: str, trials: list[Trial]) -> None:
-    from mlflow.entities import Metric
-
-    rows = [
-        [number, trial.label, trial.score, trial.held_out_score, trial.instructions, json.dumps(trial.demos)]
-        for number, trial in enumerate(trials)
-    ]
-    columns = ["candidate", "label", "score", "held_out_score", "instructions", "demos"]
-    if rows:
-        client.log_table(
-            run_id, {name: [row[at] for row in rows] for at, name in enumerate(columns)}, "candidates.json"
-        )
-    metrics = [
-        Metric(name, value, 0, number)
-        for number, trial in enumerate(trials)
-        for name, value in (("candidate_score", trial.score), ("candidate_held_out_score", trial.held_out_score))
-        if value is not None
-    ]
-    for start in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics[start : start + 1000])
-
-
-def _log_scores(
-    client: MlflowClient, run_id: str, scores: Mapping[str, float | None], parameters: Mapping[str, Any]
-) -> None:
-    from mlflow.entities import Metric, Param
-
-    metrics = [Metric(name, value, 0, 0) for name, value in scores.items() if value is not None]
-    params = [Param(name, str(value)) for name, value in parameters.items()]
-    client.log_batch(run_id, metrics, params[:100])
-
-
-def _log_json(client: MlflowClient, run_id: str, path: str, data: Mapping[str, Any]) -> None:
-    client.log_text(run_id, json.dumps(data, ensure_ascii=False, indent=2), path)
-
-
-def _register(client: MlflowClient, run: Any, name: str, alias: str, spec: SignatureSpec) -> int:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    version = client.create_model_version(
-        name,
-        source=f"{run.info.artifact_uri}/{FOLDER}",
-        run_id=run.info.run_id,
-        tags={"hokusai.version": spec.version, "hokusai.fingerprint": spec.fingerprint},
-    )
-    client.set_registered_model_alias(name, alias, version.version)
-    return int(version.version)
 
 
 def _resolved(client: MlflowClient, uri: str) -> tuple[str, str]:

@@ -13,9 +13,7 @@ from hokusai_mlflow.options import TrackingOptions, make_options
 from hokusai_mlflow.recorder import Recorder
 
 if TYPE_CHECKING:
-    from hokusai_core import ExecutionFinished, FeedbackGiven, OperationFinished
-
-    Event = ExecutionFinished | FeedbackGiven | OperationFinished
+    from hokusai_core import TrackedEvent
 
 __all__ = ["MlflowTracker"]
 
@@ -49,7 +47,7 @@ class MlflowTracker:
         """The options that this tracker works with."""
         return self._state.options
 
-    def record(self, event: Event) -> None:
+    def record(self, event: TrackedEvent) -> None:
         """Accept one event: one unbuffered append to the spool."""
         self._state.record(event)
 

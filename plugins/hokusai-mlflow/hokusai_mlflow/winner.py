@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from hokusai_core import Artifact, SignatureSpec, read_artifact
 
-__all__ = ["Trial", "Winner", "winner_of"]
+__all__ = ["Trial", "Winner", "parameters_of", "scores_of", "trials_of", "winner_of"]
 
 #: Key of a report -> name of a metric of the run.
 _SCORES: Final = {
@@ -67,42 +67,37 @@ class Winner:
         return bool((self.document or {}).get("promoted", True))
 
     @property
-    def trials(self) -> list[Trial]:
-        """The candidates in its report, those that were compared in the end with their held-out scores."""
-        report, found = self._report, []
-        for number, item in enumerate(report.get("trials", ())):
-            key = "candidate_score" if item.get("chosen") else None if number else "baseline_score"
-            held_out = None if key is None else report.get(key)
-            found.append(
-                Trial(
-                    item.get("label", ""),
-                    item.get("score"),
-                    held_out,
-                    item.get("instructions", ""),
-                    item.get("demos", 0),
-                )
-            )
-        return found
-
-    @property
-    def scores(self) -> dict[str, float | None]:
-        """The figures in its report."""
-        report = self._report
-        low, high = report.get("interval") or (None, None)
-        return {name: report.get(key) for key, name in _SCORES.items()} | {"interval_low": low, "interval_high": high}
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The settings in its report."""
-        report = self._report
-        found = {name: report[name] for name in _PARAMETERS if report.get(name) is not None}
-        sizes = {f"examples_{part}": count for part, count in report.get("sizes", {}).items()}
-        metric = {"metric": report["metric"]["name"]} if "name" in report.get("metric", {}) else {}
-        return {**found, **metric, **sizes}
-
-    @property
-    def _report(self) -> Mapping[str, Any]:
+    def report(self) -> Mapping[str, Any]:
+        """The report in its document, empty where there is none."""
         return (self.document or {}).get("report") or {}
+
+
+def trials_of(report: Mapping[str, Any]) -> list[Trial]:
+    """Return the candidates in a report, those that were compared in the end with their held-out scores."""
+    found = []
+    for number, item in enumerate(report.get("trials", ())):
+        key = "candidate_score" if item.get("chosen") else None if number else "baseline_score"
+        held_out = None if key is None else report.get(key)
+        found.append(
+            Trial(
+                item.get("label", ""), item.get("score"), held_out, item.get("instructions", ""), item.get("demos", 0)
+            )
+        )
+    return found
+
+
+def scores_of(report: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the figures in a report, by the metrics that they become."""
+    low, high = report.get("interval") or (None, None)
+    return {name: report.get(key) for key, name in _SCORES.items()} | {"interval_low": low, "interval_high": high}
+
+
+def parameters_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings in a report."""
+    found = {name: report[name] for name in _PARAMETERS if report.get(name) is not None}
+    sizes = {f"examples_{part}": count for part, count in report.get("sizes", {}).items()}
+    metric = {"metric": report["metric"]["name"]} if "name" in report.get("metric", {}) else {}
+    return {**found, **metric, **sizes}
 
 
 def winner_of(given: Any) -> Winner:

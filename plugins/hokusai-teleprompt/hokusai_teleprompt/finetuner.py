@@ -19,6 +19,7 @@ from hokusai_core import (
     user_data_folder,
 )
 from hokusai_core.errors import ConfigurationError
+from hokusai_teleprompt.announcing import optimization_event
 from hokusai_teleprompt.choosing import Choice, choose_optimizer
 from hokusai_teleprompt.data import example_key, read_examples
 from hokusai_teleprompt.gate import Gate
@@ -238,18 +239,21 @@ class TelepromptFineTuner:
             progress=bar or (self._progress if callable(self._progress) else lambda progress: None),
             notes=tuple(notes),
         )
+        started_at = time.time()
         try:
-            return Study(plan).run()
+            optimized = Study(plan).run()
         finally:
             if bar is not None:
                 bar.close()
+        executor.optimization_finished(optimization_event(subject, optimized, started_at))
+        return optimized
 
     def _executor(self) -> Executor:
         if self._given is not None:
             return self._given
         if self._own is None:
-            # It runs nothing; it finds signatures, components and language models.
-            self._own = Executor(cache_enabled=False, trackers=(), mode="production")
+            # It runs nothing; it finds signatures, components and language models, and has trackers told.
+            self._own = Executor(cache_enabled=False, mode="production")
             weakref.finalize(self, self._own.close)
         return self._own
 

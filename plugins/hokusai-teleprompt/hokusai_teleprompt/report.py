@@ -18,6 +18,10 @@ from hokusai_teleprompt.tables import table
 __all__ = ["ExampleResult", "Report", "Trial"]
 
 
+#: Parts of a report that may quote examples or what a language model wrote.
+_TEXTS = ("examples", "notes", "stopped")
+
+
 @frozen
 class Trial:
     """One candidate as it was tried.
@@ -144,6 +148,12 @@ class Report:
         data = asdict(self)
         data["usage"] = self.usage.to_dict()
         return {**data, "wins": self.wins, "losses": self.losses, "ties": self.ties}
+
+    def figures(self) -> dict[str, Any]:
+        """Return what of ``to_dict`` comes neither from an example nor from a language model."""
+        data = {name: value for name, value in self.to_dict().items() if name not in _TEXTS}
+        trials = [{name: value for name, value in trial.items() if name != "instructions"} for trial in data["trials"]]
+        return {**data, "trials": trials}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Report:

@@ -12,7 +12,17 @@ import dspy
 import pandas as pd
 import pytest
 
-from hokusai_core import BaseSignature, Budget, Candidate, Executor, InputField, OptimizationTask, OutputField
+from hokusai_core import (
+    BaseSignature,
+    Budget,
+    Candidate,
+    Executor,
+    InputField,
+    OptimizationTask,
+    OutputField,
+    hookimpl,
+    process_trackers,
+)
 from hokusai_core.errors import ConfigurationError, InputError, OptimizationError
 from hokusai_teleprompt import OptimizedSignature, Progress, ProgressBar, Report, TelepromptFineTuner
 from hokusai_teleprompt.plot import draw
@@ -526,3 +536,76 @@ def test_the_budget_bounds_everything(by_demos: Any, topics: Any, topic_signatur
     report = compile_(topic_signature, topics, by_demos, budget=budget).report
     assert by_demos.engine.calls <= 100
     assert budget.spent.calls == by_demos.engine.calls == report.calls
+
+
+class Listener:
+    """A tracker that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def record(self, event: Any) -> None:
+        self.events.append(event)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        return True
+
+    async def aflush(self, timeout: float | None = None) -> bool:
+        return True
+
+    def status(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None: ...
+
+
+def test_trackers_and_hooks_hear_of_an_optimization(by_demos: Any, topics: Any, topic_signature: Any) -> None:
+    heard: list[Any] = []
+
+    class Plugin:
+        @staticmethod
+        @hookimpl
+        def on_optimization_finished(event: Any) -> None:
+            heard.append(event)
+
+    listener = Listener()
+    with Executor(trackers={"listener": listener}, extra_plugins=[Plugin()]) as executor:
+        optimized = compile_(topic_signature, topics, by_demos, optimizer="bootstrap_fewshot", executor=executor)
+    (event,) = listener.events
+    assert heard == [event]
+    assert event.promoted is optimized.promoted is True
+    assert event.signature.rpartition("/")[2] == "Topic"
+    assert event.fingerprint == topic_signature.spec.fingerprint != optimized.fingerprint
+    assert event.document == optimized.artifact.to_dict()
+    assert event.figures["candidate_score"] == optimized.report.candidate_score
+    assert event.usage == optimized.report.usage
+    json.dumps([event.figures, event.document])
+
+
+def test_a_tracker_for_the_process_hears_of_it(by_demos: Any, topics: Any, topic_signature: Any) -> None:
+    listener = Listener()
+    process_trackers.add("listener", lambda: listener)
+    try:
+        compile_(topic_signature, topics, by_demos, optimizer="bootstrap_fewshot")
+    finally:
+        process_trackers.remove("listener")
+    assert [type(event).__name__ for event in listener.events] == ["OptimizationFinished"]
+
+
+def test_nothing_of_sensitive_examples_reaches_a_tracker(by_demos: Any, topics: Any) -> None:
+    class Secret(BaseSignature):
+        """Tell the topic."""
+
+        text: str = InputField(sensitive=True)
+        topic: Literal["sport", "food"] = OutputField()
+
+    listener = Listener()
+    with Executor(trackers={"listener": listener}) as executor:
+        optimized = compile_(Secret, topics, by_demos, optimizer="bootstrap_fewshot", executor=executor)
+    (event,) = listener.events
+    assert optimized.candidate or optimized.promoted
+    assert event.document is None
+    told = json.dumps(event.figures)
+    assert [item["inputs"]["text"] for item in topics if item["inputs"]["text"] in told] == []
+    assert "candidate_score" in event.figures
+    assert all("instructions" not in trial for trial in event.figures["trials"])

@@ -204,6 +204,8 @@ class _Batch:
                 self._sql.execute("INSERT INTO feedback VALUES (?, ?, ?)", (self._ledger.next_seq(), run, text))
             elif kind == "o":
                 self._operation(record, text, run)
+            elif kind == "s":
+                self._optimization(record, text, run)
             elif kind == "x":
                 self._ending(run, shared=record["shared"])
             elif kind == "r":
@@ -251,6 +253,11 @@ class _Batch:
         self._row(OPERATIONS, run, record, seq, row)
         if traced:
             self._trace(run, record, seq, text, None)
+
+    def _optimization(self, record: Mapping[str, Any], text: bytes, run: int) -> None:
+        seq = self._ledger.next_seq()
+        if self._sql.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (run, record["id"], seq)).rowcount:
+            self._sql.execute("INSERT INTO optimizations VALUES (?, ?, ?)", (seq, run, text))
 
     def _flush(self, record: Mapping[str, Any]) -> None:
         token = record["id"]

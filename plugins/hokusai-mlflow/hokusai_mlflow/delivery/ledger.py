@@ -67,7 +67,9 @@ CREATE TABLE flushes (token TEXT PRIMARY KEY, seq INTEGER NOT NULL, run_id TEXT)
 -- A flush waits for the stores that its tracker has used, and for no others of the same spool folder.
 CREATE TABLE flush_stores (token TEXT, uri TEXT, PRIMARY KEY (token, uri)) WITHOUT ROWID;
 """
-_VERSION: Final = 1
+#: What version 2 has added.
+_OPTIMIZATIONS: Final = "CREATE TABLE optimizations (seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, data BLOB NOT NULL)"
+_VERSION: Final = 2
 #: Bytes that the log beside the file keeps.
 _LOG: Final = 4 * 2**20
 #: Free pages that are kept, and how many are given back at a time.
@@ -107,11 +109,13 @@ class Ledger:
         sql.execute(f"PRAGMA journal_size_limit = {_LOG}")
         sql.execute("PRAGMA synchronous = FULL")  # a segment is deleted on the strength of it
         version = sql.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
+        if version < _VERSION:
             with _transaction(sql):
-                for statement in _SCHEMA.split(";"):
-                    sql.execute(statement)
-                sql.execute("INSERT INTO facts VALUES ('token', ?)", (secrets.token_hex(3),))
+                if version == 0:
+                    for statement in _SCHEMA.split(";"):
+                        sql.execute(statement)
+                    sql.execute("INSERT INTO facts VALUES ('token', ?)", (secrets.token_hex(3),))
+                sql.execute(_OPTIMIZATIONS)
                 sql.execute(f"PRAGMA user_version = {_VERSION}")
         elif version != _VERSION:
             raise RuntimeError(

@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from hokusai_mlflow.delivery.ledger import Ledger
 from hokusai_mlflow.delivery.mlflow_feedback import deliver_feedback
+from hokusai_mlflow.delivery.mlflow_optimizations import deliver_optimization
 from hokusai_mlflow.delivery.mlflow_rows import deliver_ending, deliver_metrics, deliver_rows
 from hokusai_mlflow.delivery.mlflow_runs import Target, Targets
 from hokusai_mlflow.delivery.mlflow_stores import is_busy
@@ -39,6 +40,7 @@ _DUE: Final = {
     # The step of a chain that is under way cannot be delivered yet, so nobody waits for it.
     "traces": "SELECT run, seq FROM traces WHERE parent IS NULL",
     "feedback": "SELECT run, seq FROM feedback",
+    "optimizations": "SELECT run, seq FROM optimizations",
     "endings": "SELECT id, ending_seq FROM runs WHERE ending_seq IS NOT NULL",
 }
 _ALL_DUE: Final = " UNION ALL ".join(_DUE.values())
@@ -87,12 +89,13 @@ class Publisher:
         return sent
 
     def pending(self) -> dict[str, int]:
-        """Return how many executions, traces and feedbacks wait."""
+        """Return how many executions, traces, feedbacks and optimizations wait."""
         counts = self._ledger.sql.execute(
             "SELECT (SELECT count(*) FROM rows WHERE sent = 0), "
-            "(SELECT count(*) FROM traces WHERE parent IS NULL), (SELECT count(*) FROM feedback)"
+            "(SELECT count(*) FROM traces WHERE parent IS NULL), (SELECT count(*) FROM feedback), "
+            "(SELECT count(*) FROM optimizations)"
         ).fetchone()
-        return dict(zip(("executions", "traces", "feedback"), counts, strict=True))
+        return dict(zip(("executions", "traces", "feedback", "optimizations"), counts, strict=True))
 
     def is_done(self) -> bool:
         """Return whether MLflow has everything."""
@@ -180,6 +183,7 @@ class Publisher:
         deliver_metrics(self._ledger, run, target)
         self._deliver_traces(run, target)
         self._deliver_feedback(run, target)
+        self._deliver_optimizations(run, target)
         if run["ending_seq"] is not None and not self._has_due(run):
             deliver_ending(self._ledger, run, target)
         return True
@@ -239,6 +243,14 @@ class Publisher:
             deliver_feedback(target, feedback)
             with self._ledger.transaction():
                 self._ledger.sql.execute("DELETE FROM feedback WHERE seq = ?", (seq,))
+
+    def _deliver_optimizations(self, run: sqlite3.Row, target: Target) -> None:
+        for seq, data in self._ledger.sql.execute(
+            "SELECT seq, data FROM optimizations WHERE run = ? ORDER BY seq", (run["id"],)
+        ).fetchall():
+            deliver_optimization(target, orjson.loads(data))
+            with self._ledger.transaction():
+                self._ledger.sql.execute("DELETE FROM optimizations WHERE seq = ?", (seq,))
 
     def _trace_waits(self, execution_id: str) -> bool:
         found = self._ledger.sql.execute("SELECT 1 FROM traces WHERE id = ? LIMIT 1", (execution_id,)).fetchone()
