@@ -8,6 +8,7 @@ import signal
 import tempfile
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
@@ -16,6 +17,12 @@ from sybil.parsers.rest import DocTestParser
 # and interrupt. A handler of our own is not inherited: what is started falls back to the default.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same code passes or fails the same way, on a slow machine as well. HYPOTHESIS_PROFILE=explore looks further.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeat", _PATIENT, derandomize=True, database=None)
+settings.register_profile("explore", _PATIENT, max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 _LEAVE = "leave_the_folder_of_this_page"
 

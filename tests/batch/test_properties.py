@@ -45,9 +45,7 @@ def belongs(number: int, row: dict[str, str], kind: str, outcome: Any) -> bool:
     seed=st.integers(0, 2**32), count=st.integers(1, 40), workers=st.sampled_from([1, 2, 7, 70]),
     way=st.sampled_from(["list", "generator", "iterator", "awaited"]), asynchronous=st.booleans(),
 )  # fmt: skip
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_outcome_i_belongs_to_input_i(
     make_executor: MakeExecutor, make_lm: Any, seed: int, count: int, workers: int, way: str, asynchronous: bool
 ) -> None:

@@ -125,7 +125,7 @@ def outcome(work: Any) -> Any:
         return type(error), str(error)
 
 
-relaxed = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+relaxed = settings(max_examples=150, suppress_health_check=list(HealthCheck))
 
 
 @given(st.data())

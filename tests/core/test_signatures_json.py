@@ -11,7 +11,7 @@ import attrs
 import dspy
 import pydantic
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hokusai_core.dspy_bridge.signature import to_dspy
@@ -160,7 +160,7 @@ def specs(draw: st.DrawFn) -> SignatureSpec:
     )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(specs())
 def test_any_signature_comes_back(spec: SignatureSpec) -> None:
     data = spec.check().to_dict()
@@ -263,7 +263,6 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(ANYTHING, ANYTHING, ANYTHING)
 def test_garbage_is_refused_and_never_crashes(first: Any, second: Any, third: Any) -> None:
     for data in (first, typed(first, second), typed({"ref": "M"}, {"M": third}), model(third), members(third)):

@@ -56,7 +56,7 @@ def subschemas(schema: Any) -> list[dict[str, Any]]:
     return found + subschemas(schema.get("items"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.recursive(LEAVES, nested, max_leaves=12), st.integers(1, 200))
 def test_every_schema_ends_closed(schema: dict[str, Any], characters: int) -> None:
     result = bounded(schema, Bounds(characters))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hokusai_core import FieldSpec, OptimizationExample, SignatureSpec
@@ -19,7 +19,6 @@ def example(number: int, label: str) -> OptimizationExample:
     return OptimizationExample({"text": f"text {number}"}, {"topic": label})
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=120), st.integers(0, 5))
 def test_the_sets_are_a_partition_that_the_seed_decides(labels: list[str], seed: int) -> None:
     examples = [example(number, label) for number, label in enumerate(labels)]
@@ -35,7 +34,6 @@ def test_the_sets_are_a_partition_that_the_seed_decides(labels: list[str], seed:
         assert split.test
 
 
-@settings(deadline=None)
 @given(st.integers(2, 30), st.integers(2, 30), st.integers(0, 3))
 def test_labels_are_spread_by_their_shares(first: int, second: int, seed: int) -> None:
     examples = [example(n, "a") for n in range(2 * first)] + [example(100 + n, "b") for n in range(2 * second)]
@@ -47,7 +45,6 @@ def test_labels_are_spread_by_their_shares(first: int, second: int, seed: int) -
             assert abs(count - share * len(part)) <= 2
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=20, max_size=80), st.integers(0, 3))
 def test_equal_inputs_are_never_split_up(numbers: list[int], seed: int) -> None:
     examples = [OptimizationExample({"text": f"text {n}"}, {"topic": "abc"[i % 3]}) for i, n in enumerate(numbers)]
