@@ -100,16 +100,16 @@ def test_a_single_execution_is_turned_away_at_once(make_executor: MakeExecutor) 
 
 def test_the_executors_own_limit_delays_rows_and_fails_none(make_executor: MakeExecutor, make_lm: Any) -> None:
     lm = make_lm()
-    executor = make_executor(lm=lm, requests_per_minute=5, timeout=0.25)
+    executor = make_executor(lm=lm, requests_per_minute=5, timeout=0.8)
     limits = executor._path._attempts._limits
     assert limits is not None
     window = limits._of("scripted/rows").calls
     assert window is not None
-    window.seconds = 0.4  # a minute would take the test too long
+    window.seconds = 1.0  # longer than the timeout; a minute would take the test too long
     rows = [{"question": f"q{n}"} for n in range(15)]
     started = time.monotonic()
     assert executor.execute_batch("Ask", rows, max_workers=8).failed == []
-    assert time.monotonic() - started >= 0.8
+    assert time.monotonic() - started >= 2.0
     assert asyncio.run(executor.aexecute_batch("Ask", [{"question": f"z{n}"} for n in range(8)])).failed == []
     assert lm.engine.calls == 23
 
