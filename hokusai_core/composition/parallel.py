@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import define, frozen
@@ -162,7 +163,8 @@ class _TaskWork:
 
         task = self.tasks[row.index]
         try:
-            return run_target(task.target, task.inputs, self._scope(task, place))  # type: ignore[no-any-return]
+            with self._counted(task, place):
+                return run_target(task.target, task.inputs, self._scope(place))  # type: ignore[no-any-return]
         except Exception as error:
             return failed(row, error, self.hidden(row))
 
@@ -174,7 +176,8 @@ class _TaskWork:
 
         task = self.tasks[row.index]
         try:
-            return await arun_target(task.target, task.inputs, self._scope(task, place))  # type: ignore[no-any-return]
+            with self._counted(task, place):
+                return await arun_target(task.target, task.inputs, self._scope(place))  # type: ignore[no-any-return]
         except Exception as error:
             return failed(row, error, self.hidden(row))
 
@@ -186,15 +189,18 @@ class _TaskWork:
         task = self.tasks[row.index]
         return task.target.hidden_inputs(task.inputs) | task.target.hidden_outputs()
 
-    def _scope(self, task: _Task, place: Place) -> Scope:
+    def _scope(self, place: Place) -> Scope:
         import attrs
 
-        from hokusai_core.composition.targets import SettledSignature
         from hokusai_core.execution.deadline import Deadline
 
-        # The window belongs to the tasks; the steps of a chain are more than it counts.
-        own = place if isinstance(task.target, SettledSignature) else None
-        return attrs.evolve(self.scope, deadline=Deadline.after(self.timeout), place=own)
+        return attrs.evolve(self.scope, deadline=Deadline.after(self.timeout), place=place)
+
+    def _counted(self, task: _Task, place: Place) -> AbstractContextManager[None]:
+        from hokusai_core.composition.targets import SettledSignature
+
+        # What a chain or pipeline calls are its steps, each with a place beside this one.
+        return nullcontext() if isinstance(task.target, SettledSignature) else place.aside()
 
 
 def _settled(executor: Executor, tasks: Any) -> list[_Task]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ class Scope:
             the executor's.
         over: is told of every execution that is over.
         path: names of the steps and branches around, outermost first.
-        place: place in the window of a batch, where it is a row of one.
+        place: place in a window, where all of this is one task of several.
     """
 
     executor: Executor
@@ -52,6 +53,18 @@ class Scope:
     def inside(self, name: str) -> Scope:
         """Return the scope of a step or branch."""
         return attrs.evolve(self, path=(*self.path, name))
+
+    @contextmanager
+    def own_place(self) -> Iterator[Place | None]:
+        """Give an execution the place of its task, or one beside that where it is a step of it."""
+        if self.place is None or not self.path:
+            yield self.place
+            return
+        place = self.place.beside()
+        try:
+            yield place
+        finally:
+            place.leave()
 
     def settled_options(self) -> Options:
         """Return the options of an execution that begins now.
@@ -75,7 +88,8 @@ def run_target(target: Settled, inputs: Mapping[str, Any], scope: Scope) -> Step
     """Run a signature, chain or pipeline on ``inputs``, blocking."""
     if isinstance(target, SettledSignature):
         try:
-            result = scope.executor._execute(target.signature, inputs, scope.lm, scope.settled_options(), scope.place)
+            with scope.own_place() as place:
+                result = scope.executor._execute(target.signature, inputs, scope.lm, scope.settled_options(), place)
         except Exception as error:
             scope.over(error)
             raise
@@ -91,9 +105,9 @@ async def arun_target(target: Settled, inputs: Mapping[str, Any], scope: Scope) 
     """Do as ``run_target`` without blocking the event loop."""
     if isinstance(target, SettledSignature):
         try:
-            result = await scope.executor._aexecute(
-                target.signature, inputs, scope.lm, scope.settled_options(), scope.place
-            )
+            with scope.own_place() as place:
+                settled = scope.settled_options()
+                result = await scope.executor._aexecute(target.signature, inputs, scope.lm, settled, place)
         except Exception as error:
             scope.over(error)
             raise

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import frozen
@@ -144,11 +145,13 @@ class Wait:
         future: its outcome.
         leader: identifier of the thread on which its leader works.
         deadline: when to give up.
+        place: the execution's place in a batch; its leader may be another row, and need room there.
     """
 
     future: Future[Any]
     leader: int
     deadline: Deadline
+    place: Place | None = None
 
     def run(self) -> Any:
         """Wait for the flight, blocking.
@@ -159,7 +162,8 @@ class Wait:
         if self.leader == threading.get_ident() and not self.future.done():
             raise OwnThread
         try:
-            return self.future.result(self.deadline.remaining())
+            with self._aside():
+                return self.future.result(self.deadline.remaining())
         except TimeoutError:
             if self.future.done():
                 return self.future.result()
@@ -167,7 +171,11 @@ class Wait:
 
     async def arun(self) -> Any:
         """Await the flight."""
-        return await _bounded(outcome(self.future), self.deadline, stoppable=True)
+        with self._aside():
+            return await _bounded(outcome(self.future), self.deadline, stoppable=True)
+
+    def _aside(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.place is None else self.place.aside()
 
 
 @frozen

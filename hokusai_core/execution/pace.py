@@ -13,7 +13,8 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -45,7 +46,7 @@ class Pace:
         # Not down to one: a single row that hangs would then hold up all others until its deadline.
         self._least = float(min(width, max(2, width // 8)))
         self._limit = float(width)
-        self._taken = 0
+        self._taken = self._aside = 0
         #: Those who were turned away, in that order: whoever waits longest goes first, or a storm would starve it.
         self._returning: deque[Place] = deque()
         self._blocked_until = self._cut_at = 0.0
@@ -135,7 +136,9 @@ class Pace:
         blocked = self._blocked_until - time.monotonic()
         if blocked > 0.0 and (returning or blocked <= _LONGEST_BLOCK):
             return blocked
-        if self._taken >= self.limit or (self._returning and self._returning[0] is not returning):
+        # Those aside may wait for the very one who returns, so they keep out only those who have not begun.
+        inside = self._taken - self._aside if returning else self._taken
+        if inside >= self.limit or (self._returning and self._returning[0] is not returning):
             return _FOREVER
         self._taken += 1
         return 0.0
@@ -150,6 +153,12 @@ class Pace:
         with self._changed:
             self._taken -= 1
             self._wake()
+
+    def _step_aside(self, count: int) -> None:
+        with self._changed:
+            self._aside += count
+            if count > 0 and self._returning:
+                self._wake()
 
     def _come_back(self, place: Place, seconds: float) -> bool:
         """Wait for a place once more, blocking; whether there was one in time."""
@@ -246,6 +255,22 @@ class Place:
             return None
         self.held = False
         return Place(self.pace, held=True)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Say of the time inside that this execution calls nothing itself, but waits for others that do."""
+        if not self.held:
+            yield
+            return
+        self.pace._step_aside(1)
+        try:
+            yield
+        finally:
+            self.pace._step_aside(-1)
+
+    def beside(self) -> Place:
+        """Return a place for a call that this execution waits for; it counts once the provider turned it away."""
+        return Place(self.pace)
 
     def come_back(self, deadline: Deadline) -> bool:
         """Give the place away and wait for another; whether there was one before the deadline."""

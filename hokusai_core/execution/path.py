@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hokusai_core.caching import CacheEntry
 from hokusai_core.caching.explain import explain
-from hokusai_core.errors import (
-    ExecutionError,
-)
+from hokusai_core.errors import ExecutionError, RateLimitedError
 from hokusai_core.events import StageTiming
 from hokusai_core.execution.attempts import Attempts, too_late
 from hokusai_core.execution.checks import Checks
@@ -184,7 +182,7 @@ class ExecutionPath:
             if leads:
                 return (yield from self._lead(run, flight, keep_trace=keep_trace))
             try:
-                entry = yield Wait(flight.outcome, flight.thread, run.deadline)
+                entry = yield Wait(flight.outcome, flight.thread, run.deadline, run.place)
             except LeaderLeft:
                 continue
             except OwnThread:  # a blocking call inside a task, while another task of that event loop leads
@@ -194,6 +192,8 @@ class ExecutionPath:
             except ExecutionError as error:
                 if error.retryable and flight.retries < run.options.retry.retries:
                     continue  # this caller wants more tries than the leader made
+                if run.place is not None and isinstance(error, RateLimitedError):
+                    continue  # its leader had no window in which to wait
                 failure = error.replica()
             else:
                 return self._from_entry(run, entry, "shared", keep_trace=keep_trace)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from dspy.lm15 import RateLimitError
 
-from hokusai_core import Executor
+from hokusai_core import Executor, ParallelExecutor, SignatureChain
 from hokusai_core.errors import DeadlineExceeded, RateLimitedError
 from hokusai_core.execution.pace import Pace
 
@@ -27,6 +27,37 @@ def test_a_storm_fails_no_row(make_executor: MakeExecutor, make_lm: Any, workers
     results = make_executor(lm=lm).execute_batch("Ask", rows, max_workers=workers, timeout=60)
     assert [result["answer"] for result in results] == [f"answer to {row['question']}" for row in rows]
     assert [len(result.attempts) for result in results.succeeded] == [1 + n % 4 for n in range(60)]
+
+
+@WINDOWS
+def test_rows_that_share_an_answer_do_not_keep_its_row_out(make_executor: MakeExecutor, workers: int) -> None:
+    """They hold places while they wait for the row that was turned away, which needs one to come back."""
+    rows = [{"question": "same storm=1 sleep=0.02"}] * workers + [{"question": "another"}]
+    assert make_executor().execute_batch("Ask", rows, max_workers=workers, timeout=3).failed == []
+
+
+def test_a_row_that_waits_for_somebody_elses_call_does_not_fail_with_its_rate_limit(
+    make_executor: MakeExecutor, make_lm: Any
+) -> None:
+    lm = make_lm()
+    executor = make_executor(lm=lm)
+    single = executor.execute_async("Ask", {"question": "same storm=1 sleep=0.2"})
+    while not lm.engine.calls:
+        time.sleep(0.001)
+    assert executor.execute_batch("Ask", [{"question": "same storm=1 sleep=0.2"}]).failed == []
+    assert isinstance(single.exception(), RateLimitedError)
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+def test_a_storm_fails_no_task(make_executor: MakeExecutor, awaited: bool) -> None:
+    chain = (
+        SignatureChain().add("Ask", {"question": "first"}, name="first").add("Ask", {"question": "second"}, name="s")
+    )
+    tasks: list[Any] = [(chain, {"first": f"{n} storm={n % 3}", "second": f"{n} storm=1"}) for n in range(6)]
+    tasks += [("Ask", {"question": "6 storm=2"})]
+    parallel = ParallelExecutor(make_executor(max_workers=4, timeout=20))
+    results = asyncio.run(parallel.aexecute_all(tasks)) if awaited else parallel.execute_all(tasks)
+    assert [result["answer"] for result in results] == [f"answer to {n} storm={1 if n < 6 else 2}" for n in range(7)]
 
 
 def test_a_storm_uses_up_no_retries(make_executor: MakeExecutor) -> None:
