@@ -79,6 +79,9 @@ class BatchMethods:
             JournalError: the journal belongs to something else, or cannot be written.
             BatchError: rows failed, and ``on_error`` is ``raise``; has every row in ``.result``.
             BatchInterrupted: Ctrl-C; the rows under way were waited for. Also a ``KeyboardInterrupt``.
+
+        Whatever ends the batch before its time, such as an error of ``inputs_list`` itself, has in ``.result`` the
+        rows that are over by then.
         """
         begin = _Beginning(cast("Executor", self), signature_name, options | {"budget": budget}, on_error)
         width = begin.width(max_workers, parallel)

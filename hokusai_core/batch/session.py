@@ -88,15 +88,14 @@ class Session:
         except KeyboardInterrupt:
             self._say_stopping()
             work.finish()
-            raise self._interrupted(engine, kept.result(engine.under_way)) from None
+            raise self._interrupted(kept.result(engine.under_way)) from None
         except Exception as error:
-            error.add_note(
-                f"{self.meter.done} of the {engine.taken} rows taken by then are over. {self.resume}".rstrip()
-            )
+            self._hand_over(error, engine, kept)
             raise
         finally:
             self.end(engine)
         if engine.fatal is not None:
+            self._hand_over(engine.fatal, engine, kept)
             raise engine.fatal
         return kept.result()
 
@@ -107,9 +106,10 @@ class Session:
         try:
             run_on_backend(backend, source, self.work, plan.spec, plan.name, options, kept.deliver)
         except KeyboardInterrupt:
-            raise self._interrupted(engine, kept.result()) from None
+            raise self._interrupted(kept.result()) from None
         except Exception as error:
             engine.end(error)
+            self._hand_over(error, engine, kept)
             raise
         finally:
             self.end(engine)
@@ -121,12 +121,13 @@ class Session:
         engine = LoopEngine(self.work, Pace(self.width), kept.deliver)
         try:
             await engine.run(rows(source) if are_held(source) else arows(source, self.batch_size))
-        except asyncio.CancelledError as error:  # also of Ctrl-C, which asyncio turns into this
-            error.add_note(self._stopped())
+        except (Exception, asyncio.CancelledError) as error:  # which Ctrl-C is turned into, too
+            self._hand_over(error, engine, kept)
             raise
         finally:
             self.end(engine)
         if engine.fatal is not None:
+            self._hand_over(engine.fatal, engine, kept)
             raise engine.fatal
         return kept.result()
 
@@ -184,13 +185,21 @@ class Session:
                 flush=True,
             )
 
-    def _interrupted(self, engine: Engine, result: BatchResult | None) -> BatchInterrupted:
-        error = BatchInterrupted(self._stopped())
+    def _hand_over(self, error: BaseException, engine: Engine, kept: _Kept) -> None:
+        """Give what ends the batch before its time the rows that are over: they are paid."""
+        result = kept.result(engine.under_way)
+        error.add_note(self._stopped(result))
+        if isinstance(getattr(error, "result", None), (BatchResult, type(None))):  # else it has one of its own
+            vars(error)["result"] = result
+
+    def _interrupted(self, result: BatchResult | None) -> BatchInterrupted:
+        error = BatchInterrupted(self._stopped(result))
         error.result = result
         return error
 
-    def _stopped(self) -> str:
-        return f"{self.name}: stopped with {self.meter.done} rows over. {self.resume}".rstrip()
+    def _stopped(self, result: BatchResult | None) -> str:
+        where = "" if result is None else ", which are in .result"
+        return f"{self.name}: stopped with {self.meter.done} rows over{where}. {self.resume}".rstrip()
 
 
 class _Kept:
@@ -303,7 +312,7 @@ class BatchRows(Iterator[BatchRow]):
         if item is None:
             self._ended = True
             if self._stopping:
-                raise self._session._interrupted(self._state.engine, None)
+                raise self._session._interrupted(None)
             if self._state.error is not None:
                 raise self._state.error
             raise StopIteration

@@ -63,8 +63,9 @@ def test_errors_of_rows_and_of_the_source(make_executor: MakeExecutor) -> None:
         raise OSError("the stream broke")
 
     executor = make_executor()
-    with pytest.raises(OSError, match="the stream broke"):
+    with pytest.raises(OSError, match="the stream broke") as caught:
         asyncio.run(executor.aexecute_batch("Ask", rows()))
+    assert caught.value.result[0]["answer"] == "answer to q sleep=0.02"
     with pytest.raises(BatchError, match="1 of 2 rows"):
         asyncio.run(executor.aexecute_batch("Ask", [{}, {"question": "?"}], on_error="raise"))
 
@@ -75,14 +76,16 @@ def test_cancelling_a_batch_cancels_every_call(make_executor: MakeExecutor, make
     path = tmp_path / "j"
 
     async def main() -> None:
-        work = asyncio.create_task(executor.aexecute_batch("Ask", ask(100, "{} hang=60"), max_workers=7, journal=path))
-        while lm.engine.in_flight < 7:  # noqa: ASYNC110  # the language model tells nobody
+        rows = [{"question": "quick"}, *ask(100, "{} hang=60")]
+        work = asyncio.create_task(executor.aexecute_batch("Ask", rows, max_workers=7, journal=path))
+        while lm.engine.calls < 8:  # noqa: ASYNC110  # the language model tells nobody
             await asyncio.sleep(0.005)
         work.cancel()
         with pytest.raises(asyncio.CancelledError) as caught:
             await work
         assert f"journal={str(path)!r} to go on with the rest" in caught.value.__notes__[0]
-        assert (lm.engine.cancelled, lm.engine.in_flight, lm.engine.calls) == (7, 0, 7)
+        assert caught.value.result[0]["answer"] == "answer to quick"
+        assert (lm.engine.cancelled, lm.engine.in_flight, lm.engine.calls) == (7, 0, 8)
 
     asyncio.run(main())
     assert executor.execute_batch("Ask", ask(2), journal=path).failed == []  # the journal was given back

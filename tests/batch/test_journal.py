@@ -284,7 +284,7 @@ def test_a_full_disk_stops_the_batch_and_damages_nothing(tmp_path: Path) -> None
             try:
                 executor.execute_batch("Ask", rows, journal=sys.argv[1], max_workers=4)
             except JournalError as error:
-                print("JournalError", error)
+                print("JournalError", error, "|", len(error.result.succeeded))
             calls = lm.engine.calls
             print(calls)
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -297,6 +297,7 @@ def test_a_full_disk_stops_the_batch_and_damages_nothing(tmp_path: Path) -> None
     first, calls, rest = done.stdout.splitlines()
     assert first.startswith("JournalError")
     assert "cannot be written" in first
+    assert int(first.rpartition("| ")[2]) == int(calls)  # what could not be written is not lost, either
     assert int(calls) < 60  # it did not go on paying
     succeeded, missing = map(int, rest.split())
     assert succeeded == 300
