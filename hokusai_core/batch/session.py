@@ -232,7 +232,8 @@ class _Feeding:
         self, engine: Engine, executor: Executor, source: Iterable[Any], batch_size: int | None, width: int
     ) -> None:
         self._engine, self._executor = engine, executor
-        self._source, self._batch_size = source, batch_size
+        self._source: Iterable[Any] = source
+        self._batch_size = batch_size
         self._handoff = Handoff(width) if isinstance(engine, LoopEngine) and not are_held(source) else None
         self._future: Any = None
         self._abandoned = False
@@ -240,18 +241,20 @@ class _Feeding:
     def run(self) -> None:
         """Feed the engine and wait for its end; raises what the source raises."""
         engine = self._engine
+        # Kept by nobody afterwards: a generator that holds a file open ends with the batch, not with its iterator.
+        source, self._source = self._source, ()
         if isinstance(engine, ThreadEngine):
             try:
-                engine.feed(rows(self._source, self._batch_size), shared=are_held(self._source))
+                engine.feed(rows(source, self._batch_size), shared=are_held(source))
             except Exception:  # of the source: what was taken is finished first
                 engine.wait()
                 raise
             engine.wait()
         elif isinstance(engine, LoopEngine):
-            self._future = self._executor._loop.submit(engine.run(self._handoff or rows(self._source)))
+            self._future = self._executor._loop.submit(engine.run(self._handoff or rows(source)))
             if self._handoff is not None:
                 self._future.add_done_callback(lambda _: self._handoff.shut())
-                self._handoff.feed(rows(self._source, self._batch_size))
+                self._handoff.feed(rows(source, self._batch_size))
             self._wait()
 
     def _wait(self) -> None:

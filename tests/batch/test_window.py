@@ -115,7 +115,21 @@ def test_a_row_is_a_pair_and_also_its_outcome(make_executor: MakeExecutor) -> No
 def test_leaving_early_takes_no_further_row(make_executor: MakeExecutor, make_lm: Any, workers: int) -> None:
     lm = make_lm(delay=0.005)
     executor = make_executor(lm=lm)
-    for row in executor.iter_batch("Ask", ({"question": f"q{n}"} for n in itertools.count()), max_workers=workers):
+    closed = []
+
+    def source() -> Iterator[dict[str, str]]:
+        try:  # such as a generator that holds a file open
+            for number in itertools.count():
+                yield {"question": f"q{number}"}
+        finally:
+            closed.append(True)
+
+    with executor.iter_batch("Ask", source(), max_workers=workers) as rows:
+        for row in rows:
+            if row.index >= 20:
+                break
+    wait_until(lambda: bool(closed))
+    for row in executor.iter_batch("Ask", source(), max_workers=workers):
         if row.index >= 20:
             break
     del row
