@@ -9,16 +9,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from hokusai.failures import Failure, Misuse
+from hokusai_core.errors import InputError
 
 if TYPE_CHECKING:
     from hokusai_core import SignatureSpec
 
-__all__ = ["RowFile", "parse_mapping"]
+__all__ = ["BrokenLine", "RowFile", "parse_mapping"]
 
 #: Characters that one cell of a table may have; the standard library's own limit is less than a long document.
 _LONGEST_CELL = 100_000_000
@@ -40,6 +41,22 @@ def parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
             raise Misuse(f"--map {pair!r}: column and field are each mapped once")
         mapping[column] = field
     return mapping
+
+
+class BrokenLine(Mapping[str, Any]):
+    """A line that is no row: whoever asks it for a value gets the error, so that its row fails with it.
+
+    Args:
+        what: what is wrong, with the place.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def _ask(self, *_: object) -> NoReturn:
+        raise InputError(self.what)
+
+    __getitem__ = __iter__ = __len__ = _ask
 
 
 class RowFile:
@@ -112,12 +129,14 @@ class RowFile:
             try:
                 row = json.loads(line, object_pairs_hook=_without_repetition)
             except (ValueError, RecursionError) as error:
-                click.echo(f"hokusai: {self.name} line {number} is no JSON ({error}); it counts as failed", err=True)
-                yield line.rstrip("\n")  # which is no mapping, so the row fails without a call
+                yield self._broken(number, f"is no JSON ({error})")
                 continue
-            if self._lacking and isinstance(row, dict):
+            if not isinstance(row, dict):
+                yield self._broken(number, "is no JSON object")
+                continue
+            if self._lacking:
                 self._tell_lacking(row, number)
-            yield self._mapped(row) if isinstance(row, dict) else row
+            yield self._mapped(row)
 
     def _cells(self, file: IO[str]) -> Iterator[Any]:
         table = self._table(file)
@@ -126,15 +145,15 @@ class RowFile:
             if not cells:
                 continue
             if len(cells) > len(header):
-                click.echo(
-                    f"hokusai: {self.name} line {table.line_num} has {len(cells)} cells for {len(header)} columns; it "
-                    "counts as failed",
-                    err=True,
-                )
-                yield cells
+                yield self._broken(table.line_num, f"has {len(cells)} cells for {len(header)} columns")
                 continue
             # An empty cell gives nothing, so that an input with a default keeps it.
             yield self._mapped({name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()})
+
+    def _broken(self, number: int, what: str) -> BrokenLine:
+        line = BrokenLine(f"{self.name} line {number} {what}")
+        click.echo(f"hokusai: {line.what}; it counts as failed", err=True)
+        return line
 
     def _table(self, file: IO[str]) -> Any:
         # Strict, as a quote that nothing closes would else make one cell of all that follows.

@@ -104,8 +104,10 @@ class TestBatch:
         assert "5 rows, 4 failed" in done.stderr
         assert "line 3 is no JSON" in done.stderr
         assert "first failure: row " in done.stderr
-        kinds = [record.get("error", {}).get("type") for record in lines(tmp_path / "out.jsonl")]
-        assert kinds == [None, "LanguageModelError", "InputError", "InputError", "InputError"]
+        errors = [record.get("error", {}) for record in lines(tmp_path / "out.jsonl")]
+        assert [error.get("type") for error in errors] == [None, "LanguageModelError", *["InputError"] * 3]
+        assert "in.jsonl line 3 is no JSON" in errors[2]["message"]
+        assert "in.jsonl line 5 is no JSON object" in errors[4]["message"]
         (tmp_path / "mended").touch()
         again = hokusai("batch", "Ask", "in.jsonl", "-o", "out.jsonl")
         assert again.returncode == 3
@@ -127,14 +129,15 @@ class TestBatch:
         assert records[1]["inputs"] == {"hint": "please", "question": "a, b"}
         assert records[1]["outputs"] == {"answer": "answer to a, b"}
 
-    def test_stdin_and_stdout(self, hokusai: Command) -> None:
+    def test_stdin_and_stdout(self, hokusai: Command, tmp_path: Path) -> None:
         done = hokusai("batch", "Ask", "-", stdin=b'{"question": "a"}\n{"question": "b"}\n')
         assert [json.loads(line)["outputs"]["answer"] for line in done.stdout.splitlines()] == [
             "answer to a",
             "answer to b",
         ]
-        table = hokusai("batch", "Ask", "-", "--format", "tsv", stdin=b"question\thint\nc\td\n")
+        table = hokusai("batch", "Ask", "-", "--format", "tsv", "-o", "-", stdin=b"question\thint\nc\td\n")
         assert json.loads(table.stdout)["inputs"] == {"question": "c", "hint": "d"}
+        assert not list(tmp_path.glob("-*"))
 
     def test_no_rows(self, hokusai: Command, tmp_path: Path) -> None:
         done = hokusai("batch", "Ask", "-", "-o", "out.jsonl")

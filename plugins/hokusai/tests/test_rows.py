@@ -12,6 +12,7 @@ import pytest
 from hokusai.failures import Failure, Misuse
 from hokusai.rows import RowFile
 from hokusai_core import BaseSignature, InputField, OutputField
+from hokusai_core.errors import InputError
 
 
 class Ask(BaseSignature):
@@ -41,7 +42,6 @@ def read(name: str, content: str | bytes, **mapping: str) -> list[Any]:
         ("a.jsonl", '{"body": "a", "id": 1}\n', {"body": "question"}, [{"question": "a"}]),
         ("a.jsonl", '{"body": "a", "hint": "h"}\n', {"body": "question"}, [{"question": "a", "hint": "h"}]),
         ("a.jsonl", '{"question": "x", "body": "a"}\n', {"body": "question"}, [{"question": "a"}]),
-        ("a.jsonl", "[1]\n5\n", {}, [[1], 5]),
         ("a.csv", '\ufeffquestion,hint\r\n"a\nb",c\r\n\r\nd,\r\ne\r\n', {}, None),
         ("a.tsv", "query\thint\na, b\tc\n", {}, [{"query": "a, b", "hint": "c"}]),
         ("a.csv", "id,body\n1,a\n", {"body": "question"}, [{"question": "a"}]),
@@ -82,10 +82,15 @@ def test_a_file_that_cannot_be_read_is_refused_before_a_row_is_run(
 
 
 def test_lines_that_cannot_be_read_are_rows_that_fail(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = ['{"question": "a"}', "{", '{"question": "b", "question": "c"}', '{"question": "d"}']
+    lines = ['{"question": "a"}', "{", '{"question": "b", "question": "c"}', '{"question": "d"}', "[1]"]
     Path("a.jsonl").write_text("\n".join(lines), encoding="utf-8")
     rows = list(RowFile("a.jsonl", None, {}, Ask.spec))
-    assert rows == [{"question": "a"}, lines[1], lines[2], {"question": "d"}]
+    assert (rows[0], rows[3]) == ({"question": "a"}, {"question": "d"})
+    for row in rows[1:3]:
+        with pytest.raises(InputError, match=r"a.jsonl line [23] is no JSON"):
+            dict(row)
+    with pytest.raises(InputError, match="line 5 is no JSON object"):
+        dict(rows[4])
     told = capsys.readouterr().err
     assert "a.jsonl line 2 is no JSON" in told
     assert "line 3 is no JSON ('question' is there twice); it counts as failed" in told

@@ -24,7 +24,9 @@ _SOME_FAILED = 3
 @click.command()
 @click.argument("name")
 @click.argument("source", metavar="IN")
-@click.option("-o", "--output", metavar="FILE", help="Write here, and keep a journal beside it. [default: stdout]")
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write here, and keep a journal beside it. [default: -, which is stdout]"
+)
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
 @click.option("--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which input.")
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv", "tsv"]), help="Form of IN. [default: by its name]")
@@ -62,6 +64,7 @@ def batch(
     from hokusai_core import Budget
 
     mapping = parse_mapping(pairs)
+    output = None if output in (None, "-") else str(Path(output).expanduser())
     check_output(output, source)
     signature = signature_called(name)
     budget = None if max_cost is None else Budget(cost=max_cost)
@@ -151,7 +154,7 @@ def check_output(output: str | None, source: str) -> None:
     """Refuse an output that cannot be written, before anything is paid."""
     if output is None:
         return
-    target = Path(output).expanduser()
+    target = Path(output)
     if target.is_dir():
         raise Failure(f"{output} is a folder; name a file")
     if source != "-" and target.exists() and Path(source).expanduser().exists() and target.samefile(source):
@@ -165,7 +168,7 @@ def write_lines(lines: Iterator[bytes], output: str | None) -> None:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
         return
-    target = Path(output).expanduser()
+    target = Path(output)
     # One name for all runs, so that those which were killed leave no litter; the journal keeps out a second at once.
     beside = target.with_name(f".{target.name}.part")
     try:
