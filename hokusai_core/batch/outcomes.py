@@ -18,6 +18,10 @@ from hokusai_core.results import Attempt, ExecutionResult, Usage
 __all__ = ["BatchResult", "BatchRow", "FailedExecution", "Outcome", "outcome_record"]
 
 _SHOWN = 60
+#: Columns of a frame, beside those of inputs and outputs.
+_FIGURES = frozenset(
+    "index error attempts execution_id signature model cached input_tokens output_tokens cost latency".split()
+)
 
 
 @frozen(eq=False, repr=False)
@@ -200,7 +204,8 @@ class BatchResult(Sequence[Outcome]):
     def to_pandas(self, *, sensitive: bool = False) -> Any:
         """Return a ``pandas.DataFrame`` with a row for each row: inputs, outputs, error, figures.
 
-        Columns of inputs are called ``input.NAME``.
+        Columns of inputs are called ``input.NAME``; those of outputs ``NAME``, or ``output.NAME`` where that is the
+        name of a figure.
 
         Args:
             sensitive: whether values of sensitive fields are in it too.
@@ -216,8 +221,9 @@ class BatchResult(Sequence[Outcome]):
         for record in self._records(sensitive):
             inputs, outputs = record.pop("inputs"), record.pop("outputs", {})
             failure = record.pop("error", None)
-            given = {f"input.{name}": value for name, value in inputs.items()} if isinstance(inputs, dict) else {}
-            rows.append({**given, **outputs, "error": failure and f"{failure['type']}: {failure['message']}", **record})
+            given = {f"input.{name}": value for name, value in inputs.items()}
+            found = {f"output.{name}" if name in _FIGURES else name: value for name, value in outputs.items()}
+            rows.append({**given, **found, "error": failure and f"{failure['type']}: {failure['message']}", **record})
         frame = pandas.DataFrame(rows)
         return frame.set_index("index") if rows else frame
 

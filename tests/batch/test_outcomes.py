@@ -271,6 +271,14 @@ def test_a_data_frame(make_executor: MakeExecutor) -> None:
     assert list(frame.index) == [0, 1]
 
 
+def test_outputs_that_are_called_like_a_figure_are_columns_of_their_own(make_executor: MakeExecutor) -> None:
+    executor = make_executor(mode="testing")
+    executor.register_signature("FindFault", "log -> error, cost")
+    frame = executor.execute_batch("FindFault", [{"log": "x"}]).to_pandas()
+    assert (frame["output.error"][0], frame["output.cost"][0]) == ("Sample error", "Sample cost")
+    assert frame["error"][0] is None
+
+
 def test_usage_and_cost_count_what_this_run_paid(make_executor: MakeExecutor) -> None:
     executor = make_executor()
     first = executor.execute_batch("Ask", [*ask(4), {"question": "x fail=9"}])
