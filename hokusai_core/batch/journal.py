@@ -258,16 +258,7 @@ class Journal:
             )
             return salt
         lines = self._lines()
-        header = _fields(next(lines)[1])
-        if header is None or "hokusai_journal" not in header[0]:
-            raise JournalError(f"{self.path} is no journal of a batch, and was left alone; give another path")
-        try:
-            self._check(header[0], testing)
-            salt = bytes.fromhex(header[0]["salt"])
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, JournalError):
-                raise
-            raise JournalError(f"{self.path} is a damaged journal, and was left alone; give another path") from error
+        salt = self._read_header(next(lines)[1], testing)
         damaged = 0
         models: dict[int, str] = {}
         for place, line in lines:
@@ -284,6 +275,20 @@ class Journal:
         self._torn = self._ends_torn()
         self._warn_of(damaged, models)
         return salt
+
+    def _read_header(self, line: bytes, testing: bool) -> bytes:
+        """Return the salt, once it is clear that the journal is one, and this batch's."""
+        header = _fields(line)
+        if header is None or "hokusai_journal" not in header[0]:
+            what = "a journal with a damaged first line" if line.startswith(_MAGIC) else "no journal of a batch"
+            raise JournalError(f"{self.path} is {what}, and was left alone; give another path")
+        try:
+            self._check(header[0], testing)
+            return bytes.fromhex(header[0]["salt"])
+        except JournalError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise JournalError(f"{self.path} is a damaged journal, and was left alone; give another path") from error
 
     def _warn_of(self, damaged: int, models: Mapping[int, str]) -> None:
         told = []
@@ -345,7 +350,7 @@ def _open(path: Path) -> int:
     """Open the file for this process alone."""
     try:
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise JournalError(f"journal {path} cannot be opened: {error}") from error
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):

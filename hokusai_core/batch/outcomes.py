@@ -20,7 +20,8 @@ __all__ = ["BatchResult", "BatchRow", "FailedExecution", "Outcome", "outcome_rec
 _SHOWN = 60
 #: Columns of a frame, beside those of inputs and outputs.
 _FIGURES = frozenset(
-    "index error attempts execution_id signature model cached input_tokens output_tokens cost latency".split()
+    {"index", "error", "attempts", "execution_id", "signature", "model", "cached", "cost", "latency"}
+    | {"input_tokens", "output_tokens"}
 )
 
 

@@ -155,7 +155,10 @@ class _Reader:
             raise CompositionError(f"{where}: more than {_VALUES} values, or nested more than {_DEEPEST} deep")
         if isinstance(value, Mapping):
             if set(value) == {"ref"}:
-                return ref(value["ref"])
+                try:
+                    return ref(value["ref"])
+                except CompositionError as error:
+                    raise CompositionError(f"{where}: {error}") from error
             if set(value) == {"literal"}:
                 return literal(self._plain(value["literal"], where, depth + 1))
             return {str(key): self._value(item, f"{where}.{key}", depth + 1) for key, item in value.items()}

@@ -191,6 +191,8 @@ def test_places_where_no_journal_can_be(make_executor: MakeExecutor, tmp_path: P
     for place in (tmp_path, tmp_path / "missing" / "j", "/dev/null"):
         with pytest.raises(JournalError, match=str(place)):
             make_executor().execute_batch("Ask", ask(1), journal=place)
+    with pytest.raises(JournalError, match="cannot be opened"):
+        make_executor().execute_batch("Ask", ask(1), journal="a\0b")
 
 
 def test_two_batches_cannot_share_a_journal(make_executor: MakeExecutor, path: Path, tmp_path: Path) -> None:
@@ -379,4 +381,7 @@ def test_a_header_that_somebody_has_made_up_is_refused(
     header = json.loads(path.read_bytes().partition(b"\t")[0]) | change
     path.write_bytes(write_line({name: value for name, value in header.items() if value is not None}))
     with pytest.raises(JournalError, match=str(path)):
+        executor.execute_batch("Ask", ask(1), journal=path)
+    path.write_bytes(path.read_bytes().replace(b'"testing"', b'"tasting"'))
+    with pytest.raises(JournalError, match="a journal with a damaged first line"):
         executor.execute_batch("Ask", ask(1), journal=path)

@@ -69,7 +69,10 @@ BAD = {
     "both": ({"steps": [{"signature": "Rate", "steps": []}]}, "steps[0]: expected either"),
     "inputs that are a list": ({"steps": [{"signature": "Rate", "inputs": []}]}, "steps[0].inputs: expected"),
     "a name twice": ({"steps": [{"signature": "Rate"}] * 2}, "steps[1]: the chain has a step 'Rate' already"),
-    "an empty ref": ({"steps": [{"signature": "Rate", "inputs": {"text": {"ref": 5}}}]}, "ref(5)"),
+    "an empty ref": (
+        {"steps": [{"signature": "Rate", "inputs": {"text": {"ref": 5}}}]},
+        "steps[0].inputs.text: ref(5)",
+    ),
     "a name that is none": ({"name": 5, "steps": [{"signature": "Rate"}]}, "name: expected a text"),
     "inside": ({"steps": [{"name": "x", "steps": [{"signature": 5}]}]}, "steps[0].steps[0]: expected either"),
     "at the top": ({"step": [], "steps": [{"signature": "Rate"}]}, "unknown 'step'"),
