@@ -125,7 +125,7 @@ class Pace:
 
     def succeeded(self) -> None:
         """Note that a call went well: the window widens by one for half a window of successes."""
-        if self._limit < self.width:
+        if self._limit < self.width or self._storms:
             with self._changed:
                 self._storms = 0
                 self._limit = min(float(self.width), self._limit + 2.0 / self._limit)

@@ -172,6 +172,13 @@ class TestPace:
         assert max(waits) <= 30.0
         assert min(waits[10:]) >= 15.0
 
+    @pytest.mark.parametrize("width", [1, 2, 16])
+    def test_a_success_ends_the_growth_of_waits(self, width: int) -> None:
+        pace = Pace(width)
+        for _ in range(8):
+            assert pace.slow_down(RateLimitedError("slow down"), time.monotonic()) <= 0.5
+            pace.succeeded()
+
     def test_those_who_come_back_go_first(self) -> None:
         pace = Pace(1)
         first = pace.enter()
