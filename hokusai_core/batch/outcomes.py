@@ -197,7 +197,8 @@ class BatchResult(Sequence[Outcome]):
         Each has ``index``, ``inputs``, and either ``outputs`` with ``execution_id`` and figures, or ``error``.
 
         Args:
-            path: file to write; replaced where it is there.
+            path: file to write; replaced where it is there. What is no regular file, such as ``/dev/stdout``, takes
+                the lines as they come.
             sensitive: whether values of sensitive fields are written too.
         """
         write_whole(path, (orjson.dumps(record) + b"\n" for record in self._records(sensitive)))
@@ -278,7 +279,11 @@ def plain(values: Mapping[Any, Any]) -> dict[str, Any]:
 
 def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
     """Write ``chunks`` to a file beside ``path`` and put it in its place when it is complete."""
-    target = Path(path)
+    if os.path.exists(path) and not os.path.isfile(path):  # a device or a pipe must stay what it is
+        with open(path, "wb") as file:
+            file.writelines(chunks)
+        return
+    target = Path(os.path.realpath(path))  # where a link leads, and not the link
     beside = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
     try:
         with open(beside, "xb") as file:

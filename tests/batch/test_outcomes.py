@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -261,6 +262,20 @@ def test_a_file_of_json_lines(make_executor: MakeExecutor, tmp_path: Path) -> No
     assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]
     with pytest.raises(FileNotFoundError):
         results.to_jsonl(tmp_path / "missing" / "out.jsonl")
+
+
+def test_a_link_or_a_pipe_stays_what_it_is(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    results = make_executor().execute_batch("Ask", ask(2))
+    file, link, pipe = tmp_path / "out.jsonl", tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(file)
+    results.to_jsonl(link)
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    results.to_jsonl(pipe)
+    assert os.read(reading, 10_000) == file.read_bytes()
+    os.close(reading)
+    assert link.is_symlink()
+    assert pipe.is_fifo()
 
 
 def test_a_data_frame(make_executor: MakeExecutor) -> None:

@@ -140,9 +140,11 @@ class TestBatch:
         assert not list(tmp_path.glob("-*"))
 
     def test_no_rows(self, hokusai: Command, tmp_path: Path) -> None:
-        done = hokusai("batch", "Ask", "-", "-o", "out.jsonl")
+        (tmp_path / "link").symlink_to("out.jsonl")
+        done = hokusai("batch", "Ask", "-", "-o", "link")
         assert done.returncode == 0
         assert (tmp_path / "out.jsonl").read_text() == ""
+        assert (tmp_path / "link").is_symlink()
 
     def test_a_ceiling_on_cost(self, hokusai: Command) -> None:
         done = hokusai("batch", "Ask", "-", "--max-cost", "0.5", stdin=b'{"question": "a"}\n')
@@ -157,6 +159,7 @@ class TestBatch:
             (["Ask", "missing.jsonl"], "missing.jsonl"),
             (["Ask", "-", "-o", "missing/out.jsonl"], "missing/out.jsonl"),
             (["Ask", "-", "-o", "."], ". is a folder"),
+            (["Ask", "-", "-o", "pipe"], "pipe is no regular file"),
             (["Ask", "in.jsonl", "-o", "../{folder}/in.jsonl"], "is the input, too"),
             (["Ask", "-", "--map", "question"], "--map column=field"),
             (["Ask", "-", "--map", "a=nope"], "no input 'nope'"),
@@ -169,6 +172,7 @@ class TestBatch:
         self, hokusai: Command, tmp_path: Path, arguments: list[str], told: str
     ) -> None:
         (tmp_path / "in.jsonl").write_text('{"question": "a"}\n')
+        os.mkfifo(tmp_path / "pipe")
         given = [argument.replace("{folder}", tmp_path.name) for argument in arguments]
         done = hokusai("batch", *given, stdin=b'{"question": "a"}\n')
         assert done.returncode in (1, 2)

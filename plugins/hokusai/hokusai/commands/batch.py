@@ -157,6 +157,8 @@ def check_output(output: str | None, source: str) -> None:
     target = Path(output)
     if target.is_dir():
         raise Failure(f"{output} is a folder; name a file")
+    if target.exists() and not target.is_file():  # putting a file in its place would break it
+        raise Failure(f"{output} is no regular file; leave -o out for stdout, and send that there")
     if source != "-" and target.exists() and Path(source).expanduser().exists() and target.samefile(source):
         raise Misuse(f"{output} is the input, too; give the output another name")
 
@@ -168,7 +170,7 @@ def write_lines(lines: Iterator[bytes], output: str | None) -> None:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
         return
-    target = Path(output)
+    target = Path(output).resolve()  # where a link leads, and not the link
     # One name for all runs, so that those which were killed leave no litter; the journal keeps out a second at once.
     beside = target.with_name(f".{target.name}.part")
     try:
