@@ -18,16 +18,16 @@ from hokusai_core.settings import UNSET, ExecutionMode, Unset, parse_setting
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from hokusai_core.batch.iteration import BatchRows
     from hokusai_core.batch.outcomes import BatchResult
     from hokusai_core.batch.progress import BatchProgress
-    from hokusai_core.batch.session import BatchRows, Session
+    from hokusai_core.batch.session import Session
     from hokusai_core.executor import Executor
     from hokusai_core.results import ExecutionResult
 
 __all__ = ["BatchMethods"]
 
 OnError = Literal["return", "raise"]
-Progress = "bool | Callable[[BatchProgress], object] | None"
 
 
 class BatchMethods:
@@ -129,10 +129,12 @@ class BatchMethods:
             >>> outcome["answer"]
             'Sample answer'
         """
+        from hokusai_core.batch.iteration import BatchRows
+
         begin = _Beginning(cast("Executor", self), signature_name, options | {"budget": budget}, "return")
         session = begin.session(inputs_list, batch_size, journal, progress, begin.width(max_workers, parallel))
         with begin.anchored():
-            return session.iterate(inputs_list)
+            return BatchRows(session, inputs_list)
 
     async def aexecute_batch(
         self,

@@ -1,4 +1,4 @@
-"""A batch from its first row to its result, for callers that wait, that take rows one by one, and that await."""
+"""A batch from its first row to its result, for callers that wait for all of it, blocking or awaiting."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ import asyncio
 import sys
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError
-from concurrent.futures import wait as wait_for
-from queue import SimpleQueue
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
 from hokusai_core.batch.backends import run_on_backend
 from hokusai_core.batch.engines import Engine, LoopEngine, ThreadEngine
-from hokusai_core.batch.outcomes import BatchResult, BatchRow, Outcome
-from hokusai_core.batch.sources import Handoff, are_held, arows, rows
+from hokusai_core.batch.feeding import Feeding
+from hokusai_core.batch.outcomes import BatchResult, Outcome
+from hokusai_core.batch.sources import are_held, arows, rows
 from hokusai_core.batch.work import failed
-from hokusai_core.errors import BatchInterrupted, ClosedError, ExecutionError
+from hokusai_core.errors import BatchInterrupted, ExecutionError
 from hokusai_core.events import OperationFinished
 from hokusai_core.execution.pace import Pace
 
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from hokusai_core.execution.plan import Plan
     from hokusai_core.executor import Executor
 
-__all__ = ["BatchRows", "Session"]
+__all__ = ["Session"]
 
 #: Rows at once from which on an event loop is faster than threads, even where each row only waits. Below, a thread for
 #: each row keeps a language model, a validator or a hook that blocks from holding up the others.
@@ -71,8 +68,6 @@ class Session:
     _closed: bool = field(default=False, init=False)
     _closing: threading.Lock = field(factory=threading.Lock, init=False)
 
-    # -- waiting for all ----------------------------------------------------------------------------------------
-
     def collect(self, source: Iterable[Any]) -> BatchResult:
         """Run every row and return the outcomes in order.
 
@@ -81,14 +76,14 @@ class Session:
             JournalError: the journal cannot be written.
         """
         kept = _Kept(self)
-        engine = self._engine(kept.deliver)
-        work = _Feeding(engine, self.executor, source, self.batch_size, self.width)
+        engine = self.engine_for(kept.deliver)
+        work = Feeding(engine, self.executor, source, self.batch_size, self.width)
         try:
             work.run()
         except KeyboardInterrupt:
-            self._say_stopping()
+            self.say_stopping()
             work.finish()
-            raise self._interrupted(kept.result(engine.under_way)) from None
+            raise self.interrupted(kept.result(engine.under_way)) from None
         except Exception as error:
             self._hand_over(error, engine, kept)
             raise
@@ -106,7 +101,7 @@ class Session:
         try:
             run_on_backend(backend, source, self.work, plan.spec, plan.name, options, kept.deliver)
         except KeyboardInterrupt:
-            raise self._interrupted(kept.result()) from None
+            raise self.interrupted(kept.result()) from None
         except Exception as error:
             engine.end(error)
             self._hand_over(error, engine, kept)
@@ -131,15 +126,10 @@ class Session:
             raise engine.fatal
         return kept.result()
 
-    # -- one by one ---------------------------------------------------------------------------------------------
+    # -- parts of it --------------------------------------------------------------------------------------------
 
-    def iterate(self, source: Iterable[Any]) -> BatchRows:
-        """Begin the batch and return its rows as they finish."""
-        return BatchRows(self, source)
-
-    # -- inside -------------------------------------------------------------------------------------------------
-
-    def _engine(self, deliver: Callable[[Row, Outcome], None], room: Pace | None = None) -> Engine:
+    def engine_for(self, deliver: Callable[[Row, Outcome], None], room: Pace | None = None) -> Engine:
+        """Return the engine that runs the rows; the arguments are its own."""
         pace = Pace(self.width)
         if self.awaitable and self.width >= _LOOP_FROM and not self.executor._loop.inside:
             return LoopEngine(self.work, pace, deliver, room)
@@ -177,9 +167,10 @@ class Session:
             )
         )
 
-    def _say_stopping(self) -> None:
+    def say_stopping(self) -> None:
+        """Tell whoever has pressed Ctrl-C why the batch does not end at once."""
         if sys.stderr is not None:
-            print(  # noqa: T201  # said to whoever has just pressed the keys, and waits
+            print(  # noqa: T201  # said to a person, who waits
                 f"hokusai: {self.name}: finishing the rows under way; press Ctrl-C again to leave them",
                 file=sys.stderr,
                 flush=True,
@@ -192,7 +183,8 @@ class Session:
         if isinstance(getattr(error, "result", None), (BatchResult, type(None))):  # else it has one of its own
             vars(error)["result"] = result
 
-    def _interrupted(self, result: BatchResult | None) -> BatchInterrupted:
+    def interrupted(self, result: BatchResult | None) -> BatchInterrupted:
+        """Return the error after Ctrl-C, with the rows that are over where they were kept."""
         error = BatchInterrupted(self._stopped(result))
         error.result = result
         return error
@@ -223,184 +215,3 @@ class _Kept:
         error = ExecutionError(f"row {row.index}: the batch was stopped before it was over")
         hidden = self._session.work.hidden(row)
         return row.inputs, failed(row, error, hidden), hidden
-
-
-class _Feeding:
-    """Runs an engine to its end from a thread that blocks."""
-
-    def __init__(
-        self, engine: Engine, executor: Executor, source: Iterable[Any], batch_size: int | None, width: int
-    ) -> None:
-        self._engine, self._executor = engine, executor
-        self._source: Iterable[Any] = source
-        self._batch_size = batch_size
-        self._handoff = Handoff(width) if isinstance(engine, LoopEngine) and not are_held(source) else None
-        self._future: Any = None
-        self._abandoned = False
-
-    def run(self) -> None:
-        """Feed the engine and wait for its end; raises what the source raises."""
-        engine = self._engine
-        # Kept by nobody afterwards: a generator that holds a file open ends with the batch, not with its iterator.
-        source, self._source = self._source, ()
-        if isinstance(engine, ThreadEngine):
-            try:
-                engine.feed(rows(source, self._batch_size), shared=are_held(source))
-            except Exception:  # of the source: what was taken is finished first
-                engine.wait()
-                raise
-            engine.wait()
-        elif isinstance(engine, LoopEngine):
-            self._future = self._executor._loop.submit(engine.run(self._handoff or rows(source)))
-            if self._handoff is not None:
-                self._future.add_done_callback(lambda _: self._handoff.shut())
-                self._handoff.feed(rows(source, self._batch_size))
-            self._wait()
-
-    def _wait(self) -> None:
-        try:
-            self._future.result()
-        except CancelledError:
-            if not self._abandoned:
-                raise ClosedError("the executor was closed while the batch ran; the rows under way were left") from None
-
-    def finish(self) -> None:
-        """Take no further row and wait for those under way; a second Ctrl-C leaves them."""
-        self.stop()
-        try:
-            if isinstance(self._engine, ThreadEngine):
-                self._engine.wait()
-            elif self._future is not None:
-                wait_for([self._future])
-        except KeyboardInterrupt:
-            self.abandon()
-
-    def stop(self) -> None:
-        """Take no further row."""
-        self._engine.stop()
-        if self._handoff is not None:
-            self._handoff.shut()
-
-    def abandon(self) -> None:
-        """Cancel what can be cancelled, and wait for nothing."""
-        self.stop()
-        self._abandoned = True
-        if self._future is not None:
-            self._future.cancel()
-
-
-class BatchRows(Iterator[BatchRow]):
-    """The rows of a batch as they finish; the number of rows in memory is bounded, however many there are.
-
-    Leaving it early (``close``, the end of a ``with`` block, or forgetting it) takes no further row. With a journal,
-    ``close`` waits for the rows under way, which are paid; without one they are cancelled where that can be done.
-
-    At Ctrl-C no further row is taken; those under way come out, and ``BatchInterrupted`` after them. A second one
-    leaves them.
-    """
-
-    def __init__(self, session: Session, source: Iterable[Any]) -> None:
-        self._session = session
-        self._queue: SimpleQueue[tuple[Row, Outcome] | None] = SimpleQueue()
-        self._ended = self._stopping = False
-        self._state = state = _Iteration(session, source, self._queue)
-        self._finalizer = weakref.finalize(self, state.abandon)
-        self._finalizer.atexit = False
-        session.executor._threads.submit(state.run)
-
-    def __next__(self) -> BatchRow:
-        if self._ended:
-            raise StopIteration
-        item = self._wait()
-        if item is None:
-            self._ended = True
-            if self._stopping:
-                raise self._session._interrupted(None)
-            if self._state.error is not None:
-                raise self._state.error
-            raise StopIteration
-        row, outcome = item
-        if row.room is not None:
-            row.room.leave()
-        return BatchRow(row.index, outcome, row.inputs, self._session.work.hidden(row))
-
-    def _wait(self) -> tuple[Row, Outcome] | None:
-        """Return the next row that is over; None where there is none left."""
-        try:
-            return self._queue.get()
-        except KeyboardInterrupt:
-            if self._stopping:
-                self._state.abandon()
-                return None
-            self._stopping = True
-            self._session._say_stopping()
-            self._state.stop()
-            return self._wait()
-
-    def close(self) -> None:
-        """Take no further row."""
-        self._ended = True
-        if self._state.keeps:
-            self._state.finish()
-        else:
-            self._state.abandon()
-        self._queue.put(None)  # for another thread that may be waiting for a row
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
-        if self._state.keeps and not self._ended and kind is not None and issubclass(kind, KeyboardInterrupt):
-            self._session._say_stopping()
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<BatchRows of {self._session.name}, {self._session.meter.done} over>"
-
-
-class _Iteration:
-    """The side of ``BatchRows`` that works; it does not hold the iterator, so that forgetting that one ends it."""
-
-    def __init__(self, session: Session, source: Iterable[Any], queue: SimpleQueue[Any]) -> None:
-        self._session, self._queue = session, queue
-        self.error: BaseException | None = None
-        self.engine = session._engine(self._deliver, Pace(2 * session.width))
-        self.feeding = _Feeding(self.engine, session.executor, source, session.batch_size, session.width)
-        self.keeps = bool(session.resume)
-
-    def run(self) -> None:
-        """Work until the end, on a thread of its own."""
-        try:
-            self.feeding.run()
-        except BaseException as error:  # raised where the rows are taken
-            self.error = error
-        finally:
-            self.error = self.engine.fatal or self.error
-            try:
-                self._session.end(self.engine)
-            finally:
-                self._queue.put(None)
-
-    def stop(self) -> None:
-        """Take no further row; when those under way are over, that is the end."""
-        self.feeding.stop()
-        self._session.executor._threads.submit(self._end)
-
-    def _end(self) -> None:
-        try:
-            self.finish()
-        finally:
-            self._queue.put(None)
-
-    def finish(self) -> None:
-        """Take no further row, and wait for those under way; not for the source, which may not give one for long."""
-        self.feeding.finish()
-        self._session.end(self.engine)
-
-    def abandon(self) -> None:
-        """Take no further row, and cancel what can be cancelled."""
-        self.feeding.abandon()
-
-    def _deliver(self, row: Row, outcome: Outcome) -> None:
-        self._session.meter.count(outcome)
-        self._queue.put((row, outcome))

@@ -1,0 +1,135 @@
+"""A batch whose rows are taken one by one, as they finish."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Self
+
+from hokusai_core.batch.feeding import Feeding
+from hokusai_core.batch.outcomes import BatchRow, Outcome
+from hokusai_core.execution.pace import Pace
+
+if TYPE_CHECKING:
+    from hokusai_core.batch.session import Session
+    from hokusai_core.batch.work import Row
+
+__all__ = ["BatchRows"]
+
+
+class BatchRows(Iterator[BatchRow]):
+    """The rows of a batch as they finish; the number of rows in memory is bounded, however many there are.
+
+    Leaving it early (``close``, the end of a ``with`` block, or forgetting it) takes no further row. With a journal,
+    ``close`` waits for the rows under way, which are paid; without one they are cancelled where that can be done.
+
+    At Ctrl-C no further row is taken; those under way come out, and ``BatchInterrupted`` after them. A second one
+    leaves them.
+    """
+
+    def __init__(self, session: Session, source: Iterable[Any]) -> None:
+        self._session = session
+        self._queue: SimpleQueue[tuple[Row, Outcome] | None] = SimpleQueue()
+        self._ended = self._stopping = False
+        self._state = state = _Iteration(session, source, self._queue)
+        self._finalizer = weakref.finalize(self, state.abandon)
+        self._finalizer.atexit = False
+        session.executor._threads.submit(state.run)
+
+    def __next__(self) -> BatchRow:
+        if self._ended:
+            raise StopIteration
+        item = self._wait()
+        if item is None:
+            self._ended = True
+            if self._stopping:
+                raise self._session.interrupted(None)
+            if self._state.error is not None:
+                raise self._state.error
+            raise StopIteration
+        row, outcome = item
+        if row.room is not None:
+            row.room.leave()
+        return BatchRow(row.index, outcome, row.inputs, self._session.work.hidden(row))
+
+    def _wait(self) -> tuple[Row, Outcome] | None:
+        """Return the next row that is over; None where there is none left."""
+        try:
+            return self._queue.get()
+        except KeyboardInterrupt:
+            if self._stopping:
+                self._state.abandon()
+                return None
+            self._stopping = True
+            self._session.say_stopping()
+            self._state.stop()
+            return self._wait()
+
+    def close(self) -> None:
+        """Take no further row."""
+        self._ended = True
+        if self._state.keeps:
+            self._state.finish()
+        else:
+            self._state.abandon()
+        self._queue.put(None)  # for another thread that may be waiting for a row
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
+        if self._state.keeps and not self._ended and kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._session.say_stopping()
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<BatchRows of {self._session.name}, {self._session.meter.done} over>"
+
+
+class _Iteration:
+    """The side of ``BatchRows`` that works; it does not hold the iterator, so that forgetting that one ends it."""
+
+    def __init__(self, session: Session, source: Iterable[Any], queue: SimpleQueue[Any]) -> None:
+        self._session, self._queue = session, queue
+        self.error: BaseException | None = None
+        self.engine = session.engine_for(self._deliver, Pace(2 * session.width))
+        self.feeding = Feeding(self.engine, session.executor, source, session.batch_size, session.width)
+        self.keeps = bool(session.resume)
+
+    def run(self) -> None:
+        """Work until the end, on a thread of its own."""
+        try:
+            self.feeding.run()
+        except BaseException as error:  # raised where the rows are taken
+            self.error = error
+        finally:
+            self.error = self.engine.fatal or self.error
+            try:
+                self._session.end(self.engine)
+            finally:
+                self._queue.put(None)
+
+    def stop(self) -> None:
+        """Take no further row; when those under way are over, that is the end."""
+        self.feeding.stop()
+        self._session.executor._threads.submit(self._end)
+
+    def _end(self) -> None:
+        try:
+            self.finish()
+        finally:
+            self._queue.put(None)
+
+    def finish(self) -> None:
+        """Take no further row, and wait for those under way; not for the source, which may not give one for long."""
+        self.feeding.finish()
+        self._session.end(self.engine)
+
+    def abandon(self) -> None:
+        """Take no further row, and cancel what can be cancelled."""
+        self.feeding.abandon()
+
+    def _deliver(self, row: Row, outcome: Outcome) -> None:
+        self._session.meter.count(outcome)
+        self._queue.put((row, outcome))
