@@ -44,7 +44,8 @@ class Budget:
         seconds: float | None = None,
     ) -> None:
         for name, value in {"calls": calls, "tokens": tokens, "cost": cost, "seconds": seconds}.items():
-            if value is not None and (isinstance(value, bool) or not value > 0):
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (number and value > 0):
                 raise ConfigurationError(f"Budget({name}={value!r}): expected a number above zero, or None")
         self.calls, self.tokens, self.cost, self.seconds = calls, tokens, cost, seconds
         self._reserved = 0

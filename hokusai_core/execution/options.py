@@ -69,7 +69,8 @@ class OptionReader:
         if (
             cache_ttl is timeout is retry_on_failure is max_retries is UNSET
             and cache == "use"
-            and not (collect_feedback or tags or budget or parent_id)
+            and budget is None
+            and not (collect_feedback or tags or parent_id)
         ):
             return default
         given = {

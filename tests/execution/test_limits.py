@@ -21,10 +21,16 @@ MakeExecutor = Callable[..., Executor]
 
 
 @pytest.mark.parametrize("ceiling", ["calls", "tokens", "cost", "seconds"])
-@pytest.mark.parametrize("value", [0, -1, True, float("nan")])
+@pytest.mark.parametrize("value", [0, -1, True, float("nan"), "5"])
 def test_a_ceiling_that_is_none(ceiling: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=ceiling):
         Budget(**{ceiling: value})
+
+
+@pytest.mark.parametrize("budget", [0, 0.5, "1"])
+def test_a_number_is_no_budget_and_not_taken_for_none(make_executor: MakeExecutor, budget: Any) -> None:
+    with pytest.raises(ConfigurationError, match="expected a Budget"):
+        make_executor().execute_signature("Answer", {"question": "?"}, budget=budget)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
