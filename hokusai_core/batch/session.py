@@ -20,6 +20,7 @@ from hokusai_core.batch.sources import are_held, arows, rows
 from hokusai_core.batch.work import failed
 from hokusai_core.errors import BatchInterrupted, ExecutionError
 from hokusai_core.events import OperationFinished
+from hokusai_core.execution.operations import blocking
 from hokusai_core.execution.pace import Pace
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Session:
         engine = self.engine_for(kept.deliver)
         work = Feeding(engine, self.executor, source, self.batch_size, self.width)
         try:
-            work.run()
+            with blocking():
+                work.run()
         except KeyboardInterrupt:
             self.say_stopping()
             work.finish()

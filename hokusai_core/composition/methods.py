@@ -144,9 +144,10 @@ class Operation:
     def run(self) -> Any:
         """Run it and wait for the result."""
         from hokusai_core.composition.running import run_target
+        from hokusai_core.execution.operations import blocking
 
         try:
-            with self._executor._observers.anchored():
+            with self._executor._observers.anchored(), blocking():
                 result = run_target(self._target, self._inputs, self._scope)
         except BaseException as error:
             self._tell(None, error)

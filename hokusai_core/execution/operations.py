@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import frozen
@@ -34,11 +35,15 @@ __all__ = [
     "Step",
     "Wait",
     "adrive",
+    "blocking",
     "drive",
     "go_on",
 ]
 
 R = TypeVar("R")
+
+#: The threads that wait for what runs in this context, and can do nothing else meanwhile.
+_blocked: ContextVar[frozenset[int]] = ContextVar("hokusai_blocked_threads", default=frozenset())
 
 
 class Abandoned(TimeoutError):
@@ -54,7 +59,17 @@ class Abandoned(TimeoutError):
 
 
 class OwnThread(Exception):
-    """Waiting would block the very thread that has to do what is waited for."""
+    """What is waited for has to be done by a thread that is blocked until the waiting is over."""
+
+
+@contextmanager
+def blocking() -> Iterator[None]:
+    """Say that this thread waits for what is begun inside on others, which must not wait for one of its tasks."""
+    token = _blocked.set(_blocked.get() | {threading.get_ident()})
+    try:
+        yield
+    finally:
+        _blocked.reset(token)
 
 
 class Operation(Protocol):
@@ -157,10 +172,9 @@ class Wait:
         """Wait for the flight, blocking.
 
         Raises:
-            OwnThread: the leader is a task of the event loop that this thread would block.
+            OwnThread: the leader is a task of an event loop that would be blocked by that.
         """
-        if self.leader == threading.get_ident() and not self.future.done():
-            raise OwnThread
+        self._check_leader(_blocked.get() | {threading.get_ident()})
         try:
             with self._aside():
                 return self.future.result(self.deadline.remaining())
@@ -170,9 +184,14 @@ class Wait:
             raise Abandoned(stopped=True) from None
 
     async def arun(self) -> Any:
-        """Await the flight."""
+        """Await the flight; raises what ``run`` does."""
+        self._check_leader(_blocked.get())
         with self._aside():
             return await _bounded(outcome(self.future), self.deadline, stoppable=True)
+
+    def _check_leader(self, blocked: frozenset[int]) -> None:
+        if self.leader in blocked and not self.future.done():
+            raise OwnThread
 
     def _aside(self) -> AbstractContextManager[None]:
         return nullcontext() if self.place is None else self.place.aside()

@@ -13,7 +13,7 @@ from typing import Any
 import dspy
 import pytest
 
-from hokusai_core import Executor
+from hokusai_core import Executor, SignatureChain
 from hokusai_core.errors import BatchError, ClosedError, DeadlineExceeded, InputError
 
 MakeExecutor = Callable[..., Executor]
@@ -125,6 +125,28 @@ def test_a_batch_from_inside_a_running_event_loop(make_executor: MakeExecutor) -
         return executor.execute_batch("Ask", ask(10), max_workers=70)  # blocks this loop, and ends all the same
 
     assert len(asyncio.run(main()).succeeded) == 10
+
+
+@pytest.mark.parametrize("way", ["threads", "event loop", "chain"])
+def test_what_blocks_a_loop_waits_for_none_of_its_tasks(make_executor: MakeExecutor, make_lm: Any, way: str) -> None:
+    """Such a task would go on only once the waiting is over."""
+    lm = make_lm()
+    executor = make_executor(lm=lm, timeout=3)
+    question = {"question": "same sleep=0.05"}
+    chain = SignatureChain().add("Ask", question, name="one").add("Ask", {"question": "two"}, name="two")
+
+    async def main() -> Any:
+        task = asyncio.create_task(executor.aexecute_signature("Ask", question))
+        while not lm.engine.calls:  # noqa: ASYNC110  # the language model tells nobody
+            await asyncio.sleep(0.001)
+        if way == "chain":
+            blocked = executor.execute_chain(chain).steps["one"]
+        else:
+            blocked = executor.execute_batch("Ask", [question], max_workers=4 if way == "threads" else 70)[0]
+        return blocked, await task
+
+    blocked, task = asyncio.run(main())
+    assert blocked["answer"] == task["answer"] == "answer to same sleep=0.05"
 
 
 class TestFutures:
