@@ -170,4 +170,4 @@ def checked_mapping(step: str, mapping: Any) -> Mapping[str, Any] | None:
         return None
     if not isinstance(mapping, Mapping) or not all(isinstance(key, str) for key in mapping):
         raise CompositionError(f"step {step!r}: expected a mapping of input field to reference or value")
-    return MappingProxyType(dict(mapping))
+    return dict(mapping)

@@ -27,6 +27,7 @@ class ChainResult(Mapping[str, Any]):
         self.steps: Mapping[str, StepResult] = MappingProxyType(dict(steps))
         self.last: StepResult = steps[last]
         self.latency = latency
+        self._last = last
 
     @property
     def outputs(self) -> Mapping[str, Any]:
@@ -73,6 +74,9 @@ class ChainResult(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.last)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self.steps), self._last, self.latency)  # a view of a mapping has no copy
 
     def __repr__(self) -> str:
         return f"<ChainResult steps={list(self.steps)} outputs={list(self)}>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections.abc import Callable
 from typing import Any
@@ -382,6 +383,9 @@ def test_a_chain_of_chains_and_pipelines(executor: Executor, run: Any) -> None:
     assert '["long", "dull"]' in result["body"]
     assert result.steps["judge"].steps["Summarize"]["summary"].startswith("summary of")
     assert result.usage.calls == 3
+    twin = copy.deepcopy(result)
+    assert (dict(twin), list(twin.steps), twin.usage) == (dict(result), list(result.steps), result.usage)
+    assert run(executor, copy.deepcopy(chain), {"doc": "D"})["body"] == result["body"]
     with pytest.raises(CompositionError, match=r"has no output 'starz'; did you mean 'stars'"):
         run(
             executor,
