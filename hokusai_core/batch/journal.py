@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from hokusai_core.batch.outcomes import FailedExecution, Outcome
+from hokusai_core.batch.outcomes import FailedExecution, Outcome, json_text
 from hokusai_core.canonical import canonical_json
 from hokusai_core.errors import JournalError
 from hokusai_core.results import ExecutionResult
@@ -370,18 +370,9 @@ def _open(path: Path) -> int:
 
 
 def _encode(record: Mapping[str, Any], outputs: bytes) -> bytes:
-    try:
-        head = orjson.dumps(record)
-    except TypeError:  # a message may quote what is no valid Unicode
-        head = orjson.dumps({name: _valid(value) for name, value in record.items()})
+    head = json_text(record)
     body = head + b"\t" + outputs
     return b"%b\t%08x\n" % (body, zlib.crc32(body))
-
-
-def _valid(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _valid(item) for name, item in value.items()}
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _fields(line: bytes) -> tuple[dict[str, Any], bytes] | None:

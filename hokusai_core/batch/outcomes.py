@@ -15,7 +15,7 @@ from hokusai_core.errors import ConfigurationError
 from hokusai_core.events import REDACTED
 from hokusai_core.results import Attempt, ExecutionResult, Usage
 
-__all__ = ["BatchResult", "BatchRow", "FailedExecution", "Outcome", "outcome_record"]
+__all__ = ["BatchResult", "BatchRow", "FailedExecution", "Outcome", "json_text", "outcome_record"]
 
 _SHOWN = 60
 #: Columns of a frame, beside those of inputs and outputs.
@@ -128,6 +128,10 @@ class BatchRow(tuple[Any, Any]):  # Any, so that subscripting with a name type-c
         """
         return outcome_record(self.index, self.inputs, self.outcome, frozenset() if sensitive else self.hidden)
 
+    def to_json(self, *, sensitive: bool = False) -> bytes:
+        """Return the row as a line of ``BatchResult.to_jsonl``, without the line feed; see ``to_dict``."""
+        return json_text(self.to_dict(sensitive=sensitive))
+
     def __getitem__(self, key: Any) -> Any:
         return self.outcome[key] if isinstance(key, str) else tuple.__getitem__(self, key)
 
@@ -201,7 +205,7 @@ class BatchResult(Sequence[Outcome]):
                 the lines as they come.
             sensitive: whether values of sensitive fields are written too.
         """
-        write_whole(path, (orjson.dumps(record) + b"\n" for record in self._records(sensitive)))
+        write_whole(path, (json_text(record) + b"\n" for record in self._records(sensitive)))
 
     def to_pandas(self, *, sensitive: bool = False) -> Any:
         """Return a ``pandas.DataFrame`` with a row for each row: inputs, outputs, error, figures.
@@ -275,6 +279,20 @@ def redacted(values: Any, hidden: frozenset[str]) -> dict[Any, Any]:
 def plain(values: Mapping[Any, Any]) -> dict[str, Any]:
     """Return ``values`` as JSON-able ones; a value that has no JSON form is told by its type."""
     return {str(name): _plain_value(value) for name, value in values.items()}
+
+
+def json_text(record: Mapping[str, Any]) -> bytes:
+    """Return a record of JSON-able values as JSON, where names and messages may hold what is no valid Unicode."""
+    try:
+        return orjson.dumps(record)
+    except TypeError:
+        return orjson.dumps(_valid(record))
+
+
+def _valid(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_valid(name): _valid(item) for name, item in value.items()}
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from hokusai_core import BaseSignature, ExecutionResult, Executor, FailedExecution, InputField, OutputField, Usage
@@ -262,6 +263,15 @@ def test_a_file_of_json_lines(make_executor: MakeExecutor, tmp_path: Path) -> No
     assert [file.name for file in tmp_path.iterdir()] == ["out.jsonl"]
     with pytest.raises(FileNotFoundError):
         results.to_jsonl(tmp_path / "missing" / "out.jsonl")
+
+
+def test_lines_are_json_whatever_a_row_is_called_or_holds(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    rows: list[Any] = [{"q\ud800": "x"}, {"question": float("nan")}, {"question": "\ud800"}]
+    executor = make_executor()
+    executor.execute_batch("Ask", rows).to_jsonl(tmp_path / "out.jsonl")
+    lines = (tmp_path / "out.jsonl").read_bytes().splitlines()
+    assert [orjson.loads(line)["inputs"] for line in lines] == [{"q?": "x"}, {"question": None}, {"question": "<str>"}]
+    assert sorted(row.to_json()[:12] for row in executor.iter_batch("Ask", rows)) == [line[:12] for line in lines]
 
 
 def test_a_link_or_a_pipe_stays_what_it_is(make_executor: MakeExecutor, tmp_path: Path) -> None:

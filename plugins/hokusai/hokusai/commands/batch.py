@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -105,8 +104,7 @@ class _Tally:
         due = 0
         for row in rows:
             self._count(row)
-            record = row.to_dict(sensitive=sensitive)
-            waiting[row.index] = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+            waiting[row.index] = row.to_json(sensitive=sensitive) + b"\n"
             while due in waiting:
                 yield waiting.pop(due)
                 due += 1
