@@ -43,6 +43,7 @@ class BatchRows(Iterator[BatchRow]):
         item = self._wait()
         if item is None:
             self._ended = True
+            self._queue.put(None)  # for another thread that may be waiting for a row
             if self._stopping:
                 raise self._session.interrupted(None)
             if self._state.error is not None:

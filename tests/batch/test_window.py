@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,13 @@ def test_leaving_early_takes_no_further_row(make_executor: MakeExecutor, make_lm
     time.sleep(0.1)
     assert lm.engine.calls == calls
     assert executor.execute_signature("Ask", {"question": "still works"})["answer"] == "answer to still works"
+
+
+def test_several_threads_may_take_rows_from_one_iterator(make_executor: MakeExecutor) -> None:
+    rows = make_executor().iter_batch("Ask", ({"question": f"q{n} sleep=0.01"} for n in range(20)))
+    with ThreadPoolExecutor(3) as pool:
+        taken = [pool.submit(lambda: [row.index for row in rows]) for _ in range(3)]
+        assert sorted(itertools.chain.from_iterable(one.result(10) for one in taken)) == list(range(20))
 
 
 @WINDOWS
