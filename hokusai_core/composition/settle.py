@@ -69,6 +69,7 @@ class _Settler:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._depth = 0
+        self._around: list[SignatureChain] = []
         self.problems: list[str] = []
 
     def checked(self, settled: Any, what: str) -> Any:
@@ -103,12 +104,14 @@ class _Settler:
             return None
         names = None if inputs is None else frozenset(inputs)
         settled: dict[str, SettledStep | None] = {}
+        self._around.append(chain)
         for name, step in chain.steps.items():
             before = f"{where}step {name!r}: "
             sources = None
             if step.mapping is not None:
                 sources = {key: self._source(value, chain, settled, names) for key, value in step.mapping.items()}
             settled[name] = self._step(step, sources, settled, inputs, names, before)
+        self._around.pop()
         steps = tuple(step for step in settled.values() if step is not None)
         if len(steps) < len(settled):
             return None
@@ -211,7 +214,7 @@ class _Settler:
                 return value
             if names is not None and value in names:
                 return FromInput(value)
-            return self._step_output(value, chain, earlier) or Literal(value)
+            return self._step_output(value, chain, earlier) or self._out_of_sight(value) or Literal(value)
         if isinstance(value, (list, tuple, dict)):
             inner = self._inside(value, chain, earlier, names)
             return Literal(inner) if top else inner
@@ -259,6 +262,15 @@ class _Settler:
                 f"{enumerate_names(outputs)}"
             )
         return FromStep(name, field)
+
+    def _out_of_sight(self, path: str) -> Unclear | None:
+        """Return why ``path`` cannot be meant as a text: it is an output of a step of a chain around."""
+        if not any(split_path(path, chain.steps) for chain in self._around):
+            return None
+        return Unclear(
+            f"{path!r} is an output of a step of the chain around, which is not seen in here; hand it in under a name, "
+            "in the mapping of the step that holds this, or write literal(...) where the text itself is meant"
+        )
 
     def _misspelt(self, path: str, earlier: Mapping[str, Any]) -> Unclear | None:
         """Return why ``path`` cannot be meant as a text: it is an output of a step, but for a slip in its name."""

@@ -147,7 +147,9 @@ class Attempts:
 def too_late(run: Run, *, stopped: bool) -> DeadlineExceeded:
     """Return the error of an execution whose time is over."""
     under_way = "was cancelled" if stopped else "was abandoned and runs on in its thread"
+    timeout = run.deadline.timeout or 0.0
+    seconds = round(timeout, 2) or timeout  # in a chain it is what was left of 0.6, which is 0.599706
     return DeadlineExceeded(
-        f"{run.plan.name} took longer than its timeout of {run.deadline.timeout:g} s; what was under way "
+        f"{run.plan.name} took longer than its timeout of {seconds:g} s; what was under way "
         f"{under_way}. Give it more time with timeout=..., or a faster model with lm=..."
     )

@@ -392,6 +392,13 @@ def test_a_chain_of_chains_and_pipelines(executor: Executor, run: Any) -> None:
             SignatureChain().add(inner, {"text": "doc"}, name="j").add("Rate", {"text": "j.starz"}),
             {"doc": ""},
         )
+    for blind in (SignatureChain(), ConditionalPipeline().add_condition("always", lambda _: True)):
+        mapping = {"text": "Summarize.summary"}
+        blind.add("Rate", mapping) if isinstance(blind, SignatureChain) else blind.when("always").execute(
+            "Rate", mapping
+        )
+        with pytest.raises(CompositionError, match=r"'Summarize.summary' is an output of a step of the chain around"):
+            run(executor, SignatureChain().add("Summarize", {"document": "doc"}).add(blind, name="b"), {"doc": "D"})
     bad = SignatureChain().add("Summarize", {"document": "t"}).add("Rate", {"text": "Summarize.x"})
     with pytest.raises(CompositionError, match=r"step 'j': step 'Rate': text: step 'Summarize' has no output 'x'"):
         run(executor, SignatureChain().add(bad, {"t": "doc"}, name="j"), {"doc": "D"})
