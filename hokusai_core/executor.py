@@ -409,7 +409,6 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             return
         self._closed = True
         closers: list[Callable[[], None]] = [self._loop.close, self._observers.close]
-        closers += [tracker.close for tracker in self._observers.trackers.values()]
         if self._cache is not None:
             closers.append(self._cache.close)
         closers.append(self._feedback.close)

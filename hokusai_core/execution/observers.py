@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hokusai_core.execution.process import process_trackers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hokusai_core.events import (
         ExecutionFinished,
@@ -161,20 +161,41 @@ class Observers:
         public call; context variables that it sets travel with the copied context to whatever runs the work.
         """
         stack = contextlib.ExitStack()
-        for tracker in self._trackers.values():
+        for name, tracker in self._trackers.items():
             anchor = getattr(tracker, "anchor", None)
             if anchor is not None:
-                stack.enter_context(anchor())
+                stack.enter_context(self._anchor(name, anchor))
         return stack
 
+    @contextlib.contextmanager
+    def _anchor(self, name: str, anchor: Callable[[], contextlib.AbstractContextManager[object]]) -> Iterator[None]:
+        """Enter and leave the anchor of a tracker; what goes wrong in it is the tracker's failure."""
+        inner = contextlib.ExitStack()
+        try:
+            inner.enter_context(anchor())
+        except Exception as error:
+            self._failed(name, error)
+        try:
+            yield
+        finally:
+            try:
+                inner.close()
+            except Exception as error:
+                self._failed(name, error)
+
     def close(self) -> None:
-        """Take no further part in what is tracked for the whole process."""
+        """Close the trackers, and take no further part in what is tracked for the whole process."""
         process_trackers.leave(self)
-        for name, tracker in self._aside.items():
+        for name, tracker in [*self._trackers.items(), *self._aside.items()]:
             try:
                 tracker.close()
             except Exception as error:  # the others have to be closed all the same
-                self._failed(name, error)
+                warnings.warn(
+                    f"tracker {name!r} failed to close ({type(error).__name__}: {error}); what it had not delivered "
+                    "yet may be lost",
+                    ObserverWarning,
+                    stacklevel=3,
+                )
 
     def flush_each(self, remaining: Any) -> Sequence[tuple[str, bool]]:
         """Flush every tracker; ``remaining`` returns the seconds that are left, or None for no bound."""
