@@ -117,7 +117,11 @@ class Tracker(Protocol):
 
 @runtime_checkable
 class Validator(Protocol):
-    """Checks inputs before a language model is paid, and outputs before they reach anybody."""
+    """Checks inputs before a language model is paid, and outputs before they reach anybody.
+
+    It is asked on the thread of the execution, or on its event loop: return quickly, the timeout of the execution does
+    not interrupt it. One that raises stops the execution with a ``PluginError``, because a check is never skipped.
+    """
 
     def validate_inputs(self, signature: SignatureSpec, inputs: Mapping[str, Any]) -> Sequence[Problem]:
         """Return every problem of bound inputs; an empty sequence where there is none."""

@@ -41,7 +41,7 @@ class Checks:
         if validators:
             problems: list[Problem] = []
             for name, validator in validators.items():
-                problems += _asked(name, validator.validate_inputs, plan.spec, inputs)
+                problems += self._asked(name, validator.validate_inputs, plan.spec, inputs)
             if problems:
                 lines = "".join(f"\n  {problem}" for problem in problems)
                 raise InputError(f"the inputs do not fit {plan.name}:{lines}", problems=problems, signature=plan.name)
@@ -56,7 +56,7 @@ class Checks:
         """
         problems: list[Problem] = []
         for name, validator in self._validators().items():
-            problems += _asked(name, validator.validate_outputs, plan.spec, inputs, outputs)
+            problems += self._asked(name, validator.validate_outputs, plan.spec, inputs, outputs)
         return problems
 
     def accept(self, plan: Plan, inputs: Mapping[str, Any], entry: CacheEntry) -> bool:
@@ -67,21 +67,22 @@ class Checks:
         """
         return not self._validators() or not self.outputs(plan, inputs, plan.spec.codec.decode(entry.outputs))
 
-
-def _asked(
-    name: str, ask: Callable[..., Sequence[Problem]], spec: SignatureSpec, *values: Mapping[str, Any]
-) -> Sequence[Problem]:
-    try:
-        said = tuple(ask(spec, *values))
-        if all(isinstance(problem, Problem) for problem in said):
-            return said
-        raise TypeError("it must return a sequence of Problem")
-    except Exception as error:
-        # Going on would skip a check that somebody relies on. What was raised may quote a sensitive value.
-        told = type(error).__name__ if spec.sensitive else f"{type(error).__name__}: {error}"
-        failure = PluginError(
-            f"validator {name!r} failed on {spec.name} ({told}); mend it, or leave its plugin out with "
-            "HOKUSAI_DISABLE_PLUGINS"
-        )
-        failure.__cause__ = None if spec.sensitive else error
-    raise failure
+    def _asked(
+        self, name: str, ask: Callable[..., Sequence[Problem]], spec: SignatureSpec, *values: Mapping[str, Any]
+    ) -> Sequence[Problem]:
+        try:
+            said = tuple(ask(spec, *values))
+            if all(isinstance(problem, Problem) for problem in said):
+                return said
+            raise TypeError("it must return a sequence of Problem")
+        except Exception as error:
+            # Going on would skip a check that somebody relies on. What was raised may quote a sensitive value.
+            told = type(error).__name__ if spec.sensitive else f"{type(error).__name__}: {error}"
+            plugin = name.partition("/")[0]
+            owner = self._plugins.component("validator", name).owner
+            failure = PluginError(
+                f"validator {name!r} failed on {spec.name} ({told}), and a check is never skipped; mend its plugin "
+                f"{owner}, or leave it out: HOKUSAI_DISABLE_PLUGINS={plugin}"
+            )
+            failure.__cause__ = None if spec.sensitive else error
+        raise failure

@@ -171,6 +171,7 @@ class _Scan:
     def _fail(self, distribution: Distribution, header: _Header, error: Exception) -> None:
         if isinstance(error, UnicodeDecodeError) and PROJECT.encode() not in error.object:
             return  # not readable, and not ours either
+        header = header if header.name else _readable(distribution)
         if isinstance(error, _UnreadableError):
             cause: Exception | str = str(error)
         else:
@@ -214,6 +215,14 @@ def _header(distribution: Distribution) -> _Header:
     name = next((value for key, value in fields if key == "name"), "")
     version = next((value for key, value in fields if key == "version"), "")
     return _Header(name, version, tuple(value for key, value in fields if key == "requires-dist"))
+
+
+def _readable(distribution: Distribution) -> _Header:
+    """Return whose entry points could not be read, as far as METADATA still says so."""
+    try:
+        return _header(distribution)
+    except Exception:  # damaged as well, and what it did to entry_points.txt is told already
+        return _Header("", "", ())
 
 
 def _fields(text: str) -> Iterator[tuple[str, str]]:

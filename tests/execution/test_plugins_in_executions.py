@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -87,7 +88,7 @@ def test_an_answer_that_a_validator_refuses_may_be_tried_again(make_executor: Ma
 @pytest.mark.parametrize("at", ["inputs", "outputs"])
 def test_a_validator_that_raises_stops_the_execution(make_executor: MakeExecutor, at: str) -> None:
     executor = make_executor(extra_plugins=[validating(Checks(**{at: ZeroDivisionError("oh")}))])
-    with pytest.raises(PluginError, match=r"v0' failed on Answer.*ZeroDivisionError: oh.*HOKUSAI_DISABLE_PLUGINS"):
+    with pytest.raises(PluginError, match=r"v0' failed on Answer.*Error: oh.* HOKUSAI_DISABLE_PLUGINS=Plugin$"):
         executor.execute_signature("Answer", {"question": "?"}, retry_on_failure=True)
     with pytest.raises(PluginError):
         asyncio.run(executor.aexecute_signature("Answer", {"question": "?"}))
@@ -228,9 +229,31 @@ def test_a_tracker_that_raises_breaks_nothing_and_is_counted(make_executor: Make
     stats = executor.stats()
     assert stats["tracker_failures"] == {"broken": 6}
     assert stats["trackers"] == {"broken": {"last_error": "ValueError: disk full"}, "healthy": {"accepted": 5}}
-    with pytest.raises(ExceptionGroup, match="closing the executor"):
+    with pytest.warns(ObserverWarning, match=r"tracker 'broken' failed to close .*disk full.* lost"):
         executor.close()
     assert (broken.closed, healthy.closed) == (1, 1)
+
+
+@pytest.mark.parametrize("where", ["made", "entered", "left"])
+def test_a_tracker_whose_anchor_raises_breaks_no_batch(where: str) -> None:
+    class Anchorless(Listener):
+        def anchor(self) -> Any:
+            if where == "made":
+                raise OSError("no anchor")
+            return self._held()
+
+        @contextlib.contextmanager
+        def _held(self) -> Iterator[None]:
+            if where == "left":
+                yield
+            raise OSError("no anchor")
+
+    with Executor(plugins=[], lm=null_lm(), trackers={"t": (tracker := Anchorless())}) as executor:
+        executor.register_signature("Answer", "question -> answer")
+        with pytest.warns(ObserverWarning, match="no anchor"):
+            assert len(executor.execute_batch("Answer", [{"question": "a"}, {"question": "b"}])) == 2
+        assert executor.stats()["tracker_failures"] == {"t": 1}
+    assert len(tracker.heard) == 3  # each row, and the batch
 
 
 @pytest.mark.parametrize("tracker", [None, 5, "jsonl", object()])

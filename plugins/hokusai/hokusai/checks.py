@@ -55,7 +55,7 @@ def all_checks(found: Installed) -> Iterator[Check]:
         yield Check("fail", "settings", str(error), "correct or unset it; nothing else can be checked before")
         return
     checks: tuple[Callable[[Installed], Iterator[Check]], ...] = (
-        _settings, _plugins, _requirements, _models, _cache, _trackers,
+        _settings, _plugins, _requirements, _validators, _models, _cache, _trackers,
     )  # fmt: skip
     for check in checks:
         try:
@@ -99,7 +99,8 @@ def _plugins(found: Installed) -> Iterator[Check]:
     yield Check("ok", "plugins", f"{loaded} of {len(records)} loaded{note}")
     for failure in manager.failures():
         what = f" in {failure.subject}" if failure.subject else ""
-        text = f"{failure.plugin or failure.distribution} failed at {failure.phase}{what}: {failure.reason}"
+        who = failure.plugin or failure.distribution or "a distribution"
+        text = f"{who} failed at {failure.phase}{what}: {failure.reason}"
         yield Check("fail", "plugins", text, failure.remedy)
     for conflict in conflicts:
         yield Check("warn", "plugins", str(conflict), f"use the qualified name, such as {_qualified(conflict)}")
@@ -149,6 +150,20 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _validators(found: Installed) -> Iterator[Check]:
+    """Look for validators that cannot be made: every execution asks all of them, and stops where one fails."""
+    for component in found.plugins.components("validator"):
+        name, owner = component.qualified_name, component.owner
+        try:
+            found.plugins.create("validator", name)
+        except HokusaiError as error:
+            yield Check(
+                "fail", "plugins", f"validator {name} cannot be made, and executions fail without it", str(error)
+            )
+        else:
+            yield Check("ok", "plugins", f"validator {name} of {owner} checks every execution")
 
 
 def _models(found: Installed) -> Iterator[Check]:
@@ -233,9 +248,14 @@ def _trackers(found: Installed) -> Iterator[Check]:
             yield Check("fail" if component.name in chosen else "warn", "trackers", f"{component.name}", str(error))
             continue
         try:
-            figures = dict(tracker.status())
-        finally:
-            tracker.close()
+            try:
+                figures = dict(tracker.status())
+            finally:
+                tracker.close()
+        except Exception as error:  # of this tracker, which the others are not to be left out for
+            text = f"{component.qualified_name} of {component.owner} raised {type(error).__name__}: {error}"
+            yield Check("warn", "trackers", text, "mend it, or leave it out of HOKUSAI_TRACKERS")
+            continue
         yield _tracker_check(component.name, figures)
     missing = set(chosen) - {component.name for component in found.plugins.components("tracker")}
     for name in sorted(missing):

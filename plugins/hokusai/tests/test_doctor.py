@@ -72,6 +72,32 @@ def test_failing_plugin_fails_with_its_remedy(hokusai: Command, install: Install
     assert "HOKUSAI_DISABLE_PLUGINS=broken_plugin" in texts(found, "fail")
 
 
+BROKEN_PARTS = """
+from hokusai_core import Component, hookimpl
+
+class Tracker:
+    def status(self): raise OSError("disk gone")
+    def close(self): raise OSError("disk gone")
+
+@hookimpl
+def provide_trackers(): return [Component("faulty", Tracker)]
+
+@hookimpl
+def provide_validators(): return [Component("gone", "hokusai_core.results:Nothing")]
+"""
+
+
+def test_parts_that_break_are_named_and_leave_the_others_out_of_it(hokusai: Command, install: Install) -> None:
+    install("broken_parts", BROKEN_PARTS)
+    found, code = findings(hokusai)
+    assert code == 1
+    assert "validator broken_parts/gone cannot be made" in texts(found, "fail")
+    assert "HOKUSAI_DISABLE_PLUGINS=broken_parts" in texts(found, "fail")
+    assert "broken_parts/faulty" in texts(found, "warn")
+    assert "OSError: disk gone" in texts(found, "warn")
+    assert "jsonl; 0 wait" in texts(found, "ok")
+
+
 def test_cache_that_cannot_be_opened(hokusai: Command, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found, code = findings(hokusai, HOKUSAI_CACHE_DIR=str(tmp_path / "file" / "answers"))
