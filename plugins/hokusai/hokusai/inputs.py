@@ -10,7 +10,7 @@ from typing import Any
 
 from hokusai.failures import Failure, Misuse
 
-__all__ = ["gather_inputs", "read_object", "read_text"]
+__all__ = ["gather_inputs", "read_object", "read_text", "without_repetition"]
 
 
 def gather_inputs(pairs: Sequence[str], source: str | None) -> dict[str, Any]:
@@ -95,11 +95,22 @@ def _value(text: str, name: str) -> str:
 
 def _parse_json(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=without_repetition)
     except json.JSONDecodeError as error:
         raise Failure(f"{where} is no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
+    except ValueError as error:
+        raise Failure(f"{where}: {error}") from error
     except RecursionError as error:
         raise Failure(f"{where} is nested too deeply") from error
+
+
+def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object that ``pairs`` of a JSON text are, or raise ``ValueError`` for a name that is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
 
 
 def _called(source: str) -> str:

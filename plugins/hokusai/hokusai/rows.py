@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 import click
 
 from hokusai.failures import Failure, Misuse
+from hokusai.inputs import without_repetition
 from hokusai_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class RowFile:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line, object_pairs_hook=_without_repetition)
+                row = json.loads(line, object_pairs_hook=without_repetition)
             except (ValueError, RecursionError) as error:
                 yield self._broken(number, f"is no JSON ({error})")
                 continue
@@ -203,14 +204,6 @@ class RowFile:
             return _text(Path(self._source).expanduser().open("rb"))
         except OSError as error:
             raise Failure(f"{self._source}: {error.strerror or error}") from error
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
-    return found
 
 
 def _text(file: Any) -> IO[str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["aligned", "is_terminal", "print_json", "print_styled", "print_table", "progress", "section"]
 
@@ -32,7 +36,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         click.echo("\n".join(aligned([[column.upper() for column in columns], *rows])))
         return
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -42,7 +45,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table.columns[0].style = "cyan"
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    _console().print(table)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -62,9 +65,7 @@ def print_styled(text: str, style: str, *, err: bool = False) -> None:
     if not is_terminal(sys.stderr if err else sys.stdout):
         click.echo(text, err=err)
         return
-    from rich.console import Console
-
-    Console(stderr=err).print(text, style=style, markup=False, highlight=False)
+    _console(err=err).print(text, style=style, markup=False, highlight=False)
 
 
 def section(title: str) -> None:
@@ -79,10 +80,16 @@ def progress(text: str) -> Iterator[None]:
     if not is_terminal(sys.stderr):
         yield
         return
-    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+    with Progress(*columns, console=_console(err=True), transient=True) as display:
         display.add_task(text, total=None)
         yield
+
+
+def _console(*, err: bool = False) -> Console:
+    """Return a console that keeps to ``NO_COLOR`` for bold letters, too, which rich leaves in."""
+    from rich.console import Console
+
+    return Console(stderr=err, color_system=None if os.environ.get("NO_COLOR") else "auto")

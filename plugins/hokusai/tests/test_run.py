@@ -107,6 +107,11 @@ def test_file_that_holds_no_signature_is_refused() -> None:
     assert "No such file" in refused("missing.json")
 
 
+def test_a_name_that_is_there_twice_is_refused() -> None:
+    Path("inputs.json").write_text('{"recipient": "Ann", "recipient": "Bob"}', encoding="utf-8")
+    assert "inputs.json: 'recipient' is there twice" in refused("EmailDraft", "--json", "inputs.json")
+
+
 def test_every_problem_of_the_inputs_is_told_at_once() -> None:
     lines = refused("EmailDraft", "-i", "recipient=Ann", "-i", "subjct=Hi", "-i", "tone:=5").splitlines()
     assert lines[0] == "hokusai: inputs do not fit signature 'EmailDraft':"
