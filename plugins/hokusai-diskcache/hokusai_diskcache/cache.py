@@ -330,6 +330,7 @@ class DiskCache:
                 # SQLite forbids even closing a connection that came through a fork, so it is kept as it is.
                 self._inherited.append(stale)
             self._opened = None
+            deleted = stale is not None and stale.pid == os.getpid() and self._folder.identity() is None
             try:
                 opened = open_store(
                     self._folder,
@@ -341,11 +342,18 @@ class DiskCache:
                 self._not_opened = Failure(error)
                 raise
             self._opened, self._known_secret = opened, opened.secret
-        self._tell(opened)
+        self._tell(opened, deleted=deleted)
         return opened
 
-    def _tell(self, opened: Opened) -> None:
+    def _tell(self, opened: Opened, *, deleted: bool) -> None:
         path = self._folder.path
+        if deleted:
+            self._warn(
+                "deleted",
+                f"the cache in {path} was deleted while it was in use; a new one was started, and what was stored is "
+                "asked for anew. To empty it, run hokusai cache clear; to keep it from being tidied away, set "
+                "HOKUSAI_CACHE_DIR",
+            )
         if opened.moved_aside is not None:
             self._moved_aside += 1
             self._warn(

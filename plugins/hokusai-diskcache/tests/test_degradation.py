@@ -191,11 +191,19 @@ def test_a_folder_that_is_deleted_is_made_again(folder: Path, what: str) -> None
     time.sleep(0.15)  # readers look now and then
     with caught() as messages:
         assert host.ask(0, 1, 5) == ["memory", None, None]
-    assert messages == []
+        shutil.rmtree(folder / what)
+        time.sleep(0.15)
+        assert host.ask(1, 5, 6) == ["memory", "memory", None]
+        shutil.rmtree(folder / what)
+        time.sleep(0.15)
+        host.ask(7, 8)
+    assert len(messages) == 1
+    assert "was deleted while it was in use" in messages[0]
+    assert "HOKUSAI_CACHE_DIR" in messages[0]
     assert host.cache.secret == secret
     host.close()
     again = Host(folder)
-    assert again.ask(1, 5, 0) == ["disk", "disk", None]
+    assert again.ask(7, 8, 0) == ["disk", "disk", None]
     again.close()
 
 
