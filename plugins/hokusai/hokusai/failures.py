@@ -62,8 +62,12 @@ def failing_clearly() -> Iterator[None]:
         where = error.ctx.command_path if error.ctx else "hokusai"
         message = error.format_message()
         raise Misuse(f"{message.rstrip('.')} (see {where} --help)") from error
-    except (click.ClickException, click.exceptions.Exit, click.Abort):
+    except (Failure, click.exceptions.Exit, click.Abort):
         raise
+    except click.ClickException as error:  # of a plugin's command, which would show it as "Error: ..."
+        failure = Failure(error.format_message())
+        failure.exit_code = error.exit_code
+        raise failure from error
     except Exception as error:
         if debugging():
             raise

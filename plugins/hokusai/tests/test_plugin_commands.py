@@ -19,6 +19,7 @@ def provide_commands():
         Component("lost", "no_such_module:command", summary="Its module is missing"),
         Component("plain", "greeter_plugin:plain", summary="Is no command"),
         Component("crash", "greeter_plugin:crash", summary="Raises"),
+        Component("refuse", "greeter_plugin:refuse", summary="Refuses"),
         Component("same", "greeter_plugin:greet", summary="Offered twice"),
     ]
 
@@ -34,6 +35,10 @@ def __getattr__(name):  # what only a command needs is imported with it
         def crash():
             raise LookupError("nothing there")
         return click.Command("crash", callback=crash)
+    if name == "refuse":
+        def refuse():
+            raise click.ClickException("not today")
+        return click.Command("refuse", callback=refuse)
     raise AttributeError(name)
 """
 
@@ -92,6 +97,7 @@ def test_command_that_raises_is_one_line_and_a_traceback_on_request(hokusai: Com
     done = hokusai("crash")
     assert done.returncode == 1
     assert done.stderr == "hokusai: unexpected LookupError: nothing there (HOKUSAI_DEBUG=1 shows where)\n"
+    assert hokusai("refuse").stderr == "hokusai: not today\n"
     debugged = hokusai("crash", HOKUSAI_DEBUG="1")
     assert debugged.returncode == 1
     assert "Traceback" in debugged.stderr
