@@ -265,9 +265,25 @@ def _check_document(data: Any, origin: str) -> None:
             raise ArtifactError(f"{origin}: {key!r} must be of type {kind.__name__}")
     if data["checksum"] != _checksum({key: value for key, value in data.items() if key != "checksum"}):
         raise ArtifactError(
-            f"{origin}: was changed after it was written (its checksum does not fit). Save it again from the program "
-            "that made it; to change a signature by hand, write it as a class"
+            f"{origin}: was changed after it was written (its checksum does not fit): {_changed(data)}. Save it again "
+            "from the program that made it; to change a signature by hand, write it as a class"
         )
+
+
+def _changed(data: Mapping[str, Any]) -> str:
+    """Return in words what of a document no longer is what was written, as far as its fingerprints tell."""
+    told = []
+    for what, fingerprint in (("signature", "fingerprint"), ("base", "base_fingerprint")):
+        try:
+            spec = SignatureSpec.from_dict(data[what])
+        except SignatureDefinitionError as error:
+            told.append(f"its {what} cannot be read ({error})")
+            continue
+        if spec.fingerprint != data[fingerprint]:
+            told.append(
+                f"the fingerprint of its {what} is written as {data[fingerprint]!r} but is {spec.fingerprint!r}"
+            )
+    return "; ".join(told) or "instructions, fields and demos are as they were, and something beside them is not"
 
 
 def _keys(word: str, names: list[str]) -> str:

@@ -81,8 +81,10 @@ def test_a_file_whose_base_has_changed_is_refused_with_the_difference(path: Path
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data["signature"].update(instructions="Say food."), "changed after it was written"),
-        (lambda data: data["report"].update(candidate_score=2.0), "changed after it was written"),
+        (lambda data: data["signature"].update(instructions="Say food."), "written.*fingerprint of its signature is"),
+        (lambda data: data["base"].update(instructions="Say food."), "written.*fingerprint of its base is written as"),
+        (lambda data: data["signature"]["fields"][0].update(type="os"), "written.*its signature cannot be read"),
+        (lambda data: data["report"].update(candidate_score=2.0), "written.*something beside"),
         (lambda data: data.update(promoted=False), "changed after it was written"),
         (lambda data: data.update(hokusai=2), "newer than 1"),
         (lambda data: data.update(hokusai="1"), "version of the format"),

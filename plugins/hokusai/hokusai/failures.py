@@ -65,9 +65,8 @@ def failing_clearly() -> Iterator[None]:
     except (Failure, click.exceptions.Exit, click.Abort):
         raise
     except click.ClickException as error:  # of a plugin's command, which would show it as "Error: ..."
-        failure = Failure(error.format_message())
-        failure.exit_code = error.exit_code
-        raise failure from error
+        click.echo(f"hokusai: {error.format_message()}", err=True)
+        raise click.exceptions.Exit(error.exit_code) from error
     except Exception as error:
         if debugging():
             raise
