@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.metadata
+import keyword
 import os
 import re
+import sys
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
 
-from hokusai_core import Artifact, read_artifact
+from hokusai_core import Artifact, PluginManager, read_artifact
 from hokusai_core.errors import ArtifactError, ConfigurationError
 
 __all__ = ["Pack", "build_pack"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _VERSION = re.compile(r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?")
+_GENERATOR = "Generator: hokusai"
 #: The earliest date that a zip archive can hold: the same files always give the same wheel.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -89,6 +94,7 @@ def build_pack(
     chosen = name or re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-")
     if not _NAME.fullmatch(chosen):
         raise ConfigurationError(f"name {chosen!r}: use lower-case letters, digits and single hyphens, a letter first")
+    _check_free(chosen)
     if not _VERSION.fullmatch(version):
         raise ConfigurationError(f"version {version!r}: expected one such as 1.0.0 or 1.2.0rc1")
     artifacts = _artifacts(source)
@@ -99,7 +105,7 @@ def build_pack(
         f"{module}/plugin.py": _PLUGIN.encode(),
         **{f"{module}/signatures/{label}.json": path.read_bytes() for label, (path, _) in artifacts.items()},
         f"{info}/METADATA": _metadata(chosen, version, summary, artifacts).encode(),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: hokusai\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\n{_GENERATOR}\nRoot-Is-Purelib: true\nTag: py3-none-any\n".encode(),
         f"{info}/entry_points.txt": f"[hokusai]\n{chosen} = {module}.plugin\n".encode(),
     }
     target = Path(out)
@@ -107,6 +113,23 @@ def build_pack(
     wheel = target / f"{module}-{version}-py3-none-any.whl"
     _write(wheel, files, f"{info}/RECORD")
     return Pack(wheel, chosen, version, tuple(artifacts))
+
+
+def _check_free(name: str) -> None:
+    """Refuse a name whose wheel would hide, or when it is installed replace, something that is no pack."""
+    module, taken = name.replace("-", "_"), ""
+    if keyword.iskeyword(module) or module in sys.stdlib_module_names:
+        taken = f"Python has its own {module!r}"
+    with PluginManager() as manager:
+        for record in manager.records():
+            if record.name == name and record.distribution != name:
+                taken = f"{record.distribution} {record.version} has a plugin of that name"
+    with suppress(importlib.metadata.PackageNotFoundError):
+        installed = importlib.metadata.distribution(name)
+        if _GENERATOR not in (installed.read_text("WHEEL") or ""):
+            taken = f"{name} {installed.version} is installed, and is no pack"
+    if taken:
+        raise ConfigurationError(f"name {name!r}: {taken}; choose another with --name, or name=")
 
 
 def _artifacts(folder: Path) -> dict[str, tuple[Path, Artifact]]:

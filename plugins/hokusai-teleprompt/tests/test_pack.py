@@ -86,3 +86,24 @@ def test_what_cannot_be_packed_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"copy\.json: is no optimized signature"):
         build_pack(folder, tmp_path / "dist")
     assert not (tmp_path / "dist").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("json", "Python has its own 'json'"),
+        ("class", "Python has its own 'class'"),
+        ("attrs", "is installed, and is no pack"),
+        ("teleprompt", r"hokusai-teleprompt .* has a plugin of that name"),
+    ],
+)
+def test_a_name_that_something_else_has_is_refused(folder: Path, tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        build_pack(folder, tmp_path / "dist", name=name)
+
+
+def test_an_installed_pack_may_be_built_anew(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with zipfile.ZipFile(build_pack(folder, tmp_path / "dist", name="acme-again").path) as wheel:
+        wheel.extractall(tmp_path / "site")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert build_pack(folder, tmp_path / "dist", name="acme-again", version="1.1.0").version == "1.1.0"
