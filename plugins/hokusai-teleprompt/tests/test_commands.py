@@ -141,7 +141,7 @@ def executions(reply_signature: Any) -> list[str]:
 
 
 def test_feedback_on_the_command_line(executions: list[str], tmp_path: Path) -> None:
-    assert run(feedback, "list").stdout == "nothing is there\n"
+    assert run(feedback, "list").stdout == "no such feedback; --unrated shows what waits for some\n"
     assert all(item in run(feedback, "list", "--unrated").stdout for item in executions)
     assert run(feedback, "add", executions[0], 2, "-c", "reply=Better", "--source", "ann").exit_code == 0
     listed = run(feedback, "list").stdout

@@ -60,7 +60,8 @@ def list_(
                 return
             rows = [_row(item) for item in given]
     head = ("execution", "signature", "when", "rating", "source", "corrected")
-    click.echo(table(head, rows) if rows else "nothing is there")
+    nothing = "nothing waits for feedback" if unrated else "no such feedback; --unrated shows what waits for some"
+    click.echo(table(head, rows) if rows else nothing)
 
 
 @feedback.command()
