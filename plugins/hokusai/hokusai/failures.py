@@ -50,6 +50,8 @@ def failing_clearly() -> Iterator[None]:
     """Turn every error into a ``Failure``; with ``HOKUSAI_DEBUG`` they are left as they are."""
     try:
         yield
+        if sys.stdout is None:  # of a process that was started without one
+            raise Failure("stdout is closed, so nobody has read the answer")
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError:
         raise

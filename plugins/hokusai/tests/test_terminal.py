@@ -65,3 +65,9 @@ def test_run_tells_model_and_time_on_a_terminal_only(environment: dict[str, str]
 def test_aligned_text_has_a_line_for_each_row() -> None:
     rows = [["NAME", "TEXT"], ["a", "two\nlines"], ["longer", ""]]
     assert aligned(rows) == ["NAME    TEXT", "a       two lines", "longer"]
+
+
+def test_without_a_stdout_it_fails_in_a_line(environment: dict[str, str]) -> None:
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "hokusai", "list"]
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "hokusai: stdout is closed, so nobody has read the answer\n")
