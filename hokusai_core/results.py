@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
@@ -10,7 +10,7 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from hokusai_core.events import StageTiming
 
-__all__ = ["Attempt", "ExecutionResult", "ExecutionTrace", "ModelExchange", "Problem", "Usage"]
+__all__ = ["Attempt", "ExecutionResult", "ExecutionTrace", "ModelExchange", "Problem", "Usage", "known_cost"]
 
 
 @frozen
@@ -59,6 +59,12 @@ class Usage:
     def to_dict(self) -> dict[str, int]:
         """Return the counts as a JSON-able dict."""
         return {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens, "calls": self.calls}
+
+
+def known_cost(costs: Iterable[float | None]) -> float | None:
+    """Return the sum of the costs that are known, None where none is."""
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if known else None
 
 
 @frozen

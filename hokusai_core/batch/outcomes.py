@@ -13,7 +13,7 @@ from attrs import field, frozen
 from hokusai_core.canonical import jsonable
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.events import REDACTED
-from hokusai_core.results import Attempt, ExecutionResult, Usage
+from hokusai_core.results import Attempt, ExecutionResult, Usage, known_cost
 
 __all__ = ["BatchResult", "BatchRow", "FailedExecution", "Outcome", "json_text", "outcome_record"]
 
@@ -51,8 +51,7 @@ class FailedExecution:
     @property
     def cost(self) -> float | None:
         """Estimated US dollars of all attempts, None where no price is known."""
-        known = [attempt.cost for attempt in self.attempts if attempt.cost is not None]
-        return sum(known) if known else None
+        return known_cost(attempt.cost for attempt in self.attempts)
 
     def _ask(self, *_: object) -> NoReturn:
         raise self.error.with_traceback(None)  # else it would grow with every time that it is raised
@@ -192,8 +191,7 @@ class BatchResult(Sequence[Outcome]):
     @property
     def cost(self) -> float | None:
         """Estimated US dollars of all rows in this run, None where no price is known."""
-        known = [outcome.cost for outcome in self._outcomes if outcome.cost is not None]
-        return sum(known) if known else None
+        return known_cost(outcome.cost for outcome in self._outcomes)
 
     def to_jsonl(self, path: str | os.PathLike[str], *, sensitive: bool = False) -> None:
         """Write a JSON object a row to ``path``, in input order; the file appears whole or not at all.

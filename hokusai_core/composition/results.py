@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from hokusai_core.results import Usage
+from hokusai_core.results import Usage, known_cost
 
 __all__ = ["ChainResult", "StepResult"]
 
@@ -63,8 +63,7 @@ class ChainResult(Mapping[str, Any]):
     @property
     def cost(self) -> float | None:
         """Estimated US dollars of all steps, None where no price is known."""
-        known = [result.cost for result in self.steps.values() if result.cost is not None]
-        return sum(known) if known else None
+        return known_cost(result.cost for result in self.steps.values())
 
     def __getitem__(self, name: str) -> Any:
         return self.last[name]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hokusai_core.batch.outcomes import plain
 from hokusai_core.errors import ExecutionError
 from hokusai_core.events import REDACTED, OperationFinished
-from hokusai_core.results import Usage
+from hokusai_core.results import Usage, known_cost
 
 if TYPE_CHECKING:
     from hokusai_core.composition.targets import Settled
@@ -48,7 +48,6 @@ def operation_event(
         attempts = one.attempts if isinstance(one, ExecutionError) else ()
         usages += [attempt.usage for attempt in attempts] if isinstance(one, BaseException) else [one.usage]
         costs += [attempt.cost for attempt in attempts] if isinstance(one, BaseException) else [one.cost]
-    known = [cost for cost in costs if cost is not None]
     return OperationFinished(
         operation_id=operation_id,
         kind=kind,
@@ -57,7 +56,7 @@ def operation_event(
         executions=len(over),
         failures=sum(isinstance(one, BaseException) for one in over),
         usage=sum(usages, Usage()),
-        cost=sum(known) if known else None,
+        cost=known_cost(costs),
         latency=latency,
         started_at=started_at,
         inputs=_without(inputs, target.hidden_inputs(inputs)),

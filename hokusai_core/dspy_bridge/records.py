@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from attrs import define, field, frozen
 
-from hokusai_core.results import ModelExchange, Usage
+from hokusai_core.results import ModelExchange, Usage, known_cost
 
 __all__ = ["CallEstimate", "CallRecord", "Gate", "Meter", "Recorder", "usage_of"]
 
@@ -101,8 +101,7 @@ class Meter:
     @property
     def cost(self) -> float | None:
         """US dollars of the calls whose price is known, None where no price is."""
-        known = [call.cost for call in self.calls if call.cost is not None]
-        return sum(known) if known else None
+        return known_cost(call.cost for call in self.calls)
 
     @property
     def exchanges(self) -> tuple[ModelExchange, ...]:

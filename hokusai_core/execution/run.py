@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import define, field, frozen
 
 from hokusai_core.events import StageTiming
-from hokusai_core.results import Attempt, ModelExchange, Usage
+from hokusai_core.results import Attempt, ModelExchange, Usage, known_cost
 from hokusai_core.settings import Unset
 from hokusai_core.signatures import check_outputs, decode_outputs
 
@@ -142,5 +142,4 @@ class Run:
     @property
     def cost(self) -> float | None:
         """Estimated US dollars of all attempts, None where no price is known."""
-        known = [attempt.cost for attempt in self.attempts if attempt.cost is not None]
-        return sum(known) if known else None
+        return known_cost(attempt.cost for attempt in self.attempts)
