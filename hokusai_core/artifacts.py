@@ -18,7 +18,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import secrets
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from attrs import field, frozen
 
 from hokusai_core.canonical import canonical_json
 from hokusai_core.errors import ArtifactError, SignatureDefinitionError
+from hokusai_core.files import write_whole
 from hokusai_core.signatures import BaseSignature, SignatureSpec
 
 __all__ = ["FORMAT", "KIND", "Artifact", "ArtifactWarning", "differences", "read_artifact"]
@@ -126,18 +126,9 @@ class Artifact:
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the document to a file, all of it or nothing, on disk when this returns; return the path."""
-        target = Path(path)
-        draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        try:
-            with draft.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, target)
-        finally:
-            draft.unlink(missing_ok=True)
-        return target
+        write_whole(path, [text.encode()])
+        return Path(path)
 
     def differences(self, other: SignatureSpec) -> list[str]:
         """Return in words what of prompts and answers is different in ``other``; empty where nothing is."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, Self, overload
 
 import orjson
@@ -13,6 +12,7 @@ from attrs import field, frozen
 from hokusai_core.canonical import jsonable
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.events import REDACTED
+from hokusai_core.files import write_whole
 from hokusai_core.results import Attempt, ExecutionResult, Usage, known_cost
 
 __all__ = ["BatchResult", "BatchRow", "FailedExecution", "Outcome", "json_text", "outcome_record"]
@@ -291,23 +291,6 @@ def _valid(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_valid(name): _valid(item) for name, item in value.items()}
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-def write_whole(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
-    """Write ``chunks`` to a file beside ``path`` and put it in its place when it is complete."""
-    if os.path.exists(path) and not os.path.isfile(path):  # a device or a pipe must stay what it is
-        with open(path, "wb") as file:
-            file.writelines(chunks)
-        return
-    target = Path(os.path.realpath(path))  # where a link leads, and not the link
-    beside = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
-    try:
-        with open(beside, "xb") as file:
-            file.writelines(chunks)
-        os.replace(beside, target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def _plain_value(value: Any) -> Any:

@@ -242,6 +242,17 @@ class TestBatch:
         assert "out.jsonl.journal belongs to askpack/Ask" in other.stderr
 
 
+TWO_CHOICES = """
+[[steps]]
+name = "first"
+signature = "ClassifyText"
+inputs = { text = "note", categories = { literal = ["weather", "food"] } }
+
+[[steps]]
+name = "second"
+signature = "ClassifyText"
+inputs = { text = "book", categories = { literal = ["weather", "food"] } }
+"""
 CHAIN = """
 [[steps]]
 signature = "ExtractInfo"
@@ -278,3 +289,14 @@ class TestChain:
         assert "c.toml uses no input 'doc'" in slip.stderr
         steps = hokusai("chain", "run", "c.toml", "-i", "report=Ada met Grace.", "--steps", **TESTING)
         assert list(json.loads(steps.stdout)) == ["ExtractInfo", "SummarizeText"]
+
+    @pytest.mark.slow
+    def test_steps_that_are_over_are_printed_where_another_fails(self, hokusai: Command, tmp_path: Path) -> None:
+        (tmp_path / "c.toml").write_text(TWO_CHOICES)
+        (tmp_path / "book.txt").write_text("word " * 60_000)
+        inputs = ("-i", "note=The sun is out.", "-i", "book=@book.txt")
+        done = hokusai("chain", "run", "c.toml", *inputs, "--lm", "local", "--steps")
+        assert done.returncode == 1
+        assert json.loads(done.stdout)["first"]["classification"] in ("weather", "food")
+        assert "second" in done.stderr
+        assert "context" in done.stderr

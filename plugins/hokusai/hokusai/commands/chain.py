@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,7 +61,8 @@ def show(file: str, mermaid: bool, names: tuple[str, ...]) -> None:
 @click.option("--lm", help="Language model: local, or one such as openai/gpt-5-mini.")
 @click.option("--timeout", help="Seconds that each step may take; none for no bound. [default: 300]")
 @click.option("--retries", type=click.IntRange(min=0), help="How often a call that failed is tried again.")
-@click.option("--steps", is_flag=True, help="Print the outputs of every step, not only of the last.")
+@click.option("--steps", is_flag=True, help="Print the outputs of every step; if one fails, of those that are over.")
+@click.option("--track", is_flag=True, help="Record the executions in MLflow.")
 def run(
     file: str,
     pairs: tuple[str, ...],
@@ -69,20 +71,31 @@ def run(
     timeout: str | None,
     retries: int | None,
     steps: bool,
+    track: bool,
 ) -> None:
     """Run the chain in FILE and print its outputs as JSON."""
     from hokusai.calling import make_executor, retry_options
     from hokusai_core import SignatureChain
+    from hokusai_core.errors import HokusaiError
 
     found = SignatureChain.from_file(file)
     inputs = gather_inputs(pairs, source)
-    with make_executor(lm, timeout, track=False) as executor:
+    with make_executor(lm, timeout, track=track) as executor:
         used = found.check(executor, inputs)
         for name in inputs.keys() - used:
             raise Misuse(f"{file} uses no input {name!r}; it uses {', '.join(sorted(used)) or 'none of those given'}")
-        with progress(f"running {found.name}"):
-            result = executor.execute_chain(found, inputs, **retry_options(retries))
-    print_json({name: _plain(outputs) for name, outputs in result.steps.items()} if steps else _plain(result))
+        try:
+            with progress(f"running {found.name}"):
+                result = executor.execute_chain(found, inputs, **retry_options(retries))
+        except HokusaiError as error:
+            if steps:
+                print_json(_of_steps(error.steps))
+            raise
+    print_json(_of_steps(result.steps) if steps else _plain(result))
+
+
+def _of_steps(results: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(outputs) for name, outputs in results.items()}
 
 
 def _plain(outputs: Any) -> dict[str, Any]:
