@@ -94,6 +94,10 @@ class Courier:
             self._started_at = time.monotonic()
             start_writer(self._folder, self._secret_uris)
 
+    def is_starting(self) -> bool:
+        """Return whether a writer runs that has not come as far as talking to MLflow."""
+        return not _lives(read_status(self._folder).get("pid")) and writer_is_running(self._folder)
+
     def is_refused(self, stores: Collection[str]) -> bool:
         """Return whether the writer that runs now knows that one of ``stores`` takes nothing at the moment."""
         status = read_status(self._folder)

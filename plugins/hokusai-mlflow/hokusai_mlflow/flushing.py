@@ -25,6 +25,9 @@ __all__ = ["Deliveries", "Wait"]
 _POLL: Final = 0.02
 #: Looks between two at how the writer is doing.
 _LOOKS: Final = 25
+#: Seconds for which a writer that starts is waited for, beyond what MLflow is waited for: on a busy machine the import
+#: of mlflow alone takes many.
+_START: Final = 30.0
 
 
 class Deliveries:
@@ -58,7 +61,8 @@ class Deliveries:
         Args:
             timeout: seconds at most, None for as long as it takes.
             run_id: of what belongs to this run of the host's only.
-            patient: whether it goes on while MLflow is known to refuse.
+            patient: whether it goes on while MLflow is known to refuse. If not, ``timeout`` counts from when the writer
+                has started.
         """
         return Wait(self, timeout, run_id, patient)
 
@@ -68,7 +72,9 @@ class Wait:
 
     def __init__(self, deliveries: Deliveries, timeout: float | None, run_id: str | None, patient: bool) -> None:
         self._deliveries, self._run_id, self._patient = deliveries, run_id, patient
+        self._timeout = timeout
         self._end = None if timeout is None else time.monotonic() + timeout
+        self._started_by = time.monotonic() + (_START if timeout and not patient else 0.0)
         #: Whether it ended because everything is delivered.
         self.delivered = False
 
@@ -98,6 +104,8 @@ class Wait:
                 yield _POLL
             if not self._patient and deliveries.courier.is_refused(deliveries.destinations.stores):
                 return
+            if time.monotonic() < self._started_by and self._timeout is not None and deliveries.courier.is_starting():
+                self._end = time.monotonic() + self._timeout
 
     def _ask(self, token: str) -> bool:
         """Ask the writer for a sign that it has delivered all that came before."""

@@ -22,6 +22,8 @@ _DEFAULTS: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     _TIMEOUT: "20",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    # MLflow looks prices up with litellm, which would fetch them from the network.
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
 }
 #: What is meant for the host's own use of MLflow and would change ours.
 _REMOVED: Final = ("MLFLOW_RUN_ID", "MLFLOW_TRACE_SAMPLING_RATIO", "MLFLOW_ENABLE_ASYNC_LOGGING")
@@ -76,6 +78,12 @@ def _detach() -> None:
     os.nice(10)  # callers come first
 
 
+def _do_without_litellm() -> None:
+    """Have MLflow look prices up in a table of its own: importing litellm for it takes seconds and 100 MB."""
+    sys.modules["litellm"] = None  # type: ignore[assignment]
+
+
 if __name__ == "__main__":
     _detach()
+    _do_without_litellm()
     main(Path(sys.argv[1]))

@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -343,6 +344,20 @@ def _deliver_and_die(place: Any, after: float) -> None:
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+def test_the_writer_does_not_import_litellm_for_a_price(
+    place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "litellm.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    tracker = place.tracker(writer="process")
+    tracker.record(make_failure())  # its attempts have no cost, and MLflow would look for one
+    assert tracker.flush(60)
+    assert len(place.traces()) == 1
+    assert not (tmp_path / "imported").exists()
+    tracker.close()
 
 
 def test_a_writer_that_is_killed_again_and_again_delivers_once(place: Any) -> None:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hokusai_core.testing.trackers import make_event
-from hokusai_mlflow import TrackingWarning
+from hokusai_mlflow import TrackingWarning, flushing
+from hokusai_mlflow.courier import STATUS
+from hokusai_mlflow.delivery.loop import locked
 from hokusai_mlflow.exiting import _wait_for
 
 
@@ -49,6 +54,23 @@ def test_a_flush_waits_for_the_stores_of_its_tracker_only(place: Any) -> None:
     assert next(looks, None) is None
     assert wait.delivered
     assert not elsewhere.flush(0)
+
+
+def test_a_writer_that_starts_is_waited_for(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, clock = place.tracker(), [0.0]
+    tracker.record(make_event())
+    monkeypatch.setattr(flushing, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(flushing, "_LOOKS", 1)
+    wait = tracker._state._deliveries.wait(5, patient=False)
+    looks = iter(wait)
+    with locked(place.spool):
+        for clock[0] in range(0, 20, 4):
+            assert next(looks, None) is not None
+        (place.spool / STATUS).write_text(json.dumps({"pid": os.getpid()}))
+        for clock[0] in (22, 26):
+            last = next(looks, None)
+    assert last is None
+    assert not wait.delivered
 
 
 def test_a_spool_folder_that_is_deleted_stays_deleted(place: Any) -> None:

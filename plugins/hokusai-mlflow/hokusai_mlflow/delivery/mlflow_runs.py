@@ -68,6 +68,16 @@ class Targets:
         self._uris = {**({public_uri(own): own} if own else {}), **secret_uris}
         self._targets: dict[int, Target] = {}
 
+    def prepare(self, run: sqlite3.Row) -> None:
+        """Make the database of ``run`` where there is none yet: seconds in which no store is silent.
+
+        Raises:
+            MissingCredentials: the store's password is not known here.
+            StoreBusy: another process is making the store.
+        """
+        if run["id"] not in self._targets:
+            open_store(self._full(run["uri"]))
+
     def of(self, run: sqlite3.Row) -> Target:
         """Return where the executions of ``run`` go; creates experiment and run where they are missing.
 

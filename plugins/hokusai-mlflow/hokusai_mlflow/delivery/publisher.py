@@ -140,12 +140,14 @@ class Publisher:
         until, pause = self._paused.get(uri, (0.0, 0.5))
         if time.monotonic() < until:
             return False
-        self.contact = uri
-        self._on_contact()
         try:
+            self._targets.prepare(run)
+            self._touch(uri)
             if uri in self.errors:
                 self._targets.probe(uri)
-            sent = deliver(run, self._targets.of(run))
+            target = self._targets.of(run)
+            self._touch(uri)
+            sent = deliver(run, target)
         except sqlite3.Error:
             raise  # the ledger's own: MLflow wraps those of its database
         except Exception as error:  # whatever MLflow raises: the executions stay in the ledger, and it is tried again
@@ -179,14 +181,22 @@ class Publisher:
     def _deliver(self, run: sqlite3.Row, target: Target) -> bool:
         self._delivered_at[run["id"]] = time.monotonic()
         while deliver_rows(self._ledger, run, target):
-            pass
+            self._touch(run["uri"])
+        self._touch(run["uri"])
         deliver_metrics(self._ledger, run, target)
+        self._touch(run["uri"])
         self._deliver_traces(run, target)
+        self._touch(run["uri"])
         self._deliver_feedback(run, target)
         self._deliver_optimizations(run, target)
         if run["ending_seq"] is not None and not self._has_due(run):
             deliver_ending(self._ledger, run, target)
         return True
+
+    def _touch(self, uri: str) -> None:
+        """Note that the store is talked to from now on: how long one of its answers takes tells whether it hangs."""
+        self.contact = uri
+        self._on_contact()
 
     def _has_due(self, run: sqlite3.Row) -> bool:
         query = f"SELECT count(*) FROM ({_ALL_DUE}) WHERE run = ?"  # noqa: S608
