@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from hokusai_mlflow.waiting import ACKNOWLEDGED
+from hokusai_mlflow.waiting import ACKNOWLEDGED, something_waits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +47,11 @@ class Deliveries:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing was accepted that MLflow is not known to have."""
-        return self._through == self.spool.records
+        """Whether nothing was accepted that MLflow is not known to have.
+
+        A tracker that has accepted nothing yet answers for what earlier processes left.
+        """
+        return self._through == self.spool.records and bool(self._through or not something_waits(self.folder))
 
     def note(self, through: int) -> None:
         """Note that MLflow has the first ``through`` records."""
@@ -110,9 +113,8 @@ class Wait:
     def _ask(self, token: str) -> bool:
         """Ask the writer for a sign that it has delivered all that came before."""
         destinations, spool = self._deliveries.destinations, self._deliveries.spool
-        stores = sorted(destinations.stores)
+        context, stores = destinations.current(), sorted(destinations.stores)
         request = orjson.dumps({"k": "b", "c": 0, "id": token, "run_id": self._run_id, "stores": stores})
-        context = destinations.current()
         spool.append(request, context.number, context.record, counts=False)
         return True
 

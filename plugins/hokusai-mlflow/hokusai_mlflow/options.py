@@ -51,9 +51,10 @@ class TrackingOptions:
         spool_folder: where executions wait for delivery.
         spool_size: bytes that may wait, looked at once a second. Beyond it new executions go untracked and are
             counted; what was accepted is never dropped.
-        exit_timeout: seconds that closing an executor, or the end of the process, waits for delivery at most. The
-            writer goes on by itself after that.
-        run_timeout: seconds that the end of a ``with mlflow.start_run()`` block waits for delivery at most.
+        exit_timeout: seconds that closing an executor, or the end of the process, waits for delivery at most, once the
+            writer has started. The writer goes on by itself after that.
+        run_timeout: seconds that the end of a ``with mlflow.start_run()`` block waits for delivery at most, once the
+            writer has started.
         writer: ``process`` starts a writer process when there is something to deliver; ``none`` leaves delivery to
             ``hokusai tracking flush``.
     """

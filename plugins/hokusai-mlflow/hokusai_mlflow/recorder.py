@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -18,14 +20,14 @@ import orjson
 from hokusai_mlflow import reserve
 from hokusai_mlflow.blocks import watch_end
 from hokusai_mlflow.content import ContentPolicy
-from hokusai_mlflow.courier import Courier, TrackingWarning, read_status
+from hokusai_mlflow.courier import Courier, TrackingWarning, read_status, start_writer, writer_is_running
 from hokusai_mlflow.destination import Context, Destinations, default_uri, public_uri
 from hokusai_mlflow.encode import Encoder
 from hokusai_mlflow.exiting import AT_EXIT
 from hokusai_mlflow.flushing import Deliveries, Wait
 from hokusai_mlflow.options import TrackingOptions
 from hokusai_mlflow.spool import SegmentAppender
-from hokusai_mlflow.waiting import spool_status
+from hokusai_mlflow.waiting import something_waits, spool_status
 
 if TYPE_CHECKING:
     from hokusai_core import TrackedEvent
@@ -60,6 +62,9 @@ class Recorder:
         self._paused_until = 0.0
         self._open = True
         self._used = self._warned_of_blocks = False
+        if options.writer == "process" and options.spool_folder.is_dir():
+            self._destinations.current()  # a writer that starts needs the credentials of its address
+            threading.Thread(target=self._deliver_leftovers, name="hokusai-tracking-leftovers", daemon=True).start()
 
     # -- on the caller's thread ---------------------------------------------------------------------------------
 
@@ -160,6 +165,13 @@ class Recorder:
         return self._destinations.anchor()
 
     # -- delivery -----------------------------------------------------------------------------------------------
+
+    def _deliver_leftovers(self) -> None:
+        """Start a writer for what earlier processes have left behind, if there is anything and none runs."""
+        folder = self.options.spool_folder
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # the first execution meets it, too, and says so
+            if something_waits(folder) and not writer_is_running(folder):
+                start_writer(folder, self._destinations.secret_uris)
 
     def wait(self, timeout: float | None) -> Wait:
         """Return a wait for everything that was accepted so far."""

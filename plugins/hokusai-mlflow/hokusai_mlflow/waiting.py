@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -12,9 +13,10 @@ from typing import Any, Final
 import orjson
 
 from hokusai_mlflow.courier import SILENT, silence
+from hokusai_mlflow.delivery.ledger import DUE
 from hokusai_mlflow.spool import SEGMENTS, parse_line, segment_files, spool_bytes
 
-__all__ = ["ACKNOWLEDGED", "LEDGER", "spool_status"]
+__all__ = ["ACKNOWLEDGED", "LEDGER", "something_waits", "spool_status"]
 
 #: Subfolder in which the writer acknowledges flushes.
 ACKNOWLEDGED: Final = "acknowledged"
@@ -58,6 +60,28 @@ def spool_status(folder: Path, writer: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def something_waits(folder: Path) -> bool:
+    """Return whether a spool folder holds anything that MLflow does not have."""
+    offsets: dict[str, int] = {}
+    if (folder / LEDGER).exists():
+        try:
+            with _read_only(folder / LEDGER) as ledger:
+                if ledger.execute(f"SELECT 1 FROM ({DUE}) LIMIT 1").fetchone():  # noqa: S608  # our own constant
+                    return True
+                offsets = dict(ledger.execute("SELECT name, offset FROM segments"))
+        except sqlite3.Error:
+            return True  # the writer finds out what is the matter
+    for entry in segment_files(folder):
+        with contextlib.suppress(FileNotFoundError):  # delivered and deleted meanwhile
+            if entry.stat().st_size > offsets.get(entry.name, 0):
+                return True
+    return False
+
+
+def _read_only(ledger: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=5))
+
+
 def _last_error(writer: Mapping[str, Any]) -> Any:
     silent = silence(writer)
     if silent > SILENT:
@@ -76,7 +100,7 @@ def _ledger_figures(path: Path) -> dict[str, Any]:
     if not path.exists():
         return figures
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as ledger:
+        with _read_only(path) as ledger:
             figures["offsets"] = dict(ledger.execute("SELECT name, offset FROM segments"))
             counters = dict(ledger.execute("SELECT name, value FROM counters"))
             waiting, oldest = ledger.execute("SELECT count(*), min(began) FROM waiting").fetchone()

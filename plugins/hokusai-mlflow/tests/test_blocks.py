@@ -39,7 +39,10 @@ def test_everything_is_there_when_the_block_has_ended(place: Any, host_store: An
     with host_store.start_run() as second:
         tracker.record(other := make_event())
     assert _rows(place, second) == [other.execution_id]
+    assert tracker.flush(60)
     tracker.close()
+    # A run of the executor's own would hold nothing.
+    assert len(place.runs("Host")) == 2
 
 
 def test_outside_of_a_block_it_goes_to_a_run_of_its_own(place: Any, host_store: Any) -> None:

@@ -346,6 +346,22 @@ def _deliver_and_die(place: Any, after: float) -> None:
     os.waitpid(child, 0)
 
 
+def test_what_a_process_left_behind_is_delivered_by_the_next_one_that_starts(place: Any) -> None:
+    left = place.tracker()
+    left.record(event := make_event())
+    left._state._spool.close()  # as if its process were dead
+    one, other = place.tracker(writer="process"), place.tracker()
+    assert not other.flush(0)
+    place.wait_until(lambda: not one.status()["backlog"])
+    assert one.flush(60)
+    assert other.flush(0)
+    one.close()
+    place.end_writer()
+    assert place.deliver()
+    assert [row["execution_id"] for row in place.rows()] == [event.execution_id]
+    assert [run.info.status for run in place.runs()] == ["KILLED"]
+
+
 def test_the_writer_does_not_import_litellm_for_a_price(
     place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hokusai_core.testing.trackers import make_event
-from hokusai_mlflow import TrackingWarning, flushing
+from hokusai_mlflow import TrackingWarning, flushing, reserve
 from hokusai_mlflow.courier import STATUS
 from hokusai_mlflow.delivery.loop import locked
 from hokusai_mlflow.exiting import _wait_for
@@ -77,6 +77,7 @@ def test_a_spool_folder_that_is_deleted_stays_deleted(place: Any) -> None:
     tracker = place.tracker(writer="process", exit_timeout=60)
     tracker._state._courier._started_at = float("inf")  # no writer is to be started here
     tracker.record(make_event())
+    place.wait_until((place.spool / reserve.NAME).exists)  # nothing is being made while it is deleted
     shutil.rmtree(place.spool)
     assert not tracker.flush(60)
     tracker._state._courier.ensure_writer()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["RESUMED", "Ledger"]
+__all__ = ["DUE", "RESUMED", "Ledger"]
 
 #: Stands where a run's ending was, once a tracker goes on with it.
 RESUMED: Final = "RUNNING"
@@ -66,6 +66,18 @@ CREATE TABLE feedback (seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, data BLOB 
 CREATE TABLE flushes (token TEXT PRIMARY KEY, seq INTEGER NOT NULL, run_id TEXT);
 -- A flush waits for the stores that its tracker has used, and for no others of the same spool folder.
 CREATE TABLE flush_stores (token TEXT, uri TEXT, PRIMARY KEY (token, uri)) WITHOUT ROWID;
+"""
+#: Everything that MLflow does not have yet.
+DUE: Final = """
+    SELECT run, seq FROM rows WHERE sent = 0
+    UNION ALL SELECT run, seq FROM chunks
+    UNION ALL SELECT run, seq FROM points
+    UNION ALL SELECT run, seq FROM params WHERE sent = 0
+    -- The step of a chain that is under way cannot be delivered yet, so nobody waits for it.
+    UNION ALL SELECT run, seq FROM traces WHERE parent IS NULL
+    UNION ALL SELECT run, seq FROM feedback
+    UNION ALL SELECT run, seq FROM optimizations
+    UNION ALL SELECT id, ending_seq FROM runs WHERE ending_seq IS NOT NULL
 """
 #: What version 2 has added.
 _OPTIMIZATIONS: Final = "CREATE TABLE optimizations (seq INTEGER PRIMARY KEY, run INTEGER NOT NULL, data BLOB NOT NULL)"

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 from mlflow.exceptions import MlflowException
 
-from hokusai_mlflow.delivery.ledger import Ledger
+from hokusai_mlflow.delivery.ledger import DUE, Ledger
 from hokusai_mlflow.delivery.mlflow_feedback import deliver_feedback
 from hokusai_mlflow.delivery.mlflow_optimizations import deliver_optimization
 from hokusai_mlflow.delivery.mlflow_rows import deliver_ending, deliver_metrics, deliver_rows
@@ -31,19 +31,6 @@ _BUSY_PAUSE: Final = 0.5
 _DEEPEST: Final = 12
 _UNACCEPTABLE: Final = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
-#: Kind of what waits -> condition; together they are everything that MLflow does not have yet.
-_DUE: Final = {
-    "rows": "SELECT run, seq FROM rows WHERE sent = 0",
-    "chunks": "SELECT run, seq FROM chunks",
-    "points": "SELECT run, seq FROM points",
-    "params": "SELECT run, seq FROM params WHERE sent = 0",
-    # The step of a chain that is under way cannot be delivered yet, so nobody waits for it.
-    "traces": "SELECT run, seq FROM traces WHERE parent IS NULL",
-    "feedback": "SELECT run, seq FROM feedback",
-    "optimizations": "SELECT run, seq FROM optimizations",
-    "endings": "SELECT id, ending_seq FROM runs WHERE ending_seq IS NOT NULL",
-}
-_ALL_DUE: Final = " UNION ALL ".join(_DUE.values())
 #: What of it a flush waits for: all for the stores that its tracker uses, or one run of the host's.
 _WAITED_FOR: Final = (
     "due.seq <= flush.seq AND due.run IN (SELECT id FROM runs WHERE CASE WHEN flush.run_id IS NULL "
@@ -78,7 +65,7 @@ class Publisher:
             hurry: whether somebody waits for all of it.
         """
         wanted = {row[0] for row in self._waited_for()}
-        due = self._ledger.column(f"SELECT DISTINCT run FROM ({_ALL_DUE})")  # noqa: S608  # our own constant
+        due = self._ledger.column(f"SELECT DISTINCT run FROM ({DUE})")  # noqa: S608  # our own constant
         sent = False
         for number in sorted(due, key=lambda run: run not in wanted):
             paced = time.monotonic() - self._delivered_at.get(number, float("-inf")) < _PACE
@@ -99,12 +86,12 @@ class Publisher:
 
     def is_done(self) -> bool:
         """Return whether MLflow has everything."""
-        return not self._ledger.sql.execute(f"SELECT 1 FROM ({_ALL_DUE}) LIMIT 1").fetchone()  # noqa: S608
+        return not self._ledger.sql.execute(f"SELECT 1 FROM ({DUE}) LIMIT 1").fetchone()  # noqa: S608
 
     def answered(self) -> list[str]:
         """Return and forget the flushes whose executions MLflow has."""
         tokens = self._ledger.column(
-            f"SELECT token FROM flushes AS flush WHERE NOT EXISTS (SELECT 1 FROM ({_ALL_DUE}) AS due "  # noqa: S608
+            f"SELECT token FROM flushes AS flush WHERE NOT EXISTS (SELECT 1 FROM ({DUE}) AS due "  # noqa: S608
             f"WHERE {_WAITED_FOR})"
         )
         if tokens:
@@ -119,13 +106,13 @@ class Publisher:
     def is_stuck(self) -> bool:
         """Return whether everything that waits is for stores that refuse it."""
         uris = self._ledger.column(
-            f"SELECT DISTINCT uri FROM runs WHERE id IN (SELECT run FROM ({_ALL_DUE}))"  # noqa: S608
+            f"SELECT DISTINCT uri FROM runs WHERE id IN (SELECT run FROM ({DUE}))"  # noqa: S608
         )
         return bool(uris) and all(uri in self._paused for uri in uris)
 
     def _waited_for(self) -> list[tuple[int]]:
         return self._ledger.sql.execute(
-            f"SELECT DISTINCT due.run FROM flushes AS flush JOIN ({_ALL_DUE}) AS due ON {_WAITED_FOR}"  # noqa: S608
+            f"SELECT DISTINCT due.run FROM flushes AS flush JOIN ({DUE}) AS due ON {_WAITED_FOR}"  # noqa: S608
         ).fetchall()
 
     def _run(self, number: int) -> sqlite3.Row:
@@ -199,7 +186,7 @@ class Publisher:
         self._on_contact()
 
     def _has_due(self, run: sqlite3.Row) -> bool:
-        query = f"SELECT count(*) FROM ({_ALL_DUE}) WHERE run = ?"  # noqa: S608
+        query = f"SELECT count(*) FROM ({DUE}) WHERE run = ?"  # noqa: S608
         return bool(self._ledger.sql.execute(query, (run["id"],)).fetchone()[0] > 1)  # the ending itself is one
 
     def _deliver_traces(self, run: sqlite3.Row, target: Target) -> bool:
