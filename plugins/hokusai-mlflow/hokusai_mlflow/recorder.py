@@ -79,21 +79,20 @@ class Recorder:
                 return self._refuse(reason)
         context = self._destinations.current()
         record = self._encode[type(event).__name__](event, context.number)
-        if self._spool.lost:
-            self._warn_of_loss()
         try:
             self._spool.append(record, context.number, context.record)
         except OSError as error:
             self._paused_until = time.monotonic() + _PAUSE
             self._spool.close()
             return self._refuse(f"{type(error).__name__}: {error}")
+        if self._spool.lost:
+            self._warn_of_loss()
         if not self._used:
             self._used = True
             AT_EXIT.add(self)
         if context.run_id is not None and not watch_end(context.run_id, self._deliver_block):
             self._warn_of_late_blocks()
-        if self._unreported:
-            self._report_refused(context)
+        self._report_refused(context)
         courier.poke()
         return None
 
@@ -109,9 +108,10 @@ class Recorder:
             )
 
     def _warn_of_loss(self) -> None:
+        self._spool.lost = False
         warnings.warn(
             f"MLflow tracking: the spool folder {self.options.spool_folder} was deleted while executions were tracked; "
-            "what MLflow did not have by then is lost, and the folder is made anew",
+            "what MLflow did not have by then is lost",
             TrackingWarning,
             stacklevel=4,
         )
@@ -146,6 +146,8 @@ class Recorder:
             )
 
     def _report_refused(self, context: Context) -> None:
+        if not self._unreported:
+            return
         with self._lock:
             count, self._unreported = self._unreported, 0
         try:
@@ -205,8 +207,11 @@ class Recorder:
 
     def end_closing(self, wait: Wait | None) -> None:
         """Release everything."""
-        if wait is not None and not wait.delivered and not self._spool.lost:
-            self._courier.report()
+        if wait is not None and not wait.delivered:
+            if self._spool.lost:
+                self._warn_of_loss()
+            else:
+                self._courier.report()
         self._courier.stop()
         self._spool.close()
 
@@ -232,6 +237,7 @@ class Recorder:
         self._spool.look()
         for context in self._destinations.known:
             if context.run_id is None and not self._spool.lost:
+                self._report_refused(context)
                 try:
                     # The process that this one was forked from may go on with the run.
                     self._append({"k": "x", "c": context.number, "shared": self._forked}, context)

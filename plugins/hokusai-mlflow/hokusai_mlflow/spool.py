@@ -48,7 +48,7 @@ class SegmentAppender:
         self._contexts: set[int] = set()
         #: How many records were appended that have to be delivered.
         self.records = 0
-        #: Whether somebody has deleted the segment under this process; the next record begins a new one.
+        #: Whether somebody has deleted a segment under this process, for whoever says so to set back.
         self.lost = False
 
     def append(self, record: bytes, context: int, describe_context: bytes, *, counts: bool = True) -> None:
@@ -64,6 +64,7 @@ class SegmentAppender:
             OSError: it could not be written whole; what was written of it will be recognized as torn.
         """
         with self._lock:
+            self._look()
             if self._descriptor < 0 or self._size >= self._rotation:
                 self._open()
             line = _line(record)
@@ -83,9 +84,7 @@ class SegmentAppender:
     def look(self) -> bool:
         """Find out whether the segment is still there, or was deleted under this process."""
         with self._lock:
-            if self._descriptor >= 0 and os.fstat(self._descriptor).st_nlink == 0:
-                self._release()
-                self.lost = True
+            self._look()
             return not self.lost
 
     def after_fork(self) -> None:
@@ -95,6 +94,11 @@ class SegmentAppender:
         self.records = 0
         if inherited >= 0:
             os.close(inherited)
+
+    def _look(self) -> None:
+        if self._descriptor >= 0 and os.fstat(self._descriptor).st_nlink == 0:
+            self._release()
+            self.lost = True
 
     def _write(self, line: bytes) -> None:
         written = 0
@@ -121,7 +125,6 @@ class SegmentAppender:
                 hidden.unlink()
             raise
         self._descriptor, self._size, self._torn, self._contexts = descriptor, 0, False, set()
-        self.lost = False
 
     def _release(self) -> None:
         if self._descriptor >= 0:

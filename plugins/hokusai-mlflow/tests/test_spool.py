@@ -73,6 +73,11 @@ def test_a_spool_that_is_full_refuses_and_says_so(place: Any) -> None:
     assert place.deliver()
     assert [row["execution_id"] for row in place.rows()] == [first.execution_id, last.execution_id]
     assert place.runs()[0].data.metrics["hokusai/executions_refused"] == 2
+    courier.full = True
+    tracker.record(make_event())
+    tracker.close()  # the last occasion to say so
+    assert place.deliver()
+    assert place.runs()[0].data.metrics["hokusai/executions_refused"] == 3
 
 
 def test_the_thread_finds_that_the_spool_is_full(place: Any) -> None:
