@@ -49,8 +49,8 @@ def log_pyfunc(
         path = Path(folder) / "signature.json"
         path.write_text(json.dumps(spec.to_dict()), encoding="utf-8")
         with warnings.catch_warnings():
-            # About type hints and an input example, from which MLflow would guess the schema that it is given here.
-            warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
+            # MLflow would run the model with the example, and so pay for an answer.
+            warnings.filterwarnings("ignore", ".*input example was not provided", UserWarning)
             logged = mlflow.pyfunc.log_model(
                 name=name or spec.name,
                 python_model=str(Path(__file__).with_name("pyfunc_model.py")),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 
 from hokusai_core import BaseSignature, Executor
 from hokusai_core.errors import HokusaiError
@@ -21,10 +22,12 @@ class SignatureModel(mlflow.pyfunc.PythonModel):
         self._executor = Executor(lm=context.model_config.get("lm"))
         self._executor.register_signature("model", BaseSignature.from_dict(data))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    # MLflow reads the annotation: from another type it would guess the schema that the model comes with.
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """Return the outputs of each row; ``error`` in place of them where it failed."""
-        rows = model_input.to_dict("records") if hasattr(model_input, "to_dict") else model_input
-        return [self._row(row) for row in ([rows] if isinstance(rows, dict) else rows)]
+        return [self._row(row) for row in model_input.to_dict("records")]
 
     def _row(self, row: dict[str, Any]) -> dict[str, Any]:
         try:

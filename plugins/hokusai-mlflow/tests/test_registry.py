@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,8 @@ def test_a_model_that_holds_no_signature_is_refused(place: Any, tmp_path: Path) 
 
 def test_a_pyfunc_export_answers_without_pickle(place: Any, host_store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOKUSAI_MODE", "testing")
-    with host_store.start_run():
+    with host_store.start_run(), warnings.catch_warnings():
+        warnings.filterwarnings("error", category=UserWarning, module=r"mlflow\.pyfunc")
         uri = log_pyfunc(Greet.spec, name="greet")
     folder = Path(host_store.artifacts.download_artifacts(uri))
     assert not list(folder.rglob("*.pkl"))
