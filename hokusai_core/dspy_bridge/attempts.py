@@ -15,6 +15,7 @@ from hokusai_core.dspy_bridge.adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.errors import translate_error
 from hokusai_core.dspy_bridge.isolation import isolated
 from hokusai_core.dspy_bridge.metered import MeteredLM
+from hokusai_core.dspy_bridge.models import credentials_of
 from hokusai_core.dspy_bridge.offload import Threads
 from hokusai_core.dspy_bridge.records import Gate, Meter, Recorder
 from hokusai_core.dspy_bridge.signature import Choices
@@ -214,4 +215,5 @@ class BridgeCall(ABC):
             sensitive=bool(self._spec.sensitive),
             truncated=lm.truncated,
             late=lm.late,
+            credentials=credentials_of(self._lm),
         )

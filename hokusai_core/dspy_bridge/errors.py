@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from dspy import lm15
@@ -58,6 +59,7 @@ def translate_error(
     sensitive: bool = False,
     truncated: bool = False,
     late: bool = False,
+    credentials: Collection[str] = (),
 ) -> HokusaiError:
     """Return the Hokusai error for what an attempt to get an answer raised.
 
@@ -69,6 +71,7 @@ def translate_error(
             answer is then in the message, and ``error`` is not kept as the cause, because both may quote values.
         truncated: whether the answer was cut off at its token limit.
         late: whether the deadline of the execution has passed; a timeout then is that of the execution.
+        credentials: texts that a provider may quote and that are left out, whatever they look like.
 
     Returns:
         An ``ExecutionError``; a ``HokusaiError`` that was raised on the way (by a gate, or inside an engine) as it is.
@@ -81,7 +84,7 @@ def translate_error(
     kind, what, remedy = _LATE if late and isinstance(error, _TIMEOUTS) else _classify(error)
     name = model or getattr(error, "model", None) or "the language model"
     subject = f"signature {signature!r} with {name}" if signature else name
-    detail = "" if sensitive else _detail(error)
+    detail = "" if sensitive else _detail(error, credentials)
     if truncated and kind is OutputError:
         remedy = "the answer was cut off at its token limit: raise max_tokens, or ask for less"
     # An engine that says what to do knows better than a general remedy, which would only repeat it.
@@ -181,7 +184,7 @@ def _retryable(error: BaseException, kind: type[ExecutionError]) -> bool:
     return isinstance(error, (ConnectionError, TimeoutError))
 
 
-def _detail(error: BaseException) -> str:
+def _detail(error: BaseException, credentials: Collection[str]) -> str:
     """Return what the provider or parser said, shortened; DSPy's parse error quotes the whole answer, left out here."""
     if _names_no_provider(error):
         return ""
@@ -192,5 +195,7 @@ def _detail(error: BaseException) -> str:
     else:
         text = getattr(error, "message", None) or str(error)
     text = text.partition("\n\n  To fix:")[0]  # DSPy's own advice, which stands beside ours
+    for credential in sorted(credentials, key=len, reverse=True):
+        text = text.replace(credential, "[redacted]")
     text = " ".join(scrub(text).split())
     return text[:_LONGEST].rstrip(". ") + (" ..." if len(text) > _LONGEST else "")

@@ -21,6 +21,7 @@ from hokusai_core.errors import LanguageModelUnavailable
 
 __all__ = [
     "ModelDescription",
+    "credentials_of",
     "default_language_model",
     "describe_model",
     "has_parameters",
@@ -39,6 +40,8 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _PRIVATE = re.compile(r"(?i)(?:api|access|private)key|secret|passw|credential|authorization|token(?:_?provider)?$")
 _QUERY = re.compile(r"([?&])([\w.-]+)=[^&#\s]*")
 _PLAIN = (str, int, float, bool, type(None))
+#: Texts that are shorter are no credentials, and stand in messages by chance.
+_SHORTEST = 6
 #: What these show are the parameters.
 _OF_DSPY = (BaseLM.dump_state, dspy.LM.dump_state)
 
@@ -109,6 +112,23 @@ def describe_model(lm: Any, adapter: Any = None) -> ModelDescription:
         adapter=_describe_adapter(adapter),
         engine=_describe_engine(lm),
     )
+
+
+def credentials_of(lm: Any) -> frozenset[str]:
+    """Return the texts in the parameters of ``lm`` that must not be shown: keys, tokens, values of headers."""
+    return frozenset(_texts({name: value for name, value in lm.kwargs.items() if _private(name)}))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from (text for text in (value, value.rpartition(" ")[2]) if len(text) >= _SHORTEST)
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            if name not in _NEUTRAL:
+                yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
 
 
 def live_parameters(lm: Any) -> Any:

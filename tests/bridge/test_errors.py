@@ -128,6 +128,19 @@ def test_scrubbing_never_fails_and_is_final(text: str) -> None:
     assert scrub(scrub(text)) == scrub(text)
 
 
+def test_what_the_host_gave_as_credentials_is_left_out_whatever_it_looks_like() -> None:
+    class Quoting(NullEngine):
+        def complete(self, request: Any) -> Any:
+            # An engine of one's own takes no such parameters, so that they come when it has been asked.
+            lm.kwargs |= {"api_key": "plain words", "headers": {"X-Tenant": "Bearer tenant-seven"}}
+            raise lm15.AuthError("no such key: plain words, nor tenant-seven in the header")
+
+    lm = dspy.LM("null/x", engine=Quoting(), cache=False)
+    with pytest.raises(errors.LanguageModelRefused) as caught:
+        ModelCall(QA, lm).run({"question": "?"}, meter=Meter())
+    assert "no such key: [redacted], nor [redacted] in the header" in str(caught.value)
+
+
 def test_provider_texts_are_shortened_and_scrubbed() -> None:
     translated = raised_by_an_engine(lm15.InvalidRequestError("api_key=sk-abcdef1234567890 " + "x" * 5000))
     assert "sk-abc" not in str(translated)
