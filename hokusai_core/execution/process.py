@@ -62,9 +62,14 @@ class ProcessTrackers:
         return known
 
     def feedback(self, event: FeedbackGiven) -> bool:
-        """Tell feedback to the executors of this process that made the execution; return whether there was one."""
+        """Tell feedback to the executors of this process that made the execution; return whether anybody heard of it.
+
+        Where another process made it, all that have trackers hear of it: a tracker knows the execution by its id.
+        """
         with self._lock:
-            members = [member for member in self._members if member.remembers(event.execution_id)]
+            everybody = list(self._members)
+        makers = [member for member in everybody if member.remembers(event.execution_id)]
+        members = makers or [member for member in everybody if member.trackers]
         for member in members:
             member.feedback(event)
         return bool(members)

@@ -283,6 +283,9 @@ def test_trackers_of_the_executor_hear_of_it() -> None:
         assert listeners[1].heard == []
         FeedbackCollector(executor=executors[1]).add_feedback(execution_id, 5)
         assert [event.rating for event in listeners[1].heard] == [5]
+        executors[0].close()
+        FeedbackCollector().add_feedback(execution_id, 3)  # as in a process that has not made the execution
+        assert [event.rating for event in listeners[1].heard] == [5, 3]
 
 
 def test_the_store_is_for_this_user_alone(executor: Executor, own_folder: Path) -> None:

@@ -81,7 +81,7 @@ class FeedbackCollector:
             executions are kept as well.
         store: another store: the name of a ``feedback_store`` component, or a ``FeedbackStore``.
         executor: the executor whose trackers hear of the feedback; None for those of this process that made the
-            execution.
+            execution, else for all of this process that have trackers.
 
     Example::
 
