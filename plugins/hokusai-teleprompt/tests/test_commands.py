@@ -161,6 +161,21 @@ def test_feedback_on_the_command_line(executions: list[str], tmp_path: Path) -> 
         run(feedback, "add", executions[1], 9)
 
 
+def test_trackers_hear_of_what_is_said_on_the_command_line(
+    executions: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, spool = tmp_path / "heard.jsonl", tmp_path / "spool"
+    monkeypatch.setenv("HOKUSAI_TRACKERS", "jsonl")
+    monkeypatch.setenv("HOKUSAI_JSONL_PATH", str(heard))
+    monkeypatch.setenv("HOKUSAI_SPOOL_DIR", str(spool))
+    monkeypatch.setenv("HOKUSAI_TRACKING_WRITER", "none")
+    run(feedback, "add", executions[0], 2, "-c", "reply=Better")
+    run(feedback, "review", "--track", input="5\nfine\nq\n")
+    lines = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert [(line["kind"], line["rating"]) for line in lines] == [("feedback", 2), ("feedback", 5)]
+    assert any(lines[1]["execution_id"].encode() in file.read_bytes() for file in spool.rglob("*") if file.is_file())
+
+
 def test_review_is_a_queue(executions: list[str]) -> None:
     # 5: nothing to correct; s: skipped; 2: a correction and a comment
     answers = "5\n\ns\n2\nShorter\ntoo long\n"

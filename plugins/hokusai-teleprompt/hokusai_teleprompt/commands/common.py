@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["safe", "shown"]
+import click
+
+if TYPE_CHECKING:
+    from hokusai_core import Executor
+
+__all__ = ["make_executor", "safe", "shown", "track_option"]
+
+track_option = click.option(
+    "--track", is_flag=True, help="Have MLflow hear of it; HOKUSAI_TRACKERS=mlflow does so for all."
+)
+
+
+def make_executor(*, track: bool) -> Executor:
+    """Return an executor that runs nothing: it finds components, and its trackers hear what the command does."""
+    from hokusai_core import UNSET, Executor, read_settings
+
+    trackers = list({*read_settings({}).value("trackers"), "mlflow"}) if track else UNSET
+    return Executor(cache_enabled=False, mode="production", trackers=trackers)
 
 
 def safe(text: str) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from hokusai_core import Executor
+from hokusai_teleprompt.commands.common import make_executor, track_option
 
 __all__ = ["optimize"]
 
@@ -35,9 +34,7 @@ __all__ = ["optimize"]
 @click.option("--min-improvement", type=float, default=0.0, show_default=True, help="Least improvement.")
 @click.option("--workers", type=click.IntRange(min=1), help="Calls at once.")
 @click.option("--workdir", type=click.Path(file_okay=False, path_type=Path), help="Folder for the checkpoint.")
-@click.option(
-    "--track", is_flag=True, help="Record the optimization in MLflow. HOKUSAI_TRACKERS=mlflow does so for all."
-)
+@track_option
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Save a plot of score against calls.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--require-better", is_flag=True, help="Exit with 1 where nothing better was found.")
@@ -83,7 +80,7 @@ def optimize(
         _check_writable(target)
     ceilings = {"calls": calls, "tokens": tokens, "cost": cost, "seconds": seconds}
     with (
-        _executor(track=track) as executor,
+        make_executor(track=track) as executor,
         TelepromptFineTuner(
             optimizer,
             lm,
@@ -110,13 +107,6 @@ def optimize(
         click.echo(f"\nsaved to {output}: {_saved(optimized)}")
     if require_better and not optimized.promoted:
         raise click.exceptions.Exit(1)
-
-
-def _executor(*, track: bool) -> Executor:
-    from hokusai_core import UNSET, Executor, read_settings
-
-    trackers = list({*read_settings({}).value("trackers"), "mlflow"}) if track else UNSET
-    return Executor(cache_enabled=False, mode="production", trackers=trackers)
 
 
 def _check_writable(target: Path | None) -> None:

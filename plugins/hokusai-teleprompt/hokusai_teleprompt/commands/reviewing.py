@@ -12,7 +12,7 @@ import click
 
 from hokusai_core import KeptExecution
 from hokusai_core.errors import FeedbackError
-from hokusai_teleprompt.commands.common import safe, shown
+from hokusai_teleprompt.commands.common import make_executor, safe, shown, track_option
 from hokusai_teleprompt.feedback.collector import Feedback, FeedbackCollector
 from hokusai_teleprompt.tables import table
 
@@ -87,12 +87,19 @@ def show(execution_id: str, store: Path | None) -> None:
 @click.option("--comment", help="Free text.")
 @_source
 @_store
+@track_option
 def add(
-    execution_id: str, rating: int, pairs: tuple[str, ...], comment: str | None, source: str | None, store: Path | None
+    execution_id: str,
+    rating: int,
+    pairs: tuple[str, ...],
+    comment: str | None,
+    source: str | None,
+    store: Path | None,
+    track: bool,
 ) -> None:
     """Rate an execution from 1 (bad) to 5 (good)."""
     corrections = dict(map(_correction, pairs))
-    with FeedbackCollector(store) as collector:
+    with make_executor(track=track), FeedbackCollector(store) as collector:
         collector.add_feedback(execution_id, rating, corrections or None, comment, source or _user())
     click.echo(f"rated {execution_id} {rating}")
 
@@ -101,10 +108,11 @@ def add(
 @_store
 @_signature
 @_source
-def review(store: Path | None, signature: str | None, source: str | None) -> None:
+@track_option
+def review(store: Path | None, signature: str | None, source: str | None, track: bool) -> None:
     """Go through the executions that nobody has rated yet: rate them and correct their outputs."""
     rated, end = 0, None
-    with FeedbackCollector(store) as collector:
+    with make_executor(track=track), FeedbackCollector(store) as collector:
         waiting = list(collector.unrated(signature))
         try:
             for number, kept in enumerate(waiting, 1):
