@@ -6,20 +6,35 @@ import json
 from typing import Any
 
 import pydantic
+from dspy import History
 from dspy.adapters.json_adapter import JSONAdapter
 from dspy.adapters.utils import parse_value, serialize_for_json
 from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_local.choosing import MOST_OPTIONS
 from hokusai_local.fields import closed_values, labels_of, output_schema, single_output
-from hokusai_local.prompts import asks_questions, describe, label, render_inputs, wants_code, without_labels, word_limit
-from hokusai_local.prose import without_frame
-from hokusai_local.wanted import BASELINES_KEY, PROSE_KEY, QUESTION_KEY
+from hokusai_local.prompts import (
+    ask_for,
+    asks_questions,
+    describe,
+    has_brackets,
+    how_many,
+    is_code,
+    label,
+    render_inputs,
+    rewriting_messages,
+    wants_code,
+    without_labels,
+    word_limit,
+)
+from hokusai_local.prose import fenced, unsigned, without_frame
+from hokusai_local.wanted import ASK_KEY, BASELINES_KEY, PROSE_KEY, QUESTION_KEY
 
 __all__ = ["LocalAdapter"]
 
 # A small model does not count words: the limit on its tokens does, and the engine cuts back to a whole sentence.
 _TOKENS_PER_WORD = 1.5
+_MOST_TURNS = 4
 # Texts without content, by which the model's liking for a label as such is measured.
 _CONTENT_FREE = ("", "It is what it is.", "text")
 
@@ -28,8 +43,10 @@ class LocalAdapter(JSONAdapter):
     """Prompts that a model of a hundred million parameters can follow.
 
     A signature with one text output is answered in plain text, one with one closed output (``Literal``, ``bool``,
-    ``Enum``) by choosing a label, every other with JSON that the engine constrains to the outputs' schema. Prompts
-    are about a fifth as long as those of DSPy's own adapters, whose field markers such models copy into the answer.
+    ``Enum``) by choosing a label. A few outputs, of which some are texts, are asked for one after the other, since
+    small models write poorly inside JSON; every other answer is JSON that the engine constrains to the outputs' schema.
+    Prompts are about a fifth as long as those of DSPy's own adapters, whose field markers such models copy into the
+    answer.
 
     One instance serves any number of threads.
 
@@ -47,39 +64,62 @@ class LocalAdapter(JSONAdapter):
         self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """Ask ``lm`` and return the parsed outputs of each answer."""
-        self._prepare(lm, lm_kwargs, signature, inputs)
+        self._prepare(lm, lm_kwargs, signature, demos, inputs)
         # The direct parent would put a format of its own in place of the one that was just prepared.
-        answers: list[dict[str, Any]] = super(JSONAdapter, self).__call__(lm, lm_kwargs, signature, demos, inputs)
-        return answers
+        answers = super(JSONAdapter, self).__call__(lm, lm_kwargs, signature, demos, inputs)
+        return [_tidied(answer, inputs) for answer in answers]
 
     async def acall(
         self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """Do as a call, without blocking the event loop."""
-        self._prepare(lm, lm_kwargs, signature, inputs)
-        answers: list[dict[str, Any]] = await super(JSONAdapter, self).acall(lm, lm_kwargs, signature, demos, inputs)
-        return answers
+        self._prepare(lm, lm_kwargs, signature, demos, inputs)
+        answers = await super(JSONAdapter, self).acall(lm, lm_kwargs, signature, demos, inputs)
+        return [_tidied(answer, inputs) for answer in answers]
 
-    def _prepare(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, inputs: dict[str, Any]) -> None:
-        lm_kwargs["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": "Outputs", "schema": self.schema(signature, inputs)},
-        }
+    def _prepare(
+        self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]
+    ) -> None:
+        schema = self.schema(signature, inputs, in_turns=_in_turns(signature, demos, inputs))
+        lm_kwargs["response_format"] = {"type": "json_schema", "json_schema": {"name": "Outputs", "schema": schema}}
         words = word_limit(inputs)
         usual = lm.kwargs.get("max_tokens")
         if words and usual and "max_tokens" not in lm_kwargs and single_output(signature) is not None:
             lm_kwargs["max_tokens"] = min(usual, round(words * _TOKENS_PER_WORD) + 12)
 
-    def schema(self, signature: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Return the JSON schema of the answer; a string at its root stands for the bare text."""
+    def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the messages: instructions, demos, and the inputs.
+
+        Where there is nothing to show by example, they take the form that small models answer best.
+        """
+        messages: list[dict[str, Any]] = super().format(signature, demos, inputs)
+        if demos or len(messages) != 2:
+            return messages
+        if _in_turns(signature, demos, inputs):
+            messages[0]["content"] = describe(signature, name_options=self.name_options, in_turns=True)
+        return rewriting_messages(signature, inputs) or messages
+
+    def schema(self, signature: Any, inputs: dict[str, Any], *, in_turns: bool = False) -> dict[str, Any]:
+        """Return the JSON schema of the answer; a string at its root stands for the bare text.
+
+        Args:
+            signature: the signature.
+            inputs: its inputs.
+            in_turns: whether each output is asked for by itself.
+        """
         name = single_output(signature)
         prose = {PROSE_KEY: not wants_code(signature, inputs)}
         if name is None:
             schema = output_schema(signature)
-            for field in filter(asks_questions, schema["properties"]):
+            for field, value in schema["properties"].items():
                 # Only texts understand it; on a list it goes to what is listed.
-                target = schema["properties"][field]
-                target.get("items", target)[QUESTION_KEY] = True
+                value.get("items", value)[QUESTION_KEY] = asks_questions(field)
+                number = how_many(signature, field) if value.get("type") == "array" else None
+                if number and value.get("minItems", 0) <= number <= value.get("maxItems", number):
+                    value |= {"minItems": number, "maxItems": number}
+                if in_turns:
+                    value[PROSE_KEY] = not (is_code(field) or has_brackets(inputs))
+                    value[ASK_KEY] = ask_for(field)
             return schema | prose
         values = closed_values(signature.output_fields[name].annotation)
         if values is None:
@@ -146,6 +186,28 @@ class LocalAdapter(JSONAdapter):
                 lm_response=completion,
                 message=f"The answer does not fit the outputs: {error}",
             ) from error
+
+
+def _in_turns(signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> bool:
+    """Return whether outputs are asked for one after the other: a few, of which some are texts.
+
+    Demos and a conversation show them as JSON, and so is the answer then.
+    """
+    outputs = [info.annotation for info in signature.output_fields.values()]
+    shown = bool(demos) or any(isinstance(value, History) for value in inputs.values())
+    return not shown and 1 < len(outputs) <= _MOST_TURNS and str in outputs
+
+
+def _tidied(outputs: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return outputs without what a small model adds to code and letters."""
+    given = "\n".join(str(value) for value in inputs.values())
+    return {
+        name: _tidied_text(name, value, given) if isinstance(value, str) else value for name, value in outputs.items()
+    }
+
+
+def _tidied_text(name: str, text: str, given: str) -> str:
+    return (fenced(text) or text) if is_code(name) else unsigned(text, given)
 
 
 def _many_options(signature: Any) -> bool:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
-__all__ = ["echoes", "tidy", "without_frame"]
+__all__ = ["echoes", "fenced", "tidy", "unsigned", "without_frame"]
 
 _SENTENCE_END = re.compile(r"[.!?][\"')\u201d\u2019]?(?=\s|$)|\n")
 # An answer that is cut is cut back to a whole sentence only where most of it remains.
 _LEAST_KEPT = 0.4
+_FENCED = re.compile(r"^```[^\n]*\n(.*?)(?:\n```|\Z)", re.S | re.M)
+_GREETING = re.compile(r"^(?:Dear|Hi|Hello|Hey|Good (?:morning|afternoon|evening))\b[^\n]*", re.I | re.M)
+# A letter's last lines: the closing, and the few short ones of a signature.
+_CLOSING = re.compile(
+    r"\n((?:with )?(?:kind|best|warm|warmest)(?: \w+)?|(?:yours )?(?:sincerely|faithfully|truly)|cheers|respectfully)"
+    r"[,.!]? *((?:\n+[^\n]{1,50}){0,4})\s*\Z",
+    re.I,
+)
 _WORD = re.compile(r"\w+")
 _ECHO = 0.85
+_NAMED = re.compile(r"[A-Z][\w ]{0,40}: ")
 _FOREWORD = re.compile(r"^(Here's|Here is|Here are|Sure|Certainly|Of course)\b[^\n]{0,200}:\s*\n+", re.I)
 _AFTERWORD = re.compile(
-    r"\n\n(?=(I|I've|I have) (made|changed|added|rephrased|corrected)\b|The changes (made|include))"
+    r"\n\n(?=(I|I've|I have) (made|changed|added|rephrased|corrected)\b|The changes (made|include)"
+    r"|The (original|revised|rewritten|corrected) (text|sentence|message|version)\b"
+    r"|In this (version|revision|(revised|rewritten) (text|sentence|message|version))\b)"
 )
 
 
@@ -49,8 +61,52 @@ def without_frame(text: str) -> str:
     return bare or text
 
 
-def echoes(text: str, instructions: str) -> bool:
-    """Return whether a text is hardly more than a repetition of the instructions, slightly reworded perhaps."""
+def fenced(text: str) -> str | None:
+    """Return the code between the first fences of Markdown; None where there is no such block.
+
+    Example:
+        >>> fenced("Here it is:\\n```python\\nprint(1)\\n```\\nIt prints 1.")
+        'print(1)'
+    """
+    found = _FENCED.search(text)
+    return found[1].strip("\n") if found and found[1].strip() else None
+
+
+def unsigned(text: str, given: str) -> str:
+    """Return a letter without a name below its closing that nobody gave: whoever sends it signs it.
+
+    A small model signs with a name that it makes up, or with the one of the recipient.
+
+    Args:
+        text: any text; what is no letter comes back as it is.
+        given: what the letter was made from.
+
+    Example:
+        >>> unsigned("Dear Ana,\\nall is done.\\nBest regards,\\nYour Name\\nManager", "recipient: Ana")
+        'Dear Ana,\\nall is done.\\nBest regards'
+    """
+    greeting, closing = _GREETING.search(text), _CLOSING.search(text)
+    if greeting is None or closing is None or closing.start() < greeting.end():
+        return text
+    name = closing[2].strip().partition("\n")[0]
+    addressed = set(_WORD.findall(name)) & set(_WORD.findall(greeting[0]))
+    known = name and name in given and not addressed
+    return text[: closing.end(1)] + (f",\n{name}" if known else "")
+
+
+def echoes(text: str, messages: Sequence[Mapping[str, str]]) -> bool:
+    """Return whether a text hardly does more than repeat the prompt.
+
+    That is the instructions, slightly reworded perhaps, or several inputs together with their names.
+
+    Args:
+        text: the answer.
+        messages: the prompt, of which the last one holds the inputs.
+    """
+    given = set(messages[-1]["content"].splitlines())
+    if sum(line in given and bool(_NAMED.match(line)) for line in text.splitlines()) > 1:
+        return True
+    instructions = "\n".join(message["content"] for message in messages if message["role"] == "system")
     words = set(_WORD.findall(text.lower()))
     known = set(_WORD.findall(instructions.lower()))
     return bool(words) and len(words & known) >= _ECHO * len(words)

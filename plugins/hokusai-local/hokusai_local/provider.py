@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalProvider"]
 
 # Part of every cache key: raise it when the same request may get another answer than before.
-_REVISION = 1
+_REVISION = 2
 _MAX_TOKENS = 256
 _RUNTIME = "xllamacpp"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -17,6 +17,9 @@ __all__ = ["Generation", "Interrupted", "Messages", "ServerProblem", "Slot", "To
 
 # Keeping the beginning of a prompt costs about 50 ms per call; reading as much as this costs ten times that.
 _PREFIX_CHARACTERS = 800
+
+# Chunks of an answer between two looks at it as a whole.
+_LOOK_EVERY = 16
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -108,21 +111,31 @@ class Slot:
         self.prefix = prefix
         return True
 
-    def generate(self, body: Mapping[str, Any], interruption: Interruption, *, room: int | None = None) -> Generation:
+    def generate(
+        self,
+        body: Mapping[str, Any],
+        interruption: Interruption,
+        *,
+        room: int | None = None,
+        enough: Callable[[str], bool] | None = None,
+    ) -> Generation:
         """Run one chat completion.
 
         Args:
             body: the request as llama.cpp's chat endpoint takes it.
             interruption: looked at after each token and each batch of the prompt.
             room: tokens that the prompt may have; more end the call before anything is computed.
+            enough: asked now and then with the text so far; True ends the answer there, as incomplete.
 
         Raises:
             TooLong: where the prompt has more tokens than ``room`` or than the context.
             Interrupted: where ``interruption`` said so.
             ServerProblem: where llama.cpp refused the request.
         """
-        reader = _StreamReader(interruption, room, self._gate)
+        reader = _StreamReader(interruption, room, self._gate, enough)
         request = {**body, "stream": True, "return_progress": True, "id_slot": self._number}
+        # The tokens of an answer are told at its end only, which one that is ended here does not have.
+        request["timings_per_token"] = enough is not None
         if threading.current_thread() is threading.main_thread():
             self._call_beside(request, reader)
         else:
@@ -160,12 +173,16 @@ def prefix_of(messages: Messages) -> str:
 class _StreamReader:
     """Collects the chunks of one streamed answer; returning True asks llama.cpp to stop."""
 
-    def __init__(self, interruption: Interruption, room: int | None, gate: Gate) -> None:
+    def __init__(
+        self, interruption: Interruption, room: int | None, gate: Gate, enough: Callable[[str], bool] | None
+    ) -> None:
         self._interruption = interruption
         self._room = room
         self._gate = gate
+        self._enough = enough
         self._generation = Generation()
         self._texts: list[str] = []
+        self._stopped = False
         self._failure: BaseException | None = None
 
     def __call__(self, chunk: dict[str, Any]) -> bool:
@@ -175,9 +192,11 @@ class _StreamReader:
             reason = self._interruption.reason or self._gate.reason
             if reason:
                 raise Interrupted(reason)
+            if self._enough is not None and not self._stopped and len(self._texts) % _LOOK_EVERY == 0:
+                self._stopped = self._enough("".join(self._texts))
         except Exception as failure:
             self.stop(failure)
-        return self._failure is not None
+        return self._stopped or self._failure is not None
 
     def stop(self, failure: BaseException) -> None:
         """End the answer at the next chunk, and have ``result`` raise ``failure``."""
@@ -206,8 +225,10 @@ class _StreamReader:
         """Return what was collected, or raise what went wrong."""
         if self._failure is not None:
             raise self._failure
-        self._generation.text = "".join(self._texts)
-        return self._generation
+        generation = self._generation
+        generation.text = "".join(self._texts)
+        generation.complete = generation.complete and not self._stopped
+        return generation
 
     def _problem(self, error: Mapping[str, Any]) -> Exception:
         if error.get("type") == "exceed_context_size_error":

@@ -8,10 +8,11 @@ from typing import Any
 from attrs import frozen
 from dspy.lm15 import Request, UnsupportedFeatureError
 
-__all__ = ["BASELINES_KEY", "PROSE_KEY", "QUESTION_KEY", "Wanted", "chat_messages", "wanted_output"]
+__all__ = ["ASK_KEY", "BASELINES_KEY", "PROSE_KEY", "QUESTION_KEY", "Wanted", "chat_messages", "wanted_output"]
 
 #: Annotations that ``LocalAdapter`` adds to a schema; other models ignore keywords that start with ``x-``.
 BASELINES_KEY = "x-content-free"
+ASK_KEY = "x-ask"
 PROSE_KEY = "x-prose"
 QUESTION_KEY = "x-question"
 
@@ -35,6 +36,12 @@ class Wanted:
     baselines: tuple[str, ...] = ()
     prose: bool = False
     question: bool = False
+
+    @property
+    def in_turns(self) -> bool:
+        """Whether the outputs are asked for one after the other."""
+        properties = (self.schema or {}).get("properties", {})
+        return bool(properties) and all(ASK_KEY in value for value in properties.values())
 
     @property
     def kind(self) -> str:

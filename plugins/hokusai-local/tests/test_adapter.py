@@ -11,7 +11,7 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core import LanguageModel
-from hokusai_local import LocalAdapter
+from hokusai_local import LocalAdapter, LocalProvider
 
 
 class Urgency(enum.Enum):
@@ -97,6 +97,57 @@ def test_demos_take_the_form_of_the_answer() -> None:
     pair = dspy.Signature("text -> title, pages: int", "Catalog the book.")
     messages = adapter.format(pair, [{"text": "A dog.", "title": "Dog", "pages": 3}], {"text": "A cat."})
     assert messages[2]["content"] == '{"title": "Dog", "pages": 3}'
+
+
+def test_a_few_outputs_are_asked_for_one_after_the_other() -> None:
+    adapter = LocalAdapter()
+    pair = dspy.Signature("text -> title, pages: int", "Catalog the book.")
+    asked = adapter.format(pair, [], {"text": "A cat."})
+    assert [message["content"] for message in asked] == ["Catalog the book.", "Text: A cat."]
+    schema = adapter.schema(pair, {"text": "A cat."}, in_turns=True)
+    assert [value["x-ask"] for value in schema["properties"].values()] == ["Write the title.", "Write the pages."]
+    # What shows the outputs as JSON is followed by JSON; and so are outputs that no text belongs to.
+    chat = dspy.Signature({"history": (dspy.History, dspy.InputField()), **pair.fields}, "Catalog the book.")
+    history = dspy.History(messages=[{"text": "A dog.", "title": "Dog", "pages": 3}])
+    numbers = dspy.Signature("text -> words: int, pages: int", "Count.")
+    for signature, inputs in ((chat, {"history": history, "text": "A cat."}), (numbers, {"text": "A cat."})):
+        assert "JSON object with the keys" in adapter.format(signature, [], inputs)[0]["content"]
+
+
+def test_turns_give_every_output_and_count_all_tokens(model: LanguageModel) -> None:
+    signature = dspy.Signature("question -> thoughts, answer, mood: Literal['calm', 'glad']", "Answer the question.")
+    question = {"question": "What is the capital of France?"}
+    with dspy.context(lm=model.lm, adapter=model.adapter, track_usage=True):
+        prediction = dspy.Predict(signature)(**question)
+        short = dspy.Predict("question -> answer")(**question)
+        assert dspy.Predict(signature)(**question).toDict() == prediction.toDict()
+    assert prediction.thoughts.strip()
+    assert "Paris" in prediction.answer
+    assert prediction.mood in ("calm", "glad")
+    (usage,), (one,) = (list(each.get_lm_usage().values()) for each in (prediction, short))
+    # Each turn reads what was written before it.
+    assert usage["prompt_tokens"] > 3 * one["prompt_tokens"] * 0.9
+    assert usage["completion_tokens"] > len(prediction.thoughts.split())
+
+
+def test_outputs_in_turns_fit_a_context_that_the_prompt_nearly_fills() -> None:
+    provider = LocalProvider()
+    small = provider.load("", context=1024)
+    text = "The ferry to the island does not run in May. " * 60
+    signature = dspy.Signature("text -> title, topic, reader, pages: int", "Catalog the book.")
+    with dspy.context(lm=small.lm, adapter=small.adapter):
+        prediction = dspy.Predict(signature)(text=text, config={"max_tokens": 500})
+    assert all(prediction[name].strip() for name in ("title", "topic", "reader"))
+    assert isinstance(prediction.pages, int)
+    provider.close()
+
+
+def test_a_rewritten_text_comes_without_talk(model: LanguageModel) -> None:
+    with dspy.context(lm=model.lm, adapter=model.adapter):
+        fix = dspy.Predict(dspy.Signature("text -> corrected", "Correct the grammar of the text."))
+        corrected = fix(text="The price have went up twice this year.").corrected
+    assert "price" in corrected
+    assert len(corrected.split()) < 20
 
 
 def test_demos_and_partial_demos_are_used(model: LanguageModel) -> None:

@@ -6,6 +6,7 @@ import copy
 import http.client
 import json
 import pickle
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -93,14 +94,42 @@ def test_text_is_never_empty(engine: LlamaEngine, prompt: str) -> None:
     assert engine.complete(ask(prompt or " ", max_tokens=24)).text.strip()
 
 
+def test_an_answer_that_is_ended_early_is_counted(engine: LlamaEngine) -> None:
+    from hokusai_local.interruption import Interruption
+
+    body = {"messages": [{"role": "user", "content": STORY}], "max_tokens": 200, "temperature": 0.0, "ignore_eos": True}
+    with engine.server().slot(Interruption()) as slot:
+        whole = slot.generate(body, Interruption())
+        begun = slot.generate(body, Interruption(), enough=lambda text: len(text) > 100)
+    assert whole.output_tokens == 200
+    assert 10 < begun.output_tokens < 100
+    assert not begun.complete
+    assert whole.text.startswith(begun.text)
+
+
+def test_names_and_numbers_are_kept(engine: LlamaEngine) -> None:
+    text = (
+        "The museum of Arnhem opens its new wing on June 14. It has 12 rooms and shows 340 paintings from the 1920s. "
+        "The city paid 8 million euros. Tickets cost 14 euros, and children under 12 pay nothing."
+    )
+    summary = engine.complete(ask(text, system="Summarize the article in one sentence.", max_tokens=80)).text
+    numbers = set(re.findall(r"\d+", summary))
+    assert numbers
+    assert numbers <= set(re.findall(r"\d+", text))
+
+
 def test_answers_do_not_depend_on_what_was_asked_before(engine: LlamaEngine) -> None:
     demos = "Classify.\n" + "The parcel came late and was damaged.\n" * 40
     schema = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
+    turns = {name: {"type": "string", "x-ask": f"Write the {name}."} for name in ("title", "text")}
+    in_turns = {"type": "object", "properties": turns, "required": ["title", "text"]}
     requests = [
         ask(STORY, max_tokens=24),
         ask("Name a sport.", system=demos, max_tokens=24),
         ask("Name a fruit.", system=demos, max_tokens=24),
         ask(STORY, schema=schema, max_tokens=24),
+        ask(STORY, schema=in_turns, max_tokens=48),
+        ask("Name a sport.", system=demos, schema=in_turns, max_tokens=48),
         ask(STORY, schema={"type": "string", "enum": ["sad", "happy"]}),
     ]
     first = [engine.complete(request).text for request in requests]

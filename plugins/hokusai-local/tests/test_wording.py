@@ -6,8 +6,18 @@ import dspy
 import pytest
 
 from hokusai_local.fitting import fit, refuse_hopeless
-from hokusai_local.prompts import asks_questions, describe, wants_code, without_labels, word_limit
-from hokusai_local.prose import echoes, tidy
+from hokusai_local.prompts import (
+    asks_questions,
+    describe,
+    how_many,
+    render_inputs,
+    rewriting_messages,
+    wants_code,
+    without_labels,
+    word_limit,
+)
+from hokusai_local.prose import echoes, fenced, tidy, unsigned, without_frame
+from hokusai_local.repetition import loops, repeated_share, without_loop
 from hokusai_local.slot import TooLong
 
 
@@ -25,9 +35,88 @@ def test_cut_texts_end_with_a_sentence(text: str, complete: bool, expected: tupl
 
 
 def test_repeated_instructions_are_noticed() -> None:
-    instructions = "Greet the recipient by name, mention every key point, and end with a polite closing line."
-    assert echoes("Greet the recipient by name, mentioning every key point, and end with a closing line.", instructions)
-    assert not echoes("Dear Ana, the photos come next week.", instructions)
+    system = "Greet the recipient by name, mention every key point, and end with a polite closing line."
+    inputs = "Recipient: Ana\nSubject: Photos\nKey points: They come next week"
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": inputs}]
+    assert echoes("Greet the recipient by name, mentioning every key point, and end with a closing line.", messages)
+    assert echoes("Dear Ana,\nSubject: Photos\nKey points: They come next week", messages)
+    assert not echoes("Subject: Photos\nDear Ana, the photos come next week.", messages)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("All is well.\n" + "Best regards\n" * 12 + "Best", "All is well.\nBest regards\n"),
+        ("I came, I came, I came.", None),
+        ("x = [" + "0, " * 40, "x = [0, "),
+        ("Title\n" + "-" * 120, None),
+    ],
+)
+def test_loops_are_noticed_and_cut(text: str, expected: str | None) -> None:
+    assert loops(text) is (expected is not None)
+    assert without_loop(text).removesuffix("Best") == (expected or text)
+
+
+def test_what_people_write_hardly_repeats_itself() -> None:
+    assert repeated_share("The boat takes passengers at eight and at five. It cannot carry cars, and it is small.") == 0
+    report = "The report mentions the board of directors. The report also mentions the board of managers. "
+    assert repeated_share(report + "The report also mentions the board of advisers.") > 0.2
+    assert repeated_share("1. 2. 3. 4. 5. 6. 7. 8. 9. 10. 11. 12. 13. 14. 15.") > 0.8
+    assert repeated_share("Too short.") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "expected"),
+    [
+        ("Dear Ana,\nall is done.\nBest regards,\nAna", "Ana", "Dear Ana,\nall is done.\nBest regards"),
+        ("Dear Mr. Wu,\nhello.\n\nSincerely,\n\nLi Wu\nSales", "Li Wu", "Dear Mr. Wu,\nhello.\n\nSincerely"),
+        ("Re: Bike\n\nHi Ana,\nhello.\nCheers,\nBen", "from Ben", "Re: Bike\n\nHi Ana,\nhello.\nCheers,\nBen"),
+        ("Dear Ana,\nhello.\nKind regards", "Ana", "Dear Ana,\nhello.\nKind regards"),
+        ("He said:\nBest\nBen", "", "He said:\nBest\nBen"),
+        ("Dear Ana,\nBest wishes\n" + "and a long sentence that goes on and on, and on. " * 3, "", None),
+    ],
+)
+def test_letters_are_signed_by_those_who_were_named_only(text: str, given: str, expected: str | None) -> None:
+    assert unsigned(text, given) == (expected or text)
+
+
+def test_talk_around_a_text_and_its_code_is_left_out() -> None:
+    talk = "Here is a revised version:\n\nThe price went up.\n\nThe original sentence had a wrong verb."
+    assert without_frame(talk) == "The price went up."
+    assert without_frame("He left.\n\nThe original is in Rome.") == "He left.\n\nThe original is in Rome."
+    assert fenced("Look:\n```sql\nSELECT 1\n```\nIt selects.") == fenced("```\nSELECT 1") == "SELECT 1"
+    assert fenced("SELECT 1") is None
+
+
+def test_a_text_to_rewrite_stands_alone() -> None:
+    signature = dspy.Signature("tone, message, goals: list[str] -> answer", "Rephrase the message.")
+    inputs = {"tone": "polite", "message": "Send it now, or else.", "goals": []}
+    how, text = rewriting_messages(signature, inputs) or ({}, {})
+    assert how["content"].endswith("Rephrase the message.\nTone: polite")
+    assert text == {"role": "user", "content": "Send it now, or else."}
+    assert rewriting_messages(signature.with_instructions("Answer the message."), inputs) is None
+    assert rewriting_messages(signature, {"tone": "", "message": " ", "goals": ["a"]}) is None
+
+
+@pytest.mark.parametrize(
+    ("instructions", "expected"),
+    [
+        ("Write three short questions about it.", 3),
+        ("Give 5 questions.", 5),
+        ("Ask for two reasons in your questions.", None),
+        ("Write up to three questions.", None),
+        ("Write at least two questions.", None),
+        ("Write 3 or fewer questions.", None),
+        ("Write questions.", None),
+    ],
+)
+def test_numbers_of_items_are_read(instructions: str, expected: int | None) -> None:
+    assert how_many(dspy.Signature("text -> good_questions: list[str]", instructions), "good_questions") == expected
+
+
+def test_names_without_a_value_are_left_out() -> None:
+    signature = dspy.Signature("text, goal, items: list[str], count: int -> answer")
+    assert render_inputs(signature, {"text": "A", "goal": "", "items": [], "count": 0}) == ["Text: A", "Count: 0"]
 
 
 @pytest.mark.parametrize(
