@@ -138,7 +138,7 @@ def _executions(model: Any, repeat: int) -> list[tuple[str, str]]:
         timed("choose one of two labels", lambda text: dspy.Predict(label)(text=text)),
         timed("the same with eight demos", lambda text: shots(text=text)),
         timed("summarize a paragraph", lambda text: dspy.Predict(summary)(text=text)),
-        timed("answer and confidence as JSON", lambda text: dspy.Predict(answer)(context=text, question="When?")),
+        timed("answer and confidence", lambda text: dspy.Predict(answer)(context=text, question="When?")),
     ]
 
 
