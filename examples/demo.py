@@ -37,8 +37,12 @@ def jobs() -> Iterator[Job]:
         "EmailDraft",
         {
             "recipient": complaint["From"].partition(" <")[0],
-            "subject": f"Re: {complaint['Subject']}",
-            "key_points": "The desk arrives on Friday, October 31, Refund of $50, Apology for the delay",
+            "subject": "Delivery of your desk",
+            "key_points": [
+                "We apologize for the late delivery of the desk",
+                "The desk will arrive on Friday, October 31",
+                "We refund $50",
+            ],
         },
     )
     yield Job(

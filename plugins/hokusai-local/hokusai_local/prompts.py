@@ -37,6 +37,8 @@ _REWRITES = re.compile(
 _REWRITER = "You're an AI assistant for text re-writing."
 _NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
 _COUNT = rf"(?<!up to )(?<!at most )(?<!at least )\b({'|'.join(_NUMBERS)}|[2-9])"
+#: Share of an answer that has to be left for the lines that repeat inputs to go as a whole.
+_LEAST_LEFT = 0.25
 _PUNCTUATION = re.compile(r"[\[\]{}]")
 
 
@@ -131,7 +133,8 @@ def asks_questions(name: str) -> bool:
 def without_labels(signature: Any, name: str, text: str) -> str:
     """Return a text answer without what small models copy of a prompt's form.
 
-    That is the output's own name in front of it, and lines that repeat an input under the input's name.
+    That is the output's own name in front of it, and lines that repeat an input under the input's name. Of an answer
+    that consists of little else only the names go.
 
     Args:
         signature: the signature that was asked.
@@ -142,9 +145,14 @@ def without_labels(signature: Any, name: str, text: str) -> str:
     if colon and rest.strip() and head.strip().lower() == label(name).lower():
         text = rest.strip()
     inputs = {label(field).lower() for field in signature.input_fields}
-    lines = text.split("\n")
-    own = [line for line in lines if line.partition(":")[0].strip().lower() not in inputs or ":" not in line]
-    return "\n".join(own).strip() or text
+    own, named = [], []
+    for line in text.split("\n"):
+        head, colon, rest = line.partition(":")
+        is_copy = bool(colon) and head.strip().lower() in inputs
+        own += [] if is_copy else [line]
+        named += [rest.strip() if is_copy else line]
+    rest = "\n".join(own).strip()
+    return rest if len(rest) >= _LEAST_LEFT * len(text) else "\n".join(named).strip() or text
 
 
 def word_limit(inputs: Mapping[str, Any]) -> int | None:

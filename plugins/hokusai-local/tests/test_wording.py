@@ -130,7 +130,10 @@ def test_copied_labels_are_removed() -> None:
     signature = dspy.Signature("subject, key_points -> email_body")
     text = "Email body: Dear Ana,\nSubject: Launch\nAll is well: we start on Monday.\nKey points: launch"
     assert without_labels(signature, "email_body", text) == "Dear Ana,\nAll is well: we start on Monday."
-    assert without_labels(signature, "email_body", "Subject: Launch") == "Subject: Launch"
+    assert without_labels(signature, "email_body", "Subject: Launch") == "Launch"
+    copied = "Dear Ana,\n\nSubject: Launch\nKey points: We start on Monday, and everybody is welcome to come."
+    kept = "Dear Ana,\n\nLaunch\nWe start on Monday, and everybody is welcome to come."
+    assert without_labels(signature, "email_body", copied) == kept
 
 
 def test_code_may_have_brackets_and_prose_may_not() -> None:
