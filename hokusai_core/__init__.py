@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from hokusai_core.dspy_bridge.records import CallEstimate, CallRecord
     from hokusai_core.errors import BatchError, BatchInterrupted
     from hokusai_core.events import (
-        REDACTED,
         ExecutionFinished,
         ExecutionStarted,
         FeedbackGiven,
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
     from hokusai_core.plugins import Conflict, PluginFailure, PluginManager, PluginRecord, PluginWarning
     from hokusai_core.promotion import Promotion
+    from hokusai_core.redaction import REDACTED
     from hokusai_core.results import Attempt, ExecutionResult, ExecutionTrace, ModelExchange, Problem, Usage
     from hokusai_core.settings import UNSET, Config, ExecutionMode, SettingValue, Unset, read_settings
     from hokusai_core.signatures import (
@@ -120,7 +120,7 @@ _HOME = {
     "PluginWarning": "plugins",
     "Problem": "results",
     "Promotion": "promotion",
-    "REDACTED": "events",
+    "REDACTED": "redaction",
     "RegisteredSignature": "signatures",
     "SettingValue": "settings",
     "SignatureChain": "composition",

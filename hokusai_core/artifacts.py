@@ -14,10 +14,8 @@ Reading one imports nothing that it names and evaluates nothing that it holds.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -230,6 +228,10 @@ def _shown(value: Any) -> str:
 
 def current_versions() -> dict[str, str]:
     """Return the versions that decide how a signature becomes a prompt."""
+    # Slow to import, and listings come past this module.
+    import importlib.metadata
+    import platform
+
     return {
         "hokusai-core": importlib.metadata.version("hokusai-core"),
         "dspy": importlib.metadata.version("dspy"),
@@ -290,7 +292,7 @@ def _check_fingerprint(origin: str, what: str, written: Any, spec: SignatureSpec
 
 
 def _check_versions(origin: str, versions: Mapping[str, Any]) -> None:
-    made, here = str(versions.get("dspy", "")), importlib.metadata.version("dspy")
+    made, here = str(versions.get("dspy", "")), current_versions()["dspy"]
     if not made or made.split(".")[0] != here.split(".")[0]:
         raise ArtifactError(
             f"{origin}: was measured with DSPy {made or 'of an unknown version'}, and this is DSPy {here}, which may "

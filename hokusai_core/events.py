@@ -7,10 +7,11 @@ before a record is made, so an observer cannot leak them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from attrs import field, frozen
 
+from hokusai_core.redaction import REDACTED
 from hokusai_core.results import Attempt, Usage
 
 __all__ = [
@@ -23,9 +24,6 @@ __all__ = [
     "StageTiming",
     "TrackedEvent",
 ]
-
-#: Stands where the value of a sensitive field was.
-REDACTED: Final = "[redacted]"
 
 
 @frozen

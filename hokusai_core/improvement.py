@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from hokusai_core.artifacts import Artifact, read_artifact
 from hokusai_core.errors import AmbiguousSignatureError, ArtifactError, ConfigurationError, SignatureNotFoundError
 from hokusai_core.promotion import Promotion, PromotionBook
 from hokusai_core.settings import Config, ExecutionMode
 
 if TYPE_CHECKING:
+    from hokusai_core.artifacts import Artifact
     from hokusai_core.signatures import BaseSignature, RegisteredSignature, SignaturePack, SignatureRegistry
 
 __all__ = ["Improvements", "PromotionWarning", "is_file"]
@@ -174,6 +174,8 @@ class Improvements:
         Raises:
             ArtifactError: it cannot be used, or its base is installed and is not what it was.
         """
+        from hokusai_core.artifacts import read_artifact
+
         artifact = read_artifact(path)
         try:
             entry = registry.resolve(artifact.base_name)
@@ -186,6 +188,8 @@ class Improvements:
 
 
 def _artifact(optimized: Any) -> Artifact:
+    from hokusai_core.artifacts import Artifact, read_artifact
+
     if is_file(optimized):
         return read_artifact(optimized)
     found: Mapping[str, Any] = vars(optimized) if isinstance(optimized, type) else {}

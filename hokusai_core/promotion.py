@@ -20,13 +20,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import asdict, frozen
 
-from hokusai_core.artifacts import Artifact, read_artifact
 from hokusai_core.errors import ArtifactError
 from hokusai_core.userdata import private_folder, user_data_folder
+
+if TYPE_CHECKING:
+    from hokusai_core.artifacts import Artifact
 
 __all__ = ["Promotion", "PromotionBook"]
 
@@ -104,7 +106,7 @@ class PromotionBook:
         entries = self.history(name)
         if not entries or entries[-1].fingerprint is None:
             return None
-        return read_artifact(self._place(name) / f"{entries[-1].fingerprint}.json")
+        return _read(self._place(name), entries[-1])
 
     def promote(self, name: str, artifact: Artifact, note: str = "") -> Promotion:
         """Let ``artifact`` stand in for the signature of that name."""
@@ -166,10 +168,16 @@ class PromotionBook:
             os.close(handle)
 
 
+def _read(place: Path, entry: Promotion) -> Artifact:
+    from hokusai_core.artifacts import read_artifact  # listings look here for promotions, and mostly find none
+
+    return read_artifact(place / f"{entry.fingerprint}.json")
+
+
 def _usable(name: str, entry: Promotion, place: Path, check: Callable[[Artifact], None]) -> Artifact:
     """Return the artifact of an entry, which is gone back to only where it can really stand in."""
     try:
-        artifact = read_artifact(place / f"{entry.fingerprint}.json")
+        artifact = _read(place, entry)
         check(artifact)
     except ArtifactError as error:
         raise ArtifactError(

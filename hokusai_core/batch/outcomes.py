@@ -11,8 +11,8 @@ from attrs import field, frozen
 
 from hokusai_core.canonical import jsonable
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.events import REDACTED
 from hokusai_core.files import write_whole
+from hokusai_core.redaction import REDACTED
 from hokusai_core.results import Attempt, ExecutionResult, Usage, known_cost
 
 __all__ = ["BatchResult", "BatchRow", "FailedExecution", "Outcome", "json_text", "outcome_record"]

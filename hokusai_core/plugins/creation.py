@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ from hokusai_core.errors import ConfigurationError, HokusaiError, PluginLoadErro
 from hokusai_core.plugins.records import PluginFailure, describe_error
 from hokusai_core.plugins.remedies import mend_import, missing_distributions, or_turn_off
 from hokusai_core.plugins.targets import resolve_target
+from hokusai_core.suggestions import did_you_mean
 
 __all__ = ["OBJECT_KINDS", "create_component", "target_failure"]
 
@@ -76,8 +76,7 @@ def _check_options(kind: str, component: Component, target: Callable[..., object
     except TypeError as error:
         names = [name for name, parameter in signature.parameters.items() if parameter.kind.name != "VAR_KEYWORD"]
         wrong = next((name for name in options if name not in names), "")
-        near = difflib.get_close_matches(wrong, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(names) or 'none'}"
+        hint = did_you_mean(wrong, names) or f"; it takes {', '.join(names) or 'none'}"
         raise ConfigurationError(
             f"options of {kind} {component.qualified_name!r}: {describe_error(error)}{hint}"
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
@@ -11,6 +10,7 @@ from typing import Any
 from hokusai_core.errors import PluginError
 from hokusai_core.hookspecs import HokusaiSpecs
 from hokusai_core.markers import HOOK_API, PROJECT
+from hokusai_core.suggestions import did_you_mean
 
 __all__ = ["HOOK_NAMES", "NewerHookApiError", "check_api", "check_hooks"]
 
@@ -62,8 +62,7 @@ def _problems(plugin: object, read_options: ReadOptions) -> Iterator[str]:
         hook = options.get("specname") or attribute
         if hook not in HOOK_NAMES:
             if not options.get("optionalhook"):
-                near = difflib.get_close_matches(hook, HOOK_NAMES, n=1)
-                yield f"there is no hook {hook!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+                yield f"there is no hook {hook!r}{did_you_mean(hook, HOOK_NAMES)}"
         elif options.get("wrapper") or options.get("hookwrapper"):
             # A wrapper sees and changes what other plugins offer, and may swallow another one's refusal.
             yield f"{hook} is a hook wrapper; Hokusai asks each plugin by itself and takes no wrappers"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
@@ -11,6 +10,7 @@ from hokusai_core.components import Component, Owner
 from hokusai_core.errors import ComponentConflictError, ComponentNotFoundError, PluginLoadError
 from hokusai_core.hookspecs import COMPONENT_HOOKS
 from hokusai_core.plugins.records import Conflict, PluginFailure
+from hokusai_core.suggestions import did_you_mean
 
 __all__ = ["find_component", "find_conflicts", "hook_of"]
 
@@ -24,8 +24,7 @@ def hook_of(kind: str) -> str:
     try:
         return COMPONENT_HOOKS[kind]
     except KeyError:
-        near = difflib.get_close_matches(kind, COMPONENT_HOOKS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(COMPONENT_HOOKS)}"
+        hint = did_you_mean(kind, COMPONENT_HOOKS) or f"; there are {', '.join(COMPONENT_HOOKS)}"
         raise ComponentNotFoundError(f"there is no kind of component {kind!r}{hint}") from None
 
 
@@ -63,9 +62,8 @@ def _refuse(kind: str, name: str, components: Sequence[Component], failures: Seq
             cause = failure.cause if isinstance(failure.cause, BaseException) else None
             raise PluginLoadError(f"{kind} {name!r} cannot be had: {failure}") from cause
     known = sorted({label for item in components for label in (item.name, item.qualified_name)})
-    near = difflib.get_close_matches(name, known, n=1)
     message = f"there is no {kind} {name!r}"
-    message += f"; did you mean {near[0]!r}?" if near else "."
+    message += did_you_mean(name, known) or "."
     message += f" Installed: {', '.join(item.qualified_name for item in components) or 'none'}."
     if failures:
         # A plugin that failed cannot say what it would have offered, so each of them may be the reason.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 from attrs import field, frozen
@@ -10,6 +9,7 @@ from attrs import field, frozen
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugins.records import PluginRecord
 from hokusai_core.plugins.remedies import normalize
+from hokusai_core.suggestions import closest
 
 __all__ = ["Selection"]
 
@@ -95,10 +95,10 @@ class Selection:
                     f"HOKUSAI_PLUGINS or only= names {selector.text!r}, which is not installed ({installed} are)"
                 )
         for selector in self.disable:
-            near = difflib.get_close_matches(selector.name, names, n=1, cutoff=0.8)
+            near = closest(selector.name, names, cutoff=0.8)
             if near and not any(map(selector.matches, records)):
                 complaints.append(
                     f"HOKUSAI_DISABLE_PLUGINS or disable= names {selector.text!r}, which is not installed; "
-                    f"did you mean {near[0]!r}?"
+                    f"did you mean {near!r}?"
                 )
         return complaints

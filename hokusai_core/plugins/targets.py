@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
+
+from hokusai_core.suggestions import did_you_mean
 
 __all__ = ["resolve_target"]
 
@@ -27,7 +28,6 @@ def resolve_target(target: str) -> object:
         try:
             value = getattr(value, attribute)
         except AttributeError as error:
-            near = difflib.get_close_matches(attribute, dir(value), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(attribute, dir(value))
             raise AttributeError(f"{module_name} has no attribute {attribute!r}{hint}") from error
     return value

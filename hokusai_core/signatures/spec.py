@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import evolve, field, frozen
 
-from hokusai_core.events import REDACTED
+from hokusai_core.redaction import REDACTED
 
 if TYPE_CHECKING:
     from hokusai_core.signatures.bind import Binder

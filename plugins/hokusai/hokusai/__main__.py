@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hokusai.cli import main
+from hokusai.start import main
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from hokusai import __version__
 from hokusai.failures import INTERRUPTED, warnings_as_lines
 from hokusai.group import CommandGroup
 
-__all__ = ["cli", "main"]
+__all__ = ["cli", "run"]
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,10 +25,8 @@ def cli() -> None:
     """
 
 
-def main() -> None:
-    """Run the command with the arguments of this process."""
-    # Without it the library of remote models fetches a list of prices from the network while it is imported.
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+def run() -> None:
+    """Run the command with the arguments of this process, and end the process."""
     try:
         with warnings_as_lines():
             cli.main(prog_name="hokusai")

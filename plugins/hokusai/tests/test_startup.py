@@ -19,7 +19,7 @@ UNWANTED = {
 #: The command, with a line on stderr for each of its modules when it is over.
 PROGRAM = """
 import sys
-from hokusai.cli import main
+from hokusai.start import main
 try:
     main()
 finally:

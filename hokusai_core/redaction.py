@@ -1,0 +1,10 @@
+"""What is shown in place of a sensitive value."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["REDACTED"]
+
+#: Stands where the value of a sensitive field was.
+REDACTED: Final = "[redacted]"
