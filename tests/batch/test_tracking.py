@@ -3,64 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from hokusai_core import (
     BaseSignature,
     ConditionalPipeline,
-    ExecutionFinished,
     Executor,
     InputField,
-    OperationFinished,
     OutputField,
     ParallelExecutor,
     SignatureChain,
 )
 from hokusai_core.errors import CompositionError
+from hokusai_core.testing.listening import ListeningTracker
 
 MakeExecutor = Callable[..., Executor]
 
 
-class Recorder:
-    """A tracker that keeps what it is told, and notes from where."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def record(self, event: Any) -> None:
-        self.events.append(event)
-
-    def flush(self, timeout: float | None = None) -> bool:
-        return True
-
-    async def aflush(self, timeout: float | None = None) -> bool:
-        return True
-
-    def status(self) -> Mapping[str, Any]:
-        return {}
-
-    def close(self) -> None:
-        pass
-
-    @property
-    def executions(self) -> list[ExecutionFinished]:
-        return [event for event in self.events if isinstance(event, ExecutionFinished)]
-
-    @property
-    def operations(self) -> list[OperationFinished]:
-        return [event for event in self.events if isinstance(event, OperationFinished)]
+@pytest.fixture
+def recorder() -> ListeningTracker:
+    return ListeningTracker()
 
 
 @pytest.fixture
-def recorder() -> Recorder:
-    return Recorder()
-
-
-@pytest.fixture
-def executor(make_executor: MakeExecutor, recorder: Recorder) -> Executor:
+def executor(make_executor: MakeExecutor, recorder: ListeningTracker) -> Executor:
     return make_executor(trackers={"recorder": recorder})
 
 
@@ -68,7 +36,7 @@ ROWS = [{"question": "a"}, {"question": "b"}, {"question": "a"}, {"question": "x
 
 
 @pytest.mark.parametrize("way", ["threads", "event loop", "iterator", "awaited"])
-def test_a_batch(executor: Executor, recorder: Recorder, way: str) -> None:
+def test_a_batch(executor: Executor, recorder: ListeningTracker, way: str) -> None:
     tags = {"team": "blue"}
     if way == "iterator":
         list(executor.iter_batch("Ask", ROWS, tags=tags))
@@ -88,7 +56,7 @@ def test_a_batch(executor: Executor, recorder: Recorder, way: str) -> None:
     assert {one.tags["team"] for one in recorder.executions} == {"blue"}
 
 
-def test_a_chain_and_what_is_inside(executor: Executor, recorder: Recorder) -> None:
+def test_a_chain_and_what_is_inside(executor: Executor, recorder: ListeningTracker) -> None:
     inner = SignatureChain().add("Ask", {"question": "text"}, name="first")
     choice = ConditionalPipeline().add_condition("always", lambda _: True)
     choice.when("always").execute("Ask", {"question": "text"})
@@ -104,7 +72,7 @@ def test_a_chain_and_what_is_inside(executor: Executor, recorder: Recorder) -> N
     assert {one.parent_kind for one in recorder.executions} == {"chain"}
 
 
-def test_a_pipeline_and_tasks(executor: Executor, recorder: Recorder) -> None:
+def test_a_pipeline_and_tasks(executor: Executor, recorder: ListeningTracker) -> None:
     pipeline = ConditionalPipeline().otherwise().execute("Ask")
     executor.execute_conditional(pipeline, {"question": "q"})
     ParallelExecutor(executor).execute_all([("Ask", {"question": "z"}), ("Ask", {"question": "y fail=9"})])
@@ -114,7 +82,7 @@ def test_a_pipeline_and_tasks(executor: Executor, recorder: Recorder) -> None:
     assert [one.parent_kind for one in recorder.executions] == ["pipeline", "parallel", "parallel"]
 
 
-def test_a_chain_that_fails(executor: Executor, recorder: Recorder) -> None:
+def test_a_chain_that_fails(executor: Executor, recorder: ListeningTracker) -> None:
     chain = SignatureChain().add("Ask", {"question": "x fail=9"})
     with pytest.raises(RuntimeError):
         executor.execute_chain(chain, {})
@@ -126,7 +94,7 @@ def test_a_chain_that_fails(executor: Executor, recorder: Recorder) -> None:
     assert operation.usage.calls == 1
 
 
-def test_sensitive_values_are_left_out(executor: Executor, recorder: Recorder) -> None:
+def test_sensitive_values_are_left_out(executor: Executor, recorder: ListeningTracker) -> None:
     class Secret(BaseSignature):
         question = InputField(sensitive=True)
         answer = OutputField(sensitive=True)
@@ -141,7 +109,7 @@ def test_sensitive_values_are_left_out(executor: Executor, recorder: Recorder) -
     assert [set(operation.outputs.values()) for operation in recorder.operations] == [{"[redacted]"}] * 2
 
 
-def test_testing_mode_tells_nobody(make_executor: MakeExecutor, recorder: Recorder) -> None:
+def test_testing_mode_tells_nobody(make_executor: MakeExecutor, recorder: ListeningTracker) -> None:
     executor = make_executor(trackers={"recorder": recorder}, mode="testing")
     executor.execute_batch("Ask", ROWS)
     executor.execute_chain(SignatureChain().add("Ask", {"question": "q"}), {})

@@ -16,6 +16,7 @@ from dspy import lm15
 
 from hokusai_core import BaseSignature, Budget, Component, Executor, InputField, OutputField, Problem, errors, hookimpl
 from hokusai_core.errors import BudgetExceeded, DeadlineExceeded, ExecutionError, HokusaiError, OutputError
+from hokusai_core.testing.listening import ListeningTracker
 from hokusai_core.testing.lm import null_lm
 
 MakeExecutor = Callable[..., Executor]
@@ -138,11 +139,8 @@ FAILING_MODELS: dict[str, Any] = {
 }
 
 
-class Listener:
+class Listener(ListeningTracker):
     """Keeps every event that it hears of, as a plugin and as a tracker."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
 
     @hookimpl
     def on_execution_started(self, event: Any) -> None:
@@ -155,20 +153,6 @@ class Listener:
     @hookimpl
     def on_execution_failed(self, event: Any) -> None:
         self.events.append(event)
-
-    def record(self, event: Any) -> None:
-        self.events.append(event)
-
-    def flush(self, timeout: float | None = None) -> bool:
-        return True
-
-    async def aflush(self, timeout: float | None = None) -> bool:
-        return True
-
-    def status(self) -> Mapping[str, Any]:
-        return {}
-
-    def close(self) -> None: ...
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from hokusai_core import BaseSignature, Component, Executor, InputField, OutputField, Problem, hookimpl
 from hokusai_core.errors import ConfigurationError, InputError
 from hokusai_core.settings import ExecutionMode
+from hokusai_core.testing.listening import ListeningTracker
 from hokusai_core.testing.lm import null_lm
 
 MakeExecutor = Callable[..., Executor]
@@ -92,20 +93,9 @@ def test_testing_still_checks_inputs(make_executor: MakeExecutor) -> None:
 
 
 def test_testing_stores_nothing_and_tracks_nothing(make_executor: MakeExecutor) -> None:
-    class Tracker:
+    class Tracker(ListeningTracker):
         def record(self, event: Any) -> None:
             raise AssertionError("testing mode calls no tracker")
-
-        def flush(self, timeout: float | None = None) -> bool:
-            return True
-
-        async def aflush(self, timeout: float | None = None) -> bool:
-            return True
-
-        def status(self) -> dict[str, Any]:
-            return {}
-
-        def close(self) -> None: ...
 
     executor = make_executor(mode="testing", trackers={"t": Tracker()})
     executor.execute_signature("Answer", {"question": "?"})

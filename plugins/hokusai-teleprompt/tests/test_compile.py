@@ -24,6 +24,7 @@ from hokusai_core import (
     process_trackers,
 )
 from hokusai_core.errors import ConfigurationError, InputError, OptimizationError
+from hokusai_core.testing.listening import ListeningTracker
 from hokusai_teleprompt import OptimizedSignature, Progress, ProgressBar, Report, TelepromptFineTuner
 from hokusai_teleprompt.plot import draw
 
@@ -538,27 +539,6 @@ def test_the_budget_bounds_everything(by_demos: Any, topics: Any, topic_signatur
     assert budget.spent.calls == by_demos.engine.calls == report.calls
 
 
-class Listener:
-    """A tracker that keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def record(self, event: Any) -> None:
-        self.events.append(event)
-
-    def flush(self, timeout: float | None = None) -> bool:
-        return True
-
-    async def aflush(self, timeout: float | None = None) -> bool:
-        return True
-
-    def status(self) -> dict[str, Any]:
-        return {}
-
-    def close(self) -> None: ...
-
-
 def test_trackers_and_hooks_hear_of_an_optimization(by_demos: Any, topics: Any, topic_signature: Any) -> None:
     heard: list[Any] = []
 
@@ -568,7 +548,7 @@ def test_trackers_and_hooks_hear_of_an_optimization(by_demos: Any, topics: Any, 
         def on_optimization_finished(event: Any) -> None:
             heard.append(event)
 
-    listener = Listener()
+    listener = ListeningTracker()
     with Executor(trackers={"listener": listener}, extra_plugins=[Plugin()]) as executor:
         optimized = compile_(topic_signature, topics, by_demos, optimizer="bootstrap_fewshot", executor=executor)
     (event,) = listener.events
@@ -583,7 +563,7 @@ def test_trackers_and_hooks_hear_of_an_optimization(by_demos: Any, topics: Any, 
 
 
 def test_a_tracker_for_the_process_hears_of_it(by_demos: Any, topics: Any, topic_signature: Any) -> None:
-    listener = Listener()
+    listener = ListeningTracker()
     process_trackers.add("listener", lambda: listener)
     try:
         compile_(topic_signature, topics, by_demos, optimizer="bootstrap_fewshot")
@@ -599,7 +579,7 @@ def test_nothing_of_sensitive_examples_reaches_a_tracker(by_demos: Any, topics: 
         text: str = InputField(sensitive=True)
         topic: Literal["sport", "food"] = OutputField()
 
-    listener = Listener()
+    listener = ListeningTracker()
     with Executor(trackers={"listener": listener}) as executor:
         optimized = compile_(Secret, topics, by_demos, optimizer="bootstrap_fewshot", executor=executor)
     (event,) = listener.events

@@ -26,6 +26,7 @@ from hokusai_core import (
 )
 from hokusai_core.errors import FeedbackError
 from hokusai_core.protocols import FeedbackStore
+from hokusai_core.testing.listening import ListeningTracker
 from hokusai_core.testing.lm import null_lm
 from hokusai_core.testing.trackers import make_event
 from hokusai_teleprompt import FeedbackCollector, SqliteFeedbackStore
@@ -252,25 +253,7 @@ def test_another_place_and_another_store(executor: Executor, tmp_path: Path, mon
 
 
 def test_trackers_of_the_executor_hear_of_it() -> None:
-    class Listener:
-        def __init__(self) -> None:
-            self.heard: list[Any] = []
-
-        def record(self, event: Any) -> None:
-            self.heard.append(event)
-
-        def flush(self, timeout: float | None = None) -> bool:
-            return True
-
-        async def aflush(self, timeout: float | None = None) -> bool:
-            return True
-
-        def status(self) -> dict[str, Any]:
-            return {}
-
-        def close(self) -> None: ...
-
-    listeners = [Listener(), Listener()]
+    listeners = [ListeningTracker(), ListeningTracker()]
     executors = [
         Executor(lm=null_lm(answers=ANSWERS), plugins=PLUGINS, trackers={"ear": listener}) for listener in listeners
     ]
@@ -278,14 +261,14 @@ def test_trackers_of_the_executor_hear_of_it() -> None:
         executors[0].register_signature("Draft", Draft)
         execution_id = run(executors[0]).execution_id
         FeedbackCollector().add_feedback(execution_id, 4, {"code": "CANARY"})
-        (told,) = [event for event in listeners[0].heard if isinstance(event, FeedbackGiven)]
+        (told,) = [event for event in listeners[0].events if isinstance(event, FeedbackGiven)]
         assert (told.execution_id, told.rating, told.corrections) == (execution_id, 4, {"code": "[redacted]"})
-        assert listeners[1].heard == []
+        assert listeners[1].events == []
         FeedbackCollector(executor=executors[1]).add_feedback(execution_id, 5)
-        assert [event.rating for event in listeners[1].heard] == [5]
+        assert [event.rating for event in listeners[1].events] == [5]
         executors[0].close()
         FeedbackCollector().add_feedback(execution_id, 3)  # as in a process that has not made the execution
-        assert [event.rating for event in listeners[1].heard] == [5, 3]
+        assert [event.rating for event in listeners[1].events] == [5, 3]
 
 
 def test_the_store_is_for_this_user_alone(executor: Executor, own_folder: Path) -> None:

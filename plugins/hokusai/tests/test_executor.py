@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from hokusai import DSPyPipelineExecutor
-from hokusai_core import Component, ExecutionFinished, hookimpl
+from hokusai_core import Component, hookimpl
 from hokusai_core.errors import CacheError, ConfigurationError, PluginLoadError
+from hokusai_core.testing.listening import ListeningTracker
 
 
 @pytest.fixture(autouse=True)
@@ -23,34 +24,12 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOKUSAI_SPOOL_DIR", str(tmp_path / "spool"))
 
 
-class Recorder:
-    """A tracker."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def record(self, event: ExecutionFinished) -> None:
-        self.events.append(event)
-
-    def flush(self, timeout: float | None = None) -> bool:
-        return True
-
-    async def aflush(self, timeout: float | None = None) -> bool:
-        return True
-
-    def status(self) -> dict[str, Any]:
-        return {"accepted": len(self.events)}
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
 class Shelf:
     """A plugin with a tracker, and with a cache and a tracker that cannot be opened."""
 
     @hookimpl
     def provide_trackers(self) -> list[Component]:
-        return [Component("recorder", Recorder), Component("mlflow", "no_such_module:Tracker")]
+        return [Component("recorder", ListeningTracker), Component("mlflow", "no_such_module:Tracker")]
 
     @hookimpl
     def provide_caches(self) -> list[Component]:
@@ -110,11 +89,11 @@ def test_tracking_is_added_to_other_trackers() -> None:
         assert trackers_of(trackers=["recorder"], extra_plugins=shelf, plugins=only) == ["recorder"]
         names = ["recorder", "mlflow/mlflow"]
         assert trackers_of(trackers=names, extra_plugins=shelf, plugins=only) == ["mlflow/mlflow", "recorder"]
-    mapping = {"mine": Recorder(), "mlflow": Recorder()}
+    mapping = {"mine": ListeningTracker(), "mlflow": ListeningTracker()}
     assert trackers_of(trackers=mapping) == ["mine", "mlflow"]
     assert trackers_of(trackers=mapping, mlflow_tracking=False) == ["mine"]
     with pytest.raises(ConfigurationError, match="mapping of trackers"):
-        trackers_of(trackers={"mine": Recorder()}, mlflow_tracking=True)
+        trackers_of(trackers={"mine": ListeningTracker()}, mlflow_tracking=True)
 
 
 def test_missing_parts_are_warned_about_once_and_cost_nothing_else() -> None:
