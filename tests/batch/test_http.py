@@ -29,7 +29,9 @@ class Provider(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.hanging, self.storm, self.retry_after = False, 0, lambda: "1"
         self.calls = self.hung_up = 0
-        self.turned_away_at = self.resumed_at = 0.0
+        #: Question -> when it was turned away last, and when it was answered.
+        self.turned_away: dict[str, float] = {}
+        self.answered: dict[str, float] = {}
         self.lock, self.over = threading.Lock(), threading.Event()
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -41,17 +43,14 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         provider = self.server
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        question = body["messages"][-1]["content"].split("[[ ## question ## ]]\n")[1].split("\n")[0]
         with provider.lock:
             provider.calls += 1
             turned_away = provider.calls <= provider.storm
-            if turned_away:
-                provider.turned_away_at = time.monotonic()
-            elif not provider.resumed_at:
-                provider.resumed_at = time.monotonic()
+            (provider.turned_away if turned_away else provider.answered)[question] = time.monotonic()
         if provider.hanging:
             self._hang()
             return
-        question = body["messages"][-1]["content"].split("[[ ## question ## ]]\n")[1].split("\n")[0]
         text = f"[[ ## answer ## ]]\nanswer to {question}\n\n[[ ## completed ## ]]"
         message = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
         usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -137,6 +136,7 @@ def test_retry_after_is_waited_for(executor: Executor, provider: Provider, worke
     provider.storm = 3
     results = executor.execute_batch("Ask", ask(12), max_workers=workers, timeout=30.0)
     assert [result["answer"] for result in results] == [f"answer to q{number}" for number in range(12)]
-    if workers == 3:  # else all were on their way before the first was turned away
-        assert provider.resumed_at - provider.turned_away_at > 0.8
+    assert provider.turned_away
+    for question, at in provider.turned_away.items():
+        assert provider.answered[question] - at > 0.8
     assert provider.calls == 12 + 3
