@@ -90,6 +90,7 @@ def test_a_spool_folder_that_is_deleted_stays_deleted(place: Any) -> None:
 def test_a_spool_folder_that_is_deleted_is_named_and_made_anew(place: Any) -> None:
     tracker = place.tracker()
     tracker.record(make_event())
+    place.wait_until((place.spool / reserve.NAME).exists)  # nothing is being made while it is deleted
     shutil.rmtree(place.spool)
     with pytest.warns(TrackingWarning, match="was deleted while"):
         tracker.record(event := make_event())
