@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from attrs import frozen
 
-from hokusai_mlflow.delivery.ledger import DUE, RESUMED, Ledger
+from hokusai_mlflow.delivery.ledger import RESUMED, Ledger
 from hokusai_mlflow.delivery.sampling import GROUPED, Sampler
 from hokusai_mlflow.delivery.summary import Chunk, parameters_of
 from hokusai_mlflow.delivery.table import (
@@ -28,7 +28,7 @@ __all__ = ["Intake"]
 
 _FORGET_EVERY: Final = 100_000
 #: Nothing was executed outside of the host's runs, perhaps: then MLflow gets no run of the executor's own.
-_HOLDS_SOMETHING: Final = f"(mlflow_run IS NOT NULL OR id IN (SELECT run FROM ({DUE})))"  # noqa: S608
+_HOLDS_SOMETHING: Final = "(mlflow_run IS NOT NULL OR id IN (SELECT run FROM due))"
 
 
 @frozen
@@ -135,7 +135,7 @@ class Intake:
             for run in runs:
                 # Its tracker died without a word; unless another one goes on with the run, it is over.
                 sql.execute(
-                    "UPDATE runs SET ending = 'KILLED', ending_seq = ? WHERE id = ? AND host = 0 "  # noqa: S608
+                    "UPDATE runs SET ending = 'KILLED', ending_seq = ? WHERE id = ? AND host = 0 "  # noqa: S608  # our own constant
                     f"AND coalesce(ending, ?) = ? AND {_HOLDS_SOMETHING} "
                     "AND NOT EXISTS (SELECT 1 FROM contexts WHERE run = runs.id)",
                     (self._ledger.next_seq(), run, RESUMED, RESUMED),
@@ -274,7 +274,7 @@ class _Batch:
     def _ending(self, run: int, *, shared: bool) -> None:
         # One of several processes that share the run ends it only as the last of them.
         self._sql.execute(
-            f"UPDATE runs SET ending = 'FINISHED', ending_seq = ? WHERE id = ? AND {_HOLDS_SOMETHING} "  # noqa: S608
+            f"UPDATE runs SET ending = 'FINISHED', ending_seq = ? WHERE id = ? AND {_HOLDS_SOMETHING} "  # noqa: S608  # our own constant
             "AND NOT (? AND EXISTS (SELECT 1 FROM contexts WHERE run = runs.id AND segment != ?))",
             (self._ledger.next_seq(), run, shared, self._segment),
         )

@@ -134,6 +134,7 @@ class Ledger:
                 f"{self._path} was written by another version of hokusai-mlflow (ledger {version}, this one knows "
                 f"{_VERSION}); deliver it with that version, or set HOKUSAI_SPOOL_DIR to another folder"
             )
+        sql.execute(f"CREATE TEMP VIEW due AS {DUE}")
         return sql
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
