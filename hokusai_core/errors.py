@@ -49,7 +49,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hokusai_core.batch.outcomes import BatchResult
+    from hokusai_core.batch.results import BatchResult
     from hokusai_core.results import Attempt, Problem
 
 __all__ = [

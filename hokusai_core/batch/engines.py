@@ -12,14 +12,14 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING
 
-from hokusai_core.batch.work import failed
+from hokusai_core.batch.row_execution import failed
 from hokusai_core.errors import ExecutionError
 from hokusai_core.execution.pace import Place
 from hokusai_core.execution.watch import Superseded, Watch
 
 if TYPE_CHECKING:
-    from hokusai_core.batch.outcomes import FailedExecution, Outcome
-    from hokusai_core.batch.work import Row, Work
+    from hokusai_core.batch.results import FailedExecution, Outcome
+    from hokusai_core.batch.row_execution import Row, Work
     from hokusai_core.execution.pace import Pace
     from hokusai_core.execution.threads import CallThreads
 

@@ -8,7 +8,7 @@ from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.batch.engines import Engine, LoopEngine, ThreadEngine
-from hokusai_core.batch.sources import Handoff, are_held, rows
+from hokusai_core.batch.rows import Handoff, is_in_memory, rows
 from hokusai_core.errors import ClosedError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Feeding:
         self._engine, self._executor = engine, executor
         self._source: Iterable[Any] = source
         self._batch_size = batch_size
-        self._handoff = Handoff(width) if isinstance(engine, LoopEngine) and not are_held(source) else None
+        self._handoff = Handoff(width) if isinstance(engine, LoopEngine) and not is_in_memory(source) else None
         self._future: Any = None
         self._abandoned = False
 
@@ -37,7 +37,7 @@ class Feeding:
         source, self._source = self._source, ()
         if isinstance(engine, ThreadEngine):
             try:
-                engine.feed(rows(source, self._batch_size), shared=are_held(source))
+                engine.feed(rows(source, self._batch_size), shared=is_in_memory(source))
             except Exception:  # of the source: what was taken is finished first
                 engine.wait()
                 raise

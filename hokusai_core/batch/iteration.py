@@ -8,12 +8,12 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
 from hokusai_core.batch.feeding import Feeding
-from hokusai_core.batch.outcomes import BatchRow, Outcome
+from hokusai_core.batch.results import BatchRow, Outcome
 from hokusai_core.execution.pace import Pace
 
 if TYPE_CHECKING:
+    from hokusai_core.batch.row_execution import Row
     from hokusai_core.batch.session import Session
-    from hokusai_core.batch.work import Row
 
 __all__ = ["BatchRows"]
 

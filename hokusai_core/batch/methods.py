@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from hokusai_core.batch.iteration import BatchRows
-    from hokusai_core.batch.outcomes import BatchResult
     from hokusai_core.batch.progress import BatchProgress
+    from hokusai_core.batch.results import BatchResult
     from hokusai_core.batch.session import Session
     from hokusai_core.executor import Executor
     from hokusai_core.results import ExecutionResult
@@ -186,13 +186,13 @@ class BatchMethods:
         """
         executor = cast("Executor", self)
         executor._open()
-        settled = executor._options(**options)
+        chosen = executor._options(**options)
         with executor._observers.anchored():
-            return executor._tasks.submit(lambda: executor._execute(signature_name, inputs, lm, settled))
+            return executor._tasks.submit(lambda: executor._execute(signature_name, inputs, lm, chosen))
 
 
 class _Beginning:
-    """Everything that is settled before the first row is taken."""
+    """Everything that is decided before the first row is taken."""
 
     def __init__(self, executor: Executor, signature: Any, options: dict[str, Any], on_error: str) -> None:
         executor._open()
@@ -238,10 +238,10 @@ class _Beginning:
     ) -> Session:
         """Open the journal and return the batch, ready to begin."""
         from hokusai_core.batch.journal import Journal
-        from hokusai_core.batch.progress import Meter, make_reporter
+        from hokusai_core.batch.progress import ProgressCounter, make_reporter
+        from hokusai_core.batch.row_execution import SignatureWork
+        from hokusai_core.batch.rows import check_rows, total_of
         from hokusai_core.batch.session import Session
-        from hokusai_core.batch.sources import check_rows, total_of
-        from hokusai_core.batch.work import SignatureWork
 
         check_rows(source, asynchronous=asynchronous)
         if batch_size is not None:
@@ -265,7 +265,7 @@ class _Beginning:
             plan.name,
             width,
             awaitable=plan.calls is not None and plan.calls.asynchronous,
-            meter=Meter(plan.registered.name, total, reporter),
+            meter=ProgressCounter(plan.registered.name, total, reporter),
             operation_id=self.operation_id,
             close=lambda: None if opened is None else opened.close(),
             resume="" if opened is None else f"Run it again with journal={str(opened.path)!r} to go on with the rest",
@@ -285,7 +285,7 @@ class _Beginning:
 
     def backend(self, backend: Any) -> Any:
         """Make the backend that rows run on."""
-        from hokusai_core.batch.backends import make_backend
+        from hokusai_core.batch.backend import make_backend
 
         return make_backend(self.executor.plugins, backend)
 

@@ -12,11 +12,11 @@ from typing import Any, Protocol, TextIO
 
 from attrs import frozen
 
-from hokusai_core.batch.outcomes import FailedExecution
+from hokusai_core.batch.results import FailedExecution
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.results import Usage
 
-__all__ = ["BatchProgress", "Meter", "Reporter", "make_reporter"]
+__all__ = ["BatchProgress", "ProgressCounter", "Reporter", "make_reporter"]
 
 #: Seconds before a batch draws a bar of its own accord, between two states of the bar, and between plain lines.
 _QUIET, _DRAW_EVERY, _LINES_EVERY = 1.0, 0.1, 10.0
@@ -78,7 +78,7 @@ class Reporter(Protocol):
         ...
 
 
-class Meter:
+class ProgressCounter:
     """Counts the rows of a batch and tells a reporter; rows end on many threads, so every call takes turns.
 
     Args:

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from hokusai_core.batch.backends import run_on_backend
+from hokusai_core.batch.backend import run_on_backend
 from hokusai_core.batch.engines import Engine, LoopEngine, ThreadEngine
 from hokusai_core.batch.feeding import Feeding
-from hokusai_core.batch.outcomes import BatchResult, Outcome
-from hokusai_core.batch.sources import are_held, arows, rows
-from hokusai_core.batch.work import failed
+from hokusai_core.batch.results import BatchResult, Outcome
+from hokusai_core.batch.row_execution import failed
+from hokusai_core.batch.rows import aiter_rows, is_in_memory, rows
 from hokusai_core.errors import BatchInterrupted, ExecutionError
 from hokusai_core.events import OperationFinished
 from hokusai_core.execution.operations import blocking
 from hokusai_core.execution.pace import Pace
 
 if TYPE_CHECKING:
-    from hokusai_core.batch.progress import Meter
-    from hokusai_core.batch.work import Row, Work
+    from hokusai_core.batch.progress import ProgressCounter
+    from hokusai_core.batch.row_execution import Row, Work
     from hokusai_core.execution.plan import Plan
     from hokusai_core.executor import Executor
 
@@ -58,7 +58,7 @@ class Session:
     name: str
     width: int
     awaitable: bool
-    meter: Meter
+    meter: ProgressCounter
     operation_id: str
     kind: str = "batch"
     close: Callable[[], None] = lambda: None
@@ -117,7 +117,7 @@ class Session:
         kept = _Kept(self)
         engine = LoopEngine(self.work, Pace(self.width), kept.deliver)
         try:
-            await engine.run(rows(source) if are_held(source) else arows(source, self.batch_size))
+            await engine.run(rows(source) if is_in_memory(source) else aiter_rows(source, self.batch_size))
         except (Exception, asyncio.CancelledError) as error:  # which Ctrl-C is turned into, too
             self._hand_over(error, engine, kept)
             raise

@@ -1,9 +1,9 @@
 """Programs made of signatures: chains, branches and tasks side by side; each may stand inside the others.
 
-``methods`` is what an executor takes over from here. In reading order: ``references`` (what a value of a mapping
-means), ``chain``, ``conditional`` and ``parallel`` (what people write), ``targets`` (a signature, chain or pipeline as
-something that takes inputs), ``settle`` and ``fitting`` (the whole checked before any call), ``running`` (steps that
-wait for nothing run at once), ``results``, ``telling``, ``drawing``, ``files``.
+In reading order: ``methods`` (what the executor offers), ``references`` (what a value of a mapping means), ``chain``,
+``conditional`` and ``parallel`` (what people write), ``targets`` (a signature, chain or pipeline as thing that takes
+inputs), ``checker`` and ``compatibility`` (everything is checked before any call), ``runner`` (steps that need nothing
+from each other run at the same time), ``results``, ``operation_events``, ``mermaid``, ``files``.
 """
 
 from __future__ import annotations

@@ -105,9 +105,9 @@ class SignatureChain:
         Raises:
             CompositionError: listing every problem.
         """
-        from hokusai_core.composition.settle import settle_chain
+        from hokusai_core.composition.checker import resolve_chain
 
-        return settle_chain(self, executor, initial_inputs).used_inputs()
+        return resolve_chain(self, executor, initial_inputs).used_inputs()
 
     def to_mermaid(self, initial_inputs: Iterable[str] = ()) -> str:
         """Return the chain as a Mermaid flowchart.
@@ -115,7 +115,7 @@ class SignatureChain:
         Args:
             initial_inputs: names of the initial inputs; those named with ``ref(...)`` are known without.
         """
-        from hokusai_core.composition.drawing import draw
+        from hokusai_core.composition.mermaid import draw
 
         return draw(self, initial_inputs)
 

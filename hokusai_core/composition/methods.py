@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hokusai_core.composition.chain import SignatureChain
     from hokusai_core.composition.conditional import ConditionalPipeline
     from hokusai_core.composition.results import ChainResult
-    from hokusai_core.composition.targets import Settled
+    from hokusai_core.composition.targets import Resolved
     from hokusai_core.executor import Executor
 
 __all__ = ["CompositionMethods", "Operation"]
@@ -85,24 +85,24 @@ class CompositionMethods:
 
 def _chain_operation(executor: Executor, chain: Any, inputs: Any, options: dict[str, Any]) -> Operation:
     from hokusai_core.composition.chain import SignatureChain
-    from hokusai_core.composition.settle import settle_chain
+    from hokusai_core.composition.checker import resolve_chain
 
     executor._open()
     if not isinstance(chain, SignatureChain):
         raise CompositionError(f"execute_chain takes a SignatureChain, got {type(chain).__name__}")
     given = _inputs(inputs, "initial_inputs")
-    return Operation(executor, "chain", settle_chain(chain, executor, given), given, options)
+    return Operation(executor, "chain", resolve_chain(chain, executor, given), given, options)
 
 
 def _pipeline_operation(executor: Executor, pipeline: Any, inputs: Any, options: dict[str, Any]) -> Operation:
+    from hokusai_core.composition.checker import resolve_pipeline
     from hokusai_core.composition.conditional import ConditionalPipeline
-    from hokusai_core.composition.settle import settle_pipeline
 
     executor._open()
     if not isinstance(pipeline, ConditionalPipeline):
         raise CompositionError(f"execute_conditional takes a ConditionalPipeline, got {type(pipeline).__name__}")
     given = _inputs(inputs, "inputs")
-    return Operation(executor, "pipeline", settle_pipeline(pipeline, executor, given), given, options)
+    return Operation(executor, "pipeline", resolve_pipeline(pipeline, executor, given), given, options)
 
 
 def _inputs(inputs: Any, name: str) -> Mapping[str, Any]:
@@ -125,9 +125,9 @@ class Operation:
     """
 
     def __init__(
-        self, executor: Executor, kind: str, target: Settled, inputs: Mapping[str, Any], options: dict[str, Any]
+        self, executor: Executor, kind: str, target: Resolved, inputs: Mapping[str, Any], options: dict[str, Any]
     ) -> None:
-        from hokusai_core.composition.running import Scope
+        from hokusai_core.composition.runner import Scope
         from hokusai_core.execution.deadline import Deadline
 
         self._executor, self._kind, self._target, self._inputs = executor, kind, target, inputs
@@ -136,14 +136,14 @@ class Operation:
         self._over: list[Any] = []
         given = dict(options)
         lm = given.pop("lm", None)
-        settled = executor._options(**given, parent_id=self._id, parent_kind=kind)
-        bound = settled.timeout if given.get("timeout", UNSET) is not UNSET else None
+        resolved = executor._options(**given, parent_id=self._id, parent_kind=kind)
+        bound = resolved.timeout if given.get("timeout", UNSET) is not UNSET else None
         # Appending to a list is atomic, so steps may end on any thread.
-        self._scope = Scope(executor, lm, settled, Deadline.after(bound), self._over.append)
+        self._scope = Scope(executor, lm, resolved, Deadline.after(bound), self._over.append)
 
     def run(self) -> Any:
         """Run it and wait for the result."""
-        from hokusai_core.composition.running import run_target
+        from hokusai_core.composition.runner import run_target
         from hokusai_core.execution.operations import blocking
 
         try:
@@ -157,7 +157,7 @@ class Operation:
 
     async def arun(self) -> Any:
         """Do as ``run`` without blocking the event loop."""
-        from hokusai_core.composition.running import arun_target
+        from hokusai_core.composition.runner import arun_target
 
         try:
             with self._executor._observers.anchored():
@@ -169,7 +169,7 @@ class Operation:
         return result
 
     def _tell(self, result: Any, error: BaseException | None) -> None:
-        from hokusai_core.composition.telling import operation_event
+        from hokusai_core.composition.operation_events import operation_event
 
         self._executor._operation_over(
             operation_event(

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import define, frozen
 
-from hokusai_core.batch.work import Row, failed
+from hokusai_core.batch.row_execution import Row, failed
 from hokusai_core.errors import BatchError, CompositionError, ConfigurationError
 
 if TYPE_CHECKING:
-    from hokusai_core.batch.outcomes import BatchResult, Outcome
+    from hokusai_core.batch.results import BatchResult, Outcome
     from hokusai_core.batch.session import Session
-    from hokusai_core.composition.running import Scope
-    from hokusai_core.composition.targets import Settled
+    from hokusai_core.composition.runner import Scope
+    from hokusai_core.composition.targets import Resolved
     from hokusai_core.execution.pace import Place
     from hokusai_core.executor import Executor
 
@@ -106,9 +106,9 @@ class ParallelExecutor:
         return Executor()
 
     def _session(self, tasks: Any, on_error: str, options: dict[str, Any]) -> tuple[Session, list[Any]]:
-        from hokusai_core.batch.progress import Meter
+        from hokusai_core.batch.progress import ProgressCounter
         from hokusai_core.batch.session import Session
-        from hokusai_core.composition.running import Scope
+        from hokusai_core.composition.runner import Scope
         from hokusai_core.execution.deadline import Deadline
         from hokusai_core.settings import UNSET
 
@@ -116,7 +116,7 @@ class ParallelExecutor:
         executor._open()
         if on_error not in ("return", "raise"):
             raise ConfigurationError(f"on_error={on_error!r}: expected 'return' or 'raise'")
-        settled = _settled(executor, tasks)
+        resolved = _resolved(executor, tasks)
         operation_id = secrets.token_hex(16)
         given = dict(options)
         lm = given.pop("lm", None)
@@ -125,16 +125,16 @@ class ParallelExecutor:
         scope = Scope(executor, lm, chosen, Deadline(), _nobody)
         session = Session(
             executor,
-            _TaskWork(scope, settled, chosen.timeout if bound else None),
-            ", ".join(dict.fromkeys(task.name for task in settled)) or "nothing",
-            max(1, min(len(settled), executor.config.value("max_workers"))),
+            _TaskWork(scope, resolved, chosen.timeout if bound else None),
+            ", ".join(dict.fromkeys(task.name for task in resolved)) or "nothing",
+            max(1, min(len(resolved), executor.config.value("max_workers"))),
             awaitable=False,
-            meter=Meter("tasks", len(settled), None),
+            meter=ProgressCounter("tasks", len(resolved), None),
             operation_id=operation_id,
             kind="parallel",
             tags=chosen.tags,
         )
-        return session, [task.inputs for task in settled]
+        return session, [task.inputs for task in resolved]
 
 
 @frozen(eq=False)
@@ -142,7 +142,7 @@ class _Task:
     """A task with everything worked out."""
 
     name: str
-    target: Settled
+    target: Resolved
     inputs: Mapping[str, Any]
 
 
@@ -159,7 +159,7 @@ class _TaskWork:
         return None
 
     def run(self, row: Row, place: Place) -> Outcome:
-        from hokusai_core.composition.running import run_target
+        from hokusai_core.composition.runner import run_target
 
         task = self.tasks[row.index]
         try:
@@ -172,7 +172,7 @@ class _TaskWork:
         raise NotImplementedError("a chain has several calls, each with a thread that can be given up")
 
     async def arun(self, row: Row, place: Place) -> Outcome:
-        from hokusai_core.composition.running import arun_target
+        from hokusai_core.composition.runner import arun_target
 
         task = self.tasks[row.index]
         try:
@@ -197,18 +197,18 @@ class _TaskWork:
         return attrs.evolve(self.scope, deadline=Deadline.after(self.timeout), place=place)
 
     def _counted(self, task: _Task, place: Place) -> AbstractContextManager[None]:
-        from hokusai_core.composition.targets import SettledSignature
+        from hokusai_core.composition.targets import ResolvedSignature
 
         # What a chain or pipeline calls are its steps, each with a place beside this one.
-        return nullcontext() if isinstance(task.target, SettledSignature) else place.aside()
+        return nullcontext() if isinstance(task.target, ResolvedSignature) else place.aside()
 
 
-def _settled(executor: Executor, tasks: Any) -> list[_Task]:
-    from hokusai_core.composition.settle import settle_target
+def _resolved(executor: Executor, tasks: Any) -> list[_Task]:
+    from hokusai_core.composition.checker import resolve_target
 
     if isinstance(tasks, (str, bytes, Mapping)) or not isinstance(tasks, Iterable):
         raise CompositionError(f"tasks: expected pairs of signature and inputs, got {type(tasks).__name__}")
-    settled, problems = [], []
+    resolved, problems = [], []
     for number, task in enumerate(tasks):
         if not isinstance(task, (tuple, list)) or len(task) != 2 or not isinstance(task[1], Mapping):
             problems.append(f"task {number}: expected a pair of a signature and a mapping of its inputs")
@@ -216,14 +216,14 @@ def _settled(executor: Executor, tasks: Any) -> list[_Task]:
         target, inputs = task
         name = str(getattr(target, "name", None) or getattr(target, "__name__", target))
         try:
-            found = settle_target(target, executor, dict(inputs), f"task {number} ({name})")
+            found = resolve_target(target, executor, dict(inputs), f"task {number} ({name})")
         except CompositionError as error:
             problems.append(str(error))
         else:
-            settled.append(_Task(name, found, dict(inputs)))
+            resolved.append(_Task(name, found, dict(inputs)))
     if problems:
         raise CompositionError("\n".join(problems))
-    return settled
+    return resolved
 
 
 def _checked(result: BatchResult, on_error: str) -> BatchResult:

@@ -10,7 +10,18 @@ from attrs import frozen
 
 from hokusai_core.errors import CompositionError
 
-__all__ = ["FromInput", "FromStep", "Literal", "Ref", "Source", "Unclear", "literal", "parts", "ref", "value_of"]
+__all__ = [
+    "FromInput",
+    "FromStep",
+    "Literal",
+    "Ref",
+    "Source",
+    "UnresolvedReference",
+    "literal",
+    "parts",
+    "ref",
+    "value_of",
+]
 
 _FIELD = re.compile(r"[A-Za-z_]\w*")
 
@@ -63,14 +74,14 @@ class FromStep:
 
 
 @frozen
-class Unclear:
+class UnresolvedReference:
     """A reference that cannot be; ``reason`` says why."""
 
     reason: str
 
 
 #: What a value of a mapping comes from; ``Literal`` may hold lists and dicts with further sources inside.
-Source = FromInput | FromStep | Literal | Unclear
+Source = FromInput | FromStep | Literal | UnresolvedReference
 
 
 def split_path(path: str, steps: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -80,8 +91,8 @@ def split_path(path: str, steps: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def parts(value: Any) -> Iterator[Any]:
-    """Yield the sources inside a settled value."""
-    if isinstance(value, (FromInput, FromStep, Unclear)):
+    """Yield the sources inside a resolved value."""
+    if isinstance(value, (FromInput, FromStep, UnresolvedReference)):
         yield value
     elif isinstance(value, Literal):
         yield from parts(value.value) if isinstance(value.value, (list, tuple, dict)) else ()

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from hokusai_core.composition.fitting import canonical_names
+from hokusai_core.composition.compatibility import canonical_names
 from hokusai_core.composition.references import FromInput, parts
 
 if TYPE_CHECKING:
     from hokusai_core.composition.conditional import Branch, ConditionalPipeline
     from hokusai_core.signatures import FieldSpec, RegisteredSignature, SignatureSpec
 
-__all__ = ["Settled", "SettledBranch", "SettledChain", "SettledPipeline", "SettledSignature", "SettledStep"]
+__all__ = ["Resolved", "ResolvedBranch", "ResolvedChain", "ResolvedPipeline", "ResolvedSignature", "ResolvedStep"]
 
 Outputs = Mapping[str, "FieldSpec | None"]
 
 
 @frozen(eq=False, slots=False)
-class SettledSignature:
+class ResolvedSignature:
     """A signature.
 
     Args:
@@ -69,7 +69,7 @@ class SettledSignature:
 
 
 @frozen(eq=False)
-class SettledStep:
+class ResolvedStep:
     """A step.
 
     Args:
@@ -80,7 +80,7 @@ class SettledStep:
     """
 
     name: str
-    target: Settled
+    target: Resolved
     sources: Mapping[str, Any]
     after: frozenset[str]
 
@@ -93,7 +93,7 @@ class SettledStep:
 
 
 @frozen(eq=False)
-class SettledChain:
+class ResolvedChain:
     """A chain.
 
     Args:
@@ -102,7 +102,7 @@ class SettledChain:
     """
 
     name: str
-    steps: tuple[SettledStep, ...]
+    steps: tuple[ResolvedStep, ...]
 
     def used_inputs(self) -> frozenset[str]:
         """Return the names of the initial inputs that a step uses."""
@@ -128,7 +128,7 @@ class SettledChain:
 
 
 @frozen(eq=False)
-class SettledBranch:
+class ResolvedBranch:
     """A branch of a pipeline.
 
     Args:
@@ -138,12 +138,12 @@ class SettledBranch:
     """
 
     branch: Branch
-    target: Settled
+    target: Resolved
     sources: Mapping[str, Any] | None
 
 
 @frozen(eq=False)
-class SettledPipeline:
+class ResolvedPipeline:
     """A conditional pipeline.
 
     Args:
@@ -152,7 +152,7 @@ class SettledPipeline:
     """
 
     pipeline: ConditionalPipeline
-    branches: tuple[SettledBranch, ...]
+    branches: tuple[ResolvedBranch, ...]
 
     @property
     def name(self) -> str:
@@ -192,4 +192,4 @@ class SettledPipeline:
         return frozenset().union(*(branch.target.hidden_outputs() for branch in self.branches))
 
 
-Settled = SettledSignature | SettledChain | SettledPipeline
+Resolved = ResolvedSignature | ResolvedChain | ResolvedPipeline

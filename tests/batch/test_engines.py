@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hokusai_core.batch.engines import ThreadEngine
-from hokusai_core.batch.work import Row, failed
+from hokusai_core.batch.row_execution import Row, failed
 from hokusai_core.execution.pace import Pace, Place
 from hokusai_core.execution.threads import CallThreads
 from hokusai_core.execution.watch import Superseded, Watch

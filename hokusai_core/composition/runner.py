@@ -1,4 +1,4 @@
-"""Runs settled chains and pipelines: each step as soon as what it needs is there."""
+"""Runs resolved chains and pipelines: each step as soon as what it needs is there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrs import frozen
 
 from hokusai_core.composition.references import value_of
 from hokusai_core.composition.results import ChainResult, StepResult
-from hokusai_core.composition.targets import Settled, SettledChain, SettledPipeline, SettledSignature, SettledStep
+from hokusai_core.composition.targets import Resolved, ResolvedChain, ResolvedPipeline, ResolvedSignature, ResolvedStep
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, HokusaiError
 from hokusai_core.execution.deadline import Deadline
 
@@ -66,7 +66,7 @@ class Scope:
         finally:
             place.leave()
 
-    def settled_options(self) -> Options:
+    def step_options(self) -> Options:
         """Return the options of an execution that begins now.
 
         Raises:
@@ -84,47 +84,47 @@ class Scope:
         return attrs.evolve(options, timeout=remaining)
 
 
-def run_target(target: Settled, inputs: Mapping[str, Any], scope: Scope) -> StepResult:
+def run_target(target: Resolved, inputs: Mapping[str, Any], scope: Scope) -> StepResult:
     """Run a signature, chain or pipeline on ``inputs``, blocking."""
-    if isinstance(target, SettledSignature):
+    if isinstance(target, ResolvedSignature):
         try:
             with scope.own_place() as place:
-                result = scope.executor._execute(target.signature, inputs, scope.lm, scope.settled_options(), place)
+                result = scope.executor._execute(target.signature, inputs, scope.lm, scope.step_options(), place)
         except Exception as error:
             scope.over(error)
             raise
         scope.over(result)
         return result
-    if isinstance(target, SettledPipeline):
+    if isinstance(target, ResolvedPipeline):
         branch, chosen = _chosen(target, target.pipeline.choose(inputs), inputs)
         return run_target(branch.target, chosen, scope.inside(branch.branch.name))
     return _run_chain(target, inputs, scope)
 
 
-async def arun_target(target: Settled, inputs: Mapping[str, Any], scope: Scope) -> StepResult:
+async def arun_target(target: Resolved, inputs: Mapping[str, Any], scope: Scope) -> StepResult:
     """Do as ``run_target`` without blocking the event loop."""
-    if isinstance(target, SettledSignature):
+    if isinstance(target, ResolvedSignature):
         try:
             with scope.own_place() as place:
-                settled = scope.settled_options()
-                result = await scope.executor._aexecute(target.signature, inputs, scope.lm, settled, place)
+                resolved = scope.step_options()
+                result = await scope.executor._aexecute(target.signature, inputs, scope.lm, resolved, place)
         except Exception as error:
             scope.over(error)
             raise
         scope.over(result)
         return result
-    if isinstance(target, SettledPipeline):
+    if isinstance(target, ResolvedPipeline):
         branch, chosen = _chosen(target, await target.pipeline.achoose(inputs), inputs)
         return await arun_target(branch.target, chosen, scope.inside(branch.branch.name))
     return await _arun_chain(target, inputs, scope)
 
 
-def _chosen(target: SettledPipeline, branch: Any, inputs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return the settled branch, and the inputs that it takes."""
-    settled = next(one for one in target.branches if one.branch is branch)
-    if settled.sources is None:
-        return settled, {name: inputs[name] for name in settled.target.choose_inputs(inputs)}
-    return settled, {name: value_of(source, inputs, {}) for name, source in settled.sources.items()}
+def _chosen(target: ResolvedPipeline, branch: Any, inputs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the resolved branch, and the inputs that it takes."""
+    resolved = next(one for one in target.branches if one.branch is branch)
+    if resolved.sources is None:
+        return resolved, {name: inputs[name] for name in resolved.target.choose_inputs(inputs)}
+    return resolved, {name: value_of(source, inputs, {}) for name, source in resolved.sources.items()}
 
 
 # -- chains ---------------------------------------------------------------------------------------------------------
@@ -133,14 +133,14 @@ def _chosen(target: SettledPipeline, branch: Any, inputs: Mapping[str, Any]) -> 
 class _Graph:
     """Which steps of a chain are over, and which may begin."""
 
-    def __init__(self, chain: SettledChain, inputs: Mapping[str, Any], width: int) -> None:
+    def __init__(self, chain: ResolvedChain, inputs: Mapping[str, Any], width: int) -> None:
         self._waiting = list(chain.steps)
         self._inputs, self._width = inputs, width
         self.results: dict[str, StepResult] = {}
         self.running = 0
-        self.failure: tuple[SettledStep, Exception] | None = None
+        self.failure: tuple[ResolvedStep, Exception] | None = None
 
-    def ready(self) -> list[SettledStep]:
+    def ready(self) -> list[ResolvedStep]:
         """Return the steps to begin now, and count them as running."""
         if self.failure is not None:
             return []
@@ -150,11 +150,11 @@ class _Graph:
         self.running += len(begun)
         return begun
 
-    def inputs_of(self, step: SettledStep) -> dict[str, Any]:
+    def inputs_of(self, step: ResolvedStep) -> dict[str, Any]:
         """Return the inputs of a step whose turn has come."""
         return {name: value_of(source, self._inputs, self.results) for name, source in step.sources.items()}
 
-    def over(self, step: SettledStep, result: StepResult, error: BaseException | None) -> None:
+    def over(self, step: ResolvedStep, result: StepResult, error: BaseException | None) -> None:
         """Note how a step ended; steps beside a failed one are waited for, as they are paid."""
         if error is not None and not isinstance(error, Exception):
             raise error  # says that everything is to end
@@ -164,7 +164,7 @@ class _Graph:
         elif self.failure is None:
             self.failure = step, error
 
-    def result(self, chain: SettledChain, started: float) -> ChainResult:
+    def result(self, chain: ResolvedChain, started: float) -> ChainResult:
         """Return the result of the chain, or raise what its step failed with."""
         in_order = {step.name: self.results[step.name] for step in chain.steps if step.name in self.results}
         if self.failure is not None:
@@ -174,18 +174,18 @@ class _Graph:
         return ChainResult(in_order, chain.steps[-1].name, time.perf_counter() - started)
 
 
-def _run_chain(chain: SettledChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:
+def _run_chain(chain: ResolvedChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:
     started = time.perf_counter()
     graph = _Graph(chain, inputs, scope.executor.config.value("max_workers"))
-    ended: SimpleQueue[tuple[SettledStep, StepResult, BaseException | None]] = SimpleQueue()
+    ended: SimpleQueue[tuple[ResolvedStep, StepResult, BaseException | None]] = SimpleQueue()
 
-    def work(step: SettledStep, values: Mapping[str, Any]) -> None:
+    def work(step: ResolvedStep, values: Mapping[str, Any]) -> None:
         try:
             ended.put((step, run_target(step.target, values, scope.inside(step.name)), None))
         except BaseException as error:  # raised where the chain is waited for
             ended.put((step, None, error))
 
-    def begin(step: SettledStep, *, alone: bool) -> None:
+    def begin(step: ResolvedStep, *, alone: bool) -> None:
         try:
             values = graph.inputs_of(step)
         except HokusaiError as error:  # an output that another branch did not give
@@ -209,17 +209,17 @@ def _run_chain(chain: SettledChain, inputs: Mapping[str, Any], scope: Scope) -> 
         graph.over(*ended.get())
 
 
-async def _arun_chain(chain: SettledChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:
+async def _arun_chain(chain: ResolvedChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:
     started = time.perf_counter()
     graph = _Graph(chain, inputs, scope.executor.config.value("max_workers"))
 
-    async def work(step: SettledStep) -> tuple[SettledStep, StepResult, Exception | None]:
+    async def work(step: ResolvedStep) -> tuple[ResolvedStep, StepResult, Exception | None]:
         try:
             return step, await arun_target(step.target, graph.inputs_of(step), scope.inside(step.name)), None
         except Exception as error:
             return step, None, error
 
-    tasks: set[asyncio.Task[tuple[SettledStep, StepResult, Exception | None]]] = set()
+    tasks: set[asyncio.Task[tuple[ResolvedStep, StepResult, Exception | None]]] = set()
     try:
         while True:
             tasks |= {asyncio.ensure_future(work(step)) for step in graph.ready()}
@@ -235,7 +235,7 @@ async def _arun_chain(chain: SettledChain, inputs: Mapping[str, Any], scope: Sco
             await asyncio.wait(tasks)
 
 
-def step_error(step: SettledStep, error: Exception, results: Mapping[str, StepResult]) -> HokusaiError:
+def step_error(step: ResolvedStep, error: Exception, results: Mapping[str, StepResult]) -> HokusaiError:
     """Return the error of a step with its name, its inputs' names, and what the other steps gave.
 
     It is of the same class, so that who catches a timeout or a refusal goes on doing so.

@@ -10,11 +10,11 @@ from itertools import islice
 from operator import length_hint
 from typing import Any
 
-from hokusai_core.batch.work import Row
+from hokusai_core.batch.row_execution import Row
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.pace import Pace, Place
 
-__all__ = ["Handoff", "are_held", "arows", "check_rows", "rows", "total_of"]
+__all__ = ["Handoff", "aiter_rows", "check_rows", "is_in_memory", "rows", "total_of"]
 
 
 def check_rows(source: Any, *, asynchronous: bool = False) -> None:
@@ -35,7 +35,7 @@ def check_rows(source: Any, *, asynchronous: bool = False) -> None:
         )
 
 
-def are_held(source: Any) -> bool:
+def is_in_memory(source: Any) -> bool:
     """Return whether all rows lie in memory, so that it does not matter which thread takes one, or when.
 
     Other sequences may read them from somewhere, and from one thread only.
@@ -56,7 +56,7 @@ def rows(source: Iterable[Any], batch_size: int | None = None) -> Iterator[Row]:
         yield Row(index, inputs)
 
 
-async def arows(source: Any, batch_size: int | None = None) -> AsyncIterator[Row]:
+async def aiter_rows(source: Any, batch_size: int | None = None) -> AsyncIterator[Row]:
     """Do as ``rows`` for an asynchronous iterable, or an ordinary one, which is then read on the event loop."""
     if not isinstance(source, AsyncIterable):
         for row in rows(source, batch_size):

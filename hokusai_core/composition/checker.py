@@ -6,64 +6,78 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.composition.chain import SignatureChain, Step
+from hokusai_core.composition.compatibility import input_problems, never_fits
 from hokusai_core.composition.conditional import ConditionalPipeline
-from hokusai_core.composition.fitting import input_problems, never_fits
-from hokusai_core.composition.references import FromInput, FromStep, Literal, Ref, Unclear, parts, split_path
-from hokusai_core.composition.targets import SettledBranch, SettledChain, SettledPipeline, SettledSignature, SettledStep
+from hokusai_core.composition.references import (
+    FromInput,
+    FromStep,
+    Literal,
+    Ref,
+    UnresolvedReference,
+    parts,
+    split_path,
+)
+from hokusai_core.composition.targets import (
+    ResolvedBranch,
+    ResolvedChain,
+    ResolvedPipeline,
+    ResolvedSignature,
+    ResolvedStep,
+)
 from hokusai_core.errors import CompositionError, SignatureError
 from hokusai_core.suggestions import closest, did_you_mean, enumerate_names
 
 if TYPE_CHECKING:
-    from hokusai_core.composition.targets import Settled
+    from hokusai_core.composition.targets import Resolved
     from hokusai_core.executor import Executor
 
-__all__ = ["settle_chain", "settle_pipeline", "settle_target"]
+__all__ = ["resolve_chain", "resolve_pipeline", "resolve_target"]
 
 #: Deeper nesting than anybody writes; a chain that holds itself by a detour ends here.
 _DEEPEST = 20
 
 
-def settle_chain(
+def resolve_chain(
     chain: SignatureChain, executor: Executor, initial_inputs: Mapping[str, Any] | Iterable[str] | None
-) -> SettledChain:
+) -> ResolvedChain:
     """Return the chain with everything worked out.
 
     Raises:
         CompositionError: listing every problem.
     """
-    settler = _Settler(executor)
-    settled: SettledChain = settler.checked(settler.chain(chain, initial_inputs, ""), f"chain {chain.name!r}")
-    return settled
+    checker = _Checker(executor)
+    resolved: ResolvedChain = checker.checked(checker.chain(chain, initial_inputs, ""), f"chain {chain.name!r}")
+    return resolved
 
 
-def settle_pipeline(
+def resolve_pipeline(
     pipeline: ConditionalPipeline, executor: Executor, inputs: Mapping[str, Any] | Iterable[str] | None
-) -> SettledPipeline:
+) -> ResolvedPipeline:
     """Return the pipeline with everything worked out.
 
     Raises:
         CompositionError: listing every problem.
     """
-    settler = _Settler(executor)
-    settled: SettledPipeline = settler.checked(settler.pipeline(pipeline, inputs, ""), f"pipeline {pipeline.name!r}")
-    return settled
+    checker = _Checker(executor)
+    resolved: ResolvedPipeline = checker.checked(checker.pipeline(pipeline, inputs, ""), f"pipeline {pipeline.name!r}")
+    return resolved
 
 
-def settle_target(target: Any, executor: Executor, inputs: Any, what: str) -> Settled:
+def resolve_target(target: Any, executor: Executor, inputs: Any, what: str) -> Resolved:
     """Return a signature, chain or pipeline that is to run on ``inputs``, with everything worked out.
 
     Raises:
         CompositionError: listing every problem.
     """
-    settler = _Settler(executor)
-    settled = settler.target(target, inputs, "")
-    if isinstance(settled, SettledSignature):
-        settler.problems += input_problems(settled.spec, inputs, frozenset())
-    checked: Settled = settler.checked(settled, what)
+    checker = _Checker(executor)
+    resolved = checker.target(target, inputs, "")
+    if isinstance(resolved, ResolvedSignature):
+        checker.problems += input_problems(resolved.spec, inputs, frozenset())
+    checked: Resolved = checker.checked(resolved, what)
     return checked
 
 
-class _Settler:
+class _Checker:
     """Collects every problem instead of stopping at the first."""
 
     def __init__(self, executor: Executor) -> None:
@@ -72,13 +86,13 @@ class _Settler:
         self._around: list[SignatureChain] = []
         self.problems: list[str] = []
 
-    def checked(self, settled: Any, what: str) -> Any:
-        if self.problems or settled is None:
+    def checked(self, resolved: Any, what: str) -> Any:
+        if self.problems or resolved is None:
             lines = "".join(f"\n- {problem}" for problem in self.problems)
             raise CompositionError(f"{what} cannot work; nothing was called:{lines}")
-        return settled
+        return resolved
 
-    def target(self, target: Any, inputs: Any, where: str) -> Settled | None:
+    def target(self, target: Any, inputs: Any, where: str) -> Resolved | None:
         """Settle what a step, branch or task runs on inputs of which the names, or the values too, are known."""
         self._depth += 1
         try:
@@ -89,7 +103,7 @@ class _Settler:
                 return self.chain(target, inputs, where)
             if isinstance(target, ConditionalPipeline):
                 return self.pipeline(target, inputs, where)
-            return SettledSignature(target, self._executor._plans.rehearsal(target).registered)
+            return ResolvedSignature(target, self._executor._plans.rehearsal(target).registered)
         except (SignatureError, TypeError) as error:
             self.problems.append(f"{where}{error}")
             return None
@@ -98,24 +112,24 @@ class _Settler:
 
     # -- chains -------------------------------------------------------------------------------------------------
 
-    def chain(self, chain: SignatureChain, inputs: Any, where: str) -> SettledChain | None:
+    def chain(self, chain: SignatureChain, inputs: Any, where: str) -> ResolvedChain | None:
         if not chain.steps:
             self.problems.append(f"{where}the chain has no steps; add some with .add(...)")
             return None
         names = None if inputs is None else frozenset(inputs)
-        settled: dict[str, SettledStep | None] = {}
+        resolved: dict[str, ResolvedStep | None] = {}
         self._around.append(chain)
         for name, step in chain.steps.items():
             before = f"{where}step {name!r}: "
             sources = None
             if step.mapping is not None:
-                sources = {key: self._source(value, chain, settled, names) for key, value in step.mapping.items()}
-            settled[name] = self._step(step, sources, settled, inputs, names, before)
+                sources = {key: self._source(value, chain, resolved, names) for key, value in step.mapping.items()}
+            resolved[name] = self._step(step, sources, resolved, inputs, names, before)
         self._around.pop()
-        steps = tuple(step for step in settled.values() if step is not None)
-        if len(steps) < len(settled):
+        steps = tuple(step for step in resolved.values() if step is not None)
+        if len(steps) < len(resolved):
             return None
-        found = SettledChain(chain.name, steps)
+        found = ResolvedChain(chain.name, steps)
         if names:
             self._check_names(chain, found.used_inputs(), names, where)
         return found
@@ -140,11 +154,11 @@ class _Settler:
         self,
         step: Step,
         sources: dict[str, Any] | None,
-        earlier: Mapping[str, SettledStep | None],
+        earlier: Mapping[str, ResolvedStep | None],
         inputs: Any,
         names: frozenset[str] | None,
         where: str,
-    ) -> SettledStep | None:
+    ) -> ResolvedStep | None:
         given = names if sources is None else frozenset(sources)
         target = self.target(step.target, given, where)
         if sources is None:
@@ -153,21 +167,21 @@ class _Settler:
         after = set()
         for key, source in sources.items():
             for part in parts(source):
-                if isinstance(part, Unclear):
+                if isinstance(part, UnresolvedReference):
                     self.problems.append(f"{where}{key}: {part.reason}")
                 elif isinstance(part, FromStep):
                     after.add(part.step)
         if target is None:
             return None
-        if isinstance(target, SettledSignature):
+        if isinstance(target, ResolvedSignature):
             self._check_fields(target, sources, earlier, inputs, names, where)
-        return SettledStep(step.name, target, sources, frozenset(after))
+        return ResolvedStep(step.name, target, sources, frozenset(after))
 
     def _check_fields(
         self,
-        target: SettledSignature,
+        target: ResolvedSignature,
         sources: Mapping[str, Any],
-        earlier: Mapping[str, SettledStep | None],
+        earlier: Mapping[str, ResolvedStep | None],
         inputs: Any,
         names: frozenset[str] | None,
         where: str,
@@ -197,7 +211,7 @@ class _Settler:
             return source
         return None
 
-    def _output_of(self, source: Any, earlier: Mapping[str, SettledStep | None]) -> Any:
+    def _output_of(self, source: Any, earlier: Mapping[str, ResolvedStep | None]) -> Any:
         step = earlier.get(source.step) if isinstance(source, FromStep) else None
         return None if step is None else (step.target.outputs() or {}).get(source.field)
 
@@ -236,7 +250,7 @@ class _Settler:
             *names,
             *(f"{name}.{field}" for name, step in earlier.items() if step for field in step.target.outputs() or ()),
         ]
-        return Unclear(
+        return UnresolvedReference(
             f"ref({path!r}) is neither an initial input nor an output of an earlier step{did_you_mean(path, known)}; "
             f"there are {enumerate_names(known)}"
         )
@@ -248,7 +262,7 @@ class _Settler:
             return self._misspelt(path, earlier)
         name, field = found
         if name not in earlier:
-            return Unclear(
+            return UnresolvedReference(
                 f"{path!r} is an output of a step that comes later, or of the step itself; add {name!r} before it, or "
                 "write literal(...) where the text itself is meant"
             )
@@ -257,36 +271,36 @@ class _Settler:
             return FromStep(name, field)
         outputs = step.target.outputs()
         if outputs is not None and field not in outputs:
-            return Unclear(
+            return UnresolvedReference(
                 f"step {name!r} has no output {field!r}{did_you_mean(field, outputs)}; it has "
                 f"{enumerate_names(outputs)}"
             )
         return FromStep(name, field)
 
-    def _out_of_sight(self, path: str) -> Unclear | None:
+    def _out_of_sight(self, path: str) -> UnresolvedReference | None:
         """Return why ``path`` cannot be meant as a text: it is an output of a step of a chain around."""
         if not any(split_path(path, chain.steps) for chain in self._around):
             return None
-        return Unclear(
+        return UnresolvedReference(
             f"{path!r} is an output of a step of the chain around, which is not seen in here; hand it in under a name, "
             "in the mapping of the step that holds this, or write literal(...) where the text itself is meant"
         )
 
-    def _misspelt(self, path: str, earlier: Mapping[str, Any]) -> Unclear | None:
+    def _misspelt(self, path: str, earlier: Mapping[str, Any]) -> UnresolvedReference | None:
         """Return why ``path`` cannot be meant as a text: it is an output of a step, but for a slip in its name."""
         name, _, field = path.rpartition(".")
         close = closest(name, earlier) if name.isidentifier() else None
         step = None if close is None else earlier[close]
         if step is None or field not in (step.target.outputs() or {}):
             return None
-        return Unclear(
+        return UnresolvedReference(
             f"there is no step {name!r}; did you mean '{close}.{field}'? Write literal({path!r}) where the text itself "
             "is meant"
         )
 
     # -- pipelines ----------------------------------------------------------------------------------------------
 
-    def pipeline(self, pipeline: ConditionalPipeline, inputs: Any, where: str) -> SettledPipeline | None:
+    def pipeline(self, pipeline: ConditionalPipeline, inputs: Any, where: str) -> ResolvedPipeline | None:
         found = pipeline.problems()
         self.problems += [f"{where}{problem}" for problem in found]
         names = None if inputs is None else frozenset(inputs)
@@ -299,17 +313,17 @@ class _Settler:
                 sources = {key: self._source(value, none, {}, names) for key, value in branch.mapping.items()}
             step = self._branch(branch.name, branch.target, sources, names, before)
             if step is not None:
-                branches.append(SettledBranch(branch, step, sources))
-        return SettledPipeline(pipeline, tuple(branches))
+                branches.append(ResolvedBranch(branch, step, sources))
+        return ResolvedPipeline(pipeline, tuple(branches))
 
-    def _branch(self, name: str, target: Any, sources: Any, names: Any, where: str) -> Settled | None:
-        settled = self.target(target, names if sources is None else frozenset(sources), where)
-        if sources is None or settled is None:
-            return settled  # what it lacks matters only where it is chosen
+    def _branch(self, name: str, target: Any, sources: Any, names: Any, where: str) -> Resolved | None:
+        resolved = self.target(target, names if sources is None else frozenset(sources), where)
+        if sources is None or resolved is None:
+            return resolved  # what it lacks matters only where it is chosen
         for key, source in sources.items():
             for part in parts(source):
-                if isinstance(part, Unclear):
+                if isinstance(part, UnresolvedReference):
                     self.problems.append(f"{where}{key}: {part.reason}")
-        if isinstance(settled, SettledSignature):
-            self._check_fields(settled, sources, {}, None, names, where)
-        return settled
+        if isinstance(resolved, ResolvedSignature):
+            self._check_fields(resolved, sources, {}, None, names, where)
+        return resolved

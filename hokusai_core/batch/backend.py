@@ -6,16 +6,16 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hokusai_core.batch.outcomes import FailedExecution, Outcome
-from hokusai_core.batch.sources import rows
-from hokusai_core.batch.work import Row, failed
+from hokusai_core.batch.results import FailedExecution, Outcome
+from hokusai_core.batch.row_execution import Row, failed
+from hokusai_core.batch.rows import rows
 from hokusai_core.errors import ConfigurationError, ExecutionError, OutputError
 from hokusai_core.results import ExecutionResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hokusai_core.batch.work import Work
+    from hokusai_core.batch.row_execution import Work
     from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["make_backend", "run_on_backend"]

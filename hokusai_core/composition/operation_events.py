@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hokusai_core.batch.outcomes import plain
+from hokusai_core.batch.results import plain
 from hokusai_core.errors import ExecutionError
 from hokusai_core.events import REDACTED, OperationFinished
 from hokusai_core.results import Usage, known_cost
 
 if TYPE_CHECKING:
-    from hokusai_core.composition.targets import Settled
+    from hokusai_core.composition.targets import Resolved
 
 __all__ = ["operation_event"]
 
@@ -19,7 +19,7 @@ __all__ = ["operation_event"]
 def operation_event(
     operation_id: str,
     kind: Any,
-    target: Settled,
+    target: Resolved,
     *,
     inputs: Mapping[str, Any],
     result: Any,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field
 
-from hokusai_core.batch.outcomes import FailedExecution
+from hokusai_core.batch.results import FailedExecution
 from hokusai_core.errors import ClosedError, ExecutionError, HokusaiError
 from hokusai_core.execution.operations import go_on
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from hokusai_core.batch.journal import Journal
-    from hokusai_core.batch.outcomes import Outcome
+    from hokusai_core.batch.results import Outcome
     from hokusai_core.execution.pace import Place
     from hokusai_core.execution.run import Options
     from hokusai_core.executor import Executor
