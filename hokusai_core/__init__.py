@@ -24,9 +24,9 @@ if TYPE_CHECKING:
         literal,
         ref,
     )
-    from hokusai_core.dspy_bridge.errors import translate_error
-    from hokusai_core.dspy_bridge.metered import MeteredLM
-    from hokusai_core.dspy_bridge.records import CallEstimate, CallRecord
+    from hokusai_core.dspy_bridge.call_records import CallEstimate, CallRecord
+    from hokusai_core.dspy_bridge.error_map import translate_error
+    from hokusai_core.dspy_bridge.metered_lm import MeteredLM
     from hokusai_core.errors import BatchError, BatchInterrupted
     from hokusai_core.events import (
         ExecutionFinished,
@@ -81,8 +81,8 @@ _HOME = {
     "COMPONENT_HOOKS": "hookspecs",
     "CacheEntry": "caching",
     "CacheExplanation": "caching.explain",
-    "CallEstimate": "dspy_bridge.records",
-    "CallRecord": "dspy_bridge.records",
+    "CallEstimate": "dspy_bridge.call_records",
+    "CallRecord": "dspy_bridge.call_records",
     "Candidate": "optimization",
     "ChainResult": "composition",
     "Component": "components",
@@ -105,7 +105,7 @@ _HOME = {
     "KeptExecution": "feedback",
     "LanguageModel": "model",
     "MemoryCache": "caching",
-    "MeteredLM": "dspy_bridge.metered",
+    "MeteredLM": "dspy_bridge.metered_lm",
     "ModelExchange": "results",
     "OperationFinished": "events",
     "OptimizationExample": "optimization",
@@ -143,7 +143,7 @@ _HOME = {
     "read_artifact": "artifacts",
     "read_settings": "settings",
     "ref": "composition",
-    "translate_error": "dspy_bridge.errors",
+    "translate_error": "dspy_bridge.error_map",
     "user_data_folder": "userdata",
 }
 

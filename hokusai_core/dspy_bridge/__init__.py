@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hokusai_core.dspy_bridge.adapter import FastChatAdapter
-from hokusai_core.dspy_bridge.attempts import Answer, BridgeCall, CallOptions, PreparedCall
-from hokusai_core.dspy_bridge.call import ModelCall
-from hokusai_core.dspy_bridge.errors import scrub, translate_error
+from hokusai_core.dspy_bridge.bridge_call import Answer, BridgeCall, CallOptions, PreparedCall
+from hokusai_core.dspy_bridge.call_records import CallEstimate, CallGuard, CallRecord, Meter, Recorder
+from hokusai_core.dspy_bridge.error_map import scrub, translate_error
+from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.isolation import DEADLINE, isolated
-from hokusai_core.dspy_bridge.metered import MeteredLM
-from hokusai_core.dspy_bridge.models import (
+from hokusai_core.dspy_bridge.metered_lm import MeteredLM
+from hokusai_core.dspy_bridge.model_call import ModelCall
+from hokusai_core.dspy_bridge.model_info import (
     ModelDescription,
     default_language_model,
     describe_model,
@@ -24,9 +25,8 @@ from hokusai_core.dspy_bridge.models import (
     live_parameters,
 )
 from hokusai_core.dspy_bridge.offload import Threads, offload
-from hokusai_core.dspy_bridge.program import ProgramCall
+from hokusai_core.dspy_bridge.program_call import ProgramCall
 from hokusai_core.dspy_bridge.program_state import is_described, program_state
-from hokusai_core.dspy_bridge.records import CallEstimate, CallRecord, Gate, Meter, Recorder
 from hokusai_core.dspy_bridge.reverse import (
     OPEN_OUTPUTS,
     from_dspy,
@@ -35,7 +35,7 @@ from hokusai_core.dspy_bridge.reverse import (
     is_signature,
     spec_of_program,
 )
-from hokusai_core.dspy_bridge.signature import Choices, to_dspy
+from hokusai_core.dspy_bridge.to_dspy import Choices, to_dspy
 
 if TYPE_CHECKING:
     from hokusai_core.signatures import RegisteredSignature
@@ -46,11 +46,11 @@ __all__ = [
     "Answer",
     "BridgeCall",
     "CallEstimate",
+    "CallGuard",
     "CallOptions",
     "CallRecord",
     "Choices",
     "FastChatAdapter",
-    "Gate",
     "Meter",
     "MeteredLM",
     "ModelCall",
@@ -72,7 +72,7 @@ __all__ = [
     "is_signature",
     "isolated",
     "live_parameters",
-    "model_call",
+    "make_call",
     "offload",
     "program_state",
     "scrub",
@@ -82,10 +82,10 @@ __all__ = [
 ]
 
 
-def model_call(
+def make_call(
     registered: RegisteredSignature, lm: Any, adapter: Any = None, *, threads: Threads | None = None
 ) -> BridgeCall:
-    """Return what asks ``lm`` for the outputs of a registered signature or program.
+    """Return the call that asks ``lm`` for the outputs of a registered signature or program.
 
     Args:
         registered: the signature as the registry knows it.

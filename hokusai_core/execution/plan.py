@@ -165,7 +165,7 @@ class PlanBook:
         from hokusai_core import dspy_bridge
 
         spec, program = registered.spec, registered.program
-        calls = dspy_bridge.model_call(registered, model.lm, adapter)
+        calls = dspy_bridge.make_call(registered, model.lm, adapter)
         description = dspy_bridge.describe_model(model.lm, calls.adapter)
         parts = {
             "fingerprint": spec.fingerprint,

@@ -158,7 +158,7 @@ class BaseSignature(metaclass=SignatureMeta):
         Raises:
             SignatureDefinitionError: listing every problem of the definition.
         """
-        from hokusai_core.dspy_bridge.signature import to_dspy
+        from hokusai_core.dspy_bridge.to_dspy import to_dspy
 
         return to_dspy(cls.spec)
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from hokusai_core.dspy_bridge.null import AsyncNullEngine, NullEngine, null_lm
+from hokusai_core.dspy_bridge.null_lm import AsyncNullEngine, NullEngine, null_lm
 
 __all__ = ["AsyncNullEngine", "NullEngine", "null_lm"]

@@ -18,7 +18,7 @@ PROGRAM = textwrap.dedent("""
     import json, os, sys
     import dspy
     from hokusai_core import Executor
-    from hokusai_core.dspy_bridge.null import NullEngine
+    from hokusai_core.dspy_bridge.null_lm import NullEngine
 
     folder, rows, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 

@@ -10,7 +10,7 @@ from typing import Any
 import dspy
 import pytest
 
-from hokusai_core.dspy_bridge import Meter, ModelCall, ProgramCall, model_call, spec_of_program
+from hokusai_core.dspy_bridge import Meter, ModelCall, ProgramCall, make_call, spec_of_program
 from hokusai_core.errors import BudgetExceeded, DeadlineExceeded, LanguageModelError, OutputError
 from hokusai_core.testing.lm import null_lm
 
@@ -134,8 +134,8 @@ def test_nothing_is_left_behind() -> None:
 def test_a_registered_signature_is_called_and_a_registered_program_run() -> None:
     program = TwoSteps()
     spec = spec_of_program(program, "Steps")
-    assert type(model_call(SimpleNamespace(spec=spec, program=program), null_lm())) is ProgramCall
-    assert type(model_call(SimpleNamespace(spec=spec, program=None), null_lm())) is ModelCall
+    assert type(make_call(SimpleNamespace(spec=spec, program=program), null_lm())) is ProgramCall
+    assert type(make_call(SimpleNamespace(spec=spec, program=None), null_lm())) is ModelCall
 
 
 def test_an_abandoned_program_makes_no_more_calls() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import warnings
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from hokusai_core.dspy_bridge import OPEN_OUTPUTS, from_dspy, from_string, spec_of_program, to_dspy
 from hokusai_core.dspy_bridge.memo import WeakMemo
-from hokusai_core.dspy_bridge.names import safe_names
+from hokusai_core.dspy_bridge.reserved_names import safe_names
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 
@@ -69,7 +70,7 @@ def test_choices_narrow_lists_and_optional_outputs() -> None:
 
 
 def test_variants_are_bounded_and_go_with_their_spec() -> None:
-    from hokusai_core.dspy_bridge import signature as module
+    module = importlib.import_module("hokusai_core.dspy_bridge.to_dspy")
 
     spec = SPEC.evolve()
     before = len(module._rendered)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hokusai_core.dspy_bridge.signature import to_dspy
+from hokusai_core.dspy_bridge.to_dspy import to_dspy
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures import BaseSignature, FieldSpec, InputField, OutputField, SignatureSpec
 

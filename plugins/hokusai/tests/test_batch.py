@@ -39,7 +39,7 @@ class Provider:
         return None
     def load(self, name):
         import dspy
-        from hokusai_core.dspy_bridge.null import NullEngine
+        from hokusai_core.dspy_bridge.null_lm import NullEngine
         def echo(user):
             if "fail" in user and not os.path.exists("mended"):
                 raise dspy.LMServerError("scripted outage")

@@ -11,14 +11,14 @@ from typing import Any
 
 from attrs import frozen
 
-from hokusai_core.dspy_bridge.adapter import FastChatAdapter
-from hokusai_core.dspy_bridge.errors import translate_error
+from hokusai_core.dspy_bridge.call_records import CallGuard, Meter, Recorder
+from hokusai_core.dspy_bridge.error_map import translate_error
+from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.isolation import isolated
-from hokusai_core.dspy_bridge.metered import MeteredLM
-from hokusai_core.dspy_bridge.models import credentials_of
+from hokusai_core.dspy_bridge.metered_lm import MeteredLM
+from hokusai_core.dspy_bridge.model_info import credentials_of
 from hokusai_core.dspy_bridge.offload import Threads
-from hokusai_core.dspy_bridge.records import Gate, Meter, Recorder
-from hokusai_core.dspy_bridge.signature import Choices
+from hokusai_core.dspy_bridge.to_dspy import Choices
 from hokusai_core.errors import HokusaiError, LanguageModelError
 from hokusai_core.results import ModelExchange, Usage
 from hokusai_core.signatures.spec import SignatureSpec
@@ -128,7 +128,7 @@ class BridgeCall(ABC):
         return isolated(lm, deadline=options.deadline, adapter=self.adapter, hokusai_call=options.metadata, **extra)
 
     def prepare(
-        self, inputs: Mapping[str, Any], *, recorder: Recorder, gate: Gate | None = None, **options: Any
+        self, inputs: Mapping[str, Any], *, recorder: Recorder, gate: CallGuard | None = None, **options: Any
     ) -> PreparedCall:
         """Return one attempt, to be made later.
 
@@ -148,7 +148,7 @@ class BridgeCall(ABC):
         )
 
     def run(
-        self, inputs: Mapping[str, Any], *, meter: Meter | None = None, gate: Gate | None = None, **options: Any
+        self, inputs: Mapping[str, Any], *, meter: Meter | None = None, gate: CallGuard | None = None, **options: Any
     ) -> Answer:
         """Make one attempt.
 
@@ -166,7 +166,7 @@ class BridgeCall(ABC):
         return self._answer(self._attempt(lm, inputs, chosen), meter)
 
     async def arun(
-        self, inputs: Mapping[str, Any], *, meter: Meter | None = None, gate: Gate | None = None, **options: Any
+        self, inputs: Mapping[str, Any], *, meter: Meter | None = None, gate: CallGuard | None = None, **options: Any
     ) -> Answer:
         """Do as ``run`` without blocking the event loop; cancelling it cancels the call of the language model."""
         meter, chosen = meter or Meter(), CallOptions(**options)

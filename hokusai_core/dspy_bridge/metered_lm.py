@@ -15,6 +15,7 @@ from dspy.clients.execution import finalize
 from dspy.dsp.utils.settings import settings
 from dspy.utils.callback import with_callbacks
 
+from hokusai_core.dspy_bridge.call_records import CallEstimate, CallGuard, CallRecord, Recorder, usage_of
 from hokusai_core.dspy_bridge.engine_calls import (
     acomplete,
     complete,
@@ -24,8 +25,7 @@ from hokusai_core.dspy_bridge.engine_calls import (
     prepare_call,
 )
 from hokusai_core.dspy_bridge.offload import Threads, offload
-from hokusai_core.dspy_bridge.records import CallEstimate, CallRecord, Gate, Recorder, usage_of
-from hokusai_core.dspy_bridge.usage import UsageRelay
+from hokusai_core.dspy_bridge.usage_relay import UsageRelay
 from hokusai_core.errors import DeadlineExceeded
 from hokusai_core.results import ModelExchange, Usage
 
@@ -70,7 +70,7 @@ class MeteredLM(BaseLM):
         lm: Any,
         recorder: Recorder,
         *,
-        gate: Gate | None = None,
+        gate: CallGuard | None = None,
         threads: Threads | None = None,
         cache: bool = False,
         deadline: float | None = None,

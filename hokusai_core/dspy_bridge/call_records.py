@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from hokusai_core.results import ModelExchange, Usage, known_cost
 
-__all__ = ["CallEstimate", "CallRecord", "Gate", "Meter", "Recorder", "usage_of"]
+__all__ = ["CallEstimate", "CallGuard", "CallRecord", "Meter", "Recorder", "usage_of"]
 
 
 @frozen
@@ -53,7 +53,7 @@ class CallRecord:
     error: BaseException | None = None
 
 
-class Gate(Protocol):
+class CallGuard(Protocol):
     """Is asked before every call: may raise (budget, deadline) or wait (rate limit)."""
 
     def before(self, estimate: CallEstimate) -> None:

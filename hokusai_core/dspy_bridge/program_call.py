@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from hokusai_core.dspy_bridge.attempts import BridgeCall, CallOptions
+from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.isolation import host_tracks_usage, host_usage_tracker
-from hokusai_core.dspy_bridge.metered import MeteredLM
+from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.offload import Threads, offload
-from hokusai_core.dspy_bridge.usage import UsageRelay
+from hokusai_core.dspy_bridge.usage_relay import UsageRelay
 from hokusai_core.errors import OutputError
 from hokusai_core.results import Usage
 from hokusai_core.signatures.spec import SignatureSpec

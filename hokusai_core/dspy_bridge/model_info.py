@@ -16,7 +16,7 @@ from dspy.dsp.utils.settings import settings
 from dspy.utils.dummies import DummyLM
 from dspy.utils.exceptions import DSPyError
 
-from hokusai_core.dspy_bridge.errors import scrub
+from hokusai_core.dspy_bridge.error_map import scrub
 from hokusai_core.errors import LanguageModelUnavailable
 
 __all__ = [

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from attrs import define, field, frozen
 from dspy.adapters.types import History, Type
 from dspy.adapters.types.base_type import CUSTOM_TYPE_START_IDENTIFIER
 
-from hokusai_core.dspy_bridge.formatting import format_value, parser_for
-
-if TYPE_CHECKING:
-    from hokusai_core.dspy_bridge.adapter import FastChatAdapter
+from hokusai_core.dspy_bridge.value_text import format_value, parser_for
 
 __all__ = ["PromptPlan", "stamp_of"]
 
@@ -45,6 +42,18 @@ def _is_plain(signature: Any) -> bool:
         info.annotation == History or Type.extract_custom_type_from_annotation(info.rebuild_annotation())
         for info in signature.model_fields.values()
     )
+
+
+class PromptWriter(Protocol):
+    """Writes the constant texts of a prompt; DSPy's chat adapter does."""
+
+    def format_system_message(self, signature: Any) -> str:
+        """Return the system message."""
+        ...
+
+    def user_message_output_requirements(self, signature: Any) -> str | None:
+        """Return the reminder that ends the user message."""
+        ...
 
 
 @frozen(eq=False)
@@ -87,8 +96,8 @@ class PromptPlan:
     _demos: list[tuple[Sequence[Any], tuple[Mapping[str, Any], ...]]] = field(factory=list)
 
     @classmethod
-    def of(cls, adapter: FastChatAdapter, signature: Any) -> PromptPlan:
-        """Return the plan of ``signature``, its constant texts written by ``adapter``."""
+    def of(cls, writer: PromptWriter, signature: Any) -> PromptPlan:
+        """Return the plan of ``signature``, its constant texts written by ``writer``."""
         stamp = stamp_of(signature)
         if not _is_plain(signature):
             return cls(stamp, plain=False)
@@ -96,8 +105,8 @@ class PromptPlan:
         return cls(
             stamp,
             plain=True,
-            system=adapter.format_system_message(signature),
-            requirements=adapter.user_message_output_requirements(signature),
+            system=writer.format_system_message(signature),
+            requirements=writer.user_message_output_requirements(signature),
             inputs=_fields(signature.input_fields),
             outputs=_fields(outputs),
             parsers={name: parser_for(info.annotation) for name, info in outputs.items()},

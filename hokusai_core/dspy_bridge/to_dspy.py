@@ -12,7 +12,7 @@ import dspy
 from attrs import frozen
 
 from hokusai_core.dspy_bridge.memo import WeakMemo
-from hokusai_core.dspy_bridge.names import safe_names
+from hokusai_core.dspy_bridge.reserved_names import safe_names
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 
 __all__ = ["Choices", "RenderedSignature", "render", "to_dspy"]

@@ -11,8 +11,8 @@ from dspy.adapters.base import Adapter
 from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core.dspy_bridge.memo import WeakMemo
-from hokusai_core.dspy_bridge.metered import MeteredLM
-from hokusai_core.dspy_bridge.prompt import PromptPlan, has_media_marker, stamp_of
+from hokusai_core.dspy_bridge.metered_lm import MeteredLM
+from hokusai_core.dspy_bridge.prompt_plan import PromptPlan, has_media_marker, stamp_of
 
 __all__ = ["FastChatAdapter"]
 
