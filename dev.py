@@ -259,7 +259,7 @@ def lint(arguments: list[str]) -> None:
         [
             [str(tools / "ruff"), "format", "--check", *arguments],
             [str(tools / "ruff"), "check", *arguments],
-            [str(tools / "mypy"), "dev.py", *packages],
+            [str(tools / "mypy"), "dev.py", "tools", *packages],
             [str(tools / "lint-imports")],
         ]
     )
