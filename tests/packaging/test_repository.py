@@ -18,7 +18,9 @@ from packaging.requirements import Requirement
 from dev import ROOT, projects
 
 FOLDERS = projects()
-ADD_ONS = [folder for folder in FOLDERS if folder.parent.name in ("plugins", "contrib") and folder.name != "hokusai"]
+ADD_ONS = [
+    folder for folder in FOLDERS if folder.parent.name in ("plugins", "contrib") and folder.name != "hokusai-kit"
+]
 
 
 def project_file(folder: Path) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def project_file(folder: Path) -> dict[str, Any]:
 ROOT_FILE = project_file(ROOT)
 VERSION: str = ROOT_FILE["project"]["version"]
 NAMES = {folder: str(project_file(folder)["project"]["name"]) for folder in FOLDERS}
-MODULES = {folder: name.replace("-", "_") for folder, name in NAMES.items()}
+MODULES = {folder: str(project_file(folder)["tool"]["uv"]["build-backend"]["module-name"]) for folder in FOLDERS}
 PLUGIN_MODULES = {module for folder, module in MODULES.items() if folder != ROOT}
 
 every_distribution = pytest.mark.parametrize("folder", FOLDERS, ids=NAMES.values())

@@ -18,7 +18,9 @@ import pytest
 from dev import ROOT, projects
 
 FOLDERS = projects()
-NAMES = {folder: tomllib.loads((folder / "pyproject.toml").read_text())["project"]["name"] for folder in FOLDERS}
+PROJECTS = {folder: tomllib.loads((folder / "pyproject.toml").read_text()) for folder in FOLDERS}
+NAMES = {folder: str(project["project"]["name"]) for folder, project in PROJECTS.items()}
+MODULES = {folder: str(project["tool"]["uv"]["build-backend"]["module-name"]) for folder, project in PROJECTS.items()}
 
 #: Builds one distribution, as an installer would do it, with the build backend of this environment: no network.
 BUILD = """
@@ -69,7 +71,7 @@ def unwanted(names: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=NAMES.values())
 def test_wheel_holds_the_package_and_nothing_else(built: Path, folder: Path) -> None:
-    module = NAMES[folder].replace("-", "_")
+    module = MODULES[folder]
     with zipfile.ZipFile(wheel_of(built, NAMES[folder])) as wheel:
         names = wheel.namelist()
     assert f"{module}/py.typed" in names
@@ -84,7 +86,7 @@ def test_source_distribution_holds_only_its_own_distribution(built: Path, folder
     (path,) = built.glob(f"{NAMES[folder].replace('-', '_')}-[0-9]*.tar.gz")
     with tarfile.open(path) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]
-    assert {"pyproject.toml", "PKG-INFO", f"{NAMES[folder].replace('-', '_')}/py.typed"} <= set(names)
+    assert {"pyproject.toml", "PKG-INFO", f"{MODULES[folder]}/py.typed"} <= set(names)
     assert not unwanted(names)
     assert not [name for name in names if name.startswith("plugins/")]
 
@@ -128,7 +130,7 @@ print([getattr(hokusai_core, name) for name in hokusai_core.__all__] and hokusai
 
 @pytest.mark.slow
 def test_every_module_can_be_imported_from_the_wheels(installed: Path) -> None:
-    modules = [name.replace("-", "_") for name in NAMES.values()]
+    modules = MODULES.values()
     origins, failures = json.loads(run(installed, IMPORT_ALL, *modules))
     assert not failures
     assert not {
@@ -143,5 +145,7 @@ points = list(entry_points(group="hokusai"))
 points += [point for point in entry_points(group="console_scripts") if point.value.startswith("hokusai")]
 print(sorted(point.name for point in points if point.load()))
 """
-    plugins = [name.removeprefix("hokusai-") for folder, name in NAMES.items() if folder != ROOT]
+    plugins = [
+        module.removeprefix("hokusai_") for folder, module in MODULES.items() if folder != ROOT
+    ]  # and the command
     assert run(installed, code) == repr(sorted(plugins))

@@ -18,11 +18,11 @@ import platformdirs
 from hokusai_core import CacheEntry
 from hokusai_core.errors import CacheError, CacheWarning, ConfigurationError
 from hokusai_diskcache.codec import Damaged, decode, encode
-from hokusai_diskcache.faults import Failure, Fault, diagnose, explain_fault
+from hokusai_diskcache.faults import Fault, StoreFailure, diagnose, explain_fault
 from hokusai_diskcache.folder import Folder
-from hokusai_diskcache.maintenance import Shelf
-from hokusai_diskcache.opening import Opened, StoreOptions, open_store
 from hokusai_diskcache.store import EVICTION_POLICIES
+from hokusai_diskcache.store_admin import StoreAdmin
+from hokusai_diskcache.store_setup import Opened, StoreOptions, open_store
 
 __all__ = ["DiskCache", "default_directory"]
 
@@ -89,8 +89,8 @@ class DiskCache:
         self._opened: Opened | None = None
         self._inherited: list[Opened] = []
         self._known_secret: bytes | None = None
-        self._not_opened: Failure | None = None
-        self._not_written: Failure | None = None
+        self._not_opened: StoreFailure | None = None
+        self._not_written: StoreFailure | None = None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._closed = False
         self._seen_until = 0.0
@@ -163,8 +163,8 @@ class DiskCache:
         Raises:
             CacheError: the store cannot be read.
         """
-        with self._shelf() as shelf:
-            yield from shelf.entries(signature)
+        with self._admin() as admin:
+            yield from admin.entries(signature)
 
     def remove(self, *, signature: str | None = None, older_than: float | None = None) -> int:
         """Remove entries of one signature, or stored more than ``older_than`` seconds ago, or all; return how many.
@@ -172,8 +172,8 @@ class DiskCache:
         Raises:
             CacheError: the store cannot be written to.
         """
-        with self._shelf() as shelf:
-            return shelf.remove(signature, None if older_than is None else time.time() - older_than)
+        with self._admin() as admin:
+            return admin.remove(signature, None if older_than is None else time.time() - older_than)
 
     def stats(self) -> Mapping[str, Any]:
         """Return JSON-able figures: entries, bytes, location, and the damage that this object has come across.
@@ -219,7 +219,7 @@ class DiskCache:
         try:
             self._work(lambda opened: self._write(opened, entry), asked)
         except CacheError as error:
-            self._not_written = Failure(error)
+            self._not_written = StoreFailure(error)
             raise
 
     def _read(self, opened: Opened, key: str) -> CacheEntry | None:
@@ -279,12 +279,12 @@ class DiskCache:
         return fault
 
     @contextmanager
-    def _shelf(self) -> Iterator[Shelf]:
+    def _admin(self) -> Iterator[StoreAdmin]:
         opened = self._ready(time.monotonic())
-        shelf: Shelf | None = None
+        admin: StoreAdmin | None = None
         try:
-            shelf = Shelf(self._folder.database, opened.secret)
-            yield shelf
+            admin = StoreAdmin(self._folder.database, opened.secret)
+            yield admin
         except CacheError:
             raise
         except Exception as error:
@@ -293,9 +293,9 @@ class DiskCache:
                 self._reopen(opened, time.monotonic(), damaged=True)
             raise explain_fault(fault, self._folder.path, error) from error
         finally:
-            if shelf is not None:
-                shelf.close()
-                self._count_damage(shelf.damaged)
+            if admin is not None:
+                admin.close()
+                self._count_damage(admin.damaged)
 
     # -- opening ------------------------------------------------------------------------------------------------
 
@@ -339,7 +339,7 @@ class DiskCache:
                     damaged=stale.identity if damaged and stale is not None else None,
                 )
             except CacheError as error:
-                self._not_opened = Failure(error)
+                self._not_opened = StoreFailure(error)
                 raise
             self._opened, self._known_secret = opened, opened.secret
         self._tell(opened, deleted=deleted)

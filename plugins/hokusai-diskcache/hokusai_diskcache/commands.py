@@ -59,15 +59,15 @@ def stats(directory: Path | None, as_json: bool) -> None:
         if not store.directory.exists():
             figures: dict[str, Any] = {"location": str(store.directory), "entries": 0, "signatures": {}}
         else:
-            shelves = _shelves(store)
+            usage = _usage_by_signature(store)
             # Afterwards, since going through the entries is what finds damage.
-            figures = {**store.stats(), "signatures": {name: shelf.to_dict() for name, shelf in shelves.items()}}
+            figures = {**store.stats(), "signatures": {name: used.to_dict() for name, used in usage.items()}}
     if as_json:
         click.echo(json.dumps(figures, indent=2))
         return
     rows = [
-        (name, shelf["entries"], shelf["expired"], _size(shelf["bytes"]), _ago(shelf["oldest"]), _ago(shelf["newest"]))
-        for name, shelf in sorted(figures.pop("signatures").items())
+        (name, used["entries"], used["expired"], _size(used["bytes"]), _ago(used["oldest"]), _ago(used["newest"]))
+        for name, used in sorted(figures.pop("signatures").items())
     ]
     click.echo(_table(("", ""), [(name.replace("_", " "), _plain(name, value)) for name, value in figures.items()]))
     if rows:
@@ -87,7 +87,7 @@ def clear(signature: str | None, older_than: float | None, directory: Path | Non
         if store.directory.exists():
             names: Sequence[str | None] = [signature]
             if signature is not None and "/" not in signature:
-                names = [name for name in _shelves(store) if name.rpartition("/")[2] == signature]
+                names = [name for name in _usage_by_signature(store) if name.rpartition("/")[2] == signature]
             removed = sum(store.remove(signature=name, older_than=older_than) for name in names)
     told = f"{removed} answer{'' if removed == 1 else 's'} removed from {store.directory}"
     click.echo(json.dumps({"removed": removed}) if as_json else told)
@@ -139,7 +139,7 @@ def _opened(directory: Path | None) -> Iterator[DiskCache]:
 
 
 @define
-class _Shelf:
+class _SignatureUsage:
     """What is stored of one signature."""
 
     entries: int = 0
@@ -158,12 +158,12 @@ class _Shelf:
         return {name: getattr(self, name) for name in ("entries", "expired", "bytes", "oldest", "newest")}
 
 
-def _shelves(store: DiskCache) -> dict[str, _Shelf]:
-    shelves: dict[str, _Shelf] = {}
+def _usage_by_signature(store: DiskCache) -> dict[str, _SignatureUsage]:
+    usage: dict[str, _SignatureUsage] = {}
     now = time.time()
     for entry in store.entries():
-        shelves.setdefault(entry.signature, _Shelf()).add(entry, now)
-    return shelves
+        usage.setdefault(entry.signature, _SignatureUsage()).add(entry, now)
+    return usage
 
 
 def _plain(name: str, value: Any) -> str:

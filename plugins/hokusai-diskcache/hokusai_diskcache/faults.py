@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from hokusai_core.errors import CacheError
 
-__all__ = ["Failure", "Fault", "diagnose", "explain_fault"]
+__all__ = ["Fault", "StoreFailure", "diagnose", "explain_fault"]
 
 
 class Fault(enum.Enum):
@@ -56,7 +56,7 @@ _ASTONISHED = (TypeError, ValueError, LookupError, AttributeError, AssertionErro
 
 
 @frozen
-class Failure:
+class StoreFailure:
     """What could not be done, and when that was found out.
 
     Args:

@@ -25,7 +25,7 @@ from hokusai_core.errors import CacheError, CacheWarning
 from hokusai_core.testing.caches import make_entry
 from hokusai_core.testing.lm import null_lm
 from hokusai_diskcache import DiskCache
-from hokusai_diskcache.opening import open_store
+from hokusai_diskcache.store_setup import open_store
 
 
 class Host:

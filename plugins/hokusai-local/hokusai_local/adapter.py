@@ -11,8 +11,9 @@ from dspy.adapters.json_adapter import JSONAdapter
 from dspy.adapters.utils import parse_value, serialize_for_json
 from dspy.utils.exceptions import AdapterParseError
 
-from hokusai_local.choosing import MOST_OPTIONS
 from hokusai_local.fields import closed_values, labels_of, output_schema, single_output
+from hokusai_local.label_scoring import MOST_OPTIONS
+from hokusai_local.output_request import ASK_KEY, BASELINES_KEY, PROSE_KEY, QUESTION_KEY
 from hokusai_local.prompts import (
     ask_for,
     asks_questions,
@@ -27,8 +28,7 @@ from hokusai_local.prompts import (
     without_labels,
     word_limit,
 )
-from hokusai_local.prose import fenced, unsigned, without_frame
-from hokusai_local.wanted import ASK_KEY, BASELINES_KEY, PROSE_KEY, QUESTION_KEY
+from hokusai_local.prose import fenced, strip_invented_signature, without_frame
 
 __all__ = ["LocalAdapter"]
 
@@ -207,7 +207,7 @@ def _tidied(outputs: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tidied_text(name: str, text: str, given: str) -> str:
-    return (fenced(text) or text) if is_code(name) else unsigned(text, given)
+    return (fenced(text) or text) if is_code(name) else strip_invented_signature(text, given)
 
 
 def _many_options(signature: Any) -> bool:

@@ -28,13 +28,13 @@ from dspy.lm15 import (
 )
 
 from hokusai_core.errors import LanguageModelUnavailable
-from hokusai_local.answering import Answerer, NoValidAnswer
+from hokusai_local.generation import AnswerGenerator, NoValidAnswer
+from hokusai_local.inference_sequence import Interrupted, ServerProblem, TooLong
 from hokusai_local.interruption import Interruption
 from hokusai_local.options import CONTEXT_VARIABLE, OVERFLOW_VARIABLE, EngineOptions
+from hokusai_local.output_request import chat_messages
 from hokusai_local.registry import Lease, process_registry
 from hokusai_local.server import LlamaServer, ServerSettings
-from hokusai_local.slot import Interrupted, ServerProblem, TooLong
-from hokusai_local.wanted import chat_messages
 from hokusai_local.weights import Weights, prepare_shipped_weights, weights_at
 from hokusai_local.workers import Workers
 
@@ -103,8 +103,8 @@ class LlamaEngine:
         messages = chat_messages(request)
         try:
             lease = self._lease(interruption)
-            answerer = Answerer(lease.server, self.options, interruption, seed=next(self._seeds))
-            answer = answerer.answer(messages, request)
+            generator = AnswerGenerator(lease.server, self.options, interruption, seed=next(self._seeds))
+            answer = generator.answer(messages, request)
         except TooLong as error:
             raise ContextLengthError(_too_long(error, self.options)) from error
         except Interrupted as error:

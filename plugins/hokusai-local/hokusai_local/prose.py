@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-__all__ = ["echoes", "fenced", "tidy", "unsigned", "without_frame"]
+__all__ = ["fenced", "repeats_prompt", "strip_invented_signature", "tidy", "without_frame"]
 
 _SENTENCE_END = re.compile(r"[.!?][\"')\u201d\u2019]?(?=\s|$)|\n")
 # An answer that is cut is cut back to a whole sentence only where most of it remains.
@@ -72,7 +72,7 @@ def fenced(text: str) -> str | None:
     return found[1].strip("\n") if found and found[1].strip() else None
 
 
-def unsigned(text: str, given: str) -> str:
+def strip_invented_signature(text: str, given: str) -> str:
     """Return a letter without a name below its closing that nobody gave: whoever sends it signs it.
 
     A small model signs with a name that it makes up, or with the one of the recipient.
@@ -82,7 +82,7 @@ def unsigned(text: str, given: str) -> str:
         given: what the letter was made from.
 
     Example:
-        >>> unsigned("Dear Ana,\\nall is done.\\nBest regards,\\nYour Name\\nManager", "recipient: Ana")
+        >>> strip_invented_signature("Dear Ana,\\nall is done.\\nBest regards,\\nYour Name\\nManager", "recipient: Ana")
         'Dear Ana,\\nall is done.\\nBest regards'
     """
     greeting, closing = _GREETING.search(text), _CLOSING.search(text)
@@ -94,7 +94,7 @@ def unsigned(text: str, given: str) -> str:
     return text[: closing.end(1)] + (f",\n{name}" if known else "")
 
 
-def echoes(text: str, messages: Sequence[Mapping[str, str]]) -> bool:
+def repeats_prompt(text: str, messages: Sequence[Mapping[str, str]]) -> bool:
     """Return whether a text hardly does more than repeat the prompt.
 
     That is the instructions, slightly reworded perhaps, or several inputs together with their names.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from attrs import define
 
-from hokusai_local.gate import Interrupted
+from hokusai_local.native_server_guard import Interrupted
 from hokusai_local.server import LlamaServer, ServerSettings
 
 __all__ = ["Lease", "ServerRegistry", "process_registry"]

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from hokusai_local.alphabet import Alphabet
-from hokusai_local.wanted import QUESTION_KEY
+from hokusai_local.output_request import QUESTION_KEY
 
 __all__ = ["Bounds", "bounded", "open_strings"]
 

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from hokusai_local.gate import Gate, Interrupted
+from hokusai_local.inference_sequence import InferenceSequence, ServerProblem
 from hokusai_local.interruption import Interruption
+from hokusai_local.native_server_guard import Interrupted, NativeServerGuard
 from hokusai_local.options import EngineOptions, usable_cores
-from hokusai_local.slot import ServerProblem, Slot
 
 __all__ = ["LlamaServer", "ServerSettings", "is_small"]
 
@@ -89,17 +89,17 @@ class LlamaServer:
         native = _load(settings, self._key)
         #: Where the port listens that llama.cpp opens whether one wants it or not.
         self.address = str(native.listening_address)
-        self.gate = Gate(native)
-        self._slots = [Slot(self.gate, number) for number in range(settings.slots)]
+        self.gate = NativeServerGuard(native)
+        self._slots = [InferenceSequence(self.gate, number) for number in range(settings.slots)]
         self._free = threading.Semaphore(settings.slots)
         self._lock = threading.Lock()
         self._ends: tuple[int, ...] | None = None
         self._tokens: dict[str, tuple[int, ...]] = {}
-        #: Scores of content-free prompts by their digest; see ``hokusai_local.choosing``.
+        #: Scores of content-free prompts by their digest; see ``hokusai_local.label_scoring``.
         self.baselines: dict[str, tuple[float, ...]] = {}
 
     @contextmanager
-    def slot(self, interruption: Interruption, prefix: str = "") -> Iterator[Slot]:
+    def slot(self, interruption: Interruption, prefix: str = "") -> Iterator[InferenceSequence]:
         """Give exclusive use of a slot, of one that holds ``prefix`` where there is one.
 
         Raises:

@@ -5,7 +5,8 @@ from typing import Any
 import dspy
 import pytest
 
-from hokusai_local.fitting import fit, refuse_hopeless
+from hokusai_local.context_fit import fit, refuse_hopeless
+from hokusai_local.inference_sequence import TooLong
 from hokusai_local.prompts import (
     asks_questions,
     describe,
@@ -16,9 +17,8 @@ from hokusai_local.prompts import (
     without_labels,
     word_limit,
 )
-from hokusai_local.prose import echoes, fenced, tidy, unsigned, without_frame
+from hokusai_local.prose import fenced, repeats_prompt, strip_invented_signature, tidy, without_frame
 from hokusai_local.repetition import loops, repeated_share, without_loop
-from hokusai_local.slot import TooLong
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,11 @@ def test_repeated_instructions_are_noticed() -> None:
     system = "Greet the recipient by name, mention every key point, and end with a polite closing line."
     inputs = "Recipient: Ana\nSubject: Photos\nKey points: They come next week"
     messages = [{"role": "system", "content": system}, {"role": "user", "content": inputs}]
-    assert echoes("Greet the recipient by name, mentioning every key point, and end with a closing line.", messages)
-    assert echoes("Dear Ana,\nSubject: Photos\nKey points: They come next week", messages)
-    assert not echoes("Subject: Photos\nDear Ana, the photos come next week.", messages)
+    assert repeats_prompt(
+        "Greet the recipient by name, mentioning every key point, and end with a closing line.", messages
+    )
+    assert repeats_prompt("Dear Ana,\nSubject: Photos\nKey points: They come next week", messages)
+    assert not repeats_prompt("Subject: Photos\nDear Ana, the photos come next week.", messages)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_what_people_write_hardly_repeats_itself() -> None:
     ],
 )
 def test_letters_are_signed_by_those_who_were_named_only(text: str, given: str, expected: str | None) -> None:
-    assert unsigned(text, given) == (expected or text)
+    assert strip_invented_signature(text, given) == (expected or text)
 
 
 def test_talk_around_a_text_and_its_code_is_left_out() -> None:

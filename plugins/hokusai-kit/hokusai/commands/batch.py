@@ -1,0 +1,185 @@
+"""``hokusai batch``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hokusai.cli_errors import INTERRUPTED, CommandFailure, CommandMisuse
+from hokusai.rows import RowFile, parse_mapping
+
+if TYPE_CHECKING:
+    from hokusai_core import BatchRow
+
+__all__ = ["batch"]
+
+_SOME_FAILED = 3
+
+
+@click.command()
+@click.argument("name")
+@click.argument("source", metavar="IN")
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write here, and keep a journal beside it. [default: -, which is stdout]"
+)
+@click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
+@click.option("--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which input.")
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv", "tsv"]), help="Form of IN. [default: by its name]")
+@click.option("--lm", help="Language model: local, or one such as openai/gpt-5-mini.")
+@click.option("--timeout", help="Seconds that a row may take; none for no bound. [default: 300]")
+@click.option("--retries", type=click.IntRange(min=0), help="How often a call that failed is tried again.")
+@click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), help="US dollars to spend at most.")
+@click.option("--sensitive", is_flag=True, help="Write values of sensitive fields, too.")
+@click.option("--track", is_flag=True, help="Record the rows in MLflow.")
+@click.option("--progress/--no-progress", default=None, help="Show how far it is. [default: if it takes a while]")
+def batch(
+    name: str,
+    source: str,
+    output: str | None,
+    workers: int,
+    pairs: tuple[str, ...],
+    form: str | None,
+    lm: str | None,
+    timeout: str | None,
+    retries: int | None,
+    max_cost: float | None,
+    sensitive: bool,
+    track: bool,
+    progress: bool | None,
+) -> None:
+    """Run signature NAME on every row of file IN: JSON lines, .csv, .tsv, or - for stdin.
+
+    With -o, rows that are over are kept in FILE.journal: after an interruption or a failure, the same command goes on
+    where it stopped. FILE is written when all rows are over, in their order. Exit code 3: some rows failed.
+
+    \b
+    hokusai batch ClassifyText mails.csv -o classes.jsonl --map body=text
+    """
+    from hokusai.command_executor import make_executor, retry_options, signature_called
+    from hokusai_core import Budget
+
+    mapping = parse_mapping(pairs)
+    output = None if output in (None, "-") else str(Path(output).expanduser())
+    check_output(output, source)
+    signature = signature_called(name)
+    budget = None if max_cost is None else Budget(cost=max_cost)
+    journal = None if output is None else f"{output}.journal"
+    with make_executor(lm, timeout, track=track, max_workers=workers) as executor:
+        rows = RowFile(source, form, mapping, executor.signature(signature).spec)
+        tally = _Tally(max_cost)
+        try:
+            with executor.iter_batch(
+                signature, rows, journal=journal, progress=progress, budget=budget, **retry_options(retries)
+            ) as outcomes:
+                write_lines(tally.watch(outcomes, sensitive), output)
+        except KeyboardInterrupt as stop:  # wherever it came, leaving the block has waited for the rows under way
+            hint = (
+                "run the same command again to go on with the rest"
+                if journal
+                else "without -o nothing is kept for another run"
+            )
+            click.echo(f"hokusai: interrupted with {counted(tally.done, 'row')} over; {hint}", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from stop
+    tally.report(output)
+    if tally.failed:
+        raise click.exceptions.Exit(_SOME_FAILED)
+
+
+class _Tally:
+    """Counts rows on their way to the output."""
+
+    def __init__(self, max_cost: float | None) -> None:
+        self._max_cost = max_cost
+        self.done = self.failed = self.kept = self.tokens = 0
+        self.cost = 0.0
+        self.first_error = ""
+
+    def watch(self, rows: Iterable[BatchRow], sensitive: bool) -> Iterator[bytes]:
+        """Yield every row as a line, in the order of the input."""
+        waiting: dict[int, bytes] = {}
+        due = 0
+        for row in rows:
+            self._count(row)
+            waiting[row.index] = row.to_json(sensitive=sensitive) + b"\n"
+            while due in waiting:
+                yield waiting.pop(due)
+                due += 1
+
+    def report(self, output: str | None) -> None:
+        """Say on stderr how it went."""
+        parts = [counted(self.done, "row")]
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{self.kept} kept from before"] if self.kept else []
+        parts.append(f"{self.tokens:,} tokens")
+        parts += [f"${self.cost:.4f}"] if self.cost else []
+        where = f"; {output}" if output else ""
+        click.echo(f"hokusai: {', '.join(parts)}{where}", err=True)
+        if self.failed:
+            again = " The same command tries the failed rows again." if output else ""
+            click.echo(f"hokusai: first failure: {self.first_error}.{again}", err=True)
+
+    def _count(self, row: BatchRow) -> None:
+        outcome = row.outcome
+        self.done += 1
+        self.tokens += outcome.usage.total_tokens
+        self.cost += outcome.cost or 0.0
+        error = row.error
+        if error is not None:
+            self.failed += 1
+            if self.failed == 1:
+                message = " ".join(str(error).split())[:300].rstrip(".")
+                self.first_error = f"row {row.index}: {type(error).__name__}: {message}"
+        elif outcome.cached == "journal":  # type: ignore[union-attr]  # only results have no error
+            self.kept += 1
+        elif outcome.cost is None and self._max_cost is not None:
+            self._max_cost = None
+            click.echo(
+                f"hokusai: warning: nobody knows what {outcome.model} costs, so --max-cost stops nothing",  # type: ignore[union-attr]
+                err=True,
+            )
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its word."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def check_output(output: str | None, source: str) -> None:
+    """Refuse an output that cannot be written, before anything is paid."""
+    if output is None:
+        return
+    target = Path(output)
+    if target.is_dir():
+        raise CommandFailure(f"{output} is a folder; name a file")
+    if target.exists() and not target.is_file():  # putting a file in its place would break it
+        raise CommandFailure(f"{output} is no regular file; leave -o out for stdout, and send that there")
+    if source != "-" and target.exists() and Path(source).expanduser().exists() and target.samefile(source):
+        raise CommandMisuse(f"{output} is the input, too; give the output another name")
+
+
+def write_lines(lines: Iterator[bytes], output: str | None) -> None:
+    """Write lines to stdout, or to a file that appears when it is complete."""
+    if output is None:
+        for line in lines:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+        return
+    target = Path(output).resolve()  # where a link leads, and not the link
+    # One name for all runs, so that those which were killed leave no litter; the journal keeps out a second at once.
+    beside = target.with_name(f".{target.name}.part")
+    try:
+        beside.unlink(missing_ok=True)
+        file = beside.open("xb")
+    except OSError as error:
+        raise CommandFailure(f"{output}: {error.strerror or error}") from error
+    try:
+        with file:
+            file.writelines(lines)
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,110 @@
+"""``hokusai chain``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hokusai.cli_errors import CommandFailure, CommandMisuse
+from hokusai.inputs import gather_inputs
+from hokusai.terminal import print_json, print_styled, print_table, progress
+from hokusai_core import jsonable
+
+if TYPE_CHECKING:
+    from hokusai_core import SignatureChain
+
+__all__ = ["chain"]
+
+
+@click.group()
+def chain() -> None:
+    """Show and run chains of signatures, which are TOML or YAML files."""
+
+
+@chain.command()
+@click.argument("file")
+@click.option("--mermaid", is_flag=True, help="Print the Mermaid flowchart alone.")
+@click.option("--input", "names", multiple=True, metavar="NAME", help="Name of an initial input.")
+def show(file: str, mermaid: bool, names: tuple[str, ...]) -> None:
+    """Draw the chain in FILE and check it against the signatures that are installed.
+
+    A string that names no step stands for itself unless --input says that it is an initial input.
+    """
+    from hokusai_core import Executor, SignatureChain
+    from hokusai_core.errors import CompositionError
+
+    found = SignatureChain.from_file(file)
+    if mermaid:
+        click.echo(found.to_mermaid(names), nl=False)
+        return
+    print_table(("step", "signature", "inputs"), [_row(found, name) for name in found.steps])
+    click.echo()
+    click.echo(found.to_mermaid(names), nl=False)
+    with Executor(trackers=[], cache=None) as executor:
+        try:
+            found.check(executor, names or None)
+        except CompositionError as error:
+            raise CommandFailure(str(error)) from error
+    print_styled("\nThe chain fits together.", "dim", err=True)
+
+
+@chain.command()
+@click.argument("file")
+@click.option(
+    "-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="One initial input, as for hokusai run."
+)
+@click.option(
+    "--json", "source", metavar="FILE", help="Read initial inputs from a file with a JSON object; - for stdin."
+)
+@click.option("--lm", help="Language model: local, or one such as openai/gpt-5-mini.")
+@click.option("--timeout", help="Seconds that each step may take; none for no bound. [default: 300]")
+@click.option("--retries", type=click.IntRange(min=0), help="How often a call that failed is tried again.")
+@click.option("--steps", is_flag=True, help="Print the outputs of every step; if one fails, of those that are over.")
+@click.option("--track", is_flag=True, help="Record the executions in MLflow.")
+def run(
+    file: str,
+    pairs: tuple[str, ...],
+    source: str | None,
+    lm: str | None,
+    timeout: str | None,
+    retries: int | None,
+    steps: bool,
+    track: bool,
+) -> None:
+    """Run the chain in FILE and print its outputs as JSON."""
+    from hokusai.command_executor import make_executor, retry_options
+    from hokusai_core import SignatureChain
+    from hokusai_core.errors import HokusaiError
+
+    found = SignatureChain.from_file(file)
+    inputs = gather_inputs(pairs, source)
+    with make_executor(lm, timeout, track=track) as executor:
+        used = found.check(executor, inputs)
+        for name in inputs.keys() - used:
+            raise CommandMisuse(
+                f"{file} uses no input {name!r}; it uses {', '.join(sorted(used)) or 'none of those given'}"
+            )
+        try:
+            with progress(f"running {found.name}"):
+                result = executor.execute_chain(found, inputs, **retry_options(retries))
+        except HokusaiError as error:
+            if steps:
+                print_json(_of_steps(error.steps))
+            raise
+    print_json(_of_steps(result.steps) if steps else _plain(result))
+
+
+def _of_steps(results: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(outputs) for name, outputs in results.items()}
+
+
+def _plain(outputs: Any) -> dict[str, Any]:
+    return {name: jsonable(value) for name, value in outputs.items()}
+
+
+def _row(found: SignatureChain, name: str) -> tuple[str, ...]:
+    step = found.steps[name]
+    target = step.target if isinstance(step.target, str) else f"chain: {step.target.name}"
+    return name, target, ", ".join(step.mapping) if step.mapping is not None else "initial inputs of the same name"

@@ -1,0 +1,37 @@
+"""``hokusai doctor``."""
+
+from __future__ import annotations
+
+import click
+
+from hokusai.cli_errors import CommandFailure
+from hokusai.installed import installed
+from hokusai.terminal import print_json, print_styled
+
+__all__ = ["doctor"]
+
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Check what an execution needs: versions, plugins, language models, cache, tracker, settings.
+
+    Exit code 1 where something does not work.
+    """
+    from hokusai.doctor_checks import all_checks
+
+    found = []
+    for check in all_checks(installed(ctx)):
+        found.append(check)
+        if not as_json:
+            print_styled(f"{check.state:<4}  {check.subject:<9} {check.text}", _STYLES[check.state])
+            if check.remedy:
+                click.echo(f"{'':<15} -> {check.remedy}")
+    if as_json:
+        print_json([check._asdict() for check in found])
+    failed = sum(check.state == "fail" for check in found)
+    if failed:
+        raise CommandFailure(f"{failed} of {len(found)} checks failed")

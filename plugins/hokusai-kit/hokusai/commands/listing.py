@@ -1,0 +1,96 @@
+"""``hokusai list``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hokusai.cli_errors import CommandFailure
+from hokusai.installed import installed
+from hokusai.terminal import print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hokusai.installed import Installed
+    from hokusai_core import RegisteredSignature
+
+__all__ = ["list_signatures"]
+
+
+@click.command("list")
+@click.option("--category", help="Only signatures of this category.")
+@click.option("--tag", "tags", multiple=True, help="Only signatures with this tag; several have to match all.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, ...], as_json: bool) -> None:
+    """List the signatures that are installed."""
+    entries = installed(ctx).signatures.list()
+    if category is not None:
+        _check("category", category, {entry.spec.category for entry in entries if entry.spec.category})
+    for tag in tags:
+        _check("tag", tag, {known for entry in entries for known in entry.spec.tags})
+    chosen = [
+        entry
+        for entry in entries
+        if (category is None or entry.spec.category == category) and set(tags) <= set(entry.spec.tags)
+    ]
+    if as_json:
+        print_json([_record(installed(ctx), entry) for entry in chosen])
+        return
+    if not entries:
+        click.echo(f"hokusai: {_nothing(installed(ctx))}", err=True)
+        return
+    if not chosen:
+        click.echo("hokusai: no signature matches all of these", err=True)
+        return
+    columns = ("name", "version", "category", "pack", "inputs -> outputs")
+    print_table(columns, [_row(installed(ctx), entry) for entry in chosen])
+
+
+def _nothing(found: Installed) -> str:
+    disabled = ", ".join(record.name for record in found.plugins.records() if record.state == "disabled")
+    if disabled:
+        return f"no signature pack is enabled; HOKUSAI_PLUGINS or HOKUSAI_DISABLE_PLUGINS leaves out {disabled}"
+    return "no signature pack is installed; try: pip install hokusai-signatures"
+
+
+def _check(kind: str, wanted: str, known: Iterable[str]) -> None:
+    names = sorted(known)
+    if wanted not in names:
+        from hokusai_core import did_you_mean
+
+        raise CommandFailure(
+            f"no signature has the {kind} {wanted!r}{did_you_mean(wanted, names)}; there are {', '.join(names)}"
+        )
+
+
+def _row(found: Installed, entry: RegisteredSignature) -> tuple[str, ...]:
+    spec = entry.spec
+    name = found.signatures.display_name(entry) + (" (deprecated)" if spec.deprecated is not None else "")
+    version = spec.version + (" (promoted)" if found.improvements.in_force(entry.qualified_name) else "")
+    return name, version, spec.category, entry.owner.plugin, spec.describe()
+
+
+def _record(found: Installed, entry: RegisteredSignature) -> dict[str, Any]:
+    spec = entry.spec
+    return {
+        "name": found.signatures.display_name(entry),
+        "qualified_name": entry.qualified_name,
+        "aliases": list(spec.aliases),
+        "version": spec.version,
+        "promoted": found.improvements.in_force(entry.qualified_name) is not None,
+        "category": spec.category,
+        "tags": list(spec.tags),
+        "summary": spec.instructions.strip().partition("\n")[0],
+        "inputs": list(spec.inputs),
+        "outputs": list(spec.outputs),
+        "deprecated": spec.deprecated,
+        "shadows": list(entry.shadows),
+        "owner": {
+            "plugin": entry.owner.plugin,
+            "distribution": entry.owner.distribution,
+            "version": entry.owner.version,
+        },
+    }

@@ -1,0 +1,127 @@
+"""``hokusai run``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hokusai.inputs import gather_inputs
+from hokusai.terminal import is_terminal, print_json, print_styled, progress
+from hokusai_core import jsonable
+
+if TYPE_CHECKING:
+    from hokusai_core import ExecutionResult
+
+__all__ = ["run"]
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "-i",
+    "--input",
+    "pairs",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="One input. FIELD=@FILE reads it from a file, FIELD=@- from stdin, FIELD:=JSON takes a JSON value. Naming a "
+    "field several times makes a list.",
+)
+@click.option("--json", "source", metavar="FILE", help="Read inputs from a file with a JSON object; - for stdin.")
+@click.option("--lm", help="Language model: local, or one such as openai/gpt-5-mini.")
+@click.option("--timeout", help="Seconds that the execution may take; none for no bound. [default: 300]")
+@click.option("--retries", type=click.IntRange(min=0), help="How often a call that failed is tried again.")
+@click.option(
+    "--cache",
+    type=click.Choice(["use", "refresh", "off"]),
+    default="use",
+    show_default=True,
+    help="Serve a stored answer; call and store anew; or neither.",
+)
+@click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
+)
+@click.option("--track", is_flag=True, help="Record the execution in MLflow. HOKUSAI_TRACKERS=mlflow does so for all.")
+@click.option("--feedback", is_flag=True, help="Keep the execution so that feedback can be given on it.")
+def run(
+    name: str,
+    pairs: tuple[str, ...],
+    source: str | None,
+    lm: str | None,
+    timeout: str | None,
+    retries: int | None,
+    cache: str,
+    output: str,
+    track: bool,
+    feedback: bool,
+) -> None:
+    """Run signature NAME once and print its outputs.
+
+    NAME is a signature's name, or a .json file that holds a signature.
+
+    \b
+    hokusai run SummarizeText -i document=@report.txt -i max_length="2 sentences"
+    hokusai run ClassifyText -i text=@mail.txt -i categories="Praise, Complaint"
+    """
+    inputs = gather_inputs(pairs, source)
+    from hokusai.command_executor import make_executor, retry_options, signature_called  # help does without
+
+    signature = signature_called(name)
+    options: dict[str, Any] = {"cache": cache, "collect_feedback": feedback, **retry_options(retries)}
+    with make_executor(lm, timeout, track=track) as executor:
+        executor.check_inputs(signature, inputs)  # what is wrong with them shows before anything is loaded
+        with progress(f"running {name}"):
+            result = executor.execute_signature(signature, inputs, **options)
+    if output == "json":
+        print_json(_record(result))
+    else:
+        _print(result)
+
+
+def _record(result: ExecutionResult) -> dict[str, Any]:
+    return {
+        "signature": result.signature,
+        "signature_version": result.signature_version,
+        "fingerprint": result.fingerprint,
+        "execution_id": result.execution_id,
+        "outputs": {name: jsonable(value) for name, value in result.items()},
+        "model": result.model,
+        "usage": result.usage.to_dict(),
+        "cost": result.cost,
+        "latency": result.latency,
+        "cached": result.cached,
+        "attempts": len(result.attempts),
+    }
+
+
+def _print(result: ExecutionResult) -> None:
+    for number, (name, value) in enumerate(result.items()):
+        if len(result) > 1:
+            if number:
+                click.echo()
+            print_styled(f"{name}:", "bold")
+        click.echo(_text(value))
+    if is_terminal(sys.stderr):
+        print_styled(f"\n{summary(result)}", "dim", err=True)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return "\n".join(f"- {item}" for item in value)
+    plain = jsonable(value)
+    return plain if isinstance(plain, str) else json.dumps(plain, indent=2, ensure_ascii=False)
+
+
+def summary(result: ExecutionResult) -> str:
+    """Return model, time and tokens in a line."""
+    parts = [result.model or "no language model", f"{result.latency:.1f} s"]
+    if result.cached:
+        parts.append(f"from the {result.cached} cache")
+    else:
+        parts.append(f"{result.usage.input_tokens} + {result.usage.output_tokens} tokens")
+    parts += [f"${result.cost:.4f}"] if result.cost else []
+    return "  ".join([*parts, result.execution_id])

@@ -1,0 +1,271 @@
+"""What ``hokusai doctor`` checks. Versions are read from metadata: no library is imported for them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import platform
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from hokusai.cli_errors import describe
+from hokusai_core.errors import HokusaiError, PluginError
+
+if TYPE_CHECKING:
+    from hokusai.installed import Installed
+
+__all__ = ["Check", "all_checks"]
+
+#: Libraries whose version decides what works, so that they are named even where all is well.
+_NAMED: Final = ("dspy", "litellm", "mlflow", "mlflow-skinny")
+#: Provider of a language model -> variable that its key is read from.
+_KEYS: Final = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "gemini": "GEMINI_API_KEY"}
+#: Variables of the core and the command that are no settings of an executor.
+_OTHERS: Final = ("HOKUSAI_LM", "HOKUSAI_DEBUG")
+
+
+class Check(NamedTuple):
+    """One finding.
+
+    Args:
+        state: ``ok``; ``warn``: works, but perhaps not as wanted; ``fail``: does not work.
+        subject: what was looked at.
+        text: what was found.
+        remedy: what mends it; empty where nothing has to be.
+    """
+
+    state: Literal["ok", "warn", "fail"]
+    subject: str
+    text: str
+    remedy: str = ""
+
+
+def all_checks(found: Installed) -> Iterator[Check]:
+    """Yield every finding; a check that breaks is a finding too."""
+    yield _python()
+    try:
+        _ = found.settings
+    except HokusaiError as error:
+        yield Check("fail", "settings", str(error), "correct or unset it; nothing else can be checked before")
+        return
+    checks: tuple[Callable[[Installed], Iterator[Check]], ...] = (
+        _settings, _plugins, _requirements, _validators, _models, _cache, _trackers,
+    )  # fmt: skip
+    for check in checks:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # failures of plugins are findings of their own
+                yield from check(found)
+        except Exception as error:
+            yield Check("fail", check.__name__.strip("_"), describe(error))
+
+
+def _python() -> Check:
+    needed = SpecifierSet(metadata.metadata("hokusai-core")["Requires-Python"])
+    version = platform.python_version()
+    text = f"{version} in {sys.prefix} (needs {needed})"
+    if needed.contains(version, prereleases=True):
+        return Check("ok", "python", text)
+    return Check("fail", "python", text, f"create an environment with a Python {needed}")
+
+
+def _settings(found: Installed) -> Iterator[Check]:
+    settings = found.settings
+    given = {name: value for name, value in settings.items() if value.source != "default"}
+    for name, value in given.items():
+        yield Check("ok", "settings", f"{name} = {value}")
+    known = {f"HOKUSAI_{name.upper()}" for name in settings} | set(_OTHERS)
+    for variable in sorted(name for name in os.environ if name.startswith("HOKUSAI_") and name not in known):
+        # Plugins have variables of their own, so only what is a letter away from a setting is worth a word.
+        for meant in difflib.get_close_matches(variable, known, n=1, cutoff=0.92):
+            yield Check("warn", "settings", f"{variable} is set, and is no setting", f"did you mean {meant}?")
+    if not given:
+        yield Check("ok", "settings", "defaults; no HOKUSAI_ variable changes one")
+
+
+def _plugins(found: Installed) -> Iterator[Check]:
+    manager = found.plugins
+    conflicts = manager.conflicts()
+    records = manager.records()
+    loaded = sum(record.state == "loaded" for record in records)
+    disabled = [record.name for record in records if record.state == "disabled"]
+    note = f"; disabled: {', '.join(disabled)}" if disabled else ""
+    yield Check("ok", "plugins", f"{loaded} of {len(records)} loaded{note}")
+    for failure in manager.failures():
+        what = f" in {failure.subject}" if failure.subject else ""
+        who = failure.plugin or failure.distribution or "a distribution"
+        text = f"{who} failed at {failure.phase}{what}: {failure.reason}"
+        yield Check("fail", "plugins", text, failure.remedy)
+    for conflict in conflicts:
+        yield Check("warn", "plugins", str(conflict), f"use the qualified name, such as {_qualified(conflict)}")
+
+
+def _qualified(conflict: Any) -> str:
+    return f"{conflict.owners[0].plugin}/{conflict.name}"
+
+
+def _requirements(found: Installed) -> Iterator[Check]:
+    names = {record.distribution for record in found.plugins.records() if record.distribution}
+    met = 0
+    for name in sorted(names | {"hokusai-core", "hokusai-kit"}):
+        for requirement in _needs(name):
+            version = _version(requirement.name)
+            if version is not None and requirement.specifier.contains(version, prereleases=True):
+                met += 1
+                continue
+            state = f"{version} is installed" if version else "it is not installed"
+            text = f"{name} needs {requirement}, but {state}"
+            yield Check("fail", "versions", text, f"pip install '{requirement}'")
+    for library in _NAMED:
+        version = _version(library)
+        ranges = {
+            str(need.specifier) for name in names | {"hokusai-core"} for need in _needs(name) if need.name == library
+        }
+        if version is not None:
+            yield Check(
+                "ok", "versions", f"{library} {version}" + (f" (needs {', '.join(sorted(ranges))})" if ranges else "")
+            )
+    yield Check(
+        "ok", "versions", f"{met} requirements of {len(names | {'hokusai-core', 'hokusai-kit'})} distributions are met"
+    )
+
+
+def _needs(distribution: str) -> list[Requirement]:
+    try:
+        texts = metadata.requires(distribution) or []
+    except metadata.PackageNotFoundError:
+        return []
+    needs = [Requirement(text) for text in texts]
+    return [need for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _validators(found: Installed) -> Iterator[Check]:
+    """Look for validators that cannot be made: every execution asks all of them, and stops where one fails."""
+    for component in found.plugins.components("validator"):
+        name, owner = component.qualified_name, component.owner
+        try:
+            found.plugins.create("validator", name)
+        except HokusaiError as error:
+            yield Check(
+                "fail", "plugins", f"validator {name} cannot be made, and executions fail without it", str(error)
+            )
+        else:
+            yield Check("ok", "plugins", f"validator {name} of {owner} checks every execution")
+
+
+def _models(found: Installed) -> Iterator[Check]:
+    ready, embedded = [], []
+    for component in found.plugins.components("language_model"):
+        reason = _unavailable(found, component.qualified_name)
+        if reason is None:
+            ready.append(component.name)
+            embedded += [component.name] if "embedded" in component.capabilities else []
+            yield Check("ok", "models", f"{component.name} is ready: {component.summary}")
+        else:
+            yield Check("warn", "models", f"{component.name} cannot serve", reason)
+    chosen = os.environ.get("HOKUSAI_LM", "").strip()
+    provider = chosen.partition("/")[0]
+    key = _KEYS.get(provider)
+    if key and not os.environ.get(key):
+        yield Check("warn", "models", f"HOKUSAI_LM={chosen}, and {key} is not set", f"set {key}")
+    elif chosen:
+        yield Check("ok", "models", f"HOKUSAI_LM={chosen} answers where a call names no other")
+    elif embedded:
+        yield Check("ok", "models", f"{embedded[0]} answers where a call names no other")
+    else:
+        hint = f", for example to {ready[0]}" if ready else f" to a model, or {_embedded_again(found)}"
+        yield Check("warn", "models", "no model answers where a call names none", f"set HOKUSAI_LM{hint}")
+
+
+def _embedded_again(found: Installed) -> str:
+    """Return what brings the embedded model back: it may be missing, left out by a setting, or unable to serve."""
+    states = {record.distribution: record.state for record in found.plugins.records()}
+    state = states.get("hokusai-local")
+    if state is None:
+        return "install the embedded one: pip install hokusai-local"
+    if state == "disabled":
+        return "enable the plugin local, which HOKUSAI_PLUGINS or HOKUSAI_DISABLE_PLUGINS leaves out"
+    return "mend the embedded one"
+
+
+def _unavailable(found: Installed, name: str) -> str | None:
+    try:
+        provider = found.plugins.create("language_model", name)
+    except HokusaiError as error:
+        return str(error)
+    try:
+        reason: str | None = provider.available()
+        return reason
+    finally:
+        provider.close()
+
+
+def _cache(found: Installed) -> Iterator[Check]:
+    name = found.settings.value("cache") or "diskcache"
+    if not found.settings.value("cache_enabled"):
+        yield Check("ok", "cache", "switched off by HOKUSAI_CACHE_ENABLED")
+        return
+    try:
+        cache = found.plugins.create("cache", name)
+    except PluginError as error:
+        yield Check("warn", "cache", "answers are kept in memory only", str(error))
+        return
+    try:
+        figures = cache.stats() if hasattr(cache, "stats") else {}
+    finally:
+        cache.close()
+    where = figures.get("location", "")
+    text = f"{name}: {figures.get('entries', '?')} answers in {where}"
+    if where and os.path.isdir(where) and not os.access(where, os.W_OK):
+        yield Check(
+            "fail", "cache", f"{text}, which cannot be written", f"chown or chmod {where}, or set HOKUSAI_CACHE_DIR"
+        )
+    elif figures.get("last_error"):
+        yield Check("warn", "cache", text, str(figures["last_error"]))
+    else:
+        yield Check("ok", "cache", text)
+
+
+def _trackers(found: Installed) -> Iterator[Check]:
+    chosen = found.settings.value("trackers")
+    for component in found.plugins.components("tracker"):
+        try:
+            tracker = found.plugins.create("tracker", component.qualified_name)
+        except HokusaiError as error:
+            yield Check("fail" if component.name in chosen else "warn", "trackers", f"{component.name}", str(error))
+            continue
+        try:
+            try:
+                figures = dict(tracker.status())
+            finally:
+                tracker.close()
+        except Exception as error:  # of this tracker, which the others are not to be left out for
+            text = f"{component.qualified_name} of {component.owner} raised {type(error).__name__}: {error}"
+            yield Check("warn", "trackers", text, "mend it, or leave it out of HOKUSAI_TRACKERS")
+            continue
+        yield _tracker_check(component.name, figures)
+    missing = set(chosen) - {component.name for component in found.plugins.components("tracker")}
+    for name in sorted(missing):
+        yield Check(
+            "fail", "trackers", f"HOKUSAI_TRACKERS names {name!r}, which no plugin offers", "correct the variable"
+        )
+
+
+def _tracker_check(name: str, figures: dict[str, Any]) -> Check:
+    where = next((str(figures[key]) for key in ("uri", "tracking_uri", "location") if figures.get(key)), "")
+    text = f"{name}{f': records go to {where}' if where else ''}; {figures.get('backlog', 0)} wait for delivery"
+    error = figures.get("last_error")
+    return Check("warn", "trackers", text, f"last error: {error}") if error else Check("ok", "trackers", text)

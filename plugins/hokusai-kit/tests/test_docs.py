@@ -1,0 +1,98 @@
+"""What the pages say of the command and the settings is so."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from hokusai.cli import cli
+from hokusai.commands import COMMANDS
+from hokusai_core import Artifact, Executor, HokusaiSpecs, read_settings
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", ROOT / "plugins" / "hokusai-kit" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: Commands of other distributions have pages and tests of their own.
+OWN = ("list", "show", "run", "batch", "chain", "plugins", "doctor", "new-signature", "cache", "tracking")
+
+CHAIN = """
+[[steps]]
+signature = "ExtractInfo"
+inputs = { document = "report", info_types = "Key facts" }
+"""
+
+
+def shown_commands() -> list[str]:
+    """Return each line that the pages tell to type, without its comment."""
+    lines = []
+    for page in PAGES:
+        for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            lines += [line[2:].partition("  #")[0].strip() for line in block.splitlines() if line.startswith("$ ")]
+    return sorted({line for line in lines if re.search(r"\bhokusai (" + "|".join(OWN) + r")\b", line)})
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_command_of_a_page_works(hokusai: Command, tmp_path: Path, line: str) -> None:
+    (tmp_path / "report.txt").write_text("Revenue rose by 4 percent.", encoding="utf-8")
+    (tmp_path / "mail.txt").write_text("The desk arrived today, thank you!", encoding="utf-8")
+    (tmp_path / "inputs.json").write_text(
+        '{"recipient": "Ann", "subject": "Hello", "key_points": ["one", "two"]}', encoding="utf-8"
+    )
+    (tmp_path / "weekly.toml").write_text(CHAIN, encoding="utf-8")
+    categories = "Praise, Complaint"
+    (tmp_path / "mails.csv").write_text(f'body,categories\nThank you!,"{categories}"\n', encoding="utf-8")
+    (tmp_path / "mails.jsonl").write_text(json.dumps({"text": "Thanks!", "categories": categories}), encoding="utf-8")
+    with Executor(mode="testing", plugins=["signatures"]) as executor:
+        spec = executor.signature("ClassifyText").spec
+    Artifact(spec, base=spec, base_name="signatures/ClassifyText").write(tmp_path / "better.json")
+    before, bar, after = line.partition(" | ")
+    stdin = (tmp_path / before.removeprefix("cat ")).read_bytes() if bar else b""
+    words = shlex.split(after or before)
+    assert words[0] == "hokusai"
+    done = hokusai(*words[1:], stdin=stdin, HOKUSAI_MODE="testing")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or (tmp_path / "classes.jsonl").stat().st_size
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
+    for name in set(COMMANDS) & set(OWN):
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        section = page.partition(f"## `hokusai {name}")[2].partition("\n## ")[0]
+        assert section, name
+        parts = list(command.commands.values()) if isinstance(command, click.Group) else [command]
+        options = [option for part in parts for option in part.params if isinstance(option, click.Option)]
+        for option in options:
+            assert any(spelling in section for spelling in option.opts), f"{name} {option.opts}"
+
+
+def test_every_setting_is_in_the_reference_with_its_default() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*?) \|", page, re.MULTILINE))
+    settings = {name: value.value for name, value in read_settings({}, environ={}).items()}
+    assert set(rows) == set(settings)
+    for name, default in settings.items():
+        shown = rows[name].partition(" / ")[0]
+        text = getattr(default, "value", default)
+        expected = "none" if text in (None, (), {}) else str(text).lower().removesuffix(".0")
+        assert shown == expected, name
+
+
+def test_every_hook_is_in_the_guide() -> None:
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    hooks = [name for name in vars(HokusaiSpecs) if name.startswith(("provide_", "on_", "check_"))]
+    assert len(hooks) > 10
+    assert [name for name in hooks if f"`{name}(" not in page] == []
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120

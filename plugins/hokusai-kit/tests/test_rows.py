@@ -1,0 +1,102 @@
+"""Files of rows, as people have them: with marks, gaps, slips, and in other encodings."""
+
+from __future__ import annotations
+
+import json
+from operator import length_hint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hokusai.cli_errors import CommandFailure, CommandMisuse
+from hokusai.rows import RowFile
+from hokusai_core import BaseSignature, InputField, OutputField
+from hokusai_core.errors import InputError
+
+
+class Ask(BaseSignature):
+    question = InputField(aliases=("query",))
+    hint = InputField(default="none")
+    answer = OutputField()
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def read(name: str, content: str | bytes, **mapping: str) -> list[Any]:
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    rows = RowFile(name, None, mapping, Ask.spec)
+    found = list(rows)
+    assert length_hint(rows) == len(found)
+    assert list(rows) == found  # it can be read again
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "mapping", "rows"),
+    [
+        ("a.jsonl", '\ufeff{"question": "a"}\r\n\r\n{"query": "b"}', {}, [{"question": "a"}, {"query": "b"}]),
+        ("a.jsonl", '{"body": "a", "id": 1}\n', {"body": "question"}, [{"question": "a"}]),
+        ("a.jsonl", '{"body": "a", "hint": "h"}\n', {"body": "question"}, [{"question": "a", "hint": "h"}]),
+        ("a.jsonl", '{"question": "x", "body": "a"}\n', {"body": "question"}, [{"question": "a"}]),
+        ("a.csv", '\ufeffquestion,hint\r\n"a\nb",c\r\n\r\nd,\r\ne\r\n', {}, None),
+        ("a.tsv", "query\thint\na, b\tc\n", {}, [{"query": "a, b", "hint": "c"}]),
+        ("a.csv", "id,body\n1,a\n", {"body": "question"}, [{"question": "a"}]),
+        ("a.csv", "", {}, []),
+        ("a.csv", "question\n", {}, []),
+    ],
+)
+def test_rows(name: str, content: str, mapping: dict[str, str], rows: list[Any] | None) -> None:
+    if rows is None:
+        rows = [{"question": "a\nb", "hint": "c"}, {"question": "d"}, {"question": "e"}]
+    assert read(name, content, **mapping) == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "mapping", "told"),
+    [
+        ("a.jsonl", '{"question": "ü"}'.encode("utf-16"), {}, "no UTF-8 text"),
+        ("a.csv", "question\nü\n".encode("latin-1"), {}, "no UTF-8 text"),
+        ("a.csv", 'question\n"a\nb\nc\n', {}, "unexpected end of data; look at its quotes"),
+        ("a.csv", "qestion\na\n", {}, "column 'qestion' is no input"),
+        ("a.csv", "question,question\na,b\n", {}, "the column 'question' more than once"),
+        ("a.csv", "hint\na\n", {}, "no column for 'question', which the signature needs"),
+        ("a.csv", "body\na\n", {"bodi": "question"}, "no column 'bodi'"),
+        ("a.csv", "body\na\n", {"body": "hint"}, "no column for 'question'"),
+        ("a.csv", "body\na\n", {"body": "nope"}, "no input 'nope'"),
+        ("missing.csv", None, {}, "missing.csv"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_refused_before_a_row_is_run(
+    name: str, content: str | bytes | None, mapping: dict[str, str], told: str
+) -> None:
+    if content is not None:
+        Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises((CommandFailure, CommandMisuse), match=told):
+        length_hint(RowFile(name, None, mapping, Ask.spec))
+    with pytest.raises((CommandFailure, CommandMisuse), match=told):
+        list(RowFile(name, None, mapping, Ask.spec))
+
+
+def test_lines_that_cannot_be_read_are_rows_that_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ['{"question": "a"}', "{", '{"question": "b", "question": "c"}', '{"question": "d"}', "[1]"]
+    Path("a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    rows = list(RowFile("a.jsonl", None, {}, Ask.spec))
+    assert (rows[0], rows[3]) == ({"question": "a"}, {"question": "d"})
+    for row in rows[1:3]:
+        with pytest.raises(InputError, match=r"a.jsonl line [23] is no JSON"):
+            dict(row)
+    with pytest.raises(InputError, match="line 5 is no JSON object"):
+        dict(rows[4])
+    told = capsys.readouterr().err
+    assert "a.jsonl line 2 is no JSON" in told
+    assert "line 3 is no JSON ('question' is there twice); it counts as failed" in told
+
+
+def test_a_mapped_name_that_lines_lack_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.jsonl").write_text("".join(json.dumps({"body": n}) + "\n" for n in "abc"), encoding="utf-8")
+    list(RowFile("a.jsonl", None, {"bodi": "question"}, Ask.spec))
+    assert capsys.readouterr().err == "hokusai: a.jsonl line 1 has no 'bodi', which --map names\n"

@@ -1,0 +1,63 @@
+"""Writes free text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+
+from hokusai_local.grammar import text_grammar
+from hokusai_local.inference_sequence import Messages
+from hokusai_local.prose import repeats_prompt, tidy
+from hokusai_local.repetition import loops, repeated_share, without_loop
+from hokusai_local.request_context import AGAINST_LOOPS, ATTEMPTS, GeneratedAnswer, NoValidAnswer, RequestContext
+
+__all__ = ["write_text"]
+
+# Share of repeated phrases above which a text is written again. Lines of code resemble each other.
+_MOST_REPEATED = 0.12
+_MOST_REPEATED_IN_CODE = 0.5
+# Characters before a loop that make an answer of their own.
+_ENOUGH = 100
+
+
+def write_text(context: RequestContext, messages: Messages) -> GeneratedAnswer:
+    """Return a text that hardly repeats itself or the prompt; where no attempt gives one, the one that does so least.
+
+    Raises:
+        NoValidAnswer: where nothing but white space came.
+    """
+    most = _MOST_REPEATED if context.wanted.prose else _MOST_REPEATED_IN_CODE
+    ends = context.server.turn_ends()
+    grammar = (
+        {"grammar": text_grammar(ends, context.alphabet(messages), question=context.wanted.question)} if ends else {}
+    )
+    limits = {"max_tokens": context.budget, "stop": list(context.request.config.stop)}
+    best, least, output_tokens = None, (True, 1.0), 0
+    for attempt in range(ATTEMPTS):
+        generation = context.generate(messages, _sampling(context, attempt) | limits | grammar, enough=loops)
+        output_tokens += generation.output_tokens
+        text, whole = tidy(without_loop(generation.text), complete=generation.complete)
+        if not text:
+            continue
+        looped = loops(generation.text)
+        broken = looped and not (whole and len(text) >= _ENOUGH)
+        flaws = broken or repeats_prompt(text, messages), repeated_share(text)
+        if best is None or flaws < least:
+            # Cut back to its last whole sentence, an answer can be used as it is.
+            details = {} if generation.complete else {"cut_at_repetition" if looped else "cut_at_max_tokens": True}
+            best, least = evolve(GeneratedAnswer.of(generation, text, 0, 0), complete=whole, details=details), flaws
+        if flaws <= (False, most):
+            break
+    if best is None:
+        raise NoValidAnswer("it wrote nothing but white space")
+    return evolve(best, output_tokens=output_tokens, attempts=attempt + 1)
+
+
+def _sampling(context: RequestContext, attempt: int) -> dict[str, Any]:
+    if context.wanted.question:
+        # A small model asks better where it does not repeat the words of the prompt.
+        return context.sampling(attempt) | AGAINST_LOOPS[-1]
+    # The first attempt takes the model at its word: what is right for a name or a number mostly stands in the prompt,
+    # and the penalties drive the answer away from it. Those of the next ones are what makes them different.
+    return context.sampling() | AGAINST_LOOPS[attempt]
