@@ -10,38 +10,38 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from hokusai_teleprompt.feedback.collector import Feedback, FeedbackCollector
-    from hokusai_teleprompt.feedback.store import SqliteFeedbackStore
+    from hokusai_teleprompt.feedback.sqlite_store import SqliteFeedbackStore
     from hokusai_teleprompt.finetuner import TelepromptFineTuner
-    from hokusai_teleprompt.gate import Gate
-    from hokusai_teleprompt.optimized import OptimizedSignature, load_optimized
-    from hokusai_teleprompt.packing import build_pack
+    from hokusai_teleprompt.optimized_signature import OptimizedSignature, load_optimized
+    from hokusai_teleprompt.pack_builder import build_pack
     from hokusai_teleprompt.progress import Progress, ProgressBar
+    from hokusai_teleprompt.promotion_rule import PromotionRule
     from hokusai_teleprompt.report import ExampleResult, Report, Trial
 
 _HOME: Final = {
     "ExampleResult": "report",
     "Feedback": "feedback.collector",
     "FeedbackCollector": "feedback.collector",
-    "Gate": "gate",
-    "OptimizedSignature": "optimized",
+    "PromotionRule": "promotion_rule",
+    "OptimizedSignature": "optimized_signature",
     "Progress": "progress",
     "ProgressBar": "progress",
     "Report": "report",
-    "SqliteFeedbackStore": "feedback.store",
+    "SqliteFeedbackStore": "feedback.sqlite_store",
     "TelepromptFineTuner": "finetuner",
     "Trial": "report",
-    "build_pack": "packing",
-    "load_optimized": "optimized",
+    "build_pack": "pack_builder",
+    "load_optimized": "optimized_signature",
 }
 
 __all__ = [
     "ExampleResult",
     "Feedback",
     "FeedbackCollector",
-    "Gate",
     "OptimizedSignature",
     "Progress",
     "ProgressBar",
+    "PromotionRule",
     "Report",
     "SqliteFeedbackStore",
     "TelepromptFineTuner",

@@ -10,8 +10,8 @@ from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from hokusai_core import OptimizationExample
-from hokusai_teleprompt.data import example_key
-from hokusai_teleprompt.metrics.base import raw_score
+from hokusai_teleprompt.example_reader import example_key
+from hokusai_teleprompt.metrics.scoring import raw_score
 from hokusai_teleprompt.report import ExampleResult
 from hokusai_teleprompt.statistics import Paired, compare_paired
 from hokusai_teleprompt.study.evaluation import Measurement, Outcome

@@ -19,16 +19,16 @@ from hokusai_core import (
     user_data_folder,
 )
 from hokusai_core.errors import ConfigurationError
-from hokusai_teleprompt.announcing import optimization_event
-from hokusai_teleprompt.choosing import Choice, choose_optimizer
-from hokusai_teleprompt.data import example_key, read_examples
-from hokusai_teleprompt.gate import Gate
+from hokusai_teleprompt.data_split import DataSplit, split_examples
+from hokusai_teleprompt.example_reader import example_key, read_examples
 from hokusai_teleprompt.metrics import CallableMetric, summary_of
-from hokusai_teleprompt.optimized import OptimizedSignature
+from hokusai_teleprompt.optimization_event import optimization_event
+from hokusai_teleprompt.optimized_signature import OptimizedSignature
+from hokusai_teleprompt.optimizer_choice import OptimizerChoice, choose_optimizer
 from hokusai_teleprompt.progress import Progress, ProgressBar
-from hokusai_teleprompt.splitting import Split, split_examples
-from hokusai_teleprompt.study.run import Study, StudyPlan
-from hokusai_teleprompt.subject import Subject, find_subject, subject_of
+from hokusai_teleprompt.promotion_rule import PromotionRule
+from hokusai_teleprompt.study.study import Study, StudyPlan
+from hokusai_teleprompt.target_signature import TargetSignature, find_target, target_of
 
 __all__ = ["TelepromptFineTuner"]
 
@@ -90,7 +90,7 @@ class TelepromptFineTuner:
             raise ConfigurationError(f"budget={budget!r}: expected a whole number of calls, or a Budget")
         self._budget = Budget(calls=budget) if isinstance(budget, int) else budget
         self._seed, self._workers, self._progress, self._workdir = seed, workers, progress, workdir
-        self._rule = Gate(min_improvement, confidence, significance)
+        self._rule = PromotionRule(min_improvement, confidence, significance)
         self._given = executor
         self._own: Executor | None = None
 
@@ -128,8 +128,8 @@ class TelepromptFineTuner:
             OptimizationError: the optimizer or the metric failed; the cause is the first thing that went wrong.
             LanguageModelUnavailable: there is no language model.
         """
-        subject = find_subject(self._executor(), signature)
-        spec = subject.spec
+        target = find_target(self._executor(), signature)
+        spec = target.spec
         read = read_examples(spec, examples)
         extra = [
             None if part is None else read_examples(spec, part, what)
@@ -144,7 +144,7 @@ class TelepromptFineTuner:
             calls=None if self._budget is None else self._budget.calls,
         )
         notes = [*read.notes, *(note for part in extra if part is not None for note in part.notes)]
-        return self._compile(subject, split, metric, metric_options, notes)
+        return self._compile(target, split, metric, metric_options, notes)
 
     def compile_from_feedback(
         self,
@@ -174,22 +174,22 @@ class TelepromptFineTuner:
             OptimizationError: the optimizer or the metric failed.
         """
         from hokusai_teleprompt.feedback.collector import FeedbackCollector
-        from hokusai_teleprompt.feedback.examples import examples_of, spec_of
+        from hokusai_teleprompt.feedback.feedback_examples import examples_of, spec_of
 
         if feedback is None:
             with FeedbackCollector() as collector:
                 feedback = collector.get_feedback(signature_name)
         known = self._executor()
         if _is_known(known, signature_name):
-            subject = subject_of(known.signatures.resolve(signature_name))
+            target = target_of(known.signatures.resolve(signature_name))
         else:
             kept = spec_of(signature_name, feedback)
-            subject = Subject(kept, f"local/{kept.name}", kept)
-        spec = subject.spec
-        found = examples_of(spec, subject.name, feedback, min_rating=min_rating, per_source=per_source, seed=self._seed)
+            target = TargetSignature(kept, f"local/{kept.name}", kept)
+        spec = target.spec
+        found = examples_of(spec, target.name, feedback, min_rating=min_rating, per_source=per_source, seed=self._seed)
         calls = None if self._budget is None else self._budget.calls
         split = split_examples(spec, found.items, seed=self._seed, calls=calls)
-        return self._compile(subject, split, metric, metric_options, list(found.notes))
+        return self._compile(target, split, metric, metric_options, list(found.notes))
 
     def close(self) -> None:
         """Close what it has opened itself; calling it twice is harmless."""
@@ -207,13 +207,13 @@ class TelepromptFineTuner:
 
     def _compile(
         self,
-        subject: Subject,
-        split: Split,
+        target: TargetSignature,
+        split: DataSplit,
         metric: Any,
         metric_options: Mapping[str, Any] | None,
         notes: list[str],
     ) -> type[OptimizedSignature]:
-        executor, spec = self._executor(), subject.spec
+        executor, spec = self._executor(), target.spec
         if metric is None:
             metric = _usual_metric(spec)
             notes.append(f"no metric was given; {metric} suits these outputs")
@@ -223,7 +223,7 @@ class TelepromptFineTuner:
         bar = ProgressBar() if self._progress is True else None
         journal = self._journal(spec, split, choice, measured, model, notes)
         plan = StudyPlan(
-            subject=subject,
+            target=target,
             split=split,
             metric=measured,
             optimizer=optimizer,
@@ -245,7 +245,7 @@ class TelepromptFineTuner:
         finally:
             if bar is not None:
                 bar.close()
-        executor.optimization_finished(optimization_event(subject, optimized, started_at))
+        executor.optimization_finished(optimization_event(target, optimized, started_at))
         return optimized
 
     def _executor(self) -> Executor:
@@ -275,11 +275,11 @@ class TelepromptFineTuner:
             f"metric={type(metric).__name__}: expected the name of a metric, {{name: weight}}, or a function"
         )
 
-    def _chosen(self, spec: SignatureSpec, split: Split) -> tuple[Choice, Any]:
+    def _chosen(self, spec: SignatureSpec, split: DataSplit) -> tuple[OptimizerChoice, Any]:
         if not isinstance(self._optimizer, str):
             name = getattr(self._optimizer, "name", type(self._optimizer).__name__)
-            return Choice(name, {}, "given"), self._optimizer
-        choice = Choice(self._optimizer, self._options, "asked for")
+            return OptimizerChoice(name, {}, "given"), self._optimizer
+        choice = OptimizerChoice(self._optimizer, self._options, "asked for")
         if self._optimizer == "auto":
             choice = choose_optimizer(spec, split, self._budget)
         options = {**choice.options, **self._options}
@@ -289,7 +289,13 @@ class TelepromptFineTuner:
             raise ConfigurationError(f"optimizer {choice.name!r}: {error}") from error
 
     def _journal(
-        self, spec: SignatureSpec, split: Split, choice: Choice, metric: Any, model: LanguageModel, notes: list[str]
+        self,
+        spec: SignatureSpec,
+        split: DataSplit,
+        choice: OptimizerChoice,
+        metric: Any,
+        model: LanguageModel,
+        notes: list[str],
     ) -> Path | None:
         """Return the file of the checkpoint: the same for the same study, so that it is continued."""
         if self._workdir is False:

@@ -11,16 +11,16 @@ __all__ = ["provide_commands", "provide_feedback_stores", "provide_metrics", "pr
 def provide_optimizers() -> list[Component]:
     """Offer the optimizers of DSPy that work."""
     offers = [
-        ("labeled_fewshot", "demos:LabeledDemos", "Examples as demos; no call of a language model"),
-        ("bootstrap_fewshot", "demos:BootstrapDemos", "Demos out of the model's own good answers"),
-        ("bootstrap_random_search", "demos:BootstrapRandomSearch", "The best of many sets of demos"),
-        ("bootstrap_optuna", "demos:BootstrapOptuna", "The one demo that helps most"),
-        ("knn_fewshot", "nearest:NearestDemos", "For each call the demos that are most like it"),
-        ("mipro_v2", "instructions:Mipro", "Instructions and demos, searched together"),
-        ("copro", "instructions:Copro", "Instructions, rewritten in view of their scores"),
-        ("simba", "instructions:Simba", "Rules and demos against what goes wrong"),
-        ("gepa", "instructions:Gepa", "Instructions, evolved by reflection on errors"),
-        ("better_together", "together:Together", "Instructions first, then demos for them"),
+        ("labeled_fewshot", "demo_optimizers:LabeledDemos", "Examples as demos; no call of a language model"),
+        ("bootstrap_fewshot", "demo_optimizers:BootstrapDemos", "Demos out of the model's own good answers"),
+        ("bootstrap_random_search", "demo_optimizers:BootstrapRandomSearch", "The best of many sets of demos"),
+        ("bootstrap_optuna", "demo_optimizers:BootstrapOptuna", "The one demo that helps most"),
+        ("knn_fewshot", "knn_demos:KnnDemos", "For each call the demos that are most like it"),
+        ("mipro_v2", "instruction_optimizers:Mipro", "Instructions and demos, searched together"),
+        ("copro", "instruction_optimizers:Copro", "Instructions, rewritten in view of their scores"),
+        ("simba", "instruction_optimizers:Simba", "Rules and demos against what goes wrong"),
+        ("gepa", "instruction_optimizers:Gepa", "Instructions, evolved by reflection on errors"),
+        ("better_together", "better_together:Together", "Instructions first, then demos for them"),
     ]
     return [
         Component(name=name, target=f"hokusai_teleprompt.optimizers.{target}", summary=summary)
@@ -32,14 +32,14 @@ def provide_optimizers() -> list[Component]:
 def provide_metrics() -> list[Component]:
     """Offer the metrics."""
     offers = [
-        ("accuracy", "exact:Accuracy", "Share of fields that are right after normalization"),
-        ("f1", "overlap:TokenF1", "F1 of the words that expected and given text share"),
-        ("classification_accuracy", "exact:ClassificationAccuracy", "Whether the label is right"),
-        ("macro_f1", "exact:MacroF1", "F1 of each label, averaged over the labels"),
-        ("rouge_l", "overlap:RougeL", "F-measure of the longest common subsequence of words"),
-        ("json_equal", "exact:JsonEqual", "Whether the output is equal as JSON"),
-        ("quality_score", "judge:QualityScore", "Grade by a language model, 0 to 1"),
-        ("weighted", "weighted:WeightedMetric", "Weighted mean of other metrics"),
+        ("accuracy", "exact_match:Accuracy", "Share of fields that are right after normalization"),
+        ("f1", "word_overlap:TokenF1", "F1 of the words that expected and given text share"),
+        ("classification_accuracy", "exact_match:ClassificationAccuracy", "Whether the label is right"),
+        ("macro_f1", "exact_match:MacroF1", "F1 of each label, averaged over the labels"),
+        ("rouge_l", "word_overlap:RougeL", "F-measure of the longest common subsequence of words"),
+        ("json_equal", "exact_match:JsonEqual", "Whether the output is equal as JSON"),
+        ("quality_score", "quality_score:QualityScore", "Grade by a language model, 0 to 1"),
+        ("weighted", "weighted_mean:WeightedMetric", "Weighted mean of other metrics"),
     ]
     return [
         Component(name=name, target=f"hokusai_teleprompt.metrics.{target}", summary=summary)
@@ -53,7 +53,7 @@ def provide_feedback_stores() -> list[Component]:
     return [
         Component(
             name="sqlite",
-            target="hokusai_teleprompt.feedback.store:SqliteFeedbackStore",
+            target="hokusai_teleprompt.feedback.sqlite_store:SqliteFeedbackStore",
             summary="A database in the user's folder, shared by all processes",
         )
     ]
@@ -63,10 +63,10 @@ def provide_feedback_stores() -> list[Component]:
 def provide_commands() -> list[Component]:
     """Offer ``hokusai optimize``, ``diff``, ``pack`` and ``feedback``."""
     offers = [
-        ("optimize", "optimizing:optimize", "Improve a signature on examples, and measure whether it is better"),
-        ("diff", "comparing:diff", "Show how two signature files differ"),
-        ("pack", "packing:pack", "Make an installable pack of optimized signatures"),
-        ("feedback", "reviewing:feedback", "Show and give feedback on executions"),
+        ("optimize", "optimize_command:optimize", "Improve a signature on examples, and measure whether it is better"),
+        ("diff", "diff_command:diff", "Show how two signature files differ"),
+        ("pack", "pack_command:pack", "Make an installable pack of optimized signatures"),
+        ("feedback", "feedback_command:feedback", "Show and give feedback on executions"),
     ]
     return [
         Component(name=name, target=f"hokusai_teleprompt.commands.{target}", summary=summary, requires=("click",))

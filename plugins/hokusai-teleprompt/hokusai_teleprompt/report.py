@@ -12,7 +12,7 @@ from attrs import asdict, field, fields, frozen
 
 from hokusai_core import Usage
 from hokusai_core.errors import ArtifactError
-from hokusai_teleprompt.plot import draw
+from hokusai_teleprompt.score_plot import draw
 from hokusai_teleprompt.tables import table
 
 __all__ = ["ExampleResult", "Report", "Trial"]

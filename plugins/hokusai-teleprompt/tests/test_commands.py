@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from hokusai_core import Executor, PluginManager, read_artifact
 from hokusai_core.testing.lm import null_lm
 from hokusai_teleprompt import FeedbackCollector, TelepromptFineTuner
-from hokusai_teleprompt.commands.comparing import diff
-from hokusai_teleprompt.commands.optimizing import optimize
-from hokusai_teleprompt.commands.packing import pack
-from hokusai_teleprompt.commands.reviewing import feedback
+from hokusai_teleprompt.commands.diff_command import diff
+from hokusai_teleprompt.commands.feedback_command import feedback
+from hokusai_teleprompt.commands.optimize_command import optimize
+from hokusai_teleprompt.commands.pack_command import pack
 
 
 def run(command: Any, *arguments: Any, **options: Any) -> Any:

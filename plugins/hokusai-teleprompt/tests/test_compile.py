@@ -26,7 +26,7 @@ from hokusai_core import (
 from hokusai_core.errors import ConfigurationError, InputError, OptimizationError
 from hokusai_core.testing.listening import ListeningTracker
 from hokusai_teleprompt import OptimizedSignature, Progress, ProgressBar, Report, TelepromptFineTuner
-from hokusai_teleprompt.plot import draw
+from hokusai_teleprompt.score_plot import draw
 
 INSTRUCTION_SEARCHERS = ["mipro_v2", "copro", "gepa", "better_together"]
 DEMO_SEARCHERS = ["labeled_fewshot", "bootstrap_fewshot", "bootstrap_random_search", "bootstrap_optuna", "knn_fewshot"]

@@ -10,7 +10,7 @@ from hokusai_core import Executor
 from hokusai_core.errors import ConfigurationError, FeedbackError
 from hokusai_core.testing.lm import null_lm
 from hokusai_teleprompt import Feedback, FeedbackCollector, TelepromptFineTuner
-from hokusai_teleprompt.feedback.examples import examples_of
+from hokusai_teleprompt.feedback.feedback_examples import examples_of
 
 
 def feedback(number: int, reply_signature: Any, **changes: Any) -> Feedback:

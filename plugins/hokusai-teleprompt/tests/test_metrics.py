@@ -22,7 +22,7 @@ from hokusai_teleprompt.metrics import (
     goodness,
     raw_score,
 )
-from hokusai_teleprompt.metrics.base import checked
+from hokusai_teleprompt.metrics.scoring import checked
 
 
 @pytest.mark.parametrize(

@@ -147,14 +147,14 @@ def test_what_was_optimized_can_be_optimized_saved_run_and_promoted_again(
     harder = [{"inputs": {"text": item["inputs"]["text"] + "!"}, "outputs": {"topic": "food"}} for item in topics]
     with Executor(lm=by_demos, plugins=["teleprompt"]) as executor:
         executor.register_signature("Topic", topic_signature)
-        subject: Any = optimized
+        target: Any = optimized
         if form == "promoted":
             executor.promote("Topic", optimized)
-            subject = "Topic"
+            target = "Topic"
         elif form == "file":
-            subject = optimized.save(tmp_path / "first.json")
+            target = optimized.save(tmp_path / "first.json")
         with TelepromptFineTuner("labeled_fewshot", workdir=False, executor=executor, seed=7) as finetuner:
-            again = finetuner.compile(subject, harder, "accuracy").candidate
+            again = finetuner.compile(target, harder, "accuracy").candidate
         assert again.spec.version == "1.0.2"
         assert again.spec.provenance["optimized"]["base"]["fingerprint"] == optimized.spec.fingerprint
         assert (again.artifact.base_name, again.artifact.base) == ("local/Topic", topic_signature.spec)

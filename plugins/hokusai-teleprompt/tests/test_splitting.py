@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hokusai_core import FieldSpec, OptimizationExample, SignatureSpec
-from hokusai_teleprompt.data import example_key, input_key
-from hokusai_teleprompt.splitting import FEWEST, split_examples
+from hokusai_teleprompt.data_split import FEWEST, split_examples
+from hokusai_teleprompt.example_reader import example_key, input_key
 
 SPEC = SignatureSpec(
     "Topic", "Tell.", (FieldSpec("text", "input"), FieldSpec("topic", "output", Literal["a", "b", "c"]))

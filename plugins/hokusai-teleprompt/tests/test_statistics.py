@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hokusai_teleprompt.gate import Gate
+from hokusai_teleprompt.promotion_rule import PromotionRule
 from hokusai_teleprompt.statistics import Paired, compare_paired, mcnemar_exact
 
 
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
 
 
 def test_the_gate_asks_for_both_interval_and_test() -> None:
-    gate = Gate()
+    gate = PromotionRule()
     clear = compare_paired([0.0] * 20, [1.0] * 10 + [0.0] * 10, confidence=0.95, seed=0)
     assert gate.verdict(clear)[0]
     lucky = compare_paired([0.0] * 6, [1.0] * 6, confidence=0.95, seed=0)  # the interval is a point, the test is not
@@ -89,4 +89,4 @@ def test_the_gate_asks_for_both_interval_and_test() -> None:
 def test_what_is_not_a_number_passes_no_gate() -> None:
     nan = float("nan")
     for low, p_value in ((nan, 0.001), (0.5, nan), (nan, nan)):
-        assert not Gate().verdict(Paired(nan, low, nan, 0.95, p_value, "paired permutation"))[0]
+        assert not PromotionRule().verdict(Paired(nan, low, nan, 0.95, p_value, "paired permutation"))[0]

@@ -16,7 +16,7 @@ from dspy.lm15 import AuthError, RateLimitError
 from hokusai_core import Budget, Candidate, InputField, OptimizationTask
 from hokusai_core.errors import OptimizationError
 from hokusai_teleprompt import TelepromptFineTuner
-from hokusai_teleprompt.study.ledger import Ceiling
+from hokusai_teleprompt.study.phase_budget import ResourceLimit
 
 OPTIMIZERS = [
     "bootstrap_fewshot",
@@ -96,7 +96,7 @@ def test_every_ceiling_holds_and_is_named(budget: Budget, by_demos: Any, topics:
 
 
 def test_what_the_comparison_will_take_is_kept_of_every_ceiling() -> None:
-    ceiling = Ceiling(total=600.0, begun=100.0, kept=60.0)
+    ceiling = ResourceLimit(total=600.0, begun=100.0, kept=60.0)
     # Nothing is known of the prompts of the search yet: what the baseline took is kept.
     assert not ceiling.reached(539.0, calls=5, later=120)
     assert ceiling.reached(540.0, calls=5, later=120)
@@ -293,7 +293,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(handle, data)
 
-    monkeypatch.setattr("hokusai_teleprompt.study.journal.os.write", full)
+    monkeypatch.setattr("hokusai_teleprompt.study.call_cache.os.write", full)
     with pytest.warns(RuntimeWarning, match=r"checkpoint .* cannot be written \(No space left on device\)"):
         optimized = compile_(topic_signature, topics, by_demos, workdir=tmp_path / "work")
     assert optimized.promoted

@@ -24,7 +24,7 @@ from hokusai_core import (
     process_trackers,
 )
 from hokusai_core.errors import FeedbackError
-from hokusai_teleprompt.feedback.store import SqliteFeedbackStore
+from hokusai_teleprompt.feedback.sqlite_store import SqliteFeedbackStore
 
 __all__ = ["ANONYMOUS", "Feedback", "FeedbackCollector"]
 

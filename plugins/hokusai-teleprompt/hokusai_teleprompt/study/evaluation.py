@@ -11,8 +11,8 @@ from attrs import frozen
 
 from hokusai_core import LanguageModel, OptimizationExample, SignatureRunner, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError, OutputError, PromptTooLong
-from hokusai_teleprompt.metrics.base import checked, goodness
-from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
+from hokusai_teleprompt.metrics.scoring import checked, goodness
+from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 
 __all__ = ["INTERRUPTED", "Evaluator", "Measurement", "Outcome"]
 

@@ -11,9 +11,9 @@ from dspy.utils.exceptions import ContextWindowExceededError
 
 from hokusai_core import Budget, CallEstimate, CallRecord, Usage, translate_error
 from hokusai_core.errors import BudgetExceeded
-from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
+from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 
-__all__ = ["Allowance", "CallLedger", "Gate", "Spent"]
+__all__ = ["CallCounter", "PhaseBudget", "PhaseLimits", "Spent"]
 
 #: So many failed calls and none that succeeded: the language model is dead, not merely unlucky.
 _DEAD_AFTER = 5
@@ -42,7 +42,7 @@ class Spent:
     failed: int = 0
 
 
-class CallLedger:
+class CallCounter:
     """Counts calls. As a recorder it is told of each, by any thread.
 
     Args:
@@ -109,7 +109,7 @@ class CallLedger:
 
 
 @frozen
-class Ceiling:
+class ResourceLimit:
     """A ceiling on tokens, cost or time, of which a phase leaves something for what comes after it.
 
     Args:
@@ -138,7 +138,7 @@ class Ceiling:
 
 
 @frozen
-class Allowance:
+class PhaseLimits:
     """How much of a budget a phase of the study may use, None for as much as there is.
 
     Args:
@@ -151,9 +151,9 @@ class Allowance:
     """
 
     calls: int | None = None
-    tokens: Ceiling | None = None
-    cost: Ceiling | None = None
-    seconds: Ceiling | None = None
+    tokens: ResourceLimit | None = None
+    cost: ResourceLimit | None = None
+    seconds: ResourceLimit | None = None
     begun: int = 0
     later: int = 0
 
@@ -173,7 +173,7 @@ class Allowance:
         return f"{used}, the rest is kept for the comparison"
 
 
-class Gate:
+class PhaseBudget:
     """Lets the calls of one phase through, until its allowance or the budget is used up or it is closed.
 
     Threads that an optimizer has left behind find it closed, and pay nothing any more.
@@ -183,8 +183,8 @@ class Gate:
         allowance: how much the phase may use.
     """
 
-    def __init__(self, ledger: CallLedger, allowance: Allowance | None = None) -> None:
-        self._ledger, self._allowance = ledger, allowance or Allowance()
+    def __init__(self, ledger: CallCounter, allowance: PhaseLimits | None = None) -> None:
+        self._ledger, self._allowance = ledger, allowance or PhaseLimits()
         self.reason: str | None = None
 
     def close(self, reason: str) -> None:

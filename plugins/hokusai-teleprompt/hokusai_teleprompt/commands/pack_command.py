@@ -30,7 +30,7 @@ def build(folder: Path, output: Path, name: str | None, version: str, summary: s
     pip install dist/acme_support-1.0.0-py3-none-any.whl
     hokusai list
     """
-    from hokusai_teleprompt.packing import build_pack
+    from hokusai_teleprompt.pack_builder import build_pack
 
     built = build_pack(folder, output, name=name, version=version, summary=summary)
     click.echo(f"{built.path}: {', '.join(built.signatures)}")

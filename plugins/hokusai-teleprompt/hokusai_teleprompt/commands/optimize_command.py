@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hokusai_teleprompt.commands.common import make_executor, track_option
+from hokusai_teleprompt.commands.command_helpers import make_executor, track_option
 
 __all__ = ["optimize"]
 

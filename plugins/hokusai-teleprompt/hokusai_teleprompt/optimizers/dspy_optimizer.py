@@ -13,18 +13,18 @@ import dspy
 
 from hokusai_core import Candidate, OptimizationExample, OptimizationTask
 from hokusai_core.errors import OptimizationError
-from hokusai_teleprompt.optimizers.program import Names, SignatureProgram
-from hokusai_teleprompt.optimizers.quiet import QUIET, quiet
-from hokusai_teleprompt.optimizers.witness import Witness
-from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
+from hokusai_teleprompt.optimizers.output_capture import CAPTURED, capture_output
+from hokusai_teleprompt.optimizers.score_recorder import ScoreRecorder
+from hokusai_teleprompt.optimizers.signature_program import FieldNames, SignatureProgram
+from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 
-__all__ = ["Bench", "DspyOptimizer"]
+__all__ = ["DspyOptimizer", "DspyTask"]
 
 #: Seconds for calls that are under way when a search is stopped.
 _PATIENCE = 10.0
 
 
-class Bench:
+class DspyTask:
     """A task as an optimizer of DSPy takes it.
 
     Args:
@@ -33,11 +33,11 @@ class Bench:
     """
 
     def __init__(self, task: OptimizationTask, label: str) -> None:
-        self.task, self.names = task, Names(task.signature)
+        self.task, self.names = task, FieldNames(task.signature)
         self._examples: dict[int, OptimizationExample] = {}
         self.train = [self._example(example) for example in task.train]
         self.dev = [self._example(example) for example in task.dev]
-        self.witness = Witness(task, self.dev, label)
+        self.recorder = ScoreRecorder(task, self.dev, label)
 
     def _example(self, example: OptimizationExample) -> Any:
         made = self.names.example(example)
@@ -63,7 +63,7 @@ class Bench:
         """Return the program to improve."""
         safe = {**self.names.inputs, **self.names.outputs}
         demos = self.task.signature.demos if keep_demos else ()
-        return _Witnessed(self.names, [dspy.Example({safe[name]: demo[name] for name in demo}) for demo in demos])
+        return _RecordedProgram(self.names, [dspy.Example({safe[name]: demo[name] for name in demo}) for demo in demos])
 
     def metric(self, example: Any, prediction: Any, trace: Any = None, *_more: Any) -> float:
         """Return how good a prediction is, as metrics of DSPy do."""
@@ -84,7 +84,7 @@ class Bench:
         good = 0.0 if problems else self._score(source, outputs)
         tried = getattr(prediction, "_hokusai_candidate", None)
         if tried is not None:
-            self.witness.note(tried, example, good)
+            self.recorder.note(tried, example, good)
         return good, outputs
 
     def _score(self, example: OptimizationExample, outputs: dict[str, Any]) -> float:
@@ -101,7 +101,7 @@ class Bench:
         raise OptimizationError("the optimizer scored an example that it was not given")
 
 
-class _Witnessed(SignatureProgram):
+class _RecordedProgram(SignatureProgram):
     """A program whose predictions know what made them."""
 
     def forward(self, **inputs: Any) -> Any:
@@ -155,18 +155,18 @@ class DspyOptimizer(ABC):
             OptimizationError: it failed; the cause is the first thing that went wrong.
             StudyStop: no further call may be made.
         """
-        bench = Bench(task, self.name)
+        dspy_task = DspyTask(task, self.name)
         try:
-            program = self._run(bench)
+            program = self._run(dspy_task)
         except (StudyStop, KeyboardInterrupt):
-            bench.witness.tell_unfinished()
+            dspy_task.recorder.tell_unfinished()
             raise
         except StudyFailed as failure:
             raise OptimizationError(f"{self.name} on {task.signature.name}: {failure.problem}") from failure.cause
-        yield bench.names.candidate(program, label=self.name)
+        yield dspy_task.names.candidate(program, label=self.name)
 
-    def _run(self, bench: Bench) -> Any:
-        task = bench.task
+    def _run(self, dspy_task: DspyTask) -> Any:
+        task = dspy_task.task
         settings: dict[str, Any] = {
             "lm": task.model.lm,
             "adapter": task.model.adapter,
@@ -179,12 +179,12 @@ class DspyOptimizer(ABC):
             # Answers that do not fit are part of a search; the ledger ends it where the language model is dead.
             "max_errors": 1_000_000_000,
             "num_threads": task.workers,
-            QUIET: True,
+            CAPTURED: True,
         }
-        with quiet() as errors, dspy.context(**settings):
+        with capture_output() as errors, dspy.context(**settings):
             before = threading.enumerate()
             try:
-                program = self._compile(bench)
+                program = self._compile(dspy_task)
             except BaseException as error:
                 _settle(task, before)
                 # Bars that were not closed draw themselves once more when they go; they are to go while it is quiet.
@@ -206,5 +206,5 @@ class DspyOptimizer(ABC):
         return None
 
     @abstractmethod
-    def _compile(self, bench: Bench) -> Any:
+    def _compile(self, dspy_task: DspyTask) -> Any:
         """Run the optimizer and return the program that it comes back with."""

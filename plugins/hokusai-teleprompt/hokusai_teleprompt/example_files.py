@@ -14,11 +14,11 @@ from attrs import frozen
 from hokusai_core import Problem
 from hokusai_core.errors import ConfigurationError
 
-__all__ = ["Row", "read_file"]
+__all__ = ["ExampleRow", "read_file"]
 
 
 @frozen
-class Row:
+class ExampleRow:
     """One example as it was found.
 
     Args:
@@ -36,7 +36,7 @@ class Row:
     problem: Problem | None = None
 
 
-def read_file(path: str | os.PathLike[str], what: str) -> Iterator[Row]:
+def read_file(path: str | os.PathLike[str], what: str) -> Iterator[ExampleRow]:
     """Yield the rows of a JSONL, JSON or CSV file.
 
     Raises:
@@ -55,19 +55,19 @@ def read_file(path: str | os.PathLike[str], what: str) -> Iterator[Row]:
         raise ConfigurationError(f"{what}: {source} is no text in UTF-8: {error}") from error
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
+def _jsonl(path: Path) -> Iterator[ExampleRow]:
     with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             label = f"line {number}"
             try:
-                yield Row(number, label, json.loads(line))
+                yield ExampleRow(number, label, json.loads(line))
             except (ValueError, RecursionError) as error:
-                yield Row(number, label, problem=Problem("example", "not_json", f"is no JSON: {error}"))
+                yield ExampleRow(number, label, problem=Problem("example", "not_json", f"is no JSON: {error}"))
 
 
-def _json(path: Path) -> Iterator[Row]:
+def _json(path: Path) -> Iterator[ExampleRow]:
     try:
         items = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, RecursionError) as error:
@@ -75,17 +75,17 @@ def _json(path: Path) -> Iterator[Row]:
     if not isinstance(items, list):
         raise ConfigurationError(f"{path}: expected a list of examples")
     for number, item in enumerate(items, 1):
-        yield Row(number, f"item {number}", item)
+        yield ExampleRow(number, f"item {number}", item)
 
 
-def _csv(path: Path) -> Iterator[Row]:
+def _csv(path: Path) -> Iterator[ExampleRow]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
         for number, record in enumerate(reader, 1):
             label = f"row {number}"
             if None in record:
                 problem = Problem("example", "too_many_cells", "has more cells than there are columns")
-                yield Row(number, label, problem=problem)
+                yield ExampleRow(number, label, problem=problem)
                 continue
             cells = {name: cell for name, cell in record.items() if cell not in (None, "")}
-            yield Row(number, label, cells, flat=True)
+            yield ExampleRow(number, label, cells, flat=True)

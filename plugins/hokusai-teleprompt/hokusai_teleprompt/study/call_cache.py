@@ -19,10 +19,10 @@ from typing import Any
 from hokusai_core import private_folder
 from hokusai_core.errors import OptimizationError
 
-__all__ = ["Journal"]
+__all__ = ["CallCache"]
 
 
-class Journal:
+class CallCache:
     """Answers by the digest of what was asked; safe to use from many threads.
 
     Args:

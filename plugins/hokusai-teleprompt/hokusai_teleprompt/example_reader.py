@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 from hokusai_core import OptimizationExample, Problem, SignatureSpec, did_you_mean, jsonable
 from hokusai_core.errors import ConfigurationError, InputError
-from hokusai_teleprompt.reading import Row, read_file
+from hokusai_teleprompt.example_files import ExampleRow, read_file
 
 __all__ = ["Examples", "dataset_hash", "example_key", "input_key", "read_examples"]
 
@@ -92,13 +92,13 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _rows(source: Any, what: str) -> Iterator[Row]:
+def _rows(source: Any, what: str) -> Iterator[ExampleRow]:
     if isinstance(source, (str, os.PathLike)):
         yield from read_file(source, what)
         return
     if hasattr(source, "to_dict") and hasattr(source, "columns"):  # a pandas frame, without importing pandas
         for number, record in enumerate(source.to_dict("records"), 1):
-            yield Row(number, f"row {number}", _without_gaps(record), flat=True)
+            yield ExampleRow(number, f"row {number}", _without_gaps(record), flat=True)
         return
     if isinstance(source, Mapping) or not isinstance(source, Iterable):
         raise ConfigurationError(
@@ -106,7 +106,7 @@ def _rows(source: Any, what: str) -> Iterator[Row]:
             f"JSONL or CSV file, not {type(source).__name__}"
         )
     for number, item in enumerate(source, 1):
-        yield Row(number, f"row {number}", item)
+        yield ExampleRow(number, f"row {number}", item)
 
 
 def _without_gaps(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _is_gap(value: Any) -> bool:
     return type(value).__name__ in {"NAType", "NaTType"}
 
 
-def _example(spec: SignatureSpec, row: Row) -> tuple[OptimizationExample | None, list[Problem], list[str]]:
+def _example(spec: SignatureSpec, row: ExampleRow) -> tuple[OptimizationExample | None, list[Problem], list[str]]:
     parts = row.problem or _parts(spec, row.value, flat=row.flat)
     if isinstance(parts, Problem):
         return None, [parts], []

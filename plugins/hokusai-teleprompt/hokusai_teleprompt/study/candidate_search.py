@@ -12,13 +12,13 @@ from attrs import define, evolve
 from hokusai_core import Candidate, OptimizationTask, SignatureSpec
 from hokusai_core.errors import OptimizationError
 from hokusai_teleprompt.study.evaluation import INTERRUPTED
-from hokusai_teleprompt.study.stopping import StudyFailed, StudyStop
+from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 
-__all__ = ["Finding", "Findings", "search"]
+__all__ = ["CandidatePool", "FoundCandidate", "search"]
 
 
 @define
-class Finding:
+class FoundCandidate:
     """A candidate and when it was found.
 
     Args:
@@ -30,7 +30,7 @@ class Finding:
     calls: int
 
 
-class Findings:
+class CandidatePool:
     """Collects candidates, each once; used by many threads.
 
     Args:
@@ -38,9 +38,9 @@ class Findings:
         on_found: told of each new candidate.
     """
 
-    def __init__(self, calls: Callable[[], int], on_found: Callable[[Finding, int], None]) -> None:
+    def __init__(self, calls: Callable[[], int], on_found: Callable[[FoundCandidate, int], None]) -> None:
         self._calls, self._on_found = calls, on_found
-        self._by_key: dict[str, Finding] = {}
+        self._by_key: dict[str, FoundCandidate] = {}
         self._lock = threading.Lock()
         self.last: str | None = None
 
@@ -54,20 +54,20 @@ class Findings:
                 if known.candidate.score is None:
                     known.candidate = evolve(known.candidate, score=candidate.score)
                 return
-            finding = self._by_key[key] = Finding(candidate, self._calls())
+            finding = self._by_key[key] = FoundCandidate(candidate, self._calls())
             count = len(self._by_key)
         self._on_found(finding, count)
 
-    def new(self, spec: SignatureSpec) -> list[Finding]:
+    def new(self, spec: SignatureSpec) -> list[FoundCandidate]:
         """Return those that are not the signature as it was."""
         before = _key(Candidate(spec.instructions, spec.demos, nearest_demos=spec.nearest_demos))
         return [finding for key, finding in self._by_key.items() if key != before]
 
-    def everything(self) -> list[Finding]:
+    def everything(self) -> list[FoundCandidate]:
         """Return all, in the order in which they were found."""
         return list(self._by_key.values())
 
-    def latest(self) -> Finding | None:
+    def latest(self) -> FoundCandidate | None:
         """Return the one that was told last: of an optimizer that scores none, the one that it came back with."""
         return None if self.last is None else self._by_key[self.last]
 
@@ -77,7 +77,7 @@ def _key(candidate: Candidate) -> str:
     return json.dumps(parts, sort_keys=True, default=str)
 
 
-def search(optimizer: Any, name: str, task: OptimizationTask, findings: Findings) -> str | None:
+def search(optimizer: Any, name: str, task: OptimizationTask, findings: CandidatePool) -> str | None:
     """Run an optimizer to its end, or until it is stopped; return why it was stopped, None where it was not.
 
     Raises:

@@ -14,7 +14,7 @@ from dspy.teleprompt import (
     LabeledFewShot,
 )
 
-from hokusai_teleprompt.optimizers.base import Bench, DspyOptimizer
+from hokusai_teleprompt.optimizers.dspy_optimizer import DspyOptimizer, DspyTask
 
 __all__ = ["BootstrapDemos", "BootstrapOptuna", "BootstrapRandomSearch", "LabeledDemos"]
 
@@ -31,9 +31,9 @@ class _DemoOptimizer(DspyOptimizer):
             return f"no demo came of it, not one answer was good enough{why}"
         return problem
 
-    def _shuffled(self, bench: Bench) -> list[Any]:
-        train = list(bench.train)
-        random.Random(bench.task.seed).shuffle(train)  # noqa: S311  # DSPy's own draw is the same for every seed
+    def _shuffled(self, dspy_task: DspyTask) -> list[Any]:
+        train = list(dspy_task.train)
+        random.Random(dspy_task.task.seed).shuffle(train)  # noqa: S311  # DSPy's own draw is the same for every seed
         return train
 
 
@@ -50,8 +50,8 @@ class LabeledDemos(_DemoOptimizer):
     def __init__(self, k: int = 16) -> None:
         self.k = k
 
-    def _compile(self, bench: Bench) -> Any:
-        return LabeledFewShot(k=self.k).compile(bench.student(), trainset=self._shuffled(bench))
+    def _compile(self, dspy_task: DspyTask) -> Any:
+        return LabeledFewShot(k=self.k).compile(dspy_task.student(), trainset=self._shuffled(dspy_task))
 
 
 class BootstrapDemos(_DemoOptimizer):
@@ -81,9 +81,9 @@ class BootstrapDemos(_DemoOptimizer):
             "max_rounds": max_rounds,
         }
 
-    def _compile(self, bench: Bench) -> Any:
-        optimizer = BootstrapFewShot(metric=bench.metric, **self.options)
-        return optimizer.compile(bench.student(), trainset=self._shuffled(bench))
+    def _compile(self, dspy_task: DspyTask) -> Any:
+        optimizer = BootstrapFewShot(metric=dspy_task.metric, **self.options)
+        return optimizer.compile(dspy_task.student(), trainset=self._shuffled(dspy_task))
 
 
 class BootstrapRandomSearch(DspyOptimizer):
@@ -118,14 +118,16 @@ class BootstrapRandomSearch(DspyOptimizer):
             "stop_at_score": stop_at_score,
         }
 
-    def teleprompter(self, bench: Bench) -> Any:
+    def teleprompter(self, dspy_task: DspyTask) -> Any:
         """Return the optimizer of DSPy."""
-        return BootstrapFewShotWithRandomSearch(metric=bench.metric, num_threads=bench.task.workers, **self.options)
+        return BootstrapFewShotWithRandomSearch(
+            metric=dspy_task.metric, num_threads=dspy_task.task.workers, **self.options
+        )
 
-    def _compile(self, bench: Bench) -> Any:
-        train = list(bench.train)
-        random.Random(bench.task.seed).shuffle(train)  # noqa: S311
-        return self.teleprompter(bench).compile(bench.student(), trainset=train, valset=bench.dev)
+    def _compile(self, dspy_task: DspyTask) -> Any:
+        train = list(dspy_task.train)
+        random.Random(dspy_task.task.seed).shuffle(train)  # noqa: S311
+        return self.teleprompter(dspy_task).compile(dspy_task.student(), trainset=train, valset=dspy_task.dev)
 
 
 class _SeededOptuna(BootstrapFewShotWithOptuna):
@@ -162,14 +164,14 @@ class BootstrapOptuna(_DemoOptimizer):
     def __init__(self, num_candidate_programs: int = 8, max_demos: int = 4, max_labeled_demos: int = 16) -> None:
         self.candidates, self.max_demos, self.max_labeled = num_candidate_programs, max_demos, max_labeled_demos
 
-    def _compile(self, bench: Bench) -> Any:
+    def _compile(self, dspy_task: DspyTask) -> Any:
         optimizer = _SeededOptuna(
-            bench.task.seed,
-            metric=bench.metric,
+            dspy_task.task.seed,
+            metric=dspy_task.metric,
             max_labeled_demos=self.max_labeled,
             num_candidate_programs=self.candidates,
-            num_threads=bench.task.workers,
+            num_threads=dspy_task.task.workers,
         )
         return optimizer.compile(
-            bench.student(), max_demos=self.max_demos, trainset=self._shuffled(bench), valset=bench.dev
+            dspy_task.student(), max_demos=self.max_demos, trainset=self._shuffled(dspy_task), valset=dspy_task.dev
         )

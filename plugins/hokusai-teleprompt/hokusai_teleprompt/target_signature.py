@@ -9,13 +9,13 @@ from attrs import frozen
 
 from hokusai_core import Artifact, BaseSignature, Executor, RegisteredSignature, SignatureSpec, read_artifact
 from hokusai_core.errors import OptimizationError
-from hokusai_teleprompt.optimized import OptimizedSignature
+from hokusai_teleprompt.optimized_signature import OptimizedSignature
 
-__all__ = ["Subject", "find_subject", "subject_of"]
+__all__ = ["TargetSignature", "find_target", "target_of"]
 
 
 @frozen
-class Subject:
+class TargetSignature:
     """A signature that is optimized.
 
     Args:
@@ -30,7 +30,7 @@ class Subject:
     base: SignatureSpec
 
 
-def find_subject(executor: Executor, signature: Any) -> Subject:
+def find_target(executor: Executor, signature: Any) -> TargetSignature:
     """Return what ``signature`` means.
 
     Args:
@@ -48,21 +48,21 @@ def find_subject(executor: Executor, signature: Any) -> Subject:
         executor.signature(signature)  # refuses it where its original has changed
         return _of_artifact(artifact)
     if isinstance(signature, str) and "->" not in signature:
-        return subject_of(executor.signatures.resolve(signature))
+        return target_of(executor.signatures.resolve(signature))
     if isinstance(signature, type) and issubclass(signature, OptimizedSignature):
         return _of_artifact(signature.artifact)
     if isinstance(signature, type) and issubclass(signature, BaseSignature):
         for entry in executor.signatures.list():
             if entry.signature_class is signature:
-                return subject_of(entry)
-        return Subject(signature.spec, f"local/{signature.spec.name}", signature.spec)
+                return target_of(entry)
+        return TargetSignature(signature.spec, f"local/{signature.spec.name}", signature.spec)
     with Executor(plugins=(), cache_enabled=False, trackers=(), promotions=False) as scratch:
         name = getattr(signature, "__name__", "Signature")
         scratch.register_signature(name if name.isidentifier() else "Signature", signature)
-        return subject_of(scratch.signatures.list()[0])
+        return target_of(scratch.signatures.list()[0])
 
 
-def subject_of(entry: RegisteredSignature) -> Subject:
+def target_of(entry: RegisteredSignature) -> TargetSignature:
     """Return a registered signature as what is optimized.
 
     Raises:
@@ -75,9 +75,9 @@ def subject_of(entry: RegisteredSignature) -> Subject:
         )
     artifact = getattr(entry.signature_class, "artifact", None)
     if isinstance(artifact, Artifact) and artifact.base_name == entry.qualified_name:  # it was promoted
-        return Subject(entry.spec, entry.qualified_name, artifact.base)
-    return Subject(entry.spec, entry.qualified_name, entry.spec)
+        return TargetSignature(entry.spec, entry.qualified_name, artifact.base)
+    return TargetSignature(entry.spec, entry.qualified_name, entry.spec)
 
 
-def _of_artifact(artifact: Artifact) -> Subject:
-    return Subject(artifact.spec, artifact.base_name, artifact.base)
+def _of_artifact(artifact: Artifact) -> TargetSignature:
+    return TargetSignature(artifact.spec, artifact.base_name, artifact.base)

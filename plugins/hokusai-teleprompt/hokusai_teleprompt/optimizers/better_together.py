@@ -6,9 +6,9 @@ from typing import Any
 
 from dspy.teleprompt import BetterTogether
 
-from hokusai_teleprompt.optimizers.base import Bench, DspyOptimizer
-from hokusai_teleprompt.optimizers.demos import BootstrapRandomSearch
-from hokusai_teleprompt.optimizers.instructions import Copro
+from hokusai_teleprompt.optimizers.demo_optimizers import BootstrapRandomSearch
+from hokusai_teleprompt.optimizers.dspy_optimizer import DspyOptimizer, DspyTask
+from hokusai_teleprompt.optimizers.instruction_optimizers import Copro
 
 __all__ = ["Together"]
 
@@ -32,18 +32,18 @@ class Together(DspyOptimizer):
         self._instructions = Copro(breadth=breadth, depth=depth)
         self.strategy = strategy
 
-    def _compile(self, bench: Bench) -> Any:
+    def _compile(self, dspy_task: DspyTask) -> Any:
         optimizer = BetterTogether(
-            metric=bench.metric, i=self._instructions.teleprompter(bench), d=self._demos.teleprompter(bench)
+            metric=dspy_task.metric, i=self._instructions.teleprompter(dspy_task), d=self._demos.teleprompter(dspy_task)
         )
-        student = bench.student(keep_demos=True)
-        student.set_lm(bench.lm)
+        student = dspy_task.student(keep_demos=True)
+        student.set_lm(dspy_task.lm)
         return optimizer.compile(
             student,
-            trainset=bench.train,
-            valset=bench.dev,
-            num_threads=bench.task.workers,
-            seed=bench.task.seed,
+            trainset=dspy_task.train,
+            valset=dspy_task.dev,
+            num_threads=dspy_task.task.workers,
+            seed=dspy_task.task.seed,
             strategy=self.strategy,
-            optimizer_compile_args={"i": {"eval_kwargs": self._instructions.evaluation(bench)}},
+            optimizer_compile_args={"i": {"eval_kwargs": self._instructions.evaluation(dspy_task)}},
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hokusai_core.errors import ConfigurationError
-from hokusai_teleprompt.metrics.base import OPEN_RANGE
+from hokusai_teleprompt.metrics.scoring import OPEN_RANGE
 
 __all__ = ["CallableMetric"]
 

@@ -7,9 +7,9 @@ from typing import Any
 from attrs import field, frozen
 
 from hokusai_core import Budget, SignatureSpec
-from hokusai_teleprompt.splitting import Split
+from hokusai_teleprompt.data_split import DataSplit
 
-__all__ = ["Choice", "choose_optimizer"]
+__all__ = ["OptimizerChoice", "choose_optimizer"]
 
 #: Calls that drawing one set of demos takes, beside scoring it.
 _DRAWING = 6
@@ -18,7 +18,7 @@ _MANY_EXAMPLES, _MANY_SETS = 200, 40
 
 
 @frozen
-class Choice:
+class OptimizerChoice:
     """An optimizer and why it is the one.
 
     Args:
@@ -32,7 +32,7 @@ class Choice:
     reason: str = ""
 
 
-def choose_optimizer(spec: SignatureSpec, split: Split, budget: Budget | None) -> Choice:
+def choose_optimizer(spec: SignatureSpec, split: DataSplit, budget: Budget | None) -> OptimizerChoice:
     """Return the optimizer for so many examples and so large a budget.
 
     Args:
@@ -41,12 +41,16 @@ def choose_optimizer(spec: SignatureSpec, split: Split, budget: Budget | None) -
         budget: the budget, None where there is none.
     """
     if spec.outputs.keys() <= spec.sensitive:
-        return Choice("copro", {}, "demos cannot show sensitive outputs, so instructions are what can be improved")
+        return OptimizerChoice(
+            "copro", {}, "demos cannot show sensitive outputs, so instructions are what can be improved"
+        )
     if not split.dev:
-        return Choice("labeled_fewshot", {}, f"{len(split.train)} examples are too few to choose between candidates by")
+        return OptimizerChoice(
+            "labeled_fewshot", {}, f"{len(split.train)} examples are too few to choose between candidates by"
+        )
     calls = None if budget is None else budget.calls
     if calls is None:
-        return Choice(
+        return OptimizerChoice(
             "bootstrap_random_search",
             {"num_candidate_programs": _MOST_SETS},
             f"{len(split.train)} examples to learn from and no limit on calls: tries {_MOST_SETS + 3} sets of demos",
@@ -55,14 +59,14 @@ def choose_optimizer(spec: SignatureSpec, split: Split, budget: Budget | None) -
     sets = free // (len(split.dev) + _DRAWING)
     room = f"{max(0, free)} of {calls} calls are left for the search"
     if sets < 2:
-        return Choice("labeled_fewshot", {}, f"{room}, which is too few to try sets of demos")
+        return OptimizerChoice("labeled_fewshot", {}, f"{room}, which is too few to try sets of demos")
     if sets >= _MANY_SETS and len(split.train) >= _MANY_EXAMPLES:
-        return Choice(
+        return OptimizerChoice(
             "mipro_v2",
             {"num_candidates": 10},
             f"{room} and {len(split.train)} examples to learn from: enough to search instructions as well",
         )
     drawn = max(1, min(_MOST_SETS, sets - 3))
-    return Choice(
+    return OptimizerChoice(
         "bootstrap_random_search", {"num_candidate_programs": drawn}, f"{room}: tries {drawn + 3} sets of demos"
     )

@@ -12,7 +12,7 @@ import click
 
 from hokusai_core import KeptExecution
 from hokusai_core.errors import FeedbackError
-from hokusai_teleprompt.commands.common import make_executor, safe, shown, track_option
+from hokusai_teleprompt.commands.command_helpers import make_executor, safe, shown, track_option
 from hokusai_teleprompt.feedback.collector import Feedback, FeedbackCollector
 from hokusai_teleprompt.tables import table
 

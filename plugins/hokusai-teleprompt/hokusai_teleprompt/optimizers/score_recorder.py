@@ -1,4 +1,4 @@
-"""The witness: what every candidate scored on every example, whichever optimizer tried it, and told or not.
+"""The recorder: what every candidate scored on every example, whichever optimizer tried it, and told or not.
 
 DSPy's optimizers keep what they find to themselves until they are done, and lose it when they are interrupted.
 """
@@ -14,7 +14,7 @@ from attrs import define, evolve, field
 
 from hokusai_core import Candidate, OptimizationTask
 
-__all__ = ["Witness"]
+__all__ = ["ScoreRecorder"]
 
 #: A candidate that was interrupted counts as tried when it was scored on so large a share of the examples.
 _ENOUGH = 0.6
@@ -31,7 +31,7 @@ class _Record:
         return sum(self.scores.values()) / len(self.scores)
 
 
-class Witness:
+class ScoreRecorder:
     """Collects scores; used by many threads.
 
     Args:

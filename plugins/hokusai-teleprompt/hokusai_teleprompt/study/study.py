@@ -12,23 +12,23 @@ from attrs import define, field, frozen
 
 from hokusai_core import Budget, LanguageModel, OptimizationExample, OptimizationTask, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError
-from hokusai_teleprompt.choosing import Choice
 from hokusai_teleprompt.comparison import Comparison, compare, score_of
-from hokusai_teleprompt.data import dataset_hash
-from hokusai_teleprompt.gate import Gate as Rule
-from hokusai_teleprompt.metrics.base import raw_score, summary_of
-from hokusai_teleprompt.optimized import OptimizedSignature, candidate_spec, make_optimized
+from hokusai_teleprompt.data_split import FEWEST, DataSplit
+from hokusai_teleprompt.example_reader import dataset_hash
+from hokusai_teleprompt.metrics.scoring import raw_score, summary_of
+from hokusai_teleprompt.optimized_signature import OptimizedSignature, candidate_spec, make_optimized
+from hokusai_teleprompt.optimizer_choice import OptimizerChoice
 from hokusai_teleprompt.progress import Progress
+from hokusai_teleprompt.promotion_rule import PromotionRule
 from hokusai_teleprompt.report import Report, Trial
-from hokusai_teleprompt.splitting import FEWEST, Split
+from hokusai_teleprompt.study.call_cache import CallCache
+from hokusai_teleprompt.study.candidate_search import CandidatePool, FoundCandidate, search
 from hokusai_teleprompt.study.evaluation import Evaluator, Measurement
-from hokusai_teleprompt.study.journal import Journal
-from hokusai_teleprompt.study.ledger import Allowance, CallLedger, Ceiling, Gate, Spent
-from hokusai_teleprompt.study.models import StudyModels
-from hokusai_teleprompt.study.search import Finding, Findings, search
-from hokusai_teleprompt.study.stopping import StudyFailed
-from hokusai_teleprompt.study.telling import Teller
-from hokusai_teleprompt.subject import Subject
+from hokusai_teleprompt.study.phase_budget import CallCounter, PhaseBudget, PhaseLimits, ResourceLimit, Spent
+from hokusai_teleprompt.study.progress_reporter import ProgressReporter
+from hokusai_teleprompt.study.stop_signals import StudyFailed
+from hokusai_teleprompt.study.study_lm import StudyModels
+from hokusai_teleprompt.target_signature import TargetSignature
 
 __all__ = ["Study", "StudyPlan"]
 
@@ -41,7 +41,7 @@ class StudyPlan:
     """Everything that a study is about.
 
     Args:
-        subject: the signature to improve.
+        target: the signature to improve.
         split: the examples.
         metric: the metric.
         optimizer: the optimizer.
@@ -58,15 +58,15 @@ class StudyPlan:
         notes: what there is to say beforehand.
     """
 
-    subject: Subject
-    split: Split
+    target: TargetSignature
+    split: DataSplit
     metric: Any
     optimizer: Any
-    choice: Choice
+    choice: OptimizerChoice
     model: LanguageModel
     resolve: Callable[[Any], LanguageModel]
     writer: LanguageModel | None = None
-    rule: Rule = field(factory=Rule)
+    rule: PromotionRule = field(factory=PromotionRule)
     budget: Budget | None = None
     seed: int = 0
     workers: int = 4
@@ -77,12 +77,12 @@ class StudyPlan:
     @property
     def spec(self) -> SignatureSpec:
         """The signature to improve."""
-        return self.subject.spec
+        return self.target.spec
 
     @property
     def name(self) -> str:
         """The name by which it is found."""
-        return self.subject.name
+        return self.target.name
 
 
 @define
@@ -105,16 +105,16 @@ class Study:
 
     def __init__(self, plan: StudyPlan) -> None:
         self._plan = plan
-        self._ledger = CallLedger(plan.budget, sensitive=bool(plan.spec.sensitive))
+        self._ledger = CallCounter(plan.budget, sensitive=bool(plan.spec.sensitive))
         self._charged = Spent() if plan.budget is None else Spent(plan.budget.spent.calls, plan.budget.spent)
         self._cost_before = 0.0 if plan.budget is None else plan.budget.spent_cost
-        self._journal = Journal(plan.journal)
+        self._journal = CallCache(plan.journal)
         self._models = StudyModels(plan.model, plan.writer, plan.resolve, self._ledger, self._journal)
-        self._gate = Gate(self._ledger)
+        self._gate = PhaseBudget(self._ledger)
         self._model = self._models.task(self._gate)
         metric = self._models.metric(plan.metric, self._gate, plan.spec.instructions)
         self._evaluator = Evaluator(metric, plan.workers)
-        self._teller = Teller(plan.progress, self._ledger, max if plan.metric.higher_is_better else min)
+        self._reporter = ProgressReporter(plan.progress, self._ledger, max if plan.metric.higher_is_better else min)
 
     def run(self) -> type[OptimizedSignature]:
         """Return the optimized signature, or the signature as it was where the gate is not passed.
@@ -136,7 +136,7 @@ class Study:
         plan = self._plan
         baseline = self._baseline()
         stopped = baseline.test.stopped or baseline.dev.stopped
-        findings = Findings(lambda: self._ledger.spent.calls, self._on_found)
+        findings = CandidatePool(lambda: self._ledger.spent.calls, self._on_found)
         if stopped is None:
             stopped = self._search(baseline, findings)
         new = findings.new(plan.spec)
@@ -159,7 +159,7 @@ class Study:
         verdict_ = self._verdict(comparison)
         invalid = (baseline.test.failures, after.failures)
         report = self._report(baseline, trials, comparison, verdict_, stopped, invalid)
-        candidate = make_optimized(made, report, base=plan.subject.base, base_name=plan.name, promoted=verdict_[0])
+        candidate = make_optimized(made, report, base=plan.target.base, base_name=plan.name, promoted=verdict_[0])
         finished = stopped is None
         if verdict_[0] or not plan.split.test:
             return candidate, finished
@@ -175,13 +175,13 @@ class Study:
         if test.stopped is None:
             dev = self._measure("baseline", plan.spec, plan.split.dev)
         if dev.outcomes:
-            self._teller.scored(score_of(self._evaluator.metric, plan.split.dev, dev, self._worst(dev)))
+            self._reporter.scored(score_of(self._evaluator.metric, plan.split.dev, dev, self._worst(dev)))
         return _Baseline(test, dev, took, seconds)
 
-    def _search(self, baseline: _Baseline, findings: Findings) -> str | None:
+    def _search(self, baseline: _Baseline, findings: CandidatePool) -> str | None:
         plan = self._plan
-        self._teller.begin("search")
-        gate = Gate(self._ledger, self._allowance(baseline))
+        self._reporter.begin("search")
+        gate = PhaseBudget(self._ledger, self._allowance(baseline))
         judge = Evaluator(self._models.metric(plan.metric, gate, plan.spec.instructions), plan.workers)
 
         def metric(expected: Mapping[str, Any], outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> float:
@@ -207,7 +207,7 @@ class Study:
         finally:
             gate.close("the search is over")
 
-    def _choose(self, new: list[Finding], findings: Findings) -> Finding:
+    def _choose(self, new: list[FoundCandidate], findings: CandidatePool) -> FoundCandidate:
         """Return the finding that scores best on the examples to choose by, measured as it would be executed."""
         if not self._plan.split.dev:
             latest = findings.latest()
@@ -217,7 +217,7 @@ class Study:
         finalists = [*scored[:_FINALISTS], *unscored[-_FINALISTS:]]
         return max(finalists, key=lambda item: (self._on_dev(item), -len(item.candidate.demos)))
 
-    def _on_dev(self, item: Finding) -> float:
+    def _on_dev(self, item: FoundCandidate) -> float:
         measured = self._measure("choice", self._made(item), self._plan.split.dev)
         if not measured.complete:
             return item.candidate.score if item.candidate.score is not None else -math.inf
@@ -225,8 +225,8 @@ class Study:
         return sum(goods) / len(goods)
 
     def _measure(self, phase: str, spec: SignatureSpec, examples: tuple[OptimizationExample, ...]) -> Measurement:
-        self._teller.begin(phase, len(examples))
-        return self._evaluator.run(spec, self._model, examples, self._teller.step)
+        self._reporter.begin(phase, len(examples))
+        return self._evaluator.run(spec, self._model, examples, self._reporter.step)
 
     def _worst(self, *measurements: Measurement) -> float:
         return self._evaluator.worst(*measurements)
@@ -256,16 +256,16 @@ class Study:
 
     # -- money --------------------------------------------------------------------------------------------------
 
-    def _allowance(self, baseline: _Baseline) -> Allowance:
+    def _allowance(self, baseline: _Baseline) -> PhaseLimits:
         """Return what the search may use, so that the comparison can be paid for."""
         budget, held_out = self._plan.budget, len(self._plan.split.test)
         if budget is None:
-            return Allowance()
+            return PhaseLimits()
         took, now = baseline.took, self._ledger.spent
         later = held_out * math.ceil((took.calls + took.replayed) / held_out) if held_out else 0
         before = self._charged.usage
         # Demos make prompts longer than those of the baseline; how much, nobody knows yet.
-        return Allowance(
+        return PhaseLimits(
             calls=None if budget.calls is None else budget.calls - before.calls - later,
             tokens=_ceiling(budget.tokens, before.total_tokens, now.usage.total_tokens, 3 * took.usage.total_tokens),
             cost=_ceiling(budget.cost, self._cost_before, now.cost or 0.0, 3 * (took.cost or 0.0)),
@@ -276,7 +276,7 @@ class Study:
 
     # -- results ------------------------------------------------------------------------------------------------
 
-    def _made(self, item: Finding) -> SignatureSpec:
+    def _made(self, item: FoundCandidate) -> SignatureSpec:
         plan = self._plan
         provenance = {
             "optimizer": plan.choice.name,
@@ -291,10 +291,10 @@ class Study:
     def _as_it_was(self, report: Report, candidate: type[OptimizedSignature] | None) -> type[OptimizedSignature]:
         plan = self._plan
         return make_optimized(
-            plan.spec, report, base=plan.subject.base, base_name=plan.name, promoted=False, candidate=candidate
+            plan.spec, report, base=plan.target.base, base_name=plan.name, promoted=False, candidate=candidate
         )
 
-    def _trials(self, baseline: _Baseline, findings: Findings, chosen: Finding | None) -> tuple[Trial, ...]:
+    def _trials(self, baseline: _Baseline, findings: CandidatePool, chosen: FoundCandidate | None) -> tuple[Trial, ...]:
         plan, metric = self._plan, self._evaluator.metric
         dev = (
             score_of(metric, plan.split.dev, baseline.dev, self._worst(baseline.dev)) if baseline.dev.outcomes else None
@@ -376,17 +376,17 @@ class Study:
         split = self._plan.split
         return dataset_hash(split.train, split.dev, split.test)
 
-    def _on_found(self, finding: Finding, count: int) -> None:
+    def _on_found(self, finding: FoundCandidate, count: int) -> None:
         good = finding.candidate.score
         score = None if good is None else raw_score(self._plan.metric, good)
-        self._teller.scored(score, finding.candidate.label)
-        self._teller.step()
+        self._reporter.scored(score, finding.candidate.label)
+        self._reporter.step()
 
 
-def _reported(item: Finding) -> float:
+def _reported(item: FoundCandidate) -> float:
     return item.candidate.score or 0.0
 
 
-def _ceiling(total: float | None, before: float, begun: float, kept: float) -> Ceiling | None:
+def _ceiling(total: float | None, before: float, begun: float, kept: float) -> ResourceLimit | None:
     """Return the ceiling of the study, of a budget of which others have used something ``before``."""
-    return None if total is None else Ceiling(total - before, begun, kept)
+    return None if total is None else ResourceLimit(total - before, begun, kept)

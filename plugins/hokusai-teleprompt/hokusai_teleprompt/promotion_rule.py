@@ -9,7 +9,7 @@ from attrs import field, frozen
 from hokusai_core.errors import ConfigurationError
 from hokusai_teleprompt.statistics import Paired
 
-__all__ = ["Gate"]
+__all__ = ["PromotionRule"]
 
 
 def _between(low: float, high: float) -> Any:
@@ -21,7 +21,7 @@ def _between(low: float, high: float) -> Any:
 
 
 @frozen
-class Gate:
+class PromotionRule:
     """What a candidate has to show on held-out examples.
 
     Both must hold: the whole interval lies above ``min_improvement``, and the paired test's p-value is at most

@@ -1,19 +1,21 @@
-"""StudyLM: the language model of a study, which pays for no call twice."""
+"""The language models of a study: each call is counted, limited by the budget of its phase, and never paid twice."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
+from attrs import evolve
 from dspy.utils.exceptions import is_retryable_lm_error
 
-from hokusai_core import MeteredLM
-from hokusai_teleprompt.study.journal import Journal
-from hokusai_teleprompt.study.ledger import CallLedger, Gate
+from hokusai_core import LanguageModel, MeteredLM
+from hokusai_teleprompt.study.call_cache import CallCache
+from hokusai_teleprompt.study.phase_budget import CallCounter, PhaseBudget
 
-__all__ = ["StudyLM"]
+__all__ = ["StudyLM", "StudyModels"]
 
 #: How a provider is reached, not what it is asked.
 _NOT_ASKED = frozenset(
@@ -37,7 +39,7 @@ class StudyLM(MeteredLM):
         identity: what tells this model from others of its name.
     """
 
-    def __init__(self, lm: Any, ledger: CallLedger, gate: Gate, journal: Journal, identity: str = "") -> None:
+    def __init__(self, lm: Any, ledger: CallCounter, gate: PhaseBudget, journal: CallCache, identity: str = "") -> None:
         super().__init__(lm, ledger, gate=gate)
         self._study = ledger, gate, journal, identity
         self._pause = threading.Event()
@@ -94,6 +96,54 @@ class StudyLM(MeteredLM):
         options = {name: value for name, value in {**lm.kwargs, **kwargs}.items() if name not in _NOT_ASKED}
         asked = [lm.model, self._study[3], getattr(lm, "model_type", None), options, prompt, messages]
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plain).encode()).hexdigest()[:32]
+
+
+class StudyModels:
+    """Puts language models behind a ledger, a journal and the gate of a phase.
+
+    Args:
+        task: the language model that is optimized for.
+        writer: the one that writes instructions; None for ``task``.
+        resolve: returns a language model by name.
+        ledger: counts calls.
+        journal: keeps answers.
+    """
+
+    def __init__(
+        self,
+        task: LanguageModel,
+        writer: LanguageModel | None,
+        resolve: Callable[[Any], LanguageModel],
+        ledger: CallCounter,
+        journal: CallCache,
+    ) -> None:
+        self._task, self._writer, self._resolve = task, writer, resolve
+        self._ledger, self._journal = ledger, journal
+        self._resolved: dict[Any, LanguageModel] = {}
+
+    def task(self, gate: PhaseBudget) -> LanguageModel:
+        """Return the language model that is optimized for."""
+        return self._behind(self._task, gate)
+
+    def writer(self, gate: PhaseBudget) -> LanguageModel | None:
+        """Return the language model that writes instructions, None where that is the same."""
+        return None if self._writer is None else self._behind(self._writer, gate)
+
+    def metric(self, metric: Any, gate: PhaseBudget, task: str) -> Any:
+        """Return a metric whose own calls, where it makes any, pass the gate as well."""
+        if not hasattr(metric, "using"):
+            return metric
+        return metric.using(lambda lm: self.task(gate) if lm is None else self._behind(self._named(lm), gate), task)
+
+    def _named(self, lm: Any) -> LanguageModel:
+        key = lm if isinstance(lm, str) else id(lm)
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(lm)
+        return self._resolved[key]
+
+    def _behind(self, model: LanguageModel, gate: PhaseBudget) -> LanguageModel:
+        lm = StudyLM(model.lm, self._ledger, gate, self._journal, model.identity)
+        return evolve(model, lm=lm)
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Self
 
 from hokusai_core.errors import ConfigurationError
-from hokusai_teleprompt.metrics.base import checked, goodness
+from hokusai_teleprompt.metrics.scoring import checked, goodness
 
 __all__ = ["WeightedMetric"]
 

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_origin
 from attrs import frozen
 
 from hokusai_core import OptimizationExample, SignatureSpec
-from hokusai_teleprompt.data import input_key
+from hokusai_teleprompt.example_reader import input_key
 
-__all__ = ["FEWEST", "Split", "split_examples"]
+__all__ = ["FEWEST", "DataSplit", "split_examples"]
 
 #: With fewer different inputs nothing is held out: a comparison of two or three examples says nothing.
 FEWEST = 8
@@ -26,7 +26,7 @@ _Group = list[OptimizationExample]
 
 
 @frozen
-class Split:
+class DataSplit:
     """Disjoint sets of examples.
 
     Args:
@@ -52,7 +52,7 @@ def split_examples(
     dev: Sequence[OptimizationExample] | None = None,
     test: Sequence[OptimizationExample] | None = None,
     calls: int | None = None,
-) -> Split:
+) -> DataSplit:
     """Split examples by a seed, their labels spread evenly; examples with the same inputs stay together.
 
     Args:
@@ -82,14 +82,14 @@ def split_examples(
         notes.append(
             f"nothing could be held out: {total} different inputs are too few to compare on (from {FEWEST} on some are)"
         )
-        return Split(tuple(kept), _mixed(dev or (), rng), (), None, tuple(notes))
+        return DataSplit(tuple(kept), _mixed(dev or (), rng), (), None, tuple(notes))
     most_test = _MOST_TEST if calls is None else max(FEWEST // 2, calls // 4)
     most_dev = _MOST_DEV if calls is None else max(FEWEST // 2, calls // 10)
     tested, strata = _take(strata, 0 if test is not None else min(_MOST_TEST, most_test, round(total * _TEST)))
     chosen, strata = _take(strata, 0 if dev is not None else min(_MOST_DEV, most_dev, round(total * _DEV)))
     learned = [group for stratum in strata for group in stratum]
     rng.shuffle(learned)
-    return Split(
+    return DataSplit(
         _flat(learned),
         _mixed(dev if dev is not None else _flat(chosen), rng),
         _mixed(test if test is not None else _flat(tested), rng),

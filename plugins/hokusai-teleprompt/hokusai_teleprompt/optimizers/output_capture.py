@@ -16,18 +16,18 @@ from typing import Any
 
 import dspy
 
-__all__ = ["QUIET", "FirstErrors", "quiet"]
+__all__ = ["CAPTURED", "FirstErrors", "capture_output"]
 
 #: Key of ``dspy.settings``; true where output is to be kept back.
-QUIET = "hokusai_quiet"
+CAPTURED = "hokusai_captured"
 
 _log = logging.getLogger("hokusai_teleprompt.dspy")
 _NOISY = ("dspy", "optuna")
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def _is_quiet() -> bool:
-    return bool(dspy.settings.get(QUIET))
+def _is_captured() -> bool:
+    return bool(dspy.settings.get(CAPTURED))
 
 
 class _Stream:
@@ -44,7 +44,7 @@ class _Stream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        if self._active and _is_quiet():
+        if self._active and _is_captured():
             if text.strip():
                 _log.debug("%s", text.strip())
             return len(text)
@@ -73,7 +73,7 @@ class FirstErrors(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the handler shall write the record."""
-        if not _is_quiet():
+        if not _is_captured():
             return True
         if record.levelno >= logging.ERROR:
             if len(self.messages) < 5:
@@ -85,8 +85,8 @@ class FirstErrors(logging.Filter):
 
 
 @contextmanager
-def quiet() -> Iterator[FirstErrors]:
-    """Keep back what is written and logged under the setting ``QUIET``, for as long as the context lasts."""
+def capture_output() -> Iterator[FirstErrors]:
+    """Keep back what is written and logged under the setting ``CAPTURED``, for as long as the context lasts."""
     errors = FirstErrors()
     handlers = [handler for name in _NOISY for handler in logging.getLogger(name).handlers]
     for handler in handlers:

@@ -6,26 +6,26 @@ import secrets
 import time
 
 from hokusai_core import OptimizationFinished
-from hokusai_teleprompt.optimized import OptimizedSignature
-from hokusai_teleprompt.subject import Subject
+from hokusai_teleprompt.optimized_signature import OptimizedSignature
+from hokusai_teleprompt.target_signature import TargetSignature
 
 __all__ = ["optimization_event"]
 
 
 def optimization_event(
-    subject: Subject, optimized: type[OptimizedSignature], started_at: float
+    target: TargetSignature, optimized: type[OptimizedSignature], started_at: float
 ) -> OptimizationFinished:
     """Return the event; where a field is sensitive, nothing of what was learned from examples is in it.
 
     Args:
-        subject: what was to be improved.
+        target: what was to be improved.
         optimized: what came of it.
         started_at: seconds since the epoch.
     """
-    spec, report = subject.spec, optimized.report
+    spec, report = target.spec, optimized.report
     return OptimizationFinished(
         optimization_id=secrets.token_hex(16),
-        signature=subject.name,
+        signature=target.name,
         signature_version=spec.version,
         fingerprint=spec.fingerprint,
         promoted=optimized.promoted,

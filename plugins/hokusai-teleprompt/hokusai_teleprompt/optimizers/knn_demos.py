@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from hokusai_core import Candidate, OptimizationTask, jsonable
 from hokusai_core.errors import ConfigurationError
 
-__all__ = ["NearestDemos"]
+__all__ = ["KnnDemos"]
 
 
-class NearestDemos:
+class KnnDemos:
     """What ``dspy.KNNFewShot`` does, as a signature.
 
     DSPy's own puts its choice into a replaced ``forward`` that nothing can save, asks an embedding model, and

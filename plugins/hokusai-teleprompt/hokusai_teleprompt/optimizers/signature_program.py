@@ -10,13 +10,13 @@ import dspy
 
 from hokusai_core import BaseSignature, Candidate, OptimizationExample, SignatureSpec, jsonable
 
-__all__ = ["Names", "SignatureProgram"]
+__all__ = ["FieldNames", "SignatureProgram"]
 
 #: Narrowed signatures that are kept; making one takes some milliseconds.
 _KEPT = 64
 
 
-class Names:
+class FieldNames:
     """The names of a signature's fields, and those under which DSPy has them.
 
     Args:
@@ -81,7 +81,7 @@ class SignatureProgram(dspy.Module):
         demos: demos to begin with.
     """
 
-    def __init__(self, names: Names, demos: Any = ()) -> None:
+    def __init__(self, names: FieldNames, demos: Any = ()) -> None:
         super().__init__()
         self.names = names
         self.narrowed: dict[Any, Any] = {}

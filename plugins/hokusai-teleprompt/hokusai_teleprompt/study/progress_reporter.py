@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Callable
 
 from hokusai_teleprompt.progress import Progress
-from hokusai_teleprompt.study.ledger import CallLedger
+from hokusai_teleprompt.study.phase_budget import CallCounter
 
-__all__ = ["Teller"]
+__all__ = ["ProgressReporter"]
 
 
-class Teller:
+class ProgressReporter:
     """Keeps track of how far a study is and tells it; used by many threads.
 
     Args:
@@ -24,7 +24,7 @@ class Teller:
     """
 
     def __init__(
-        self, listener: Callable[[Progress], None], ledger: CallLedger, better: Callable[[float, float], float]
+        self, listener: Callable[[Progress], None], ledger: CallCounter, better: Callable[[float, float], float]
     ) -> None:
         self._listener, self._ledger, self._better = listener, ledger, better
         self._lock = threading.Lock()

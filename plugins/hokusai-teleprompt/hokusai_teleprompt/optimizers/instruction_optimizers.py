@@ -11,7 +11,7 @@ from dspy.teleprompt import COPRO, GEPA, SIMBA, MIPROv2
 from dspy.teleprompt.gepa import InstructionProposer
 
 from hokusai_core import OptimizationTask, jsonable
-from hokusai_teleprompt.optimizers.base import Bench, DspyOptimizer
+from hokusai_teleprompt.optimizers.dspy_optimizer import DspyOptimizer, DspyTask
 
 __all__ = ["Copro", "Gepa", "Mipro", "Simba"]
 
@@ -50,22 +50,22 @@ class Mipro(DspyOptimizer):
             "metric_threshold": metric_threshold,
         }
 
-    def _compile(self, bench: Bench) -> Any:
-        count = len(bench.dev)
+    def _compile(self, dspy_task: DspyTask) -> Any:
+        count = len(dspy_task.dev)
         optimizer = MIPROv2(
-            metric=bench.metric,
-            prompt_model=bench.prompt_lm,
-            task_model=bench.lm,
+            metric=dspy_task.metric,
+            prompt_model=dspy_task.prompt_lm,
+            task_model=dspy_task.lm,
             auto=None,
             num_candidates=self.candidates,
-            num_threads=bench.task.workers,
-            seed=bench.task.seed,
+            num_threads=dspy_task.task.workers,
+            seed=dspy_task.task.seed,
             **self.options,
         )
         return optimizer.compile(
-            bench.student(keep_demos=True),
-            trainset=bench.train,
-            valset=bench.dev,
+            dspy_task.student(keep_demos=True),
+            trainset=dspy_task.train,
+            valset=dspy_task.dev,
             num_trials=self.trials,
             minibatch=count > _MINIBATCH_FROM,
             minibatch_size=min(35, count),
@@ -88,24 +88,24 @@ class Copro(DspyOptimizer):
     def __init__(self, breadth: int = 6, depth: int = 2, init_temperature: float = 1.2) -> None:
         self.breadth, self.depth, self.temperature = breadth, depth, init_temperature
 
-    def teleprompter(self, bench: Bench) -> Any:
+    def teleprompter(self, dspy_task: DspyTask) -> Any:
         """Return the optimizer of DSPy."""
-        same = bench.task.prompt_model is None
+        same = dspy_task.task.prompt_model is None
         return COPRO(
-            prompt_model=None if same else bench.prompt_lm,
-            metric=bench.metric,
+            prompt_model=None if same else dspy_task.prompt_lm,
+            metric=dspy_task.metric,
             breadth=self.breadth,
             depth=self.depth,
             init_temperature=self.temperature,
         )
 
-    def evaluation(self, bench: Bench) -> dict[str, Any]:
+    def evaluation(self, dspy_task: DspyTask) -> dict[str, Any]:
         """Return how it shall evaluate."""
-        return {"num_threads": bench.task.workers, "display_progress": False, "display_table": False}
+        return {"num_threads": dspy_task.task.workers, "display_progress": False, "display_table": False}
 
-    def _compile(self, bench: Bench) -> Any:
-        return self.teleprompter(bench).compile(
-            bench.student(keep_demos=True), trainset=bench.dev, eval_kwargs=self.evaluation(bench)
+    def _compile(self, dspy_task: DspyTask) -> Any:
+        return self.teleprompter(dspy_task).compile(
+            dspy_task.student(keep_demos=True), trainset=dspy_task.dev, eval_kwargs=self.evaluation(dspy_task)
         )
 
 
@@ -125,18 +125,18 @@ class Simba(DspyOptimizer):
     def __init__(self, bsize: int = 16, num_candidates: int = 4, max_steps: int = 4, max_demos: int = 4) -> None:
         self.bsize, self.candidates, self.steps, self.demos = bsize, num_candidates, max_steps, max_demos
 
-    def _compile(self, bench: Bench) -> Any:
-        examples = bench.judged
+    def _compile(self, dspy_task: DspyTask) -> Any:
+        examples = dspy_task.judged
         optimizer = SIMBA(
-            metric=bench.metric,
+            metric=dspy_task.metric,
             bsize=min(self.bsize, len(examples)),
             num_candidates=self.candidates,
             max_steps=self.steps,
             max_demos=self.demos,
-            prompt_model=bench.prompt_lm,
-            num_threads=bench.task.workers,
+            prompt_model=dspy_task.prompt_lm,
+            num_threads=dspy_task.task.workers,
         )
-        return optimizer.compile(bench.student(keep_demos=True), trainset=examples, seed=bench.task.seed)
+        return optimizer.compile(dspy_task.student(keep_demos=True), trainset=examples, seed=dspy_task.task.seed)
 
     def _problem(self, program: Any, messages: Sequence[str]) -> str | None:
         problem = super()._problem(program, messages)
@@ -166,22 +166,22 @@ class Gepa(DspyOptimizer):
             return [*super().check(task), f"gepa needs max_metric_calls of at least {fewest} for these examples"]
         return super().check(task)
 
-    def _compile(self, bench: Bench) -> Any:
+    def _compile(self, dspy_task: DspyTask) -> Any:
         def metric(gold: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None) -> Any:
-            good, outputs = bench.judge(gold, pred)
+            good, outputs = dspy_task.judge(gold, pred)
             return dspy.Prediction(score=good, feedback=_feedback(gold, outputs, good))
 
-        proposer = _Proposer((bench.task.prompt_model or bench.task.model).adapter or dspy.ChatAdapter())
+        proposer = _Proposer((dspy_task.task.prompt_model or dspy_task.task.model).adapter or dspy.ChatAdapter())
         optimizer = GEPA(
             metric=metric,
             instruction_proposer=proposer,
-            max_metric_calls=self.calls or 10 * (len(bench.dev) + 2 * self.batch),
-            reflection_minibatch_size=min(self.batch, len(bench.train)),
-            reflection_lm=bench.prompt_lm,
-            num_threads=bench.task.workers,
-            seed=bench.task.seed,
+            max_metric_calls=self.calls or 10 * (len(dspy_task.dev) + 2 * self.batch),
+            reflection_minibatch_size=min(self.batch, len(dspy_task.train)),
+            reflection_lm=dspy_task.prompt_lm,
+            num_threads=dspy_task.task.workers,
+            seed=dspy_task.task.seed,
         )
-        program = optimizer.compile(bench.student(keep_demos=True), trainset=bench.train, valset=bench.dev)
+        program = optimizer.compile(dspy_task.student(keep_demos=True), trainset=dspy_task.train, valset=dspy_task.dev)
         if proposer.first_error is not None and not proposer.succeeded:
             raise proposer.first_error
         return program
