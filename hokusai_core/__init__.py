@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     )
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.process import process_trackers
-    from hokusai_core.execution.runner import SignatureRunner
+    from hokusai_core.execution.signature_runner import SignatureRunner
     from hokusai_core.executor import Executor
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
@@ -126,7 +126,7 @@ _HOME = {
     "SignatureChain": "composition",
     "SignatureField": "signatures",
     "SignatureRegistry": "signatures",
-    "SignatureRunner": "execution.runner",
+    "SignatureRunner": "execution.signature_runner",
     "SignatureSpec": "signatures",
     "SignatureValidator": "validation",
     "StageTiming": "events",

@@ -18,23 +18,23 @@ from hokusai_core.errors import (
     ConfigurationError,
 )
 from hokusai_core.execution.budget import Budget
-from hokusai_core.execution.deadline import Deadline
+from hokusai_core.execution.call_plan import CallPlanCache
 from hokusai_core.execution.feedback_stage import FeedbackStage
-from hokusai_core.execution.limits import RateLimits
-from hokusai_core.execution.loop import LoopThread
-from hokusai_core.execution.models import ModelResolver
+from hokusai_core.execution.model_resolver import ModelResolver
 from hokusai_core.execution.observers import Observers
-from hokusai_core.execution.operations import adrive, drive
 from hokusai_core.execution.options import OptionReader
 from hokusai_core.execution.parts import PartsMaker
-from hokusai_core.execution.path import ExecutionPath
-from hokusai_core.execution.plan import PlanBook
-from hokusai_core.execution.run import Options, Run
+from hokusai_core.execution.pipeline import ExecutionPipeline
+from hokusai_core.execution.rate_limits import RateLimits
+from hokusai_core.execution.state import ExecutionState, Options
 from hokusai_core.execution.stats import Stats
-from hokusai_core.execution.tasks import TaskPool
-from hokusai_core.execution.threads import CallThreads
 from hokusai_core.improvement import Improvements
 from hokusai_core.plugins import PluginManager
+from hokusai_core.runtime.deadline import Deadline
+from hokusai_core.runtime.drivers import adrive, drive
+from hokusai_core.runtime.event_loop import EventLoopThread
+from hokusai_core.runtime.task_pool import TaskPool
+from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.settings import UNSET, Config, ExecutionMode, SettingValue, Unset, parse_setting, read_settings
 from hokusai_core.signature_methods import SignatureMethods
 from hokusai_core.signatures import SignatureRegistry
@@ -42,11 +42,11 @@ from hokusai_core.signatures import SignatureRegistry
 if TYPE_CHECKING:
     from hokusai_core.caching.explain import CacheExplanation
     from hokusai_core.events import FeedbackGiven, OperationFinished, OptimizationFinished
-    from hokusai_core.execution.pace import Place
-    from hokusai_core.execution.run import CacheUse
+    from hokusai_core.execution.state import CacheUse
     from hokusai_core.model import LanguageModel
     from hokusai_core.protocols import Tracker, Validator
     from hokusai_core.results import ExecutionResult
+    from hokusai_core.runtime.window import Permit
 
 __all__ = ["Executor"]
 
@@ -178,7 +178,7 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
         self.models = ModelResolver(self.plugins, lm, os.environ)
         self._validators: Mapping[str, Validator] | None = None
         self._stats = Stats()
-        self._threads = CallThreads(keep=max(32, value("max_workers")))
+        self._threads = WorkerThreads(keep=max(32, value("max_workers")))
         parts = PartsMaker(self.plugins, self._settings, self.optional)
         self._cache = parts.cache()
         self._observers = Observers(
@@ -188,7 +188,7 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
         )
         rates = value("requests_per_minute"), value("tokens_per_minute")
         limits = RateLimits(*rates) if any(rates) else None
-        self._plans = PlanBook(
+        self._plans = CallPlanCache(
             self.signatures,
             self.models,
             adapter=adapter,
@@ -198,7 +198,7 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             read_file=lambda path: self._improvements.from_file(self.signatures, path),
         )
         self._feedback = FeedbackStage(self.plugins, value("feedback_store"))
-        self._path = ExecutionPath(
+        self._path = ExecutionPipeline(
             plugins=self.plugins,
             cache=self._cache,
             observers=self._observers,
@@ -209,7 +209,7 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             feedback=self._feedback,
         )
         self._options = OptionReader(self._settings).read
-        self._loop = LoopThread()
+        self._loop = EventLoopThread()
         self._tasks = TaskPool(self._threads, value("max_workers"))
         # An executor that nobody closed must not keep its idle threads for ever.
         weakref.finalize(self, self._threads.close)
@@ -311,8 +311,8 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             InputError: the inputs do not fit; carries every problem.
         """
         self._open()
-        run = Run(self._plans.rehearsal(signature_name), self._options(), Deadline())
-        return self._path.bind(run, inputs)
+        state = ExecutionState(self._plans.testing_plan(signature_name), self._options(), Deadline())
+        return self._path.bind(state, inputs)
 
     def explain(self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None) -> CacheExplanation:
         """Tell what the cache would do with an execution: which key, hit or miss, and what a miss differs in.
@@ -329,10 +329,10 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
         """
         self._open()
         testing = self._mode is ExecutionMode.TESTING
-        plan = self._plans.rehearsal(signature_name) if testing else self._plans.plan(signature_name, lm)
-        run = Run(plan, self._options(), Deadline())
-        self._path.bind(run, inputs)
-        return self._path.explain(run)
+        plan = self._plans.testing_plan(signature_name) if testing else self._plans.plan(signature_name, lm)
+        state = ExecutionState(plan, self._options(), Deadline())
+        self._path.bind(state, inputs)
+        return self._path.explain(state)
 
     # -- state --------------------------------------------------------------------------------------------------
 
@@ -434,26 +434,26 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _execute(
-        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, place: Place | None = None
+        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, permit: Permit | None = None
     ) -> ExecutionResult:
-        run, result = self._begin(signature, inputs, lm, options, place)
+        state, result = self._begin(signature, inputs, lm, options, permit)
         if result is not None:
             return result
-        path = self._path.answer(run, keep_trace=self._mode is ExecutionMode.DEVELOPMENT)
-        if place is not None:
-            place.path = path
+        path = self._path.answer(state, keep_trace=self._mode is ExecutionMode.DEVELOPMENT)
+        if permit is not None:
+            permit.path = path
         return drive(path)
 
     async def _aexecute(
-        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, place: Place | None = None
+        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, permit: Permit | None = None
     ) -> ExecutionResult:
         await self._load()
         if self._mode is not ExecutionMode.TESTING and not self.models.at_hand(lm):
             await asyncio.to_thread(self.models.resolve, lm)
-        run, result = self._begin(signature, inputs, lm, options, place)
+        state, result = self._begin(signature, inputs, lm, options, permit)
         if result is not None:
             return result
-        return await adrive(self._path.answer(run, keep_trace=self._mode is ExecutionMode.DEVELOPMENT))
+        return await adrive(self._path.answer(state, keep_trace=self._mode is ExecutionMode.DEVELOPMENT))
 
     async def _load(self) -> None:
         if "dspy" not in sys.modules and self._mode is not ExecutionMode.TESTING:
@@ -465,19 +465,19 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             self._observers.operation(event)
 
     def _begin(
-        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, place: Place | None
-    ) -> tuple[Run, ExecutionResult | None]:
+        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, permit: Permit | None
+    ) -> tuple[ExecutionState, ExecutionResult | None]:
         self._open()
         if self._mode is ExecutionMode.TESTING:
-            run = Run(self._plans.rehearsal(signature), options, Deadline())
-            return run, self._path.rehearse(run, inputs)
+            state = ExecutionState(self._plans.testing_plan(signature), options, Deadline())
+            return state, self._path.sample_outputs(state, inputs)
         started, started_at = time.perf_counter(), time.time()
         plan = self._plans.plan(signature, lm)
-        run = Run(plan, options, _UNBOUNDED, place, started=started, started_at=started_at)
-        result = self._path.begin(run, inputs, keep_trace=self._mode is ExecutionMode.DEVELOPMENT)
+        state = ExecutionState(plan, options, _UNBOUNDED, permit, started=started, started_at=started_at)
+        result = self._path.begin(state, inputs, keep_trace=self._mode is ExecutionMode.DEVELOPMENT)
         if result is None:  # nothing was waited for yet, but loading the model may have taken its time
-            run.deadline = Deadline.after(options.timeout, elapsed=run.latency)
-        return run, result
+            state.deadline = Deadline.after(options.timeout, elapsed=state.latency)
+        return state, result
 
     def _all_validators(self) -> Mapping[str, Validator]:
         if self._validators is None:

@@ -107,7 +107,7 @@ class SignatureMethods:
         """
         executor = cast("Executor", self)
         executor._open()
-        return executor._plans.rehearsal(signature_name).registered
+        return executor._plans.testing_plan(signature_name).registered
 
     def list_signatures(self) -> list[str]:
         """Return the names of all signatures, sorted; qualified where a short name is not unique."""

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from hokusai_core.batch.row_execution import failed
 from hokusai_core.errors import ExecutionError
-from hokusai_core.execution.pace import Place
-from hokusai_core.execution.watch import Superseded, Watch
+from hokusai_core.runtime.deadline_watch import DeadlineWatch, Superseded
+from hokusai_core.runtime.window import Permit
 
 if TYPE_CHECKING:
     from hokusai_core.batch.results import FailedExecution, Outcome
     from hokusai_core.batch.row_execution import Row, Work
-    from hokusai_core.execution.pace import Pace
-    from hokusai_core.execution.threads import CallThreads
+    from hokusai_core.runtime.window import ConcurrencyWindow
+    from hokusai_core.runtime.worker_threads import WorkerThreads
 
 __all__ = ["LoopEngine", "ThreadEngine"]
 
@@ -43,7 +43,9 @@ class Engine:
         under_way: those of them that are not over, by number.
     """
 
-    def __init__(self, work: Work, pace: Pace, deliver: Deliver, room: Pace | None = None) -> None:
+    def __init__(
+        self, work: Work, pace: ConcurrencyWindow, deliver: Deliver, room: ConcurrencyWindow | None = None
+    ) -> None:
         self.work, self.pace, self.room, self._deliver = work, pace, room, deliver
         self.fatal: BaseException | None = None
         self.taken = 0
@@ -82,9 +84,9 @@ class Engine:
     def _failed(self, row: Row, cause: str) -> FailedExecution:
         return failed(row, ExecutionError(f"row {row.index}: {cause}"), self.work.hidden(row))
 
-    def known(self, row: Row, room: Place | bool) -> Outcome | None:
+    def known(self, row: Row, room: Permit | bool) -> Outcome | None:
         """Count a row that was taken and return its outcome where that is known already."""
-        if isinstance(room, Place):
+        if isinstance(room, Permit):
             row.room = room
         self.under_way[row.index] = row
         outcome = self.work.prepare(row)
@@ -100,11 +102,17 @@ class ThreadEngine(Engine):
     """
 
     def __init__(
-        self, work: Work, pace: Pace, deliver: Deliver, room: Pace | None = None, *, threads: CallThreads
+        self,
+        work: Work,
+        pace: ConcurrencyWindow,
+        deliver: Deliver,
+        room: ConcurrencyWindow | None = None,
+        *,
+        threads: WorkerThreads,
     ) -> None:
         super().__init__(work, pace, deliver, room)
         self._threads = threads
-        self._watch = Watch(threads) if work.resumable else None
+        self._watch = DeadlineWatch(threads) if work.resumable else None
         self._over = self._working = 0
         self._changed = threading.Condition()
         self._taking = threading.Lock()
@@ -154,26 +162,26 @@ class ThreadEngine(Engine):
         if self._watch is not None:
             self._watch.close()
 
-    def _take(self, rows: Iterator[Row], room: Place | bool) -> tuple[Row | None, Outcome | None]:
+    def _take(self, rows: Iterator[Row], room: Permit | bool) -> tuple[Row | None, Outcome | None]:
         """Return the next row, and its outcome where that is known."""
         with self._taking:
             row = next(rows, None)
             return row, None if row is None else self.known(row, room)
 
-    def _start(self, row: Row, place: Place) -> None:
+    def _start(self, row: Row, place: Permit) -> None:
         try:
             self._threads.submit(lambda: self._work_on(row, place))
         except RuntimeError as error:  # the system has no thread left for it
             self._close(row, self._failed(row, f"{error}; use fewer workers"))
             place.leave()
 
-    def _work_on(self, row: Row, place: Place) -> None:
+    def _work_on(self, row: Row, place: Permit) -> None:
         """Run a row, and then others for as long as the window has this place for them."""
         with self._changed:
             if self._stopped:
                 return
             self._working += 1
-        following: tuple[Row, Place] | None = (row, place)
+        following: tuple[Row, Permit] | None = (row, place)
         while following is not None and not self._stopped:
             row, place = following
             if not self._context.copy().run(self._begin, row, place):
@@ -181,7 +189,7 @@ class ThreadEngine(Engine):
             following = self._following(place)
         self._rest()
 
-    def _begin(self, row: Row, place: Place) -> bool:
+    def _begin(self, row: Row, place: Permit) -> bool:
         if self._watch is not None:
             place.watch, place.take_over = self._watch, lambda: self._go_on(row, place)
         ended = self._conclude(row, place, self.work.run)
@@ -189,7 +197,7 @@ class ThreadEngine(Engine):
             place.forget()
         return ended
 
-    def _go_on(self, row: Row, place: Place) -> None:
+    def _go_on(self, row: Row, place: Permit) -> None:
         self._conclude(row, place, self.work.go_on)
         place.forget()
         place.leave()
@@ -201,7 +209,7 @@ class ThreadEngine(Engine):
             if self._stopped:
                 self._changed.notify_all()
 
-    def _following(self, place: Place) -> tuple[Row, Place] | None:
+    def _following(self, place: Permit) -> tuple[Row, Permit] | None:
         """Return the next row with the place that is free now, or give the place back."""
         kept = place.hand_on() if self._shared is not None else None
         if kept is None or self._shared is None:
@@ -220,7 +228,7 @@ class ThreadEngine(Engine):
         kept.leave()
         return None
 
-    def _conclude(self, row: Row, place: Place, run: Callable[[Row, Place], Outcome]) -> bool:
+    def _conclude(self, row: Row, place: Permit, run: Callable[[Row, Permit], Outcome]) -> bool:
         """Run a row to its end; False where another thread does that."""
         outcome: Outcome | None = None
         try:
@@ -260,7 +268,9 @@ class ThreadEngine(Engine):
 class LoopEngine(Engine):
     """Runs every row as a task of an event loop: for language models that can be awaited, hundreds at once."""
 
-    def __init__(self, work: Work, pace: Pace, deliver: Deliver, room: Pace | None = None) -> None:
+    def __init__(
+        self, work: Work, pace: ConcurrencyWindow, deliver: Deliver, room: ConcurrencyWindow | None = None
+    ) -> None:
         super().__init__(work, pace, deliver, room)
         self._tasks: set[asyncio.Task[None]] = set()
         self._cancelled = False
@@ -313,7 +323,7 @@ class LoopEngine(Engine):
                 if not started:
                     place.leave()
 
-    def _begin(self, row: Row, room: Place | bool, place: Place) -> bool:
+    def _begin(self, row: Row, room: Permit | bool, place: Permit) -> bool:
         """Begin a row that was taken; False where it is known and so over."""
         known = self.known(row, room)
         if known is not None:
@@ -325,7 +335,7 @@ class LoopEngine(Engine):
         task.add_done_callback(self._tasks.discard)
         return True
 
-    def _follow(self, place: Place) -> None:
+    def _follow(self, place: Permit) -> None:
         """Begin the next row with the place that is free now, or give the place back."""
         kept = place.hand_on() if self._shared is not None else None
         if kept is None or self._shared is None:
@@ -342,7 +352,7 @@ class LoopEngine(Engine):
             if not started:
                 kept.leave()
 
-    async def _one(self, row: Row, place: Place) -> None:
+    async def _one(self, row: Row, place: Permit) -> None:
         try:
             outcome = await self.work.arun(row, place)
             self.finish(row, outcome)
@@ -356,13 +366,13 @@ class LoopEngine(Engine):
             self._follow(place)
 
 
-def _enter(room: Pace | None) -> Place | bool:
+def _enter(room: ConcurrencyWindow | None) -> Permit | bool:
     return True if room is None else room.enter() or False
 
 
-def _try_enter(room: Pace | None) -> Place | bool:
+def _try_enter(room: ConcurrencyWindow | None) -> Permit | bool:
     return True if room is None else room.try_enter() or False
 
 
-async def _aenter(room: Pace | None) -> Place | bool:
+async def _aenter(room: ConcurrencyWindow | None) -> Permit | bool:
     return True if room is None else await room.aenter() or False

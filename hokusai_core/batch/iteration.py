@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hokusai_core.batch.feeding import Feeding
 from hokusai_core.batch.results import BatchRow, Outcome
-from hokusai_core.execution.pace import Pace
+from hokusai_core.runtime.window import ConcurrencyWindow
 
 if TYPE_CHECKING:
     from hokusai_core.batch.row_execution import Row
@@ -94,7 +94,7 @@ class _Iteration:
     def __init__(self, session: Session, source: Iterable[Any], queue: SimpleQueue[Any]) -> None:
         self._session, self._queue = session, queue
         self.error: BaseException | None = None
-        self.engine = session.engine_for(self._deliver, Pace(2 * session.width))
+        self.engine = session.engine_for(self._deliver, ConcurrencyWindow(2 * session.width))
         self.feeding = Feeding(self.engine, session.executor, source, session.batch_size, session.width)
         self.keeps = bool(session.resume)
 

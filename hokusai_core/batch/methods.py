@@ -216,7 +216,7 @@ class _Beginning:
         )
         self.testing = executor.mode is ExecutionMode.TESTING
         plans = executor._plans
-        self.plan = plans.rehearsal(signature) if self.testing else plans.plan(signature, self.lm)
+        self.plan = plans.testing_plan(signature) if self.testing else plans.plan(signature, self.lm)
 
     def width(self, max_workers: int | Unset | None, parallel: bool) -> int:
         """Return how many rows may run at once."""

@@ -8,17 +8,17 @@ from attrs import define, field
 
 from hokusai_core.batch.results import FailedExecution
 from hokusai_core.errors import ClosedError, ExecutionError, HokusaiError
-from hokusai_core.execution.operations import go_on
+from hokusai_core.runtime.drivers import go_on
 
 if TYPE_CHECKING:
     from collections import Counter
 
     from hokusai_core.batch.journal import Journal
     from hokusai_core.batch.results import Outcome
-    from hokusai_core.execution.pace import Place
-    from hokusai_core.execution.run import Options
+    from hokusai_core.execution.state import Options
     from hokusai_core.executor import Executor
     from hokusai_core.results import ExecutionResult
+    from hokusai_core.runtime.window import Permit
     from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["Row", "SignatureWork", "Work"]
@@ -38,7 +38,7 @@ class Row:
     index: int
     inputs: Any
     key: str | None = None
-    room: Place | None = None
+    room: Permit | None = None
 
 
 class Work(Protocol):
@@ -54,15 +54,15 @@ class Work(Protocol):
         """Return the outcome where it is known already. Called for one row at a time, in order."""
         ...
 
-    def run(self, row: Row, place: Place) -> Outcome:
+    def run(self, row: Row, place: Permit) -> Outcome:
         """Run a row, blocking."""
         ...
 
-    def go_on(self, row: Row, place: Place) -> Outcome:
+    def go_on(self, row: Row, place: Permit) -> Outcome:
         """Run the rest of a row whose thread is stuck in a call beyond its deadline."""
         ...
 
-    async def arun(self, row: Row, place: Place) -> Outcome:
+    async def arun(self, row: Row, place: Permit) -> Outcome:
         """Run a row without blocking the event loop."""
         ...
 
@@ -120,14 +120,14 @@ class SignatureWork:
                 row.key = key = journal.key(inputs, before)
         return None if key is None else journal.find(key, inputs)
 
-    def run(self, row: Row, place: Place) -> Outcome:
+    def run(self, row: Row, place: Permit) -> Outcome:
         """Run a row, blocking."""
         try:
             return self.executor._execute(self.signature, row.inputs, self.lm, self.options, place)
         except Exception as error:
             return self._failed(row, error)
 
-    def go_on(self, row: Row, place: Place) -> Outcome:
+    def go_on(self, row: Row, place: Permit) -> Outcome:
         """Run the rest of a row whose thread is stuck in a call beyond its deadline."""
         try:
             result: ExecutionResult = go_on(place.path)
@@ -135,7 +135,7 @@ class SignatureWork:
             return self._failed(row, error)
         return result
 
-    async def arun(self, row: Row, place: Place) -> Outcome:
+    async def arun(self, row: Row, place: Permit) -> Outcome:
         """Run a row without blocking the event loop."""
         try:
             return await self.executor._aexecute(self.signature, row.inputs, self.lm, self.options, place)

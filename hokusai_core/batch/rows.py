@@ -12,7 +12,7 @@ from typing import Any
 
 from hokusai_core.batch.row_execution import Row
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.execution.pace import Pace, Place
+from hokusai_core.runtime.window import ConcurrencyWindow, Permit
 
 __all__ = ["Handoff", "aiter_rows", "check_rows", "is_in_memory", "rows", "total_of"]
 
@@ -89,8 +89,8 @@ class Handoff:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._space = Pace(capacity)
-        self._rows: deque[tuple[Row, Place]] = deque()
+        self._space = ConcurrencyWindow(capacity)
+        self._rows: deque[tuple[Row, Permit]] = deque()
         # Reentrant: the garbage collector may run inside, and shut the handoff of an iterator that was forgotten.
         self._lock = threading.RLock()
         self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
@@ -137,7 +137,7 @@ class Handoff:
                 raise StopAsyncIteration
             await waiter
 
-    def _put(self, row: Row | None, place: Place | None) -> None:
+    def _put(self, row: Row | None, place: Permit | None) -> None:
         with self._lock:
             if row is None or place is None:
                 self._ended = True

@@ -20,13 +20,13 @@ from hokusai_core.batch.row_execution import failed
 from hokusai_core.batch.rows import aiter_rows, is_in_memory, rows
 from hokusai_core.errors import BatchInterrupted, ExecutionError
 from hokusai_core.events import OperationFinished
-from hokusai_core.execution.operations import blocking
-from hokusai_core.execution.pace import Pace
+from hokusai_core.runtime.drivers import blocking
+from hokusai_core.runtime.window import ConcurrencyWindow
 
 if TYPE_CHECKING:
     from hokusai_core.batch.progress import ProgressCounter
     from hokusai_core.batch.row_execution import Row, Work
-    from hokusai_core.execution.plan import Plan
+    from hokusai_core.execution.call_plan import CallPlan
     from hokusai_core.executor import Executor
 
 __all__ = ["Session"]
@@ -96,10 +96,14 @@ class Session:
             raise engine.fatal
         return kept.result()
 
-    def collect_on(self, backend: Any, source: Iterable[Any], plan: Plan, options: Mapping[str, Any]) -> BatchResult:
+    def collect_on(
+        self, backend: Any, source: Iterable[Any], plan: CallPlan, options: Mapping[str, Any]
+    ) -> BatchResult:
         """Run every row on a backend and return the outcomes in order."""
         kept = _Kept(self)
-        engine = Engine(self.work, Pace(self.width), kept.deliver)  # takes nothing; what ends the batch is kept there
+        engine = Engine(
+            self.work, ConcurrencyWindow(self.width), kept.deliver
+        )  # takes nothing; what ends the batch is kept there
         try:
             run_on_backend(backend, source, self.work, plan.spec, plan.name, options, kept.deliver)
         except KeyboardInterrupt:
@@ -115,7 +119,7 @@ class Session:
     async def acollect(self, source: Any) -> BatchResult:
         """Do as ``collect`` on the running event loop; cancelling it cancels every row."""
         kept = _Kept(self)
-        engine = LoopEngine(self.work, Pace(self.width), kept.deliver)
+        engine = LoopEngine(self.work, ConcurrencyWindow(self.width), kept.deliver)
         try:
             await engine.run(rows(source) if is_in_memory(source) else aiter_rows(source, self.batch_size))
         except (Exception, asyncio.CancelledError) as error:  # which Ctrl-C is turned into, too
@@ -130,9 +134,9 @@ class Session:
 
     # -- parts of it --------------------------------------------------------------------------------------------
 
-    def engine_for(self, deliver: Callable[[Row, Outcome], None], room: Pace | None = None) -> Engine:
+    def engine_for(self, deliver: Callable[[Row, Outcome], None], room: ConcurrencyWindow | None = None) -> Engine:
         """Return the engine that runs the rows; the arguments are its own."""
-        pace = Pace(self.width)
+        pace = ConcurrencyWindow(self.width)
         if self.awaitable and self.width >= _LOOP_FROM and not self.executor._loop.inside:
             return LoopEngine(self.work, pace, deliver, room)
         return ThreadEngine(self.work, pace, deliver, room, threads=self.executor._threads)

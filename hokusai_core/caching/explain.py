@@ -13,8 +13,8 @@ from hokusai_core.protocols import CacheMaintenance
 
 if TYPE_CHECKING:
     from hokusai_core.caching.entry import CacheEntry
-    from hokusai_core.execution.cache_stage import CacheStage
-    from hokusai_core.execution.run import Run
+    from hokusai_core.caching.tiers import CacheTiers
+    from hokusai_core.execution.state import ExecutionState
 
 __all__ = ["CacheExplanation", "StoredAnswer", "explain"]
 
@@ -91,15 +91,15 @@ class CacheExplanation:
         return f"{self.signature}: {self.reason}"
 
 
-def explain(run: Run, stage: CacheStage | None, accepts: Callable[[CacheEntry], bool]) -> CacheExplanation:
+def explain(state: ExecutionState, stage: CacheTiers | None, accepts: Callable[[CacheEntry], bool]) -> CacheExplanation:
     """Explain what the cache would do with an execution.
 
     Args:
-        run: the execution, its inputs bound; nothing of it is executed.
+        state: the execution, its inputs bound; nothing of it is executed.
         stage: the cache of its executor, None where caching is off.
         accepts: returns whether the validators of its executor let a stored answer pass.
     """
-    plan = run.plan
+    plan = state.plan
     if stage is None:
         return CacheExplanation(
             plan.name, None, None, "caching is off (cache_enabled=False): nothing is stored or served"
@@ -107,15 +107,15 @@ def explain(run: Run, stage: CacheStage | None, accepts: Callable[[CacheEntry], 
     if plan.keys is None:
         return CacheExplanation(plan.name, None, None, "testing mode neither stores nor serves answers")
     try:
-        key, parts, now = plan.keys.key(run.inputs), plan.keys.explain(run.inputs), time.time()
+        key, parts, now = plan.keys.key(state.inputs), plan.keys.explain(state.inputs), time.time()
     except (TypeError, ValueError) as error:
         return CacheExplanation(plan.name, None, None, f"nothing is stored or served: the inputs make no key ({error})")
     tiers: dict[str, str] = {}
     old: StoredAnswer | None = None
-    for tier, found in _each_tier(run, stage, key, accepts):
+    for tier, found in _each_tier(state, stage, key, accepts):
         if not isinstance(found, str) and found is not None:
             answer = _describe(found, tier, now)
-            if not found.expired(now, run.ttl):
+            if not found.expired(now, state.ttl):
                 tiers[tier] = "hit"
                 reason = f"hit in the {tier} cache: {_told(answer)}"
                 return CacheExplanation(plan.name, key, tier, reason, tiers, stored=answer, parts=parts)
@@ -138,14 +138,14 @@ def explain(run: Run, stage: CacheStage | None, accepts: Callable[[CacheEntry], 
 
 
 def _each_tier(
-    run: Run, stage: CacheStage, key: str, accepts: Callable[[CacheEntry], bool]
+    state: ExecutionState, stage: CacheTiers, key: str, accepts: Callable[[CacheEntry], bool]
 ) -> Iterator[tuple[str, CacheEntry | str | None]]:
     """Yield each tier with what it has under ``key``: an entry, None, or why it cannot say."""
     yield stage.memory.tier, stage.memory.get(key)
     if stage.persistent is None:
         return
-    if not run.plan.persist:
-        spec = run.plan.spec
+    if not state.plan.persist:
+        spec = state.plan.spec
         reason = "an output is sensitive" if spec.sensitive & spec.outputs.keys() else "its program has code of its own"
         yield stage.persistent.tier, f"never stored: {reason}"
         return
@@ -154,16 +154,16 @@ def _each_tier(
     except Exception as error:  # as for an execution: whatever a cache does wrong is told, not raised
         yield stage.persistent.tier, f"unavailable: {error}"
         return
-    if entry is None or entry.expired(time.time(), run.ttl):
+    if entry is None or entry.expired(time.time(), state.ttl):
         yield stage.persistent.tier, entry
-    elif not run.fits(entry):
+    elif not state.fits(entry):
         yield stage.persistent.tier, _UNREADABLE
     else:
         yield stage.persistent.tier, entry if accepts(entry) else _REFUSED
 
 
 def _nearest(
-    stage: CacheStage, signature: str, key: str, parts: Mapping[str, str]
+    stage: CacheTiers, signature: str, key: str, parts: Mapping[str, str]
 ) -> tuple[str, CacheEntry, tuple[str, ...]] | None:
     best: tuple[str, CacheEntry, tuple[str, ...]] | None = None
     for tier, entry in _stored(stage, signature):
@@ -176,7 +176,7 @@ def _nearest(
     return best
 
 
-def _stored(stage: CacheStage, signature: str) -> Iterator[tuple[str, CacheEntry]]:
+def _stored(stage: CacheTiers, signature: str) -> Iterator[tuple[str, CacheEntry]]:
     for entry in stage.memory.entries(signature):
         yield stage.memory.tier, entry
     persistent = stage.persistent

@@ -128,7 +128,7 @@ class Operation:
         self, executor: Executor, kind: str, target: Resolved, inputs: Mapping[str, Any], options: dict[str, Any]
     ) -> None:
         from hokusai_core.composition.runner import Scope
-        from hokusai_core.execution.deadline import Deadline
+        from hokusai_core.runtime.deadline import Deadline
 
         self._executor, self._kind, self._target, self._inputs = executor, kind, target, inputs
         self._id = secrets.token_hex(16)
@@ -144,7 +144,7 @@ class Operation:
     def run(self) -> Any:
         """Run it and wait for the result."""
         from hokusai_core.composition.runner import run_target
-        from hokusai_core.execution.operations import blocking
+        from hokusai_core.runtime.drivers import blocking
 
         try:
             with self._executor._observers.anchored(), blocking():

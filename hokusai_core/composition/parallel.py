@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from hokusai_core.batch.session import Session
     from hokusai_core.composition.runner import Scope
     from hokusai_core.composition.targets import Resolved
-    from hokusai_core.execution.pace import Place
     from hokusai_core.executor import Executor
+    from hokusai_core.runtime.window import Permit
 
 __all__ = ["ParallelExecutor"]
 
@@ -109,7 +109,7 @@ class ParallelExecutor:
         from hokusai_core.batch.progress import ProgressCounter
         from hokusai_core.batch.session import Session
         from hokusai_core.composition.runner import Scope
-        from hokusai_core.execution.deadline import Deadline
+        from hokusai_core.runtime.deadline import Deadline
         from hokusai_core.settings import UNSET
 
         executor = self.executor
@@ -158,7 +158,7 @@ class _TaskWork:
     def prepare(self, row: Row) -> Outcome | None:
         return None
 
-    def run(self, row: Row, place: Place) -> Outcome:
+    def run(self, row: Row, place: Permit) -> Outcome:
         from hokusai_core.composition.runner import run_target
 
         task = self.tasks[row.index]
@@ -168,10 +168,10 @@ class _TaskWork:
         except Exception as error:
             return failed(row, error, self.hidden(row))
 
-    def go_on(self, row: Row, place: Place) -> Outcome:
+    def go_on(self, row: Row, place: Permit) -> Outcome:
         raise NotImplementedError("a chain has several calls, each with a thread that can be given up")
 
-    async def arun(self, row: Row, place: Place) -> Outcome:
+    async def arun(self, row: Row, place: Permit) -> Outcome:
         from hokusai_core.composition.runner import arun_target
 
         task = self.tasks[row.index]
@@ -189,14 +189,14 @@ class _TaskWork:
         task = self.tasks[row.index]
         return task.target.hidden_inputs(task.inputs) | task.target.hidden_outputs()
 
-    def _scope(self, place: Place) -> Scope:
+    def _scope(self, place: Permit) -> Scope:
         import attrs
 
-        from hokusai_core.execution.deadline import Deadline
+        from hokusai_core.runtime.deadline import Deadline
 
         return attrs.evolve(self.scope, deadline=Deadline.after(self.timeout), place=place)
 
-    def _counted(self, task: _Task, place: Place) -> AbstractContextManager[None]:
+    def _counted(self, task: _Task, place: Permit) -> AbstractContextManager[None]:
         from hokusai_core.composition.targets import ResolvedSignature
 
         # What a chain or pipeline calls are its steps, each with a place beside this one.

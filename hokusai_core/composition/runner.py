@@ -17,12 +17,12 @@ from hokusai_core.composition.references import value_of
 from hokusai_core.composition.results import ChainResult, StepResult
 from hokusai_core.composition.targets import Resolved, ResolvedChain, ResolvedPipeline, ResolvedSignature, ResolvedStep
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, HokusaiError
-from hokusai_core.execution.deadline import Deadline
+from hokusai_core.runtime.deadline import Deadline
 
 if TYPE_CHECKING:
-    from hokusai_core.execution.pace import Place
-    from hokusai_core.execution.run import Options
+    from hokusai_core.execution.state import Options
     from hokusai_core.executor import Executor
+    from hokusai_core.runtime.window import Permit
 
 __all__ = ["Scope", "arun_target", "run_target"]
 
@@ -48,14 +48,14 @@ class Scope:
     deadline: Deadline
     over: Callable[[Any], None]
     path: tuple[str, ...] = ()
-    place: Place | None = None
+    place: Permit | None = None
 
     def inside(self, name: str) -> Scope:
         """Return the scope of a step or branch."""
         return attrs.evolve(self, path=(*self.path, name))
 
     @contextmanager
-    def own_place(self) -> Iterator[Place | None]:
+    def own_place(self) -> Iterator[Permit | None]:
         """Give an execution the place of its task, or one beside that where it is a step of it."""
         if self.place is None or not self.path:
             yield self.place

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
-from hokusai_core.futures import outcome
+from hokusai_core.runtime.futures import outcome
 
 __all__ = ["Threads", "offload"]
 

@@ -1,8 +1,8 @@
-"""The execution path and what it needs, stage by stage.
+"""The execution pipeline and its stages.
 
-``executor.py``, one folder up, makes an executor of these. In reading order: ``run`` (the state of one execution),
-``plan`` (what is the same for all executions of a signature and a model), ``path`` (the stages), ``operations`` (what
-the path waits for, on a thread and on an event loop); then the stages' own parts: ``models``, ``checks``,
-``cache_stage``, ``flights``, ``gate`` with ``budget`` and ``limits``, ``retry``, ``deadline``, ``threads``,
-``observers``, ``events``, ``stats``, ``rehearsal``.
+Internal: use ``Executor``. In reading order: ``state`` (one execution), ``call_plan`` (what is the same for
+all executions of a signature with a model), ``pipeline`` (the stages in order), then the stages' own parts:
+``model_resolver``, ``validation``, ``testing_mode``, ``attempts`` with ``retry``, ``call_limits``, ``budget`` and
+``rate_limits``, ``observers``, ``event_builders``, ``feedback_stage`` and ``stats``. Options of a call are read by
+``options``; ``parts`` makes caches and trackers. What runs on threads and event loops is in ``hokusai_core.runtime``.
 """

@@ -7,16 +7,16 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError
-from hokusai_core.execution.deadline import Deadline
-from hokusai_core.execution.events import withheld
-from hokusai_core.execution.operations import Abandoned, Call, Operation, Pause, Standby
+from hokusai_core.execution.event_builders import withheld
 from hokusai_core.results import Attempt
+from hokusai_core.runtime.deadline import Deadline
+from hokusai_core.runtime.drivers import Abandoned, Call, Operation, Pause, Standby
 
 if TYPE_CHECKING:
-    from hokusai_core.execution.checks import Checks
-    from hokusai_core.execution.limits import RateLimits
-    from hokusai_core.execution.run import Run
-    from hokusai_core.execution.threads import CallThreads
+    from hokusai_core.execution.rate_limits import RateLimits
+    from hokusai_core.execution.state import ExecutionState
+    from hokusai_core.execution.validation import ValidationStage
+    from hokusai_core.runtime.worker_threads import WorkerThreads
 
 __all__ = ["Attempts", "Steps", "too_late"]
 
@@ -31,15 +31,15 @@ class Attempts:
     """Makes the calls of one executor's executions.
 
     Args:
-        checks: what answers are checked with.
+        validation: checks answers.
         threads: where calls run that a deadline bounds.
         limits: rate limits that calls keep to, or None.
     """
 
-    def __init__(self, checks: Checks, threads: CallThreads, limits: RateLimits | None) -> None:
-        self._checks, self._threads, self._limits = checks, threads, limits
+    def __init__(self, validation: ValidationStage, threads: WorkerThreads, limits: RateLimits | None) -> None:
+        self._validation, self._threads, self._limits = validation, threads, limits
 
-    def call(self, run: Run, *, keep_trace: bool) -> Steps:
+    def call(self, state: ExecutionState, *, keep_trace: bool) -> Steps:
         """Call the language model until there is an answer that fits, or no reason to try again."""
         number = pushed_back = 0
         while True:
@@ -47,21 +47,21 @@ class Attempts:
             since = time.perf_counter()
             began = time.monotonic()
             try:
-                outputs = yield from self._attempt(run, number, keep_trace=keep_trace)
+                outputs = yield from self._attempt(state, number, keep_trace=keep_trace)
             except ExecutionError as error:
-                run.stage("language_model", since)
-                again = self._stand_by(run, error, began)
+                state.stage("language_model", since)
+                again = self._stand_by(state, error, began)
                 if again is not None:
                     pushed_back += 1  # the provider wants it later; that is no try of this execution's
                 else:
-                    wait = run.options.retry.wait(number - pushed_back, error)
+                    wait = state.options.retry.wait(number - pushed_back, error)
                     if wait is None:
                         raise
-                    again = Pause(wait, run.deadline)
+                    again = Pause(wait, state.deadline)
                 failure = error
             else:
-                if run.place is not None:
-                    run.place.pace.succeeded()
+                if state.permit is not None:
+                    state.permit.window.succeeded()
                 return outputs
             try:
                 yield again
@@ -71,46 +71,48 @@ class Attempts:
                 continue
             raise failure  # the deadline leaves no room for another try: this is why it failed
 
-    def _stand_by(self, run: Run, error: ExecutionError, began: float) -> Operation | None:
+    def _stand_by(self, state: ExecutionState, error: ExecutionError, began: float) -> Operation | None:
         """Return what a row of a batch waits for that a rate limit stopped; None for any other failure."""
-        place = run.place
+        permit = state.permit
         if not isinstance(error, RateLimitedError):
             return None
-        if self._limits is not None and error.retryable and error.retry_after is not None and run.plan.model:
-            self._limits.block(run.plan.model.lm.model, error.retry_after)  # for all who use this model
-        if place is None:
+        if self._limits is not None and error.retryable and error.retry_after is not None and state.plan.model:
+            self._limits.block(state.plan.model.lm.model, error.retry_after)  # for all who use this model
+        if permit is None:
             return None
         if error.retryable:
-            return Standby(place, place.pace.slow_down(error, began), run.deadline)
-        if run.usage.calls or error.retry_after is None:
+            return Standby(permit, permit.window.slow_down(error, began), state.deadline)
+        if state.usage.calls or error.retry_after is None:
             return None
         # The executor's own limit let no call through so far: the time of this row begins when it does.
-        run.attempts.pop()
+        state.attempts.pop()
         nap = min(error.retry_after, _LONGEST_NAP)
-        run.deadline = Deadline.after(run.options.timeout, elapsed=-nap)
+        state.deadline = Deadline.after(state.options.timeout, elapsed=-nap)
         return Pause(nap, _UNBOUNDED)
 
-    def _attempt(self, run: Run, number: int, *, keep_trace: bool) -> Steps:
+    def _attempt(self, state: ExecutionState, number: int, *, keep_trace: bool) -> Steps:
         # Not at the top: the bridge brings dspy along, which listing signatures must not wait for.
-        from hokusai_core.execution.gate import CallGate, ChargingMeter
+        from hokusai_core.execution.call_limits import CallLimiter, ChargingMeter
 
-        plan, budget = run.plan, run.options.budget
+        plan, budget = state.plan, state.options.budget
         meter = ChargingMeter(keep_exchanges=keep_trace, budget=budget, limits=self._limits)
         gate = None
         if budget is not None or self._limits is not None:
             # A row of a batch waits where its time does not run.
-            gate = CallGate(run.deadline, budget, self._limits, waits=run.place is None or bool(run.usage.calls))
+            gate = CallLimiter(
+                state.deadline, budget, self._limits, waits=state.permit is None or bool(state.usage.calls)
+            )
         since = time.perf_counter()
-        call = plan.calls.prepare(run.inputs, recorder=meter, gate=gate, deadline=run.deadline.at, attempt=number)
+        call = plan.calls.prepare(state.inputs, recorder=meter, gate=gate, deadline=state.deadline.at, attempt=number)
         outcome = "failed"
         error: BaseException | None = None
         try:
-            outputs = yield Call(call.run, call.arun, run.deadline, self._threads, call.keeps_deadline, run.place)
-            now = run.stage("language_model", since)
+            outputs = yield Call(call.run, call.arun, state.deadline, self._threads, call.keeps_deadline, state.permit)
+            now = state.stage("language_model", since)
             # Settled as a stored answer would be read back, so that fresh and cached answers are the same.
-            outputs, found = plan.spec.codec.settle(run.inputs, outputs)
-            problems = [*found, *self._checks.outputs(plan, run.inputs, outputs)]
-            run.stage("validate_outputs", now)
+            outputs, found = plan.spec.codec.settle(state.inputs, outputs)
+            problems = [*found, *self._validation.outputs(plan, state.inputs, outputs)]
+            state.stage("validate_outputs", now)
             if problems:
                 raise OutputError(f"the answer does not fit {plan.name}: " + "; ".join(map(str, problems)))
             outcome = "ok"
@@ -118,19 +120,19 @@ class Attempts:
         except Abandoned as abandoned:
             stopped = abandoned.stopped or call.stops
             outcome = "cancelled" if stopped else "abandoned"
-            error = too_late(run, stopped=stopped)
+            error = too_late(state, stopped=stopped)
             raise error from None
         except ExecutionError as failure:
             error = failure
-            if not isinstance(failure, DeadlineExceeded) or not run.deadline.passed:
+            if not isinstance(failure, DeadlineExceeded) or not state.deadline.passed:
                 raise
-            outcome, error = "cancelled", too_late(run, stopped=True)  # the call kept to the deadline by itself
+            outcome, error = "cancelled", too_late(state, stopped=True)  # the call kept to the deadline by itself
             raise error from failure.__cause__
         except BaseException as interruption:
             outcome, error = "failed" if isinstance(interruption, Exception) else "cancelled", interruption
             raise
         finally:
-            run.attempts.append(
+            state.attempts.append(
                 Attempt(
                     number=number,
                     outcome=outcome,  # type: ignore[arg-type]  # one of the four words
@@ -141,15 +143,15 @@ class Attempts:
                     error=None if error is None else f"{type(error).__name__}: {error}",
                 )
             )
-            run.exchanges += map(withheld, meter.exchanges) if plan.spec.sensitive else meter.exchanges
+            state.exchanges += map(withheld, meter.exchanges) if plan.spec.sensitive else meter.exchanges
 
 
-def too_late(run: Run, *, stopped: bool) -> DeadlineExceeded:
+def too_late(state: ExecutionState, *, stopped: bool) -> DeadlineExceeded:
     """Return the error of an execution whose time is over."""
     under_way = "was cancelled" if stopped else "was abandoned and runs on in its thread"
-    timeout = run.deadline.timeout or 0.0
+    timeout = state.deadline.timeout or 0.0
     seconds = round(timeout, 2) or timeout  # in a chain it is what was left of 0.6, which is 0.599706
     return DeadlineExceeded(
-        f"{run.plan.name} took longer than its timeout of {seconds:g} s; what was under way "
+        f"{state.plan.name} took longer than its timeout of {seconds:g} s; what was under way "
         f"{under_way}. Give it more time with timeout=..., or a faster model with lm=..."
     )

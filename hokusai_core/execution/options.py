@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.budget import Budget
 from hokusai_core.execution.retry import RetryPolicy
-from hokusai_core.execution.run import Options
+from hokusai_core.execution.state import Options
 from hokusai_core.settings import UNSET, Unset, parse_setting
 from hokusai_core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from hokusai_core.execution.run import CacheUse
+    from hokusai_core.execution.state import CacheUse
     from hokusai_core.settings import Config
 
 __all__ = ["OptionReader"]

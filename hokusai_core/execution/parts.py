@@ -6,8 +6,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.caching import MemoryCache
+from hokusai_core.caching.tiers import CacheTiers
 from hokusai_core.errors import CacheError, ComponentNotFoundError, PluginError, TrackingError
-from hokusai_core.execution.cache_stage import CacheStage
 from hokusai_core.plugins.records import frames_inside
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class PartsMaker:
     def __init__(self, plugins: PluginManager, config: Config, optional: AbstractSet[str]) -> None:
         self._plugins, self._config, self._optional = plugins, config, optional
 
-    def cache(self) -> CacheStage | None:
+    def cache(self) -> CacheTiers | None:
         """Return the cache stage, None where caching is off."""
         value = self._config.value
         if not value("cache_enabled"):
@@ -40,8 +40,8 @@ class PartsMaker:
         memory = MemoryCache(value("cache_entries"), value("cache_bytes"))
         chosen = value("cache")
         if chosen is None or not isinstance(chosen, str):
-            return CacheStage(memory, chosen, name=type(chosen).__name__)
-        return CacheStage(memory, self._create("cache", chosen), name=chosen)
+            return CacheTiers(memory, chosen, name=type(chosen).__name__)
+        return CacheTiers(memory, self._create("cache", chosen), name=chosen)
 
     def trackers(self) -> dict[str, Tracker]:
         """Return the trackers that the settings name."""

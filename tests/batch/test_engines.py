@@ -12,13 +12,13 @@ import pytest
 
 from hokusai_core.batch.engines import ThreadEngine
 from hokusai_core.batch.row_execution import Row, failed
-from hokusai_core.execution.pace import Pace, Place
-from hokusai_core.execution.threads import CallThreads
-from hokusai_core.execution.watch import Superseded, Watch
 from hokusai_core.results import ExecutionResult
+from hokusai_core.runtime.deadline_watch import DeadlineWatch, Superseded
+from hokusai_core.runtime.window import ConcurrencyWindow, Permit
+from hokusai_core.runtime.worker_threads import WorkerThreads
 
 
-class Scarce(CallThreads):
+class Scarce(WorkerThreads):
     """Has no thread left when it is asked for the ``refused``-th, the first being 1."""
 
     def __init__(self, *refused: int) -> None:
@@ -44,14 +44,14 @@ class Work:
     def prepare(self, row: Row) -> Any:
         return _result(row) if row.index in self.known else None
 
-    def run(self, row: Row, place: Place) -> Any:
+    def run(self, row: Row, place: Permit) -> Any:
         assert self.may_end[row.index].wait(20)
         return _result(row)
 
-    def go_on(self, row: Row, place: Place) -> Any:
+    def go_on(self, row: Row, place: Permit) -> Any:
         return failed(row, TimeoutError("late"), frozenset())
 
-    async def arun(self, row: Row, place: Place) -> Any:
+    async def arun(self, row: Row, place: Permit) -> Any:
         raise NotImplementedError
 
     def over(self, row: Row, outcome: Any) -> None:
@@ -66,7 +66,7 @@ class Watched(Work):
 
     resumable = True
 
-    def run(self, row: Row, place: Place) -> Any:
+    def run(self, row: Row, place: Permit) -> Any:
         assert place.watch is not None
         at = time.monotonic() + 0.05
         try:
@@ -101,8 +101,8 @@ def test_a_row_that_one_thread_hands_out_is_waited_for_by_the_other() -> None:
             assert may_hand_out.wait(20)
         delivered.append(row.index)
 
-    threads = CallThreads()
-    waiting = _start(ThreadEngine(work, Pace(2), deliver, threads=threads), 3)
+    threads = WorkerThreads()
+    waiting = _start(ThreadEngine(work, ConcurrencyWindow(2), deliver, threads=threads), 3)
     work.may_end[0].set()
     assert handing_out.wait(20)
     work.may_end[1].set()
@@ -121,7 +121,10 @@ def test_without_a_thread_left_a_row_fails_and_the_others_go_on() -> None:
         event.set()
     threads = Scarce(1)
     waiting = _start(
-        ThreadEngine(work, Pace(1), lambda row, outcome: over.update({row.index: outcome}), threads=threads), 3
+        ThreadEngine(
+            work, ConcurrencyWindow(1), lambda row, outcome: over.update({row.index: outcome}), threads=threads
+        ),
+        3,
     )
     waiting.join(20)
     assert not waiting.is_alive()
@@ -134,7 +137,9 @@ def test_without_a_thread_left_a_row_fails_and_the_others_go_on() -> None:
 def test_a_call_that_is_given_up_ends_its_row_whatever_threads_are_left(refused: tuple[int, ...]) -> None:
     work, over = Watched(), dict[int, Any]()
     threads = Scarce(*refused)
-    engine = ThreadEngine(work, Pace(1), lambda row, outcome: over.update({row.index: outcome}), threads=threads)
+    engine = ThreadEngine(
+        work, ConcurrencyWindow(1), lambda row, outcome: over.update({row.index: outcome}), threads=threads
+    )
     waiting = _start(engine, 2)
     work.may_end[1].set()
     waiting.join(20)
@@ -147,8 +152,8 @@ def test_a_call_that_is_given_up_ends_its_row_whatever_threads_are_left(refused:
 
 class TestWatch:
     def test_a_call_in_time_gives_what_it_gives(self) -> None:
-        threads = CallThreads()
-        watch = Watch(threads)
+        threads = WorkerThreads()
+        watch = DeadlineWatch(threads)
         assert watch.call(lambda: "answer", time.monotonic() + 20, lambda: None) == "answer"
         with pytest.raises(KeyError):
             watch.call(lambda: dict[str, str]()["nothing"], time.monotonic() + 20, lambda: None)
@@ -157,8 +162,8 @@ class TestWatch:
 
     @pytest.mark.parametrize("late", ["answer", "error", "exit"])
     def test_whatever_comes_back_too_late_is_superseded(self, late: str) -> None:
-        threads, gone_on = CallThreads(), threading.Event()
-        watch = Watch(threads)
+        threads, gone_on = WorkerThreads(), threading.Event()
+        watch = DeadlineWatch(threads)
 
         def work() -> str:
             assert gone_on.wait(20)
@@ -175,8 +180,8 @@ class TestWatch:
         threads.close()
 
     def test_the_earliest_deadline_comes_first_whenever_it_was_set(self) -> None:
-        threads, order = CallThreads(), list[str]()
-        watch, first_passed = Watch(threads), threading.Event()
+        threads, order = WorkerThreads(), list[str]()
+        watch, first_passed = DeadlineWatch(threads), threading.Event()
 
         def first_is_late() -> None:
             order.append("first call")

@@ -13,7 +13,7 @@ from dspy.lm15 import RateLimitError
 
 from hokusai_core import Executor, ParallelExecutor, SignatureChain
 from hokusai_core.errors import DeadlineExceeded, RateLimitedError
-from hokusai_core.execution.pace import Pace
+from hokusai_core.runtime.window import ConcurrencyWindow
 
 MakeExecutor = Callable[..., Executor]
 WINDOWS = pytest.mark.parametrize("workers", [8, 80], ids=["threads", "event loop"])
@@ -147,17 +147,17 @@ def test_the_executors_own_limit_delays_rows_and_fails_none(make_executor: MakeE
 
 class TestPace:
     def test_one_storm_halves_the_window_once(self) -> None:
-        pace, error = Pace(16), RateLimitedError("slow down", retry_after=0.0)
+        pace, error = ConcurrencyWindow(16), RateLimitedError("slow down", retry_after=0.0)
         began = time.monotonic()
         for _ in range(16):
             pace.slow_down(error, began)
         assert pace.limit == 8
         pace.slow_down(error, time.monotonic() + 1)
         assert pace.limit == 4
-        assert Pace(1).limit == 1
+        assert ConcurrencyWindow(1).limit == 1
 
     def test_success_widens_it_up_to_its_width(self) -> None:
-        pace = Pace(8)
+        pace = ConcurrencyWindow(8)
         for _ in range(9):
             pace.slow_down(RateLimitedError("slow down", retry_after=0.0), time.monotonic() + 1)
         assert pace.limit == 2  # one that hangs must not hold up all
@@ -166,7 +166,7 @@ class TestPace:
         assert pace.limit == 8
 
     def test_without_a_hint_waits_grow_and_stay_bounded(self) -> None:
-        pace = Pace(2)
+        pace = ConcurrencyWindow(2)
         waits = [pace.slow_down(RateLimitedError("slow down"), time.monotonic() + 1) for _ in range(30)]
         assert 0.25 <= waits[0] <= 0.5
         assert max(waits) <= 30.0
@@ -174,13 +174,13 @@ class TestPace:
 
     @pytest.mark.parametrize("width", [1, 2, 16])
     def test_a_success_ends_the_growth_of_waits(self, width: int) -> None:
-        pace = Pace(width)
+        pace = ConcurrencyWindow(width)
         for _ in range(8):
             assert pace.slow_down(RateLimitedError("slow down"), time.monotonic()) <= 0.5
             pace.succeeded()
 
     def test_those_who_come_back_go_first(self) -> None:
-        pace = Pace(1)
+        pace = ConcurrencyWindow(1)
         first = pace.enter()
         assert first is not None
         order: list[str] = []
@@ -208,7 +208,7 @@ class TestPace:
         assert order == ["back", "new"]
 
     def test_a_shut_window_lets_nobody_in(self) -> None:
-        pace = Pace(1)
+        pace = ConcurrencyWindow(1)
         assert pace.enter() is not None
         waiting = threading.Thread(target=lambda: results.append(pace.enter()))
         results: list[Any] = []

@@ -15,7 +15,7 @@ import pytest
 from hokusai_core import Component, Executor, LanguageModel, hookimpl
 from hokusai_core.errors import ClosedError, ComponentNotFoundError
 from hokusai_core.execution.observers import ObserverWarning
-from hokusai_core.execution.threads import CallThreads
+from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.testing.lm import null_lm
 
 MakeExecutor = Callable[..., Executor]
@@ -149,7 +149,7 @@ def test_executors_that_nobody_closes_leave_no_threads_behind() -> None:
 
 def test_a_pool_keeps_so_many_idle_threads_and_no_more() -> None:
     before = call_threads()
-    pool = CallThreads(keep=2)
+    pool = WorkerThreads(keep=2)
     barrier = threading.Barrier(9)
     futures = [pool.submit(lambda: barrier.wait(10)) for _ in range(8)]
     barrier.wait(10)
@@ -160,7 +160,7 @@ def test_a_pool_keeps_so_many_idle_threads_and_no_more() -> None:
 
 
 def test_what_a_pool_runs_may_raise_anything() -> None:
-    pool = CallThreads()
+    pool = WorkerThreads()
     for error in (ValueError("x"), SystemExit(3), KeyboardInterrupt()):
 
         def fail(error: BaseException = error) -> None:
@@ -177,7 +177,7 @@ def test_a_pool_keeps_nothing_of_the_last_call_alive() -> None:
     class Data:
         pass
 
-    pool, data = CallThreads(), Data()
+    pool, data = WorkerThreads(), Data()
     reference = weakref.ref(data)
     pool.submit(lambda data=data: id(data)).result(10)
     del data

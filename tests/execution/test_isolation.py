@@ -165,7 +165,7 @@ def test_many_executions_grow_nothing(make_executor: MakeExecutor) -> None:
         tracemalloc.stop()
     assert after - before < 200_000, "bytes for 9,000 executions"
     assert len(executor._plans._plans) == 1
-    assert executor._path._flights._flights == {}
+    assert executor._path._shared_calls._calls == {}
     assert threading.active_count() < 50
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from hokusai_core import Budget, Executor, Usage
 from hokusai_core.errors import BudgetExceeded, ConfigurationError, LanguageModelError, RateLimitedError
-from hokusai_core.execution.limits import RateLimits
+from hokusai_core.execution.rate_limits import RateLimits
 from hokusai_core.testing.lm import null_lm
 
 MakeExecutor = Callable[..., Executor]

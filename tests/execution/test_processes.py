@@ -112,7 +112,7 @@ try:
 except KeyboardInterrupt:
     started = time.monotonic()
     again = executor.execute_signature("Answer", {"question": "?"}, lm=null_lm(), timeout=20)
-    print(again["answer"], again.cached, executor.stats()["errors"], executor._path._flights._flights, flush=True)
+    print(again["answer"], again.cached, executor.stats()["errors"], executor._path._shared_calls._calls, flush=True)
 executor.close()
 """
 )

@@ -13,7 +13,7 @@ import pytest
 from hokusai_core import BaseSignature, Executor, InputField, OutputField, hookimpl
 from hokusai_core.artifacts import Artifact
 from hokusai_core.errors import AmbiguousSignatureError, ConfigurationError, SignatureDefinitionError
-from hokusai_core.execution.plan import PlanBook
+from hokusai_core.execution.call_plan import CallPlanCache
 from hokusai_core.improvement import PromotionWarning
 from hokusai_core.testing.lm import null_lm
 
@@ -124,14 +124,14 @@ def test_no_name_can_be_taken_for_a_file(make_executor: MakeExecutor) -> None:
 def test_a_signature_that_is_replaced_while_it_is_looked_up(
     mode: str, make_executor: MakeExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    executor, look_up = make_executor(mode=mode), PlanBook._registered
+    executor, look_up = make_executor(mode=mode), CallPlanCache._registered
 
-    def interrupted(book: PlanBook, signature: Any) -> Any:
+    def interrupted(book: CallPlanCache, signature: Any) -> Any:
         found = look_up(book, signature)
         monkeypatch.undo()
         executor.register_signature("Answer", "question -> reply", replace=True)  # as another thread may
         return found
 
-    monkeypatch.setattr(PlanBook, "_registered", interrupted)
+    monkeypatch.setattr(CallPlanCache, "_registered", interrupted)
     assert list(executor.execute_signature("Answer", {"question": "?"})) == ["answer"]
     assert list(executor.execute_signature("Answer", {"question": "?"})) == ["reply"]

@@ -13,10 +13,10 @@ from hokusai_core.errors import BudgetExceeded, RateLimitedError
 
 if TYPE_CHECKING:
     from hokusai_core.execution.budget import Budget
-    from hokusai_core.execution.deadline import Deadline
-    from hokusai_core.execution.limits import RateLimits
+    from hokusai_core.execution.rate_limits import RateLimits
+    from hokusai_core.runtime.deadline import Deadline
 
-__all__ = ["CallGate", "ChargingMeter"]
+__all__ = ["CallLimiter", "ChargingMeter"]
 
 #: Seconds after which a call that waits looks whether there is room by now.
 _LONGEST_NAP = 1.0
@@ -44,7 +44,7 @@ class ChargingMeter(Meter):
 
 
 @define(eq=False)
-class CallGate:
+class CallLimiter:
     """Lets one execution's calls through, once the budget has room and the rate limits allow it.
 
     Args:

@@ -12,73 +12,73 @@ from hokusai_core.signatures import jsonable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hokusai_core.execution.run import Run
+    from hokusai_core.execution.state import ExecutionState
     from hokusai_core.results import ExecutionResult
 
 __all__ = ["failed_event", "finished_event", "started_event", "withheld"]
 
 
-def started_event(run: Run) -> ExecutionStarted:
+def started_event(state: ExecutionState) -> ExecutionStarted:
     """Return the event of an execution that passed input validation."""
-    plan = run.plan
+    plan = state.plan
     return ExecutionStarted(
-        execution_id=run.execution_id,
+        execution_id=state.execution_id,
         signature=plan.name,
         signature_version=plan.spec.version,
         fingerprint=plan.spec.fingerprint,
-        inputs=_plain(plan.spec.redact(run.inputs)),
-        started_at=run.started_at,
-        parent_id=run.options.parent_id,
-        tags=run.options.tags,
+        inputs=_plain(plan.spec.redact(state.inputs)),
+        started_at=state.started_at,
+        parent_id=state.options.parent_id,
+        tags=state.options.tags,
     )
 
 
-def finished_event(run: Run, result: ExecutionResult) -> ExecutionFinished:
+def finished_event(state: ExecutionState, result: ExecutionResult) -> ExecutionFinished:
     """Return the event of an execution that succeeded."""
     return _finished(
-        run,
+        state,
         status="ok",
-        outputs=_plain(run.plan.spec.redact(result.outputs)),
+        outputs=_plain(state.plan.spec.redact(result.outputs)),
         cost=result.cost,
         latency=result.latency,
         cached=result.cached,
     )
 
 
-def failed_event(run: Run, error: BaseException) -> ExecutionFinished:
+def failed_event(state: ExecutionState, error: BaseException) -> ExecutionFinished:
     """Return the event of an execution that failed."""
     return _finished(
-        run,
+        state,
         status="failed",
         outputs={},
-        cost=run.cost,
-        latency=time.perf_counter() - run.started,
+        cost=state.cost,
+        latency=time.perf_counter() - state.started,
         cached=None,
         error_type=type(error).__name__,
         error=str(error),
     )
 
 
-def _finished(run: Run, *, outputs: Mapping[str, Any], **facts: Any) -> ExecutionFinished:
-    plan = run.plan
+def _finished(state: ExecutionState, *, outputs: Mapping[str, Any], **facts: Any) -> ExecutionFinished:
+    plan = state.plan
     return ExecutionFinished(
-        execution_id=run.execution_id,
+        execution_id=state.execution_id,
         signature=plan.name,
         signature_version=plan.spec.version,
         fingerprint=plan.spec.fingerprint,
-        inputs=_plain(plan.spec.redact(run.inputs)),
+        inputs=_plain(plan.spec.redact(state.inputs)),
         outputs=outputs,
         model=plan.model_name,
         model_parameters=plan.model_parameters,
-        usage=run.usage,
-        attempts=tuple(run.attempts),
-        stages=tuple(run.stages),
-        started_at=run.started_at,
-        parent_id=run.options.parent_id,
-        parent_kind=run.options.parent_kind,
-        step=run.options.step,
-        tags=run.options.tags,
-        collect_feedback=run.options.collect_feedback,
+        usage=state.usage,
+        attempts=tuple(state.attempts),
+        stages=tuple(state.stages),
+        started_at=state.started_at,
+        parent_id=state.options.parent_id,
+        parent_kind=state.options.parent_kind,
+        step=state.options.step,
+        tags=state.options.tags,
+        collect_feedback=state.options.collect_feedback,
         **facts,
     )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hokusai_core.caching import MemoryCache
     from hokusai_core.protocols import Cache
 
-__all__ = ["CacheStage"]
+__all__ = ["CacheTiers"]
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 _WARNINGS = 8
 
 
-class CacheStage:
+class CacheTiers:
     """Looks answers up and stores them.
 
     Reading and writing are given up and tried again apart from each other: a store that is full or locked against

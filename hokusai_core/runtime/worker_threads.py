@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-__all__ = ["CallThreads"]
+__all__ = ["WorkerThreads"]
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class _Worker(threading.Thread):
     """A thread that does one call at a time and goes back to the idle ones."""
 
-    def __init__(self, owner: CallThreads) -> None:
+    def __init__(self, owner: WorkerThreads) -> None:
         super().__init__(name="hokusai-call", daemon=True)
         self._owner = owner
         self.work: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
@@ -47,7 +47,7 @@ class _Worker(threading.Thread):
                 return
 
 
-class CallThreads:
+class WorkerThreads:
     """A pool that grows with the calls under way and shrinks to ``keep`` idle threads.
 
     Args:

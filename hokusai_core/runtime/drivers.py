@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import frozen
 
-from hokusai_core.execution.deadline import Deadline
-from hokusai_core.execution.threads import CallThreads
-from hokusai_core.execution.watch import Superseded
-from hokusai_core.futures import outcome
+from hokusai_core.runtime.deadline import Deadline
+from hokusai_core.runtime.deadline_watch import Superseded
+from hokusai_core.runtime.futures import outcome
+from hokusai_core.runtime.worker_threads import WorkerThreads
 
 if TYPE_CHECKING:
-    from hokusai_core.execution.pace import Place
+    from hokusai_core.runtime.window import Permit
 
 __all__ = [
     "Abandoned",
@@ -94,15 +94,15 @@ class Call:
         deadline: when to give up.
         threads: where a blocking call runs so that it can be given up.
         inline: whether the blocking call keeps to the deadline by itself and needs no thread of its own.
-        place: the execution's place in a batch, which may have a watch that makes a thread needless.
+        permit: the execution's permit in a batch, which may have a watch that makes a thread needless.
     """
 
     call: Callable[[], Any]
     acall: Callable[[], Awaitable[Any]] | None
     deadline: Deadline
-    threads: CallThreads
+    threads: WorkerThreads
     inline: bool = False
-    place: Place | None = None
+    permit: Permit | None = None
 
     def run(self) -> Any:
         """Make the call, on another thread where only that lets the caller go in time."""
@@ -110,8 +110,8 @@ class Call:
             raise Abandoned(stopped=True)
         if self.inline or self.deadline.at is None:
             return self.call()
-        if self.place is not None and self.place.watch is not None:
-            return self.place.watch.call(self.call, self.deadline.at, self.place.take_over)
+        if self.permit is not None and self.permit.watch is not None:
+            return self.permit.watch.call(self.call, self.deadline.at, self.permit.take_over)
         future = self.threads.submit(self.call)
         try:
             return future.result(self.deadline.remaining())
@@ -154,22 +154,22 @@ class Step:
 
 @frozen
 class Wait:
-    """Waiting for another caller's flight.
+    """Waiting for a call that another caller makes.
 
     Args:
         future: its outcome.
         leader: identifier of the thread on which its leader works.
         deadline: when to give up.
-        place: the execution's place in a batch; its leader may be another row, and need room there.
+        permit: the execution's permit in a batch; its leader may be another row, and need room there.
     """
 
     future: Future[Any]
     leader: int
     deadline: Deadline
-    place: Place | None = None
+    permit: Permit | None = None
 
     def run(self) -> Any:
-        """Wait for the flight, blocking.
+        """Wait for the call, blocking.
 
         Raises:
             OwnThread: the leader is a task of an event loop that would be blocked by that.
@@ -184,7 +184,7 @@ class Wait:
             raise Abandoned(stopped=True) from None
 
     async def arun(self) -> Any:
-        """Await the flight; raises what ``run`` does."""
+        """Async version of ``run``."""
         self._check_leader(_blocked.get())
         with self._aside():
             return await _bounded(outcome(self.future), self.deadline, stoppable=True)
@@ -194,7 +194,7 @@ class Wait:
             raise OwnThread
 
     def _aside(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.place is None else self.place.aside()
+        return nullcontext() if self.permit is None else self.permit.aside()
 
 
 @frozen
@@ -229,23 +229,23 @@ class Standby:
     """Waiting until the window of a batch lets an execution go on that the provider turned away.
 
     Args:
-        place: its place in the window.
+        permit: its permit in the window.
         seconds: what the provider asked for.
         deadline: when to give up.
     """
 
-    place: Place
+    permit: Permit
     seconds: float
     deadline: Deadline
 
     def run(self) -> None:
         """Wait, blocking."""
-        if self._in_vain() or not self.place.come_back(self.deadline):
+        if self._in_vain() or not self.permit.come_back(self.deadline):
             raise Abandoned(stopped=True)
 
     async def arun(self) -> None:
         """Wait without blocking the event loop."""
-        if self._in_vain() or not await self.place.acome_back(self.deadline):
+        if self._in_vain() or not await self.permit.acome_back(self.deadline):
             raise Abandoned(stopped=True)
 
     def _in_vain(self) -> bool:
@@ -288,7 +288,7 @@ async def adrive(path: Generator[Operation, Any, R]) -> R:
         while True:
             try:
                 value = await operation.arun()
-            except BaseException as error:  # cancellation included: the path has to leave its flight
+            except BaseException as error:  # cancellation included: the path has to leave its shared call
                 operation = path.throw(error)
             else:
                 operation = path.send(value)

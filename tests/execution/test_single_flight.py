@@ -1,4 +1,4 @@
-"""Single flight: identical executions share one call, over threads and event loops, whatever becomes of the leader."""
+"""Single call: identical executions share one call, over threads and event loops, whatever becomes of the leader."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from hokusai_core import Executor
 from hokusai_core.errors import BudgetExceeded, DeadlineExceeded, ExecutionError, LanguageModelError
 from hokusai_core.execution.budget import Budget
-from hokusai_core.execution.flights import Flights
+from hokusai_core.runtime.single_flight import SharedCalls
 from hokusai_core.testing.lm import null_lm
 
 MakeExecutor = Callable[..., Executor]
@@ -67,7 +67,7 @@ def test_threads_and_event_loops_share_one_call(make_executor: MakeExecutor, asy
     assert [caller.outcome["answer"] for caller in callers] == ["some answer"] * 12
     assert sorted(str(caller.outcome.cached) for caller in callers).count("shared") == 11
     assert len({caller.outcome.execution_id for caller in callers}) == 12
-    assert executor._path._flights._flights == {}
+    assert executor._path._shared_calls._calls == {}
 
 
 def test_tasks_of_one_event_loop_share_one_call(make_executor: MakeExecutor) -> None:
@@ -214,7 +214,7 @@ def test_where_a_task_is_cancelled_the_others_still_get_an_answer(make_executor:
     assert isinstance(outcomes.pop(cancelled), asyncio.CancelledError)
     assert [outcome["answer"] for outcome in outcomes] == ["some answer"] * 3
     assert lm.engine.calls == (2 if cancelled == 0 else 1)
-    assert executor._path._flights._flights == {}
+    assert executor._path._shared_calls._calls == {}
 
 
 def test_a_blocking_call_inside_a_task_does_not_wait_for_a_task_of_its_own_loop(make_executor: MakeExecutor) -> None:
@@ -234,21 +234,21 @@ def test_a_blocking_call_inside_a_task_does_not_wait_for_a_task_of_its_own_loop(
 
 
 def test_a_child_process_waits_for_no_leader_of_its_parent() -> None:
-    flights: Flights[str] = Flights()
-    _, leads = flights.join("k")
+    calls: SharedCalls[str] = SharedCalls()
+    _, leads = calls.join("k")
     assert leads
-    assert not flights.join("k")[1]
-    flights._process = -1  # as it looks in a forked child
-    assert flights.join("k")[1]
+    assert not calls.join("k")[1]
+    calls._process = -1  # as it looks in a forked child
+    assert calls.join("k")[1]
 
 
 def test_a_leader_may_leave_after_landing() -> None:
-    flights: Flights[str] = Flights()
-    flight, _ = flights.join("k")
-    flights.land(flight, answer="x")
-    flights.leave(flight)
-    assert flight.outcome.result(0) == "x"
-    assert flights.join("k")[1]
+    calls: SharedCalls[str] = SharedCalls()
+    call, _ = calls.join("k")
+    calls.finish(call, answer="x")
+    calls.leave(call)
+    assert call.outcome.result(0) == "x"
+    assert calls.join("k")[1]
 
 
 def test_nobody_hangs_under_stress(make_executor: MakeExecutor) -> None:
@@ -294,5 +294,5 @@ def test_nobody_hangs_under_stress(make_executor: MakeExecutor) -> None:
     with ThreadPoolExecutor(12) as pool:
         futures = [pool.submit(on_a_thread if seed % 3 else on_a_loop, seed) for seed in range(12)]
         assert sum(future.result(GUARD) for future in futures) == 8 * 40 + 4 * 80
-    assert executor._path._flights._flights == {}
+    assert executor._path._shared_calls._calls == {}
     assert executor.execute_signature("Answer", INPUTS, lm=null_lm())["answer"] == "some answer"

@@ -1,4 +1,4 @@
-"""Plans: everything about a signature and a language model that is the same for every execution of the two."""
+"""Call plans: everything about a signature and a language model that is the same for every execution of the two."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from hokusai_core.signatures.registry import LOCAL, RegisteredSignature
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from hokusai_core.execution.models import ModelResolver
+    from hokusai_core.execution.model_resolver import ModelResolver
     from hokusai_core.model import LanguageModel
     from hokusai_core.signatures import BaseSignature, SignatureRegistry, SignatureSpec
 
-__all__ = ["Plan", "PlanBook"]
+__all__ = ["CallPlan", "CallPlanCache"]
 
 #: Plans that are kept; one is a few kilobytes.
 _KEPT = 512
 
 
 @frozen(eq=False)
-class Plan:
+class CallPlan:
     """A signature and a language model, settled.
 
     Args:
@@ -76,7 +76,7 @@ class Plan:
         return self.registered.qualified_name
 
 
-class PlanBook:
+class CallPlanCache:
     """Makes plans and keeps them.
 
     Args:
@@ -103,13 +103,13 @@ class PlanBook:
         self._registry, self._models = registry, models
         self._adapter, self._namespace, self._secret = adapter, namespace, secret
         self._cache_ttl, self._read_file = cache_ttl, read_file
-        self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+        self._plans: OrderedDict[tuple[Any, ...], CallPlan] = OrderedDict()
         #: Tells programs apart in cache keys, which share a signature but not what they make of it.
         self._tokens: weakref.WeakKeyDictionary[RegisteredSignature, str] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._bridge: Any = None
 
-    def plan(self, signature: Any, lm: Any) -> Plan:
+    def plan(self, signature: Any, lm: Any) -> CallPlan:
         """Return the plan for ``signature`` (a name or a signature class) with the language model of this call."""
         bridge = self._bridge
         if bridge is None:  # kept: an import statement costs as much as looking an answer up
@@ -141,12 +141,12 @@ class PlanBook:
         adapter = self._adapter or model.adapter or dspy_bridge.host_adapter() or dspy_bridge.FastChatAdapter()
         return evolve(model, adapter=adapter)
 
-    def rehearsal(self, signature: Any) -> Plan:
+    def testing_plan(self, signature: Any) -> CallPlan:
         """Return the plan for testing mode: no language model, no cache."""
-        key = (_edition(signature), "rehearsal")
+        key = (_edition(signature), "testing")
         plan, generation = self._plans.get(key), self._registry.generation
         if plan is None or plan.generation != generation:
-            plan = Plan(self._registered(signature), generation=generation)
+            plan = CallPlan(self._registered(signature), generation=generation)
             self._keep(key, plan)
         return plan
 
@@ -161,7 +161,7 @@ class PlanBook:
         cls, _ = signature_class(signature.__name__, signature)
         return RegisteredSignature(cls.__name__, f"{LOCAL.plugin}/{cls.__name__}", LOCAL, cls.spec, cls)
 
-    def _make(self, registered: RegisteredSignature, model: LanguageModel, adapter: Any, generation: int) -> Plan:
+    def _make(self, registered: RegisteredSignature, model: LanguageModel, adapter: Any, generation: int) -> CallPlan:
         from hokusai_core import dspy_bridge
 
         spec, program = registered.spec, registered.program
@@ -179,7 +179,7 @@ class PlanBook:
             state, described = dspy_bridge.program_state(program), dspy_bridge.is_described(program)
             parts["program"] = [state, "" if described else self._token(registered)]
         sensitive = spec.sensitive & frozenset(spec.inputs)
-        return Plan(
+        return CallPlan(
             registered,
             model=model,
             calls=calls,
@@ -197,7 +197,7 @@ class PlanBook:
         with self._lock:
             return self._tokens.setdefault(registered, secrets.token_hex(8))
 
-    def _keep(self, key: tuple[Any, ...], plan: Plan) -> None:
+    def _keep(self, key: tuple[Any, ...], plan: CallPlan) -> None:
         with self._lock:
             self._plans[key] = plan
             while len(self._plans) > _KEPT:

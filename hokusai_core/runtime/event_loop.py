@@ -1,4 +1,4 @@
-"""LoopThread: an event loop on a thread of its own, for blocking callers whose language model can be awaited."""
+"""EventLoopThread: an event loop on a thread of its own, for blocking callers whose language model can be awaited."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-__all__ = ["LoopThread"]
+__all__ = ["EventLoopThread"]
 
 T = TypeVar("T")
 
 
-class LoopThread:
+class EventLoopThread:
     """One event loop for the lifetime of an executor, started when it is first needed.
 
     Clients of language models keep connections that belong to an event loop; a loop for each batch would leave them

@@ -1,4 +1,4 @@
-"""Watch: deadlines of blocking calls, without a second thread for each.
+"""DeadlineWatch: deadlines of blocking calls, without a second thread for each.
 
 A call that a deadline bounds usually runs on a thread of its own, so that its caller can give it up. Where the caller
 is itself only a thread for one execution, that is one too many. Such a call runs where it is, and the watch looks
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from hokusai_core.execution.threads import CallThreads
+    from hokusai_core.runtime.worker_threads import WorkerThreads
 
-__all__ = ["Superseded", "Watch"]
+__all__ = ["DeadlineWatch", "Superseded"]
 
 T = TypeVar("T")
 
@@ -35,14 +35,14 @@ class _Call:
     context: contextvars.Context
 
 
-class Watch:
+class DeadlineWatch:
     """Looks after the calls of one batch.
 
     Args:
         threads: where it runs, and where executions go on whose deadline has passed.
     """
 
-    def __init__(self, threads: CallThreads) -> None:
+    def __init__(self, threads: WorkerThreads) -> None:
         self._threads = threads
         self._calls: set[_Call] = set()
         self._changed = threading.Condition()

@@ -11,10 +11,10 @@ from hokusai_core.signatures import sample_value
 if TYPE_CHECKING:
     from hokusai_core.signatures import FieldSpec, SignatureSpec
 
-__all__ = ["rehearse"]
+__all__ = ["sample_outputs"]
 
 
-def rehearse(spec: SignatureSpec, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def sample_outputs(spec: SignatureSpec, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return outputs without a language model.
 
     Args:

@@ -1,4 +1,4 @@
-"""Run: the state of one execution on its way along the path, and what the caller asked for."""
+"""ExecutionState: the state of one execution on its way along the path, and what the caller asked for."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from hokusai_core.signatures import check_outputs, decode_outputs
 if TYPE_CHECKING:
     from hokusai_core.caching import CacheEntry
     from hokusai_core.execution.budget import Budget
-    from hokusai_core.execution.deadline import Deadline
-    from hokusai_core.execution.pace import Place
-    from hokusai_core.execution.plan import Plan
+    from hokusai_core.execution.call_plan import CallPlan
     from hokusai_core.execution.retry import RetryPolicy
+    from hokusai_core.runtime.deadline import Deadline
+    from hokusai_core.runtime.window import Permit
 
-__all__ = ["CacheUse", "Options", "Run"]
+__all__ = ["CacheUse", "ExecutionState", "Options"]
 
 CacheUse = Literal["use", "refresh", "off"]
 
@@ -65,20 +65,20 @@ class Options:
 
 
 @define(eq=False)
-class Run:
+class ExecutionState:
     """One execution under way.
 
     Args:
         plan: the signature and the language model, settled.
         options: what the caller asked for.
         deadline: when it must be over.
-        place: its place in the window of a batch, None where it runs on its own.
+        permit: its permit in the window of a batch, None where it runs on its own.
     """
 
-    plan: Plan
+    plan: CallPlan
     options: Options
     deadline: Deadline
-    place: Place | None = None
+    permit: Permit | None = None
     execution_id: str = field(factory=lambda: os.urandom(16).hex())
     started: float = field(factory=time.perf_counter)
     started_at: float = field(factory=time.time)

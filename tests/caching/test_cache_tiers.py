@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from hokusai_core import MemoryCache
+from hokusai_core.caching.tiers import CacheTiers
 from hokusai_core.errors import CacheError, CacheWarning
-from hokusai_core.execution.cache_stage import CacheStage
 from hokusai_core.testing.caches import make_entry
 
 KEY = make_entry().key
@@ -47,11 +47,11 @@ def store() -> Store:
 
 
 @pytest.fixture
-def stage(store: Store) -> CacheStage:
-    return CacheStage(MemoryCache(), store, "store")
+def stage(store: Store) -> CacheTiers:
+    return CacheTiers(MemoryCache(), store, "store")
 
 
-def test_what_is_found_behind_is_not_remembered_unasked(stage: CacheStage, store: Store) -> None:
+def test_what_is_found_behind_is_not_remembered_unasked(stage: CacheTiers, store: Store) -> None:
     """Who looked it up may have more to check."""
     entry = make_entry()
     store.put(entry)
@@ -61,7 +61,7 @@ def test_what_is_found_behind_is_not_remembered_unasked(stage: CacheStage, store
     assert stage.remembered(KEY, time.time(), None) == entry
 
 
-def test_what_is_too_old_is_not_served(stage: CacheStage, store: Store) -> None:
+def test_what_is_too_old_is_not_served(stage: CacheTiers, store: Store) -> None:
     store.put(make_entry(created_at=time.time() - 10))
     assert stage.look_up(KEY, time.time(), 5) is None
     assert asyncio.run(stage.alook_up(KEY, time.time(), 5)) is None
@@ -79,21 +79,21 @@ def test_what_a_cache_returns_in_place_of_the_entry_is_not_served(found: Any, as
         def get(self, key: str) -> Any:
             return found
 
-    stage = CacheStage(MemoryCache(), Erring(), "store")
+    stage = CacheTiers(MemoryCache(), Erring(), "store")
     with pytest.warns(CacheWarning, match=r"its get\(\) returned"):
         served = asyncio.run(stage.alook_up(KEY, 0.0, None)) if asynchronous else stage.look_up(KEY, 0.0, None)
     assert served is None
     assert stage.stats()["persistent"]["failures"] == 1
 
 
-def test_what_does_not_fit_is_not_served(stage: CacheStage, store: Store) -> None:
+def test_what_does_not_fit_is_not_served(stage: CacheTiers, store: Store) -> None:
     store.put(make_entry())
     with pytest.warns(CacheWarning, match="holds no outputs"):
         assert stage.look_up(KEY, time.time(), None, lambda entry: False) is None
     assert stage.remembered(KEY, time.time(), None) is None
 
 
-def test_writing_that_fails_does_not_keep_it_from_reading(stage: CacheStage, store: Store) -> None:
+def test_writing_that_fails_does_not_keep_it_from_reading(stage: CacheTiers, store: Store) -> None:
     store.put(make_entry())
     store.writing = "the disk is full"
     with pytest.warns(CacheWarning, match=r"'store': the disk is full\. Executions go on"):
@@ -107,7 +107,7 @@ def test_writing_that_fails_does_not_keep_it_from_reading(stage: CacheStage, sto
     assert stage.stats()["persistent"]["last_error"] == "the disk is full"
 
 
-def test_it_is_tried_again_after_a_while(stage: CacheStage, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_tried_again_after_a_while(stage: CacheTiers, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each time after a longer one, until it works."""
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
@@ -134,7 +134,7 @@ def test_it_is_tried_again_after_a_while(stage: CacheStage, store: Store, monkey
 def test_many_who_meet_one_failure_cost_one_pause(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    stage = CacheStage(MemoryCache(), store, "store")
+    stage = CacheTiers(MemoryCache(), store, "store")
     monkeypatch.setattr(stage, "_note", lambda cause: None)
     under_way = 0
 
@@ -160,7 +160,7 @@ def test_many_who_meet_one_failure_cost_one_pause(store: Store, monkeypatch: pyt
 def test_each_cause_is_warned_about_once(store: Store) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        stage = CacheStage(MemoryCache(), store, "store")
+        stage = CacheTiers(MemoryCache(), store, "store")
         for cause in ("locked", "full", "locked", "full", *map(str, range(100))):
             store.writing = cause
             stage._writing._until = 0.0
@@ -183,7 +183,7 @@ def test_a_store_without_a_secret_does_not_stop_anybody() -> None:
 
     memory = MemoryCache()
     with pytest.warns(CacheWarning, match="no folder"):
-        assert CacheStage(memory, Broken(), "store").secret == memory.secret
+        assert CacheTiers(memory, Broken(), "store").secret == memory.secret
 
 
 class Guarded(Store):
@@ -213,7 +213,7 @@ def test_a_secret_that_could_not_be_had_comes_with_the_store(
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
     memory, store = MemoryCache(), Guarded()
-    stage = CacheStage(memory, store, "store")
+    stage = CacheTiers(memory, store, "store")
     store.reading = "it is locked"
     assert [stage.secret, stage.secret] == [memory.secret] * 2
     assert store.asked_for_secret == 1  # whoever asks for a key must not wait for the lock again and again

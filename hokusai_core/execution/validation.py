@@ -10,15 +10,15 @@ from hokusai_core.results import Problem
 
 if TYPE_CHECKING:
     from hokusai_core.caching import CacheEntry
-    from hokusai_core.execution.plan import Plan
+    from hokusai_core.execution.call_plan import CallPlan
     from hokusai_core.plugins import PluginManager
     from hokusai_core.protocols import Validator
     from hokusai_core.signatures import SignatureSpec
 
-__all__ = ["Checks"]
+__all__ = ["ValidationStage"]
 
 
-class Checks:
+class ValidationStage:
     """Asks the validators and gates of an executor.
 
     Args:
@@ -29,7 +29,7 @@ class Checks:
     def __init__(self, plugins: PluginManager, validators: Callable[[], Mapping[str, Validator]]) -> None:
         self._plugins, self._validators = plugins, validators
 
-    def inputs(self, plan: Plan, inputs: Mapping[str, Any]) -> None:
+    def inputs(self, plan: CallPlan, inputs: Mapping[str, Any]) -> None:
         """Return where an execution with these bound inputs may go on.
 
         Raises:
@@ -48,7 +48,7 @@ class Checks:
         if self._plugins.implements("check_execution"):
             self._plugins.check("check_execution", signature=plan.spec, inputs=inputs)
 
-    def outputs(self, plan: Plan, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[Problem]:
+    def outputs(self, plan: CallPlan, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[Problem]:
         """Return everything that validators object to in typed outputs.
 
         Raises:
@@ -59,7 +59,7 @@ class Checks:
             problems += self._asked(name, validator.validate_outputs, plan.spec, inputs, outputs)
         return problems
 
-    def accept(self, plan: Plan, inputs: Mapping[str, Any], entry: CacheEntry) -> bool:
+    def accept(self, plan: CallPlan, inputs: Mapping[str, Any], entry: CacheEntry) -> bool:
         """Return whether validators let pass what an executor with other validators may have stored.
 
         Raises:

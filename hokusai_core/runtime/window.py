@@ -1,4 +1,4 @@
-"""Pace: how many executions of a batch may run at once right now.
+"""ConcurrencyWindow: how many executions of a batch may run at once right now.
 
 The window has a fixed greatest width. Where a provider asks to slow down, the window is halved and nothing new begins
 until the time that it asked for has passed; every success widens it again. That is the additive increase and
@@ -21,10 +21,10 @@ from attrs import define, field
 
 if TYPE_CHECKING:
     from hokusai_core.errors import ExecutionError
-    from hokusai_core.execution.deadline import Deadline
-    from hokusai_core.execution.watch import Watch
+    from hokusai_core.runtime.deadline import Deadline
+    from hokusai_core.runtime.deadline_watch import DeadlineWatch
 
-__all__ = ["Pace", "Place"]
+__all__ = ["ConcurrencyWindow", "Permit"]
 
 #: Seconds that a provider may ask for before those who have not begun are let through all the same, to fail with what
 #: the provider says: a batch that stands still for an hour helps nobody.
@@ -34,7 +34,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
 _FOREVER = 3_600.0
 
 
-class Pace:
+class ConcurrencyWindow:
     """The window of one batch, for threads and event loops.
 
     Args:
@@ -48,7 +48,7 @@ class Pace:
         self._limit = float(width)
         self._taken = self._aside = 0
         #: Those who were turned away, in that order: whoever waits longest goes first, or a storm would starve it.
-        self._returning: deque[Place] = deque()
+        self._returning: deque[Permit] = deque()
         self._blocked_until = self._cut_at = 0.0
         self._storms = 0
         self._open = True
@@ -65,32 +65,32 @@ class Pace:
         """Executions that run right now."""
         return self._taken
 
-    def enter(self) -> Place | None:
+    def enter(self) -> Permit | None:
         """Wait for a place, blocking; None where the window was shut."""
-        place = Place(self)
+        permit = Permit(self)
         with self._changed:
             while self._open:
                 wait = self._take()
                 if wait <= 0.0:
-                    place.held = True
-                    return place
+                    permit.held = True
+                    return permit
                 self._changed.wait(wait)
         return None
 
-    def try_enter(self) -> Place | None:
+    def try_enter(self) -> Permit | None:
         """Return a place where there is one right now."""
         with self._changed:
-            return Place(self, held=True) if self._open and self._take() <= 0.0 else None
+            return Permit(self, held=True) if self._open and self._take() <= 0.0 else None
 
-    async def aenter(self) -> Place | None:
+    async def aenter(self) -> Permit | None:
         """Do as ``enter`` without blocking the event loop."""
-        place = Place(self)
+        permit = Permit(self)
         while self._open:
             with self._changed:
                 wait = self._take()
                 if wait <= 0.0:
-                    place.held = True
-                    return place
+                    permit.held = True
+                    return permit
                 waiter = self._queue_up()
             await _asleep(waiter, wait)
         return None
@@ -131,7 +131,7 @@ class Pace:
                 self._limit = min(float(self.width), self._limit + 2.0 / self._limit)
                 self._wake()
 
-    def _take(self, returning: Place | None = None) -> float:
+    def _take(self, returning: Permit | None = None) -> float:
         """Take a place and return 0, or return the seconds after which to ask again at the latest."""
         blocked = self._blocked_until - time.monotonic()
         if blocked > 0.0 and (returning or blocked <= _LONGEST_BLOCK):
@@ -160,33 +160,33 @@ class Pace:
             if count > 0 and self._returning:
                 self._wake()
 
-    def _come_back(self, place: Place, seconds: float) -> bool:
+    def _come_back(self, permit: Permit, seconds: float) -> bool:
         """Wait for a place once more, blocking; whether there was one in time."""
         end = time.monotonic() + seconds
         with self._changed:
-            self._give_up(place)
+            self._give_up(permit)
             try:
-                while (wait := self._take(place)) > 0.0:
+                while (wait := self._take(permit)) > 0.0:
                     remaining = end - time.monotonic()
                     if remaining <= 0.0:
                         return False
                     self._changed.wait(min(wait, remaining))
-                place.held = True
+                permit.held = True
                 return True
             finally:
-                self._returning.remove(place)
+                self._returning.remove(permit)
                 self._wake()
 
-    async def _acome_back(self, place: Place, seconds: float) -> bool:
+    async def _acome_back(self, permit: Permit, seconds: float) -> bool:
         end = time.monotonic() + seconds
         with self._changed:
-            self._give_up(place)
+            self._give_up(permit)
         try:
             while True:
                 with self._changed:
-                    wait = self._take(place)
+                    wait = self._take(permit)
                     if wait <= 0.0:
-                        place.held = True
+                        permit.held = True
                         return True
                     waiter = self._queue_up()
                 remaining = end - time.monotonic()
@@ -195,13 +195,13 @@ class Pace:
                 await _asleep(waiter, min(wait, remaining))
         finally:
             with self._changed:
-                self._returning.remove(place)
+                self._returning.remove(permit)
                 self._wake()
 
-    def _give_up(self, place: Place) -> None:
-        self._returning.append(place)
-        if place.held:
-            place.held = False
+    def _give_up(self, permit: Permit) -> None:
+        self._returning.append(permit)
+        if permit.held:
+            permit.held = False
             self._taken -= 1
             self._wake()
 
@@ -222,20 +222,20 @@ def _nobody() -> None:
 
 
 @define(eq=False)
-class Place:
+class Permit:
     """One execution's place in the window.
 
     Args:
-        pace: the window.
+        window: the window.
         held: whether the execution counts right now.
         watch: looks after the deadlines of blocking calls; None where each gets a thread for that.
         take_over: goes on with the execution on another thread.
         path: the execution as it is driven, for whoever goes on with it.
     """
 
-    pace: Pace = field()
+    window: ConcurrencyWindow = field()
     held: bool = False
-    watch: Watch | None = None
+    watch: DeadlineWatch | None = None
     take_over: Callable[[], None] = _nobody
     path: Any = None
 
@@ -247,14 +247,14 @@ class Place:
         """Give the place to the next; harmless where it is given away already."""
         if self.held:
             self.held = False
-            self.pace._leave()
+            self.window._leave()
 
-    def hand_on(self) -> Place | None:
+    def hand_on(self) -> Permit | None:
         """Return this place for the next execution; None where the window has become narrower or was shut."""
-        if not self.held or not self.pace._keeps():
+        if not self.held or not self.window._keeps():
             return None
         self.held = False
-        return Place(self.pace, held=True)
+        return Permit(self.window, held=True)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -262,25 +262,25 @@ class Place:
         if not self.held:
             yield
             return
-        self.pace._step_aside(1)
+        self.window._step_aside(1)
         try:
             yield
         finally:
-            self.pace._step_aside(-1)
+            self.window._step_aside(-1)
 
-    def beside(self) -> Place:
+    def beside(self) -> Permit:
         """Return a place for a call that this execution waits for; it counts once the provider turned it away."""
-        return Place(self.pace)
+        return Permit(self.window)
 
     def come_back(self, deadline: Deadline) -> bool:
         """Give the place away and wait for another; whether there was one before the deadline."""
         remaining = deadline.remaining()
-        return self.pace._come_back(self, _FOREVER if remaining is None else remaining)
+        return self.window._come_back(self, _FOREVER if remaining is None else remaining)
 
     async def acome_back(self, deadline: Deadline) -> bool:
         """Do as ``come_back`` without blocking the event loop."""
         remaining = deadline.remaining()
-        return await self.pace._acome_back(self, _FOREVER if remaining is None else remaining)
+        return await self.window._acome_back(self, _FOREVER if remaining is None else remaining)
 
 
 async def _asleep(waiter: asyncio.Future[None], seconds: float) -> None:

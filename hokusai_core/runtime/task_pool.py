@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from hokusai_core.execution.threads import CallThreads
+    from hokusai_core.runtime.worker_threads import WorkerThreads
 
 __all__ = ["TaskPool"]
 
@@ -32,7 +32,7 @@ class TaskPool:
         width: tasks that run at once at most.
     """
 
-    def __init__(self, threads: CallThreads, width: int) -> None:
+    def __init__(self, threads: WorkerThreads, width: int) -> None:
         self._threads, self._width = threads, width
         self._waiting: deque[_Task] = deque()
         self._running = 0

@@ -12,16 +12,16 @@ import threading
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-__all__ = ["Flight", "Flights", "LeaderLeft"]
+__all__ = ["LeaderGone", "SharedCall", "SharedCalls"]
 
 T = TypeVar("T")
 
 
-class LeaderLeft(Exception):
+class LeaderGone(Exception):
     """The leader went away without an answer; try to take the lead."""
 
 
-class Flight(Generic[T]):
+class SharedCall(Generic[T]):
     """One piece of work that several callers want.
 
     Args:
@@ -39,47 +39,47 @@ class Flight(Generic[T]):
         self.thread = threading.get_ident()
 
 
-class Flights(Generic[T]):
-    """The flights under way in one executor."""
+class SharedCalls(Generic[T]):
+    """The shared calls under way in one executor."""
 
     def __init__(self) -> None:
-        self._flights: dict[str, Flight[T]] = {}
+        self._calls: dict[str, SharedCall[T]] = {}
         self._lock = threading.Lock()
         self._process = os.getpid()
 
     def under_way(self, key: str) -> bool:
         """Return whether somebody works on ``key`` right now."""
-        return key in self._flights
+        return key in self._calls
 
-    def join(self, key: str, retries: int = 0) -> tuple[Flight[T], bool]:
-        """Return the flight of ``key`` and whether the caller leads it.
+    def join(self, key: str, retries: int = 0) -> tuple[SharedCall[T], bool]:
+        """Return the shared call of ``key`` and whether the caller leads it.
 
-        A leader must call ``leave`` in the end, whether it has called ``land`` before or not.
+        A leader must call ``leave`` in the end, whether it has called ``finish`` before or not.
         """
         with self._lock:
-            if self._process != os.getpid():  # a forked child inherits the flights, but no leader
-                self._flights, self._process = {}, os.getpid()
-            flight = self._flights.get(key)
-            if flight is not None:
-                return flight, False
-            flight = self._flights[key] = Flight(key, retries)
-            return flight, True
+            if self._process != os.getpid():  # a forked child inherits the calls, but no leader
+                self._calls, self._process = {}, os.getpid()
+            shared_call = self._calls.get(key)
+            if shared_call is not None:
+                return shared_call, False
+            shared_call = self._calls[key] = SharedCall(key, retries)
+            return shared_call, True
 
-    def land(self, flight: Flight[T], *, answer: T | None = None, error: Exception | None = None) -> None:
+    def finish(self, shared_call: SharedCall[T], *, answer: T | None = None, error: Exception | None = None) -> None:
         """Give every waiter the answer, or the error."""
-        self._remove(flight)
+        self._remove(shared_call)
         if error is not None:
-            flight.outcome.set_exception(error)
+            shared_call.outcome.set_exception(error)
         else:
-            flight.outcome.set_result(answer)  # type: ignore[arg-type]  # exactly one of the two is given
+            shared_call.outcome.set_result(answer)  # type: ignore[arg-type]  # exactly one of the two is given
 
-    def leave(self, flight: Flight[T]) -> None:
+    def leave(self, shared_call: SharedCall[T]) -> None:
         """Go away; where it has not landed, a waiter takes the lead."""
-        if not flight.outcome.done():
-            self._remove(flight)
-            flight.outcome.set_exception(LeaderLeft())
+        if not shared_call.outcome.done():
+            self._remove(shared_call)
+            shared_call.outcome.set_exception(LeaderGone())
 
-    def _remove(self, flight: Flight[T]) -> None:
+    def _remove(self, shared_call: SharedCall[T]) -> None:
         with self._lock:
-            if self._flights.get(flight.key) is flight:
-                del self._flights[flight.key]
+            if self._calls.get(shared_call.key) is shared_call:
+                del self._calls[shared_call.key]

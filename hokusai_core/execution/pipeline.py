@@ -1,0 +1,345 @@
+"""The one path that every execution walks, single or in a batch, chained, synchronous or not.
+
+    resolve -> bind -> validate inputs -> cache look-up -> language model -> validate outputs -> cache store -> observe
+
+``begin`` does what needs no waiting, up to an answer from the memory cache, as a plain function: that is all that a
+cache hit costs. ``answer`` does the rest as a generator of operations, which ``drive`` and ``adrive`` run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hokusai_core.caching import CacheEntry
+from hokusai_core.caching.explain import explain
+from hokusai_core.errors import ExecutionError, RateLimitedError
+from hokusai_core.events import StageTiming
+from hokusai_core.execution.attempts import Attempts, too_late
+from hokusai_core.execution.event_builders import failed_event, finished_event, started_event
+from hokusai_core.execution.testing_mode import sample_outputs
+from hokusai_core.execution.validation import ValidationStage
+from hokusai_core.results import ExecutionResult, ExecutionTrace, Usage
+from hokusai_core.runtime.drivers import Abandoned, Operation, OwnThread, Step, Wait
+from hokusai_core.runtime.single_flight import LeaderGone, SharedCall, SharedCalls
+from hokusai_core.signatures import encode_outputs
+
+if TYPE_CHECKING:
+    from hokusai_core.caching.explain import CacheExplanation
+    from hokusai_core.caching.tiers import CacheTiers
+    from hokusai_core.execution.feedback_stage import FeedbackStage
+    from hokusai_core.execution.observers import Observers
+    from hokusai_core.execution.rate_limits import RateLimits
+    from hokusai_core.execution.state import ExecutionState
+    from hokusai_core.execution.stats import Stats
+    from hokusai_core.plugins import PluginManager
+    from hokusai_core.protocols import Validator
+    from hokusai_core.runtime.worker_threads import WorkerThreads
+
+__all__ = ["ExecutionPipeline"]
+
+Answering = Generator[Operation, Any, ExecutionResult]
+
+
+class ExecutionPipeline:
+    """The path of one executor.
+
+    Args:
+        plugins: whose ``check_execution`` hooks are asked.
+        cache: the cache stage, None where caching is off.
+        observers: who hears of executions.
+        stats: what counts them.
+        threads: where calls run that a deadline bounds.
+        limits: rate limits that calls of a language model keep to, or None.
+        validators: returns the validators of plugins, name -> validator.
+        feedback: keeps executions that feedback is wanted on.
+    """
+
+    def __init__(
+        self,
+        *,
+        plugins: PluginManager,
+        cache: CacheTiers | None,
+        observers: Observers,
+        stats: Stats,
+        threads: WorkerThreads,
+        limits: RateLimits | None,
+        validators: Callable[[], Mapping[str, Validator]],
+        feedback: FeedbackStage,
+    ) -> None:
+        self._plugins, self._cache, self._observers, self._stats = plugins, cache, observers, stats
+        self._feedback = feedback
+        self._validation = ValidationStage(plugins, validators)
+        self._attempts = Attempts(self._validation, threads, limits)
+        self._shared_calls: SharedCalls[CacheEntry] = SharedCalls()
+
+    # -- without waiting ----------------------------------------------------------------------------------------
+
+    def bind(self, state: ExecutionState, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Bind and validate ``inputs`` and return them as they will be used.
+
+        Raises:
+            InputError: the inputs do not fit; carries every problem.
+        """
+        state.inputs = state.plan.spec.binder.bind(inputs)
+        self._validation.inputs(state.plan, state.inputs)
+        return state.inputs
+
+    def begin(self, state: ExecutionState, inputs: Mapping[str, Any], *, keep_trace: bool) -> ExecutionResult | None:
+        """Bind and validate ``inputs``, and return the answer where the memory cache has it.
+
+        Raises:
+            InputError: the inputs do not fit; carries every problem.
+        """
+        plan = state.plan
+        state.inputs = plan.spec.binder.bind(inputs)
+        bound = time.perf_counter()
+        self._validation.inputs(state.plan, state.inputs)
+        if self._cache is None or plan.keys is None or state.options.cache == "off":
+            self._note_begin(state, bound)
+            return None
+        try:
+            state.key = key = plan.keys.key(state.inputs)
+        except (TypeError, ValueError):  # such as a number of more digits than may be written
+            self._note_begin(state, bound)
+            return None
+        if state.options.reads_cache and not state.options.collect_feedback:  # keeping it has to be waited for
+            entry = self._cache.remembered(key, state.started_at, state.ttl)
+            if entry is not None and state.fresh(entry):
+                if keep_trace or self._observers.hear_end:
+                    self._note_begin(state, bound, cache=True)
+                return self._from_entry(state, entry, "memory", keep_trace=keep_trace)
+        self._note_begin(state, bound)
+        return None
+
+    def sample_outputs(self, state: ExecutionState, inputs: Mapping[str, Any]) -> ExecutionResult:
+        """Answer without a language model, a cache or a tracker (testing mode)."""
+        plan = state.plan
+        self.bind(state, inputs)
+        outputs = sample_outputs(plan.spec, state.inputs)
+        result = self._result(state, outputs, keep_trace=False)
+        self._stats.finished(result.usage, None, result.latency)
+        if self._observers.hear_end:
+            self._observers.finished(finished_event(state, result), track=False)
+        return result
+
+    def explain(self, state: ExecutionState) -> CacheExplanation:
+        """Explain what the cache would do with an execution whose inputs are bound."""
+        return explain(state, self._cache, lambda entry: self._validation.accept(state.plan, state.inputs, entry))
+
+    def _note_begin(self, state: ExecutionState, bound: float, *, cache: bool = False) -> None:
+        state.stages.append(StageTiming("bind", 0.0, bound - state.started))
+        now = state.stage("validate_inputs", bound)
+        if cache:
+            state.stage("cache_lookup", now)
+
+    # -- with waiting -------------------------------------------------------------------------------------------
+
+    def answer(self, state: ExecutionState, *, keep_trace: bool) -> Answering:
+        """Yield what has to be waited for, and return the result."""
+        if self._observers.hear_start:
+            self._observers.started(started_event(state))
+        try:
+            if state.key is None or not state.options.reads_cache:
+                result = yield from self._fresh(state, keep_trace=keep_trace)
+            else:
+                result = yield from self._shared(state, keep_trace=keep_trace)
+            if state.options.collect_feedback:
+                yield from self._keep(state, result)
+            return result
+        except ExecutionError as error:
+            self._name(state, error)
+            self._failed(state, error)
+            raise
+        except BaseException as error:  # cancellation, Ctrl-C, a bug: observers hear of it, nothing swallows it
+            self._failed(state, error)
+            raise
+
+    def _keep(self, state: ExecutionState, result: ExecutionResult) -> Generator[Operation, Any, None]:
+        """Keep the execution for feedback, before its caller has the id that feedback is given on."""
+        event, spec, feedback = finished_event(state, result), state.plan.spec, self._feedback
+        if (yield Step(lambda: feedback.keep(event, spec), lambda: feedback.akeep(event, spec))):
+            self._observers.remember(state.execution_id)
+
+    def _fresh(self, state: ExecutionState, *, keep_trace: bool) -> Answering:
+        outputs = yield from self._attempts.call(state, keep_trace=keep_trace)
+        result = self._result(state, outputs, keep_trace=keep_trace)
+        entry = None if state.key is None else self._entry(state, outputs)
+        if entry is not None:
+            self._remember(entry)
+            yield from self._persist(state, entry)
+        return self._done(state, result)
+
+    def _shared(self, state: ExecutionState, *, keep_trace: bool) -> Answering:
+        # Not as a shared call, which would cost half as much again; unless one is under way: its leader has looked.
+        if self._looks_up(state) and not self._shared_calls.under_way(state.key or ""):
+            stored, tier = yield from self._stored(state)
+            if stored is not None:
+                return self._from_entry(state, stored, tier, keep_trace=keep_trace)
+        while True:
+            shared_call, leads = self._shared_calls.join(state.key or "", state.options.retry.retries)
+            if leads:
+                return (yield from self._lead(state, shared_call, keep_trace=keep_trace))
+            try:
+                entry = yield Wait(shared_call.outcome, shared_call.thread, state.deadline, state.permit)
+            except LeaderGone:
+                continue
+            except OwnThread:  # a blocking call inside a task, while another task of that event loop leads
+                return (yield from self._fresh(state, keep_trace=keep_trace))
+            except Abandoned as abandoned:
+                raise too_late(state, stopped=abandoned.stopped) from None
+            except ExecutionError as error:
+                if error.retryable and shared_call.retries < state.options.retry.retries:
+                    continue  # this caller wants more tries than the leader made
+                if state.permit is not None and isinstance(error, RateLimitedError):
+                    continue  # its leader had no window in which to wait
+                failure = error.replica()
+            else:
+                return self._from_entry(state, entry, "shared", keep_trace=keep_trace)
+            raise failure  # out here, where Python leaves the cause alone
+
+    def _lead(self, state: ExecutionState, shared_call: SharedCall[CacheEntry], *, keep_trace: bool) -> Answering:
+        try:
+            entry = self._remembered(state)  # another leader may just have landed
+            if entry is not None:
+                self._shared_calls.finish(shared_call, answer=entry)
+                return self._from_entry(state, entry, "memory", keep_trace=keep_trace)
+            outputs = yield from self._attempts.call(state, keep_trace=keep_trace)
+            entry = self._entry(state, outputs)
+            if entry is not None:
+                self._remember(entry)
+                self._shared_calls.finish(shared_call, answer=entry)
+                yield from self._persist(state, entry)
+            return self._done(state, self._result(state, outputs, keep_trace=keep_trace))
+        except ExecutionError as error:
+            if error.shared and not shared_call.outcome.done():
+                self._shared_calls.finish(shared_call, error=error)
+            raise
+        finally:
+            self._shared_calls.leave(shared_call)
+
+    def _looks_up(self, state: ExecutionState) -> bool:
+        # What a batch has refreshed itself is in memory; whatever else is stored is not fresh.
+        persists = self._cache is not None and self._cache.persistent is not None and state.plan.persist
+        return persists and state.options.fresh_since is None
+
+    def _remembered(self, state: ExecutionState) -> CacheEntry | None:
+        cache = self._cache
+        entry = None if cache is None or state.key is None else cache.remembered(state.key, time.time(), state.ttl)
+        return None if entry is None or not state.fresh(entry) else entry
+
+    def _stored(self, state: ExecutionState) -> Generator[Operation, Any, tuple[CacheEntry | None, str]]:
+        """Look into the persistent tier."""
+        cache, key, ttl = self._cache, state.key, state.ttl
+        if cache is None or cache.persistent is None or key is None:
+            return None, ""
+        since = time.perf_counter()
+        entry = yield Step(
+            lambda: cache.look_up(key, time.time(), ttl, state.fits),
+            lambda: cache.alook_up(key, time.time(), ttl, state.fits),
+        )
+        state.stage("cache_lookup", since)
+        if entry is None or not self._validation.accept(state.plan, state.inputs, entry):
+            return None, ""
+        cache.remember(entry)
+        return entry, cache.persistent.tier
+
+    # -- results ------------------------------------------------------------------------------------------------
+
+    def _entry(self, state: ExecutionState, outputs: Mapping[str, Any]) -> CacheEntry | None:
+        plan, now, usage = state.plan, time.time(), state.usage
+        ttl = state.ttl
+        try:
+            encoded = encode_outputs(plan.spec, outputs)
+        except (TypeError, ValueError):  # a program may return what has no JSON form: it is an answer all the same
+            return None
+        return CacheEntry(
+            key=state.key or "",
+            signature=plan.name,
+            outputs=bytes(memoryview(encoded)),  # orjson leaves the 4 KB of its buffer to each of its texts
+            model=plan.model_name,
+            created_at=now,
+            expires_at=None if ttl is None else now + ttl,
+            latency=state.latency,
+            cost=state.cost,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            parts={} if plan.keys is None else plan.keys.explain(state.inputs),
+        )
+
+    def _persists(self, state: ExecutionState) -> bool:
+        return self._cache is not None and self._cache.persistent is not None and state.plan.persist
+
+    def _remember(self, entry: CacheEntry) -> None:
+        if self._cache is not None:
+            self._cache.remember(entry)
+
+    def _persist(self, state: ExecutionState, entry: CacheEntry) -> Generator[Operation, Any, None]:
+        cache = self._cache
+        if cache is None or not self._persists(state):
+            return
+        since = time.perf_counter()
+        yield Step(lambda: cache.persist(entry), lambda: cache.apersist(entry))
+        state.stage("cache_store", since)
+
+    def _result(self, state: ExecutionState, outputs: Mapping[str, Any], *, keep_trace: bool) -> ExecutionResult:
+        plan = state.plan
+        return ExecutionResult(
+            outputs=outputs,
+            execution_id=state.execution_id,
+            signature=plan.name,
+            signature_version=plan.spec.version,
+            fingerprint=plan.spec.fingerprint,
+            model=plan.model_name,
+            usage=state.usage,
+            cost=state.cost,
+            latency=state.latency,
+            attempts=tuple(state.attempts),
+            trace=ExecutionTrace(tuple(state.stages), tuple(state.exchanges)) if keep_trace else None,
+        )
+
+    def _from_entry(self, state: ExecutionState, entry: CacheEntry, tier: str, *, keep_trace: bool) -> ExecutionResult:
+        plan = state.plan
+        latency = state.latency
+        result = ExecutionResult(
+            state.take_outputs(entry),
+            state.execution_id,
+            plan.name,
+            plan.spec.version,
+            plan.spec.fingerprint,
+            entry.model,
+            _NO_USAGE,
+            0.0,
+            latency,
+            tier,
+            max(0.0, state.started_at - entry.created_at),
+            entry.latency,
+            entry.cost,
+            (),
+            ExecutionTrace(tuple(state.stages)) if keep_trace else None,
+        )
+        self._stats.hit(tier, latency)
+        if self._observers.hear_end:
+            self._observers.finished(finished_event(state, result), track=True)
+        return result
+
+    def _done(self, state: ExecutionState, result: ExecutionResult) -> ExecutionResult:
+        self._stats.finished(result.usage, result.cost, result.latency)
+        if self._observers.hear_end:
+            self._observers.finished(finished_event(state, result), track=True)
+        return result
+
+    # -- failures -----------------------------------------------------------------------------------------------
+
+    def _name(self, state: ExecutionState, error: ExecutionError) -> None:
+        error.execution_id, error.signature = state.execution_id, state.plan.name
+        error.attempts = tuple(state.attempts)
+
+    def _failed(self, state: ExecutionState, error: BaseException) -> None:
+        self._stats.finished(state.usage, state.cost, state.latency, type(error).__name__)
+        if self._observers.hear_end:
+            self._observers.finished(failed_event(state, error), track=True)
+
+
+_NO_USAGE = Usage()
