@@ -1,1 +1,1 @@
-"""Tools for those who work on this repository."""
+"""Programs that measure, check and describe this repository; not part of any distribution."""

@@ -1,0 +1,76 @@
+"""Find phrases that make a reader stop: each has a plainer one.
+
+python tools/plain_english.py            # every Python file and page of the repository
+python tools/plain_english.py docs       # those under a folder
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["PHRASES", "findings"]
+
+#: Phrase (a regular expression, case ignored) -> what to write.
+PHRASES: dict[str, str] = {
+    r"\bwhoever\b": "name the reader: the caller, the host, the plugin",
+    r"\bnobody\b": "name what does not happen, or who does not do it",
+    r"\bsomebody\b|\bsomeone\b": "name the person: the user, the reviewer, the host",
+    r"\beverybody\b": "name them: all callers, every user",
+    r"\bis no answer\b": "is not an answer, is not usable",
+    r"\bfirst that is there\b": "the first one available",
+    r"\btold at once\b": "reported immediately",
+    r"\b(?:be|is|are|was|were) told(?: of)?\b": "is notified, is given, is reported",
+    r"\bhears? (?:of|that)\b": "is notified of",
+    r"\ban? \w+ a (?:task|row|step|call|time)\b": "one ... per ...",
+    r"\bDo as ``?\w+``?": "Async version of ..., Like ..., but ...",
+    r"\bwhat it came to\b": "the result",
+    r"\ball the same\b": "anyway, still",
+    r"\bnone of ours\b": "does not belong to this project",
+    r"\bmade anew\b": "created again, rebuilt",
+    r"\bwants to hear\b": "asks for",
+    r"\bis no (?:(?-i:[A-Z`])|file|folder|name|list|number|text)": "is not a ...",
+    r"\blet alone\b": "leave out, or say it in two sentences",
+    r"\bhave to be able to\b|\bhas to be able to\b": "must",
+    r"\bstands? in for\b": "replaces",
+    r"\bon the far side of\b": "behind",
+    r"\bby the way\b": "leave out",
+}
+
+_COMPILED = [(re.compile(pattern, re.IGNORECASE), advice) for pattern, advice in PHRASES.items()]
+# These files speak of the phrases themselves.
+_EXEMPT = {"tools/plain_english.py", "CHANGELOG.md", "LICENSE"}
+
+
+def findings(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the line number, the phrase and the advice for each phrase in a text."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for pattern, advice in _COMPILED:
+            match = pattern.search(line)
+            if match:
+                yield number, match[0], advice
+
+
+def _files(root: Path, places: list[str]) -> list[Path]:
+    command = ["git", "ls-files", "--", *(f"{place}" for place in places or ["*.py", "*.md"])]
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.split()
+    return [root / name for name in listed if name.endswith((".py", ".md")) and name not in _EXEMPT]
+
+
+def main() -> int:
+    """Print every finding as ``file:line: phrase (advice)``; return 1 if there is one."""
+    root = Path(__file__).resolve().parents[1]
+    count = 0
+    for path in _files(root, sys.argv[1:]):
+        for number, phrase, advice in findings(path.read_text(encoding="utf-8")):
+            print(f"{path.relative_to(root)}:{number}: {phrase!r} ({advice})")
+            count += 1
+    print(f"{count} phrases to rewrite", file=sys.stderr)
+    return 1 if count else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
