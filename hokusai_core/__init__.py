@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from hokusai_core.batch import BatchProgress, BatchResult, BatchRow, FailedExecution
     from hokusai_core.caching import CacheEntry, MemoryCache
     from hokusai_core.caching.explain import CacheExplanation
-    from hokusai_core.canonical import jsonable
     from hokusai_core.components import Component, Owner
     from hokusai_core.composition import (
         ChainResult,
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
     from hokusai_core.improvement import Improvements
+    from hokusai_core.json_encoding import jsonable
     from hokusai_core.markers import HOOK_API, hookimpl
     from hokusai_core.model import LanguageModel
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
@@ -136,7 +136,7 @@ _HOME = {
     "Usage": "results",
     "did_you_mean": "suggestions",
     "hookimpl": "markers",
-    "jsonable": "canonical",
+    "jsonable": "json_encoding",
     "literal": "composition",
     "private_folder": "userdata",
     "process_trackers": "execution.process",

@@ -23,9 +23,9 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from hokusai_core.canonical import canonical_json
 from hokusai_core.errors import ArtifactError, SignatureDefinitionError
 from hokusai_core.files import write_whole
+from hokusai_core.json_encoding import canonical_json
 from hokusai_core.signatures import BaseSignature, SignatureSpec
 
 __all__ = ["FORMAT", "KIND", "Artifact", "ArtifactWarning", "differences", "read_artifact"]

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from hokusai_core.batch.results import FailedExecution, Outcome, json_text
-from hokusai_core.canonical import canonical_json
 from hokusai_core.errors import JournalError
+from hokusai_core.json_encoding import canonical_json
 from hokusai_core.results import ExecutionResult
 
 if TYPE_CHECKING:

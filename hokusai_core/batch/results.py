@@ -9,9 +9,9 @@ from typing import Any, NoReturn, Self, overload
 import orjson
 from attrs import field, frozen
 
-from hokusai_core.canonical import jsonable
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.files import write_whole
+from hokusai_core.json_encoding import jsonable
 from hokusai_core.redaction import REDACTED
 from hokusai_core.results import Attempt, ExecutionResult, Usage, known_cost
 

@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hokusai_core.canonical import canonical_json
+from hokusai_core.json_encoding import canonical_json
 
 __all__ = ["SCHEMA", "KeyScheme"]
 
@@ -39,16 +39,16 @@ class KeyScheme:
     def key(self, inputs: Mapping[str, Any]) -> str:
         """Return the key of bound ``inputs``, 64 hexadecimal digits."""
         state = self._prefix.copy()
-        state.update(canonical_json(self._veil(inputs) if self._sensitive else inputs))
+        state.update(canonical_json(self._hash_sensitive(inputs) if self._sensitive else inputs))
         return state.hexdigest()
 
     def explain(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """Return every part that goes into the key, as a short digest each; equal digests mean equal parts."""
         if not self._digests:
             self._digests = {part: _digest(value) for part, value in self._parts.items()}
-        return self._digests | {f"input:{name}": _digest(value) for name, value in self._veil(inputs).items()}
+        return self._digests | {f"input:{name}": _digest(value) for name, value in self._hash_sensitive(inputs).items()}
 
-    def _veil(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _hash_sensitive(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         if not self._sensitive:
             return inputs
         secret = self._secret()

@@ -47,7 +47,7 @@ def input_problems(spec: SignatureSpec, values: Any, fed: frozenset[str]) -> lis
 def never_fits(output: FieldSpec, field: FieldSpec) -> bool:
     """Return whether no value of ``output`` can be an input ``field``. What depends on a text may fit."""
     from hokusai_core.signatures import sample_value
-    from hokusai_core.signatures.coercion import Misfit, coercer
+    from hokusai_core.signatures.lenient_input import CoercionError, coercer
 
     try:
         sample = sample_value(output)
@@ -57,7 +57,7 @@ def never_fits(output: FieldSpec, field: FieldSpec) -> bool:
         return False
     try:
         coercer(field.shape)(sample)
-    except Misfit:
+    except CoercionError:
         kinds = {member.kind for member in field.shape.members}
         numeric = isinstance(sample, (int, float)) and not isinstance(sample, bool)
         if numeric and kinds & {"int", "float"}:

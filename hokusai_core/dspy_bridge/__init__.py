@@ -11,6 +11,14 @@ from hokusai_core.dspy_bridge.bridge_call import Answer, BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.call_records import CallEstimate, CallGuard, CallRecord, Meter, Recorder
 from hokusai_core.dspy_bridge.error_map import scrub, translate_error
 from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
+from hokusai_core.dspy_bridge.from_dspy import (
+    OPEN_OUTPUTS,
+    from_dspy,
+    from_string,
+    is_program,
+    is_signature,
+    spec_of_program,
+)
 from hokusai_core.dspy_bridge.isolation import DEADLINE, isolated
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_call import ModelCall
@@ -27,14 +35,6 @@ from hokusai_core.dspy_bridge.model_info import (
 from hokusai_core.dspy_bridge.offload import Threads, offload
 from hokusai_core.dspy_bridge.program_call import ProgramCall
 from hokusai_core.dspy_bridge.program_state import is_described, program_state
-from hokusai_core.dspy_bridge.reverse import (
-    OPEN_OUTPUTS,
-    from_dspy,
-    from_string,
-    is_program,
-    is_signature,
-    spec_of_program,
-)
 from hokusai_core.dspy_bridge.to_dspy import Choices, to_dspy
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from typing import Any, Union, get_args, get_origin
 import dspy
 from dspy.adapters.types.decision import Choice, Noul, Score
 
-from hokusai_core.canonical import jsonable
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.isolation import callbacks_active
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.nearest_demos import NearestDemos
 from hokusai_core.dspy_bridge.offload import Threads
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature, render
-from hokusai_core.signatures.mirrors import from_mirror
+from hokusai_core.json_encoding import jsonable
+from hokusai_core.signatures.attrs_mirrors import from_mirror
 from hokusai_core.signatures.spec import SignatureSpec
 
 __all__ = ["ModelCall"]

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hokusai_core.canonical import jsonable
+from hokusai_core.json_encoding import jsonable
 from hokusai_core.signatures.spec import SignatureSpec
 
 __all__ = ["NearestDemos"]

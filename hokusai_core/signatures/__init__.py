@@ -13,10 +13,11 @@ from hokusai_core.signatures.fields import InputField, OutputField, SignatureFie
 from hokusai_core.signatures.spec import FieldSpec, Role, SignatureSpec
 
 if TYPE_CHECKING:
-    from hokusai_core.canonical import jsonable
-    from hokusai_core.signatures.bind import Binder
+    from hokusai_core.json_encoding import jsonable
     from hokusai_core.signatures.examples import example_problems
-    from hokusai_core.signatures.outputs import (
+    from hokusai_core.signatures.field_types import UnsupportedTypeError
+    from hokusai_core.signatures.input_binder import InputBinder
+    from hokusai_core.signatures.output_codec import (
         OutputCodec,
         check_outputs,
         coerce_outputs,
@@ -30,14 +31,13 @@ if TYPE_CHECKING:
         SignaturePack,
         SignatureRegistry,
     )
-    from hokusai_core.signatures.samples import sample_value
-    from hokusai_core.signatures.types import UnsupportedTypeError
+    from hokusai_core.signatures.sample_values import sample_value
 
 __all__ = [
     "LOCAL",
     "BaseSignature",
-    "Binder",
     "FieldSpec",
+    "InputBinder",
     "InputField",
     "OutputCodec",
     "OutputField",
@@ -61,25 +61,25 @@ __all__ = [
 #: Public name -> module of this package that holds it.
 _LATER = {
     "LOCAL": "registry",
-    "Binder": "bind",
-    "OutputCodec": "outputs",
+    "InputBinder": "input_binder",
+    "OutputCodec": "output_codec",
     "RegisteredSignature": "registry",
     "SignatureFailure": "registry",
     "SignaturePack": "registry",
     "SignatureRegistry": "registry",
-    "UnsupportedTypeError": "types",
-    "check_outputs": "outputs",
-    "coerce_outputs": "outputs",
-    "decode_outputs": "outputs",
-    "encode_outputs": "outputs",
+    "UnsupportedTypeError": "field_types",
+    "check_outputs": "output_codec",
+    "coerce_outputs": "output_codec",
+    "decode_outputs": "output_codec",
+    "encode_outputs": "output_codec",
     "example_problems": "examples",
-    "sample_value": "samples",
+    "sample_value": "sample_values",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name == "jsonable":
-        return import_module("hokusai_core.canonical").jsonable
+        return import_module("hokusai_core.json_encoding").jsonable
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

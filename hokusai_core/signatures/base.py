@@ -89,7 +89,7 @@ class SignatureMeta(type):
         """
         resolved = cls._body.resolved
         if "spec" not in resolved:
-            from hokusai_core.signatures.resolve import build_spec
+            from hokusai_core.signatures.class_reader import build_spec
 
             # Two threads may both build it; all callers get the one that was stored first.
             resolved.setdefault("spec", build_spec(cls))

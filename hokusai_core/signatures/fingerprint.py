@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from hokusai_core.canonical import canonical_json, jsonable
+from hokusai_core.json_encoding import canonical_json, jsonable
+from hokusai_core.signatures.field_types import UnsupportedTypeError
 from hokusai_core.signatures.spec import SignatureSpec
-from hokusai_core.signatures.type_json import TypeDescriber
-from hokusai_core.signatures.types import UnsupportedTypeError
+from hokusai_core.signatures.type_description import TypeDescriber
 
 __all__ = ["fingerprint"]
 
@@ -29,7 +29,7 @@ def fingerprint(spec: SignatureSpec) -> str:
             "required": item.required,
             "default": _plain(item.default),
             "choices_from": item.choices_from,
-            "limits": item.limits.to_dict(),
+            "limits": item.constraints.to_dict(),
         }
         for item in spec.fields
     ]

@@ -11,11 +11,11 @@ from attrs import evolve, field, frozen
 from hokusai_core.redaction import REDACTED
 
 if TYPE_CHECKING:
-    from hokusai_core.signatures.bind import Binder
-    from hokusai_core.signatures.limits import Limits
-    from hokusai_core.signatures.mirrors import Mirrors
-    from hokusai_core.signatures.outputs import OutputCodec
-    from hokusai_core.signatures.types import Shape
+    from hokusai_core.signatures.attrs_mirrors import Mirrors
+    from hokusai_core.signatures.constraints import Constraints
+    from hokusai_core.signatures.field_types import Shape
+    from hokusai_core.signatures.input_binder import InputBinder
+    from hokusai_core.signatures.output_codec import OutputCodec
 
 __all__ = ["FieldSpec", "Role", "SignatureSpec"]
 
@@ -33,7 +33,7 @@ class FieldSpec:
     Args:
         name: identifier, unique within the signature.
         role: ``input`` or ``output``.
-        annotation: its Python type, out of the closed table of ``hokusai_core.signatures.types``.
+        annotation: its Python type, out of the closed table of ``hokusai_core.signatures.field_types``.
         description: what it holds; part of the prompt.
         prefix: label of older prompt formats; marks an output where no role is said.
         required: whether a caller has to give it; outputs are always required.
@@ -74,16 +74,16 @@ class FieldSpec:
         Raises:
             UnsupportedTypeError: where it is not in the table of types.
         """
-        from hokusai_core.signatures.types import parse_annotation
+        from hokusai_core.signatures.field_types import parse_annotation
 
         return parse_annotation(self.annotation)
 
     @cached_property
-    def limits(self) -> Limits:
+    def constraints(self) -> Constraints:
         """The constraints of this field as one object that checks values."""
-        from hokusai_core.signatures.limits import Limits
+        from hokusai_core.signatures.constraints import Constraints
 
-        return Limits(
+        return Constraints(
             min_length=self.min_length, max_length=self.max_length, ge=self.ge, le=self.le, pattern=self.pattern
         )
 
@@ -172,23 +172,23 @@ class SignatureSpec:
         return fingerprint(self)
 
     @cached_property
-    def binder(self) -> Binder:
+    def binder(self) -> InputBinder:
         """What turns the inputs of a caller into those of this signature."""
-        from hokusai_core.signatures.bind import Binder
+        from hokusai_core.signatures.input_binder import InputBinder
 
-        return Binder(self)
+        return InputBinder(self)
 
     @cached_property
     def codec(self) -> OutputCodec:
         """What types, checks, writes and reads the outputs of this signature."""
-        from hokusai_core.signatures.outputs import OutputCodec
+        from hokusai_core.signatures.output_codec import OutputCodec
 
         return OutputCodec(self)
 
     @cached_property
     def mirrors(self) -> Mirrors:
         """Pydantic models that stand in for the attrs models of this signature; importing pydantic."""
-        from hokusai_core.signatures.mirrors import Mirrors
+        from hokusai_core.signatures.attrs_mirrors import Mirrors
 
         return Mirrors()
 
@@ -212,7 +212,7 @@ class SignatureSpec:
         Raises:
             SignatureDefinitionError: listing every problem.
         """
-        from hokusai_core.signatures.definition import check_spec
+        from hokusai_core.signatures.definition_checks import check_spec
 
         check_spec(self)
         return self
@@ -230,7 +230,7 @@ class SignatureSpec:
         Raises:
             SignatureDefinitionError: where a default, demo or type has no JSON form.
         """
-        from hokusai_core.signatures.serialize import spec_to_dict
+        from hokusai_core.signatures.spec_json import spec_to_dict
 
         return spec_to_dict(self)
 
@@ -241,7 +241,7 @@ class SignatureSpec:
         Raises:
             SignatureDefinitionError: naming the path of what is malformed.
         """
-        from hokusai_core.signatures.serialize import spec_from_dict
+        from hokusai_core.signatures.spec_json import spec_from_dict
 
         return spec_from_dict(data)
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from hokusai_core.canonical import jsonable
 from hokusai_core.dspy_bridge import host_adapter, host_language_model
+from hokusai_core.json_encoding import jsonable
 from hokusai_core.model import LanguageModel
 from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
 from hokusai_core.protocols import Optimizer

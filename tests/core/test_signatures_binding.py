@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hokusai_core.errors import InputError
-from hokusai_core.signatures import BaseSignature, Binder, FieldSpec, InputField, OutputField, SignatureSpec
-from hokusai_core.signatures.splitting import split_list
+from hokusai_core.signatures import BaseSignature, FieldSpec, InputBinder, InputField, OutputField, SignatureSpec
+from hokusai_core.signatures.text_lists import split_list
 
 
 class Draft(BaseSignature):
@@ -32,17 +32,17 @@ class Classify(BaseSignature):
 
 
 def codes(cls: type[BaseSignature], inputs: Any) -> list[tuple[str, str]]:
-    return [(problem.field, problem.code) for problem in Binder(cls.spec).problems(inputs)]
+    return [(problem.field, problem.code) for problem in InputBinder(cls.spec).problems(inputs)]
 
 
 def test_names_defaults_and_order() -> None:
-    bound = Binder(Draft.spec).bind({"points": ["a"], "subject": "s"})
+    bound = InputBinder(Draft.spec).bind({"points": ["a"], "subject": "s"})
     assert list(bound) == ["topic", "points", "count", "extras", "tone", "password"]
     assert bound == {"topic": "s", "points": ["a"], "count": 3, "extras": ["x"], "tone": None, "password": None}
 
 
 def test_what_is_bound_is_nobody_elses() -> None:
-    binder, points = Binder(Draft.spec), ["a"]
+    binder, points = InputBinder(Draft.spec), ["a"]
     first = binder.bind({"topic": "t", "points": points})
     first["extras"].append("y")
     first["points"].append("b")
@@ -53,7 +53,7 @@ def test_what_is_bound_is_nobody_elses() -> None:
 def test_every_problem_at_once() -> None:
     given_inputs = {"subject": "s", "title": "t", "points": 3, "count": 11, "tome": 1, "password": "hunter2"}
     with pytest.raises(InputError) as caught:
-        Binder(Draft.spec).bind(given_inputs)
+        InputBinder(Draft.spec).bind(given_inputs)
     assert [(problem.field, problem.code) for problem in caught.value.problems] == [
         ("subject", "duplicate"),
         ("points", "wrong_type"),
@@ -95,14 +95,14 @@ def test_choices_must_be_choices() -> None:
 
 
 def test_none_for_an_optional_input_is_its_default() -> None:
-    assert Binder(Draft.spec).bind({"topic": "t", "points": "a", "count": None})["count"] == 3
+    assert InputBinder(Draft.spec).bind({"topic": "t", "points": "a", "count": None})["count"] == 3
 
 
 def test_texts_of_other_classes_become_plain_text() -> None:
     class Tone(enum.StrEnum):
         KIND = "kind"
 
-    bound = Binder(Draft.spec).bind({"topic": "t", "points": ["a"], "tone": Tone.KIND})
+    bound = InputBinder(Draft.spec).bind({"topic": "t", "points": ["a"], "tone": Tone.KIND})
     assert type(bound["tone"]) is str
 
 
@@ -138,7 +138,7 @@ JSON_LIKE = st.recursive(
     max_leaves=8,
 )
 NAMES = st.sampled_from(["topic", "subject", "points", "count", "extras", "tone", "password", "other"])
-BINDER = Binder(Draft.spec)
+BINDER = InputBinder(Draft.spec)
 
 
 @given(st.dictionaries(NAMES, JSON_LIKE))
@@ -171,6 +171,6 @@ def test_the_fast_way_binds_as_the_slow_one(inputs: dict[str, Any]) -> None:
 
 def test_a_signature_without_inputs_binds_nothing() -> None:
     spec = SignatureSpec("Joke", "Tell one.", (FieldSpec("joke", "output"),)).check()
-    assert Binder(spec).bind({}) == {}
+    assert InputBinder(spec).bind({}) == {}
     with pytest.raises(InputError):
-        Binder(spec).bind({"topic": "x"})
+        InputBinder(spec).bind({"topic": "x"})

@@ -10,9 +10,9 @@ import attrs
 import pydantic
 import pytest
 
-from hokusai_core.signatures.coercion import Misfit, coercer
-from hokusai_core.signatures.modelinfo import model_problems
-from hokusai_core.signatures.types import UnsupportedTypeError, parse_annotation
+from hokusai_core.signatures.field_types import UnsupportedTypeError, parse_annotation
+from hokusai_core.signatures.lenient_input import CoercionError, coercer
+from hokusai_core.signatures.model_fields import model_problems
 
 
 class Color(enum.Enum):
@@ -152,7 +152,7 @@ def test_coerced(annotation: Any, value: Any, expected: Any) -> None:
     ],
 )  # fmt: skip
 def test_misfits(annotation: Any, value: Any) -> None:
-    with pytest.raises(Misfit) as caught:
+    with pytest.raises(CoercionError) as caught:
         coerce(annotation, value)
     assert str(caught.value)
 
@@ -195,7 +195,7 @@ SECRET = "hunter2"  # noqa: S105 - of nobody
     ],
 )
 def test_messages_never_hold_a_value(annotation: Any, value: Any) -> None:
-    with pytest.raises(Misfit) as caught:
+    with pytest.raises(CoercionError) as caught:
         coerce(annotation, value)
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from hokusai_core import Component, Executor, Problem, SignatureValidator, hookimpl, process_trackers
-from hokusai_core.canonical import jsonable
 from hokusai_core.errors import (
     ConfigurationError,
     ExecutionError,
@@ -21,6 +20,7 @@ from hokusai_core.errors import (
     PluginLoadError,
 )
 from hokusai_core.execution.observers import ObserverWarning
+from hokusai_core.json_encoding import jsonable
 from hokusai_core.plugins import PluginWarning
 from hokusai_core.testing.lm import null_lm
 

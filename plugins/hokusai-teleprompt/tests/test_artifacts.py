@@ -106,7 +106,7 @@ def resealed(path: Path, **changes: Any) -> None:
     """Change a file and make its checksum fit again, as another program could."""
     import hashlib
 
-    from hokusai_core.canonical import canonical_json
+    from hokusai_core.json_encoding import canonical_json
 
     data = {key: value for key, value in json.loads(path.read_text()).items() if key != "checksum"} | changes
     path.write_text(json.dumps({**data, "checksum": hashlib.sha256(canonical_json(data)).hexdigest()}))

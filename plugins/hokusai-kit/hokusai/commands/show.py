@@ -10,7 +10,7 @@ import click
 
 from hokusai.installed import installed
 from hokusai.terminal import print_json, print_table, section
-from hokusai.typetext import type_text
+from hokusai.type_text import type_text
 from hokusai_core import jsonable
 
 if TYPE_CHECKING:

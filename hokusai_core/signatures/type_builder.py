@@ -15,17 +15,17 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.signatures.coercion import Misfit, coercer
-from hokusai_core.signatures.limits import Limits
-from hokusai_core.signatures.reading import Reader
-from hokusai_core.signatures.type_json import CONFIG
-from hokusai_core.signatures.types import (
+from hokusai_core.signatures.checked_json import CheckedJson
+from hokusai_core.signatures.constraints import Constraints
+from hokusai_core.signatures.field_types import (
     MAX_DEPTH,
     UnsupportedTypeError,
     is_attrs_model,
     is_pydantic_model,
     parse_annotation,
 )
+from hokusai_core.signatures.lenient_input import CoercionError, coercer
+from hokusai_core.signatures.type_description import CONFIG
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ConfigDict
@@ -43,7 +43,7 @@ _NAMED: dict[str, Any] = {
     "dict": dict,
 }
 _ENUM_BASES: dict[str, tuple[type, ...]] = {"none": (), "str": (str,), "int": (int,), "float": (float,)}
-_LIMITS = frozenset({"min_length", "max_length", "ge", "le", "gt", "lt", "multiple_of", "pattern"})
+_CONSTRAINTS = frozenset({"min_length", "max_length", "ge", "le", "gt", "lt", "multiple_of", "pattern"})
 _FIELD_KEYS = frozenset({"name", "type", "description", "title", "alias", "examples", "schema_extra"})
 _UNSET = object()
 
@@ -55,13 +55,13 @@ class TypeBuilder:
         definitions: reader of the mapping of name to description of an enum or model.
     """
 
-    def __init__(self, definitions: Reader) -> None:
+    def __init__(self, definitions: CheckedJson) -> None:
         self._definitions = {name: definitions.at(name) for name in definitions.mapping()}
         self._built: dict[str, Any] = {}
         self._building: dict[str, str] = {}
         self._scope: dict[str, Any] = {}
 
-    def build(self, description: Reader, depth: int = 0) -> Any:
+    def build(self, description: CheckedJson, depth: int = 0) -> Any:
         """Return the annotation that ``description`` describes.
 
         Raises:
@@ -90,18 +90,18 @@ class TypeBuilder:
             return self._constrained(inner, depth)
         raise description.error(f"unknown type {row[:60]!r}")
 
-    def _constrained(self, inner: Reader, depth: int) -> Any:
+    def _constrained(self, inner: CheckedJson, depth: int) -> Any:
         from pydantic import Field
 
-        inner.only({"type", *_LIMITS})
+        inner.only({"type", *_CONSTRAINTS})
         annotation = self.build(inner.at("type"), depth + 1)
-        return typing.Annotated[annotation, Field(**_limits(inner).to_dict())]
+        return typing.Annotated[annotation, Field(**_constraints(inner).to_dict())]
 
-    def _literal(self, inner: Reader) -> Any:
+    def _literal(self, inner: CheckedJson) -> Any:
         values = [part.scalar(str, int, bool, type(None)) for part in inner.items(at_least=1)]
         return Literal[tuple(values)]
 
-    def _refer(self, inner: Reader) -> Any:
+    def _refer(self, inner: CheckedJson) -> Any:
         name = inner.text()
         if name not in self._definitions:
             raise inner.error("refers to a type that is not defined")
@@ -127,7 +127,7 @@ class TypeBuilder:
             except Exception as error:
                 raise definition.error(f"cannot be built: {type(error).__name__}: {str(error)[:200]}") from error
 
-    def _make(self, definition: Reader) -> Any:
+    def _make(self, definition: CheckedJson) -> Any:
         kind = definition.at("kind").one_of("enum", "model", "attrs")
         name = definition.at("name").text(at_most=200)
         if not name.isprintable() or name.startswith("__") or not name:
@@ -137,7 +137,7 @@ class TypeBuilder:
         definition.only({"kind", "name", "description", "config", "fields"})
         return self._make_model(definition, name, kind)
 
-    def _make_model(self, definition: Reader, name: str, kind: str) -> Any:
+    def _make_model(self, definition: CheckedJson, name: str, kind: str) -> Any:
         doc = definition.get("description")
         make = _make_attrs if kind == "attrs" else _make_pydantic
         try:
@@ -151,8 +151,8 @@ class TypeBuilder:
             # pydantic and attrs refuse names and constraints in too many ways to check for each of them here.
             raise definition.error(f"cannot be built: {type(error).__name__}: {str(error)[:200]}") from error
 
-    def _field(self, part: Reader) -> dict[str, Any]:
-        part.only({*_FIELD_KEYS, *_LIMITS, "default", "factory"})
+    def _field(self, part: CheckedJson) -> dict[str, Any]:
+        part.only({*_FIELD_KEYS, *_CONSTRAINTS, "default", "factory"})
         name = part.at("name").text(at_most=200)
         if not name.isidentifier() or name.startswith("_") or name.startswith("model_"):
             raise part.at("name").error("is no name for a field of a model")
@@ -165,7 +165,7 @@ class TypeBuilder:
         return {
             "name": name,
             "annotation": annotation,
-            "limits": _limits(part),
+            "constraints": _constraints(part),
             "default": self._default(part.get("default"), annotation),
             "factory": self._factory(part.get("factory"), annotation),
             "examples": [item.value for item in examples.items()] if examples else None,
@@ -173,22 +173,22 @@ class TypeBuilder:
             **texts,
         }
 
-    def _default(self, reader: Reader | None, annotation: Any) -> Any:
+    def _default(self, reader: CheckedJson | None, annotation: Any) -> Any:
         if reader is None:
             return _UNSET
         if reader.value is None:
             return None  # as in the model that was described, None may stand for absence whatever the type
         return self._typed(reader, annotation)
 
-    def _typed(self, reader: Reader, annotation: Any) -> Any:
+    def _typed(self, reader: CheckedJson, annotation: Any) -> Any:
         try:
             return coercer(parse_annotation(annotation))(reader.value)
         except UnsupportedTypeError:
             return copy.deepcopy(reader.value)  # a model that is not complete yet; its default is None or empty
-        except Misfit as misfit:
-            raise reader.error(f"does not fit its type: {misfit}") from None
+        except CoercionError as error:
+            raise reader.error(f"does not fit its type: {error}") from None
 
-    def _factory(self, reader: Reader | None, annotation: Any) -> Callable[[], Any] | None:
+    def _factory(self, reader: CheckedJson | None, annotation: Any) -> Callable[[], Any] | None:
         if reader is None:
             return None
         value = self._typed(reader, annotation)
@@ -204,9 +204,9 @@ def _complete(made: Any, scope: Mapping[str, Any]) -> None:
         made.__annotations__ = typing.get_type_hints(made, dict(scope), include_extras=True)
 
 
-def _limits(reader: Reader) -> Limits:
+def _constraints(reader: CheckedJson) -> Constraints:
     found: dict[str, Any] = {}
-    for key in _LIMITS:
+    for key in _CONSTRAINTS:
         part = reader.get(key)
         if part is None:
             continue
@@ -214,10 +214,10 @@ def _limits(reader: Reader) -> Limits:
             found[key] = part.text(at_most=1000)
         else:
             found[key] = part.scalar(int) if key.endswith("length") else part.scalar(int, float)
-    return Limits(**found)
+    return Constraints(**found)
 
 
-def _make_enum(definition: Reader, name: str) -> type[enum.Enum]:
+def _make_enum(definition: CheckedJson, name: str) -> type[enum.Enum]:
     definition.only({"kind", "name", "base", "members"})
     base = definition.at("base").one_of(*_ENUM_BASES)
     members: dict[str, Any] = {}
@@ -234,7 +234,7 @@ def _make_enum(definition: Reader, name: str) -> type[enum.Enum]:
     return cast("type[enum.Enum]", made)
 
 
-def _make_pydantic(name: str, doc: str | None, items: list[dict[str, Any]], definition: Reader) -> Any:
+def _make_pydantic(name: str, doc: str | None, items: list[dict[str, Any]], definition: CheckedJson) -> Any:
     from pydantic import Field, create_model
 
     config = definition.get("config")
@@ -243,7 +243,7 @@ def _make_pydantic(name: str, doc: str | None, items: list[dict[str, Any]], defi
     fields: dict[str, Any] = {}
     for item in items:
         options = {key: item[key] for key in ("description", "title", "alias", "examples") if item.get(key)}
-        options |= item["limits"].to_dict()
+        options |= item["constraints"].to_dict()
         if item["schema_extra"] is not None:
             options["json_schema_extra"] = item["schema_extra"]
         if item["factory"] is not None:
@@ -256,7 +256,7 @@ def _make_pydantic(name: str, doc: str | None, items: list[dict[str, Any]], defi
     return made
 
 
-def _make_attrs(name: str, doc: str | None, items: list[dict[str, Any]], definition: Reader) -> Any:
+def _make_attrs(name: str, doc: str | None, items: list[dict[str, Any]], definition: CheckedJson) -> Any:
     import attrs
 
     if definition.get("config") is not None:

@@ -11,19 +11,20 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hokusai_core.signatures.limits import Limits
-from hokusai_core.signatures.splitting import looks_like_json, split_list
-from hokusai_core.signatures.types import Shape
+from hokusai_core.errors import HokusaiError
+from hokusai_core.signatures.constraints import Constraints
+from hokusai_core.signatures.field_types import Shape
+from hokusai_core.signatures.text_lists import looks_like_json, split_list
 
-__all__ = ["Coercer", "Misfit", "coercer", "type_name"]
+__all__ = ["Coercer", "CoercionError", "coercer", "type_name"]
 
 Coercer = Callable[[Any], Any]
 
 _TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
-class Misfit(Exception):
-    """A value does not fit; the text says what was expected and holds no value.
+class CoercionError(HokusaiError, ValueError):
+    """A value does not fit its field. The message says what was expected; it never holds the value.
 
     Args:
         message: a sentence fragment for a message.
@@ -41,12 +42,12 @@ def type_name(value: Any) -> str:
 
 
 def coercer(shape: Shape) -> Coercer:
-    """Return the function that turns values into ``shape``; it raises Misfit for what cannot be turned."""
+    """Return the function that turns values into ``shape``; it raises CoercionError for what cannot be turned."""
     return _MAKERS[shape.kind](shape)
 
 
-def _misfit(shape: Shape, value: Any) -> Misfit:
-    return Misfit(f"expected {shape.expected}, got {type_name(value)}")
+def _mismatch(shape: Shape, value: Any) -> CoercionError:
+    return CoercionError(f"expected {shape.expected}, got {type_name(value)}")
 
 
 def _text(shape: Shape) -> Coercer:
@@ -55,7 +56,7 @@ def _text(shape: Shape) -> Coercer:
             return value
         if isinstance(value, str):
             return str.__str__(value)  # a subclass, an Enum of texts among them, may write itself differently
-        raise _misfit(shape, value)
+        raise _mismatch(shape, value)
 
     return coerce
 
@@ -65,7 +66,7 @@ def _whole(shape: Shape) -> Coercer:
         if type(value) is int:
             return value
         if isinstance(value, bool):
-            raise _misfit(shape, value)
+            raise _mismatch(shape, value)
         if isinstance(value, int):
             return int(value)
         if isinstance(value, float) and value.is_integer():
@@ -74,10 +75,10 @@ def _whole(shape: Shape) -> Coercer:
             try:
                 return int(value)
             except ValueError:
-                raise Misfit("expected a whole number, got a text that is none") from None
+                raise CoercionError("expected a whole number, got a text that is none") from None
         if isinstance(value, float):
-            raise Misfit("expected a whole number, got a number with a fraction")
-        raise _misfit(shape, value)
+            raise CoercionError("expected a whole number, got a number with a fraction")
+        raise _mismatch(shape, value)
 
     return coerce
 
@@ -85,13 +86,13 @@ def _whole(shape: Shape) -> Coercer:
 def _number(shape: Shape) -> Coercer:
     def coerce(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise _misfit(shape, value)
+            raise _mismatch(shape, value)
         try:
             number = float(value)
         except (ValueError, OverflowError):
-            raise Misfit("expected a number, got a text or size that is none") from None
+            raise CoercionError("expected a number, got a text or size that is none") from None
         if not math.isfinite(number):
-            raise Misfit("expected a finite number", "out_of_range")
+            raise CoercionError("expected a finite number", "out_of_range")
         return number
 
     return coerce
@@ -105,8 +106,8 @@ def _truth(shape: Shape) -> Coercer:
             truth = _TRUTHS.get(value.strip().lower())
             if truth is not None:
                 return truth
-            raise Misfit("expected true or false, got another text")
-        raise _misfit(shape, value)
+            raise CoercionError("expected true or false, got another text")
+        raise _mismatch(shape, value)
 
     return coerce
 
@@ -114,13 +115,13 @@ def _truth(shape: Shape) -> Coercer:
 def _nothing(shape: Shape) -> Coercer:
     def coerce(value: Any) -> None:
         if value is not None:
-            raise _misfit(shape, value)
+            raise _mismatch(shape, value)
 
     return coerce
 
 
 def _anything(_shape: Shape) -> Coercer:
-    from hokusai_core.canonical import jsonable
+    from hokusai_core.json_encoding import jsonable
 
     def coerce(value: Any) -> Any:
         if type(value) is str:
@@ -128,7 +129,7 @@ def _anything(_shape: Shape) -> Coercer:
         try:
             return jsonable(value)
         except (TypeError, ValueError):
-            raise Misfit(f"expected plain data that JSON can hold, got {type_name(value)}") from None
+            raise CoercionError(f"expected plain data that JSON can hold, got {type_name(value)}") from None
 
     return coerce
 
@@ -144,12 +145,12 @@ def _literal(shape: Shape) -> Coercer:
             if (type(value), value) in exact:
                 return exact[type(value), value]
         except TypeError:  # unhashable
-            raise _misfit(shape, value) from None
+            raise _mismatch(shape, value) from None
         if isinstance(value, str) and value.strip() in by_text:
             return by_text[value.strip()]
         if isinstance(value, str):
-            raise Misfit(f"must be {shape.expected}", "not_a_choice")
-        raise _misfit(shape, value)
+            raise CoercionError(f"must be {shape.expected}", "not_a_choice")
+        raise _mismatch(shape, value)
 
     return coerce
 
@@ -167,13 +168,13 @@ def _enumeration(shape: Shape) -> Coercer:
         try:
             member = by_value.get((type(value), value))
         except TypeError:  # unhashable
-            raise _misfit(shape, value) from None
+            raise _mismatch(shape, value) from None
         if member is None and isinstance(value, str):
             member = by_text.get(value.strip())
             if member is None:
-                raise Misfit(f"must be {shape.expected}", "not_a_choice")
+                raise CoercionError(f"must be {shape.expected}", "not_a_choice")
         if member is None:
-            raise _misfit(shape, value)
+            raise _mismatch(shape, value)
         return member
 
     return coerce
@@ -189,15 +190,15 @@ def _list(shape: Shape) -> Coercer:
         if isinstance(value, str):
             value = _items_of_text(value, splits, shape)
         elif not isinstance(value, (list, tuple)):
-            raise _misfit(shape, value)
+            raise _mismatch(shape, value)
         if plain_texts and all(type(item) is str for item in value):
             return list(value)
         items = []
         for number, item in enumerate(value, start=1):
             try:
                 items.append(coerce_item(item))
-            except Misfit as misfit:
-                raise Misfit(f"item {number}: {misfit}", misfit.code) from None
+            except CoercionError as error:
+                raise CoercionError(f"item {number}: {error}", error.code) from None
         return items
 
     return coerce
@@ -208,7 +209,7 @@ def _items_of_text(text: str, splits: bool, shape: Shape) -> list[Any]:
     if isinstance(parsed, list):
         return parsed
     if not splits:
-        raise _misfit(shape, text)
+        raise _mismatch(shape, text)
     return list(split_list(text))
 
 
@@ -220,14 +221,14 @@ def _dict(shape: Shape) -> Coercer:
             parsed = looks_like_json(value)
             value = parsed if isinstance(parsed, dict) else value
         if not isinstance(value, Mapping):
-            raise _misfit(shape, value)
+            raise _mismatch(shape, value)
         result = {}
         for key, item in value.items():
             try:
                 result[coerce_key(key)] = coerce_value(item)
-            except Misfit as misfit:
+            except CoercionError as error:
                 # Keys are data as much as values are, so the entry is not named.
-                raise Misfit(f"an entry: {misfit}", misfit.code) from None
+                raise CoercionError(f"an entry: {error}", error.code) from None
         return result
 
     return coerce
@@ -246,16 +247,16 @@ def _union(shape: Shape) -> Coercer:
         index = of_exact_type.get(type(value))
         if index is not None:
             return _member_of(enums, value) or coercers[index](value)
-        misfits = []
+        errors = []
         for attempt in _by_likeness(value, members, coercers):
             try:
                 return attempt(value)
-            except Misfit as misfit:
-                misfits.append(misfit)
-        told = [misfit for misfit, member in zip(misfits, members, strict=False) if member.kind != "null"]
+            except CoercionError as error:
+                errors.append(error)
+        told = [error for error, member in zip(errors, members, strict=False) if member.kind != "null"]
         if len(told) == 1:
             raise told[0]
-        raise _misfit(shape, value)
+        raise _mismatch(shape, value)
 
     return coerce
 
@@ -278,13 +279,13 @@ def _by_likeness(value: Any, members: tuple[Shape, ...], coercers: list[Coercer]
 
 
 def _constrained(shape: Shape) -> Coercer:
-    inner, limits = coercer(shape.args[0]), shape.limits or Limits()
+    inner, constraints = coercer(shape.args[0]), shape.constraints or Constraints()
 
     def coerce(value: Any) -> Any:
         coerced = inner(value)
-        violation = limits.violation(coerced)
+        violation = constraints.violation(coerced)
         if violation:
-            raise Misfit(violation[1], violation[0])
+            raise CoercionError(violation[1], violation[0])
         return coerced
 
     return coerce
@@ -298,7 +299,7 @@ def _model(shape: Shape) -> Coercer:
             return value
         if not prepared:
             # pydantic is imported, and the validator built, only when there is a value to validate.
-            from hokusai_core.signatures.models import model_coercer
+            from hokusai_core.signatures.model_values import model_coercer
 
             prepared.append(model_coercer(shape))
         return prepared[0](value)

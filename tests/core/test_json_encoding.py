@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hokusai_core.canonical import canonical_json, jsonable
+from hokusai_core.json_encoding import canonical_json, jsonable
 
 
 class Color(enum.Enum):

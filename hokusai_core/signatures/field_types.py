@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from hokusai_core.signatures.limits import Limits, limits_of
+from hokusai_core.signatures.constraints import Constraints, constraints_of
 
 __all__ = ["ALLOWED", "Shape", "UnsupportedTypeError", "is_attrs_model", "is_pydantic_model", "parse_annotation"]
 
@@ -64,14 +64,14 @@ class Shape:
         args: shapes of items, keys and values, or members.
         cls: the class of an enum or model, or of a list or dict that says nothing of what it holds.
         values: the values of a literal.
-        limits: the constraints of an ``Annotated`` type.
+        constraints: the constraints of an ``Annotated`` type.
     """
 
     kind: Kind
     args: tuple[Shape, ...] = ()
     cls: Any = None
     values: tuple[Any, ...] = ()
-    limits: Limits | None = None
+    constraints: Constraints | None = None
 
     @cached_property
     def members(self) -> tuple[Shape, ...]:
@@ -236,9 +236,9 @@ def _parse_union(annotation: Any, depth: int) -> Shape:
 
 def _parse_annotated(annotation: Any, depth: int) -> Shape:
     inner, *metadata = typing.get_args(annotation)
-    limits = limits_of(metadata)
+    constraints = constraints_of(metadata)
     shape = parse_annotation(inner, depth)
-    return Shape("constrained", (shape,), limits=limits) if limits else shape
+    return Shape("constrained", (shape,), constraints=constraints) if constraints else shape
 
 
 _GENERIC: dict[Any, Callable[[Any, int], Shape]] = {

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
-from hokusai_core.signatures.modelinfo import ModelField, model_fields
-from hokusai_core.signatures.types import Shape, is_attrs_model, parse_annotation
+from hokusai_core.signatures.field_types import Shape, is_attrs_model, parse_annotation
+from hokusai_core.signatures.model_fields import ModelField, model_fields
 
 __all__ = ["Mirrors", "from_mirror"]
 

@@ -9,7 +9,7 @@ import attrs
 import pydantic
 import pytest
 
-from hokusai.typetext import type_text
+from hokusai.type_text import type_text
 from hokusai_core import FieldSpec
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from attrs import fields, frozen
 
-__all__ = ["Limits", "limits_of"]
+__all__ = ["Constraints", "constraints_of"]
 
 
 @frozen
-class Limits:
+class Constraints:
     """What a value may be beyond its type; None stands for no limit.
 
     Args:
@@ -36,11 +36,11 @@ class Limits:
     pattern: str | None = None
 
     def __bool__(self) -> bool:
-        return any(getattr(self, item.name) is not None for item in fields(Limits))
+        return any(getattr(self, item.name) is not None for item in fields(Constraints))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the limits that are set."""
-        pairs = ((item.name, getattr(self, item.name)) for item in fields(Limits))
+        """Return the constraints that are set."""
+        pairs = ((item.name, getattr(self, item.name)) for item in fields(Constraints))
         return {name: value for name, value in pairs if value is not None}
 
     def violation(self, value: Any) -> tuple[str, str] | None:
@@ -81,8 +81,8 @@ class Limits:
         return None
 
 
-def limits_of(metadata: Iterable[Any]) -> Limits:
-    """Collect the limits in the metadata of ``Annotated`` or of a pydantic field.
+def constraints_of(metadata: Iterable[Any]) -> Constraints:
+    """Collect the constraints in the metadata of ``Annotated`` or of a pydantic field.
 
     Works by attribute name, so that annotated-types, pydantic's ``Field`` and ``StringConstraints`` are understood
     without importing any of them.
@@ -90,10 +90,10 @@ def limits_of(metadata: Iterable[Any]) -> Limits:
     found: dict[str, Any] = {}
     for item in metadata:
         for entry in (item, *getattr(item, "metadata", ())):
-            for limit in fields(Limits):
+            for limit in fields(Constraints):
                 value = getattr(entry, limit.name, None)
                 if limit.name == "pattern" and isinstance(value, re.Pattern):
                     value = value.pattern
                 if isinstance(value, (int, float, str)) and not isinstance(value, bool):
                     found[limit.name] = value
-    return Limits(**found)
+    return Constraints(**found)

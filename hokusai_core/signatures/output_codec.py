@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from hokusai_core.canonical import jsonable
+from hokusai_core.json_encoding import jsonable
 from hokusai_core.results import Problem
-from hokusai_core.signatures.coercion import Misfit, coercer
+from hokusai_core.signatures.lenient_input import CoercionError, coercer
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 from hokusai_core.suggestions import enumerate_names
 
@@ -59,8 +59,8 @@ class OutputCodec:
                     typed[name] = None
                 else:
                     problems.append(Problem(name, "missing", "is missing from the answer"))
-            except Misfit as misfit:
-                problems.append(Problem(name, misfit.code, str(misfit)))
+            except CoercionError as error:
+                problems.append(Problem(name, error.code, str(error)))
         if self._open:
             typed |= {name: value for name, value in outputs.items() if name not in self._by_name}
         return typed, problems
@@ -83,7 +83,7 @@ class OutputCodec:
     def _violation(self, item: FieldSpec, value: Any, inputs: Mapping[str, Any]) -> Problem | None:
         if type(value) is str and item.min_length != 0 and not value.strip():
             return Problem(item.name, "empty", "must not be empty")
-        violation = item.limits.violation(value)
+        violation = item.constraints.violation(value)
         if violation is not None:
             code, message = violation
             seen = f"; it is {value:g}" if type(value) in (int, float) and not item.sensitive else ""

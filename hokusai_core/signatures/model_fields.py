@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import NOTHING, fields, frozen
 
-from hokusai_core.signatures.limits import Limits, limits_of
-from hokusai_core.signatures.types import Shape, UnsupportedTypeError, is_attrs_model, parse_annotation, walk
+from hokusai_core.signatures.constraints import Constraints, constraints_of
+from hokusai_core.signatures.field_types import Shape, UnsupportedTypeError, is_attrs_model, parse_annotation, walk
 
 __all__ = ["ModelField", "custom_serializers", "model_fields", "model_problems"]
 
@@ -24,7 +24,7 @@ class ModelField:
         required: whether a value has to be given.
         default: default value, where there is one that is not computed.
         factory: what computes the default, else None.
-        limits: its constraints.
+        constraints: its constraints.
         description: part of the prompt.
         title: part of the prompt, where it is set.
         alias: name in JSON, where it differs.
@@ -38,7 +38,7 @@ class ModelField:
     required: bool
     default: Any = None
     factory: Callable[[], Any] | None = None
-    limits: Limits = Limits()
+    constraints: Constraints = Constraints()
     description: str = ""
     title: str | None = None
     alias: str | None = None
@@ -76,7 +76,7 @@ def _pydantic_field(name: str, info: Any) -> ModelField:
         required=required,
         default=None if required or info.default_factory else info.default,
         factory=info.default_factory,
-        limits=limits_of(info.metadata),
+        constraints=constraints_of(info.metadata),
         description=info.description or "",
         title=info.title,
         alias=alias if isinstance(alias, str) else None,

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hokusai_core.signatures.base import BaseSignature, ClassBody, SignatureMeta
-from hokusai_core.signatures.definition import definition_problems, raise_problems
+from hokusai_core.signatures.definition_checks import definition_problems, raise_problems
 from hokusai_core.signatures.fields import FieldDeclaration
 from hokusai_core.signatures.spec import Role, SignatureSpec
 

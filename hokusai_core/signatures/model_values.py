@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from hokusai_core.canonical import jsonable
-from hokusai_core.signatures.coercion import Coercer, Misfit, type_name
-from hokusai_core.signatures.mirrors import Mirrors, from_mirror
-from hokusai_core.signatures.splitting import looks_like_json
-from hokusai_core.signatures.types import Shape, is_attrs_model, is_pydantic_model
+from hokusai_core.json_encoding import jsonable
+from hokusai_core.signatures.attrs_mirrors import Mirrors, from_mirror
+from hokusai_core.signatures.field_types import Shape, is_attrs_model, is_pydantic_model
+from hokusai_core.signatures.lenient_input import Coercer, CoercionError, type_name
+from hokusai_core.signatures.text_lists import looks_like_json
 
 __all__ = ["model_coercer", "validation_message"]
 
@@ -30,16 +30,16 @@ def model_coercer(shape: Shape) -> Coercer:
         if isinstance(value, BaseModel) or is_attrs_model(type(value)):
             value = jsonable(value)
         if not isinstance(value, Mapping) and not _reads_itself(shape):
-            raise Misfit(f"expected {shape.expected}, got {type_name(value)}")
+            raise CoercionError(f"expected {shape.expected}, got {type_name(value)}")
         try:
             # Values are stored under field names, language models answer with aliases: both are understood.
             model = adapter.validate_python(value, by_alias=True, by_name=True)
             return from_mirror(model, shape) if shape.kind == "attrs" else model
         except ValidationError as error:
-            raise Misfit(f"does not fit {shape.cls.__name__}: {validation_message(error)}") from None
+            raise CoercionError(f"does not fit {shape.cls.__name__}: {validation_message(error)}") from None
         except Exception as error:
             # A validator or converter of the model; its text may quote the value.
-            raise Misfit(f"was refused by {shape.cls.__name__} ({type(error).__name__})") from None
+            raise CoercionError(f"was refused by {shape.cls.__name__} ({type(error).__name__})") from None
 
     return coerce
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hokusai_core.errors import SignatureDefinitionError
+from hokusai_core.signatures.field_types import ALLOWED, Shape, UnsupportedTypeError
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
-from hokusai_core.signatures.types import ALLOWED, Shape, UnsupportedTypeError
 from hokusai_core.suggestions import did_you_mean
 
 __all__ = ["check_spec", "definition_problems", "raise_problems"]
@@ -123,7 +123,7 @@ def _field_problems(item: FieldSpec, spec: SignatureSpec) -> Iterator[str]:
         yield f"type {error}. Allowed are {ALLOWED}"
         return
     yield from _model_problems(shape)
-    yield from _limit_problems(item, shape)
+    yield from _constraint_problems(item, shape)
     if item.choices_from is not None:
         yield from _choices_problems(item, shape, spec)
     if item.role == "input" and not item.required and item.default is not None:
@@ -132,12 +132,12 @@ def _field_problems(item: FieldSpec, spec: SignatureSpec) -> Iterator[str]:
 
 def _model_problems(shape: Shape) -> Iterator[str]:
     if shape.involves("model", "attrs"):
-        from hokusai_core.signatures.modelinfo import model_problems
+        from hokusai_core.signatures.model_fields import model_problems
 
         yield from (f"type {problem}. Allowed are {ALLOWED}" for problem in model_problems(shape))
 
 
-def _limit_problems(item: FieldSpec, shape: Shape) -> Iterator[str]:
+def _constraint_problems(item: FieldSpec, shape: Shape) -> Iterator[str]:
     kinds = {member.kind for member in shape.members}
     suits: dict[str, tuple[Any, tuple[str, ...], str]] = {
         "min_length": (int, _SIZED, "texts, lists and mappings"),
@@ -193,13 +193,13 @@ def _is_list_of_str(source: FieldSpec) -> bool:
 
 
 def _default_problems(item: FieldSpec, shape: Shape) -> Iterator[str]:
-    from hokusai_core.signatures.coercion import Misfit, coercer
+    from hokusai_core.signatures.lenient_input import CoercionError, coercer
 
     try:
         value = coercer(shape)(item.default)
-    except Misfit as misfit:
-        yield f"default: {misfit}"
+    except CoercionError as error:
+        yield f"default: {error}"
         return
-    violation = item.limits.violation(value)
+    violation = item.constraints.violation(value)
     if violation:
         yield f"default: {violation[1]}"

@@ -1,4 +1,4 @@
-"""Reader: walks JSON data that nobody vouches for, and names the path of whatever is wrong with it."""
+"""CheckedJson: reads untrusted JSON data and names the path of each fault."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, NoReturn
 
 from hokusai_core.errors import SignatureDefinitionError
 
-__all__ = ["Reader", "check_size"]
+__all__ = ["CheckedJson", "check_size"]
 
 MAX_NESTING = 100
 MAX_VALUES = 200_000
 MAX_CHARACTERS = 20_000_000
 
 
-class Reader:
+class CheckedJson:
     """A value in the data, and the path that leads to it.
 
     Args:
@@ -49,19 +49,21 @@ class Reader:
         if unknown:
             raise self.error(f"unknown key {unknown[0][:60]!r}; known are {', '.join(sorted(known))}")
 
-    def get(self, key: str) -> Reader | None:
+    def get(self, key: str) -> CheckedJson | None:
         """Return the reader of ``key``, or None where it is absent."""
         mapping = self.mapping()
-        return Reader(mapping[key], f"{self.path}.{key[:60]}" if self.path else key[:60]) if key in mapping else None
+        return (
+            CheckedJson(mapping[key], f"{self.path}.{key[:60]}" if self.path else key[:60]) if key in mapping else None
+        )
 
-    def at(self, key: str) -> Reader:
+    def at(self, key: str) -> CheckedJson:
         """Return the reader of ``key``, which must be there."""
         found = self.get(key)
         if found is None:
             raise self.error(f"{key!r} is missing")
         return found
 
-    def single(self) -> tuple[str, Reader]:
+    def single(self) -> tuple[str, CheckedJson]:
         """Return the only key of a mapping, and the reader of its value."""
         mapping = self.mapping() if isinstance(self.value, Mapping) else self._expected("a type")
         if len(mapping) != 1:
@@ -69,7 +71,7 @@ class Reader:
         key = next(iter(mapping))
         return key, self.at(key)
 
-    def items(self, *, exactly: int | None = None, at_least: int = 0) -> list[Reader]:
+    def items(self, *, exactly: int | None = None, at_least: int = 0) -> list[CheckedJson]:
         """Return a reader for each item of a list."""
         if not isinstance(self.value, (list, tuple)):
             self._expected("a list")
@@ -77,7 +79,7 @@ class Reader:
             raise self.error(f"expected {exactly} items, got {len(self.value)}")
         if len(self.value) < at_least:
             raise self.error(f"expected at least {at_least} item")
-        return [Reader(item, f"{self.path}[{number}]") for number, item in enumerate(self.value)]
+        return [CheckedJson(item, f"{self.path}[{number}]") for number, item in enumerate(self.value)]
 
     def text(self, at_most: int | None = None) -> str:
         """Return the value, a text of at most so many characters."""
@@ -124,7 +126,7 @@ def check_size(data: Any) -> None:
         value, depth = pending.pop()
         count += 1
         if depth > MAX_NESTING:
-            raise Reader(None).error(f"is nested more than {MAX_NESTING} levels deep")
+            raise CheckedJson(None).error(f"is nested more than {MAX_NESTING} levels deep")
         if isinstance(value, str):
             characters += len(value)
         elif isinstance(value, Mapping):
@@ -133,4 +135,4 @@ def check_size(data: Any) -> None:
         elif isinstance(value, (list, tuple)):
             pending += ((item, depth + 1) for item in value)
         if count + len(pending) > MAX_VALUES or characters > MAX_CHARACTERS:
-            raise Reader(None).error(f"is bigger than {MAX_VALUES} values or {MAX_CHARACTERS} characters")
+            raise CheckedJson(None).error(f"is bigger than {MAX_VALUES} values or {MAX_CHARACTERS} characters")

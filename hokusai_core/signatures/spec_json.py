@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from hokusai_core.canonical import jsonable
 from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.signatures.coercion import Misfit, coercer
-from hokusai_core.signatures.reading import Reader, check_size
+from hokusai_core.json_encoding import jsonable
+from hokusai_core.signatures.checked_json import CheckedJson, check_size
+from hokusai_core.signatures.field_types import UnsupportedTypeError
+from hokusai_core.signatures.lenient_input import CoercionError, coercer
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
-from hokusai_core.signatures.type_build import TypeBuilder
-from hokusai_core.signatures.type_json import TypeDescriber
-from hokusai_core.signatures.types import UnsupportedTypeError
+from hokusai_core.signatures.type_builder import TypeBuilder
+from hokusai_core.signatures.type_description import TypeDescriber
 
 __all__ = ["SCHEMA_VERSION", "spec_from_dict", "spec_to_dict"]
 
@@ -108,10 +108,10 @@ def spec_from_dict(data: Mapping[str, Any]) -> SignatureSpec:
         SignatureDefinitionError: naming the path of what is malformed, or listing the problems of the definition.
     """
     check_size(data)
-    top = Reader(data)
+    top = CheckedJson(data)
     _check_schema(top)
     top.only(_KEYS)
-    types = TypeBuilder(top.get("types") or Reader({}, "types"))
+    types = TypeBuilder(top.get("types") or CheckedJson({}, "types"))
     parts = top.at("fields").items(at_least=1)
     if len(parts) > _MAX_FIELDS:
         raise top.at("fields").error(f"has more than {_MAX_FIELDS} fields")
@@ -139,7 +139,7 @@ def spec_from_dict(data: Mapping[str, Any]) -> SignatureSpec:
     return spec
 
 
-def _check_schema(top: Reader) -> None:
+def _check_schema(top: CheckedJson) -> None:
     schema = top.at("schema").scalar(int)
     if schema > SCHEMA_VERSION:
         raise top.at("schema").error(
@@ -149,12 +149,12 @@ def _check_schema(top: Reader) -> None:
         raise top.at("schema").error("there is no such version")
 
 
-def _checked(part: Reader) -> Reader:
+def _checked(part: CheckedJson) -> CheckedJson:
     part.only(_FIELD_KEYS)
     return part
 
 
-def _field_from_dict(part: Reader, annotation: Any) -> FieldSpec:
+def _field_from_dict(part: CheckedJson, annotation: Any) -> FieldSpec:
     options: dict[str, Any] = {key: _text(part, key) for key in _TEXTS if part.get(key)}
     options |= {key: part.at(key).scalar(int) for key in _LENGTHS if part.get(key)}
     # Not scalar(float): 1 stays 1, so that writing it again gives the same data.
@@ -179,23 +179,23 @@ def _field_from_dict(part: Reader, annotation: Any) -> FieldSpec:
     return _with_default(item, default)
 
 
-def _with_default(item: FieldSpec, default: Reader) -> FieldSpec:
+def _with_default(item: FieldSpec, default: CheckedJson) -> FieldSpec:
     try:
         return evolve(item, default=coercer(item.shape)(default.value))
-    except (Misfit, UnsupportedTypeError) as error:
+    except (CoercionError, UnsupportedTypeError) as error:
         raise default.error(str(error)) from None
 
 
-def _text(reader: Reader, key: str) -> str | None:
+def _text(reader: CheckedJson, key: str) -> str | None:
     part = reader.get(key)
     return part.text() if part else None
 
 
-def _texts(reader: Reader, key: str) -> tuple[str, ...]:
+def _texts(reader: CheckedJson, key: str) -> tuple[str, ...]:
     part = reader.get(key)
     return part.texts() if part else ()
 
 
-def _mappings(reader: Reader, key: str) -> tuple[dict[str, Any], ...]:
+def _mappings(reader: CheckedJson, key: str) -> tuple[dict[str, Any], ...]:
     part = reader.get(key)
     return tuple(copy.deepcopy(dict(item.mapping())) for item in part.items()) if part else ()

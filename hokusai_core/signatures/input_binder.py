@@ -1,4 +1,4 @@
-"""Binder: from what a caller gives to the canonical inputs of a signature, or to everything that is wrong with it."""
+"""InputBinder: turns what a caller gives into the inputs of a signature, or lists every problem."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from hokusai_core.errors import InputError
 from hokusai_core.results import Problem
-from hokusai_core.signatures.coercion import Coercer, Misfit, coercer, type_name
+from hokusai_core.signatures.lenient_input import Coercer, CoercionError, coercer, type_name
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 from hokusai_core.suggestions import did_you_mean, enumerate_names
 
-__all__ = ["Binder"]
+__all__ = ["InputBinder"]
 
 _MISSING: Final = object()
 _EXACT: Final[dict[str, type]] = {"str": str, "int": int, "bool": bool}
@@ -20,7 +20,7 @@ _GUESSED: Final = 20
 _IMMUTABLE = (str, int, float, bool, type(None))
 
 
-class _Slot:
+class InputRule:
     """Everything about one input that can be worked out before a value is there."""
 
     __slots__ = ("aliases", "check", "default", "exact", "label", "name", "required", "texts", "unset")
@@ -30,7 +30,7 @@ class _Slot:
         self.name = item.name
         self.aliases = item.aliases
         self.required = item.required
-        limited = bool(item.limits)
+        limited = bool(item.constraints)
         may_be_empty = not choices and (not item.required or item.min_length == 0)
         #: Values of exactly this type need neither coercion nor checks.
         self.exact = None if limited else _EXACT.get(shape.kind)
@@ -45,19 +45,19 @@ class _Slot:
 
 
 def _checker(item: FieldSpec, may_be_empty: bool, choices: bool) -> Coercer:
-    coerce, limits, optional = coercer(item.shape), item.limits, item.shape.optional
+    coerce, constraints, optional = coercer(item.shape), item.constraints, item.shape.optional
 
     def check(value: Any) -> Any:
         if value is None and not optional:
-            raise Misfit("is required, and None was given", "missing")
+            raise CoercionError("is required, and None was given", "missing")
         value = coerce(value)
         if not may_be_empty and value is not None and _empty(value):
-            raise Misfit("must not be empty", "empty")
+            raise CoercionError("must not be empty", "empty")
         if choices and any(not choice.strip() for choice in value):
-            raise Misfit("must not hold an empty choice", "empty")
-        violation = limits.violation(value)
+            raise CoercionError("must not hold an empty choice", "empty")
+        violation = constraints.violation(value)
         if violation:
-            raise Misfit(violation[1], violation[0])
+            raise CoercionError(violation[1], violation[0])
         return value
 
     return check
@@ -67,7 +67,7 @@ def _empty(value: Any) -> bool:
     return not value.strip() if type(value) is str else type(value) in (list, dict) and not value
 
 
-class Binder:
+class InputBinder:
     """Binds inputs to one signature; make it once, use it from any thread.
 
     Args:
@@ -75,17 +75,17 @@ class Binder:
 
     Example:
         >>> spec = SignatureSpec("S", "", (FieldSpec("text", "input", aliases=("document",)), FieldSpec("y", "output")))
-        >>> Binder(spec).bind({"document": "Hello"})
+        >>> InputBinder(spec).bind({"document": "Hello"})
         {'text': 'Hello'}
     """
 
-    __slots__ = ("_names", "_slots", "_spec")
+    __slots__ = ("_names", "_rules", "_spec")
 
     def __init__(self, spec: SignatureSpec) -> None:
         sources = {item.choices_from for item in spec.outputs.values()}
         self._spec = spec
-        self._slots = tuple(_Slot(item, item.name in sources) for item in spec.inputs.values())
-        self._names = frozenset(name for slot in self._slots for name in (slot.name, *slot.aliases))
+        self._rules = tuple(InputRule(item, item.name in sources) for item in spec.inputs.values())
+        self._names = frozenset(name for rule in self._rules for name in (rule.name, *rule.aliases))
 
     def bind(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return canonical field name -> coerced value, in field order, with defaults filled in.
@@ -111,21 +111,21 @@ class Binder:
             return None
         bound = {}
         given = 0
-        for slot in self._slots:
-            name = slot.name
+        for rule in self._rules:
+            name = rule.name
             value = inputs.get(name, _MISSING)
             if value is _MISSING:
-                if slot.required:
+                if rule.required:
                     return None
-                bound[name] = slot.unset if slot.default is None else slot.default()
+                bound[name] = rule.unset if rule.default is None else rule.default()
                 continue
             given += 1
             kind = type(value)
-            if kind is slot.exact:
-                if kind is str and slot.required and (not value or value.isspace()):
+            if kind is rule.exact:
+                if kind is str and rule.required and (not value or value.isspace()):
                     return None
                 bound[name] = value
-            elif kind is list and slot.texts and value:
+            elif kind is list and rule.texts and value:
                 for item in value:
                     if type(item) is not str:
                         return None
@@ -140,20 +140,20 @@ class Binder:
             return {}, [Problem("inputs", "wrong_type", message)]
         bound: dict[str, Any] = {}
         problems: list[Problem] = []
-        for slot in self._slots:
-            given = [name for name in (slot.name, *slot.aliases) if name in inputs]
+        for rule in self._rules:
+            given = [name for name in (rule.name, *rule.aliases) if name in inputs]
             if len(given) > 1:
                 message = f"is given {len(given)} times, as {enumerate_names(given)}; keep one of them"
                 problems.append(Problem(given[0], "duplicate", message))
-            elif given and not (inputs[given[0]] is None and not slot.required):
+            elif given and not (inputs[given[0]] is None and not rule.required):
                 try:
-                    bound[slot.name] = slot.check(inputs[given[0]])
-                except Misfit as misfit:
-                    problems.append(Problem(given[0], misfit.code, str(misfit)))
-            elif slot.required:
-                problems.append(Problem(slot.name, "missing", f"is required{slot.label}"))
+                    bound[rule.name] = rule.check(inputs[given[0]])
+                except CoercionError as error:
+                    problems.append(Problem(given[0], error.code, str(error)))
+            elif rule.required:
+                problems.append(Problem(rule.name, "missing", f"is required{rule.label}"))
             else:
-                bound[slot.name] = slot.unset if slot.default is None else slot.default()
+                bound[rule.name] = rule.unset if rule.default is None else rule.default()
         unknown = [name for name in inputs if name not in self._names]
         # A guess takes a fraction of a millisecond; a mapping of something else altogether may have very many keys.
         problems += (self._unknown(name, guess=len(unknown) <= _GUESSED) for name in unknown)

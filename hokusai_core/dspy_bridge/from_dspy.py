@@ -11,10 +11,10 @@ from typing import Any
 import dspy
 from attrs import evolve
 
-from hokusai_core.dspy_bridge.typetext import annotation_of
+from hokusai_core.dspy_bridge.annotation_parser import annotation_of
 from hokusai_core.errors import SignatureDefinitionError
+from hokusai_core.signatures.field_types import UnsupportedTypeError, parse_annotation
 from hokusai_core.signatures.spec import FieldSpec, Role, SignatureSpec
-from hokusai_core.signatures.types import UnsupportedTypeError, parse_annotation
 
 __all__ = ["OPEN_OUTPUTS", "from_dspy", "from_string", "is_program", "is_signature", "spec_of_program"]
 

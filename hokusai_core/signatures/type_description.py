@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from hokusai_core.canonical import canonical_json, jsonable
 from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.signatures.modelinfo import ModelField, custom_serializers, model_fields
-from hokusai_core.signatures.types import Shape, parse_annotation
+from hokusai_core.json_encoding import canonical_json, jsonable
+from hokusai_core.signatures.field_types import Shape, parse_annotation
+from hokusai_core.signatures.model_fields import ModelField, custom_serializers, model_fields
 
 __all__ = ["SCALARS", "TypeDescriber"]
 
@@ -65,8 +65,8 @@ class TypeDescriber:
         if kind == "literal":
             return {"literal": list(shape.values)}
         if kind == "constrained":
-            limits = shape.limits.to_dict() if shape.limits else {}
-            return {"constrained": {"type": self.describe(shape.args[0]), **limits}}
+            constraints = shape.constraints.to_dict() if shape.constraints else {}
+            return {"constrained": {"type": self.describe(shape.args[0]), **constraints}}
         return {"ref": self._reference(shape)}
 
     def _reference(self, shape: Shape) -> str:
@@ -108,7 +108,7 @@ class TypeDescriber:
         described: dict[str, Any] = {"name": item.name, "type": self.describe(parse_annotation(item.annotation))}
         optional = {"description": item.description, "title": item.title, "alias": item.alias}
         described |= {key: value for key, value in optional.items() if value}
-        described |= item.limits.to_dict()
+        described |= item.constraints.to_dict()
         if item.examples:
             described["examples"] = self._plain(list(item.examples), f"{where}: an example")
         if isinstance(item.schema_extra, dict):
