@@ -94,7 +94,7 @@ def in_turns(rows: Sequence[dict[str, Any]], *sides: Callable[[dict[str, Any]], 
 
 def fill(folder: Path, entries: int) -> None:
     """Put entries into the store of ``folder`` until it holds that many, directly."""
-    from hokusai_core import CacheEntry
+    from hokusai_core.plugin_api import CacheEntry
     from hokusai_diskcache.codec import encode
 
     secret = (folder / "hokusai" / "secret").read_bytes()

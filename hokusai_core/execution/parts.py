@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hokusai_core.caching import MemoryCache
 from hokusai_core.caching.tiers import CacheTiers
 from hokusai_core.errors import CacheError, ComponentNotFoundError, PluginError, TrackingError
-from hokusai_core.plugins.records import frames_inside
+from hokusai_core.plugins.failures import frames_inside
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

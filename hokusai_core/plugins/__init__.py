@@ -5,17 +5,18 @@
     ...     manager.records()
     []
 
-The modules, from the outside in: ``manager`` (the only one that calls pluggy), ``catalog`` (which plugins there are,
-and which of them may load), ``selection`` (allow-list and deny-list), ``discovery`` (entry points, without importing),
-``hookcheck`` (what a plugin must fulfill), ``loading`` (why it could not be loaded), ``offers`` (what ``provide_*``
-hooks returned), ``lookup`` and ``creation`` (components by name, and their instances), ``observers`` (muting),
-``targets`` (lazy ``"module:attribute"``), ``remedies`` (what mends a failed import) and ``records`` (what the manager
-reports).
+Modules in reading order: ``manager`` (loads plugins and calls their hooks; with ``markers`` the only one that imports
+pluggy), ``catalog`` (which plugins there are and which may load), ``selection`` (allow-list and deny-list),
+``discovery`` (entry points, read without importing), ``hook_validation`` (what a plugin module must fulfil),
+``hook_results`` (what ``provide_*`` hooks returned), ``component_factory`` (components by name and their instances),
+``observer_guard`` (counts failures of ``on_*`` hooks and mutes them), ``failures`` and ``records`` (what the manager
+reports), ``fix_hints`` (how to fix a failed import).
 """
 
 from __future__ import annotations
 
+from hokusai_core.plugins.failures import PluginFailure, PluginWarning
 from hokusai_core.plugins.manager import PluginManager
-from hokusai_core.plugins.records import Conflict, PluginFailure, PluginRecord, PluginWarning
+from hokusai_core.plugins.records import Conflict, PluginRecord
 
 __all__ = ["Conflict", "PluginFailure", "PluginManager", "PluginRecord", "PluginWarning"]

@@ -10,7 +10,8 @@ from attrs import define, evolve
 
 from hokusai_core.components import Owner
 from hokusai_core.plugins.discovery import Discovery
-from hokusai_core.plugins.records import Conflict, FailureLog, PluginFailure, PluginRecord, PluginState
+from hokusai_core.plugins.failures import FailureLog, PluginFailure
+from hokusai_core.plugins.records import Conflict, PluginRecord, PluginState
 from hokusai_core.plugins.selection import Selection
 
 __all__ = ["Catalog", "Entry"]

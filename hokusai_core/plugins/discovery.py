@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from hokusai_core.markers import PROJECT
-from hokusai_core.plugins.records import PluginFailure, PluginRecord, describe_error
-from hokusai_core.plugins.remedies import normalize
+from hokusai_core.plugins.failures import PluginFailure, describe_error
+from hokusai_core.plugins.fix_hints import normalize
+from hokusai_core.plugins.records import PluginRecord
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint

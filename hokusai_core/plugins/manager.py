@@ -13,17 +13,20 @@ from hokusai_core.errors import ClosedError, PluginError, PluginLoadError
 from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
 from hokusai_core.markers import PROJECT
 from hokusai_core.plugins.catalog import Catalog, Entry
-from hokusai_core.plugins.creation import create_component, target_failure
+from hokusai_core.plugins.component_factory import (
+    create_component,
+    find_component,
+    find_conflicts,
+    hook_of,
+    resolve_target,
+)
 from hokusai_core.plugins.discovery import discover, from_entry_points
-from hokusai_core.plugins.hookcheck import HOOK_NAMES, check_api, check_hooks
-from hokusai_core.plugins.listeners import Listener
-from hokusai_core.plugins.loading import load_failure
-from hokusai_core.plugins.lookup import find_component, find_conflicts, hook_of
-from hokusai_core.plugins.observers import ObserverGuard
-from hokusai_core.plugins.offers import collect_components, collect_items, collect_signatures
-from hokusai_core.plugins.records import Conflict, FailureLog, Phase, PluginFailure, PluginRecord
+from hokusai_core.plugins.failures import FailureLog, Phase, PluginFailure, load_failure, target_failure
+from hokusai_core.plugins.hook_results import Listener, collect_components, collect_signatures
+from hokusai_core.plugins.hook_validation import HOOK_NAMES, check_api, check_hooks
+from hokusai_core.plugins.observer_guard import ObserverGuard
+from hokusai_core.plugins.records import Conflict, PluginRecord
 from hokusai_core.plugins.selection import Selection
-from hokusai_core.plugins.targets import resolve_target
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -166,7 +169,7 @@ class PluginManager:
             raise
         except BaseException as error:
             entry.become("failed")
-            self._failures.add(load_failure(entry, phase, error))
+            self._failures.add(load_failure(entry.record, entry.requires, phase, error))
         else:
             entry.plugin = plugin
             entry.become("loaded")
@@ -179,7 +182,7 @@ class PluginManager:
         for entry in self._entries():
             if entry.record.state == "loaded" and entry.record.name in implementing:
                 others = [plugin for plugin in plugins if plugin is not entry.plugin]
-                yield Listener(entry, self._hooks.subset_hook_caller(hook, others))
+                yield Listener(entry.record, hook, self._hooks.subset_hook_caller(hook, others))
 
     # -- offers -------------------------------------------------------------------------------------------------
 
@@ -245,9 +248,7 @@ class PluginManager:
         if hook not in self._offers:
             found: list[Component] = []
             for listener in self._listeners[hook]:
-                record = listener.entry.record
-                items = collect_items(record, hook, listener.ask, self._failures)
-                found += collect_components(record, hook, items or (), self._failures)
+                found += collect_components(listener, self._failures)
             self._offers[hook] = tuple(found)
         return self._offers[hook]
 
@@ -257,11 +258,9 @@ class PluginManager:
         if self._packs is None:
             packs = []
             for listener in self._listeners[_SIGNATURES]:
-                record = listener.entry.record
-                items = collect_items(record, _SIGNATURES, listener.ask, self._failures)
-                signatures = collect_signatures(record, _SIGNATURES, items or (), self._failures)
+                signatures = collect_signatures(listener, self._failures)
                 if signatures:
-                    packs.append(SignaturePack(owner=record.owner, signatures=signatures))
+                    packs.append(SignaturePack(owner=listener.record.owner, signatures=signatures))
             self._packs = tuple(packs)
         return self._packs
 
@@ -280,7 +279,7 @@ class PluginManager:
         if self._closed:
             return
         for listener in self._listeners_of(hook):
-            record = listener.entry.record
+            record = listener.record
             if self._observers.is_muted(record.name, hook):
                 continue
             try:
@@ -303,7 +302,7 @@ class PluginManager:
             try:
                 listener.call(**arguments)
             except Exception as error:
-                error.add_note(f"refused by {hook} of plugin {listener.entry.record.name!r}")
+                error.add_note(f"refused by {hook} of plugin {listener.record.name!r}")
                 raise
 
     def _listeners_of(self, hook: str) -> tuple[Listener, ...]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from attrs import field, frozen
 
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugins.fix_hints import normalize
 from hokusai_core.plugins.records import PluginRecord
-from hokusai_core.plugins.remedies import normalize
 from hokusai_core.suggestions import closest
 
 __all__ = ["Selection"]

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import BatchProgress, Executor
+from hokusai_core import Executor
+from hokusai_core.types import BatchProgress
 
 MakeExecutor = Callable[..., Executor]
 ROWS: list[Any] = [*({"question": f"q{n % 6}"} for n in range(10)), {"question": "x fail=9"}, {}]

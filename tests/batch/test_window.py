@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import BatchRow, Budget, Executor
+from hokusai_core import Budget, Executor
 from hokusai_core.errors import BudgetExceeded
+from hokusai_core.types import BatchRow
 
 MakeExecutor = Callable[..., Executor]
 #: Below, rows run on threads; above, on an event loop.

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import MemoryCache
 from hokusai_core.caching.tiers import CacheTiers
 from hokusai_core.errors import CacheError, CacheWarning
+from hokusai_core.plugin_api import MemoryCache
 from hokusai_core.testing.caches import make_entry
 
 KEY = make_entry().key

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from hokusai_core import MemoryCache
+from hokusai_core.plugin_api import MemoryCache
 from hokusai_core.testing.caches import make_entry
 
 

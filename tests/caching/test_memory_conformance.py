@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hokusai_core import MemoryCache
+from hokusai_core.plugin_api import MemoryCache
 from hokusai_core.testing.caches import CacheConformance
 
 

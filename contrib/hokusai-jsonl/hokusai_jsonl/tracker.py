@@ -12,7 +12,7 @@ import attrs
 import orjson
 
 if TYPE_CHECKING:
-    from hokusai_core import TrackedEvent
+    from hokusai_core.plugin_api import TrackedEvent
 
 __all__ = ["JsonlTracker", "read_lines"]
 

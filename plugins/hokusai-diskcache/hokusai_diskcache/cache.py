@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import platformdirs
 
-from hokusai_core import CacheEntry
 from hokusai_core.errors import CacheError, CacheWarning, ConfigurationError
+from hokusai_core.plugin_api import CacheEntry
 from hokusai_diskcache.codec import Damaged, decode, encode
 from hokusai_diskcache.faults import Fault, StoreFailure, diagnose, explain_fault
 from hokusai_diskcache.folder import Folder

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from hokusai_core import CacheEntry
+from hokusai_core.plugin_api import CacheEntry
 
 __all__ = ["Damaged", "decode", "encode"]
 

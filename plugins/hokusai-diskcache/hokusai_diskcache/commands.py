@@ -13,8 +13,9 @@ from typing import Any
 import click
 from attrs import define
 
-from hokusai_core import CacheEntry, Executor
+from hokusai_core import Executor
 from hokusai_core.errors import HokusaiError
+from hokusai_core.plugin_api import CacheEntry
 from hokusai_diskcache.cache import DiskCache
 from hokusai_diskcache.inputs import gather_inputs
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from diskcache.core import MODE_RAW
 
-from hokusai_core import CacheEntry
+from hokusai_core.plugin_api import CacheEntry
 from hokusai_diskcache.codec import Damaged, decode
 
 __all__ = ["StoreAdmin"]

@@ -11,7 +11,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from hokusai_core import Executor, PluginManager
+from hokusai_core import Executor
+from hokusai_core.plugin_api import PluginManager
 from hokusai_core.testing.caches import make_entry
 from hokusai_diskcache import DiskCache, plugin
 from hokusai_diskcache.commands import cache

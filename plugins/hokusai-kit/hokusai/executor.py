@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from hokusai_core import UNSET, Executor, Unset, read_settings
+from hokusai_core import UNSET, Executor
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugin_api import read_settings
+from hokusai_core.types import Unset
 
 __all__ = ["DSPyPipelineExecutor"]
 

@@ -63,7 +63,7 @@ class CommandGroup(click.Group):
         """Find the command that the first argument names."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            from hokusai_core import did_you_mean
+            from hokusai_core.plugin_api import did_you_mean
 
             commands, failed = _plugin_commands(ctx)
             hint = did_you_mean(name, [*COMMANDS, *commands])

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hokusai_core import PluginManager, read_settings
+from hokusai_core.plugin_api import PluginManager, read_settings
 
 if TYPE_CHECKING:
-    from hokusai_core import Config, Improvements, SignatureRegistry
+    from hokusai_core.plugin_api import Improvements, SignatureRegistry
+    from hokusai_core.types import Config
 
 __all__ = ["Installed", "installed"]
 
@@ -34,14 +35,14 @@ class Installed:
     @cached_property
     def improvements(self) -> Improvements:
         """The promotions of the namespace that executors of this environment have."""
-        from hokusai_core import Improvements  # help does without
+        from hokusai_core.plugin_api import Improvements  # help does without
 
         return Improvements.of(self.settings)
 
     @cached_property
     def signatures(self) -> SignatureRegistry:
         """The signatures of all packs, those that were promoted in the place of their originals."""
-        from hokusai_core import SignatureRegistry
+        from hokusai_core.plugin_api import SignatureRegistry
 
         promoted = self.improvements.applied
         return SignatureRegistry(lambda: promoted(self.plugins.signature_packs), self.settings.value("prefer"))

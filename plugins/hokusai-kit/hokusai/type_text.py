@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from hokusai_core import FieldSpec
+from hokusai_core.plugin_api import FieldSpec
 
 __all__ = ["type_text"]
 

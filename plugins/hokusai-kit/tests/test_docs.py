@@ -14,7 +14,8 @@ import pytest
 
 from hokusai.cli import cli
 from hokusai.commands import COMMANDS
-from hokusai_core import Artifact, Executor, HokusaiSpecs, read_settings
+from hokusai_core import Executor
+from hokusai_core.plugin_api import Artifact, HokusaiSpecs, read_settings
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

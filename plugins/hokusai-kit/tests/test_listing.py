@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hokusai.cli import cli
-from hokusai_core import Artifact, Executor, read_settings
+from hokusai_core import Executor
+from hokusai_core.plugin_api import Artifact, read_settings
 
 
 @pytest.fixture(autouse=True)

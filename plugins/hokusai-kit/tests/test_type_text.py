@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from hokusai.type_text import type_text
-from hokusai_core import FieldSpec
+from hokusai_core.plugin_api import FieldSpec
 
 
 class Color(enum.Enum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hokusai_core import Component, hookimpl
+from hokusai_core.plugin_api import Component, hookimpl
 
 __all__ = ["provide_language_models"]
 

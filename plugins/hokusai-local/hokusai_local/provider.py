@@ -9,8 +9,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from hokusai_core import LanguageModel
 from hokusai_core.errors import LanguageModelUnavailable
+from hokusai_core.plugin_api import LanguageModel
 from hokusai_local.options import MODEL_VARIABLE, EngineOptions
 from hokusai_local.weights import INSTALL_WEIGHTS, Weights, find_shipped_weights, prepare_shipped_weights, weights_at
 

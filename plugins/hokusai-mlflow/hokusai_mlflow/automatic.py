@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from hokusai_core import process_trackers
+from hokusai_core.plugin_api import process_trackers
 from hokusai_mlflow.options import make_options
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from attrs import frozen
 
-from hokusai_core import user_data_folder
+from hokusai_core.plugin_api import user_data_folder
 
 if TYPE_CHECKING:
     from hokusai_mlflow.options import TrackingOptions

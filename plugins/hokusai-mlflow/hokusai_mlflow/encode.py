@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 if TYPE_CHECKING:
-    from hokusai_core import ExecutionFinished, FeedbackGiven, OperationFinished, OptimizationFinished
+    from hokusai_core.plugin_api import ExecutionFinished, FeedbackGiven, OperationFinished, OptimizationFinished
     from hokusai_mlflow.content import ContentPolicy
 
 __all__ = ["Encoder"]

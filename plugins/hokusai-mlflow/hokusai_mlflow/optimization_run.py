@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from hokusai_core import SignatureSpec
+    from hokusai_core.plugin_api import SignatureSpec
     from hokusai_mlflow.winner import Trial, Winner
 
 __all__ = ["FILE", "register_winner", "write_optimization"]

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal, get_args
 
 from attrs import field, frozen
 
-from hokusai_core import user_data_folder
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugin_api import user_data_folder
 
 __all__ = ["Content", "Redactor", "TrackingOptions", "make_options", "spool_folder"]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hokusai_core import SignatureSpec
+from hokusai_core.plugin_api import SignatureSpec
 
 __all__ = ["log_pyfunc"]
 

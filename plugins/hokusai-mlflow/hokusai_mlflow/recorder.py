@@ -30,7 +30,7 @@ from hokusai_mlflow.spool import SegmentAppender
 from hokusai_mlflow.waiting import something_waits, spool_status
 
 if TYPE_CHECKING:
-    from hokusai_core import TrackedEvent
+    from hokusai_core.plugin_api import TrackedEvent
 
 __all__ = ["Recorder"]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
-from hokusai_core import SignatureSpec
 from hokusai_core.errors import ConfigurationError, SignatureDefinitionError, TrackingError
+from hokusai_core.plugin_api import SignatureSpec
 from hokusai_mlflow.destination import absolute_uri, default_uri, public_uri
 from hokusai_mlflow.optimization_run import FILE, register_winner, write_optimization
 from hokusai_mlflow.winner import Trial, parameters_of, scores_of, trials_of, winner_of

@@ -13,7 +13,7 @@ from hokusai_mlflow.options import TrackingOptions, make_options
 from hokusai_mlflow.recorder import Recorder
 
 if TYPE_CHECKING:
-    from hokusai_core import TrackedEvent
+    from hokusai_core.plugin_api import TrackedEvent
 
 __all__ = ["MlflowTracker"]
 

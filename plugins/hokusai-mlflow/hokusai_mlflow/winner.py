@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from hokusai_core import Artifact, SignatureSpec, read_artifact
+from hokusai_core.plugin_api import Artifact, SignatureSpec, read_artifact
 
 __all__ = ["Trial", "Winner", "parameters_of", "scores_of", "trials_of", "winner_of"]
 

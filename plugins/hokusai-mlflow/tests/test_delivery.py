@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import Attempt, StageTiming, Usage
+from hokusai_core import Usage
+from hokusai_core.plugin_api import StageTiming
 from hokusai_core.testing.trackers import make_event, make_failure, make_feedback, make_operation
+from hokusai_core.types import Attempt
 from hokusai_mlflow.delivery.loop import Writer, locked
 from hokusai_mlflow.loading import load_executions, read_part
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import Artifact, BaseSignature, Executor, InputField, OutputField
+from hokusai_core import BaseSignature, Executor, InputField, OutputField
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugin_api import Artifact
 from hokusai_core.testing.trackers import make_event, make_optimization
 from hokusai_mlflow import TrackingOptions, load_signature
 from hokusai_mlflow.delivery import mlflow_optimizations

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import Artifact, BaseSignature, Executor, InputField, OutputField, read_artifact
+from hokusai_core import BaseSignature, Executor, InputField, OutputField, read_artifact
 from hokusai_core.errors import ConfigurationError, SignatureDefinitionError, TrackingError
+from hokusai_core.plugin_api import Artifact
 from hokusai_mlflow import Trial, load_signature, log_optimization, log_pyfunc
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hokusai_core import hookimpl
+from hokusai_core.plugin_api import hookimpl
 
 if TYPE_CHECKING:
     from hokusai_core import BaseSignature

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import hokusai_signatures as pack
-from hokusai_core import BaseSignature, FieldSpec, SignatureSpec
+from hokusai_core import BaseSignature, SignatureSpec
 from hokusai_core.errors import InputError
+from hokusai_core.plugin_api import FieldSpec
 
 SPECS: list[SignatureSpec] = [getattr(pack, name).spec for name in pack.__all__]
 

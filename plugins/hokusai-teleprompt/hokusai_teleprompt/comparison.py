@@ -9,7 +9,7 @@ import numpy as np
 from attrs import evolve, frozen
 from numpy.typing import NDArray
 
-from hokusai_core import OptimizationExample
+from hokusai_core.plugin_api import OptimizationExample
 from hokusai_teleprompt.example_reader import example_key
 from hokusai_teleprompt.metrics.scoring import raw_score
 from hokusai_teleprompt.report import ExampleResult

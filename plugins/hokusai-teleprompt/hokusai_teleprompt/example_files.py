@@ -11,8 +11,8 @@ from typing import Any
 
 from attrs import frozen
 
-from hokusai_core import Problem
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugin_api import Problem
 
 __all__ = ["ExampleRow", "read_file"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from hokusai_core import OptimizationExample, Problem, SignatureSpec, did_you_mean, jsonable
 from hokusai_core.errors import ConfigurationError, InputError
+from hokusai_core.plugin_api import OptimizationExample, Problem, SignatureSpec, did_you_mean, jsonable
 from hokusai_teleprompt.example_files import ExampleRow, read_file
 
 __all__ = ["Examples", "dataset_hash", "example_key", "input_key", "read_examples"]

@@ -11,14 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self, get_origin
 
-from hokusai_core import (
-    Budget,
-    Executor,
-    LanguageModel,
-    SignatureSpec,
-    user_data_folder,
-)
+from hokusai_core import Budget, Executor
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugin_api import LanguageModel, SignatureSpec, user_data_folder
 from hokusai_teleprompt.data_split import DataSplit, split_examples
 from hokusai_teleprompt.example_reader import example_key, read_examples
 from hokusai_teleprompt.metrics import CallableMetric, summary_of

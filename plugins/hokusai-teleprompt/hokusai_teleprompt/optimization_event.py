@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 
-from hokusai_core import OptimizationFinished
+from hokusai_core.plugin_api import OptimizationFinished
 from hokusai_teleprompt.optimized_signature import OptimizedSignature
 from hokusai_teleprompt.target_signature import TargetSignature
 

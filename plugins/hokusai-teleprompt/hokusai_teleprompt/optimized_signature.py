@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hokusai_core import Artifact, BaseSignature, Candidate, SignatureSpec, read_artifact
+from hokusai_core import BaseSignature
 from hokusai_core.errors import ArtifactError, OptimizationError, SignatureDefinitionError
+from hokusai_core.plugin_api import Artifact, Candidate, SignatureSpec, read_artifact
 from hokusai_teleprompt.report import Report
 
 __all__ = ["OptimizedSignature", "candidate_spec", "load_optimized", "make_optimized"]

@@ -6,7 +6,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from hokusai_core import Budget, SignatureSpec
+from hokusai_core import Budget
+from hokusai_core.plugin_api import SignatureSpec
 from hokusai_teleprompt.data_split import DataSplit
 
 __all__ = ["OptimizerChoice", "choose_optimizer"]

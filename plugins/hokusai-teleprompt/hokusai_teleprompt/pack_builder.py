@@ -20,8 +20,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from hokusai_core import Artifact, PluginManager, read_artifact
 from hokusai_core.errors import ArtifactError, ConfigurationError
+from hokusai_core.plugin_api import Artifact, PluginManager, read_artifact
 
 __all__ = ["Pack", "build_pack"]
 
@@ -37,7 +37,8 @@ from __future__ import annotations
 
 from importlib.resources import as_file, files
 
-from hokusai_core import BaseSignature, hookimpl, read_artifact
+from hokusai_core import BaseSignature
+from hokusai_core.plugin_api import hookimpl, read_artifact
 
 
 @hookimpl

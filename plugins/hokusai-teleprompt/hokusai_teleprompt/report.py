@@ -10,8 +10,8 @@ from typing import Any
 
 from attrs import asdict, field, fields, frozen
 
-from hokusai_core import Usage
 from hokusai_core.errors import ArtifactError
+from hokusai_core.plugin_api import Usage
 from hokusai_teleprompt.score_plot import draw
 from hokusai_teleprompt.tables import table
 

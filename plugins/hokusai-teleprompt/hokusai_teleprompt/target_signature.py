@@ -7,8 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
-from hokusai_core import Artifact, BaseSignature, Executor, RegisteredSignature, SignatureSpec, read_artifact
+from hokusai_core import BaseSignature, Executor
 from hokusai_core.errors import OptimizationError
+from hokusai_core.plugin_api import Artifact, SignatureSpec, read_artifact
+from hokusai_core.types import RegisteredSignature
 from hokusai_teleprompt.optimized_signature import OptimizedSignature
 
 __all__ = ["TargetSignature", "find_target", "target_of"]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from hokusai_core import Executor, PluginManager, read_artifact
+from hokusai_core import Executor, read_artifact
+from hokusai_core.plugin_api import PluginManager
 from hokusai_core.testing.lm import null_lm
 from hokusai_teleprompt import FeedbackCollector, TelepromptFineTuner
 from hokusai_teleprompt.commands.diff_command import diff

@@ -12,18 +12,9 @@ import dspy
 import pandas as pd
 import pytest
 
-from hokusai_core import (
-    BaseSignature,
-    Budget,
-    Candidate,
-    Executor,
-    InputField,
-    OptimizationTask,
-    OutputField,
-    hookimpl,
-    process_trackers,
-)
+from hokusai_core import BaseSignature, Budget, Executor, InputField, OutputField, hookimpl, process_trackers
 from hokusai_core.errors import ConfigurationError, InputError, OptimizationError
+from hokusai_core.plugin_api import Candidate, OptimizationTask
 from hokusai_core.testing.listening import ListeningTracker
 from hokusai_teleprompt import OptimizedSignature, Progress, ProgressBar, Report, TelepromptFineTuner
 from hokusai_teleprompt.score_plot import draw

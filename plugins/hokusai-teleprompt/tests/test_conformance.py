@@ -4,7 +4,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from hokusai_core import LanguageModel, PluginManager
+from hokusai_core import LanguageModel
+from hokusai_core.plugin_api import PluginManager
 from hokusai_core.testing.lm import null_lm
 from hokusai_core.testing.metrics import MetricConformance
 from hokusai_core.testing.optimizers import OptimizerConformance

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import Candidate, OptimizationTask, SignatureRunner
 from hokusai_core.errors import ExecutionError
+from hokusai_core.plugin_api import Candidate, OptimizationTask, SignatureRunner
 from hokusai_core.testing.metrics import MetricConformance
 from hokusai_core.testing.optimizers import OptimizerConformance
 from hokusai_teleprompt.metrics import Accuracy

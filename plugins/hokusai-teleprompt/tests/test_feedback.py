@@ -14,17 +14,9 @@ from typing import Any, Literal
 
 import pytest
 
-from hokusai_core import (
-    REDACTED,
-    BaseSignature,
-    Executor,
-    FeedbackGiven,
-    FieldSpec,
-    InputField,
-    OutputField,
-    SignatureSpec,
-)
+from hokusai_core import BaseSignature, Executor, InputField, OutputField, SignatureSpec
 from hokusai_core.errors import FeedbackError
+from hokusai_core.plugin_api import REDACTED, FeedbackGiven, FieldSpec
 from hokusai_core.protocols import FeedbackStore
 from hokusai_core.testing.listening import ListeningTracker
 from hokusai_core.testing.lm import null_lm

@@ -6,7 +6,8 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hokusai_core import FieldSpec, OptimizationExample, SignatureSpec
+from hokusai_core import SignatureSpec
+from hokusai_core.plugin_api import FieldSpec, OptimizationExample
 from hokusai_teleprompt.data_split import FEWEST, split_examples
 from hokusai_teleprompt.example_reader import example_key, input_key
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from dspy.lm15 import AuthError, RateLimitError
 
-from hokusai_core import Budget, Candidate, InputField, OptimizationTask
+from hokusai_core import Budget, InputField
 from hokusai_core.errors import OptimizationError
+from hokusai_core.plugin_api import Candidate, OptimizationTask
 from hokusai_teleprompt import TelepromptFineTuner
 from hokusai_teleprompt.study.phase_budget import ResourceLimit
 

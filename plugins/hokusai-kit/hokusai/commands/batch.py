@@ -13,7 +13,7 @@ from hokusai.cli_errors import INTERRUPTED, CommandFailure, CommandMisuse
 from hokusai.rows import RowFile, parse_mapping
 
 if TYPE_CHECKING:
-    from hokusai_core import BatchRow
+    from hokusai_core.types import BatchRow
 
 __all__ = ["batch"]
 

@@ -10,7 +10,7 @@ import click
 from hokusai.cli_errors import CommandFailure, CommandMisuse
 from hokusai.inputs import gather_inputs
 from hokusai.terminal import print_json, print_styled, print_table, progress
-from hokusai_core import jsonable
+from hokusai_core.plugin_api import jsonable
 
 if TYPE_CHECKING:
     from hokusai_core import SignatureChain

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hokusai.installed import Installed
-    from hokusai_core import RegisteredSignature
+    from hokusai_core.types import RegisteredSignature
 
 __all__ = ["list_signatures"]
 
@@ -59,7 +59,7 @@ def _nothing(found: Installed) -> str:
 def _check(kind: str, wanted: str, known: Iterable[str]) -> None:
     names = sorted(known)
     if wanted not in names:
-        from hokusai_core import did_you_mean
+        from hokusai_core.plugin_api import did_you_mean
 
         raise CommandFailure(
             f"no signature has the {kind} {wanted!r}{did_you_mean(wanted, names)}; there are {', '.join(names)}"

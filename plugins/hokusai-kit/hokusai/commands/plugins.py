@@ -10,10 +10,12 @@ import click
 from hokusai.cli_errors import CommandFailure
 from hokusai.installed import installed
 from hokusai.terminal import print_json, print_table, section
-from hokusai_core import COMPONENT_HOOKS
+from hokusai_core.plugin_api import COMPONENT_HOOKS
 
 if TYPE_CHECKING:
-    from hokusai_core import Component, Conflict, PluginFailure, PluginManager, PluginRecord
+    from hokusai_core import Component
+    from hokusai_core.plugin_api import PluginManager
+    from hokusai_core.types import Conflict, PluginFailure, PluginRecord
 
 __all__ = ["plugins"]
 

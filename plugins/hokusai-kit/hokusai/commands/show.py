@@ -11,10 +11,11 @@ import click
 from hokusai.installed import installed
 from hokusai.terminal import print_json, print_table, section
 from hokusai.type_text import type_text
-from hokusai_core import jsonable
+from hokusai_core.plugin_api import jsonable
 
 if TYPE_CHECKING:
-    from hokusai_core import FieldSpec, Promotion, RegisteredSignature
+    from hokusai_core.plugin_api import FieldSpec
+    from hokusai_core.types import Promotion, RegisteredSignature
 
 __all__ = ["show"]
 

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from hokusai_core import user_data_folder
+from hokusai_core.plugin_api import user_data_folder
 from hokusai_mlflow.delivery.ledger import Ledger
 from hokusai_mlflow.delivery.mlflow_stores import database_of, open_store, probe
 from hokusai_mlflow.delivery.table import EXECUTIONS

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hokusai_core import Artifact, read_artifact
+from hokusai_core.plugin_api import Artifact, read_artifact
 from hokusai_teleprompt.commands.command_helpers import safe
 
 __all__ = ["diff"]

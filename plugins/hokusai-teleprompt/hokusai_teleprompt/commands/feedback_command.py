@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from hokusai_core import KeptExecution
 from hokusai_core.errors import FeedbackError
+from hokusai_core.plugin_api import KeptExecution
 from hokusai_teleprompt.commands.command_helpers import make_executor, safe, shown, track_option
 from hokusai_teleprompt.feedback.collector import Feedback, FeedbackCollector
 from hokusai_teleprompt.tables import table

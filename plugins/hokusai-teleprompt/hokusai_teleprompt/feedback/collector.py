@@ -12,9 +12,10 @@ from typing import Any, Self
 
 from attrs import asdict, field, frozen
 
-from hokusai_core import (
+from hokusai_core import Executor
+from hokusai_core.errors import FeedbackError
+from hokusai_core.plugin_api import (
     REDACTED,
-    Executor,
     FeedbackGiven,
     KeptExecution,
     PluginManager,
@@ -23,7 +24,6 @@ from hokusai_core import (
     jsonable,
     process_trackers,
 )
-from hokusai_core.errors import FeedbackError
 from hokusai_teleprompt.feedback.sqlite_store import SqliteFeedbackStore
 
 __all__ = ["ANONYMOUS", "Feedback", "FeedbackCollector"]

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hokusai_core import (
+from hokusai_core.errors import FeedbackError, SignatureDefinitionError
+from hokusai_core.plugin_api import (
     ExecutionFinished,
     FeedbackGiven,
     KeptExecution,
@@ -20,7 +21,6 @@ from hokusai_core import (
     private_folder,
     user_data_folder,
 )
-from hokusai_core.errors import FeedbackError, SignatureDefinitionError
 
 __all__ = ["SqliteFeedbackStore"]
 

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, Self
 
 from attrs import frozen
 
-from hokusai_core import FieldSpec, LanguageModel, SignatureRunner, SignatureSpec, jsonable
 from hokusai_core.errors import OptimizationError
+from hokusai_core.plugin_api import FieldSpec, LanguageModel, SignatureRunner, SignatureSpec, jsonable
 
 __all__ = ["GRADES", "JUDGE", "QualityScore"]
 

@@ -9,8 +9,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hokusai_core import jsonable
 from hokusai_core.errors import OptimizationError
+from hokusai_core.plugin_api import jsonable
 
 __all__ = ["OPEN_RANGE", "checked", "fields_of", "goodness", "normalized", "raw_score", "summary_of", "tokens"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import dspy
 
-from hokusai_core import Candidate, OptimizationExample, OptimizationTask
 from hokusai_core.errors import OptimizationError
+from hokusai_core.plugin_api import Candidate, OptimizationExample, OptimizationTask
 from hokusai_teleprompt.optimizers.output_capture import CAPTURED, capture_output
 from hokusai_teleprompt.optimizers.score_recorder import ScoreRecorder
 from hokusai_teleprompt.optimizers.signature_program import FieldNames, SignatureProgram

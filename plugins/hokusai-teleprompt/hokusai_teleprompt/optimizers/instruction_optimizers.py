@@ -10,7 +10,7 @@ import dspy
 from dspy.teleprompt import COPRO, GEPA, SIMBA, MIPROv2
 from dspy.teleprompt.gepa import InstructionProposer
 
-from hokusai_core import OptimizationTask, jsonable
+from hokusai_core.plugin_api import OptimizationTask, jsonable
 from hokusai_teleprompt.optimizers.dspy_optimizer import DspyOptimizer, DspyTask
 
 __all__ = ["Copro", "Gepa", "Mipro", "Simba"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hokusai_core import Candidate, OptimizationTask, jsonable
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugin_api import Candidate, OptimizationTask, jsonable
 
 __all__ = ["KnnDemos"]
 

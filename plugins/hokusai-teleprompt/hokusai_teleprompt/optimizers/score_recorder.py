@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from hokusai_core import Candidate, OptimizationTask
+from hokusai_core.plugin_api import Candidate, OptimizationTask
 
 __all__ = ["ScoreRecorder"]
 

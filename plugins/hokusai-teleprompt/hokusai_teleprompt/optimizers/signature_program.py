@@ -8,7 +8,8 @@ from typing import Any, Literal, Self, Union, get_args, get_origin
 
 import dspy
 
-from hokusai_core import BaseSignature, Candidate, OptimizationExample, SignatureSpec, jsonable
+from hokusai_core import BaseSignature
+from hokusai_core.plugin_api import Candidate, OptimizationExample, SignatureSpec, jsonable
 
 __all__ = ["FieldNames", "SignatureProgram"]
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hokusai_core import private_folder
 from hokusai_core.errors import OptimizationError
+from hokusai_core.plugin_api import private_folder
 
 __all__ = ["CallCache"]
 

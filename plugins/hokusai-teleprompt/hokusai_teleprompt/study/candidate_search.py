@@ -9,8 +9,8 @@ from typing import Any
 
 from attrs import define, evolve
 
-from hokusai_core import Candidate, OptimizationTask, SignatureSpec
 from hokusai_core.errors import OptimizationError
+from hokusai_core.plugin_api import Candidate, OptimizationTask, SignatureSpec
 from hokusai_teleprompt.study.evaluation import INTERRUPTED
 from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 

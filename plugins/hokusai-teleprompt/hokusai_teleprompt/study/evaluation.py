@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from hokusai_core import LanguageModel, OptimizationExample, SignatureRunner, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError, OutputError, PromptTooLong
+from hokusai_core.plugin_api import LanguageModel, OptimizationExample, SignatureRunner, SignatureSpec
 from hokusai_teleprompt.metrics.scoring import checked, goodness
 from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from attrs import field, frozen
 from dspy.utils.exceptions import ContextWindowExceededError
 
-from hokusai_core import Budget, CallEstimate, CallRecord, Usage, translate_error
+from hokusai_core import Budget
 from hokusai_core.errors import BudgetExceeded
+from hokusai_core.plugin_api import CallEstimate, CallRecord, Usage, translate_error
 from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 
 __all__ = ["CallCounter", "PhaseBudget", "PhaseLimits", "Spent"]

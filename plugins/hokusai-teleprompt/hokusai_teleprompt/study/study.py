@@ -10,8 +10,9 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from hokusai_core import Budget, LanguageModel, OptimizationExample, OptimizationTask, SignatureSpec
+from hokusai_core import Budget
 from hokusai_core.errors import ExecutionError, OptimizationError
+from hokusai_core.plugin_api import LanguageModel, OptimizationExample, OptimizationTask, SignatureSpec
 from hokusai_teleprompt.comparison import Comparison, compare, score_of
 from hokusai_teleprompt.data_split import FEWEST, DataSplit
 from hokusai_teleprompt.example_reader import dataset_hash

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve
 from dspy.utils.exceptions import is_retryable_lm_error
 
-from hokusai_core import LanguageModel, MeteredLM
+from hokusai_core.plugin_api import LanguageModel, MeteredLM
 from hokusai_teleprompt.study.call_cache import CallCache
 from hokusai_teleprompt.study.phase_budget import CallCounter, PhaseBudget
 

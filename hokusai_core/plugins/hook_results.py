@@ -1,39 +1,52 @@
-"""Offers: what a ``provide_*`` hook returned, checked one by one.
+"""What the ``provide_*`` hooks of plugins return, checked one by one.
 
-An offer is complete or it is nothing. Where a hook raises, also a generator that fails after some of its items, all
-that it gave is dropped: half a list looks like a whole one, and what is missing would only show later, as a wrong
-choice. Where a hook ran to its end, a single bad item is quarantined alone and the rest stays.
+Where a hook raises, everything that it returned is dropped, also the first items of a generator that fails later. Half
+a list looks like a whole one, and the missing items would only show later, as a wrong choice. Where a hook ran to its
+end, a bad item is dropped alone and the others stay.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
 
 from hokusai_core.components import Component
-from hokusai_core.plugins.records import FailureLog, Phase, PluginFailure, PluginRecord
-from hokusai_core.plugins.remedies import or_turn_off
+from hokusai_core.plugins.failures import FailureLog, Phase, PluginFailure
+from hokusai_core.plugins.fix_hints import or_turn_off
+from hokusai_core.plugins.records import PluginRecord
+from hokusai_core.signatures.base import BaseSignature
 
-if TYPE_CHECKING:
-    from hokusai_core.signatures import BaseSignature
-
-__all__ = ["collect_components", "collect_items", "collect_signatures"]
+__all__ = ["Listener", "collect_components", "collect_signatures"]
 
 
-def collect_items(
-    record: PluginRecord, hook: str, call: Callable[[], object], failures: FailureLog
-) -> tuple[object, ...] | None:
-    """Call a hook of one plugin and return everything that it gave, None where it failed.
+@frozen(eq=False)
+class Listener:
+    """One plugin's implementation of a hook.
 
     Args:
         record: the plugin.
-        hook: name of the hook, for reports.
-        call: calls it.
-        failures: where a failure is kept.
+        hook: name of the hook.
+        call: pluggy's caller of the hook, narrowed to this plugin.
     """
+
+    record: PluginRecord
+    hook: str
+    call: Any
+
+    def ask(self) -> object:
+        """Call a hook without arguments and return what the plugin returned."""
+        results = self.call()
+        return results[0] if results else None  # pluggy leaves None out
+
+
+def _collect_items(listener: Listener, failures: FailureLog) -> tuple[object, ...]:
+    """Call a ``provide_*`` hook of one plugin and return all its items, none if it failed."""
+    record, hook = listener.record, listener.hook
     try:
-        value = call()
+        value = listener.ask()
         if value is None:
             return ()
         if isinstance(value, (str, bytes, Mapping, type)) or not isinstance(value, Iterable):
@@ -47,7 +60,7 @@ def collect_items(
                 "Return a list or yield the items.",
                 hook,
             )
-            return None
+            return ()
         return tuple(value)
     except KeyboardInterrupt:
         raise
@@ -55,18 +68,17 @@ def collect_items(
         _fail(
             failures, record, "provide", error, "Nothing that this hook offers is used. Report it to its author.", hook
         )
-        return None
+        return ()
 
 
-def collect_components(
-    record: PluginRecord, hook: str, items: Iterable[object], failures: FailureLog
-) -> tuple[Component, ...]:
-    """Return the components among ``items``, with their owner; the others become failures."""
+def collect_components(listener: Listener, failures: FailureLog) -> tuple[Component, ...]:
+    """Return the components that one plugin provides, with their owner; every other item becomes a failure."""
+    record, hook, items = listener.record, listener.hook, _collect_items(listener, failures)
     by_name: dict[str, list[Component]] = defaultdict(list)
     for item in items:
         if not isinstance(item, Component):
             cause = f"it offers {type(item).__name__}, not a Component"
-            _fail(failures, record, "provide", cause, "Offer hokusai_core.Component records.", hook)
+            _fail(failures, record, "provide", cause, "Offer hokusai_core.plugin_api.Component records.", hook)
         elif item not in by_name[item.name]:
             by_name[item.name].append(item)
     for name, rivals in by_name.items():
@@ -76,10 +88,9 @@ def collect_components(
     return tuple(rivals[0].owned_by(record.owner) for rivals in by_name.values() if len(rivals) == 1)
 
 
-def collect_signatures(
-    record: PluginRecord, hook: str, items: Iterable[object], failures: FailureLog
-) -> tuple[type[BaseSignature], ...]:
-    """Return the usable signatures among ``items``; the others become failures, each by itself."""
+def collect_signatures(listener: Listener, failures: FailureLog) -> tuple[type[BaseSignature], ...]:
+    """Return the usable signatures that one plugin provides; every other item becomes a failure of its own."""
+    record, hook, items = listener.record, listener.hook, _collect_items(listener, failures)
     by_name: dict[str, list[type[BaseSignature]]] = defaultdict(list)
     for item in items:
         named = _usable_signature(record, hook, item, failures)
@@ -95,8 +106,6 @@ def collect_signatures(
 def _usable_signature(
     record: PluginRecord, hook: str, item: object, failures: FailureLog
 ) -> tuple[str, type[BaseSignature]] | None:
-    from hokusai_core.signatures import BaseSignature
-
     if not (isinstance(item, type) and issubclass(item, BaseSignature)):
         kind = f"the class {item.__name__}" if isinstance(item, type) else type(item).__name__
         cause = f"{hook} offers {kind}, which is not a subclass of BaseSignature"
@@ -121,7 +130,7 @@ def _fail(
 
 
 def _discard(value: object) -> None:
-    # A coroutine that is never awaited would warn once more, at a moment that nobody can place.
+    # A coroutine that is never awaited would warn once more, at an unrelated moment.
     close = getattr(value, "close", None)
     if callable(close) and hasattr(value, "cr_code"):
         close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from hokusai_core.plugins.records import FailureLog, PluginFailure, PluginRecord, describe_error
-from hokusai_core.plugins.remedies import or_turn_off
+from hokusai_core.plugins.failures import FailureLog, PluginFailure, describe_error
+from hokusai_core.plugins.fix_hints import or_turn_off
+from hokusai_core.plugins.records import PluginRecord
 
 __all__ = ["MUTED_AFTER", "ObserverGuard"]
 

@@ -1,0 +1,212 @@
+"""What plugin authors import: the hook contract, components and their protocols, events, and building blocks.
+
+Names are imported when they are first used, so a plugin module pays only for those that it takes.
+
+Example::
+
+    from hokusai_core.plugin_api import Component, hookimpl
+
+    @hookimpl
+    def provide_trackers():
+        return [Component(name="jsonl", target="my_plugin.tracker:JsonlTracker", summary="JSON lines")]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hokusai_core.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from hokusai_core.artifacts import Artifact, read_artifact
+    from hokusai_core.caching import CacheEntry, MemoryCache
+    from hokusai_core.components import Component, Owner
+    from hokusai_core.dspy_bridge.call_records import CallEstimate, CallRecord
+    from hokusai_core.dspy_bridge.error_map import translate_error
+    from hokusai_core.dspy_bridge.metered_lm import MeteredLM
+    from hokusai_core.events import (
+        ExecutionFinished,
+        ExecutionStarted,
+        FeedbackGiven,
+        OperationFinished,
+        OptimizationFinished,
+        StageTiming,
+        TrackedEvent,
+    )
+    from hokusai_core.execution.signature_runner import SignatureRunner
+    from hokusai_core.feedback import KeptExecution
+    from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
+    from hokusai_core.improvement import Improvements
+    from hokusai_core.json_encoding import jsonable
+    from hokusai_core.markers import HOOK_API, hookimpl
+    from hokusai_core.model import LanguageModel
+    from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
+    from hokusai_core.plugins import PluginManager
+    from hokusai_core.process import process_trackers
+    from hokusai_core.protocols import (
+        Backend,
+        Cache,
+        CacheMaintenance,
+        FeedbackStore,
+        LanguageModelProvider,
+        Metric,
+        Optimizer,
+        Tracker,
+        Validator,
+    )
+    from hokusai_core.redaction import REDACTED
+    from hokusai_core.results import Problem, Usage
+    from hokusai_core.settings import read_settings
+    from hokusai_core.signatures import (
+        BaseSignature,
+        FieldSpec,
+        InputField,
+        OutputField,
+        SignatureField,
+        SignatureRegistry,
+        SignatureSpec,
+    )
+    from hokusai_core.suggestions import did_you_mean
+    from hokusai_core.userdata import private_folder, user_data_folder
+
+__all__ = [
+    "COMPONENT_HOOKS",
+    "HOOK_API",
+    "REDACTED",
+    "Artifact",
+    "Backend",
+    "BaseSignature",
+    "Cache",
+    "CacheEntry",
+    "CacheMaintenance",
+    "CallEstimate",
+    "CallRecord",
+    "Candidate",
+    "Component",
+    "ExecutionFinished",
+    "ExecutionStarted",
+    "FeedbackGiven",
+    "FeedbackStore",
+    "FieldSpec",
+    "HokusaiSpecs",
+    "Improvements",
+    "InputField",
+    "KeptExecution",
+    "LanguageModel",
+    "LanguageModelProvider",
+    "MemoryCache",
+    "MeteredLM",
+    "Metric",
+    "OperationFinished",
+    "OptimizationExample",
+    "OptimizationFinished",
+    "OptimizationTask",
+    "Optimizer",
+    "OutputField",
+    "Owner",
+    "PluginManager",
+    "Problem",
+    "SignatureField",
+    "SignatureRegistry",
+    "SignatureRunner",
+    "SignatureSpec",
+    "StageTiming",
+    "TrackedEvent",
+    "Tracker",
+    "Usage",
+    "Validator",
+    "did_you_mean",
+    "hookimpl",
+    "jsonable",
+    "private_folder",
+    "process_trackers",
+    "read_artifact",
+    "read_settings",
+    "translate_error",
+    "user_data_folder",
+]
+
+if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise of any name
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "hokusai_core.artifacts": (
+                "Artifact",
+                "read_artifact",
+            ),
+            "hokusai_core.caching": (
+                "CacheEntry",
+                "MemoryCache",
+            ),
+            "hokusai_core.json_encoding": ("jsonable",),
+            "hokusai_core.components": (
+                "Component",
+                "Owner",
+            ),
+            "hokusai_core.dspy_bridge.error_map": ("translate_error",),
+            "hokusai_core.dspy_bridge.metered_lm": ("MeteredLM",),
+            "hokusai_core.dspy_bridge.call_records": (
+                "CallEstimate",
+                "CallRecord",
+            ),
+            "hokusai_core.events": (
+                "ExecutionFinished",
+                "ExecutionStarted",
+                "FeedbackGiven",
+                "OperationFinished",
+                "OptimizationFinished",
+                "StageTiming",
+                "TrackedEvent",
+            ),
+            "hokusai_core.execution.signature_runner": ("SignatureRunner",),
+            "hokusai_core.feedback": ("KeptExecution",),
+            "hokusai_core.hookspecs": (
+                "COMPONENT_HOOKS",
+                "HokusaiSpecs",
+            ),
+            "hokusai_core.improvement": ("Improvements",),
+            "hokusai_core.markers": (
+                "HOOK_API",
+                "hookimpl",
+            ),
+            "hokusai_core.model": ("LanguageModel",),
+            "hokusai_core.optimization": (
+                "Candidate",
+                "OptimizationExample",
+                "OptimizationTask",
+            ),
+            "hokusai_core.plugins": ("PluginManager",),
+            "hokusai_core.process": ("process_trackers",),
+            "hokusai_core.protocols": (
+                "Backend",
+                "Cache",
+                "CacheMaintenance",
+                "FeedbackStore",
+                "LanguageModelProvider",
+                "Metric",
+                "Optimizer",
+                "Tracker",
+                "Validator",
+            ),
+            "hokusai_core.redaction": ("REDACTED",),
+            "hokusai_core.results": (
+                "Problem",
+                "Usage",
+            ),
+            "hokusai_core.settings": ("read_settings",),
+            "hokusai_core.signatures": (
+                "BaseSignature",
+                "FieldSpec",
+                "InputField",
+                "OutputField",
+                "SignatureField",
+                "SignatureRegistry",
+                "SignatureSpec",
+            ),
+            "hokusai_core.suggestions": ("did_you_mean",),
+            "hokusai_core.userdata": (
+                "private_folder",
+                "user_data_folder",
+            ),
+        },
+    )

@@ -1,0 +1,185 @@
+"""What belongs to the process and to no executor. The only module of the core with module-level state.
+
+``process_trackers`` gives every executor of this process a tracker. Executors do not know each other, so a host that
+wants everything in its process recorded has no executor to ask. ``fork_callbacks`` runs code in a child process after
+``os.fork``, because Python's own registration cannot be undone and would keep each executor alive.
+
+Both hold executors weakly: registering keeps nothing alive.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Set
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from hokusai_core.events import FeedbackGiven
+    from hokusai_core.protocols import Tracker
+
+__all__ = ["ForkCallbacks", "ProcessTrackers", "TrackerHost", "fork_callbacks", "process_trackers"]
+
+
+class TrackerHost(Protocol):
+    """What ``ProcessTrackers`` needs of an executor's observers."""
+
+    @property
+    def trackers(self) -> Mapping[str, Tracker]:
+        """The trackers by name."""
+        ...
+
+    @property
+    def replaceable(self) -> Set[str]:
+        """Names of trackers that the executor made from nothing but their names."""
+        ...
+
+    def add(self, name: str, tracker: Tracker) -> None:
+        """Use one more tracker."""
+        ...
+
+    def remove(self, name: str) -> object:
+        """Use a tracker no longer."""
+        ...
+
+    def remembers(self, execution_id: str) -> bool:
+        """Return whether this executor made the execution."""
+        ...
+
+    def feedback(self, event: FeedbackGiven) -> None:
+        """Pass feedback to the trackers."""
+        ...
+
+
+class ProcessTrackers:
+    """Gives every executor a tracker of its own, those made before and those made later.
+
+    Example::
+
+        process_trackers.add("jsonl", lambda: JsonlTracker("executions.jsonl"))
+        ...
+        process_trackers.remove("jsonl")
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._factories: dict[str, tuple[Callable[[], Tracker], bool]] = {}
+        self._members: weakref.WeakSet[TrackerHost] = weakref.WeakSet()
+        self._given: weakref.WeakKeyDictionary[TrackerHost, dict[str, Tracker]] = weakref.WeakKeyDictionary()
+
+    def add(self, name: str, factory: Callable[[], Tracker], *, replace: bool = False) -> None:
+        """Give each executor a tracker, from now on.
+
+        Args:
+            name: name of the tracker. An executor that has one of that name keeps its own. What was added under the
+                name before is taken back first.
+            factory: makes a tracker; called once for each executor.
+            replace: whether it also replaces trackers that executors have made themselves from nothing but the name,
+                until it is removed. A tracker object that a host has passed always stays.
+        """
+        with self._lock:
+            stale = self._take_back(name)
+            self._factories[name] = factory, replace
+            for member in list(self._members):
+                self._give(member, name, factory, replace)
+        _close(stale)
+
+    def remove(self, name: str) -> bool:
+        """Take back and close what ``add`` gave; return whether there was anything under that name."""
+        with self._lock:
+            known = self._factories.pop(name, None) is not None
+            stale = self._take_back(name)
+        _close(stale)
+        return known
+
+    def feedback(self, event: FeedbackGiven) -> bool:
+        """Pass feedback to the executors of this process that made the execution.
+
+        If another process made it, all executors with trackers get it: a tracker knows an execution by its id.
+
+        Returns:
+            Whether any executor got it.
+        """
+        with self._lock:
+            hosts = list(self._members)
+        makers = [member for member in hosts if member.remembers(event.execution_id)]
+        members = makers or [member for member in hosts if member.trackers]
+        for member in members:
+            member.feedback(event)
+        return bool(members)
+
+    def join(self, member: TrackerHost) -> None:
+        """Let the observers of a new executor take part."""
+        with self._lock:
+            self._members.add(member)
+            for name, (factory, replace) in self._factories.items():
+                self._give(member, name, factory, replace)
+
+    def leave(self, member: TrackerHost) -> None:
+        """Forget the observers of an executor that is being closed; it closes its trackers itself."""
+        with self._lock:
+            self._members.discard(member)
+            self._given.pop(member, None)
+
+    def _give(self, member: TrackerHost, name: str, factory: Callable[[], Tracker], replace: bool) -> None:
+        if name not in member.trackers or (replace and name in member.replaceable):
+            tracker = factory()
+            member.add(name, tracker)
+            self._given.setdefault(member, {})[name] = tracker
+
+    def _take_back(self, name: str) -> list[Tracker]:
+        taken = []
+        for member, given in list(self._given.items()):
+            tracker = given.pop(name, None)
+            if tracker is not None and member.trackers.get(name) is tracker:
+                member.remove(name)
+                taken.append(tracker)
+        return taken
+
+
+def _close(trackers: list[Tracker]) -> None:
+    for tracker in trackers:  # outside the lock: closing may wait for delivery
+        tracker.close()
+
+
+class ForkCallbacks:
+    """Methods that run in a child process right after ``os.fork``, in the order in which they were added.
+
+    Example::
+
+        fork_callbacks.add(self._renew_locks)
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._methods: list[weakref.WeakMethod[Callable[[], Any]]] = []
+        self._registered = False
+
+    def add(self, method: Callable[[], Any]) -> None:
+        """Run a bound method in each child process, for as long as its object is alive.
+
+        The method runs in the only thread of the child, before any other code. It must take no lock that another
+        thread of the parent may have held; it replaces such locks.
+        """
+        with self._lock:
+            if not self._registered and hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=self._run)
+                self._registered = True
+            # A new list, so that a fork on another thread never sees a half-changed one.
+            alive = (known for known in self._methods if known() is not None)
+            self._methods = [*alive, weakref.WeakMethod(method)]
+
+    def _run(self) -> None:
+        self._lock = threading.Lock()  # a thread of the parent may have held the old one
+        for reference in self._methods:
+            method = reference()
+            if method is not None:
+                method()
+
+
+#: Trackers of every executor of this process.
+process_trackers: Final = ProcessTrackers()
+
+#: What the child processes of this process run first.
+fork_callbacks: Final = ForkCallbacks()

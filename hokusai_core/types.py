@@ -1,0 +1,142 @@
+"""Results, records and events, for annotations.
+
+Example::
+
+    from hokusai_core.types import ExecutionResult
+
+    def team_of(result: ExecutionResult) -> str:
+        return result["team"]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hokusai_core.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from hokusai_core.artifacts import Artifact
+    from hokusai_core.batch import BatchProgress, BatchResult, BatchRow, FailedExecution
+    from hokusai_core.caching import CacheEntry
+    from hokusai_core.caching.explain import CacheExplanation
+    from hokusai_core.components import Owner
+    from hokusai_core.composition import ChainResult
+    from hokusai_core.dspy_bridge.call_records import CallEstimate, CallRecord
+    from hokusai_core.events import (
+        ExecutionFinished,
+        ExecutionStarted,
+        FeedbackGiven,
+        OperationFinished,
+        OptimizationFinished,
+        StageTiming,
+        TrackedEvent,
+    )
+    from hokusai_core.feedback import KeptExecution
+    from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
+    from hokusai_core.plugins import Conflict, PluginFailure, PluginRecord
+    from hokusai_core.promotion import Promotion
+    from hokusai_core.results import Attempt, ExecutionResult, ExecutionTrace, ModelExchange, Problem, Usage
+    from hokusai_core.settings import Config, SettingValue, Unset
+    from hokusai_core.signatures import FieldSpec, RegisteredSignature, SignatureSpec
+
+__all__ = [
+    "Artifact",
+    "Attempt",
+    "BatchProgress",
+    "BatchResult",
+    "BatchRow",
+    "CacheEntry",
+    "CacheExplanation",
+    "CallEstimate",
+    "CallRecord",
+    "Candidate",
+    "ChainResult",
+    "Config",
+    "Conflict",
+    "ExecutionFinished",
+    "ExecutionResult",
+    "ExecutionStarted",
+    "ExecutionTrace",
+    "FailedExecution",
+    "FeedbackGiven",
+    "FieldSpec",
+    "KeptExecution",
+    "ModelExchange",
+    "OperationFinished",
+    "OptimizationExample",
+    "OptimizationFinished",
+    "OptimizationTask",
+    "Owner",
+    "PluginFailure",
+    "PluginRecord",
+    "Problem",
+    "Promotion",
+    "RegisteredSignature",
+    "SettingValue",
+    "SignatureSpec",
+    "StageTiming",
+    "TrackedEvent",
+    "Unset",
+    "Usage",
+]
+
+if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise of any name
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "hokusai_core.artifacts": ("Artifact",),
+            "hokusai_core.batch": (
+                "BatchProgress",
+                "BatchResult",
+                "BatchRow",
+                "FailedExecution",
+            ),
+            "hokusai_core.caching": ("CacheEntry",),
+            "hokusai_core.caching.explain": ("CacheExplanation",),
+            "hokusai_core.components": ("Owner",),
+            "hokusai_core.composition": ("ChainResult",),
+            "hokusai_core.dspy_bridge.call_records": (
+                "CallEstimate",
+                "CallRecord",
+            ),
+            "hokusai_core.events": (
+                "ExecutionFinished",
+                "ExecutionStarted",
+                "FeedbackGiven",
+                "OperationFinished",
+                "OptimizationFinished",
+                "StageTiming",
+                "TrackedEvent",
+            ),
+            "hokusai_core.feedback": ("KeptExecution",),
+            "hokusai_core.optimization": (
+                "Candidate",
+                "OptimizationExample",
+                "OptimizationTask",
+            ),
+            "hokusai_core.plugins": (
+                "Conflict",
+                "PluginFailure",
+                "PluginRecord",
+            ),
+            "hokusai_core.promotion": ("Promotion",),
+            "hokusai_core.results": (
+                "Attempt",
+                "ExecutionResult",
+                "ExecutionTrace",
+                "ModelExchange",
+                "Problem",
+                "Usage",
+            ),
+            "hokusai_core.settings": (
+                "Config",
+                "SettingValue",
+                "Unset",
+            ),
+            "hokusai_core.signatures": (
+                "FieldSpec",
+                "RegisteredSignature",
+                "SignatureSpec",
+            ),
+        },
+    )
