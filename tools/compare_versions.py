@@ -1,0 +1,84 @@
+"""Run benchmarks of two checkouts in turns and compare every figure that they print.
+
+    python tools/compare_versions.py --before ../older overhead startup
+    python tools/compare_versions.py --before ../older --times 7 "batch --rounds 3"
+
+Each checkout runs its own ``benchmarks/NAME.py`` with the Python of its own ``.venv``. Lines are matched by words;
+shown for each figure: the median before and now, and the median of the quotients with the smallest and the largest of
+them. Which of the two goes first alternates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+_NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w.]*\d)")
+
+Figures = dict[tuple[str, int], float]
+
+
+def figures(output: str) -> Figures:
+    """Return the numbers of a benchmark's output, by the words of their line and their place in it."""
+    found: Figures = {}
+    seen: dict[str, int] = defaultdict(int)
+    for line in output.splitlines():
+        words = " ".join(_NUMBER.sub("#", line).split())
+        numbers = [float(number.replace(",", "")) for number in _NUMBER.findall(line)]
+        if not numbers or not re.search(r"[A-Za-z]", words):
+            continue
+        seen[words] += 1
+        label = words if seen[words] == 1 else f"{words} ({seen[words]})"
+        found |= {(label, place): number for place, number in enumerate(numbers)}
+    return found
+
+
+def run(checkout: Path, benchmark: str) -> Figures:
+    """Run one benchmark of a checkout and return its figures."""
+    name, *arguments = shlex.split(benchmark)
+    command = [str(checkout / ".venv" / "bin" / "python"), str(checkout / "benchmarks" / f"{name}.py"), *arguments]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.stderr.write(done.stderr[-2000:])
+        print(f"{checkout.name}: {benchmark} ended with {done.returncode}", file=sys.stderr)
+    return figures(done.stdout)
+
+
+def main() -> None:
+    """Run and print the comparison."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--before", type=Path, required=True, help="the older checkout, with its .venv")
+    parser.add_argument("--times", type=int, default=7, help="runs of each")
+    parser.add_argument("benchmarks", nargs="+", help="names in benchmarks/, each with its arguments")
+    options = parser.parse_args()
+    sides = [options.before.resolve(), ROOT]
+    for benchmark in options.benchmarks:
+        results: list[list[Figures]] = [[], []]
+        for number in range(options.times):
+            for side in (0, 1) if number % 2 == 0 else (1, 0):
+                results[side].append(run(sides[side], benchmark))
+        print(f"\n## {benchmark} ({options.times} times in turns)\n")
+        print("| figure | before | now | now / before | smallest to largest |\n| --- | ---: | ---: | ---: | ---: |")
+        for key in results[0][0]:
+            pairs = [(old[key], new[key]) for old, new in zip(*results, strict=True) if key in old and key in new]
+            quotients = [new / old for old, new in pairs if old]
+            if not quotients:
+                continue
+            middle = [statistics.median(side) for side in zip(*pairs, strict=True)]
+            label = f"{key[0]} [{key[1] + 1}]"
+            print(
+                f"| {label} | {middle[0]:g} | {middle[1]:g} | {statistics.median(quotients):.3f} | "
+                f"{min(quotients):.3f} to {max(quotients):.3f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
