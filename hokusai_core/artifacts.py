@@ -24,9 +24,9 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from hokusai_core.errors import ArtifactError, SignatureDefinitionError
-from hokusai_core.files import write_whole
 from hokusai_core.json_encoding import canonical_json
 from hokusai_core.signatures import BaseSignature, SignatureSpec
+from hokusai_core.storage import atomic_write
 
 __all__ = ["FORMAT", "KIND", "Artifact", "ArtifactWarning", "differences", "read_artifact"]
 
@@ -125,7 +125,7 @@ class Artifact:
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the document to a file, all of it or nothing, on disk when this returns; return the path."""
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        write_whole(path, [text.encode()])
+        atomic_write(path, [text.encode()])
         return Path(path)
 
     def differences(self, other: SignatureSpec) -> list[str]:

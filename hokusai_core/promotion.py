@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import asdict, frozen
 
 from hokusai_core.errors import ArtifactError
-from hokusai_core.userdata import private_folder, user_data_folder
+from hokusai_core.storage import private_folder, user_data_folder
 
 if TYPE_CHECKING:
     from hokusai_core.artifacts import Artifact

@@ -10,10 +10,10 @@ import orjson
 from attrs import field, frozen
 
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.files import write_whole
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.redaction import REDACTED
 from hokusai_core.results import Attempt, ExecutionResult, Usage, known_cost
+from hokusai_core.storage import atomic_write
 
 __all__ = ["BatchResult", "BatchRow", "FailedExecution", "Outcome", "json_text", "outcome_record"]
 
@@ -203,7 +203,7 @@ class BatchResult(Sequence[Outcome]):
                 the lines as they come.
             sensitive: whether values of sensitive fields are written too.
         """
-        write_whole(path, (json_text(record) + b"\n" for record in self._records(sensitive)))
+        atomic_write(path, (json_text(record) + b"\n" for record in self._records(sensitive)))
 
     def to_pandas(self, *, sensitive: bool = False) -> Any:
         """Return a ``pandas.DataFrame`` with a row for each row: inputs, outputs, error, figures.

@@ -1,0 +1,30 @@
+"""How Hokusai keeps files: appended logs, whole files, locks, and folders for one user alone.
+
+Every writer of the core and of the plugins uses these functions, so that each file that holds values is readable by its
+user alone, survives a kill, and is locked the same way.
+"""
+
+from __future__ import annotations
+
+from hokusai_core.storage.append_log import AppendLog, LogLine, parse_line, read_log, scan_lines
+from hokusai_core.storage.atomic_write import atomic_write
+from hokusai_core.storage.file_lock import file_lock, is_locked, lock_descriptor, unlock_descriptor
+from hokusai_core.storage.os_errors import describe_os_error
+from hokusai_core.storage.private_folders import open_private_file, private_folder, user_data_folder
+
+__all__ = [
+    "AppendLog",
+    "LogLine",
+    "atomic_write",
+    "describe_os_error",
+    "file_lock",
+    "is_locked",
+    "lock_descriptor",
+    "open_private_file",
+    "parse_line",
+    "private_folder",
+    "read_log",
+    "scan_lines",
+    "unlock_descriptor",
+    "user_data_folder",
+]

@@ -1,0 +1,53 @@
+"""What an error of the operating system means for the user, and the next step."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+__all__ = ["describe_os_error"]
+
+_STEPS = {
+    errno.EMFILE: "close files, run fewer rows at once, or raise the limit with ulimit -n",
+    errno.ENFILE: "close programs, or raise the limit of the system (fs.file-max)",
+    errno.ENOSPC: "free space, or choose a folder on another disk",
+    errno.EDQUOT: "free space, or choose a folder on another disk",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EACCES: "check the permissions of the file and of its folders, or choose another path",
+    errno.EPERM: "choose a file of your own",
+    errno.ENOENT: "check that the folder exists",
+    errno.ENOTDIR: "check the path: a part of it is a file",
+    errno.EISDIR: "give the path of a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOLCK: "choose a folder on a local disk, since this file system knows no locks",
+    errno.ENOTSUP: "choose a folder on a local disk, since this file system lacks something that is needed",
+    errno.ENOMEM: "free memory, or run fewer rows at once",
+}
+_CAUSES = {
+    errno.EMFILE: "this process has no file descriptors left{limit}",
+    errno.ENFILE: "the system has no file descriptors left",
+}
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return the cause of an error in words, the file it concerns, and what to do next.
+
+    Example:
+        >>> import errno
+        >>> from hokusai_core.storage import describe_os_error
+        >>> describe_os_error(OSError(errno.ENOSPC, "No space left on device", "/data/rows.journal"))
+        '/data/rows.journal: No space left on device; free space, or choose a folder on another disk'
+    """
+    number = error.errno or 0
+    cause = _CAUSES.get(number, "").format(limit=_descriptor_limit()) or error.strerror or str(error)
+    where = "" if error.filename is None or number in _CAUSES else f"{os.fsdecode(error.filename)}: "
+    step = _STEPS.get(number)
+    return f"{where}{cause}; {step}" if step else f"{where}{cause}"
+
+
+def _descriptor_limit() -> str:
+    try:
+        import resource  # not on every platform, and only needed here
+    except ImportError:
+        return ""
+    return f" (the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})"
