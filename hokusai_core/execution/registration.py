@@ -1,17 +1,17 @@
-"""What ``register_signature`` takes, made into a signature class."""
+"""Registration: the forms in which a signature may be given, and their way into an executor's registry."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.signatures import BaseSignature
+from hokusai_core.improvement import Improvements, is_file
+from hokusai_core.plugins.manager import PluginManager
+from hokusai_core.signatures.base import BaseSignature
+from hokusai_core.signatures.registry import SignatureRegistry
 
-if TYPE_CHECKING:
-    from hokusai_core.plugins import PluginManager
-
-__all__ = ["from_address", "is_address", "signature_class"]
+__all__ = ["from_address", "is_address", "register_signature", "signature_class"]
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/\S+")
 
@@ -62,3 +62,41 @@ def signature_class(name: str, x: Any, signature: Any = None) -> tuple[type[Base
         "text such as 'question -> answer', or a dspy.Module instance"
         + (" (an instance, not its class)" if isinstance(x, type) else "")
     )
+
+
+def register_signature(
+    name: str,
+    x: Any,
+    *,
+    replace: bool,
+    signature: Any,
+    registry: SignatureRegistry,
+    promotions: Improvements,
+    plugins: PluginManager,
+) -> None:
+    """Put a signature of the host's own into a registry; see ``Executor.register_signature``.
+
+    Args:
+        name: name to register it under.
+        x: the signature in any form.
+        replace: whether it may replace what has that name.
+        signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
+        registry: where it is registered.
+        promotions: optimized signatures that replace their originals.
+        plugins: asked for what an address means.
+
+    Raises:
+        SignatureExistsError: the name is taken and ``replace`` is False.
+        SignatureDefinitionError: the signature cannot be run; says why.
+    """
+    if is_file(name):
+        raise SignatureDefinitionError(f"name {name!r}: would be taken for a file; leave '.json' out")
+    if is_file(x):
+        registry.register(name, promotions.from_file(registry, x), replace=replace)
+        return
+    if is_address(x):
+        x = from_address(plugins, x)
+    cls, program = signature_class(name, x, signature)
+    if program is None:
+        cls = promotions.stand_in(name, cls)
+    registry.register(name, cls, replace=replace, program=program)
