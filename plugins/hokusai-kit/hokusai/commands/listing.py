@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hokusai.cli_errors import CommandFailure
 from hokusai.installed import installed
-from hokusai.terminal import print_json, print_table
+from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.tables import print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hokusai.installed import installed
-from hokusai.terminal import print_json, print_table, section
 from hokusai.type_text import type_text
+from hokusai_core.cli_support.tables import print_json, print_table, section
 from hokusai_core.plugin_api import jsonable
 
 if TYPE_CHECKING:
