@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from hokusai_core.events import FeedbackGiven, OptimizationFinished
     from hokusai_core.execution.state import CacheUse
     from hokusai_core.model import LanguageModel
-    from hokusai_core.promotion import Promotion
     from hokusai_core.protocols import Tracker
     from hokusai_core.results import ExecutionResult
     from hokusai_core.signatures import RegisteredSignature
@@ -302,54 +301,8 @@ class Executor(BatchMethods, CompositionMethods):
             replace=replace,
             signature=signature,
             registry=services.signatures,
-            promotions=services.promotions,
             plugins=services.plugins,
         )
-
-    def promote(self, name: str, optimized: Any, *, note: str = "", force: bool = False) -> Promotion:
-        """Let an optimized signature replace the one of that name.
-
-        From now on the name means the optimized signature: here, and in every executor of this namespace that is made
-        later, in any process of this user, unless that executor has ``promotions=False``.
-
-        Args:
-            name: name of a signature.
-            optimized: what ``TelepromptFineTuner.compile`` returned, or the path of a file that it was saved to.
-            note: why; kept in the history.
-            force: promote it although it was not found to be better.
-
-        Raises:
-            SignatureNotFoundError: no such signature.
-            ArtifactError: it was not found to be better, or was made from another signature.
-            ConfigurationError: promotions are off.
-        """
-        services = self.services
-        services.check_open()
-        return services.promotions.promote(services.signatures, name, optimized, note, force=force)
-
-    def rollback(self, name: str, *, note: str = "", original: bool = False) -> Promotion:
-        """Undo the latest promotion of a signature.
-
-        Args:
-            name: name of a signature.
-            note: why; kept in the history.
-            original: go back to the signature as it was before all promotions.
-
-        Raises:
-            SignatureNotFoundError: no such signature.
-            ArtifactError: nothing was promoted for it, or the signature before cannot be used any more; nothing is
-                changed then.
-            ConfigurationError: promotions are off.
-        """
-        services = self.services
-        services.check_open()
-        return services.promotions.rollback(services.signatures, name, note, original=original)
-
-    def promotions(self, name: str) -> list[Promotion]:
-        """Return the promotions and rollbacks of a signature, the latest last."""
-        services = self.services
-        services.check_open()
-        return services.promotions.history(services.signatures, name)
 
     def signature(self, signature_name: Any) -> RegisteredSignature:
         """Return the signature that a name means, as data, with its owner and its qualified name.

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, TypeGuard
 
-from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.improvement import Improvements, is_file
+from hokusai_core.artifacts import read_artifact
+from hokusai_core.errors import AmbiguousSignatureError, SignatureDefinitionError, SignatureNotFoundError
 from hokusai_core.plugins.manager import PluginManager
 from hokusai_core.signatures.base import BaseSignature
 from hokusai_core.signatures.registry import SignatureRegistry
 
-__all__ = ["from_address", "is_address", "register_signature", "signature_class"]
+__all__ = ["from_address", "is_address", "is_file", "register_signature", "signature_class", "signature_from_file"]
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:/\S+")
+
+
+def is_file(signature: Any) -> bool:
+    """Whether ``signature`` is the path of a saved signature and not the name of one."""
+    return isinstance(signature, os.PathLike) or (isinstance(signature, str) and signature.endswith(".json"))
+
+
+def signature_from_file(registry: SignatureRegistry, path: Any) -> type[BaseSignature]:
+    """Return the optimized signature in a file.
+
+    Args:
+        registry: the signatures that the file may have been made from.
+        path: the file.
+
+    Raises:
+        ArtifactError: the file cannot be used, or its original is installed and is not what it was.
+    """
+    artifact = read_artifact(path)
+    try:
+        entry = registry.resolve(artifact.base_name)
+    except (SignatureNotFoundError, AmbiguousSignatureError):
+        return artifact.signature  # made from a signature that only another program has; nothing to compare with
+    if artifact.spec.fingerprint != entry.spec.fingerprint:
+        artifact.check_base(entry.spec if entry.original is None else entry.original.spec)
+    return artifact.signature
 
 
 def is_address(x: Any) -> TypeGuard[str]:
@@ -71,7 +97,6 @@ def register_signature(
     replace: bool,
     signature: Any,
     registry: SignatureRegistry,
-    promotions: Improvements,
     plugins: PluginManager,
 ) -> None:
     """Put a signature of the host's own into a registry; see ``Executor.register_signature``.
@@ -82,7 +107,6 @@ def register_signature(
         replace: whether it may replace what has that name.
         signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
         registry: where it is registered.
-        promotions: optimized signatures that replace their originals.
         plugins: asked for what an address means.
 
     Raises:
@@ -92,11 +116,9 @@ def register_signature(
     if is_file(name):
         raise SignatureDefinitionError(f"name {name!r}: would be taken for a file; leave '.json' out")
     if is_file(x):
-        registry.register(name, promotions.from_file(registry, x), replace=replace)
+        registry.register(name, signature_from_file(registry, x), replace=replace)
         return
     if is_address(x):
         x = from_address(plugins, x)
     cls, program = signature_class(name, x, signature)
-    if program is None:
-        cls = promotions.stand_in(name, cls)
     registry.register(name, cls, replace=replace, program=program)

@@ -23,15 +23,16 @@ from hokusai_core.caching.tiers import CacheTiers
 from hokusai_core.errors import CacheError, ClosedError, ComponentNotFoundError, PluginError, TrackingError
 from hokusai_core.events import OperationFinished
 from hokusai_core.execution.call_plan import CallPlan, CallPlanCache
+from hokusai_core.execution.edition_finder import EditionFinder
 from hokusai_core.execution.feedback_stage import FeedbackStage
 from hokusai_core.execution.model_resolver import ModelResolver
 from hokusai_core.execution.observers import Observers
 from hokusai_core.execution.options import OptionReader
 from hokusai_core.execution.pipeline import ExecutionPipeline
 from hokusai_core.execution.rate_limits import RateLimits
+from hokusai_core.execution.registration import signature_from_file
 from hokusai_core.execution.state import ExecutionState, Options
 from hokusai_core.execution.stats import Stats
-from hokusai_core.improvement import Improvements
 from hokusai_core.plugins.failures import frames_inside
 from hokusai_core.plugins.manager import PluginManager
 from hokusai_core.protocols import Tracker, Validator
@@ -67,7 +68,6 @@ class ExecutorServices:
         state: mode, and whether the executor is closed.
         plugins: the plugins.
         signatures: the signatures by name.
-        promotions: the optimized signatures that replace their originals.
         models: finds the language model of a call.
         plans: signature and language model, prepared for calls.
         pipeline: the stages of one execution.
@@ -85,7 +85,6 @@ class ExecutorServices:
     state: ExecutorState
     plugins: PluginManager
     signatures: SignatureRegistry
-    promotions: Improvements
     models: ModelResolver
     plans: CallPlanCache
     pipeline: ExecutionPipeline
@@ -244,8 +243,8 @@ def make_services(
         undo.callback(plugins.close)
         if value("strict_plugins"):  # strict hosts want every failure at the start
             plugins.load()
-        promotions = Improvements.of(config)
-        signatures = SignatureRegistry(lambda: promotions.applied(plugins.signature_packs), value("prefer"))
+        editions = EditionFinder.of(plugins, config)
+        signatures = SignatureRegistry(plugins.signature_packs, value("prefer"), find_edition=editions.find)
         models = ModelResolver(plugins, lm, environ)
         cache = _make_cache(plugins, config, optional)
         if cache is not None:
@@ -264,7 +263,6 @@ def make_services(
             state=ExecutorState(value("mode")),
             plugins=plugins,
             signatures=signatures,
-            promotions=promotions,
             models=models,
             plans=CallPlanCache(
                 signatures,
@@ -273,7 +271,7 @@ def make_services(
                 namespace=value("namespace"),
                 cache_ttl=value("cache_ttl"),
                 secret=lambda: b"" if cache is None else cache.secret,
-                read_file=lambda path: promotions.from_file(signatures, path),
+                read_file=lambda path: signature_from_file(signatures, path),
             ),
             pipeline=ExecutionPipeline(
                 plugins=plugins,
