@@ -92,7 +92,8 @@ class Tracker(Protocol):
     ``record`` runs on the caller's thread: it must return within microseconds and never raise for reasons of its
     backend. What it accepted must survive until it is delivered. A tracker may also have a method ``anchor`` that
     returns a context manager: it is entered on the thread of a public call before the work goes to other threads, and
-    context variables that it sets are there when ``record`` is called.
+    context variables that it sets are there when ``record`` is called. Where it has a true attribute
+    ``wants_exchanges``, the events of executions carry prompts and raw answers.
     """
 
     def record(self, event: TrackedEvent) -> None:
