@@ -11,6 +11,7 @@ from dspy.clients.errors import wrap_error
 from dspy.utils import exceptions as raised
 from dspy.utils.exceptions import is_retryable_lm_error
 
+from hokusai_core.dspy_bridge.answer_reader import AnswerFormatError
 from hokusai_core.errors import (
     DeadlineExceeded,
     ExecutionError,
@@ -184,14 +185,23 @@ def _retryable(error: BaseException, kind: type[ExecutionError]) -> bool:
     return isinstance(error, (ConnectionError, TimeoutError))
 
 
+def _parse_problem(error: raised.AdapterParseError) -> str:
+    """Return what is wrong with an answer; DSPy's own message quotes all of it."""
+    if isinstance(error.__cause__, AnswerFormatError):
+        return f"it {error.__cause__}"
+    first = str(error).split("\n\n", 1)[0]
+    if first.startswith(("Failed to parse", "The LM returned")):
+        return first
+    missing = sorted(set(error.signature.output_fields) - set(error.parsed_result or ()))
+    return f"it lacks {', '.join(missing)}"
+
+
 def _detail(error: BaseException, credentials: Collection[str]) -> str:
-    """Return what the provider or parser said, shortened; DSPy's parse error quotes the whole answer, left out here."""
+    """Return what the provider or parser said, shortened."""
     if _names_no_provider(error):
         return ""
     if isinstance(error, raised.AdapterParseError):
-        missing = sorted(set(error.signature.output_fields) - set(error.parsed_result or ()))
-        first = str(error).split("\n\n", 1)[0]
-        text = first if first.startswith("Failed to parse field") else f"it lacks {', '.join(missing)}"
+        text = _parse_problem(error)
     else:
         text = getattr(error, "message", None) or str(error)
     text = text.partition("\n\n  To fix:")[0]  # DSPy's own advice, which stands beside ours

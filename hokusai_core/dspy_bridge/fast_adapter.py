@@ -1,8 +1,7 @@
-"""FastChatAdapter: DSPy's chat format, its constant parts written once."""
+"""FastChatAdapter: DSPy's chat format, its constant parts written once, its answers read strictly."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,26 +9,30 @@ import dspy
 from dspy.adapters.base import Adapter
 from dspy.utils.exceptions import AdapterParseError
 
+from hokusai_core.dspy_bridge.answer_reader import AnswerFormatError
 from hokusai_core.dspy_bridge.memo import WeakMemo
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
-from hokusai_core.dspy_bridge.prompt_plan import PromptPlan, has_media_marker, stamp_of
+from hokusai_core.dspy_bridge.prompt_plan import PromptPlan, has_media, stamp_of
+from hokusai_core.dspy_bridge.text_markers import PromptText
 
 __all__ = ["FastChatAdapter"]
 
-# Without the callbacks that DSPy wraps around them: they fire for the methods below, and must not fire twice.
+# Without the callbacks that DSPy wraps around it: they fire for the method below, and must not fire twice.
 _dspy_format = Adapter.format
-_dspy_parse = inspect.unwrap(dspy.ChatAdapter.parse)
 
 
 class FastChatAdapter(dspy.ChatAdapter):
-    """Writes the prompts and reads the answers of ``dspy.ChatAdapter``, byte for byte, in a fraction of the time.
+    """Writes the prompts of ``dspy.ChatAdapter``, byte for byte, in a fraction of the time, and reads the answers.
 
     DSPy's adapter writes the system message, the JSON schemas in it and the format reminder anew for every call. Here
-    they are made once per signature and kept as long as the signature class lives. Fields that need more than text
-    (history, tools, images, reasoning) are left to DSPy's code.
+    they are made once per signature and kept as long as the signature class lives. Messages with fields that need more
+    than text (history, tools, images, reasoning) are put together by DSPy's code.
 
-    An answer that cannot be parsed is an error. ``dspy.ChatAdapter`` would quietly pay for a second call in JSON
-    format; whether to try again is for the caller's retry policy to decide.
+    A text that holds a marker of the prompt is the one thing that is written differently: see ``text_markers``.
+
+    Answers are read by ``AnswerReader``, which refuses what it would have to guess. An answer that cannot be read is an
+    error. ``dspy.ChatAdapter`` would quietly pay for a second call in JSON format; whether to try again is for the
+    caller's retry policy to decide.
 
     Args:
         callbacks: DSPy callbacks of this adapter alone.
@@ -68,7 +71,7 @@ class FastChatAdapter(dspy.ChatAdapter):
     async def acall(
         self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: Sequence[Any], inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        """Do as ``__call__`` without blocking the event loop."""
+        """Async version of ``__call__``."""
         if not self._short_way(lm, lm_kwargs, signature):
             return await super().acall(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]
         outputs = await lm.acall(messages=self.format(signature, demos, inputs), **lm_kwargs)
@@ -84,7 +87,7 @@ class FastChatAdapter(dspy.ChatAdapter):
         messages += plan.demo_messages(demos, lambda: self.format_demos(signature, demos))
         if content:
             messages.append({"role": "user", "content": content})
-        if any(has_media_marker(message["content"]) for message in messages):
+        if any(has_media(message["content"]) for message in messages):
             return _dspy_format(self, signature, demos, inputs)  # type: ignore[no-any-return]
         return messages
 
@@ -92,35 +95,25 @@ class FastChatAdapter(dspy.ChatAdapter):
         """Return the outputs in ``completion``.
 
         Raises:
-            AdapterParseError: an output is missing or does not fit its type.
+            AdapterParseError: an output is missing, does not fit its type, or could be read in more than one way.
         """
-        plan = self.plan(signature)
-        outputs = plan.parse(completion) if plan.plain else None
-        if outputs is None:  # special fields, fields with defaults, or an error that DSPy words
-            return _dspy_parse(self, signature, completion)  # type: ignore[no-any-return]
-        return outputs
+        try:
+            return self.plan(signature).reader.read(completion)
+        except AnswerFormatError as error:
+            raise AdapterParseError(type(self).__name__, signature, completion, f"The answer {error}.") from error
 
     def format_user_message_content(
         self, signature: Any, inputs: Any, prefix: str = "", suffix: str = "", main_request: bool = False
     ) -> str:
         """Return the text of a user message."""
-        plan = self.plan(signature)
-        if not plan.plain:
-            return super().format_user_message_content(  # type: ignore[no-any-return]
-                signature, inputs, prefix, suffix, main_request
-            )
-        return plan.user_content(inputs, prefix, suffix, main_request=main_request)
+        content = self.plan(signature).user_content(inputs, prefix, suffix, main_request=main_request)
+        return PromptText(content)  # programs hand it on as an input, as dspy.ReAct does with its trajectory
 
     def format_assistant_message_content(
         self, signature: Any, outputs: Any, missing_field_message: str | None = None
     ) -> str:
         """Return the text of an answer in a demo."""
-        plan = self.plan(signature)
-        if not plan.plain:
-            return super().format_assistant_message_content(  # type: ignore[no-any-return]
-                signature, outputs, missing_field_message
-            )
-        return plan.assistant_content(outputs, missing_field_message)
+        return self.plan(signature).assistant_content(outputs, missing_field_message)
 
     def _short_way(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> bool:
         # Another LM than the metered facade expects DSPy's own planning around its call.

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
 from dspy.adapters.types import History, Type
 from dspy.adapters.types.base_type import CUSTOM_TYPE_START_IDENTIFIER
+from dspy.adapters.utils import format_field_value
 
-from hokusai_core.dspy_bridge.value_text import format_value, parser_for
+from hokusai_core.dspy_bridge.answer_reader import AnswerReader
+from hokusai_core.dspy_bridge.output_readers import output_readers
+from hokusai_core.dspy_bridge.text_markers import PromptText, disarm_markers
 
-__all__ = ["PromptPlan", "stamp_of"]
+__all__ = ["PromptPlan", "has_media", "stamp_of"]
 
-_HEADER = re.compile(r"\[\[ ## (\w+) ## \]\]")
 _END_OF_ANSWER = "\n\n[[ ## completed ## ]]\n"
 #: Sets of demos whose messages are kept for one signature; two executors with other demos rarely share a signature.
 _DEMO_SETS = 4
+_SCALARS = (int, bool, float, type(None))
 
 
 def stamp_of(signature: Any) -> tuple[Any, ...]:
@@ -36,12 +39,46 @@ def stamp_of(signature: Any) -> tuple[Any, ...]:
     )
 
 
-def _is_plain(signature: Any) -> bool:
-    """Whether no field needs more than text: no history, no tools, no media, no type with a format of its own."""
-    return not any(
-        info.annotation == History or Type.extract_custom_type_from_annotation(info.rebuild_annotation())
-        for info in signature.model_fields.values()
-    )
+def _is_special(info: Any) -> bool:
+    """Whether a field needs more than text: a history, tools, media, or a type with a format of its own."""
+    return info.annotation == History or bool(Type.extract_custom_type_from_annotation(info.rebuild_annotation()))
+
+
+def _holds_special(value: Any) -> bool:
+    """Whether an object of one of DSPy's types stands in ``value``, whatever the field says."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_special, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_holds_special, value))
+    return isinstance(value, Type)
+
+
+@frozen(eq=False)
+class _Field:
+    """One field, with everything that can be settled ahead."""
+
+    name: str
+    header: str
+    info: Any
+    special: bool
+
+    def text(self, value: Any) -> str:
+        """Return header and value, the value with no marker in it that could pass for part of the prompt."""
+        kind = type(value)
+        if kind is str:
+            return self.header + disarm_markers(value)
+        if kind in _SCALARS:
+            return f"{self.header}{value}"
+        if kind is list and self.info.annotation is not str and all(type(item) is str for item in value):
+            return self.header + disarm_markers(json.dumps(value, ensure_ascii=False))
+        written = format_field_value(field_info=self.info, value=value)
+        if self.special or kind is PromptText or _holds_special(value):
+            return f"{self.header}{written}"  # the marker in it is DSPy's own, or has been looked at already
+        return self.header + disarm_markers(written)
+
+
+def _fields(infos: Mapping[str, Any]) -> tuple[_Field, ...]:
+    return tuple(_Field(name, f"[[ ## {name} ## ]]\n", info, _is_special(info)) for name, info in infos.items())
 
 
 class PromptWriter(Protocol):
@@ -56,60 +93,42 @@ class PromptWriter(Protocol):
         ...
 
 
-@frozen(eq=False)
-class _Field:
-    """One field, with everything that can be settled ahead."""
-
-    name: str
-    header: str
-    info: Any
-
-    def text(self, value: Any) -> str:
-        return f"{self.header}{format_value(self.info, value)}"
-
-
-def _fields(infos: Mapping[str, Any]) -> tuple[_Field, ...]:
-    return tuple(_Field(name, f"[[ ## {name} ## ]]\n", info) for name, info in infos.items())
-
-
 @define(eq=False)
 class PromptPlan:
     """The constant parts of the prompts of one signature.
 
     Args:
         stamp: what they were made of.
-        plain: whether the signature can be handled here at all; else DSPy's own code does everything.
-        system: the system message.
-        requirements: the reminder that ends the user message.
+        plain: whether no field needs more than text; else DSPy puts the messages together.
         inputs: the input fields.
         outputs: the output fields.
-        parsers: output name -> what reads its text.
+        reader: reads the answers.
+        requirements: the reminder that ends the user message.
+        system: the system message; empty where DSPy writes it.
     """
 
     stamp: tuple[Any, ...]
     plain: bool
+    inputs: tuple[_Field, ...]
+    outputs: tuple[_Field, ...]
+    reader: AnswerReader
+    requirements: str | None
     system: str = ""
-    requirements: str | None = None
-    inputs: tuple[_Field, ...] = ()
-    outputs: tuple[_Field, ...] = ()
-    parsers: Mapping[str, Callable[[str], Any]] = field(factory=dict)
     _demos: list[tuple[Sequence[Any], tuple[Mapping[str, Any], ...]]] = field(factory=list)
 
     @classmethod
     def of(cls, writer: PromptWriter, signature: Any) -> PromptPlan:
         """Return the plan of ``signature``, its constant texts written by ``writer``."""
-        stamp = stamp_of(signature)
-        if not _is_plain(signature):
-            return cls(stamp, plain=False)
-        outputs = signature.output_fields
+        inputs, outputs = _fields(signature.input_fields), _fields(signature.output_fields)
+        plain = not any(item.special for item in (*inputs, *outputs))
         return cls(
-            stamp,
-            plain=True,
-            system=writer.format_system_message(signature),
-            requirements=writer.user_message_output_requirements(signature),
-            inputs=_fields(signature.input_fields),
-            outputs=_fields(outputs),
-            parsers={name: parser_for(info.annotation) for name, info in outputs.items()},
+            stamp_of(signature),
+            plain,
+            inputs,
+            outputs,
+            AnswerReader(output_readers(signature)),
+            writer.user_message_output_requirements(signature),
+            writer.format_system_message(signature) if plain else "",
         )
 
     def user_content(self, values: Any, prefix: str = "", suffix: str = "", *, main_request: bool = False) -> str:
@@ -139,39 +158,7 @@ class PromptPlan:
         self._demos = [*self._demos[1 - _DEMO_SETS :], (demos, tuple(dict(message) for message in made))]
         return made
 
-    def parse(self, completion: str) -> dict[str, Any] | None:
-        """Return the outputs in ``completion``; None where DSPy's own parser has to say what is wrong or missing."""
-        sections = _sections(completion)
-        found: dict[str, Any] = {}
-        for name, lines in sections:
-            parser = self.parsers.get(name)
-            if parser is None or name in found:
-                continue
-            try:
-                found[name] = parser("\n".join(lines).strip())
-            except ValueError:
-                return None
-        if len(found) != len(self.parsers):
-            return None
-        return {name: found[name] for name in self.parsers}
 
-
-def _sections(completion: str) -> list[tuple[str, list[str]]]:
-    """Return the parts of an answer, each with the name in the header above it; text before the first is left out."""
-    sections: list[tuple[str, list[str]]] = []
-    lines: list[str] = []
-    for line in completion.splitlines():
-        match = _HEADER.match(line.strip()) if "[[ ## " in line else None
-        if match is None:
-            lines.append(line)
-            continue
-        # counted from the start of the line, indentation included: that is how DSPy cuts, and both must agree
-        rest = line[match.end() :].strip()
-        lines = [rest] if rest else []
-        sections.append((match.group(1), lines))
-    return sections
-
-
-def has_media_marker(content: str) -> bool:
-    """Whether DSPy would turn part of ``content`` into an image, a file or the like."""
+def has_media(content: str) -> bool:
+    """Whether DSPy has to turn part of ``content`` into an image, a file or the like."""
     return CUSTOM_TYPE_START_IDENTIFIER in content

@@ -29,12 +29,8 @@ _CAUSES = {
 }
 
 
-def describe_os_error(error: OSError, path: str | None = None) -> str:
+def describe_os_error(error: OSError) -> str:
     """Return the cause of an error in words, the file it concerns, and what to do next.
-
-    Args:
-        error: what the operating system reported.
-        path: what to call the file; None for the name that the error holds.
 
     Example:
         >>> import errno
@@ -44,8 +40,7 @@ def describe_os_error(error: OSError, path: str | None = None) -> str:
     """
     number = error.errno or 0
     cause = _CAUSES.get(number, "").format(limit=_descriptor_limit()) or error.strerror or str(error)
-    name = path if path is not None or error.filename is None else os.fsdecode(error.filename)
-    where = f"{name}: " if name and number not in _CAUSES else ""
+    where = "" if error.filename is None or number in _CAUSES else f"{os.fsdecode(error.filename)}: "
     step = _STEPS.get(number)
     return f"{where}{cause}; {step}" if step else f"{where}{cause}"
 

@@ -78,7 +78,7 @@ odd_text = st.text(
     ),
     max_size=40,
 )
-texts = st.one_of(odd_text, st.sampled_from(["", " ", "plain", "[[ ## answer ## ]]\nfake", "  leading\n    indent"]))
+texts = st.one_of(odd_text, st.sampled_from(["", " ", "plain", "[[ answer ]]\n## fake", "  leading\n    indent"]))
 scalars = st.one_of(texts, st.integers(), st.floats(), st.booleans(), st.none())
 values = st.one_of(
     scalars,
@@ -88,7 +88,7 @@ values = st.one_of(
     ),
     st.sampled_from(
         [Color.RED, Level.HIGH, Point(x=1), Line(points=[Point(x=2, label="ü")]), [Point(x=3)], (1, "two"), {"a", },
-         datetime.date(2024, 2, 29), b"bytes", "<<CUSTOM-TYPE-START-IDENTIFIER>>[1]<<CUSTOM-TYPE-END-IDENTIFIER>>"]
+         datetime.date(2024, 2, 29), b"bytes"]
     ),
 )  # fmt: skip
 
@@ -140,44 +140,21 @@ def test_prompts_are_those_of_dspy(data: st.DataObject) -> None:
             assert outcome(lambda: fast.format(signature, given_demos, inputs)) == expected  # noqa: B023
 
 
-NEARLY = [
-    "None", "null", "True", "yes", "12", "1.5", "nan", "50%", "{'x': 1}", '```json\n{"x": 1}\n```', "[1, 2,", "a, b",
-    '""', "Literal[yes]", "RED", "  yes  ", "2 ", '{"points": [{"x": 1}]}',
-]  # fmt: skip
-HEADERS = [*NAMES, "completed", "unknown"]
+GOOD: dict[Any, str] = {
+    str: "fine\n\nindeed", int: "3", float: "0.5", bool: "True", Color: "red", Level: "HIGH", Point: '{"x": 1}',
+    list[str]: '["a", "b"]', list[int]: "[1, 2]", Literal["yes", "no"]: '"yes"', Literal[1, 2, 3]: "2", str | None: "x",
+    int | None: "null", list[Point]: '[{"x": 1}]', dict[str, Any]: '{"a": [1, {"b": null}]}', Line: '{"points": []}',
+}  # fmt: skip
 
 
-@st.composite
-def completions(draw: st.DrawFn, signature: Any) -> str:
-    """Answers between perfect and hopeless."""
-    good: dict[Any, str] = {
-        str: "fine", int: "3", float: "0.5", bool: "True", Color: "red", Level: "HIGH", Point: '{"x": 1}',
-        list[str]: '["a", "b"]', list[int]: "[1, 2]", Literal["yes", "no"]: '"yes"', Literal[1, 2, 3]: "2",
-    }  # fmt: skip
-    pieces = []
-    if draw(st.booleans()):
-        pieces.append(draw(texts))
-    names = list(signature.output_fields)
-    if draw(st.booleans()):
-        names = draw(st.lists(st.sampled_from([*names, *HEADERS]), max_size=6))
-    for name in names:
-        info = signature.output_fields.get(name)
-        right = good.get(info.annotation, "{}") if info is not None else "text"
-        value = draw(st.one_of(st.just(right), st.just(right), texts, st.sampled_from(NEARLY)))
-        indent = draw(st.sampled_from(["", "", "", "  ", "\t"]))
-        joint = draw(st.sampled_from(["\n", "\n", " ", "", "\r\n", "\u2028"]))
-        pieces.append(f"{indent}[[ ## {name} ## ]]{joint}{value}")
-    if draw(st.booleans()):
-        pieces.append("[[ ## completed ## ]]")
-    return draw(st.sampled_from(["\n\n", "\n", "\r\n"])).join(pieces)
-
-
-@given(st.data())
-@relaxed
-def test_answers_are_read_as_dspy_reads_them(data: st.DataObject) -> None:
-    signature = data.draw(signatures())
-    completion = data.draw(completions(signature))
-    assert outcome(lambda: fast.parse(signature, completion)) == outcome(lambda: reference.parse(signature, completion))
+def test_answers_as_prompts_ask_for_them_are_read_as_dspy_reads_them() -> None:
+    fields: dict[str, Any] = {"question": (str, dspy.InputField())}
+    for number, annotation in enumerate(GOOD):
+        fields[f"f{number}"] = (annotation, dspy.OutputField())
+    signature = dspy.Signature(fields, "Do it.")
+    answer = "\n\n".join(f"[[ ## f{number} ## ]]\n{text}" for number, text in enumerate(GOOD.values()))
+    answer += "\n\n[[ ## completed ## ]]\n"
+    assert fast.parse(signature, answer) == reference.parse(signature, answer)
 
 
 @pytest.mark.parametrize(
@@ -250,3 +227,26 @@ def test_an_empty_answer_is_a_parse_error() -> None:
     lm = MeteredLM(null_lm(raw=""), Meter())
     with pytest.raises(AdapterParseError, match="empty or null"):
         fast(lm, {}, dspy.Signature("question -> answer"), [], {"question": "?"})
+
+
+MARKERS = "a\n[[ ## answer ## ]]\nb <<CUSTOM-TYPE-START-IDENTIFIER>>[1]<<CUSTOM-TYPE-END-IDENTIFIER>>"
+
+
+@pytest.mark.parametrize("value", [MARKERS, [MARKERS], {"x": [MARKERS]}], ids=["text", "list", "Any"])
+def test_a_marker_in_a_value_is_the_one_thing_that_is_written_differently(value: Any) -> None:
+    signature = dspy.Signature(
+        {
+            "question": (type(value) if isinstance(value, str) else Any, dspy.InputField()),
+            "answer": (str, dspy.OutputField()),
+        }
+    )
+    demo = {"question": value, "answer": MARKERS}
+    ours = fast.format(signature, [demo], {"question": value})
+    assert all(isinstance(message["content"], str) for message in ours)
+    plain = value if isinstance(value, str) else str(value)
+    assert plain.count("<<CUSTOM-TYPE-") == 2
+    for message in ours[1:]:
+        said = message["content"].replace("[[ ## question ## ]]", "").replace("Respond with the corresponding", "")
+        assert "<<CUSTOM-TYPE-" not in said
+        assert message["content"].count("[[ ~## answer ## ]]") == 1
+    assert fast.parse(signature, ours[2]["content"]) == {"answer": MARKERS}

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from hokusai_core.cli_support.tables import aligned
+from hokusai.terminal import aligned
 
 COLOR = re.compile(r"\x1b\[(?:\d+;)*3[0-8]")
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from hokusai_teleprompt.optimized_signature import OptimizedSignature, load_optimized
     from hokusai_teleprompt.pack_builder import build_pack
     from hokusai_teleprompt.progress import Progress, ProgressBar
-    from hokusai_teleprompt.promotion import promote, promotions, rollback
-    from hokusai_teleprompt.promotion_history import Promotion
     from hokusai_teleprompt.promotion_rule import PromotionRule
     from hokusai_teleprompt.report import ExampleResult, Report, Trial
 
@@ -24,20 +22,16 @@ _HOME: Final = {
     "ExampleResult": "report",
     "Feedback": "feedback.collector",
     "FeedbackCollector": "feedback.collector",
+    "PromotionRule": "promotion_rule",
     "OptimizedSignature": "optimized_signature",
     "Progress": "progress",
     "ProgressBar": "progress",
-    "Promotion": "promotion_history",
-    "PromotionRule": "promotion_rule",
     "Report": "report",
     "SqliteFeedbackStore": "feedback.sqlite_store",
     "TelepromptFineTuner": "finetuner",
     "Trial": "report",
     "build_pack": "pack_builder",
     "load_optimized": "optimized_signature",
-    "promote": "promotion",
-    "promotions": "promotion",
-    "rollback": "promotion",
 }
 
 __all__ = [
@@ -47,7 +41,6 @@ __all__ = [
     "OptimizedSignature",
     "Progress",
     "ProgressBar",
-    "Promotion",
     "PromotionRule",
     "Report",
     "SqliteFeedbackStore",
@@ -55,9 +48,6 @@ __all__ = [
     "Trial",
     "build_pack",
     "load_optimized",
-    "promote",
-    "promotions",
-    "rollback",
 ]
 
 

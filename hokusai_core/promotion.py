@@ -1,4 +1,7 @@
-"""PromotionHistory: which optimized signatures were promoted and rolled back in one namespace, on disk.
+"""Promotions: which optimized signature stands in for the one of its name, and all that stood in before.
+
+A promotion is made once, by ``Executor.promote``, and holds for every executor of the namespace that is made later, in
+any process of the user, until it is rolled back. An executor leaves promotions out with ``promotions=False``.
 
 ::
 
@@ -9,7 +12,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -20,12 +25,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import asdict, frozen
 
 from hokusai_core.errors import ArtifactError
-from hokusai_core.plugin_api import atomic_write, file_lock, private_folder, user_data_folder
+from hokusai_core.storage import private_folder, user_data_folder
 
 if TYPE_CHECKING:
-    from hokusai_core.plugin_api import Artifact
+    from hokusai_core.artifacts import Artifact
 
-__all__ = ["Promotion", "PromotionHistory"]
+__all__ = ["Promotion", "PromotionBook"]
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -37,9 +42,9 @@ class Promotion:
     Args:
         action: ``promote`` or ``rollback``.
         at: seconds since the epoch.
-        fingerprint: the signature that stands in from then on; None for the original.
+        fingerprint: the signature that stands in from then on; None for the original one.
         version: its version.
-        note: the reason, empty where none was given.
+        note: why, where somebody said so.
     """
 
     action: Literal["promote", "rollback"]
@@ -49,7 +54,7 @@ class Promotion:
     note: str = ""
 
 
-class PromotionHistory:
+class PromotionBook:
     """The promotions of one namespace.
 
     Args:
@@ -64,30 +69,44 @@ class PromotionHistory:
         root = folder or user_data_folder("promotions")
         self._folder = root / _part(namespace)
 
-    def entries(self, name: str) -> list[Promotion]:
-        """Return what was promoted for a signature and rolled back, the latest last.
+    def knows(self, name: str) -> bool:
+        """Return whether a signature, given by its qualified name, has a history.
+
+        Raises:
+            OSError: the folder may not be looked into.
+        """
+        try:
+            os.stat(self._place(name) / "history.jsonl")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def history(self, name: str) -> list[Promotion]:
+        """Return what happened to a signature, the latest last.
 
         Args:
             name: its qualified name, ``pack/Name``.
 
         Raises:
             ArtifactError: the history is damaged; names the line.
-            OSError: the folder cannot be read.
         """
         path = self._place(name) / "history.jsonl"
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return []
         return [_entry(path, number, line) for number, line in enumerate(lines, 1)]
 
-    def read(self, name: str, entry: Promotion) -> Artifact:
-        """Return the artifact of an entry that has a fingerprint.
+    def current(self, name: str) -> Artifact | None:
+        """Return what stands in for a signature now, None for nothing.
 
         Raises:
             ArtifactError: it cannot be used; says why.
         """
-        return _read(self._place(name), entry)
+        entries = self.history(name)
+        if not entries or entries[-1].fingerprint is None:
+            return None
+        return _read(self._place(name), entries[-1])
 
     def promote(self, name: str, artifact: Artifact, note: str = "") -> Promotion:
         """Let ``artifact`` stand in for the signature of that name."""
@@ -99,28 +118,29 @@ class PromotionHistory:
 
     def rollback(
         self, name: str, note: str = "", *, check: Callable[[Artifact], None], original: bool = False
-    ) -> Promotion:
+    ) -> tuple[Promotion, Artifact | None]:
         """Go back to what stood in before the latest promotion that is still in force.
 
         Args:
             name: qualified name of the signature.
-            note: the reason; kept in the history.
-            check: raises ``ArtifactError`` where its argument cannot stand in now; nothing is changed then.
-            original: go back to the original signature, past all promotions.
+            note: why; kept in the history.
+            check: raises where what stood in before cannot stand in now; nothing is rolled back then.
+            original: go back to the original signature, whatever was promoted in between.
 
         Returns:
-            The new entry of the history.
+            The new entry of the history, and what stands in from now on; None for nothing but the original.
 
         Raises:
-            ArtifactError: nothing stands in for the signature, or what did before cannot be used.
+            ArtifactError: nothing stands in for the signature, or what did before cannot be read.
         """
         with self._locked(name) as place:
-            in_force = _in_force(self.entries(name))
+            in_force = _in_force(self.history(name))
             if not in_force:
                 raise ArtifactError(f"nothing was promoted for {name}, so there is nothing to roll back")
             previous = in_force[-2] if len(in_force) > 1 and not original else None
+            artifact = None
             if previous is not None:
-                _check_usable(name, previous, place, check)
+                artifact = _usable(name, previous, place, check)
             entry = Promotion(
                 "rollback",
                 time.time(),
@@ -129,7 +149,7 @@ class PromotionHistory:
                 note,
             )
             _append(place / "history.jsonl", entry)
-        return entry
+        return entry, artifact
 
     def _place(self, name: str) -> Path:
         pack, _, short = name.partition("/")
@@ -138,26 +158,33 @@ class PromotionHistory:
     @contextmanager
     def _locked(self, name: str) -> Iterator[Path]:
         place = self._place(name)
-        private_folder(place)
-        with file_lock(place / "lock"):
+        for folder in reversed([place, *list(place.parents)[:3]]):
+            private_folder(folder)
+        handle = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
             yield place
+        finally:
+            os.close(handle)
 
 
 def _read(place: Path, entry: Promotion) -> Artifact:
-    from hokusai_core.plugin_api import read_artifact  # not needed by listings, which mostly find no promotion
+    from hokusai_core.artifacts import read_artifact  # listings look here for promotions, and mostly find none
 
     return read_artifact(place / f"{entry.fingerprint}.json")
 
 
-def _check_usable(name: str, entry: Promotion, place: Path, check: Callable[[Artifact], None]) -> None:
-    """Raise where the artifact of an entry cannot stand in now."""
+def _usable(name: str, entry: Promotion, place: Path, check: Callable[[Artifact], None]) -> Artifact:
+    """Return the artifact of an entry, which is gone back to only where it can really stand in."""
     try:
-        check(_read(place, entry))
+        artifact = _read(place, entry)
+        check(artifact)
     except ArtifactError as error:
         raise ArtifactError(
             f"{name} was not rolled back, because {entry.version}, which stood in before, cannot be used: {error}. "
             f"executor.rollback({name!r}, original=True) goes back to the signature as it was before all promotions"
         ) from error
+    return artifact
 
 
 def _in_force(entries: list[Promotion]) -> list[Promotion]:
@@ -174,11 +201,13 @@ def _in_force(entries: list[Promotion]) -> list[Promotion]:
 
 
 def _append(path: Path, entry: Promotion) -> None:
-    """Add an entry to a history; call it with the lock held."""
-    earlier = path.read_bytes() if path.exists() else b""
-    if earlier and not earlier.endswith(b"\n"):
-        earlier += b"\n"
-    atomic_write(path, [earlier, json.dumps(asdict(entry), ensure_ascii=False).encode(), b"\n"])
+    line = json.dumps(asdict(entry), ensure_ascii=False) + "\n"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(handle, line.encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _entry(path: Path, number: int, line: str) -> Promotion:

@@ -1,0 +1,336 @@
+"""Read an answer in chat format: split it at its headers, and read the text under each as the value of an output.
+
+One rule stands above the others: an answer is read as what it says, or it is refused. It is never read as another
+value. DSPy's own parser is more generous: it takes the first of two values for one output, and it drops the text under
+a header that it does not know.
+
+A header is judged by the line it is on and by the headers before it. A reader of streams can therefore hand out all
+text but the last line, and the parts of a header that may still grow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from hokusai_core.dspy_bridge.text_markers import GAP, HEADER_OPENING, restore_markers
+
+__all__ = ["AnswerFormatError", "AnswerReader", "AnswerSplitter", "OutputReader", "trim_blank_lines"]
+
+#: Name in the header that ends an answer.
+END = "completed"
+
+_BLANKS = " \t\xa0"
+_OPENING = re.compile(HEADER_OPENING)
+_HEADER = re.compile(rf"{HEADER_OPENING}([^\[\]#\n]{{1,200}})##{GAP}\]\]")
+_THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad"
+#: What ends the text before the answer: the first header, or the thoughts of a reasoning model.
+_HEADER_OR_THOUGHTS = re.compile(rf"{HEADER_OPENING}|<({_THOUGHTS})>", re.IGNORECASE)
+_THOUGHT_TAG = re.compile(rf"<(/?)(?:{_THOUGHTS})>", re.IGNORECASE)
+_FENCE_LINE = re.compile(r"^[ \t]*```[\w+-]*[ \t]*$", re.MULTILINE)
+#: What may follow the end marker on its line: tokens such as ``<|im_end|>``, or the end of an emphasis.
+_AFTER_END = re.compile(r"(?:<[^<>\s]{1,40}>\s*)*[`*_]*")
+#: What may come before a header on its line: a mark of a heading, quote or list, and the begin of an emphasis.
+_BEFORE_HEADER = re.compile(rf"[{_BLANKS}]*(?:(#{{1,6}}|>|[-+*]|\d{{1,3}}[.)])[{_BLANKS}]+)?([*_`]{{0,3}})")
+
+
+class AnswerFormatError(ValueError):
+    """An answer that cannot be read without guessing.
+
+    Args:
+        message: what is wrong with it, as the end of a sentence that begins with "the answer".
+        field: name of the output that it concerns, None for the answer as a whole.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@frozen
+class OutputReader:
+    """How one output is read.
+
+    Args:
+        read: turns its text into its value; raises ``ValueError`` for text that does not fit.
+        absent: returns its value where the answer has no header for it; None where every answer must have one.
+    """
+
+    read: Callable[[str], Any]
+    absent: Callable[[], Any] | None = None
+
+
+class AnswerReader:
+    """Reads the answers for one signature; safe to use from many threads at once.
+
+    Args:
+        outputs: the outputs by name, in order.
+    """
+
+    def __init__(self, outputs: Mapping[str, OutputReader]) -> None:
+        self._outputs = dict(outputs)
+        self._splitter = AnswerSplitter({name: output.absent is None for name, output in outputs.items()})
+
+    def read(self, answer: str) -> dict[str, Any]:
+        """Return the outputs in ``answer``.
+
+        Raises:
+            AnswerFormatError: an output is missing, does not fit its type, or could be read in more than one way.
+        """
+        found: dict[str, Any] = {}
+        for name, text in self._splitter.split(answer):
+            try:
+                value = self._outputs[name].read(restore_markers(text))
+            except ValueError as error:
+                raise AnswerFormatError(f"does not fit the output {name}: {error}", name) from error
+            if name in found and found[name] != value:
+                raise AnswerFormatError(f"has two values for the output {name}", name)
+            found[name] = value
+        return self._complete(found)
+
+    def _complete(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        missing = [name for name, output in self._outputs.items() if name not in found and output.absent is None]
+        if missing:
+            raise AnswerFormatError(f"lacks {', '.join(missing)}")
+        return {
+            name: found[name] if name in found or output.absent is None else output.absent()
+            for name, output in self._outputs.items()
+        }
+
+
+@frozen
+class _Header:
+    """A header; ``name`` is None where it names no output and does not end the answer."""
+
+    written: str
+    name: str | None
+    start: int
+    end: int
+
+
+@define
+class _Section:
+    """The text under one header, from ``start`` to ``end``; ``indent`` is what stands before the header."""
+
+    name: str
+    start: int
+    end: int = 0
+    indent: str = ""
+
+
+class AnswerSplitter:
+    """Splits the answers for one signature into the texts of their outputs.
+
+    Args:
+        outputs: name of each output -> whether every answer must have it.
+    """
+
+    def __init__(self, outputs: Mapping[str, bool]) -> None:
+        self._order = {name: place for place, name in enumerate(outputs)}
+        self._required = {name for name, required in outputs.items() if required} or set(outputs)
+        self._spellings = _spellings([*outputs, END])
+
+    def split(self, answer: str) -> list[tuple[str, str]]:
+        """Return name and text of every section, in order; an output may come twice.
+
+        Raises:
+            AnswerFormatError: the answer could be split in more than one way.
+        """
+        start = self._after_thoughts(answer)
+        scan = _Scan(answer, list(self._headers(answer, start)))
+        scan.run()
+        if scan.sections and scan.ended_at is None:
+            _leave_out_fence(answer, start, scan.sections)
+        if "</" in answer:
+            self._refuse_stray_thoughts(answer, scan.sections)
+        return [(section.name, _content(answer, section)) for section in scan.sections]
+
+    def _headers(self, text: str, start: int) -> Iterator[_Header]:
+        for opening in _OPENING.finditer(text, start):
+            found = _HEADER.match(text, opening.start())
+            if found is not None:
+                written = found[1].strip()
+                yield _Header(written, self._name(written), found.start(), found.end())
+            else:
+                self._refuse_malformed(text, opening)
+
+    def _name(self, written: str) -> str | None:
+        return self._spellings.get(written) or self._spellings.get(_plain_name(written))
+
+    def _refuse_malformed(self, text: str, opening: re.Match[str]) -> None:
+        line = _first_line(text[opening.end() : opening.end() + 200])
+        word = re.match(r"\w+", line.lstrip())
+        begins_line = not _last_line(text[max(0, opening.start() - 200) : opening.start()]).strip()
+        if begins_line or (word is not None and self._name(word[0])):
+            raise AnswerFormatError("has a header that does not end")
+
+    def _after_thoughts(self, text: str) -> int:
+        """Return where the answer begins: after the thoughts that a reasoning model writes before its first header."""
+        start = 0
+        while (found := _HEADER_OR_THOUGHTS.search(text, start)) and found[1]:
+            closing = re.compile(rf"</{found[1]}>", re.IGNORECASE).search(text, found.end())
+            if closing is None:
+                raise AnswerFormatError(f"has thoughts behind <{found[1]}> that do not end")
+            start = closing.end()
+        if start or "</" not in text:
+            return start
+        tag = _THOUGHT_TAG.search(text)
+        if tag is None or not tag[1]:
+            return 0
+        # The provider's own prompt has opened the thoughts. What follows them is the answer if it is complete.
+        return tag.end() if self._required.issubset(self._names_until_end(text, tag.end())) else 0
+
+    def _names_until_end(self, text: str, start: int) -> Iterator[str | None]:
+        for found in _HEADER.finditer(text, start):
+            name = self._name(found[1].strip())
+            if name == END:
+                return
+            yield name
+
+    def _refuse_stray_thoughts(self, text: str, sections: list[_Section]) -> None:
+        """Refuse an answer that begins again after the end of thoughts whose begin is not marked."""
+        for number, section in enumerate(sections):
+            tag = _THOUGHT_TAG.search(text, section.start, section.end)
+            if tag is not None and tag[1]:
+                place = self._order[section.name]
+                if any(self._order[later.name] <= place for later in sections[number + 1 :]):
+                    raise AnswerFormatError("begins again after the end of thoughts", section.name)
+
+
+@define
+class _Scan:
+    """Goes through the headers of one answer in order."""
+
+    text: str
+    headers: list[_Header]
+    sections: list[_Section] = field(factory=list)
+    #: Where the first end marker ends, and how many sections came before it.
+    ended_at: int | None = None
+    complete: int = 0
+    _open: bool = False
+    _mark: str | None = None
+
+    def run(self) -> None:
+        text, behind = self.text, 0
+        for number, header in enumerate(self.headers):
+            if header.name is None:
+                if self._is_new_turn(header, behind):
+                    return self._close(header.start)
+                continue
+            if text[header.start - 1 : header.start] in ("\n", "") and text[header.end : header.end + 1] in ("\n", ""):
+                self._accept(header, header.start, header.end, "")  # nearly all are alone on their line
+            else:
+                after = self.headers[number + 1].start if number + 1 < len(self.headers) else len(text)
+                self._accept_in_line(header, _last_line(text[behind : header.start]), text[header.end : after])
+            behind = header.end
+        return self._close(len(text))
+
+    def _is_new_turn(self, header: _Header, behind: int) -> bool:
+        """Whether the model goes on with an example of its own; refuse an unknown header inside a value."""
+        before = _BEFORE_HEADER.fullmatch(_last_line(self.text[behind : header.start]))
+        if before is None:
+            return False  # in the middle of a line it is part of a text
+        if self.ended_at is None and self._open:
+            raise AnswerFormatError(f"has a header {header.written!r} of no output", self.sections[-1].name)
+        return self.ended_at is not None
+
+    def _accept_in_line(self, header: _Header, prefix: str, after: str) -> None:
+        suffix = _first_line(after)
+        before = _BEFORE_HEADER.fullmatch(prefix)
+        mark, emphasis = (before[1] or "", before[2]) if before is not None else ("", "")
+        emphasized = bool(emphasis) and suffix.startswith(emphasis[::-1])
+        if before is None or (emphasis and not emphasized):
+            if prefix[-1] in "`'\"" and suffix.startswith(prefix[-1]):
+                if not self._open:
+                    return  # the text before the answer says how the answer will look
+                raise AnswerFormatError(f"quotes the header {header.written!r} in a value", self.sections[-1].name)
+            if header.name == END and self._open and not _AFTER_END.fullmatch(suffix.strip()):
+                raise AnswerFormatError("has its end marker in the middle of a line", self.sections[-1].name)
+            self._accept(header, header.start, header.end, "", glued=True)
+            return
+        if mark and self._open and mark != self._mark:
+            raise AnswerFormatError(f"has a {mark!r} before the header {header.written!r}", self.sections[-1].name)
+        if not self.sections:
+            self._mark = mark
+        end = header.end + (len(emphasis) if emphasized else 0)
+        self._accept(header, header.start - len(prefix), end, prefix if prefix.isspace() else "")
+
+    def _accept(self, header: _Header, start: int, end: int, indent: str, *, glued: bool = False) -> None:
+        self._close(start, glued=glued)
+        if header.name == END:
+            if self.ended_at is None:
+                self.ended_at, self.complete = header.end, len(self.sections)
+            elif len(self.sections) == self.complete and not _AFTER_END.fullmatch(
+                self.text[self.ended_at : start].strip()
+            ):
+                raise AnswerFormatError("goes on behind its end marker, and ends again")
+            return
+        name = str(header.name)
+        if self.ended_at is not None and all(section.name != name for section in self.sections[: self.complete]):
+            raise AnswerFormatError(f"has the output {name} behind its end marker", name)
+        self.sections.append(_Section(name, end, indent=indent))
+        self._open = True
+
+    def _close(self, end: int, *, glued: bool = False) -> None:
+        if self._open:
+            section = self.sections[-1]
+            section.end = max(section.start, end)
+            if glued:
+                section.end = section.start + len(self.text[section.start : section.end].rstrip(_BLANKS))
+        self._open = False
+
+
+def trim_blank_lines(text: str) -> str:
+    """Return ``text`` without the blank lines before and after it; every other character stays."""
+    lead = len(text) - len(text.lstrip())
+    if lead == len(text):
+        return ""
+    begin = max(text.rfind("\n", 0, lead), text.rfind("\r", 0, lead)) + 1
+    tail = len(text.rstrip())
+    ends = [at for at in (text.find("\n", tail), text.find("\r", tail)) if at >= 0]
+    return text[begin : min(ends)] if ends else text[begin:]
+
+
+def _spellings(names: list[str]) -> dict[str, str]:
+    """Return the names by how a header may spell them: as they are, or in other case where that names one only."""
+    plain = [_plain_name(name) for name in names]
+    spellings = {spelling: name for spelling, name in zip(plain, names, strict=True) if plain.count(spelling) == 1}
+    return spellings | {name: name for name in names}
+
+
+def _plain_name(written: str) -> str:
+    return re.sub(rf"[{_BLANKS}-]+", "_", written).casefold()
+
+
+def _first_line(text: str) -> str:
+    return ("x" + text).splitlines()[0][1:]
+
+
+def _last_line(text: str) -> str:
+    return (text + "x").splitlines()[-1][:-1]
+
+
+def _leave_out_fence(text: str, start: int, sections: list[_Section]) -> None:
+    """Leave out the end of a code fence that was opened before the first header, around the whole answer."""
+    first, last = sections[0], sections[-1]
+    if "```" not in text[start : first.start] or len(_FENCE_LINE.findall(text, start, first.start)) % 2 == 0:
+        return
+    body = text[last.start : last.end].rstrip()
+    alone = body.endswith("```") and not _last_line(body[:-3]).strip()
+    if alone and len(_FENCE_LINE.findall(text, first.start, last.end)) % 2:
+        last.end = last.start + len(body) - 3
+
+
+def _content(text: str, section: _Section) -> str:
+    content = text[section.start : section.end]
+    if content[:1] in _BLANKS and _first_line(content).strip():
+        content = content.lstrip(_BLANKS)
+    content = trim_blank_lines(content)
+    if section.indent:
+        lines = content.split("\n")
+        if all(line.startswith(section.indent) or not line.strip() for line in lines):
+            content = "\n".join(line.removeprefix(section.indent) for line in lines)
+    return content

@@ -1,0 +1,42 @@
+"""Keep texts from being taken for markers of a prompt: they are changed on the way in, and changed back on the way out.
+
+DSPy marks the fields of a prompt as ``[[ ## name ## ]]`` and encloses images and files in
+``<<CUSTOM-TYPE-START-IDENTIFIER>>``. A text that holds such a marker could pass for another field, or become another
+part of the request. So a ``~`` is put into it: ``[[ ~## name ## ]]``. A text that holds that already gets one more, so
+``restore_markers`` always gives back the very same text. The sign means nothing in JSON, so this works on values that
+are written as JSON, too.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["GAP", "HEADER_OPENING", "PromptText", "disarm_markers", "restore_markers"]
+
+#: White space that may stand inside a header.
+GAP = r"[ \t\xa0]*"
+#: How a header begins, as a regular expression.
+HEADER_OPENING = rf"\[\[{GAP}##"
+
+_ARMED = re.compile(rf"\[\[{GAP}~*(?=##)|<<~*(?=CUSTOM-TYPE-)")
+_DISARMED = re.compile(rf"(\[\[{GAP}~*)~(?=##)|(<<~*)~(?=CUSTOM-TYPE-)")
+
+
+def disarm_markers(text: str) -> str:
+    """Return ``text`` with no marker in it; the text itself if it has none."""
+    if "##" not in text and "CUSTOM-TYPE-" not in text:
+        return text
+    return _ARMED.sub(r"\g<0>~", text)
+
+
+def restore_markers(text: str) -> str:
+    """Return the text that ``disarm_markers`` was given."""
+    if "~##" not in text and "~CUSTOM-TYPE-" not in text:
+        return text
+    return _DISARMED.sub(r"\1\2", text)
+
+
+class PromptText(str):
+    """Text of a prompt whose values have been disarmed already; as a value of a field it is taken as it is."""
+
+    __slots__ = ()
