@@ -12,7 +12,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from hokusai_core.redaction import REDACTED
-from hokusai_core.results import Attempt, Usage
+from hokusai_core.results import Attempt, ModelExchange, Usage
 
 __all__ = [
     "REDACTED",
@@ -95,6 +95,8 @@ class ExecutionFinished:
         collect_feedback: whether the caller wants to give feedback on this execution later.
         parent_kind: what it belongs to: ``batch``, ``chain``, ``pipeline`` or ``parallel``.
         step: its name within a chain or pipeline.
+        exchanges: prompts and raw answers, without text where a field of the signature is sensitive. Empty for a cache
+            hit, and where no tracker has a true attribute ``wants_exchanges``.
     """
 
     execution_id: str
@@ -120,6 +122,7 @@ class ExecutionFinished:
     collect_feedback: bool = False
     parent_kind: str | None = None
     step: str | None = None
+    exchanges: tuple[ModelExchange, ...] = ()
 
 
 @frozen

@@ -3,55 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
-import sys
-import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from hokusai_core.batch.methods import BatchMethods
 from hokusai_core.composition.methods import CompositionMethods
-from hokusai_core.errors import (
-    ClosedError,
-    ConfigurationError,
-)
+from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.budget import Budget
-from hokusai_core.execution.call_plan import CallPlanCache
-from hokusai_core.execution.feedback_stage import FeedbackStage
-from hokusai_core.execution.model_resolver import ModelResolver
-from hokusai_core.execution.observers import Observers
-from hokusai_core.execution.options import OptionReader
-from hokusai_core.execution.parts import PartsMaker
-from hokusai_core.execution.pipeline import ExecutionPipeline
-from hokusai_core.execution.rate_limits import RateLimits
-from hokusai_core.execution.state import ExecutionState, Options
-from hokusai_core.execution.stats import Stats
-from hokusai_core.improvement import Improvements
-from hokusai_core.plugins import PluginManager
+from hokusai_core.execution.registration import register_signature
+from hokusai_core.execution.services import make_services
+from hokusai_core.execution.state import ExecutionState
+from hokusai_core.plugins.failures import describe_error
 from hokusai_core.runtime.deadline import Deadline
-from hokusai_core.runtime.drivers import adrive, drive
-from hokusai_core.runtime.event_loop import EventLoopThread
-from hokusai_core.runtime.task_pool import TaskPool
-from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.settings import UNSET, Config, ExecutionMode, SettingValue, Unset, parse_setting, read_settings
-from hokusai_core.signature_methods import SignatureMethods
-from hokusai_core.signatures import SignatureRegistry
 
 if TYPE_CHECKING:
     from hokusai_core.caching.explain import CacheExplanation
-    from hokusai_core.events import FeedbackGiven, OperationFinished, OptimizationFinished
+    from hokusai_core.events import FeedbackGiven, OptimizationFinished
     from hokusai_core.execution.state import CacheUse
     from hokusai_core.model import LanguageModel
-    from hokusai_core.protocols import Tracker, Validator
+    from hokusai_core.protocols import Tracker
     from hokusai_core.results import ExecutionResult
-    from hokusai_core.runtime.window import Permit
+    from hokusai_core.signatures import RegisteredSignature
 
 __all__ = ["Executor"]
 
 
-class Executor(SignatureMethods, BatchMethods, CompositionMethods):
+class Executor(BatchMethods, CompositionMethods):
     """Runs signatures, one execution at a time or many, on any thread or event loop.
 
     Everything hangs off the executor: plugins, registered signatures, caches, trackers. Two executors in one process
@@ -159,61 +139,23 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             "promotions": promotions,
             "feedback_store": feedback_store,
         }
-        self._settings = read_settings(arguments, defaults=self.defaults)
-        value = self._settings.value
-        self._mode: ExecutionMode = value("mode")
-        self._closed = False
-        self.plugins = PluginManager(
-            only=value("plugins"),
-            disable=value("disable_plugins"),
-            strict=value("strict_plugins"),
-            extra=tuple(extra_plugins),
-        )
-        if value("strict_plugins"):  # who asks for this wants to hear of it at the start
-            self.plugins.load()
-        self._improvements = Improvements.of(self._settings)
-        self.signatures = SignatureRegistry(
-            lambda: self._improvements.applied(self.plugins.signature_packs), value("prefer")
-        )
-        self.models = ModelResolver(self.plugins, lm, os.environ)
-        self._validators: Mapping[str, Validator] | None = None
-        self._stats = Stats()
-        self._threads = WorkerThreads(keep=max(32, value("max_workers")))
-        parts = PartsMaker(self.plugins, self._settings, self.optional)
-        self._cache = parts.cache()
-        self._observers = Observers(
-            self.plugins,
-            parts.trackers() if given_trackers is None else given_trackers,
-            replaceable=given_trackers is None,
-        )
-        rates = value("requests_per_minute"), value("tokens_per_minute")
-        limits = RateLimits(*rates) if any(rates) else None
-        self._plans = CallPlanCache(
-            self.signatures,
-            self.models,
+        config = read_settings(arguments, defaults=self.defaults)
+        #: What the executor's parts share. Internal: use the methods of the executor.
+        self.services = make_services(
+            config,
+            lm=lm,
             adapter=adapter,
-            namespace=value("namespace"),
-            cache_ttl=value("cache_ttl"),
-            secret=self._secret,
-            read_file=lambda path: self._improvements.from_file(self.signatures, path),
+            trackers=given_trackers,
+            extra_plugins=extra_plugins,
+            optional=self.optional,
+            environ=os.environ,
         )
-        self._feedback = FeedbackStage(self.plugins, value("feedback_store"))
-        self._path = ExecutionPipeline(
-            plugins=self.plugins,
-            cache=self._cache,
-            observers=self._observers,
-            stats=self._stats,
-            threads=self._threads,
-            limits=limits,
-            validators=self._all_validators,
-            feedback=self._feedback,
-        )
-        self._options = OptionReader(self._settings).read
-        self._loop = EventLoopThread()
-        self._tasks = TaskPool(self._threads, value("max_workers"))
-        # An executor that nobody closed must not keep its idle threads for ever.
-        weakref.finalize(self, self._threads.close)
-        weakref.finalize(self, self._loop.close)
+        self.plugins = self.services.plugins
+        self.signatures = self.services.signatures
+        self.models = self.services.models
+        # The idle threads of an executor that is never closed must end with it.
+        weakref.finalize(self, self.services.threads.close)
+        weakref.finalize(self, self.services.loop.close)
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -260,7 +202,7 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             BudgetExceeded: the budget is spent.
             ClosedError: the executor was closed.
         """
-        options = self._options(
+        options = self.services.options.read(
             cache=cache,
             cache_ttl=cache_ttl,
             timeout=timeout,
@@ -270,7 +212,7 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             tags=tags,
             budget=budget,
         )
-        return self._execute(signature_name, inputs, lm, options)
+        return self.services.execute(signature_name, inputs, lm, options)
 
     async def aexecute_signature(
         self,
@@ -288,7 +230,7 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
         budget: Budget | None = None,
     ) -> ExecutionResult:
         """Do as ``execute_signature`` on the running event loop; cancelling the coroutine cancels the call."""
-        options = self._options(
+        options = self.services.options.read(
             cache=cache,
             cache_ttl=cache_ttl,
             timeout=timeout,
@@ -298,7 +240,7 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             tags=tags,
             budget=budget,
         )
-        return await self._aexecute(signature_name, inputs, lm, options)
+        return await self.services.aexecute(signature_name, inputs, lm, options)
 
     def check_inputs(self, signature_name: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Make every check on ``inputs`` that an execution makes before it calls a language model.
@@ -310,9 +252,10 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             SignatureNotFoundError: no such signature.
             InputError: the inputs do not fit; carries every problem.
         """
-        self._open()
-        state = ExecutionState(self._plans.testing_plan(signature_name), self._options(), Deadline())
-        return self._path.bind(state, inputs)
+        services = self.services
+        services.check_open()
+        state = ExecutionState(services.plans.testing_plan(signature_name), services.options.default, Deadline())
+        return services.pipeline.bind(state, inputs)
 
     def explain(self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None) -> CacheExplanation:
         """Tell what the cache would do with an execution: which key, hit or miss, and what a miss differs in.
@@ -327,27 +270,71 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             InputError: the inputs do not fit; carries every problem.
             LanguageModelUnavailable: there is no language model, which is part of the key.
         """
-        self._open()
-        testing = self._mode is ExecutionMode.TESTING
-        plan = self._plans.testing_plan(signature_name) if testing else self._plans.plan(signature_name, lm)
-        state = ExecutionState(plan, self._options(), Deadline())
-        self._path.bind(state, inputs)
-        return self._path.explain(state)
+        services = self.services
+        services.check_open()
+        state = ExecutionState(services.plan(signature_name, lm), services.options.default, Deadline())
+        services.pipeline.bind(state, inputs)
+        return services.pipeline.explain(state)
+
+    # -- signatures ---------------------------------------------------------------------------------------------
+
+    def register_signature(self, name: str, x: Any, replace: bool = False, *, signature: Any = None) -> None:
+        """Make a signature of the host's own available under ``name``.
+
+        Args:
+            name: how it is called; ``local/NAME`` always works too.
+            x: a ``BaseSignature`` class, a ``dspy.Signature`` class, a text such as ``"question -> answer: float"``, a
+                ``dspy.Module`` instance, an optimized signature, the path of a file with a saved one, or an address
+                that a plugin reads, such as ``"models:/EmailDraft@champion"``.
+            replace: whether it may replace what has that name.
+            signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
+
+        Raises:
+            SignatureExistsError: the name is taken and ``replace`` is False.
+            SignatureDefinitionError: the signature cannot be run; says why.
+        """
+        services = self.services
+        services.check_open()
+        register_signature(
+            name,
+            x,
+            replace=replace,
+            signature=signature,
+            registry=services.signatures,
+            plugins=services.plugins,
+        )
+
+    def signature(self, signature_name: Any) -> RegisteredSignature:
+        """Return the signature that a name means, as data, with its owner and its qualified name.
+
+        Args:
+            signature_name: name, signature class, or file of an optimized signature.
+
+        Raises:
+            SignatureNotFoundError: no such signature; names similar ones.
+        """
+        self.services.check_open()
+        return self.services.plans.testing_plan(signature_name).registered
+
+    def list_signatures(self) -> list[str]:
+        """Return the names of all signatures, sorted; qualified if a short name is not unique."""
+        self.services.check_open()
+        return list(self.services.signatures.names())
 
     # -- state --------------------------------------------------------------------------------------------------
 
     @property
     def config(self) -> Config:
         """Every setting with its value and source, and where the language model comes from."""
-        values = dict(self._settings.items())
-        values["mode"] = SettingValue(self._mode, values["mode"].source)
+        values = dict(self.services.config.items())
+        values["mode"] = SettingValue(self.mode, values["mode"].source)
         values["lm"] = SettingValue(self.models.describe(), self.models.source())
         return Config(values)
 
     @property
     def mode(self) -> ExecutionMode:
         """The mode; see ``ExecutionMode``."""
-        return self._mode
+        return self.services.state.mode
 
     def set_mode(self, mode: ExecutionMode | str) -> None:
         """Change the mode; executions under way finish in theirs.
@@ -355,16 +342,17 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
         Raises:
             ConfigurationError: no such mode.
         """
-        self._mode = parse_setting("mode", mode)
+        self.services.state.mode = parse_setting("mode", mode)
 
     def stats(self) -> dict[str, Any]:
         """Return figures since the executor was made, as a JSON-able dict."""
+        services = self.services
         return {
-            **self._stats.snapshot(),
-            "cache": None if self._cache is None else self._cache.stats(),
-            "trackers": self._observers.statuses(),
-            "tracker_failures": dict(self._observers.failures),
-            "feedback": self._feedback.stats(),
+            **services.stats.snapshot(),
+            "cache": None if services.cache is None else services.cache.stats(),
+            "trackers": services.observers.statuses(),
+            "tracker_failures": dict(services.observers.failures),
+            "feedback": services.feedback.stats(),
         }
 
     def language_model(self, lm: Any = None) -> LanguageModel:
@@ -376,20 +364,20 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
         Raises:
             LanguageModelUnavailable: there is none, or the one asked for cannot be had.
         """
-        self._open()
-        return self._plans.model(lm)
+        self.services.check_open()
+        return self.services.plans.model(lm)
 
     def feedback_given(self, event: FeedbackGiven) -> None:
         """Tell trackers and ``on_feedback_given`` hooks that somebody rated an execution."""
-        self._open()
-        self._observers.feedback(event)
+        self.services.check_open()
+        self.services.observers.feedback(event)
 
     def optimization_finished(self, event: OptimizationFinished) -> None:
         """Tell trackers and ``on_optimization_finished`` hooks that an optimization is over.
 
         What it came to was paid for, so a closed executor tells those that still listen, instead of raising.
         """
-        self._observers.optimization(event)
+        self.services.observers.optimization(event)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Deliver what trackers have accepted.
@@ -401,98 +389,49 @@ class Executor(SignatureMethods, BatchMethods, CompositionMethods):
             Whether everything was delivered.
         """
         end = Deadline.after(timeout)
-        return all(delivered for _, delivered in self._observers.flush_each(end.remaining))
+        return all(delivered for _, delivered in self.services.observers.flush_each(end.remaining))
 
     def close(self) -> None:
-        """Flush and close trackers, caches and language models; calling it twice is harmless."""
-        if self._closed:
-            return
-        self._closed = True
-        closers: list[Callable[[], None]] = [self._loop.close, self._observers.close]
-        if self._cache is not None:
-            closers.append(self._cache.close)
-        closers.append(self._feedback.close)
-        closers += [self.models.close, self._threads.close, self.plugins.close]
-        errors: list[Exception] = []
-        for close in closers:
-            try:
-                close()
-            except Exception as error:  # the others have to be closed all the same
-                errors.append(error)
-        if errors:
-            raise ExceptionGroup("closing the executor", errors)
+        """Flush and close trackers, caches and language models; calling it twice is harmless.
+
+        Every part is closed, whatever the others raise.
+
+        Raises:
+            ExceptionGroup: of every error, each with a note that names the part.
+        """
+        self.services.close()
+
+    async def aclose(self) -> None:
+        """Async version of ``close``: it runs on a thread, so that the event loop goes on."""
+        await asyncio.to_thread(self.close)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_exception: object) -> None:
-        self.close()
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        try:
+            self.close()
+        except Exception as failure:
+            _keep_first(error, failure)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        try:
+            await self.aclose()
+        except Exception as failure:
+            _keep_first(error, failure)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} mode={self._mode.value} closed={self._closed}>"
-
-    # -- inside -------------------------------------------------------------------------------------------------
-
-    def _execute(
-        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, permit: Permit | None = None
-    ) -> ExecutionResult:
-        state, result = self._begin(signature, inputs, lm, options, permit)
-        if result is not None:
-            return result
-        path = self._path.answer(state, keep_trace=self._mode is ExecutionMode.DEVELOPMENT)
-        if permit is not None:
-            permit.path = path
-        return drive(path)
-
-    async def _aexecute(
-        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, permit: Permit | None = None
-    ) -> ExecutionResult:
-        await self._load()
-        if self._mode is not ExecutionMode.TESTING and not self.models.at_hand(lm):
-            await asyncio.to_thread(self.models.resolve, lm)
-        state, result = self._begin(signature, inputs, lm, options, permit)
-        if result is not None:
-            return result
-        return await adrive(self._path.answer(state, keep_trace=self._mode is ExecutionMode.DEVELOPMENT))
-
-    async def _load(self) -> None:
-        if "dspy" not in sys.modules and self._mode is not ExecutionMode.TESTING:
-            # Importing it takes a second, which the event loop must not stand still for.
-            await asyncio.to_thread(importlib.import_module, "hokusai_core.dspy_bridge")
-
-    def _operation_over(self, event: OperationFinished) -> None:
-        if self._mode is not ExecutionMode.TESTING:
-            self._observers.operation(event)
-
-    def _begin(
-        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, permit: Permit | None
-    ) -> tuple[ExecutionState, ExecutionResult | None]:
-        self._open()
-        if self._mode is ExecutionMode.TESTING:
-            state = ExecutionState(self._plans.testing_plan(signature), options, Deadline())
-            return state, self._path.sample_outputs(state, inputs)
-        started, started_at = time.perf_counter(), time.time()
-        plan = self._plans.plan(signature, lm)
-        state = ExecutionState(plan, options, _UNBOUNDED, permit, started=started, started_at=started_at)
-        result = self._path.begin(state, inputs, keep_trace=self._mode is ExecutionMode.DEVELOPMENT)
-        if result is None:  # nothing was waited for yet, but loading the model may have taken its time
-            state.deadline = Deadline.after(options.timeout, elapsed=state.latency)
-        return state, result
-
-    def _all_validators(self) -> Mapping[str, Validator]:
-        if self._validators is None:
-            self._validators = {
-                component.qualified_name: self.plugins.create("validator", component.qualified_name)
-                for component in self.plugins.components("validator")
-            }
-        return self._validators
-
-    def _secret(self) -> bytes:
-        return b"" if self._cache is None else self._cache.secret
-
-    def _open(self) -> None:
-        if self._closed:
-            raise ClosedError("this executor is closed; make a new one, or keep it open for as long as it is used")
+        return f"<{type(self).__name__} mode={self.mode.value} closed={self.services.state.closed}>"
 
 
-_UNBOUNDED = Deadline()
+def _keep_first(error: BaseException | None, failure: Exception) -> None:
+    """Raise what closing failed with, unless the ``with`` block itself failed: its error comes first."""
+    if error is None:
+        raise failure
+    errors = failure.exceptions if isinstance(failure, ExceptionGroup) else (failure,)
+    for closing in errors:
+        notes = "; ".join(getattr(closing, "__notes__", ()))
+        error.add_note(f"closing the executor failed too: {describe_error(closing)} {notes}".rstrip())

@@ -38,6 +38,7 @@ COMPONENT_HOOKS: dict[str, str] = {
     "feedback_store": "provide_feedback_stores",
     "backend": "provide_backends",
     "signature_source": "provide_signature_sources",
+    "edition_source": "provide_edition_sources",
     "command": "provide_commands",
 }
 
@@ -108,6 +109,32 @@ class HokusaiSpecs:
 
         The component's name is the scheme, the word before the colon. Targets take the address as ``uri`` and return a
         signature as ``BaseSignature.to_dict`` wrote it. Since API 1.
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def provide_edition_sources(self) -> Iterable[Component]:
+        """Offer places that know which signature stands in for another one, such as an optimized one that was promoted.
+
+        Targets make an ``EditionSource`` and take no arguments.
+
+        When: the hook is called when an executor first lists, resolves or registers a signature. The source is made
+        then, and asked once for each signature of each executor; ``SignatureRegistry.refresh`` asks it again.
+        Threads: a source is made and asked under a lock, by one thread at a time.
+        Order: none. Where two sources have an edition of one signature, that signature cannot be used until one of
+        the two plugins is disabled; neither wins silently.
+        Errors: a source that cannot be made is left out with a warning. A ``HokusaiError`` that it raises concerns
+        the one signature: a warning says why, and the original is used. Any other error means that the source is
+        broken: it is warned about and not asked again.
+        Cost: listings ask for every installed signature, so keep imports small and answer from a file or from memory.
+        Since: hook API 1.
+
+        Example::
+
+            @hookimpl
+            def provide_edition_sources():
+                target = "hokusai_teleprompt.promotion_source:PromotionSource"
+                return [Component(name="promotions", target=target, summary="Signatures that were promoted")]
         """
         raise NotImplementedError
 

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
         StageTiming,
         TrackedEvent,
     )
+    from hokusai_core.execution.edition_finder import EditionFinder, EditionWarning
     from hokusai_core.execution.signature_runner import SignatureRunner
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
-    from hokusai_core.improvement import Improvements
     from hokusai_core.json_encoding import jsonable
     from hokusai_core.markers import HOOK_API, hookimpl
     from hokusai_core.model import LanguageModel
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Backend,
         Cache,
         CacheMaintenance,
+        EditionSource,
         FeedbackStore,
         LanguageModelProvider,
         Metric,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from hokusai_core.settings import read_settings
     from hokusai_core.signatures import (
         BaseSignature,
+        Edition,
         FieldSpec,
         InputField,
         OutputField,
@@ -98,13 +100,16 @@ __all__ = [
     "CallRecord",
     "Candidate",
     "Component",
+    "Edition",
+    "EditionFinder",
+    "EditionSource",
+    "EditionWarning",
     "ExecutionFinished",
     "ExecutionStarted",
     "FeedbackGiven",
     "FeedbackStore",
     "FieldSpec",
     "HokusaiSpecs",
-    "Improvements",
     "InputField",
     "KeptExecution",
     "LanguageModel",
@@ -189,7 +194,10 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "COMPONENT_HOOKS",
                 "HokusaiSpecs",
             ),
-            "hokusai_core.improvement": ("Improvements",),
+            "hokusai_core.execution.edition_finder": (
+                "EditionFinder",
+                "EditionWarning",
+            ),
             "hokusai_core.markers": (
                 "HOOK_API",
                 "hookimpl",
@@ -206,6 +214,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "Backend",
                 "Cache",
                 "CacheMaintenance",
+                "EditionSource",
                 "FeedbackStore",
                 "LanguageModelProvider",
                 "Metric",
@@ -221,6 +230,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.settings": ("read_settings",),
             "hokusai_core.signatures": (
                 "BaseSignature",
+                "Edition",
                 "FieldSpec",
                 "InputField",
                 "OutputField",

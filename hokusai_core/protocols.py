@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from hokusai_core.model import LanguageModel
     from hokusai_core.optimization import Candidate, OptimizationTask
     from hokusai_core.results import Problem
-    from hokusai_core.signatures import SignatureSpec
+    from hokusai_core.signatures import Edition, SignatureSpec
 
 __all__ = [
     "Backend",
     "Cache",
     "CacheMaintenance",
+    "EditionSource",
     "FeedbackStore",
     "LanguageModelProvider",
     "Metric",
@@ -91,7 +92,8 @@ class Tracker(Protocol):
     ``record`` runs on the caller's thread: it must return within microseconds and never raise for reasons of its
     backend. What it accepted must survive until it is delivered. A tracker may also have a method ``anchor`` that
     returns a context manager: it is entered on the thread of a public call before the work goes to other threads, and
-    context variables that it sets are there when ``record`` is called.
+    context variables that it sets are there when ``record`` is called. Where it has a true attribute
+    ``wants_exchanges``, the events of executions carry prompts and raw answers.
     """
 
     def record(self, event: TrackedEvent) -> None:
@@ -152,6 +154,28 @@ class LanguageModelProvider(Protocol):
 
     def close(self) -> None:
         """Free the models that were loaded; calling it twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class EditionSource(Protocol):
+    """Knows which signature stands in for another one under its name.
+
+    Listings ask for every installed signature: answer quickly, from a file or from memory.
+    """
+
+    def edition(self, name: str, spec: SignatureSpec, namespace: str) -> Edition | None:
+        """Return the edition of a signature, None for none.
+
+        Args:
+            name: qualified name of the signature, ``pack/Name``.
+            spec: the signature as its pack or the host defines it.
+            namespace: the namespace of the executor; editions of another one are never returned.
+
+        Raises:
+            HokusaiError: there is an edition and it cannot be used, for example because ``spec`` has changed since it
+                was made. The original is used, and the message is shown as a warning.
+        """
         ...
 
 

@@ -93,15 +93,21 @@ class Attempt:
 
 @frozen
 class ModelExchange:
-    """One prompt and what came back, kept in development mode.
+    """One prompt and what came back. Kept in development mode, and for trackers that ask for it.
 
     Args:
         messages: the prompt, as role and content.
-        completions: raw answers, before parsing.
+        completions: raw answers, before parsing; empty where the call failed.
+        finish_reason: why the provider says that the answer ended, such as ``stop`` or ``length``; None where unknown.
+        latency: seconds of the call.
+        attempt: number of the attempt that it belongs to, from 1; 0 outside of an execution.
     """
 
     messages: tuple[Mapping[str, Any], ...]
     completions: tuple[str, ...]
+    finish_reason: str | None = None
+    latency: float = 0.0
+    attempt: int = 0
 
 
 @frozen

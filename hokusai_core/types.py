@@ -34,10 +34,9 @@ if TYPE_CHECKING:
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
     from hokusai_core.plugins import Conflict, PluginFailure, PluginRecord
-    from hokusai_core.promotion import Promotion
     from hokusai_core.results import Attempt, ExecutionResult, ExecutionTrace, ModelExchange, Problem, Usage
     from hokusai_core.settings import Config, SettingValue, Unset
-    from hokusai_core.signatures import FieldSpec, RegisteredSignature, SignatureSpec
+    from hokusai_core.signatures import Edition, FieldSpec, RegisteredSignature, SignatureSpec
 
 __all__ = [
     "Artifact",
@@ -53,6 +52,7 @@ __all__ = [
     "ChainResult",
     "Config",
     "Conflict",
+    "Edition",
     "ExecutionFinished",
     "ExecutionResult",
     "ExecutionStarted",
@@ -70,7 +70,6 @@ __all__ = [
     "PluginFailure",
     "PluginRecord",
     "Problem",
-    "Promotion",
     "RegisteredSignature",
     "SettingValue",
     "SignatureSpec",
@@ -119,7 +118,6 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "PluginFailure",
                 "PluginRecord",
             ),
-            "hokusai_core.promotion": ("Promotion",),
             "hokusai_core.results": (
                 "Attempt",
                 "ExecutionResult",
@@ -134,6 +132,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "Unset",
             ),
             "hokusai_core.signatures": (
+                "Edition",
                 "FieldSpec",
                 "RegisteredSignature",
                 "SignatureSpec",

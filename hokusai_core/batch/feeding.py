@@ -43,7 +43,7 @@ class Feeding:
                 raise
             engine.wait()
         elif isinstance(engine, LoopEngine):
-            self._future = self._executor._loop.submit(engine.run(self._handoff or rows(source)))
+            self._future = self._executor.services.loop.submit(engine.run(self._handoff or rows(source)))
             if self._handoff is not None:
                 self._future.add_done_callback(lambda _: self._handoff.shut())
                 self._handoff.feed(rows(source, self._batch_size))

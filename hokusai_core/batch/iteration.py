@@ -35,7 +35,7 @@ class BatchRows(Iterator[BatchRow]):
         self._state = state = _Iteration(session, source, self._queue)
         self._finalizer = weakref.finalize(self, state.abandon)
         self._finalizer.atexit = False
-        session.executor._threads.submit(state.run)
+        session.executor.services.threads.submit(state.run)
 
     def __next__(self) -> BatchRow:
         if self._ended:
@@ -114,7 +114,7 @@ class _Iteration:
     def stop(self) -> None:
         """Take no further row; when those under way are over, that is the end."""
         self.feeding.stop()
-        self._session.executor._threads.submit(self._end)
+        self._session.executor.services.threads.submit(self._end)
 
     def _end(self) -> None:
         try:

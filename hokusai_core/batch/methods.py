@@ -154,7 +154,7 @@ class BatchMethods:
         ``inputs_list`` may be an asynchronous iterable; an ordinary one is read on the event loop.
         """
         executor = cast("Executor", self)
-        await executor._load()
+        await executor.services.load_dspy()
         begin = _Beginning(executor, signature_name, options | {"budget": budget}, on_error)
         width = begin.width(max_workers, parallel)
         opened = None if journal is None else await asyncio.to_thread(begin.journal, journal)  # it may be long
@@ -185,17 +185,17 @@ class BatchMethods:
             A future of the result; what ``execute_signature`` raises, its ``result()`` raises.
         """
         executor = cast("Executor", self)
-        executor._open()
-        chosen = executor._options(**options)
-        with executor._observers.anchored():
-            return executor._tasks.submit(lambda: executor._execute(signature_name, inputs, lm, chosen))
+        executor.services.check_open()
+        chosen = executor.services.options.read(**options)
+        with executor.services.observers.anchored():
+            return executor.services.tasks.submit(lambda: executor.services.execute(signature_name, inputs, lm, chosen))
 
 
 class _Beginning:
     """Everything that is decided before the first row is taken."""
 
     def __init__(self, executor: Executor, signature: Any, options: dict[str, Any], on_error: str) -> None:
-        executor._open()
+        executor.services.check_open()
         if on_error not in ("return", "raise"):
             raise ConfigurationError(f"on_error={on_error!r}: expected 'return' or 'raise'")
         if isinstance(signature, (SignatureChain, ConditionalPipeline)):
@@ -208,14 +208,14 @@ class _Beginning:
         self.given = options
         self.operation_id = secrets.token_hex(16)
         refreshes = options.get("cache") == "refresh"
-        self.options = executor._options(
+        self.options = executor.services.options.read(
             **options,
             parent_id=self.operation_id,
             parent_kind="batch",
             fresh_since=time.time() if refreshes else None,
         )
         self.testing = executor.mode is ExecutionMode.TESTING
-        plans = executor._plans
+        plans = executor.services.plans
         self.plan = plans.testing_plan(signature) if self.testing else plans.plan(signature, self.lm)
 
     def width(self, max_workers: int | Unset | None, parallel: bool) -> int:
@@ -249,7 +249,7 @@ class _Beginning:
         plan, total = self.plan, total_of(source)
         reporter = make_reporter(progress, total)
         opened = journal if isinstance(journal, Journal) else self.journal(journal)
-        shares = self.options.cache != "off" and self.executor._cache is not None
+        shares = self.options.cache != "off" and self.executor.services.cache is not None
         work = SignatureWork(
             self.executor,
             self.signature,
@@ -296,7 +296,7 @@ class _Beginning:
 
     def anchored(self) -> Any:
         """Let trackers note where the batch was called."""
-        return self.executor._observers.anchored()
+        return self.executor.services.observers.anchored()
 
     def checked(self, result: BatchResult) -> BatchResult:
         """Return ``result``, or raise where rows failed and the caller asked for that."""

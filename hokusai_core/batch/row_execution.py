@@ -123,7 +123,7 @@ class SignatureWork:
     def run(self, row: Row, place: Permit) -> Outcome:
         """Run a row, blocking."""
         try:
-            return self.executor._execute(self.signature, row.inputs, self.lm, self.options, place)
+            return self.executor.services.execute(self.signature, row.inputs, self.lm, self.options, place)
         except Exception as error:
             return self._failed(row, error)
 
@@ -138,7 +138,7 @@ class SignatureWork:
     async def arun(self, row: Row, place: Permit) -> Outcome:
         """Run a row without blocking the event loop."""
         try:
-            return await self.executor._aexecute(self.signature, row.inputs, self.lm, self.options, place)
+            return await self.executor.services.aexecute(self.signature, row.inputs, self.lm, self.options, place)
         except Exception as error:
             return self._failed(row, error)
 
@@ -152,7 +152,7 @@ class SignatureWork:
         return self.secrets
 
     def _failed(self, row: Row, error: Exception) -> FailedExecution:
-        if isinstance(error, ClosedError) and self.executor._closed:
+        if isinstance(error, ClosedError) and self.executor.services.state.closed:
             raise error  # no row can succeed any more
         return failed(row, error, self.secrets)
 

@@ -137,9 +137,9 @@ class Session:
     def engine_for(self, deliver: Callable[[Row, Outcome], None], room: ConcurrencyWindow | None = None) -> Engine:
         """Return the engine that runs the rows; the arguments are its own."""
         pace = ConcurrencyWindow(self.width)
-        if self.awaitable and self.width >= _LOOP_FROM and not self.executor._loop.inside:
+        if self.awaitable and self.width >= _LOOP_FROM and not self.executor.services.loop.inside:
             return LoopEngine(self.work, pace, deliver, room)
-        return ThreadEngine(self.work, pace, deliver, room, threads=self.executor._threads)
+        return ThreadEngine(self.work, pace, deliver, room, threads=self.executor.services.threads)
 
     def end(self, engine: Engine | None = None) -> None:
         """Give back what the batch holds, and tell observers; calling it twice is harmless."""
@@ -155,7 +155,7 @@ class Session:
 
     def _tell(self, error: BaseException | None) -> None:
         progress = self.meter.progress()
-        self.executor._operation_over(
+        self.executor.services.operation_finished(
             OperationFinished(
                 operation_id=self.operation_id,
                 kind=self.kind,  # type: ignore[arg-type]  # one of the words

@@ -103,7 +103,7 @@ class _Checker:
                 return self.chain(target, inputs, where)
             if isinstance(target, ConditionalPipeline):
                 return self.pipeline(target, inputs, where)
-            return ResolvedSignature(target, self._executor._plans.testing_plan(target).registered)
+            return ResolvedSignature(target, self._executor.services.plans.testing_plan(target).registered)
         except (SignatureError, TypeError) as error:
             self.problems.append(f"{where}{error}")
             return None

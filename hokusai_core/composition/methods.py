@@ -50,7 +50,7 @@ class CompositionMethods:
     ) -> ChainResult:
         """Do as ``execute_chain`` on the running event loop; cancelling the coroutine cancels what runs."""
         executor = cast("Executor", self)
-        await executor._load()
+        await executor.services.load_dspy()
         operation = _chain_operation(executor, chain, initial_inputs, options)
         return await operation.arun()  # type: ignore[no-any-return]
 
@@ -79,7 +79,7 @@ class CompositionMethods:
     ) -> Any:
         """Do as ``execute_conditional`` on the running event loop; conditions may be coroutine functions."""
         executor = cast("Executor", self)
-        await executor._load()
+        await executor.services.load_dspy()
         return await _pipeline_operation(executor, pipeline, inputs, options).arun()
 
 
@@ -87,7 +87,7 @@ def _chain_operation(executor: Executor, chain: Any, inputs: Any, options: dict[
     from hokusai_core.composition.chain import SignatureChain
     from hokusai_core.composition.checker import resolve_chain
 
-    executor._open()
+    executor.services.check_open()
     if not isinstance(chain, SignatureChain):
         raise CompositionError(f"execute_chain takes a SignatureChain, got {type(chain).__name__}")
     given = _inputs(inputs, "initial_inputs")
@@ -98,7 +98,7 @@ def _pipeline_operation(executor: Executor, pipeline: Any, inputs: Any, options:
     from hokusai_core.composition.checker import resolve_pipeline
     from hokusai_core.composition.conditional import ConditionalPipeline
 
-    executor._open()
+    executor.services.check_open()
     if not isinstance(pipeline, ConditionalPipeline):
         raise CompositionError(f"execute_conditional takes a ConditionalPipeline, got {type(pipeline).__name__}")
     given = _inputs(inputs, "inputs")
@@ -136,7 +136,7 @@ class Operation:
         self._over: list[Any] = []
         given = dict(options)
         lm = given.pop("lm", None)
-        resolved = executor._options(**given, parent_id=self._id, parent_kind=kind)
+        resolved = executor.services.options.read(**given, parent_id=self._id, parent_kind=kind)
         bound = resolved.timeout if given.get("timeout", UNSET) is not UNSET else None
         # Appending to a list is atomic, so steps may end on any thread.
         self._scope = Scope(executor, lm, resolved, Deadline.after(bound), self._over.append)
@@ -147,7 +147,7 @@ class Operation:
         from hokusai_core.runtime.drivers import blocking
 
         try:
-            with self._executor._observers.anchored(), blocking():
+            with self._executor.services.observers.anchored(), blocking():
                 result = run_target(self._target, self._inputs, self._scope)
         except BaseException as error:
             self._tell(None, error)
@@ -160,7 +160,7 @@ class Operation:
         from hokusai_core.composition.runner import arun_target
 
         try:
-            with self._executor._observers.anchored():
+            with self._executor.services.observers.anchored():
                 result = await arun_target(self._target, self._inputs, self._scope)
         except BaseException as error:
             self._tell(None, error)
@@ -171,7 +171,7 @@ class Operation:
     def _tell(self, result: Any, error: BaseException | None) -> None:
         from hokusai_core.composition.operation_events import operation_event
 
-        self._executor._operation_over(
+        self._executor.services.operation_finished(
             operation_event(
                 self._id,
                 self._kind,

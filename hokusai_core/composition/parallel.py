@@ -74,7 +74,7 @@ class ParallelExecutor:
             BatchError: tasks failed, and ``on_error`` is ``raise``; has every task in ``.result``.
         """
         session, rows = self._session(tasks, on_error, options)
-        with self.executor._observers.anchored():
+        with self.executor.services.observers.anchored():
             result = session.collect(rows)
         return _checked(result, on_error)
 
@@ -82,9 +82,9 @@ class ParallelExecutor:
         self, tasks: Iterable[tuple[Any, Mapping[str, Any]]], *, on_error: str = "return", **options: Any
     ) -> BatchResult:
         """Do as ``execute_all`` on the running event loop; cancelling the coroutine cancels every task."""
-        await self.executor._load()
+        await self.executor.services.load_dspy()
         session, rows = self._session(tasks, on_error, options)
-        with self.executor._observers.anchored():
+        with self.executor.services.observers.anchored():
             result = await session.acollect(rows)
         return _checked(result, on_error)
 
@@ -113,7 +113,7 @@ class ParallelExecutor:
         from hokusai_core.settings import UNSET
 
         executor = self.executor
-        executor._open()
+        executor.services.check_open()
         if on_error not in ("return", "raise"):
             raise ConfigurationError(f"on_error={on_error!r}: expected 'return' or 'raise'")
         resolved = _resolved(executor, tasks)
@@ -121,7 +121,7 @@ class ParallelExecutor:
         given = dict(options)
         lm = given.pop("lm", None)
         bound = given.get("timeout", UNSET) is not UNSET
-        chosen = executor._options(**given, parent_id=operation_id, parent_kind="parallel")
+        chosen = executor.services.options.read(**given, parent_id=operation_id, parent_kind="parallel")
         scope = Scope(executor, lm, chosen, Deadline(), _nobody)
         session = Session(
             executor,

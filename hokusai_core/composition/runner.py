@@ -89,7 +89,9 @@ def run_target(target: Resolved, inputs: Mapping[str, Any], scope: Scope) -> Ste
     if isinstance(target, ResolvedSignature):
         try:
             with scope.own_place() as place:
-                result = scope.executor._execute(target.signature, inputs, scope.lm, scope.step_options(), place)
+                result = scope.executor.services.execute(
+                    target.signature, inputs, scope.lm, scope.step_options(), place
+                )
         except Exception as error:
             scope.over(error)
             raise
@@ -107,7 +109,7 @@ async def arun_target(target: Resolved, inputs: Mapping[str, Any], scope: Scope)
         try:
             with scope.own_place() as place:
                 resolved = scope.step_options()
-                result = await scope.executor._aexecute(target.signature, inputs, scope.lm, resolved, place)
+                result = await scope.executor.services.aexecute(target.signature, inputs, scope.lm, resolved, place)
         except Exception as error:
             scope.over(error)
             raise
@@ -195,7 +197,7 @@ def _run_chain(chain: ResolvedChain, inputs: Mapping[str, Any], scope: Scope) ->
             work(step, values)  # nothing else runs meanwhile, so it needs no thread
             return
         try:
-            scope.executor._threads.submit(lambda: work(step, values))
+            scope.executor.services.threads.submit(lambda: work(step, values))
         except RuntimeError:  # the system has no thread left
             work(step, values)
 

@@ -153,7 +153,9 @@ class MeteredLM(BaseLM):
         try:
             answer, result = self._perform(prompt, messages, kwargs)
         except BaseException as error:
-            self._note_failure(started, error, "failed" if isinstance(error, Exception) else "cancelled")
+            self._note_failure(
+                started, error, "failed" if isinstance(error, Exception) else "cancelled", prompt, messages
+            )
             raise
         self._note(started, prompt, messages, result)
         return answer
@@ -171,10 +173,10 @@ class MeteredLM(BaseLM):
             else:
                 answer, result = await offload(lambda: self._perform(prompt, messages, kwargs), self._threads)
         except asyncio.CancelledError as error:
-            self._note_failure(started, error, "cancelled" if awaitable else "abandoned")
+            self._note_failure(started, error, "cancelled" if awaitable else "abandoned", prompt, messages)
             raise
         except BaseException as error:
-            self._note_failure(started, error, "failed")
+            self._note_failure(started, error, "failed", prompt, messages)
             raise
         self._note(started, prompt, messages, result)
         return answer
@@ -268,16 +270,36 @@ class MeteredLM(BaseLM):
                 latency,
                 Usage() if result.cache_hit else usage_of(result.usage, max(1, len(result.responses))),
                 0.0 if result.cache_hit else result.cost,
-                _exchange(prompt, messages, result.outputs) if self._recorder.keep_exchanges else None,
+                self._exchange(prompt, messages, latency, result),
                 cut,
             )
         )
 
     def _note_failure(
-        self, started: float, error: BaseException, outcome: Literal["failed", "cancelled", "abandoned"]
+        self,
+        started: float,
+        error: BaseException,
+        outcome: Literal["failed", "cancelled", "abandoned"],
+        prompt: Any,
+        messages: Any,
     ) -> None:
         latency = time.perf_counter() - started
-        self._record(CallRecord(self._lm.model, outcome, latency, Usage(calls=1), error=error))
+        exchange = self._exchange(prompt, messages, latency)
+        self._record(CallRecord(self._lm.model, outcome, latency, Usage(calls=1), exchange=exchange, error=error))
+
+    def _exchange(self, prompt: Any, messages: Any, latency: float, result: Any = None) -> ModelExchange | None:
+        """Return what was sent and what came back, where the recorder keeps that."""
+        if not self._recorder.keep_exchanges:
+            return None
+        outputs = [] if result is None else result.outputs
+        texts = [output.get("text") if isinstance(output, dict) else output for output in outputs]
+        reasons = [] if result is None else [response.finish_reason for response in result.responses]
+        return ModelExchange(
+            tuple(messages) if messages else ({"role": "user", "content": str(prompt)},),
+            tuple("" if text is None else str(text) for text in texts),
+            reasons[0] if reasons else None,
+            latency,
+        )
 
 
 def _reported(answer: Any, used: Any) -> Any:
@@ -285,11 +307,3 @@ def _reported(answer: Any, used: Any) -> Any:
     totals = list(used.get_total_tokens().values())
     usage = {name: sum(entry.get(name) or 0 for entry in totals) for name in ("prompt_tokens", "completion_tokens")}
     return CallResult(outputs=answer if isinstance(answer, list) else [answer], usage=usage)
-
-
-def _exchange(prompt: Any, messages: Any, outputs: Any) -> ModelExchange:
-    texts = [output.get("text") if isinstance(output, dict) else output for output in outputs]
-    return ModelExchange(
-        tuple(messages) if messages else ({"role": "user", "content": str(prompt)},),
-        tuple("" if text is None else str(text) for text in texts),
-    )

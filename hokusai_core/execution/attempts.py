@@ -6,6 +6,8 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError
 from hokusai_core.execution.event_builders import withheld
 from hokusai_core.results import Attempt
@@ -39,17 +41,15 @@ class Attempts:
     def __init__(self, validation: ValidationStage, threads: WorkerThreads, limits: RateLimits | None) -> None:
         self._validation, self._threads, self._limits = validation, threads, limits
 
-    def call(self, state: ExecutionState, *, keep_trace: bool) -> Steps:
+    def call(self, state: ExecutionState, *, keep_exchanges: bool) -> Steps:
         """Call the language model until there is an answer that fits, or no reason to try again."""
         number = pushed_back = 0
         while True:
             number += 1
-            since = time.perf_counter()
             began = time.monotonic()
             try:
-                outputs = yield from self._attempt(state, number, keep_trace=keep_trace)
+                outputs = yield from self._attempt(state, number, keep_exchanges=keep_exchanges)
             except ExecutionError as error:
-                state.stage("language_model", since)
                 again = self._stand_by(state, error, began)
                 if again is not None:
                     pushed_back += 1  # the provider wants it later; that is no try of this execution's
@@ -86,16 +86,17 @@ class Attempts:
             return None
         # The executor's own limit let no call through so far: the time of this row begins when it does.
         state.attempts.pop()
+        state.stages.pop()
         nap = min(error.retry_after, _LONGEST_NAP)
         state.deadline = Deadline.after(state.options.timeout, elapsed=-nap)
         return Pause(nap, _UNBOUNDED)
 
-    def _attempt(self, state: ExecutionState, number: int, *, keep_trace: bool) -> Steps:
+    def _attempt(self, state: ExecutionState, number: int, *, keep_exchanges: bool) -> Steps:
         # Not at the top: the bridge brings dspy along, which listing signatures must not wait for.
         from hokusai_core.execution.call_limits import CallLimiter, ChargingMeter
 
         plan, budget = state.plan, state.options.budget
-        meter = ChargingMeter(keep_exchanges=keep_trace, budget=budget, limits=self._limits)
+        meter = ChargingMeter(keep_exchanges=keep_exchanges, budget=budget, limits=self._limits)
         gate = None
         if budget is not None or self._limits is not None:
             # A row of a batch waits where its time does not run.
@@ -104,11 +105,12 @@ class Attempts:
             )
         since = time.perf_counter()
         call = plan.calls.prepare(state.inputs, recorder=meter, gate=gate, deadline=state.deadline.at, attempt=number)
-        outcome = "failed"
+        outcome, answered = "failed", False
         error: BaseException | None = None
         try:
             outputs = yield Call(call.run, call.arun, state.deadline, self._threads, call.keeps_deadline, state.permit)
             now = state.stage("language_model", since)
+            answered = True
             # Settled as a stored answer would be read back, so that fresh and cached answers are the same.
             outputs, found = plan.spec.codec.settle(state.inputs, outputs)
             problems = [*found, *self._validation.outputs(plan, state.inputs, outputs)]
@@ -132,6 +134,8 @@ class Attempts:
             outcome, error = "failed" if isinstance(interruption, Exception) else "cancelled", interruption
             raise
         finally:
+            if not answered:
+                state.stage("language_model", since)
             state.attempts.append(
                 Attempt(
                     number=number,
@@ -143,7 +147,9 @@ class Attempts:
                     error=None if error is None else f"{type(error).__name__}: {error}",
                 )
             )
-            state.exchanges += map(withheld, meter.exchanges) if plan.spec.sensitive else meter.exchanges
+            for exchange in meter.exchanges:
+                kept = evolve(exchange, attempt=number)
+                state.exchanges.append(withheld(kept) if plan.spec.sensitive else kept)
 
 
 def too_late(state: ExecutionState, *, stopped: bool) -> DeadlineExceeded:

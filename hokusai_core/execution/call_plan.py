@@ -14,8 +14,7 @@ from attrs import evolve, field, frozen
 
 from hokusai_core.caching.keys import KeyScheme
 from hokusai_core.errors import SignatureNotFoundError
-from hokusai_core.improvement import is_file
-from hokusai_core.registration import signature_class
+from hokusai_core.execution.registration import is_file, signature_class
 from hokusai_core.signatures.registry import LOCAL, RegisteredSignature
 
 if TYPE_CHECKING:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from hokusai_core.events import REDACTED, ExecutionFinished, ExecutionStarted
 from hokusai_core.results import ModelExchange
 from hokusai_core.signatures import jsonable
@@ -79,6 +81,7 @@ def _finished(state: ExecutionState, *, outputs: Mapping[str, Any], **facts: Any
         step=state.options.step,
         tags=state.options.tags,
         collect_feedback=state.options.collect_feedback,
+        exchanges=tuple(state.exchanges),
         **facts,
     )
 
@@ -86,7 +89,7 @@ def _finished(state: ExecutionState, *, outputs: Mapping[str, Any], **facts: Any
 def withheld(exchange: ModelExchange) -> ModelExchange:
     """Return an exchange without any text: that of a prompt may hold sensitive values anywhere."""
     messages = tuple({"role": message.get("role", ""), "content": REDACTED} for message in exchange.messages)
-    return ModelExchange(messages, (REDACTED,) * len(exchange.completions))
+    return evolve(exchange, messages=messages, completions=(REDACTED,) * len(exchange.completions))
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class Observers:
         #: something to hear, as asking imports them.
         self.hear_start = self.hear_end = True
         self._asked = False
+        #: Whether a tracker wants to see prompts and raw answers.
+        self.wants_exchanges = _wants_exchanges(self._trackers)
         process_trackers.join(self)
 
     def add(self, name: str, tracker: Tracker) -> None:
@@ -65,6 +67,7 @@ class Observers:
             if name in self._trackers:
                 self._aside[name] = self._trackers[name]
             self._trackers = {**self._trackers, name: tracker}  # readers keep the old dict: no lock on their path
+            self.wants_exchanges = _wants_exchanges(self._trackers)
             self._asked, self.hear_end = False, True
 
     def remove(self, name: str) -> Tracker | None:
@@ -76,6 +79,7 @@ class Observers:
             tracker, before = self._trackers.get(name), self._aside.pop(name, None)
             others = {other: kept for other, kept in self._trackers.items() if other != name}
             self._trackers = others if before is None else {**others, name: before}
+            self.wants_exchanges = _wants_exchanges(self._trackers)
             self._asked, self.hear_end = False, True
         return tracker
 
@@ -218,3 +222,7 @@ class Observers:
         except Exception as error:  # the others have to be flushed all the same
             self._failed(name, error)
             return False
+
+
+def _wants_exchanges(trackers: Mapping[str, Tracker]) -> bool:
+    return any(getattr(tracker, "wants_exchanges", False) for tracker in trackers.values())

@@ -16,7 +16,7 @@ from hokusai_core.caching import CacheEntry
 from hokusai_core.caching.explain import explain
 from hokusai_core.errors import ExecutionError, RateLimitedError
 from hokusai_core.events import StageTiming
-from hokusai_core.execution.attempts import Attempts, too_late
+from hokusai_core.execution.attempts import Attempts, Steps, too_late
 from hokusai_core.execution.event_builders import failed_event, finished_event, started_event
 from hokusai_core.execution.testing_mode import sample_outputs
 from hokusai_core.execution.validation import ValidationStage
@@ -163,7 +163,7 @@ class ExecutionPipeline:
             self._observers.remember(state.execution_id)
 
     def _fresh(self, state: ExecutionState, *, keep_trace: bool) -> Answering:
-        outputs = yield from self._attempts.call(state, keep_trace=keep_trace)
+        outputs = yield from self._call(state, keep_trace=keep_trace)
         result = self._result(state, outputs, keep_trace=keep_trace)
         entry = None if state.key is None else self._entry(state, outputs)
         if entry is not None:
@@ -205,7 +205,7 @@ class ExecutionPipeline:
             if entry is not None:
                 self._shared_calls.finish(shared_call, answer=entry)
                 return self._from_entry(state, entry, "memory", keep_trace=keep_trace)
-            outputs = yield from self._attempts.call(state, keep_trace=keep_trace)
+            outputs = yield from self._call(state, keep_trace=keep_trace)
             entry = self._entry(state, outputs)
             if entry is not None:
                 self._remember(entry)
@@ -218,6 +218,9 @@ class ExecutionPipeline:
             raise
         finally:
             self._shared_calls.leave(shared_call)
+
+    def _call(self, state: ExecutionState, *, keep_trace: bool) -> Steps:
+        return self._attempts.call(state, keep_exchanges=keep_trace or self._observers.wants_exchanges)
 
     def _looks_up(self, state: ExecutionState) -> bool:
         # What a batch has refreshed itself is in memory; whatever else is stored is not fresh.

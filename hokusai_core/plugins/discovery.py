@@ -130,6 +130,9 @@ class _Scan:
             if normalize(header.name) in self._seen:
                 return
             self._seen.add(normalize(header.name))
+            if normalize(header.name) == PROJECT:
+                self._report_namesake(header)
+                return
             # The scan skips distributions of other people unread, so only now is it asked which copy is the first.
             copies = _copies(header.name)
             if len(copies) > 1:
@@ -168,6 +171,17 @@ class _Scan:
         """Return what was found, in an order that does not depend on the file system."""
         plugins = sorted(self.plugins, key=lambda found: (normalize(found.record.distribution), found.record.name))
         return Discovery(tuple(plugins), tuple(self.failures))
+
+    def _report_namesake(self, header: _Header) -> None:
+        """Report the distribution ``hokusai``, whose import package and command have the names of ours."""
+        older = any(normalize(requirement).startswith("hokusai-core") for requirement in header.requires)
+        whose = "an earlier name of hokusai-kit" if older else "another project"
+        cause = f"it is {whose}; its package 'hokusai' and its command 'hokusai' take the place of hokusai-kit's"
+        remedy = (
+            f"Remove it, then restore what it replaced: pip uninstall {PROJECT}, and "
+            "pip install --force-reinstall --no-deps hokusai-kit"
+        )
+        self.failures.append(PluginFailure("", header.name, header.version, "discovery", cause, remedy))
 
     def _fail(self, distribution: Distribution, header: _Header, error: Exception) -> None:
         if isinstance(error, UnicodeDecodeError) and PROJECT.encode() not in error.object:

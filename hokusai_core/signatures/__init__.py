@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from hokusai_core.signatures.registry import (
         LOCAL,
+        Edition,
         RegisteredSignature,
         SignatureFailure,
         SignaturePack,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOCAL",
     "BaseSignature",
+    "Edition",
     "FieldSpec",
     "InputBinder",
     "InputField",
@@ -61,6 +63,7 @@ __all__ = [
 #: Public name -> module of this package that holds it.
 _LATER = {
     "LOCAL": "registry",
+    "Edition": "registry",
     "InputBinder": "input_binder",
     "OutputCodec": "output_codec",
     "RegisteredSignature": "registry",

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from hokusai_core.components import Owner
 from hokusai_core.errors import (
@@ -22,7 +22,7 @@ from hokusai_core.signatures.base import BaseSignature
 from hokusai_core.signatures.spec import SignatureSpec
 from hokusai_core.suggestions import did_you_mean
 
-__all__ = ["LOCAL", "RegisteredSignature", "SignatureFailure", "SignaturePack", "SignatureRegistry"]
+__all__ = ["LOCAL", "Edition", "RegisteredSignature", "SignatureFailure", "SignaturePack", "SignatureRegistry"]
 
 #: Owner of what the host registers itself.
 LOCAL = Owner("local")
@@ -48,6 +48,23 @@ class SignaturePack:
 
 
 @frozen(eq=False)
+class Edition:
+    """A signature that stands in for another one under its name.
+
+    Args:
+        signature_class: the signature.
+        in_force_since: when it took the place of the original, in seconds since the epoch.
+        note: why it did, in words.
+        source: qualified name of the edition source; filled in by the core.
+    """
+
+    signature_class: type[BaseSignature]
+    in_force_since: float
+    note: str = ""
+    source: str = ""
+
+
+@frozen(eq=False)
 class RegisteredSignature:
     """A signature under the name by which it is found.
 
@@ -59,6 +76,8 @@ class RegisteredSignature:
         signature_class: the signature as a class.
         program: a ``dspy.Module`` that runs instead of a plain prediction, or None.
         shadows: qualified names that the short name would mean without this one.
+        edition: the edition that stands in for the original; ``spec`` and ``signature_class`` are then its own.
+        original: the signature that the edition stands in for, None where there is no edition.
     """
 
     name: str
@@ -68,6 +87,8 @@ class RegisteredSignature:
     signature_class: type[BaseSignature] | None
     program: Any = None
     shadows: tuple[str, ...] = ()
+    edition: Edition | None = None
+    original: type[BaseSignature] | None = None
 
 
 @frozen
@@ -99,6 +120,7 @@ class SignatureRegistry:
     Args:
         load_packs: called once, when a signature is first needed.
         prefer: short name -> qualified name, for names that several packs have.
+        find_edition: returns the edition that stands in for a signature, given its qualified name and itself.
 
     Example:
         >>> from hokusai_core import InputField, OutputField
@@ -111,9 +133,13 @@ class SignatureRegistry:
     """
 
     def __init__(
-        self, load_packs: Callable[[], Iterable[SignaturePack]], prefer: Mapping[str, str] | None = None
+        self,
+        load_packs: Callable[[], Iterable[SignaturePack]],
+        prefer: Mapping[str, str] | None = None,
+        *,
+        find_edition: Callable[[str, SignatureSpec], Edition | None] = lambda name, spec: None,
     ) -> None:
-        self._load_packs = load_packs
+        self._load_packs, self._find_edition = load_packs, find_edition
         self._prefer = dict(prefer or {})
         self._lock = threading.RLock()
         self._loaded = False
@@ -165,9 +191,31 @@ class SignatureRegistry:
                 )
             # What takes the place of a pack's signature means no more than that one did.
             shadows = tuple(item.qualified_name for item in others) if owner.plugin == LOCAL.plugin else ()
-            entry = RegisteredSignature(name, qualified, owner, spec, cls, program, shadows)
+            entry = self._edited(RegisteredSignature(name, qualified, owner, spec, cls, program, shadows))
             self._entries[qualified] = entry
             self._failures.pop(qualified, None)
+            self._found = {}
+            self._generation += 1
+            return entry
+
+    def refresh(self, name: str) -> RegisteredSignature:
+        """Ask again which edition stands in for a signature; call it after one was promoted or rolled back.
+
+        Args:
+            name: name of the signature.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            ComponentConflictError: several edition sources have an edition of it.
+        """
+        with self._lock:
+            self._ensure_loaded()
+            entry = self._find(name)
+            if entry.original is not None:
+                entry = evolve(
+                    entry, spec=entry.original.spec, signature_class=entry.original, edition=None, original=None
+                )
+            entry = self._entries[entry.qualified_name] = self._edited(entry)
             self._found = {}
             self._generation += 1
             return entry
@@ -227,14 +275,23 @@ class SignatureRegistry:
         qualified = f"{owner.plugin}/{name}"
         try:
             if qualified in self._entries:
-                if self._entries[qualified].signature_class is cls:
+                known = self._entries[qualified]
+                if cls in (known.signature_class, known.original):
                     return
                 raise SignatureExistsError(f"pack {owner.plugin!r} has two signatures called {name!r}; rename one")
             spec, _ = _spec_and_class(name, cls, checked=True)
-            self._entries[qualified] = RegisteredSignature(name, qualified, owner, spec, cls)
+            self._entries[qualified] = self._edited(RegisteredSignature(name, qualified, owner, spec, cls))
         except Exception as error:
             # Whatever one signature does wrong must not cost the others; it is reported, and raised when asked for.
             self._failures[qualified] = SignatureFailure(name, owner, error)
+
+    def _edited(self, entry: RegisteredSignature) -> RegisteredSignature:
+        """Return the entry with the edition that stands in for its signature, itself where there is none."""
+        edition = None if entry.program is not None else self._find_edition(entry.qualified_name, entry.spec)
+        if edition is None:
+            return entry
+        spec, cls = _spec_and_class(entry.name, edition.signature_class, checked=True)
+        return evolve(entry, spec=spec, signature_class=cls, edition=edition, original=entry.signature_class)
 
     def _candidates(self, name: str) -> _Entries:
         """Return the signatures of that name or alias; of one pack, a name goes before an alias."""

@@ -29,8 +29,12 @@ _CAUSES = {
 }
 
 
-def describe_os_error(error: OSError) -> str:
+def describe_os_error(error: OSError, path: str | None = None) -> str:
     """Return the cause of an error in words, the file it concerns, and what to do next.
+
+    Args:
+        error: what the operating system reported.
+        path: what to call the file; None for the name that the error holds.
 
     Example:
         >>> import errno
@@ -40,7 +44,8 @@ def describe_os_error(error: OSError) -> str:
     """
     number = error.errno or 0
     cause = _CAUSES.get(number, "").format(limit=_descriptor_limit()) or error.strerror or str(error)
-    where = "" if error.filename is None or number in _CAUSES else f"{os.fsdecode(error.filename)}: "
+    name = path if path is not None or error.filename is None else os.fsdecode(error.filename)
+    where = f"{name}: " if name and number not in _CAUSES else ""
     step = _STEPS.get(number)
     return f"{where}{cause}; {step}" if step else f"{where}{cause}"
 

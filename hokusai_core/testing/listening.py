@@ -13,6 +13,9 @@ __all__ = ["ListeningTracker"]
 class ListeningTracker:
     """Keeps every event in memory, in the order in which it hears of them.
 
+    Args:
+        wants_exchanges: whether the events of executions are to carry prompts and raw answers.
+
     Example:
         >>> from hokusai_core import Executor
         >>> from hokusai_core.testing.listening import ListeningTracker
@@ -25,7 +28,8 @@ class ListeningTracker:
         ['ok']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, wants_exchanges: bool = False) -> None:
+        self.wants_exchanges = wants_exchanges
         self.events: list[TrackedEvent] = []
 
     @property

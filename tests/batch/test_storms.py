@@ -132,7 +132,7 @@ def test_a_single_execution_is_turned_away_at_once(make_executor: MakeExecutor) 
 def test_the_executors_own_limit_delays_rows_and_fails_none(make_executor: MakeExecutor, make_lm: Any) -> None:
     lm = make_lm()
     executor = make_executor(lm=lm, requests_per_minute=5, timeout=0.8)
-    limits = executor._path._attempts._limits
+    limits = executor.services.pipeline._attempts._limits
     assert limits is not None
     window = limits._of("scripted/rows").calls
     assert window is not None

@@ -240,12 +240,12 @@ def test_credentials_of_any_name_stay_out(make_executor: MakeExecutor, name: str
     lm = openai(**{name: "canary-1"})
     keys = [executor.explain("Answer", {"question": "?"}, lm=model).key for model in (lm, openai(**{name: "canary-2"}))]
     assert keys[0] == keys[1]
-    assert "canary" not in str(executor._plans.plan("Answer", lm).model_parameters)
+    assert "canary" not in str(executor.services.plans.plan("Answer", lm).model_parameters)
 
 
 def test_credentials_in_addresses_stay_out(make_executor: MakeExecutor) -> None:
     lm = openai(api_base="https://me:canary-1@example.com/v1?key=canary-2&api-version=3")
-    parameters = make_executor()._plans.plan("Answer", lm).model_parameters
+    parameters = make_executor().services.plans.plan("Answer", lm).model_parameters
     assert "canary" not in str(parameters)
     assert "api-version=3" in parameters["api_base"]
 

@@ -206,3 +206,63 @@ def test_an_executor_that_cannot_be_made_closes_what_it_has_made() -> None:
 
 def test_no_trackers_by_name_are_no_trackers(make_executor: MakeExecutor) -> None:
     assert make_executor(trackers={}).stats()["trackers"] == {}
+
+
+class _Stubborn:
+    """A tracker that cannot be closed."""
+
+    def __init__(self, message: str = "still writing") -> None:
+        self.message = message
+        self.closed = 0
+
+    def record(self, event: Any) -> None:
+        """Take it."""
+
+    def flush(self, timeout: float | None = None) -> bool:
+        return True
+
+    async def aflush(self, timeout: float | None = None) -> bool:
+        return True
+
+    def status(self) -> dict[str, Any]:
+        return {}
+
+    def close(self) -> None:
+        self.closed += 1
+        raise OSError(self.message)
+
+
+def test_an_executor_is_an_asynchronous_context_manager_too() -> None:
+    async def use() -> Executor:
+        async with Executor(lm=null_lm(), plugins=[]) as executor:
+            executor.register_signature("Answer", "question -> answer")
+            assert (await executor.aexecute_signature("Answer", {"question": "?"}))["answer"]
+        return executor
+
+    with pytest.raises(ClosedError):
+        asyncio.run(use()).list_signatures()
+
+
+def test_closing_does_not_hide_the_error_of_the_block() -> None:
+    def fail(executor: Executor) -> None:
+        with executor:
+            raise KeyError("first")
+
+    async def afail(executor: Executor) -> None:
+        async with executor:
+            raise KeyError("first")
+
+    for use in (fail, lambda executor: asyncio.run(afail(executor))):
+        with pytest.raises(KeyError, match="first") as caught:
+            use(Executor(lm=null_lm(), plugins=[], trackers={"stubborn": _Stubborn()}))
+        assert "OSError: still writing" in "".join(caught.value.__notes__)
+
+
+def test_a_part_that_cannot_be_closed_keeps_no_other_open() -> None:
+    first, second = _Stubborn("one"), _Stubborn("two")
+    executor = Executor(lm=null_lm(), plugins=[], trackers={"first": first, "second": second})
+    with pytest.raises(ExceptionGroup, match="closing the executor") as caught:
+        executor.close()
+    assert (first.closed, second.closed) == (1, 1)
+    assert caught.value.subgroup(OSError) is not None
+    executor.close()  # it is closed all the same

@@ -170,7 +170,9 @@ def test_a_waiter_whose_event_loop_is_closed_is_no_trouble(
     executor = make_executor(lm=null_lm(asynchronous=False, delay=0.3))
     leader = threading.Thread(target=run, args=(executor,), kwargs={"awaited": False})
     leader.start()
-    while not executor._path._shared_calls.under_way(executor.explain("Answer", {"question": "?"}).key or ""):
+    while not executor.services.pipeline._shared_calls.under_way(
+        executor.explain("Answer", {"question": "?"}).key or ""
+    ):
         time.sleep(0.005)
     with pytest.raises(DeadlineExceeded):
         run(executor, awaited=True, timeout=0.05)

@@ -164,8 +164,8 @@ def test_many_executions_grow_nothing(make_executor: MakeExecutor) -> None:
     finally:
         tracemalloc.stop()
     assert after - before < 200_000, "bytes for 9,000 executions"
-    assert len(executor._plans._plans) == 1
-    assert executor._path._shared_calls._calls == {}
+    assert len(executor.services.plans._plans) == 1
+    assert executor.services.pipeline._shared_calls._calls == {}
     assert threading.active_count() < 50
 
 
@@ -173,4 +173,4 @@ def test_plans_are_not_kept_without_bound(make_executor: MakeExecutor) -> None:
     executor = make_executor(cache_enabled=False)
     for number in range(600):
         executor.execute_signature("Answer", {"question": "?"}, lm=null_lm(model=f"null/{number}"), timeout=None)
-    assert len(executor._plans._plans) <= 512
+    assert len(executor.services.plans._plans) <= 512

@@ -125,7 +125,7 @@ def test_what_is_no_budget_is_refused(make_executor: MakeExecutor) -> None:
 def test_a_rate_limit_spreads_calls_over_time(make_executor: MakeExecutor) -> None:
     lm = null_lm()
     executor = make_executor(lm=lm, requests_per_minute=4, cache_enabled=False)
-    limits = executor._path._attempts._limits
+    limits = executor.services.pipeline._attempts._limits
     assert limits is not None
     window = limits._of("null/model").calls
     assert window is not None
@@ -221,7 +221,7 @@ def test_a_call_that_the_budget_refuses_gives_its_tokens_back(make_executor: Mak
     for _ in range(3):
         with pytest.raises(BudgetExceeded):
             executor.execute_signature("Answer", {"question": "?"}, budget=budget)
-    limits = executor._path._attempts._limits
+    limits = executor.services.pipeline._attempts._limits
     assert limits is not None
     window = limits._of("null/model").tokens
     assert window is not None

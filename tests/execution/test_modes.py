@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from hokusai_core import BaseSignature, Component, Executor, InputField, OutputField, Problem, hookimpl
-from hokusai_core.errors import ConfigurationError, InputError
+from hokusai_core.errors import ConfigurationError, InputError, OutputError
 from hokusai_core.settings import ExecutionMode
 from hokusai_core.testing.listening import ListeningTracker
 from hokusai_core.testing.lm import null_lm
@@ -140,3 +140,49 @@ def test_modes_can_be_switched(make_executor: MakeExecutor) -> None:
     with pytest.raises(ConfigurationError, match="production, development, testing"):
         executor.set_mode("staging")
     assert executor.mode is ExecutionMode.TESTING
+
+
+def test_a_tracker_that_asks_for_them_gets_prompts_and_raw_answers(make_executor: MakeExecutor) -> None:
+    asks, other = ListeningTracker(wants_exchanges=True), ListeningTracker()
+    executor = make_executor(trackers={"asks": asks}, lm=null_lm(fail_first=1), cache_enabled=False)
+    result = executor.execute_signature("Answer", {"question": "how so?"}, retry_on_failure=True)
+    assert result.trace is None
+    (event,) = asks.executions
+    first, second = event.exchanges
+    assert (first.attempt, first.completions) == (1, ())
+    assert (second.attempt, second.finish_reason) == (2, "stop")
+    assert "how so?" in second.messages[-1]["content"]
+    assert "some answer" in second.completions[0]
+    assert 0 < second.latency < event.latency
+    assert [stage.name for stage in event.stages].count("language_model") == len(event.attempts) == 2
+    make_executor(trackers={"other": other}).execute_signature("Answer", {"question": "?"})
+    assert other.executions[0].exchanges == ()
+
+
+def test_an_answer_that_does_not_fit_is_one_stage_and_one_exchange(make_executor: MakeExecutor) -> None:
+    class Score(BaseSignature):
+        """Score it."""
+
+        text = InputField()
+        score: int = OutputField(ge=0, le=10)
+
+    tracker = ListeningTracker(wants_exchanges=True)
+    executor = make_executor(trackers={"t": tracker}, lm=null_lm(answers={"score": 99}))
+    with pytest.raises(OutputError):
+        executor.execute_signature(Score, {"text": "t"})
+    (event,) = tracker.executions
+    assert [stage.name for stage in event.stages].count("language_model") == len(event.attempts)
+    assert "99" in event.exchanges[0].completions[0]
+
+
+def test_a_tracker_sees_no_text_of_a_signature_with_sensitive_fields(make_executor: MakeExecutor) -> None:
+    class Secret(BaseSignature):
+        """Answer."""
+
+        question = InputField(sensitive=True)
+        answer = OutputField()
+
+    tracker = ListeningTracker(wants_exchanges=True)
+    make_executor(trackers={"t": tracker}).execute_signature(Secret, {"question": "Canary"})
+    assert "Canary" not in repr(tracker.events)
+    assert len(tracker.executions[0].exchanges) == 1

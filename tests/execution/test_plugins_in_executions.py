@@ -92,7 +92,7 @@ def test_a_validator_that_raises_stops_the_execution(make_executor: MakeExecutor
         executor.execute_signature("Answer", {"question": "?"}, retry_on_failure=True)
     with pytest.raises(PluginError):
         asyncio.run(executor.aexecute_signature("Answer", {"question": "?"}))
-    assert executor._path._shared_calls._calls == {}
+    assert executor.services.pipeline._shared_calls._calls == {}
 
 
 @pytest.mark.parametrize("lie", [None, 5, "wrong", [1]])

@@ -112,7 +112,8 @@ try:
 except KeyboardInterrupt:
     started = time.monotonic()
     again = executor.execute_signature("Answer", {"question": "?"}, lm=null_lm(), timeout=20)
-    print(again["answer"], again.cached, executor.stats()["errors"], executor._path._shared_calls._calls, flush=True)
+    calls = executor.services.pipeline._shared_calls._calls
+    print(again["answer"], again.cached, executor.stats()["errors"], calls, flush=True)
 executor.close()
 """
 )

@@ -75,7 +75,7 @@ def test_a_program_that_was_changed_is_asked_again(make_executor: MakeExecutor) 
 
 def test_only_programs_that_are_known_in_full_are_stored_for_good(ask: Any) -> None:
     ask.executor.register_signature("Thinking", dspy.ChainOfThought("question -> answer"))
-    persistent = ask.executor._cache.persistent
+    persistent = ask.executor.services.cache.persistent
     for name in ("A", "C", "Thinking"):
         ask(name)
     assert [entry.signature for entry in persistent.entries()] == ["local/Thinking"]

@@ -67,7 +67,7 @@ def test_threads_and_event_loops_share_one_call(make_executor: MakeExecutor, asy
     assert [caller.outcome["answer"] for caller in callers] == ["some answer"] * 12
     assert sorted(str(caller.outcome.cached) for caller in callers).count("shared") == 11
     assert len({caller.outcome.execution_id for caller in callers}) == 12
-    assert executor._path._shared_calls._calls == {}
+    assert executor.services.pipeline._shared_calls._calls == {}
 
 
 def test_tasks_of_one_event_loop_share_one_call(make_executor: MakeExecutor) -> None:
@@ -214,7 +214,7 @@ def test_where_a_task_is_cancelled_the_others_still_get_an_answer(make_executor:
     assert isinstance(outcomes.pop(cancelled), asyncio.CancelledError)
     assert [outcome["answer"] for outcome in outcomes] == ["some answer"] * 3
     assert lm.engine.calls == (2 if cancelled == 0 else 1)
-    assert executor._path._shared_calls._calls == {}
+    assert executor.services.pipeline._shared_calls._calls == {}
 
 
 def test_a_blocking_call_inside_a_task_does_not_wait_for_a_task_of_its_own_loop(make_executor: MakeExecutor) -> None:
@@ -294,5 +294,5 @@ def test_nobody_hangs_under_stress(make_executor: MakeExecutor) -> None:
     with ThreadPoolExecutor(12) as pool:
         futures = [pool.submit(on_a_thread if seed % 3 else on_a_loop, seed) for seed in range(12)]
         assert sum(future.result(GUARD) for future in futures) == 8 * 40 + 4 * 80
-    assert executor._path._shared_calls._calls == {}
+    assert executor.services.pipeline._shared_calls._calls == {}
     assert executor.execute_signature("Answer", INPUTS, lm=null_lm())["answer"] == "some answer"

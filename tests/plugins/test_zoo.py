@@ -79,6 +79,15 @@ def test_damaged_metadata_stops_one_distribution_only(zoo: Zoo, case: str, words
     assert case == "no-name" or failure.distribution
 
 
+def test_the_other_project_of_the_same_name_is_reported_with_its_repair(zoo: Zoo) -> None:
+    manager = zoo("namesake", "rival-a")
+    assert [component.name for component in manager.components("cache")] == ["shared"]
+    failure = only_failure(manager)
+    assert (failure.phase, failure.distribution, failure.version) == ("discovery", "hokusai", "1.1.0")
+    assert "it is another project" in failure.reason
+    assert "pip uninstall hokusai, and pip install --force-reinstall --no-deps hokusai-kit" in failure.remedy
+
+
 def test_entry_points_with_impossible_names_or_targets_are_failures(zoo: Zoo) -> None:
     manager = zoo("malformed-value")
     manager.load()

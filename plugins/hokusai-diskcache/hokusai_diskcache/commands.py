@@ -14,10 +14,12 @@ import click
 from attrs import define
 
 from hokusai_core import Executor
+from hokusai_core.cli_support.inputs import gather_inputs
+from hokusai_core.cli_support.options import input_option, json_option
+from hokusai_core.cli_support.tables import age_text, print_figures, print_json, print_table, size_text
 from hokusai_core.errors import HokusaiError
 from hokusai_core.plugin_api import CacheEntry
 from hokusai_diskcache.cache import DiskCache
-from hokusai_diskcache.inputs import gather_inputs
 
 __all__ = ["cache"]
 
@@ -43,7 +45,6 @@ _directory = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the cache; left out, HOKUSAI_CACHE_DIR, else the one in the user's cache.",
 )
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -53,9 +54,10 @@ def cache() -> None:
 
 @cache.command()
 @_directory
-@_as_json
+@json_option
 def stats(directory: Path | None, as_json: bool) -> None:
     """Show what is stored, per signature."""
+    now, usage = time.time(), dict[str, _SignatureUsage]()
     with _opened(directory) as store:
         if not store.directory.exists():
             figures: dict[str, Any] = {"location": str(store.directory), "entries": 0, "signatures": {}}
@@ -64,23 +66,21 @@ def stats(directory: Path | None, as_json: bool) -> None:
             # Afterwards, since going through the entries is what finds damage.
             figures = {**store.stats(), "signatures": {name: used.to_dict() for name, used in usage.items()}}
     if as_json:
-        click.echo(json.dumps(figures, indent=2))
+        print_json(figures)
         return
-    rows = [
-        (name, used["entries"], used["expired"], _size(used["bytes"]), _ago(used["oldest"]), _ago(used["newest"]))
-        for name, used in sorted(figures.pop("signatures").items())
-    ]
-    click.echo(_table(("", ""), [(name.replace("_", " "), _plain(name, value)) for name, value in figures.items()]))
+    del figures["signatures"]
+    rows = [[name, *used.cells(now)] for name, used in sorted(usage.items())]
+    print_figures({name.replace("_", " "): _plain(name, value) for name, value in figures.items()})
     if rows:
         click.echo()
-        click.echo(_table(("signature", "entries", "expired", "answers", "oldest", "newest"), rows))
+        print_table(("signature", "entries", "expired", "answers", "oldest", "newest"), rows)
 
 
 @cache.command()
 @click.option("--signature", help="Only answers of this signature: pack/Name, or Name for every pack's.")
 @click.option("--older-than", type=_Age(), help="Only answers stored longer ago than this: 90s, 30m, 12h, 7d, 2w.")
 @_directory
-@_as_json
+@json_option
 def clear(signature: str | None, older_than: float | None, directory: Path | None, as_json: bool) -> None:
     """Remove stored answers: all, or those that the options describe."""
     removed = 0
@@ -96,18 +96,11 @@ def clear(signature: str | None, older_than: float | None, directory: Path | Non
 
 @cache.command()
 @click.argument("name")
-@click.option(
-    "-i",
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="One input, as hokusai run takes it: FIELD=@FILE, FIELD=@- for stdin, FIELD:=JSON; twice for a list.",
-)
+@input_option
 @click.option("--lm", help="Language model that would answer, such as openai/gpt-5-mini.")
 @click.option("--namespace", help="Namespace of the executor; left out, HOKUSAI_NAMESPACE, else 'default'.")
 @_directory
-@_as_json
+@json_option
 def explain(
     name: str, inputs: tuple[str, ...], lm: str | None, namespace: str | None, directory: Path | None, as_json: bool
 ) -> None:
@@ -118,14 +111,15 @@ def explain(
         executor.check_inputs(name, given)  # before a language model is loaded that nobody may need
         found = executor.explain(name, given, lm=lm)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        print_json(found.to_dict())
         return
     click.echo(str(found))
-    rows = [("key", found.key or "none"), *found.tiers.items()]
-    other = found.nearest.key if found.nearest else ""
-    rows += [("nearest", other)] if other else []
-    rows += [(part, f"{digest}{'  differs' if part in found.differs else ''}") for part, digest in found.parts.items()]
-    click.echo(_table(("", ""), rows))
+    figures = {"key": found.key or "none", **found.tiers}
+    if found.nearest and found.nearest.key:
+        figures["nearest"] = found.nearest.key
+    for part, digest in found.parts.items():
+        figures[part] = f"{digest}  differs" if part in found.differs else digest
+    print_figures(figures)
 
 
 @contextmanager
@@ -155,6 +149,10 @@ class _SignatureUsage:
         self.bytes += len(entry.outputs)
         self.oldest, self.newest = min(self.oldest, entry.created_at), max(self.newest, entry.created_at)
 
+    def cells(self, now: float) -> list[str]:
+        ages = (age_text(now - self.oldest), age_text(now - self.newest))
+        return [str(self.entries), str(self.expired), size_text(self.bytes), *ages]
+
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("entries", "expired", "bytes", "oldest", "newest")}
 
@@ -170,24 +168,4 @@ def _usage_by_signature(store: DiskCache) -> dict[str, _SignatureUsage]:
 def _plain(name: str, value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
-    return _size(value) if name in ("bytes", "size_limit") else str(value)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
-
-
-def _ago(when: float) -> str:
-    seconds = max(0.0, time.time() - when)
-    unit = next((unit for unit in ("d", "h", "m") if seconds >= 2 * _UNITS[unit]), "s")
-    return f"{seconds / _UNITS[unit]:.0f}{unit} ago"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    texts = [[str(cell) for cell in row] for row in ([head, *rows] if any(head) else rows)]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in texts)
+    return size_text(value) if name in ("bytes", "size_limit") else str(value)

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -16,7 +15,6 @@ from hokusai_core.plugin_api import PluginManager
 from hokusai_core.testing.caches import make_entry
 from hokusai_diskcache import DiskCache, plugin
 from hokusai_diskcache.commands import cache
-from hokusai_diskcache.inputs import gather_inputs
 
 
 @pytest.fixture
@@ -111,19 +109,6 @@ def test_explain_names_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     unknown = run("explain", "ExtractInfos", *given, "--lm", "openai/one")
     assert unknown.exit_code == 1
     assert "ExtractInfo" in unknown.output
-
-
-def test_inputs_are_written_as_for_run(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("from a file")
-    pairs = ["a=1", "b:=[1, 2]", f"c=@{tmp_path / 'text'}", "d=@@home", "e=x", "e=y", "f=a=b"]
-    assert gather_inputs(pairs) == {
-        "a": "1", "b": [1, 2], "c": "from a file", "d": "@home", "e": ["x", "y"], "f": "a=b"
-    }  # fmt: skip
-    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    for pair in ("=x", "x", "x:={secret", "x=@nowhere", f"x=@{tmp_path / 'binary'}"):
-        with pytest.raises(click.BadParameter) as refused:
-            gather_inputs([pair])
-        assert "secret" not in str(refused.value)
 
 
 def test_a_refused_folder_is_an_error_not_a_traceback(folder: Path) -> None:

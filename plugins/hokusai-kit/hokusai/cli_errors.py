@@ -7,33 +7,18 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import Any
 
 import click
 
+from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.errors import HokusaiError, InputError
 
-__all__ = ["INTERRUPTED", "CommandFailure", "CommandMisuse", "clear_failures", "debugging", "warnings_as_lines"]
+__all__ = ["INTERRUPTED", "clear_failures", "debugging", "warnings_as_lines"]
 
 #: What shells report of a process that Ctrl-C, or a reader that has gone, has ended.
 INTERRUPTED, _PIPE_CLOSED = 130, 141
 _LONGEST = 2000
-
-
-class CommandFailure(click.ClickException):
-    """The command cannot go on; the message says what failed and what to do next."""
-
-    exit_code = 1
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Print it on stderr."""
-        click.echo(f"hokusai: {self.message}", file=file, err=file is None)
-
-
-class CommandMisuse(CommandFailure):
-    """The command is written wrongly."""
-
-    exit_code = 2
 
 
 class _Interrupted(CommandFailure):

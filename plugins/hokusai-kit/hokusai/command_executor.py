@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hokusai.cli_errors import CommandFailure
 from hokusai.executor import DSPyPipelineExecutor
-from hokusai.inputs import read_object
+from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.inputs import read_object
 
 __all__ = ["TIMEOUT", "make_executor", "retry_options", "signature_called"]
 

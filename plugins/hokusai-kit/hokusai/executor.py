@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hokusai_core import UNSET, Executor
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import read_settings
 from hokusai_core.types import Unset
+
+if TYPE_CHECKING:
+    from hokusai_teleprompt import Promotion
 
 __all__ = ["DSPyPipelineExecutor"]
 
@@ -71,6 +75,75 @@ class DSPyPipelineExecutor(Executor):
             namespace=namespace,
             **options,
         )
+
+    def promote(self, name: str, optimized: Any, *, note: str = "", force: bool = False) -> Promotion:
+        """Let an optimized signature stand in for the one of that name.
+
+        The name means it from now on: here, and in every executor of this namespace that is made later, in any process
+        of this user, unless that executor has ``promotions=False``.
+
+        Args:
+            name: name of a signature.
+            optimized: what ``TelepromptFineTuner.compile`` returned, or the path of a file that it was saved to.
+            note: the reason; kept in the history.
+            force: promote it although it was not found to be better.
+
+        Returns:
+            The new entry of the history.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            ArtifactError: it was not found to be better, or was made from another signature.
+            ConfigurationError: this executor does not use promotions.
+        """
+        entry: Promotion = _teleprompt().promote(self, name, optimized, note=note, force=force)
+        return entry
+
+    def rollback(self, name: str, *, note: str = "", original: bool = False) -> Promotion:
+        """Go back to what stood under that name before its latest promotion.
+
+        Args:
+            name: name of a signature.
+            note: the reason; kept in the history.
+            original: go back to the signature as it was before all promotions.
+
+        Returns:
+            The new entry of the history.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            ArtifactError: nothing was promoted for it, or what stood there before cannot be used; nothing is changed
+                then.
+            ConfigurationError: this executor does not use promotions.
+        """
+        entry: Promotion = _teleprompt().rollback(self, name, note=note, original=original)
+        return entry
+
+    def promotions(self, name: str) -> list[Promotion]:
+        """Return what was promoted for a signature and rolled back, the latest last.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            ConfigurationError: this executor does not use promotions.
+        """
+        entries: list[Promotion] = _teleprompt().promotions(self, name)
+        return entries
+
+
+def _teleprompt() -> Any:
+    """Return the package with promotions, which a host that runs signatures and no more need not install.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    try:
+        return importlib.import_module("hokusai_teleprompt")
+    except ModuleNotFoundError as error:
+        if error.name != "hokusai_teleprompt":
+            raise
+        raise ConfigurationError(
+            "promotions need a plugin that is not installed: pip install hokusai-teleprompt"
+        ) from None
 
 
 def _trackers(tracking: bool, given: Any) -> Any:

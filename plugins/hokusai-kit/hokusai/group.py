@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from hokusai.cli_errors import CommandFailure, clear_failures, describe
+from hokusai.cli_errors import clear_failures, describe
 from hokusai.commands import COMMANDS
 from hokusai.installed import installed
+from hokusai_core.cli_support.failures import CommandFailure
 
 __all__ = ["CommandGroup"]
 

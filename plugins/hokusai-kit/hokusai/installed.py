@@ -10,7 +10,7 @@ import click
 from hokusai_core.plugin_api import PluginManager, read_settings
 
 if TYPE_CHECKING:
-    from hokusai_core.plugin_api import Improvements, SignatureRegistry
+    from hokusai_core.plugin_api import SignatureRegistry
     from hokusai_core.types import Config
 
 __all__ = ["Installed", "installed"]
@@ -33,19 +33,15 @@ class Installed:
         )
 
     @cached_property
-    def improvements(self) -> Improvements:
-        """The promotions of the namespace that executors of this environment have."""
-        from hokusai_core.plugin_api import Improvements  # help does without
-
-        return Improvements.of(self.settings)
-
-    @cached_property
     def signatures(self) -> SignatureRegistry:
-        """The signatures of all packs, those that were promoted in the place of their originals."""
-        from hokusai_core.plugin_api import SignatureRegistry
+        """The signatures of all packs, with editions such as promoted ones in the place of their originals."""
+        from hokusai_core.plugin_api import EditionFinder, SignatureRegistry
 
-        promoted = self.improvements.applied
-        return SignatureRegistry(lambda: promoted(self.plugins.signature_packs), self.settings.value("prefer"))
+        return SignatureRegistry(
+            self.plugins.signature_packs,
+            self.settings.value("prefer"),
+            find_edition=EditionFinder.of(self.plugins, self.settings).find,
+        )
 
     def close(self) -> None:
         """Close the plugin manager, where there is one."""

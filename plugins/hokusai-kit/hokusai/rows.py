@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from hokusai.cli_errors import CommandFailure, CommandMisuse
-from hokusai.inputs import without_repetition
+from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
+from hokusai_core.cli_support.inputs import without_repetition
 from hokusai_core.errors import InputError
 
 if TYPE_CHECKING:

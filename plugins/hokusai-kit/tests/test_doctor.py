@@ -113,6 +113,23 @@ def test_cache_and_trackers_that_are_missing(hokusai: Command) -> None:
     assert "switched off" in texts(found, "ok")
 
 
+@pytest.mark.parametrize(
+    ("requires", "whose"), [("Jinja2 (==3.1.1)", "another project"), ("hokusai-core>=0.1", "an ear")]
+)
+def test_another_distribution_of_the_same_name_fails(
+    hokusai: Command, environment: dict[str, str], tmp_path: Path, requires: str, whose: str
+) -> None:
+    info = tmp_path / "elsewhere" / "hokusai-1.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: hokusai\nVersion: 1.1.0\nRequires-Dist: {requires}\n")
+    (info / "entry_points.txt").write_text("[console_scripts]\nhokusai=hokusai.command_line:main\n")
+    found, code = findings(hokusai, PYTHONPATH=str(info.parent))
+    (told,) = [item for item in found if "it is " + whose in item["text"]]
+    assert (told["state"], code) == ("fail", 1)
+    assert "hokusai failed at discovery" in told["text"]
+    assert "pip uninstall hokusai, and pip install --force-reinstall --no-deps hokusai-kit" in told["remedy"]
+
+
 def test_versions_outside_their_range_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     from hokusai.installed import Installed
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hokusai.cli import cli
-from hokusai_core import Executor
+from hokusai.executor import DSPyPipelineExecutor
 from hokusai_core.plugin_api import Artifact, read_settings
 
 
@@ -62,7 +62,7 @@ def test_what_is_promoted_is_listed_and_shown_as_what_the_name_means(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOKUSAI_DATA_DIR", str(tmp_path))
-    with Executor(trackers=()) as executor:
+    with DSPyPipelineExecutor(trackers=()) as executor:
         base = executor.signatures.resolve("ClassifyText").spec
         better = base.evolve(instructions="Name the category.", version="1.0.1")
         artifact = Artifact(spec=better, base=base, base_name="signatures/ClassifyText", promoted=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from hokusai.cli_errors import CommandFailure, CommandMisuse
 from hokusai.rows import RowFile
 from hokusai_core import BaseSignature, InputField, OutputField
+from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.errors import InputError
 
 

@@ -138,14 +138,14 @@ def test_empty_categories_are_refused() -> None:
         (["-i", "recipient=@"], None, 2, "names no file"),
         (["-i", "recipient=@missing.txt"], None, 1, "missing.txt: No such file or directory"),
         (["-i", "recipient=@."], None, 1, "Is a directory"),
-        (["-i", "key_points:=[1"], None, 1, "-i key_points:= is no JSON"),
+        (["-i", "key_points:=[1"], None, 1, "-i key_points:= is not JSON"),
         (["--json", "missing.json"], None, 1, "missing.json: No such file or directory"),
-        (["--json", "-"], "{'a': 1}", 1, "stdin is no JSON: Expecting property name"),
-        (["--json", "-"], "", 1, "stdin is no JSON"),
+        (["--json", "-"], "{'a': 1}", 1, "stdin is not JSON: Expecting property name"),
+        (["--json", "-"], "", 1, "stdin is not JSON"),
         (["--json", "-"], "[1, 2]", 1, "stdin holds a list"),
         (["--json", "-"], "3", 1, "stdin holds a single value"),
         (["--json", "-"], "[" * 100_000, 1, "nested too deeply"),
-        (["--json", "-"], b'{"recipient": "Ren\xe9"}', 1, "stdin is no UTF-8 text (byte 19 is 0xe9)"),
+        (["--json", "-"], b'{"recipient": "Ren\xe9"}', 1, "stdin is not UTF-8 text (byte 19 is 0xe9)"),
         (["--json", "-", "-i", "recipient=Ann"], '{"recipient": "Bob"}', 2, "both give recipient"),
         ([*EMAIL, "--timeout", "soon"], None, 1, "timeout='soon': expected a number"),
         ([*EMAIL, "--cache", "maybe"], None, 2, "'maybe' is not one of 'use', 'refresh', 'off'"),
@@ -162,7 +162,7 @@ def test_what_cannot_be_read_is_one_line(arguments: list[str], stdin: Any, code:
 def test_file_that_is_no_utf8_is_refused() -> None:
     Path("latin.txt").write_bytes("Caf\xe9".encode("latin-1"))
     line = refused("SummarizeText", "-i", "document=@latin.txt")
-    assert "latin.txt is no UTF-8 text (byte 4 is 0xe9)" in line
+    assert "latin.txt is not UTF-8 text (byte 4 is 0xe9)" in line
     assert "iconv" in line
 
 

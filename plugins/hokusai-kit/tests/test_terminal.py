@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from hokusai.terminal import aligned
+from hokusai_core.cli_support.tables import aligned
 
 COLOR = re.compile(r"\x1b\[(?:\d+;)*3[0-8]")
 

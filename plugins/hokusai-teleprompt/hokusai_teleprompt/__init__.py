@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hokusai_teleprompt.optimized_signature import OptimizedSignature, load_optimized
     from hokusai_teleprompt.pack_builder import build_pack
     from hokusai_teleprompt.progress import Progress, ProgressBar
+    from hokusai_teleprompt.promotion import promote, promotions, rollback
+    from hokusai_teleprompt.promotion_history import Promotion
     from hokusai_teleprompt.promotion_rule import PromotionRule
     from hokusai_teleprompt.report import ExampleResult, Report, Trial
 
@@ -22,16 +24,20 @@ _HOME: Final = {
     "ExampleResult": "report",
     "Feedback": "feedback.collector",
     "FeedbackCollector": "feedback.collector",
-    "PromotionRule": "promotion_rule",
     "OptimizedSignature": "optimized_signature",
     "Progress": "progress",
     "ProgressBar": "progress",
+    "Promotion": "promotion_history",
+    "PromotionRule": "promotion_rule",
     "Report": "report",
     "SqliteFeedbackStore": "feedback.sqlite_store",
     "TelepromptFineTuner": "finetuner",
     "Trial": "report",
     "build_pack": "pack_builder",
     "load_optimized": "optimized_signature",
+    "promote": "promotion",
+    "promotions": "promotion",
+    "rollback": "promotion",
 }
 
 __all__ = [
@@ -41,6 +47,7 @@ __all__ = [
     "OptimizedSignature",
     "Progress",
     "ProgressBar",
+    "Promotion",
     "PromotionRule",
     "Report",
     "SqliteFeedbackStore",
@@ -48,6 +55,9 @@ __all__ = [
     "Trial",
     "build_pack",
     "load_optimized",
+    "promote",
+    "promotions",
+    "rollback",
 ]
 
 

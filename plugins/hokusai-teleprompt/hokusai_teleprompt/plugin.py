@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from hokusai_core.plugin_api import Component, hookimpl
 
-__all__ = ["provide_commands", "provide_feedback_stores", "provide_metrics", "provide_optimizers"]
+__all__ = [
+    "provide_commands",
+    "provide_edition_sources",
+    "provide_feedback_stores",
+    "provide_metrics",
+    "provide_optimizers",
+]
 
 
 @hookimpl
@@ -55,6 +61,18 @@ def provide_feedback_stores() -> list[Component]:
             name="sqlite",
             target="hokusai_teleprompt.feedback.sqlite_store:SqliteFeedbackStore",
             summary="A database in the user's folder, shared by all processes",
+        )
+    ]
+
+
+@hookimpl
+def provide_edition_sources() -> list[Component]:
+    """Offer the signatures that were promoted."""
+    return [
+        Component(
+            name="promotions",
+            target="hokusai_teleprompt.promotion_source:PromotionSource",
+            summary="Optimized signatures that were promoted, in the user's folder",
         )
     ]
 

@@ -9,7 +9,7 @@ import pytest
 from hokusai_core import Executor
 from hokusai_core.errors import ConfigurationError, FeedbackError
 from hokusai_core.testing.lm import null_lm
-from hokusai_teleprompt import Feedback, FeedbackCollector, TelepromptFineTuner
+from hokusai_teleprompt import Feedback, FeedbackCollector, TelepromptFineTuner, promote
 from hokusai_teleprompt.feedback.feedback_examples import examples_of
 
 
@@ -152,7 +152,7 @@ def test_feedback_makes_a_signature_whose_demos_hold_the_corrected_text(
         assert optimized.promoted
         assert any(demo["reply"] == "signed, the team" for demo in optimized.spec.demos)
         assert optimized.report.sizes == {"train": 21, "dev": 15, "test": 24}
-        executor.promote("Reply", optimized, note="what reviewers say")
+        promote(executor, "Reply", optimized, note="what reviewers say")
         assert executor.execute_signature("Reply", {"message": "new"})["reply"] == "signed, the team"
         collector.export(tmp_path / "feedback.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "feedback.jsonl").read_text().splitlines()]

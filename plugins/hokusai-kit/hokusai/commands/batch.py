@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hokusai.cli_errors import INTERRUPTED, CommandFailure, CommandMisuse
+from hokusai.cli_errors import INTERRUPTED
 from hokusai.rows import RowFile, parse_mapping
+from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 
 if TYPE_CHECKING:
     from hokusai_core.types import BatchRow

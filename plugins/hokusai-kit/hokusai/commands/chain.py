@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hokusai.cli_errors import CommandFailure, CommandMisuse
-from hokusai.inputs import gather_inputs
-from hokusai.terminal import print_json, print_styled, print_table, progress
+from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
+from hokusai_core.cli_support.inputs import gather_inputs
+from hokusai_core.cli_support.progress import spinner
+from hokusai_core.cli_support.tables import print_json, print_styled, print_table
 from hokusai_core.plugin_api import jsonable
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def run(
                 f"{file} uses no input {name!r}; it uses {', '.join(sorted(used)) or 'none of those given'}"
             )
         try:
-            with progress(f"running {found.name}"):
+            with spinner(f"running {found.name}"):
                 result = executor.execute_chain(found, inputs, **retry_options(retries))
         except HokusaiError as error:
             if steps:

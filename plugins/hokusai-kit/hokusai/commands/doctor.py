@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from hokusai.cli_errors import CommandFailure
 from hokusai.installed import installed
-from hokusai.terminal import print_json, print_styled
+from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.tables import print_json, print_styled
 
 __all__ = ["doctor"]
 

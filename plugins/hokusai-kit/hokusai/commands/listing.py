@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hokusai.cli_errors import CommandFailure
 from hokusai.installed import installed
-from hokusai.terminal import print_json, print_table
+from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.tables import print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +69,7 @@ def _check(kind: str, wanted: str, known: Iterable[str]) -> None:
 def _row(found: Installed, entry: RegisteredSignature) -> tuple[str, ...]:
     spec = entry.spec
     name = found.signatures.display_name(entry) + (" (deprecated)" if spec.deprecated is not None else "")
-    version = spec.version + (" (promoted)" if found.improvements.in_force(entry.qualified_name) else "")
+    version = spec.version + (" (promoted)" if entry.edition else "")
     return name, version, spec.category, entry.owner.plugin, spec.describe()
 
 
@@ -80,7 +80,7 @@ def _record(found: Installed, entry: RegisteredSignature) -> dict[str, Any]:
         "qualified_name": entry.qualified_name,
         "aliases": list(spec.aliases),
         "version": spec.version,
-        "promoted": found.improvements.in_force(entry.qualified_name) is not None,
+        "promoted": entry.edition is not None,
         "category": spec.category,
         "tags": list(spec.tags),
         "summary": spec.instructions.strip().partition("\n")[0],

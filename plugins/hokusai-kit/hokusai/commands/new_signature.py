@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from hokusai.cli_errors import CommandFailure, CommandMisuse
 from hokusai.installed import installed
+from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 
 __all__ = ["new_signature"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hokusai.cli_errors import CommandFailure
 from hokusai.installed import installed
-from hokusai.terminal import print_json, print_table, section
+from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.tables import print_json, print_table, section
 from hokusai_core.plugin_api import COMPONENT_HOOKS
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hokusai.inputs import gather_inputs
-from hokusai.terminal import is_terminal, print_json, print_styled, progress
+from hokusai_core.cli_support.inputs import gather_inputs
+from hokusai_core.cli_support.progress import spinner
+from hokusai_core.cli_support.tables import is_terminal, print_json, print_styled
 from hokusai_core.plugin_api import jsonable
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def run(
     options: dict[str, Any] = {"cache": cache, "collect_feedback": feedback, **retry_options(retries)}
     with make_executor(lm, timeout, track=track) as executor:
         executor.check_inputs(signature, inputs)  # what is wrong with them shows before anything is loaded
-        with progress(f"running {name}"):
+        with spinner(f"running {name}"):
             result = executor.execute_signature(signature, inputs, **options)
     if output == "json":
         print_json(_record(result))

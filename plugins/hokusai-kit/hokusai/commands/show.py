@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hokusai.installed import installed
-from hokusai.terminal import print_json, print_table, section
 from hokusai.type_text import type_text
+from hokusai_core.cli_support.tables import print_json, print_table, section
 from hokusai_core.plugin_api import jsonable
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import FieldSpec
-    from hokusai_core.types import Promotion, RegisteredSignature
+    from hokusai_core.types import Edition, RegisteredSignature
 
 __all__ = ["show"]
 
@@ -28,9 +28,9 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show signature NAME: fields, examples, version, fingerprint, owner."""
     found = installed(ctx)
     entry = found.signatures.resolve(name)
-    promotion = found.improvements.in_force(entry.qualified_name)
+    edition = entry.edition
     if as_json:
-        print_json({**_record(entry), "promoted": None if promotion is None else _promotion(promotion)})
+        print_json({**_record(entry), "promoted": None if edition is None else _edition(edition)})
         return
     spec = entry.spec
     facts = [
@@ -45,7 +45,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     facts += [f"aliases      {', '.join(spec.aliases)}"] if spec.aliases else []
     facts += [f"deprecated   {spec.deprecated or 'yes'}"] if spec.deprecated is not None else []
     facts += [f"demos        {len(spec.demos)}"] if spec.demos else []
-    facts += [f"promoted     {_said(promotion)}"] if promotion is not None else []
+    facts += [f"promoted     {_edition_text(edition)}"] if edition is not None else []
     click.echo("\n".join(facts))
     section("Inputs")
     columns = ("field", "type", "needed", "aliases", "description")
@@ -59,13 +59,13 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         _print_values(entry, example["outputs"])
 
 
-def _promotion(promotion: Promotion) -> dict[str, Any]:
-    return {"at": _when(promotion.at).isoformat(timespec="seconds"), "note": promotion.note}
+def _edition(edition: Edition) -> dict[str, Any]:
+    return {"at": _when(edition.in_force_since).isoformat(timespec="seconds"), "note": edition.note}
 
 
-def _said(promotion: Promotion) -> str:
-    note = " ".join(promotion.note.split())
-    return f"{_when(promotion.at):%Y-%m-%d %H:%M}" + (f": {note}" if note else "")
+def _edition_text(edition: Edition) -> str:
+    note = " ".join(edition.note.split())
+    return f"{_when(edition.in_force_since):%Y-%m-%d %H:%M}" + (f": {note}" if note else "")
 
 
 def _when(seconds: float) -> datetime.datetime:

@@ -1,7 +1,4 @@
-"""Promotions: which optimized signature stands in for the one of its name, and all that stood in before.
-
-A promotion is made once, by ``Executor.promote``, and holds for every executor of the namespace that is made later, in
-any process of the user, until it is rolled back. An executor leaves promotions out with ``promotions=False``.
+"""PromotionHistory: which optimized signatures were promoted and rolled back in one namespace, on disk.
 
 ::
 
@@ -12,9 +9,7 @@ any process of the user, until it is rolled back. An executor leaves promotions 
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -25,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import asdict, frozen
 
 from hokusai_core.errors import ArtifactError
-from hokusai_core.storage import private_folder, user_data_folder
+from hokusai_core.plugin_api import atomic_write, file_lock, private_folder, user_data_folder
 
 if TYPE_CHECKING:
-    from hokusai_core.artifacts import Artifact
+    from hokusai_core.plugin_api import Artifact
 
-__all__ = ["Promotion", "PromotionBook"]
+__all__ = ["Promotion", "PromotionHistory"]
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -42,9 +37,9 @@ class Promotion:
     Args:
         action: ``promote`` or ``rollback``.
         at: seconds since the epoch.
-        fingerprint: the signature that stands in from then on; None for the original one.
+        fingerprint: the signature that stands in from then on; None for the original.
         version: its version.
-        note: why, where somebody said so.
+        note: the reason, empty where none was given.
     """
 
     action: Literal["promote", "rollback"]
@@ -54,7 +49,7 @@ class Promotion:
     note: str = ""
 
 
-class PromotionBook:
+class PromotionHistory:
     """The promotions of one namespace.
 
     Args:
@@ -69,44 +64,30 @@ class PromotionBook:
         root = folder or user_data_folder("promotions")
         self._folder = root / _part(namespace)
 
-    def knows(self, name: str) -> bool:
-        """Return whether a signature, given by its qualified name, has a history.
-
-        Raises:
-            OSError: the folder may not be looked into.
-        """
-        try:
-            os.stat(self._place(name) / "history.jsonl")
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return True
-
-    def history(self, name: str) -> list[Promotion]:
-        """Return what happened to a signature, the latest last.
+    def entries(self, name: str) -> list[Promotion]:
+        """Return what was promoted for a signature and rolled back, the latest last.
 
         Args:
             name: its qualified name, ``pack/Name``.
 
         Raises:
             ArtifactError: the history is damaged; names the line.
+            OSError: the folder cannot be read.
         """
         path = self._place(name) / "history.jsonl"
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return [_entry(path, number, line) for number, line in enumerate(lines, 1)]
 
-    def current(self, name: str) -> Artifact | None:
-        """Return what stands in for a signature now, None for nothing.
+    def read(self, name: str, entry: Promotion) -> Artifact:
+        """Return the artifact of an entry that has a fingerprint.
 
         Raises:
             ArtifactError: it cannot be used; says why.
         """
-        entries = self.history(name)
-        if not entries or entries[-1].fingerprint is None:
-            return None
-        return _read(self._place(name), entries[-1])
+        return _read(self._place(name), entry)
 
     def promote(self, name: str, artifact: Artifact, note: str = "") -> Promotion:
         """Let ``artifact`` stand in for the signature of that name."""
@@ -118,29 +99,28 @@ class PromotionBook:
 
     def rollback(
         self, name: str, note: str = "", *, check: Callable[[Artifact], None], original: bool = False
-    ) -> tuple[Promotion, Artifact | None]:
+    ) -> Promotion:
         """Go back to what stood in before the latest promotion that is still in force.
 
         Args:
             name: qualified name of the signature.
-            note: why; kept in the history.
-            check: raises where what stood in before cannot stand in now; nothing is rolled back then.
-            original: go back to the original signature, whatever was promoted in between.
+            note: the reason; kept in the history.
+            check: raises ``ArtifactError`` where its argument cannot stand in now; nothing is changed then.
+            original: go back to the original signature, past all promotions.
 
         Returns:
-            The new entry of the history, and what stands in from now on; None for nothing but the original.
+            The new entry of the history.
 
         Raises:
-            ArtifactError: nothing stands in for the signature, or what did before cannot be read.
+            ArtifactError: nothing stands in for the signature, or what did before cannot be used.
         """
         with self._locked(name) as place:
-            in_force = _in_force(self.history(name))
+            in_force = _in_force(self.entries(name))
             if not in_force:
                 raise ArtifactError(f"nothing was promoted for {name}, so there is nothing to roll back")
             previous = in_force[-2] if len(in_force) > 1 and not original else None
-            artifact = None
             if previous is not None:
-                artifact = _usable(name, previous, place, check)
+                _check_usable(name, previous, place, check)
             entry = Promotion(
                 "rollback",
                 time.time(),
@@ -149,7 +129,7 @@ class PromotionBook:
                 note,
             )
             _append(place / "history.jsonl", entry)
-        return entry, artifact
+        return entry
 
     def _place(self, name: str) -> Path:
         pack, _, short = name.partition("/")
@@ -158,33 +138,26 @@ class PromotionBook:
     @contextmanager
     def _locked(self, name: str) -> Iterator[Path]:
         place = self._place(name)
-        for folder in reversed([place, *list(place.parents)[:3]]):
-            private_folder(folder)
-        handle = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        private_folder(place)
+        with file_lock(place / "lock"):
             yield place
-        finally:
-            os.close(handle)
 
 
 def _read(place: Path, entry: Promotion) -> Artifact:
-    from hokusai_core.artifacts import read_artifact  # listings look here for promotions, and mostly find none
+    from hokusai_core.plugin_api import read_artifact  # not needed by listings, which mostly find no promotion
 
     return read_artifact(place / f"{entry.fingerprint}.json")
 
 
-def _usable(name: str, entry: Promotion, place: Path, check: Callable[[Artifact], None]) -> Artifact:
-    """Return the artifact of an entry, which is gone back to only where it can really stand in."""
+def _check_usable(name: str, entry: Promotion, place: Path, check: Callable[[Artifact], None]) -> None:
+    """Raise where the artifact of an entry cannot stand in now."""
     try:
-        artifact = _read(place, entry)
-        check(artifact)
+        check(_read(place, entry))
     except ArtifactError as error:
         raise ArtifactError(
             f"{name} was not rolled back, because {entry.version}, which stood in before, cannot be used: {error}. "
             f"executor.rollback({name!r}, original=True) goes back to the signature as it was before all promotions"
         ) from error
-    return artifact
 
 
 def _in_force(entries: list[Promotion]) -> list[Promotion]:
@@ -201,13 +174,11 @@ def _in_force(entries: list[Promotion]) -> list[Promotion]:
 
 
 def _append(path: Path, entry: Promotion) -> None:
-    line = json.dumps(asdict(entry), ensure_ascii=False) + "\n"
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(handle, line.encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Add an entry to a history; call it with the lock held."""
+    earlier = path.read_bytes() if path.exists() else b""
+    if earlier and not earlier.endswith(b"\n"):
+        earlier += b"\n"
+    atomic_write(path, [earlier, json.dumps(asdict(entry), ensure_ascii=False).encode(), b"\n"])
 
 
 def _entry(path: Path, number: int, line: str) -> Promotion:

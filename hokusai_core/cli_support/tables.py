@@ -1,0 +1,142 @@
+"""Print tables: with lines on a terminal, plain aligned text everywhere else."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "age_text",
+    "aligned",
+    "console",
+    "is_terminal",
+    "print_figures",
+    "print_json",
+    "print_styled",
+    "print_table",
+    "printable",
+    "section",
+    "size_text",
+]
+
+_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Return whether ``stream`` is a terminal that ``rich`` can draw on."""
+    try:
+        return stream is not None and stream.isatty() and importlib.util.find_spec("rich") is not None
+    except ValueError:  # closed
+        return False
+
+
+def print_json(value: Any) -> None:
+    """Print a JSON value, indented."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_figures(figures: Mapping[str, str]) -> None:
+    """Print names and values in two columns."""
+    width = max(map(len, figures), default=0)
+    for name, value in figures.items():
+        click.echo(f"{name:<{width}}  {value}".rstrip())
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: with lines and folded cells on a terminal, else each row on one line with whole cells."""
+    if not is_terminal(sys.stdout):
+        click.echo("\n".join(aligned([[column.upper() for column in columns], *rows])))
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    # The first column holds what users type in again, so it is never broken.
+    table.columns[0].no_wrap = True
+    table.columns[0].style = "cyan"
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console().print(table)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows as lines with aligned columns.
+
+    Example:
+        >>> from hokusai_core.cli_support.tables import aligned
+        >>> aligned([["a", "1"], ["long", "2"]])
+        ['a     1', 'long  2']
+    """
+    texts = [[" ".join(cell.split()) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in texts]
+
+
+def print_styled(text: str, style: str, *, err: bool = False) -> None:
+    """Print a text in a style of rich; plain where there is no terminal, or ``NO_COLOR`` is set."""
+    if not is_terminal(sys.stderr if err else sys.stdout):
+        click.echo(text, err=err)
+        return
+    console(err=err).print(text, style=style, markup=False, highlight=False)
+
+
+def section(title: str) -> None:
+    """Print a title with an empty line before it."""
+    click.echo()
+    print_styled(title, "bold")
+
+
+def printable(text: str) -> str:
+    r"""Return a text without control characters, by which what a model wrote could steer a terminal.
+
+    Example:
+        >>> from hokusai_core.cli_support.tables import printable
+        >>> printable("plain \x1b[31mred")
+        'plain \ufffd[31mred'
+    """
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+
+
+def size_text(size: float) -> str:
+    """Return a number of bytes in the unit that suits it.
+
+    Example:
+        >>> from hokusai_core.cli_support.tables import size_text
+        >>> size_text(2_048)
+        '2 KiB'
+    """
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def age_text(seconds: float) -> str:
+    """Return for how long something has been there.
+
+    Example:
+        >>> from hokusai_core.cli_support.tables import age_text
+        >>> age_text(7_300)
+        '2h ago'
+    """
+    seconds = max(0.0, seconds)
+    unit = next((unit for unit in ("d", "h", "m") if seconds >= 2 * _SECONDS[unit]), "s")
+    return f"{seconds / _SECONDS[unit]:.0f}{unit} ago"
+
+
+def console(*, err: bool = False) -> Console:
+    """Return a rich console that honours ``NO_COLOR`` for bold letters as well, which rich does not."""
+    from rich.console import Console
+
+    return Console(stderr=err, color_system=None if os.environ.get("NO_COLOR") else "auto")

@@ -1,0 +1,353 @@
+"""The record that the parts of one executor share, and how it is made.
+
+``Executor`` makes one ``ExecutorServices`` and hands it to everything that runs something: batches, chains, pipelines
+and parallel tasks. They need no executor, so the modules do not import each other in a circle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack
+from typing import Any
+
+from attrs import define, field, frozen
+
+from hokusai_core.caching.memory import MemoryCache
+from hokusai_core.caching.tiers import CacheTiers
+from hokusai_core.errors import CacheError, ClosedError, ComponentNotFoundError, PluginError, TrackingError
+from hokusai_core.events import OperationFinished
+from hokusai_core.execution.call_plan import CallPlan, CallPlanCache
+from hokusai_core.execution.edition_finder import EditionFinder
+from hokusai_core.execution.feedback_stage import FeedbackStage
+from hokusai_core.execution.model_resolver import ModelResolver
+from hokusai_core.execution.observers import Observers
+from hokusai_core.execution.options import OptionReader
+from hokusai_core.execution.pipeline import ExecutionPipeline
+from hokusai_core.execution.rate_limits import RateLimits
+from hokusai_core.execution.registration import signature_from_file
+from hokusai_core.execution.state import ExecutionState, Options
+from hokusai_core.execution.stats import Stats
+from hokusai_core.plugins.failures import frames_inside
+from hokusai_core.plugins.manager import PluginManager
+from hokusai_core.protocols import Tracker, Validator
+from hokusai_core.results import ExecutionResult
+from hokusai_core.runtime.deadline import Deadline
+from hokusai_core.runtime.drivers import adrive, drive
+from hokusai_core.runtime.event_loop import EventLoopThread
+from hokusai_core.runtime.task_pool import TaskPool
+from hokusai_core.runtime.window import Permit
+from hokusai_core.runtime.worker_threads import WorkerThreads
+from hokusai_core.settings import Config, ExecutionMode
+from hokusai_core.signatures.registry import SignatureRegistry
+
+__all__ = ["ExecutorServices", "ExecutorState", "make_services"]
+
+_UNBOUNDED = Deadline()
+
+
+@define(eq=False)
+class ExecutorState:
+    """What changes during the life of an executor."""
+
+    mode: ExecutionMode
+    closed: bool = False
+
+
+@frozen(eq=False)
+class ExecutorServices:
+    """What the parts of one executor share.
+
+    Args:
+        config: every setting with its source.
+        state: mode, and whether the executor is closed.
+        plugins: the plugins.
+        signatures: the signatures by name.
+        models: finds the language model of a call.
+        plans: signature and language model, prepared for calls.
+        pipeline: the stages of one execution.
+        options: reads the options of a call.
+        cache: the cache tiers, None if caching is off.
+        observers: trackers and ``on_*`` hooks.
+        feedback: keeps executions that feedback is wanted on.
+        stats: counts executions.
+        threads: threads for blocking calls.
+        loop: the event loop for calls from blocking code that can be awaited.
+        tasks: runs what ``execute_async`` was given.
+    """
+
+    config: Config
+    state: ExecutorState
+    plugins: PluginManager
+    signatures: SignatureRegistry
+    models: ModelResolver
+    plans: CallPlanCache
+    pipeline: ExecutionPipeline
+    options: OptionReader
+    cache: CacheTiers | None
+    observers: Observers
+    feedback: FeedbackStage
+    stats: Stats
+    threads: WorkerThreads
+    loop: EventLoopThread = field(factory=EventLoopThread)
+    tasks: TaskPool = field(init=False)
+
+    @tasks.default
+    def _make_tasks(self) -> TaskPool:
+        return TaskPool(self.threads, self.config.value("max_workers"))
+
+    @property
+    def testing(self) -> bool:
+        """Whether the executor is in testing mode."""
+        return self.state.mode is ExecutionMode.TESTING
+
+    def check_open(self) -> None:
+        """Raise ``ClosedError`` if the executor was closed."""
+        if self.state.closed:
+            raise ClosedError("this executor is closed; make a new one, or keep it open for as long as it is used")
+
+    def plan(self, signature: Any, lm: Any = None) -> CallPlan:
+        """Return the plan of an execution: with a language model, or without one in testing mode."""
+        return self.plans.testing_plan(signature) if self.testing else self.plans.plan(signature, lm)
+
+    # -- one execution ------------------------------------------------------------------------------------------
+
+    def execute(
+        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, permit: Permit | None = None
+    ) -> ExecutionResult:
+        """Run a signature and wait for its result; raises what ``Executor.execute_signature`` raises.
+
+        Args:
+            signature: name or signature class.
+            inputs: input field or alias -> value.
+            lm: language model of this call, in place of the executor's.
+            options: options as ``options.read`` returns them.
+            permit: place of the execution in the window of a batch, None outside of batches.
+        """
+        state, result = self._begin(signature, inputs, lm, options, permit)
+        if result is not None:
+            return result
+        path = self.pipeline.answer(state, keep_trace=self.state.mode is ExecutionMode.DEVELOPMENT)
+        if permit is not None:
+            permit.path = path
+        return drive(path)
+
+    async def aexecute(
+        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, permit: Permit | None = None
+    ) -> ExecutionResult:
+        """Async version of ``execute``; cancelling the coroutine cancels the call."""
+        await self.load_dspy()
+        if not self.testing and not self.models.at_hand(lm):
+            await asyncio.to_thread(self.models.resolve, lm)
+        state, result = self._begin(signature, inputs, lm, options, permit)
+        if result is not None:
+            return result
+        return await adrive(self.pipeline.answer(state, keep_trace=self.state.mode is ExecutionMode.DEVELOPMENT))
+
+    def _begin(
+        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, permit: Permit | None
+    ) -> tuple[ExecutionState, ExecutionResult | None]:
+        self.check_open()
+        mode = self.state.mode
+        if mode is ExecutionMode.TESTING:
+            state = ExecutionState(self.plans.testing_plan(signature), options, Deadline())
+            return state, self.pipeline.sample_outputs(state, inputs)
+        started, started_at = time.perf_counter(), time.time()
+        plan = self.plans.plan(signature, lm)
+        state = ExecutionState(plan, options, _UNBOUNDED, permit, started=started, started_at=started_at)
+        result = self.pipeline.begin(state, inputs, keep_trace=mode is ExecutionMode.DEVELOPMENT)
+        if result is None:  # nothing was waited for yet, but loading the model may have taken time
+            state.deadline = Deadline.after(options.timeout, elapsed=state.latency)
+        return state, result
+
+    # -- around executions --------------------------------------------------------------------------------------
+
+    async def load_dspy(self) -> None:
+        """Import DSPy on a thread if it is needed: the import takes a second, which would stop the event loop."""
+        if "dspy" not in sys.modules and not self.testing:
+            await asyncio.to_thread(importlib.import_module, "hokusai_core.dspy_bridge")
+
+    def operation_finished(self, event: OperationFinished) -> None:
+        """Tell trackers that a batch, chain, pipeline or group of tasks is over; testing mode has no trackers."""
+        if not self.testing:
+            self.observers.operation(event)
+
+    def close(self) -> None:
+        """Flush and close trackers, caches and language models; calling it twice is harmless.
+
+        Every part is closed, whatever the others raise.
+
+        Raises:
+            ExceptionGroup: of every error, each with a note that names the part.
+        """
+        if self.state.closed:
+            return
+        self.state.closed = True
+        parts: list[tuple[str, Callable[[], None]]] = [
+            ("event loop", self.loop.close),
+            ("trackers", self.observers.close),
+            *([] if self.cache is None else [("cache", self.cache.close)]),
+            ("feedback store", self.feedback.close),
+            ("language models", self.models.close),
+            ("threads", self.threads.close),
+            ("plugins", self.plugins.close),
+        ]
+        errors: list[Exception] = []
+        for name, close in parts:
+            try:
+                close()
+            except Exception as error:  # the other parts must be closed too
+                error.add_note(f"while closing the {name} of the executor")
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("closing the executor", errors)
+
+
+def make_services(
+    config: Config,
+    *,
+    lm: Any,
+    adapter: Any,
+    trackers: Mapping[str, Tracker] | None,
+    extra_plugins: Iterable[object],
+    optional: AbstractSet[str],
+    environ: Mapping[str, str],
+) -> ExecutorServices:
+    """Make what an executor consists of, as its settings say.
+
+    Args:
+        config: every setting.
+        lm: the executor's own language model, or None.
+        adapter: DSPy adapter for every call, or None.
+        trackers: trackers that the host has made; None to make those that the settings name.
+        extra_plugins: plugins of the host's own.
+        optional: names of caches and trackers that are left out with a warning if they cannot be made.
+        environ: environment that ``HOKUSAI_LM`` is read from.
+
+    Raises:
+        HokusaiError: a part cannot be made.
+    """
+    value = config.value
+    with ExitStack() as undo:  # closes what was made before a part that cannot be made
+        plugins = PluginManager(
+            only=value("plugins"),
+            disable=value("disable_plugins"),
+            strict=value("strict_plugins"),
+            extra=tuple(extra_plugins),
+        )
+        undo.callback(plugins.close)
+        if value("strict_plugins"):  # strict hosts want every failure at the start
+            plugins.load()
+        editions = EditionFinder.of(plugins, config)
+        signatures = SignatureRegistry(plugins.signature_packs, value("prefer"), find_edition=editions.find)
+        models = ModelResolver(plugins, lm, environ)
+        cache = _make_cache(plugins, config, optional)
+        if cache is not None:
+            undo.callback(cache.close)
+        observers = Observers(
+            plugins,
+            _make_trackers(plugins, config, optional) if trackers is None else trackers,
+            replaceable=trackers is None,
+        )
+        undo.callback(observers.close)
+        feedback = FeedbackStage(plugins, value("feedback_store"))
+        stats, threads = Stats(), WorkerThreads(keep=max(32, value("max_workers")))
+        rates = value("requests_per_minute"), value("tokens_per_minute")
+        services = ExecutorServices(
+            config=config,
+            state=ExecutorState(value("mode")),
+            plugins=plugins,
+            signatures=signatures,
+            models=models,
+            plans=CallPlanCache(
+                signatures,
+                models,
+                adapter=adapter,
+                namespace=value("namespace"),
+                cache_ttl=value("cache_ttl"),
+                secret=lambda: b"" if cache is None else cache.secret,
+                read_file=lambda path: signature_from_file(signatures, path),
+            ),
+            pipeline=ExecutionPipeline(
+                plugins=plugins,
+                cache=cache,
+                observers=observers,
+                stats=stats,
+                threads=threads,
+                limits=RateLimits(*rates) if any(rates) else None,
+                validators=_Validators(plugins).all,
+                feedback=feedback,
+            ),
+            options=OptionReader(config),
+            cache=cache,
+            observers=observers,
+            feedback=feedback,
+            stats=stats,
+            threads=threads,
+        )
+        undo.pop_all()
+        return services
+
+
+class _Validators:
+    """The validators of all plugins, made when they are first needed."""
+
+    def __init__(self, plugins: PluginManager) -> None:
+        self._plugins = plugins
+        self._made: Mapping[str, Validator] | None = None
+
+    def all(self) -> Mapping[str, Validator]:
+        """Return the validators by qualified name."""
+        if self._made is None:
+            self._made = {
+                component.qualified_name: self._plugins.create("validator", component.qualified_name)
+                for component in self._plugins.components("validator")
+            }
+        return self._made
+
+
+def _make_cache(plugins: PluginManager, config: Config, optional: AbstractSet[str]) -> CacheTiers | None:
+    """Return the cache tiers, None if caching is off."""
+    value = config.value
+    if not value("cache_enabled"):
+        return None
+    memory = MemoryCache(value("cache_entries"), value("cache_bytes"))
+    chosen = value("cache")
+    if not isinstance(chosen, str):
+        return CacheTiers(memory, chosen, name=type(chosen).__name__)
+    return CacheTiers(memory, _make_component(plugins, "cache", chosen, optional), name=chosen)
+
+
+def _make_trackers(plugins: PluginManager, config: Config, optional: AbstractSet[str]) -> dict[str, Tracker]:
+    """Return the trackers that the settings name."""
+    made: dict[str, Tracker] = {}
+    try:
+        for name in config.value("trackers"):
+            tracker = _make_component(plugins, "tracker", name, optional)
+            if tracker is not None:
+                made[name] = tracker
+    except BaseException:
+        for tracker in made.values():  # there will be no executor that could close them
+            tracker.close()
+        raise
+    return made
+
+
+def _make_component(plugins: PluginManager, kind: str, name: str, optional: AbstractSet[str]) -> Any:
+    """Make a cache or tracker; None with a warning if it is optional and cannot be made."""
+    if name not in optional:
+        return plugins.create(kind, name)
+    try:
+        return plugins.create(kind, name)
+    except (PluginError, CacheError, TrackingError) as error:
+        off = any(record.name == name and record.state == "disabled" for record in plugins.records())
+        # No warning that a plugin is missing if the user has turned off the plugin of that name.
+        if not (off and isinstance(error, ComponentNotFoundError)):
+            effect = "answers are kept in memory only" if kind == "cache" else "executions are not recorded there"
+            warnings.warn(f"{kind} {name!r} cannot be used, so {effect}: {error}", stacklevel=frames_inside())
+        return None

@@ -1,0 +1,134 @@
+"""Promotions: let an optimized signature stand in for the one of its name, and go back.
+
+A promotion holds for every executor of the namespace that is made later, in any process of the user, until it is rolled
+back. An executor leaves promotions out with ``promotions=False``.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from hokusai_core.errors import ArtifactError, ConfigurationError
+from hokusai_core.plugin_api import Artifact, EditionFinder, read_artifact
+from hokusai_teleprompt.promotion_history import Promotion, PromotionHistory
+
+if TYPE_CHECKING:
+    from hokusai_core import Executor
+    from hokusai_core.types import RegisteredSignature
+
+__all__ = ["promote", "promotions", "rollback"]
+
+#: Name of the component through which executors see promotions.
+_SOURCE = "promotions"
+
+
+def promote(executor: Executor, name: str, optimized: Any, *, note: str = "", force: bool = False) -> Promotion:
+    """Let an optimized signature stand in for the one of that name.
+
+    The name means it from now on: here, and in every executor of this namespace that is made later, in any process of
+    this user, unless that executor has ``promotions=False``.
+
+    Args:
+        executor: knows the signature and the namespace.
+        name: name of a signature.
+        optimized: what ``TelepromptFineTuner.compile`` returned, or the path of a file that it was saved to.
+        note: the reason; kept in the history.
+        force: promote it although it was not found to be better.
+
+    Returns:
+        The new entry of the history.
+
+    Raises:
+        SignatureNotFoundError: no such signature.
+        ArtifactError: it was not found to be better, or was made from another signature.
+        ConfigurationError: this executor does not use promotions.
+    """
+    history, entry = _history(executor), executor.signatures.resolve(name)
+    artifact = _artifact(optimized)
+    if not artifact.promoted and not force:
+        raise ArtifactError(
+            f"this {artifact.spec.name} was not found to be better than {artifact.base_name}. Its report says why; "
+            "promote it all the same with force=True"
+        )
+    original = _original(entry)
+    if artifact.base.fingerprint != entry.spec.fingerprint:  # not made from what the name means now
+        artifact.check_base(original)
+    promotion = history.promote(
+        entry.qualified_name, evolve(artifact, base=original, base_name=entry.qualified_name), note
+    )
+    executor.signatures.refresh(entry.qualified_name)
+    return promotion
+
+
+def rollback(executor: Executor, name: str, *, note: str = "", original: bool = False) -> Promotion:
+    """Go back to what stood under that name before its latest promotion.
+
+    Args:
+        executor: knows the signature and the namespace.
+        name: name of a signature.
+        note: the reason; kept in the history.
+        original: go back to the signature as it was before all promotions.
+
+    Returns:
+        The new entry of the history.
+
+    Raises:
+        SignatureNotFoundError: no such signature.
+        ArtifactError: nothing was promoted for it, or what stood there before cannot be used; nothing is changed then.
+        ConfigurationError: this executor does not use promotions.
+    """
+    history, entry = _history(executor), executor.signatures.resolve(name)
+    first = _original(entry)
+    promotion = history.rollback(
+        entry.qualified_name, note, check=lambda artifact: artifact.check_base(first), original=original
+    )
+    executor.signatures.refresh(entry.qualified_name)
+    return promotion
+
+
+def promotions(executor: Executor, name: str) -> list[Promotion]:
+    """Return what was promoted for a signature and rolled back, the latest last.
+
+    Raises:
+        SignatureNotFoundError: no such signature.
+        ArtifactError: the history is damaged; names the line.
+        ConfigurationError: this executor does not use promotions.
+    """
+    history = _history(executor)
+    return history.entries(executor.signatures.resolve(name).qualified_name)
+
+
+def _history(executor: Executor) -> PromotionHistory:
+    finder = EditionFinder.of(executor.plugins, executor.config)
+    if not finder.enabled:
+        raise ConfigurationError(
+            "promotions are off for this executor (promotions=False, HOKUSAI_PROMOTIONS, or testing mode)"
+        )
+    if all(component.name != _SOURCE for component in executor.plugins.components("edition_source")):
+        raise ConfigurationError(
+            "this executor does not use the plugin teleprompt, so it would not see a promotion; see the arguments "
+            "plugins and disable_plugins, HOKUSAI_PLUGINS and HOKUSAI_DISABLE_PLUGINS"
+        )
+    return PromotionHistory(finder.namespace)
+
+
+def _original(entry: RegisteredSignature) -> Any:
+    """Return the signature that promotions of an entry stand in for, as data."""
+    if entry.program is not None:
+        raise ArtifactError(f"{entry.qualified_name} is a program; only signatures are promoted and rolled back")
+    return entry.spec if entry.original is None else entry.original.spec
+
+
+def _artifact(optimized: Any) -> Artifact:
+    if isinstance(optimized, (str, os.PathLike)):
+        return read_artifact(optimized)
+    artifact = vars(optimized).get("artifact") if isinstance(optimized, type) else None
+    if not isinstance(artifact, Artifact):
+        raise ArtifactError(
+            "only an optimized signature can be promoted: what TelepromptFineTuner.compile returned, or the path of a "
+            "file that it was saved to"
+        )
+    return artifact

@@ -1,0 +1,47 @@
+"""PromotionSource: tells executors which promoted signature stands in for the original one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hokusai_core.errors import ArtifactError, ConfigurationError
+from hokusai_teleprompt.promotion_history import PromotionHistory
+
+if TYPE_CHECKING:
+    from hokusai_core.plugin_api import Edition, SignatureSpec
+
+__all__ = ["PromotionSource"]
+
+
+class PromotionSource:
+    """The edition source of promotions. Listings use it, so it reads one small file for each signature and no more."""
+
+    def edition(self, name: str, spec: SignatureSpec, namespace: str) -> Edition | None:
+        """Return the promoted signature of a name, None for none.
+
+        Args:
+            name: qualified name of the signature, ``pack/Name``.
+            spec: the original signature.
+            namespace: the namespace of the executor.
+
+        Raises:
+            ArtifactError: the promotion cannot be used; says why, and how to roll it back.
+            OSError: the folder of promotions cannot be read.
+        """
+        try:
+            history = PromotionHistory(namespace)
+        except ConfigurationError:  # a user without a home has promoted nothing
+            return None
+        try:
+            entries = history.entries(name)
+            if not entries or entries[-1].fingerprint in (None, spec.fingerprint):
+                return None
+            artifact = history.read(name, entries[-1])
+            artifact.check_base(spec)
+        except ArtifactError as error:
+            raise ArtifactError(
+                f"{error}. Roll it back with executor.rollback({name!r}), or leave promotions out with promotions=False"
+            ) from error
+        from hokusai_core.plugin_api import Edition  # only where there is one
+
+        return Edition(artifact.signature, entries[-1].at, entries[-1].note)
