@@ -190,16 +190,17 @@ class Observers:
     def close(self) -> None:
         """Close the trackers, and take no further part in what is tracked for the whole process."""
         process_trackers.leave(self)
+        failures: list[str] = []
         for name, tracker in [*self._trackers.items(), *self._aside.items()]:
             try:
                 tracker.close()
-            except Exception as error:  # the others have to be closed all the same
-                warnings.warn(
+            except Exception as error:  # the other trackers must be closed too
+                failures.append(
                     f"tracker {name!r} failed to close ({type(error).__name__}: {error}); what it had not delivered "
-                    "yet may be lost",
-                    ObserverWarning,
-                    stacklevel=3,
+                    "yet may be lost"
                 )
+        for failure in failures:  # afterwards, because a host may turn warnings into errors
+            warnings.warn(failure, ObserverWarning, stacklevel=3)
 
     def flush_each(self, remaining: Any) -> Sequence[tuple[str, bool]]:
         """Flush every tracker; ``remaining`` returns the seconds that are left, or None for no bound."""

@@ -15,6 +15,7 @@ import pytest
 from hokusai_core import Component, Executor, LanguageModel, hookimpl
 from hokusai_core.errors import ClosedError, ComponentNotFoundError
 from hokusai_core.execution.observers import ObserverWarning
+from hokusai_core.plugin_api import CacheEntry, MemoryCache
 from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.testing.lm import null_lm
 
@@ -258,11 +259,29 @@ def test_closing_does_not_hide_the_error_of_the_block() -> None:
         assert "OSError: still writing" in "".join(caught.value.__notes__)
 
 
+class _StubbornCache(MemoryCache):
+    """A persistent tier that cannot be closed."""
+
+    tier, secret = "stubborn", b"0123456789abcdef"
+
+    async def aget(self, key: str) -> CacheEntry | None:
+        return None
+
+    async def aput(self, entry: CacheEntry) -> None:
+        """Drop it."""
+
+    def close(self) -> None:
+        raise OSError("locked")
+
+
+@pytest.mark.filterwarnings("error::hokusai_core.execution.observers.ObserverWarning")
 def test_a_part_that_cannot_be_closed_keeps_no_other_open() -> None:
     first, second = _Stubborn("one"), _Stubborn("two")
-    executor = Executor(lm=null_lm(), plugins=[], trackers={"first": first, "second": second})
+    trackers = {"first": first, "second": second}
+    executor = Executor(lm=null_lm(), plugins=[], trackers=trackers, cache=_StubbornCache(1, 1))
     with pytest.raises(ExceptionGroup, match="closing the executor") as caught:
         executor.close()
     assert (first.closed, second.closed) == (1, 1)
-    assert caught.value.subgroup(OSError) is not None
+    assert "locked" in str(caught.value.exceptions[-1])
+    assert caught.value.exceptions[-1].__notes__ == ["while closing the cache of the executor"]
     executor.close()  # it is closed all the same
