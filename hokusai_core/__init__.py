@@ -32,14 +32,13 @@ if TYPE_CHECKING:
     from hokusai_core.plugins import PluginWarning
     from hokusai_core.process import process_trackers
     from hokusai_core.results import ExecutionResult, Problem, Usage
-    from hokusai_core.settings import UNSET, ExecutionMode
+    from hokusai_core.settings import ExecutionMode, Settings
     from hokusai_core.signatures import BaseSignature, InputField, OutputField, SignatureField, SignatureSpec
     from hokusai_core.validation import SignatureValidator
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "UNSET",
     "BaseSignature",
     "BatchResult",
     "Budget",
@@ -56,6 +55,7 @@ __all__ = [
     "ParallelExecutor",
     "PluginWarning",
     "Problem",
+    "Settings",
     "SignatureChain",
     "SignatureField",
     "SignatureSpec",
@@ -98,10 +98,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "Problem",
                 "Usage",
             ),
-            "hokusai_core.settings": (
-                "ExecutionMode",
-                "UNSET",
-            ),
+            "hokusai_core.settings": ("ExecutionMode", "Settings"),
             "hokusai_core.signatures": (
                 "BaseSignature",
                 "InputField",

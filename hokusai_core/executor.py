@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from hokusai_core.batch.methods import BatchMethods
 from hokusai_core.composition.methods import CompositionMethods
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.execution.budget import Budget
+from hokusai_core.execution.options import ExecutionOptions
 from hokusai_core.execution.registration import register_signature
 from hokusai_core.execution.services import make_services
 from hokusai_core.execution.state import ExecutionState
 from hokusai_core.plugins.failures import describe_error
 from hokusai_core.runtime.deadline import Deadline
-from hokusai_core.settings import UNSET, Config, ExecutionMode, SettingValue, Unset, parse_setting, read_settings
+from hokusai_core.settings import ExecutionMode, ExecutorOptions, Settings, SettingValue, parse_setting
 
 if TYPE_CHECKING:
     from hokusai_core.caching.explain import CacheExplanation
     from hokusai_core.events import FeedbackGiven, OptimizationFinished
-    from hokusai_core.execution.state import CacheUse
     from hokusai_core.model import LanguageModel
-    from hokusai_core.protocols import Tracker
     from hokusai_core.results import ExecutionResult
     from hokusai_core.signatures import RegisteredSignature
 
@@ -38,36 +35,12 @@ class Executor(BatchMethods, CompositionMethods):
     share nothing. Close it, or use it as a context manager.
 
     Args:
-        lm: language model: a name (``"openai/gpt-5-mini"``, ``"local"``), a ``dspy.LM`` or a ``LanguageModel``. Left
-            out, the first that is there: the host's ``dspy.settings.lm``, ``HOKUSAI_LM``, an embedded one.
-        adapter: DSPy adapter for every call; left out, the model's own, the host's ``dspy.settings.adapter``, or the
-            core's ``FastChatAdapter``.
-        cache_enabled: whether answers are stored and served.
-        cache: persistent cache behind the memory cache: a component's name, or an object that satisfies ``Cache``.
-        cache_ttl: seconds for which a stored answer is served.
-        cache_entries: answers that the memory cache holds at most.
-        cache_bytes: bytes that the memory cache holds at most.
-        namespace: part of every cache key, to keep tenants apart.
-        timeout: seconds that bound one execution, retries included; None for no bound.
-        max_workers: rows and tasks that run at the same time.
-        retry_on_failure: whether failed calls are tried again.
-        max_retries: tries after the first, where retries are on.
-        requests_per_minute: language-model calls per minute and model.
-        tokens_per_minute: tokens per minute and model.
-        mode: see ``ExecutionMode``.
-        trackers: names of tracker components, or trackers by name.
-        plugins: the only plugins that are used.
-        disable_plugins: plugins that are not even imported.
-        strict_plugins: whether a plugin that fails is an error instead of a warning.
-        extra_plugins: plugin modules or objects of the host's own, used beside the installed ones.
-        prefer: short name -> ``pack/Name``, where several packs have a signature of that name.
-        promotions: whether signatures that were promoted in this namespace stand in for their originals; left out,
-            not where the executor is made in testing mode.
-        feedback_store: where executions are kept for feedback: a component's name, or an object that satisfies
-            ``FeedbackStore``; left out, the one that is installed.
+        settings: settings that the host has made; then no environment variable is read. Left out, an option that is
+            not given is read from its environment variable (``HOKUSAI_TIMEOUT``), and without that has its default.
+        environ: environment to read in place of that of the process; ``{}`` for none.
+        options: see ``ExecutorOptions``; they go before those of ``settings``.
 
-    Every argument but ``lm``, ``adapter`` and ``extra_plugins`` can also be given as an environment variable
-    (``HOKUSAI_TIMEOUT``); ``Executor.config`` shows where each value came from.
+    ``Executor.config`` shows where each value came from.
 
     Raises:
         ConfigurationError: an argument or variable has a value that cannot be used.
@@ -86,70 +59,22 @@ class Executor(BatchMethods, CompositionMethods):
 
     def __init__(
         self,
+        settings: Settings | None = None,
+        /,
         *,
-        lm: Any = None,
-        adapter: Any = None,
-        cache_enabled: bool | Unset = UNSET,
-        cache: Any = UNSET,
-        cache_ttl: float | Unset | None = UNSET,
-        cache_entries: int | Unset = UNSET,
-        cache_bytes: int | Unset = UNSET,
-        namespace: str | Unset = UNSET,
-        timeout: float | Unset | None = UNSET,
-        max_workers: int | Unset = UNSET,
-        retry_on_failure: bool | Unset = UNSET,
-        max_retries: int | Unset = UNSET,
-        requests_per_minute: float | Unset | None = UNSET,
-        tokens_per_minute: float | Unset | None = UNSET,
-        mode: ExecutionMode | str | Unset = UNSET,
-        trackers: Sequence[str] | Mapping[str, Tracker] | Unset = UNSET,
-        plugins: Sequence[str] | Unset | None = UNSET,
-        disable_plugins: Sequence[str] | Unset = UNSET,
-        strict_plugins: bool | Unset = UNSET,
-        extra_plugins: Iterable[object] = (),
-        prefer: Mapping[str, str] | Unset = UNSET,
-        promotions: bool | Unset = UNSET,
-        feedback_store: Any = UNSET,
+        environ: Mapping[str, str] | None = None,
+        **options: Unpack[ExecutorOptions],
     ) -> None:
-        given_trackers = dict(trackers) if isinstance(trackers, Mapping) else None
-        for name, tracker in (given_trackers or {}).items():
-            if not callable(getattr(tracker, "record", None)):
-                raise ConfigurationError(
-                    f"trackers[{name!r}]: {type(tracker).__name__} is no Tracker: it has no record()"
-                )
-        arguments = {
-            "cache_enabled": cache_enabled,
-            "cache": cache,
-            "cache_ttl": cache_ttl,
-            "cache_entries": cache_entries,
-            "cache_bytes": cache_bytes,
-            "namespace": namespace,
-            "timeout": timeout,
-            "max_workers": max_workers,
-            "retry_on_failure": retry_on_failure,
-            "max_retries": max_retries,
-            "requests_per_minute": requests_per_minute,
-            "tokens_per_minute": tokens_per_minute,
-            "mode": mode,
-            "trackers": trackers if given_trackers is None else tuple(given_trackers),
-            "plugins": plugins,
-            "disable_plugins": disable_plugins,
-            "strict_plugins": strict_plugins,
-            "prefer": prefer,
-            "promotions": promotions,
-            "feedback_store": feedback_store,
-        }
-        config = read_settings(arguments, defaults=self.defaults)
+        if settings is None:
+            settings = Settings.from_environment(environ, **options)
+        elif not isinstance(settings, Settings):
+            raise ConfigurationError(
+                f"Executor({settings!r}): expected Settings; options are keywords, such as Executor(lm=...)"
+            )
+        else:
+            settings = settings.with_options(**options)
         #: What the executor's parts share. Internal: use the methods of the executor.
-        self.services = make_services(
-            config,
-            lm=lm,
-            adapter=adapter,
-            trackers=given_trackers,
-            extra_plugins=extra_plugins,
-            optional=self.optional,
-            environ=os.environ,
-        )
+        self.services = make_services(settings.with_defaults(self.defaults), optional=self.optional)
         self.plugins = self.services.plugins
         self.signatures = self.services.signatures
         self.models = self.services.models
@@ -160,34 +85,14 @@ class Executor(BatchMethods, CompositionMethods):
     # -- one execution ------------------------------------------------------------------------------------------
 
     def execute_signature(
-        self,
-        signature_name: Any,
-        inputs: Mapping[str, Any],
-        *,
-        lm: Any = None,
-        cache: CacheUse = "use",
-        cache_ttl: float | Unset | None = UNSET,
-        timeout: float | Unset | None = UNSET,
-        retry_on_failure: bool | Unset = UNSET,
-        max_retries: int | Unset = UNSET,
-        collect_feedback: bool = False,
-        tags: Mapping[str, str] | None = None,
-        budget: Budget | None = None,
+        self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
     ) -> ExecutionResult:
         """Run a signature and wait for its result.
 
         Args:
-            signature_name: name (``"EmailDraft"``, ``"pack/EmailDraft"``), or a signature class.
+            signature_name: name (``"EmailDraft"``, ``"pack/EmailDraft"``), signature class, or file of a saved one.
             inputs: input field or alias -> value.
-            lm: language model of this call, in place of the executor's.
-            cache: ``"use"``; ``"refresh"`` to call and store the new answer; ``"off"``.
-            cache_ttl: seconds for which the answer is served; left out, the signature's, else the executor's.
-            timeout: seconds for the whole execution, retries included; None for no bound; left out, the executor's.
-            retry_on_failure: whether a failed call is tried again; left out, the executor's.
-            max_retries: tries after the first; giving it does not turn retries on.
-            collect_feedback: keep this execution so that ``FeedbackCollector`` can take feedback on it.
-            tags: free tags for trackers.
-            budget: what the calls are charged to.
+            options: see ``ExecutionOptions``.
 
         Returns:
             The outputs as a mapping, and how they came about.
@@ -202,45 +107,15 @@ class Executor(BatchMethods, CompositionMethods):
             BudgetExceeded: the budget is spent.
             ClosedError: the executor was closed.
         """
-        options = self.services.options.read(
-            cache=cache,
-            cache_ttl=cache_ttl,
-            timeout=timeout,
-            retry_on_failure=retry_on_failure,
-            max_retries=max_retries,
-            collect_feedback=collect_feedback,
-            tags=tags,
-            budget=budget,
-        )
-        return self.services.execute(signature_name, inputs, lm, options)
+        lm = options.pop("lm", None)
+        return self.services.execute(signature_name, inputs, lm, self.services.options.read(**options))
 
     async def aexecute_signature(
-        self,
-        signature_name: Any,
-        inputs: Mapping[str, Any],
-        *,
-        lm: Any = None,
-        cache: CacheUse = "use",
-        cache_ttl: float | Unset | None = UNSET,
-        timeout: float | Unset | None = UNSET,
-        retry_on_failure: bool | Unset = UNSET,
-        max_retries: int | Unset = UNSET,
-        collect_feedback: bool = False,
-        tags: Mapping[str, str] | None = None,
-        budget: Budget | None = None,
+        self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
     ) -> ExecutionResult:
-        """Do as ``execute_signature`` on the running event loop; cancelling the coroutine cancels the call."""
-        options = self.services.options.read(
-            cache=cache,
-            cache_ttl=cache_ttl,
-            timeout=timeout,
-            retry_on_failure=retry_on_failure,
-            max_retries=max_retries,
-            collect_feedback=collect_feedback,
-            tags=tags,
-            budget=budget,
-        )
-        return await self.services.aexecute(signature_name, inputs, lm, options)
+        """Async version of ``execute_signature``; cancelling the coroutine cancels the call."""
+        lm = options.pop("lm", None)
+        return await self.services.aexecute(signature_name, inputs, lm, self.services.options.read(**options))
 
     def check_inputs(self, signature_name: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Make every check on ``inputs`` that an execution makes before it calls a language model.
@@ -324,12 +199,13 @@ class Executor(BatchMethods, CompositionMethods):
     # -- state --------------------------------------------------------------------------------------------------
 
     @property
-    def config(self) -> Config:
+    def config(self) -> Settings:
         """Every setting with its value and source, and where the language model comes from."""
-        values = dict(self.services.config.items())
-        values["mode"] = SettingValue(self.mode, values["mode"].source)
-        values["lm"] = SettingValue(self.models.describe(), self.models.source())
-        return Config(values)
+        settings = self.services.settings
+        return settings.shown_with(
+            mode=SettingValue(self.mode, settings["mode"].source),
+            lm=SettingValue(self.models.describe(), self.models.source()),
+        )
 
     @property
     def mode(self) -> ExecutionMode:

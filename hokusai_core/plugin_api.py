@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     )
     from hokusai_core.redaction import REDACTED
     from hokusai_core.results import Problem, Usage
-    from hokusai_core.settings import read_settings
+    from hokusai_core.settings import Settings
     from hokusai_core.signatures import (
         BaseSignature,
         Edition,
@@ -127,6 +127,7 @@ __all__ = [
     "Owner",
     "PluginManager",
     "Problem",
+    "Settings",
     "SignatureField",
     "SignatureRegistry",
     "SignatureRunner",
@@ -150,7 +151,6 @@ __all__ = [
     "process_trackers",
     "read_artifact",
     "read_log",
-    "read_settings",
     "scan_lines",
     "translate_error",
     "user_data_folder",
@@ -227,7 +227,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "Problem",
                 "Usage",
             ),
-            "hokusai_core.settings": ("read_settings",),
+            "hokusai_core.settings": ("Settings",),
             "hokusai_core.signatures": (
                 "BaseSignature",
                 "Edition",

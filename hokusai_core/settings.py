@@ -1,32 +1,51 @@
-"""Settings of an executor: argument, else environment variable, else default, and which of them it was."""
+"""Settings of an executor: argument, else environment variable, else default, and which of them it was.
+
+``ExecutorOptions`` is the one table of all settings. The keyword arguments of ``Executor``, the environment variables,
+the listings of the ``hokusai`` command and the reference page are read from it.
+"""
 
 from __future__ import annotations
 
 import enum
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Any, Final, TypedDict, Unpack
 
 from attrs import frozen
 
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.option_table import (
+    Option,
+    anything,
+    component,
+    count,
+    flag,
+    missing_methods,
+    names,
+    optional_names,
+    optional_number,
+    options_of,
+    shown,
+    text,
+)
+from hokusai_core.suggestions import did_you_mean
 
 __all__ = [
-    "SETTINGS",
     "UNSET",
-    "Config",
     "ExecutionMode",
-    "Setting",
+    "ExecutorOptions",
     "SettingValue",
+    "Settings",
     "Unset",
+    "executor_options",
     "parse_setting",
-    "read_settings",
+    "variable_of",
 ]
 
 
 class Unset(enum.Enum):
-    """Type of ``UNSET``, which stands for an argument that was not given where None has a meaning of its own."""
+    """Type of ``UNSET``: an argument that was not given, where None has a meaning of its own."""
 
     UNSET = "unset"
 
@@ -53,102 +72,6 @@ class ExecutionMode(enum.Enum):
     TESTING = "testing"
 
 
-@frozen
-class Setting:
-    """One setting: how it is called, where it is read from, and what it may be.
-
-    Args:
-        name: the executor's argument.
-        default: value where nothing is given.
-        parse: turns an argument or an environment variable's text into the value; raises ValueError with a message
-            that says what is expected.
-        summary: one line for listings.
-    """
-
-    name: str
-    default: Any
-    parse: Callable[[Any], Any]
-    summary: str
-
-    @property
-    def variable(self) -> str:
-        """Name of the environment variable."""
-        return f"HOKUSAI_{self.name.upper()}"
-
-
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().lower()
-    if word in {"1", "true", "yes", "on"}:
-        return True
-    if word in {"0", "false", "no", "off", ""}:
-        return False
-    raise ValueError("expected true or false")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("expected a non-empty text")
-    return value.strip()
-
-
-def _optional_text(value: Any) -> str | None:
-    return None if value is None or value == "" else _text(value)
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool):
-        raise ValueError("expected a number")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError("expected a number") from None
-    if not 0 < number < math.inf:  # refuses NaN too
-        raise ValueError("expected a finite number above zero")
-    return number
-
-
-def _optional_number(value: Any) -> float | None:
-    if value is None or (isinstance(value, str) and value.strip().lower() in {"", "none"}):
-        return None
-    return _number(value)
-
-
-def _count(minimum: int) -> Callable[[Any], int]:
-    def parse(value: Any) -> int:
-        try:
-            number = int(str(value)) if not isinstance(value, bool) else None
-        except ValueError:
-            number = None
-        if number is None or number < minimum:
-            raise ValueError(f"expected a whole number of at least {minimum}")
-        return number
-
-    return parse
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if isinstance(parts, Mapping) or not hasattr(parts, "__iter__"):
-        raise ValueError("expected names, separated by commas")
-    names = tuple(str(part).strip() for part in parts)
-    return tuple(name for name in names if name)
-
-
-def _optional_names(value: Any) -> tuple[str, ...] | None:
-    return None if value is None else _names(value)
-
-
-def _preferences(value: Any) -> dict[str, str]:
-    if isinstance(value, Mapping):
-        return {str(short): str(qualified) for short, qualified in value.items()}
-    pairs = [part.partition("=") for part in _names(value)]
-    if any(not short or not qualified for short, _, qualified in pairs):
-        raise ValueError("expected Name=pack/Name, separated by commas")
-    return {short.strip(): qualified.strip() for short, _, qualified in pairs}
-
-
 def _mode(value: Any) -> ExecutionMode:
     if isinstance(value, ExecutionMode):
         return value
@@ -158,77 +81,211 @@ def _mode(value: Any) -> ExecutionMode:
         raise ValueError(f"expected one of {', '.join(mode.value for mode in ExecutionMode)}") from None
 
 
-def _component(value: Any) -> Any:
-    """A cache by the name of its component, or the object itself."""
-    if value is None or isinstance(value, str):
-        return _optional_text(value)
-    lacks = [name for name in ("get", "put", "aget", "aput", "close") if not callable(getattr(value, name, None))]
-    if lacks or isinstance(value, type):
-        reason = f"it lacks {', '.join(lacks)}" if lacks else "this is a class, not an object of it"
-        raise ValueError(f"expected a component's name, or an object that satisfies Cache; {reason}")
-    return value
+def _preferences(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping):
+        return {str(short): str(qualified) for short, qualified in value.items()}
+    pairs = [part.partition("=") for part in names(value)]
+    if any(not short or not qualified for short, _, qualified in pairs):
+        raise ValueError("expected Name=pack/Name, separated by commas")
+    return {short.strip(): qualified.strip() for short, _, qualified in pairs}
 
 
-def _feedback_store(value: Any) -> Any:
-    """A feedback store by the name of its component, or the object itself."""
-    if value is None or isinstance(value, str):
-        return _optional_text(value)
-    if not (callable(getattr(value, "keep", None)) and callable(getattr(value, "add", None))):
-        raise ValueError("expected a component's name, or an object that satisfies FeedbackStore")
-    return value
+def _plugins(value: Any) -> tuple[object, ...]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise ValueError("expected plugin modules or objects, or pairs of a name and such an object")
+    return tuple(value)
 
 
-SETTINGS: Final[tuple[Setting, ...]] = (
-    Setting("cache_enabled", True, _flag, "whether answers are stored and served at all"),
-    Setting("cache", None, _component, "persistent cache behind the memory cache: a component's name"),
-    Setting("cache_ttl", None, _optional_number, "seconds for which a stored answer is served"),
-    Setting("cache_entries", 10_000, _count(1), "answers that the memory cache holds at most"),
-    Setting("cache_bytes", 64 * 2**20, _count(1), "bytes that the memory cache holds at most"),
-    Setting("namespace", "default", _text, "part of every cache key, to keep tenants apart"),
-    Setting(
-        "timeout", 300.0, _optional_number, "seconds that bound one execution, retries included; none for no bound"
-    ),
-    Setting("max_workers", 8, _count(1), "rows and tasks that run at the same time"),
-    Setting("retry_on_failure", False, _flag, "whether failed calls are tried again"),
-    Setting("max_retries", 3, _count(0), "tries after the first, where retries are on"),
-    Setting(
-        "requests_per_minute", None, _optional_number, "language-model calls per minute and model, none for no bound"
-    ),
-    Setting("tokens_per_minute", None, _optional_number, "tokens per minute and model, none for no bound"),
-    Setting("mode", ExecutionMode.PRODUCTION, _mode, "production, development or testing"),
-    Setting("trackers", (), _names, "trackers that record executions: names of components"),
-    Setting("promotions", True, _flag, "whether promoted signatures stand in for those that they were made from"),
-    Setting("feedback_store", None, _feedback_store, "where executions are kept for feedback: a component's name"),
-    Setting("plugins", None, _optional_names, "the only plugins that are used; none for all that are installed"),
-    Setting("disable_plugins", (), _names, "plugins that are not even imported"),
-    Setting("strict_plugins", False, _flag, "whether a plugin that fails is an error instead of a warning"),
-    Setting("prefer", {}, _preferences, "which pack's signature a short name means: Name=pack/Name"),
-)
+def _trackers(value: Any) -> tuple[str, ...] | Mapping[str, Any]:
+    """Names of components, or trackers by name."""
+    if not isinstance(value, Mapping):
+        return names(value)
+    for name, tracker in value.items():
+        lacks = missing_methods(tracker, ("record", "flush", "aflush", "status", "close"))
+        if lacks:
+            raise ValueError(f"trackers[{name!r}]: {type(tracker).__name__} is no Tracker: it has no {lacks[0]}()")
+    return MappingProxyType(dict(value))
+
+
+class ExecutorOptions(TypedDict, total=False):
+    """Options of an executor. Every one but the first three can also be given as an environment variable."""
+
+    lm: Annotated[
+        Any,
+        Option(
+            'language model: a name ("openai/gpt-5-mini", "local"), a dspy.LM or a LanguageModel; left out, '
+            "dspy.settings.lm of the host, else HOKUSAI_LM, else an embedded model",
+            anything,
+            environment=False,
+        ),
+    ]
+    adapter: Annotated[
+        Any,
+        Option(
+            "DSPy adapter for every call; left out, the model's own, else dspy.settings.adapter of the host, else "
+            "FastChatAdapter",
+            anything,
+            environment=False,
+        ),
+    ]
+    extra_plugins: Annotated[
+        Iterable[object],
+        Option(
+            "plugin modules or objects of the host's own, used beside the installed ones",
+            _plugins,
+            (),
+            environment=False,
+        ),
+    ]
+    cache_enabled: Annotated[bool, Option("whether answers are stored and served at all", flag, True)]
+    cache: Annotated[
+        Any,
+        Option(
+            "persistent cache behind the memory cache: a component's name, or an object that satisfies Cache",
+            component("Cache", "get", "put", "aget", "aput", "close"),
+        ),
+    ]
+    cache_ttl: Annotated[float | None, Option("seconds for which a stored answer is served", optional_number)]
+    cache_entries: Annotated[int, Option("answers that the memory cache holds at most", count(1), 10_000)]
+    cache_bytes: Annotated[int, Option("bytes that the memory cache holds at most", count(1), 64 * 2**20)]
+    namespace: Annotated[str, Option("part of every cache key, to keep tenants apart", text, "default")]
+    timeout: Annotated[
+        float | None,
+        Option("seconds that bound one execution, retries included; none for no bound", optional_number, 300.0),
+    ]
+    max_workers: Annotated[int, Option("rows and tasks that run at the same time", count(1), 8)]
+    retry_on_failure: Annotated[bool, Option("whether failed calls are tried again", flag, False)]
+    max_retries: Annotated[int, Option("tries after the first, if retries are on", count(0), 3)]
+    requests_per_minute: Annotated[
+        float | None, Option("language-model calls per minute and model; none for no bound", optional_number)
+    ]
+    tokens_per_minute: Annotated[
+        float | None, Option("tokens per minute and model; none for no bound", optional_number)
+    ]
+    mode: Annotated[ExecutionMode | str, Option("production, development or testing", _mode, ExecutionMode.PRODUCTION)]
+    trackers: Annotated[
+        Sequence[str] | Mapping[str, Any],
+        Option("trackers that record executions: names of components, or trackers by name", _trackers, ()),
+    ]
+    promotions: Annotated[
+        bool,
+        Option("whether promoted signatures replace their originals; left out, not in testing mode", flag, True),
+    ]
+    feedback_store: Annotated[
+        Any,
+        Option(
+            "where executions are kept for feedback: a component's name, or an object that satisfies FeedbackStore; "
+            "left out, the installed one",
+            component("FeedbackStore", "keep", "add"),
+        ),
+    ]
+    plugins: Annotated[
+        Sequence[str] | None, Option("the only plugins that are used; none for all that are installed", optional_names)
+    ]
+    disable_plugins: Annotated[Sequence[str], Option("plugins that are not even imported", names, ())]
+    strict_plugins: Annotated[bool, Option("whether a plugin that fails is an error instead of a warning", flag, False)]
+    prefer: Annotated[
+        Mapping[str, str],
+        Option("which pack's signature a short name means: Name=pack/Name", _preferences, MappingProxyType({})),
+    ]
+
+
+def executor_options() -> Mapping[str, Option]:
+    """Return every option of an executor by name."""
+    return options_of(ExecutorOptions)
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of an option."""
+    return f"HOKUSAI_{name.upper()}"
 
 
 @frozen
 class SettingValue:
-    """A value and where it came from: ``argument``, ``environment NAME`` or ``default``."""
+    """A value and its source: ``argument``, ``environment NAME`` or ``default``."""
 
     value: Any
     source: str
 
     def __str__(self) -> str:
-        shown = self.value.value if isinstance(self.value, enum.Enum) else self.value
-        return f"{shown!r} ({self.source})"
+        return f"{shown(self.value)} ({self.source})"
 
 
-class Config(Mapping[str, SettingValue]):
+class Settings(Mapping[str, SettingValue]):
     """Every setting of an executor with its source, read-only.
 
+    Settings that are made like this read no environment variable, so a host that embeds an executor decides alone.
+    ``from_environment`` reads the variables; ``Executor(timeout=5)`` does the same.
+
+    Args:
+        options: see ``ExecutorOptions``.
+
+    Raises:
+        ConfigurationError: names every option that cannot be used, and what is expected.
+
     Example:
-        >>> config = read_settings({"timeout": 5}, environ={"HOKUSAI_MAX_WORKERS": "2"})
-        >>> config["timeout"].source, config.value("max_workers"), config["max_workers"].source
+        >>> Settings(timeout=5)
+        Settings(timeout=5.0)
+        >>> settings = Settings.from_environment({"HOKUSAI_MAX_WORKERS": "2"}, timeout=5)
+        >>> settings["timeout"].source, settings.value("max_workers"), settings["max_workers"].source
         ('argument', 2, 'environment HOKUSAI_MAX_WORKERS')
     """
 
-    def __init__(self, values: Mapping[str, SettingValue]) -> None:
-        self._values = dict(values)
+    __slots__ = ("_values", "environ")
+
+    def __init__(self, **options: Unpack[ExecutorOptions]) -> None:
+        self.environ: Mapping[str, str] = MappingProxyType({})
+        self._values = _read(_known(options), self.environ)
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str] | None = None, /, **options: Unpack[ExecutorOptions]
+    ) -> Settings:
+        """Return settings that are read from environment variables where no option is given.
+
+        Args:
+            environ: the environment; None for that of the process.
+            options: see ``ExecutorOptions``.
+
+        Raises:
+            ConfigurationError: names every option and variable that cannot be used, and what is expected.
+        """
+        environ = os.environ if environ is None else environ
+        return cls._of(_read(_known(options), environ), environ)
+
+    @classmethod
+    def _of(cls, values: Mapping[str, SettingValue], environ: Mapping[str, str]) -> Settings:
+        settings = cls.__new__(cls)
+        settings.environ, settings._values = environ, dict(values)
+        return settings
+
+    def with_options(self, **options: Unpack[ExecutorOptions]) -> Settings:
+        """Return these settings with other options.
+
+        Raises:
+            ConfigurationError: names every option that cannot be used, and what is expected.
+        """
+        given = {name: value for name, value in _read(_known(options), {}).items() if value.source != "default"}
+        return self._of({**self._values, **given}, self.environ)
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Settings:
+        """Return these settings with other defaults; what was given, or read from a variable, stays.
+
+        Raises:
+            ConfigurationError: names every default that cannot be used.
+        """
+        read = _read(defaults, {})
+        changed = {name: SettingValue(read[name].value, "default") for name in defaults}
+        given = {name: value for name, value in self._values.items() if value.source != "default"}
+        return self._of({**self._values, **changed, **given}, self.environ)
+
+    def shown_with(self, **values: SettingValue) -> Settings:
+        """Return these settings with values that listings show in place of some."""
+        return self._of({**self._values, **values}, self.environ)
+
+    def value(self, name: str) -> Any:
+        """Return the value of a setting without its source."""
+        return self._values[name].value
 
     def __getitem__(self, name: str) -> SettingValue:
         return self._values[name]
@@ -239,52 +296,52 @@ class Config(Mapping[str, SettingValue]):
     def __len__(self) -> int:
         return len(self._values)
 
-    def value(self, name: str) -> Any:
-        """Return the value of a setting without its source."""
-        return self._values[name].value
-
     def __repr__(self) -> str:
+        given = {name: value for name, value in self._values.items() if value.source != "default"}
+        return f"Settings({', '.join(f'{name}={shown(item.value)}' for name, item in given.items())})"
+
+    def __str__(self) -> str:
         return "\n".join(f"{name} = {value}" for name, value in self._values.items())
 
 
-def read_settings(
-    arguments: Mapping[str, Any],
-    *,
-    defaults: Mapping[str, Any] | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Config:
-    """Settle every setting.
-
-    Args:
-        arguments: what the caller gave; ``UNSET`` counts as not given.
-        defaults: defaults that differ from those of the neutral executor.
-        environ: environment to read, that of the process where None.
-
-    Returns:
-        All settings with their sources.
+def _known(options: ExecutorOptions) -> Mapping[str, Any]:
+    """Return the keyword arguments of a caller.
 
     Raises:
-        ConfigurationError: names every argument and variable that cannot be used, and what is expected.
+        TypeError: there is no option of a name, as Python says it of any function.
     """
-    environ = os.environ if environ is None else environ
-    defaults = defaults or {}
+    table = executor_options()
+    for name in options:
+        if name not in table:
+            raise TypeError(f"unexpected keyword argument {name!r}{did_you_mean(name, table)}")
+    return options
+
+
+def _read(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, SettingValue]:
+    """Return every setting with its source.
+
+    Raises:
+        ConfigurationError: names every option and variable that cannot be used.
+    """
+    table = executor_options()
     values: dict[str, SettingValue] = {}
-    problems = [f"{name}: there is no such setting" for name in {**defaults, **arguments} if name not in _BY_NAME]
-    for setting in SETTINGS:
-        given = arguments.get(setting.name, UNSET)
+    problems = [f"{name}: there is no such setting{did_you_mean(name, table)}" for name in options if name not in table]
+    for name, option in table.items():
+        given, variable = options.get(name, UNSET), variable_of(name)
         if given is not UNSET:
-            raw, source, label = given, "argument", setting.name
-        elif setting.variable in environ:
-            raw, source, label = environ[setting.variable], f"environment {setting.variable}", setting.variable
+            raw, source, label = given, "argument", name
+        elif option.environment and variable in environ:
+            raw, source, label = environ[variable], f"environment {variable}", variable
         else:
-            raw, source, label = defaults.get(setting.name, setting.default), "default", setting.name
+            values[name] = SettingValue(option.default, "default")
+            continue
         try:
-            values[setting.name] = SettingValue(_parse(setting, raw, label), source)
+            values[name] = SettingValue(option.read(raw, label), source)
         except ConfigurationError as error:
             problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
-    return Config(values)
+    return values
 
 
 def parse_setting(name: str, raw: Any) -> Any:
@@ -293,14 +350,4 @@ def parse_setting(name: str, raw: Any) -> Any:
     Raises:
         ConfigurationError: names it, what is wrong and what is expected.
     """
-    return _parse(_BY_NAME[name], raw, name)
-
-
-def _parse(setting: Setting, raw: Any, label: str) -> Any:
-    try:
-        return setting.parse(raw)
-    except ValueError as error:
-        raise ConfigurationError(f"{label}={raw!r}: {error} ({setting.summary})") from None
-
-
-_BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+    return executor_options()[name].read(raw, name)

@@ -31,14 +31,16 @@ if TYPE_CHECKING:
         StageTiming,
         TrackedEvent,
     )
+    from hokusai_core.execution.options import ExecutionOptions
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
     from hokusai_core.plugins import Conflict, PluginFailure, PluginRecord
     from hokusai_core.results import Attempt, ExecutionResult, ExecutionTrace, ModelExchange, Problem, Usage
-    from hokusai_core.settings import Config, SettingValue, Unset
+    from hokusai_core.settings import UNSET, ExecutorOptions, SettingValue, Unset
     from hokusai_core.signatures import Edition, FieldSpec, RegisteredSignature, SignatureSpec
 
 __all__ = [
+    "UNSET",
     "Artifact",
     "Attempt",
     "BatchProgress",
@@ -50,13 +52,14 @@ __all__ = [
     "CallRecord",
     "Candidate",
     "ChainResult",
-    "Config",
     "Conflict",
     "Edition",
     "ExecutionFinished",
+    "ExecutionOptions",
     "ExecutionResult",
     "ExecutionStarted",
     "ExecutionTrace",
+    "ExecutorOptions",
     "FailedExecution",
     "FeedbackGiven",
     "FieldSpec",
@@ -126,11 +129,8 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "Problem",
                 "Usage",
             ),
-            "hokusai_core.settings": (
-                "Config",
-                "SettingValue",
-                "Unset",
-            ),
+            "hokusai_core.settings": ("UNSET", "ExecutorOptions", "SettingValue", "Unset"),
+            "hokusai_core.execution.options": ("ExecutionOptions",),
             "hokusai_core.signatures": (
                 "Edition",
                 "FieldSpec",

@@ -222,7 +222,7 @@ class _Beginning:
         """Return how many rows may run at once."""
         if not isinstance(parallel, bool):
             raise ConfigurationError(f"parallel={parallel!r}: expected True or False")
-        given = self.executor.config.value("max_workers") if max_workers in (None, UNSET) else max_workers
+        given = self.executor.services.settings.value("max_workers") if max_workers in (None, UNSET) else max_workers
         width: int = parse_setting("max_workers", given)
         return width if parallel else 1
 

@@ -127,7 +127,7 @@ class ParallelExecutor:
             executor,
             _TaskWork(scope, resolved, chosen.timeout if bound else None),
             ", ".join(dict.fromkeys(task.name for task in resolved)) or "nothing",
-            max(1, min(len(resolved), executor.config.value("max_workers"))),
+            max(1, min(len(resolved), executor.services.settings.value("max_workers"))),
             awaitable=False,
             meter=ProgressCounter("tasks", len(resolved), None),
             operation_id=operation_id,

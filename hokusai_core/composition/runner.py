@@ -178,7 +178,7 @@ class _Graph:
 
 def _run_chain(chain: ResolvedChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:
     started = time.perf_counter()
-    graph = _Graph(chain, inputs, scope.executor.config.value("max_workers"))
+    graph = _Graph(chain, inputs, scope.executor.services.settings.value("max_workers"))
     ended: SimpleQueue[tuple[ResolvedStep, StepResult, BaseException | None]] = SimpleQueue()
 
     def work(step: ResolvedStep, values: Mapping[str, Any]) -> None:
@@ -213,7 +213,7 @@ def _run_chain(chain: ResolvedChain, inputs: Mapping[str, Any], scope: Scope) ->
 
 async def _arun_chain(chain: ResolvedChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:
     started = time.perf_counter()
-    graph = _Graph(chain, inputs, scope.executor.config.value("max_workers"))
+    graph = _Graph(chain, inputs, scope.executor.services.settings.value("max_workers"))
 
     async def work(step: ResolvedStep) -> tuple[ResolvedStep, StepResult, Exception | None]:
         try:

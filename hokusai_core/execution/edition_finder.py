@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from hokusai_core.errors import ComponentConflictError, HokusaiError
-from hokusai_core.settings import Config, ExecutionMode
+from hokusai_core.settings import ExecutionMode, Settings
 from hokusai_core.signatures.registry import Edition
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ class EditionFinder:
         self._lock = threading.RLock()
 
     @classmethod
-    def of(cls, plugins: PluginManager, config: Config) -> EditionFinder:
+    def of(cls, plugins: PluginManager, settings: Settings) -> EditionFinder:
         """Return the finder that the settings of an executor ask for.
 
         In testing mode editions are used only where the setting ``promotions`` is given, because the tests of a host
         must not depend on what was promoted on the machine that runs them.
         """
-        testing = config.value("mode") is ExecutionMode.TESTING and config["promotions"].source == "default"
-        return cls(plugins, config.value("namespace"), enabled=config.value("promotions") and not testing)
+        testing = settings.value("mode") is ExecutionMode.TESTING and settings["promotions"].source == "default"
+        return cls(plugins, settings.value("namespace"), enabled=settings.value("promotions") and not testing)
 
     def find(self, name: str, spec: SignatureSpec) -> Edition | None:
         """Return the edition that stands in for a signature, None for none.

@@ -1,115 +1,152 @@
-"""Options of a call: what the caller asked for, what the settings say where the caller did not."""
+"""Options of an execution: one table, and the values that a call gave with the settings filled in.
+
+``ExecutionOptions`` is the table. The keyword arguments of every ``execute_*`` method, the flags of the ``hokusai``
+command and the reference page are read from it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Annotated, Any, Literal, TypedDict, Unpack
 
-from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.budget import Budget
 from hokusai_core.execution.retry import RetryPolicy
 from hokusai_core.execution.state import Options
-from hokusai_core.settings import UNSET, Unset, parse_setting
+from hokusai_core.option_table import Option, anything, options_of
+from hokusai_core.settings import UNSET, Settings, executor_options
 from hokusai_core.suggestions import did_you_mean
 
-if TYPE_CHECKING:
-    from hokusai_core.execution.state import CacheUse
-    from hokusai_core.settings import Config
+__all__ = ["ExecutionOptions", "OptionReader", "execution_options"]
 
-__all__ = ["OptionReader"]
 
-#: What callers may ask for; the rest is between the parts of the core.
-_PUBLIC: Final = (
-    "lm", "cache", "cache_ttl", "timeout", "retry_on_failure", "max_retries", "collect_feedback", "tags", "budget"
-)  # fmt: skip
+def _cache(value: Any) -> Any:
+    if value not in ("use", "refresh", "off"):
+        raise ValueError("expected 'use', 'refresh' or 'off'")
+    return value
+
+
+def _budget(value: Any) -> Budget | None:
+    if value is not None and not isinstance(value, Budget):
+        raise ValueError("expected a Budget, such as Budget(calls=9)")
+    return value
+
+
+def _tags(value: Any) -> Mapping[str, str]:
+    if not value:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected a mapping of text to text, got {type(value).__name__}")
+    wrong = [key for key, tag in value.items() if not isinstance(key, str) or not isinstance(tag, str)]
+    if wrong:
+        raise ValueError(f"expected texts; {', '.join(map(repr, wrong))} is not")
+    return dict(value)
+
+
+class ExecutionOptions(TypedDict, total=False):
+    """Options of one execution. An option that is left out has the value of the executor's setting."""
+
+    lm: Annotated[Any, Option("language model of this call, in place of the executor's", anything)]
+    cache: Annotated[
+        Literal["use", "refresh", "off"],
+        Option(
+            "'use' to serve a stored answer, 'refresh' to call and store the new answer, 'off' for neither",
+            _cache,
+            "use",
+        ),
+    ]
+    cache_ttl: Annotated[
+        float | None,
+        Option(
+            "seconds for which the answer is served; left out, the signature's, else the executor's",
+            executor_options()["cache_ttl"].parse,
+        ),
+    ]
+    timeout: Annotated[
+        float | None,
+        Option(
+            "seconds for the whole execution, retries included; None for no bound", executor_options()["timeout"].parse
+        ),
+    ]
+    retry_on_failure: Annotated[
+        bool, Option("whether a failed call is tried again", executor_options()["retry_on_failure"].parse)
+    ]
+    max_retries: Annotated[
+        int,
+        Option("tries after the first; giving it does not turn retries on", executor_options()["max_retries"].parse),
+    ]
+    collect_feedback: Annotated[
+        bool, Option("keep this execution so that FeedbackCollector can take feedback on it", bool, False)
+    ]
+    tags: Annotated[Mapping[str, str] | None, Option("free tags for trackers", _tags)]
+    budget: Annotated[Budget | None, Option("a Budget that the calls are charged to", _budget)]
+
+
+def execution_options() -> Mapping[str, Option]:
+    """Return every option of an execution by name."""
+    return options_of(ExecutionOptions)
 
 
 class OptionReader:
     """Reads the options of calls for one executor.
 
     Args:
-        config: the executor's settings.
+        settings: the executor's settings.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        retries = config.value("max_retries") if config.value("retry_on_failure") else 0
-        #: Options of a call that says nothing.
-        self.default = Options(
-            cache="use", cache_ttl=UNSET, timeout=config.value("timeout"), retry=RetryPolicy(retries)
-        )
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._table = execution_options()
+        #: Options of a call that gives none.
+        self.default = Options(cache="use", cache_ttl=UNSET, timeout=settings.value("timeout"), retry=self._retry({}))
 
     def read(
         self,
         *,
-        cache: CacheUse = "use",
-        cache_ttl: float | Unset | None = UNSET,
-        timeout: float | Unset | None = UNSET,
-        retry_on_failure: bool | Unset = UNSET,
-        max_retries: int | Unset = UNSET,
-        collect_feedback: bool = False,
-        tags: Mapping[str, str] | None = None,
-        budget: Budget | None = None,
         parent_id: str | None = None,
         parent_kind: str | None = None,
         step: str | None = None,
         fresh_since: float | None = None,
-        **unknown: object,
+        **given: Unpack[ExecutionOptions],
     ) -> Options:
-        """Return the options of a call: what the caller left out is filled from the settings, the rest is checked.
+        """Return the options of a call: those that are given are checked, the others are filled in from the settings.
+
+        ``lm`` is not part of them.
+
+        Args:
+            parent_id: id of the batch, chain or pipeline around the execution.
+            parent_kind: what that is: ``batch``, ``chain``, ``pipeline`` or ``parallel``.
+            step: name of the execution within a chain or pipeline.
+            fresh_since: with ``cache="refresh"``, the time since which a stored answer counts as fresh.
+            given: see ``ExecutionOptions``; ``UNSET`` counts as left out.
 
         Raises:
             ConfigurationError: an option has a value that cannot be used.
             TypeError: there is no such option.
         """
-        for name in unknown:
-            meant = did_you_mean(name, _PUBLIC)
-            raise TypeError(f"unexpected keyword argument {name!r}{meant}; options are {', '.join(_PUBLIC)}")
-        default = self.default
-        if (
-            cache_ttl is timeout is retry_on_failure is max_retries is UNSET
-            and cache == "use"
-            and budget is None
-            and not (collect_feedback or tags or parent_id)
-        ):
-            return default
-        given = {
-            name: parse_setting(name, argument)
-            for name, argument in (
-                ("cache_ttl", cache_ttl),
-                ("timeout", timeout),
-                ("retry_on_failure", retry_on_failure),
-                ("max_retries", max_retries),
-            )
-            if argument is not UNSET
-        }
-        if cache not in ("use", "refresh", "off"):
-            raise ConfigurationError(f"cache={cache!r}: expected 'use', 'refresh' or 'off'")
-        if budget is not None and not isinstance(budget, Budget):
-            raise ConfigurationError(f"budget: expected a Budget, such as Budget(calls=9), got {type(budget).__name__}")
-        setting = self._config.value
-        retries = given.get("max_retries", setting("max_retries"))
+        if not given and parent_id is None:
+            return self.default
+        values = {name: self._value(name, raw) for name, raw in given.items() if raw is not UNSET}
         return Options(
-            cache=cache,
-            cache_ttl=given.get("cache_ttl", UNSET),
-            timeout=given.get("timeout", default.timeout),
-            retry=RetryPolicy(retries if given.get("retry_on_failure", setting("retry_on_failure")) else 0),
-            collect_feedback=collect_feedback,
-            tags=_checked_tags(tags),
-            budget=budget,
+            cache=values.get("cache", "use"),
+            cache_ttl=values.get("cache_ttl", UNSET),
+            timeout=values.get("timeout", self.default.timeout),
+            retry=self._retry(values),
+            collect_feedback=values.get("collect_feedback", False),
+            tags=values.get("tags", {}),
+            budget=values.get("budget"),
             parent_id=parent_id,
             parent_kind=parent_kind,
             step=step,
             fresh_since=fresh_since,
         )
 
+    def _value(self, name: str, raw: Any) -> Any:
+        option = self._table.get(name)
+        if option is None:
+            hint = did_you_mean(name, self._table)
+            raise TypeError(f"unexpected keyword argument {name!r}{hint}; options are {', '.join(self._table)}")
+        return option.read(raw, name)
 
-def _checked_tags(tags: Mapping[str, str] | None) -> Mapping[str, str]:
-    if not tags:
-        return {}
-    if not isinstance(tags, Mapping):
-        raise ConfigurationError(f"tags: expected a mapping of text to text, got {type(tags).__name__}")
-    wrong = [key for key, tag in tags.items() if not isinstance(key, str) or not isinstance(tag, str)]
-    if wrong:
-        raise ConfigurationError(f"tags: expected texts; {', '.join(map(repr, wrong))} is not")
-    return dict(tags)
+    def _retry(self, values: Mapping[str, Any]) -> RetryPolicy:
+        on = values.get("retry_on_failure", self._settings.value("retry_on_failure"))
+        return RetryPolicy(values.get("max_retries", self._settings.value("max_retries")) if on else 0)

@@ -11,7 +11,7 @@ import importlib
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from typing import Any
@@ -43,7 +43,7 @@ from hokusai_core.runtime.event_loop import EventLoopThread
 from hokusai_core.runtime.task_pool import TaskPool
 from hokusai_core.runtime.window import Permit
 from hokusai_core.runtime.worker_threads import WorkerThreads
-from hokusai_core.settings import Config, ExecutionMode
+from hokusai_core.settings import ExecutionMode, Settings
 from hokusai_core.signatures.registry import SignatureRegistry
 
 __all__ = ["ExecutorServices", "ExecutorState", "make_services"]
@@ -64,7 +64,7 @@ class ExecutorServices:
     """What the parts of one executor share.
 
     Args:
-        config: every setting with its source.
+        settings: every setting with its source.
         state: mode, and whether the executor is closed.
         plugins: the plugins.
         signatures: the signatures by name.
@@ -81,7 +81,7 @@ class ExecutorServices:
         tasks: runs what ``execute_async`` was given.
     """
 
-    config: Config
+    settings: Settings
     state: ExecutorState
     plugins: PluginManager
     signatures: SignatureRegistry
@@ -99,7 +99,7 @@ class ExecutorServices:
 
     @tasks.default
     def _make_tasks(self) -> TaskPool:
-        return TaskPool(self.threads, self.config.value("max_workers"))
+        return TaskPool(self.threads, self.settings.value("max_workers"))
 
     @property
     def testing(self) -> bool:
@@ -208,58 +208,45 @@ class ExecutorServices:
             raise ExceptionGroup("closing the executor", errors)
 
 
-def make_services(
-    config: Config,
-    *,
-    lm: Any,
-    adapter: Any,
-    trackers: Mapping[str, Tracker] | None,
-    extra_plugins: Iterable[object],
-    optional: AbstractSet[str],
-    environ: Mapping[str, str],
-) -> ExecutorServices:
+def make_services(settings: Settings, *, optional: AbstractSet[str]) -> ExecutorServices:
     """Make what an executor consists of, as its settings say.
 
     Args:
-        config: every setting.
-        lm: the executor's own language model, or None.
-        adapter: DSPy adapter for every call, or None.
-        trackers: trackers that the host has made; None to make those that the settings name.
-        extra_plugins: plugins of the host's own.
+        settings: every setting.
         optional: names of caches and trackers that are left out with a warning if they cannot be made.
-        environ: environment that ``HOKUSAI_LM`` is read from.
 
     Raises:
         HokusaiError: a part cannot be made.
     """
-    value = config.value
+    value = settings.value
+    trackers = value("trackers")
     with ExitStack() as undo:  # closes what was made before a part that cannot be made
         plugins = PluginManager(
             only=value("plugins"),
             disable=value("disable_plugins"),
             strict=value("strict_plugins"),
-            extra=tuple(extra_plugins),
+            extra=value("extra_plugins"),
         )
         undo.callback(plugins.close)
         if value("strict_plugins"):  # strict hosts want every failure at the start
             plugins.load()
-        editions = EditionFinder.of(plugins, config)
+        editions = EditionFinder.of(plugins, settings)
         signatures = SignatureRegistry(plugins.signature_packs, value("prefer"), find_edition=editions.find)
-        models = ModelResolver(plugins, lm, environ)
-        cache = _make_cache(plugins, config, optional)
+        models = ModelResolver(plugins, value("lm"), settings.environ)
+        cache = _make_cache(plugins, settings, optional)
         if cache is not None:
             undo.callback(cache.close)
         observers = Observers(
             plugins,
-            _make_trackers(plugins, config, optional) if trackers is None else trackers,
-            replaceable=trackers is None,
+            trackers if isinstance(trackers, Mapping) else _make_trackers(plugins, trackers, optional),
+            replaceable=not isinstance(trackers, Mapping),
         )
         undo.callback(observers.close)
         feedback = FeedbackStage(plugins, value("feedback_store"))
         stats, threads = Stats(), WorkerThreads(keep=max(32, value("max_workers")))
         rates = value("requests_per_minute"), value("tokens_per_minute")
         services = ExecutorServices(
-            config=config,
+            settings=settings,
             state=ExecutorState(value("mode")),
             plugins=plugins,
             signatures=signatures,
@@ -267,7 +254,7 @@ def make_services(
             plans=CallPlanCache(
                 signatures,
                 models,
-                adapter=adapter,
+                adapter=value("adapter"),
                 namespace=value("namespace"),
                 cache_ttl=value("cache_ttl"),
                 secret=lambda: b"" if cache is None else cache.secret,
@@ -283,7 +270,7 @@ def make_services(
                 validators=_Validators(plugins).all,
                 feedback=feedback,
             ),
-            options=OptionReader(config),
+            options=OptionReader(settings),
             cache=cache,
             observers=observers,
             feedback=feedback,
@@ -311,9 +298,9 @@ class _Validators:
         return self._made
 
 
-def _make_cache(plugins: PluginManager, config: Config, optional: AbstractSet[str]) -> CacheTiers | None:
+def _make_cache(plugins: PluginManager, settings: Settings, optional: AbstractSet[str]) -> CacheTiers | None:
     """Return the cache tiers, None if caching is off."""
-    value = config.value
+    value = settings.value
     if not value("cache_enabled"):
         return None
     memory = MemoryCache(value("cache_entries"), value("cache_bytes"))
@@ -323,11 +310,11 @@ def _make_cache(plugins: PluginManager, config: Config, optional: AbstractSet[st
     return CacheTiers(memory, _make_component(plugins, "cache", chosen, optional), name=chosen)
 
 
-def _make_trackers(plugins: PluginManager, config: Config, optional: AbstractSet[str]) -> dict[str, Tracker]:
-    """Return the trackers that the settings name."""
+def _make_trackers(plugins: PluginManager, names: Sequence[str], optional: AbstractSet[str]) -> dict[str, Tracker]:
+    """Return the trackers that are named."""
     made: dict[str, Tracker] = {}
     try:
-        for name in config.value("trackers"):
+        for name in names:
             tracker = _make_component(plugins, "tracker", name, optional)
             if tracker is not None:
                 made[name] = tracker

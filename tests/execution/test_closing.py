@@ -86,12 +86,18 @@ def test_everything_is_closed_and_every_error_told() -> None:
 
         def record(self, event: Any) -> None: ...
 
+        def flush(self, timeout: float | None = None) -> bool:
+            return True
+
+        async def aflush(self, timeout: float | None = None) -> bool:
+            return True
+
     class Plugin:
         @hookimpl
         def provide_language_models(self) -> list[Component]:
             return [Component(name, lambda name=name: Part(name)) for name in ("one", "two")]
 
-    executor = Executor(plugins=[], extra_plugins=[Plugin()], trackers={"a": Part("a"), "b": Part("b")})  # type: ignore[dict-item]
+    executor = Executor(plugins=[], extra_plugins=[Plugin()], trackers={"a": Part("a"), "b": Part("b")})
     executor.register_signature("Answer", "question -> answer")
     for name in ("one", "two"):
         executor.execute_signature("Answer", {"question": "?"}, lm=name)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from hokusai_core import Executor
+from hokusai_core import Executor, Settings
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.settings import SETTINGS, UNSET, ExecutionMode, read_settings
+from hokusai_core.settings import UNSET, ExecutionMode, executor_options
 from hokusai_core.testing.lm import null_lm
 
 MakeExecutor = Callable[..., Executor]
@@ -36,10 +36,10 @@ def test_none_is_a_value_that_an_argument_may_have(monkeypatch: pytest.MonkeyPat
 def test_every_setting_is_listed_with_its_source() -> None:
     with Executor(plugins=[], lm=null_lm(model="null/shown")) as executor:
         config = executor.config
-    assert set(config) == {setting.name for setting in SETTINGS} | {"lm"}
+    assert set(config) == set(executor_options())
     assert str(config["lm"]) == "'null/shown' (argument)"
-    assert "timeout = 300.0 (default)" in repr(config)
-    assert "mode = 'production' (default)" in repr(config)
+    assert "timeout = 300.0 (default)" in str(config)
+    assert "mode = 'production' (default)" in str(config)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_every_setting_is_listed_with_its_source() -> None:
     ],
 )
 def test_the_environment_is_text(name: str, text: str, expected: Any) -> None:
-    assert read_settings({}, environ={f"HOKUSAI_{name.upper()}": text}).value(name) == expected
+    assert Settings.from_environment({f"HOKUSAI_{name.upper()}": text}).value(name) == expected
 
 
 BAD: dict[str, tuple[Any, ...]] = {
@@ -90,12 +90,12 @@ BAD: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
 def test_a_bad_value_is_named_with_what_is_expected(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{name}=.*expected"):
-        read_settings({name: value}, environ={})
+        Settings(**{name: value})
 
 
 def test_a_bad_variable_is_named_as_the_variable() -> None:
     with pytest.raises(ConfigurationError, match=r"HOKUSAI_MAX_WORKERS='lots': expected a whole number of at least 1"):
-        read_settings({}, environ={"HOKUSAI_MAX_WORKERS": "lots"})
+        Settings.from_environment({"HOKUSAI_MAX_WORKERS": "lots"})
 
 
 def test_all_bad_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +112,43 @@ def test_a_default_that_no_setting_has_is_an_error() -> None:
 
     with pytest.raises(ConfigurationError, match="timeuot: there is no such setting"):
         Mistaken(plugins=[])
+
+
+def test_a_host_can_leave_the_environment_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOKUSAI_MODE", "testing")
+    monkeypatch.setenv("HOKUSAI_LM", "openai/nothing")
+    lm = null_lm()
+    for executor in (
+        Executor(Settings(lm=lm, plugins=[])),
+        Executor(Settings(plugins=[]), lm=lm),
+        Executor(environ={}, lm=lm, plugins=[]),
+    ):
+        with executor:
+            executor.register_signature("Answer", "question -> answer")
+            assert executor.mode is ExecutionMode.PRODUCTION
+            assert executor.execute_signature("Answer", {"question": "?"})["answer"] == "some answer"
+    with Executor(Settings(plugins=[])) as executor:
+        assert executor.models.source() != "environment HOKUSAI_LM"
+    with Executor(environ={"HOKUSAI_TIMEOUT": "4"}, plugins=[]) as executor:
+        assert executor.config["timeout"].source == "environment HOKUSAI_TIMEOUT"
+
+
+def test_settings_are_made_once_and_changed_by_copies() -> None:
+    settings = Settings(timeout=5)
+    changed = settings.with_options(timeout=None, max_workers=2)
+    assert (settings.value("timeout"), changed.value("timeout"), changed.value("max_workers")) == (5.0, None, 2)
+    assert repr(changed) == "Settings(timeout=None, max_workers=2)"
+    with pytest.raises(TypeError, match="unexpected keyword argument 'timeuot'; did you mean 'timeout'"):
+        Settings(timeuot=5)
+
+
+def test_settings_show_no_credentials() -> None:
+    class Model:
+        def __repr__(self) -> str:
+            return "Model(api_key='canary-1')"
+
+    settings = Settings(lm=Model(), adapter=Model())
+    assert "canary" not in repr(settings) + str(settings)
 
 
 def test_a_subclass_changes_defaults() -> None:
@@ -139,7 +176,7 @@ def test_bad_arguments_of_a_call_are_refused_before_anything_is_called(
 def test_unset_is_false_and_shows_its_name() -> None:
     assert not UNSET
     assert repr(UNSET) == "UNSET"
-    assert read_settings({"timeout": UNSET}, environ={})["timeout"].source == "default"
+    assert Settings(timeout=UNSET)["timeout"].source == "default"
 
 
 def test_a_timeout_beyond_what_a_clock_can_count_is_no_bound(make_executor: MakeExecutor) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
-from hokusai_core import UNSET, Executor
+from hokusai_core import Executor, Settings
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import read_settings
-from hokusai_core.types import Unset
+from hokusai_core.types import ExecutorOptions
 
 if TYPE_CHECKING:
     from hokusai_teleprompt import Promotion
@@ -23,24 +23,20 @@ _TRACKER: Final = "mlflow"
 class DSPyPipelineExecutor(Executor):
     """An executor that keeps answers on disk, records in MLflow, and gives up after 30 seconds.
 
-    It is ``Executor`` with other defaults: an argument that is left out is read from its environment variable, and
-    without that has the default below. The disk cache and the tracker are used where their plugins work; where one
-    does not, a warning says why, and the executor goes on without it.
+    It is ``Executor`` with other defaults: ``timeout=30``, ``max_workers=4``, ``cache="diskcache"`` and
+    ``trackers=["mlflow"]``. An option that is left out is read from its environment variable, and without that has its
+    default. The disk cache and the tracker are used if their plugins work; if one does not, a warning says why, and the
+    executor goes on without it.
 
     Args:
-        cache_enabled: whether answers are stored and served; True.
+        settings: settings that the host has made; then no environment variable is read.
         mlflow_tracking: True adds the tracker ``mlflow`` to the others, False leaves it out. Left out, it is the only
             tracker, unless ``trackers`` or ``HOKUSAI_TRACKERS`` name others.
-        timeout: seconds that bound one execution, retries included; 30. None for no bound.
-        max_workers: rows and tasks that run at the same time; 4.
-        cache_ttl: seconds for which a stored answer is served; None, for as long as it is kept.
-        lm: language model: a name (``"openai/gpt-5-mini"``, ``"local"``), a ``dspy.LM`` or a ``LanguageModel``.
-        plugins: the only plugins that are used; None, for all of them.
-        namespace: part of every cache key, to keep tenants apart; ``"default"``.
-        options: every other argument of ``Executor``; ``cache`` is ``"diskcache"``, and None for memory only.
+        environ: environment to read in place of that of the process; ``{}`` for none.
+        options: every other option of ``Executor``.
 
     Raises:
-        ConfigurationError: an argument or variable has a value that cannot be used.
+        ConfigurationError: an option or variable has a value that cannot be used.
 
     Example:
         >>> with DSPyPipelineExecutor(mode="testing", mlflow_tracking=False, cache=None) as executor:
@@ -53,28 +49,17 @@ class DSPyPipelineExecutor(Executor):
 
     def __init__(
         self,
-        cache_enabled: bool | Unset = UNSET,
-        mlflow_tracking: bool | Unset = UNSET,
-        timeout: float | Unset | None = UNSET,
-        max_workers: int | Unset = UNSET,
-        cache_ttl: float | Unset | None = UNSET,
-        lm: Any = None,
-        plugins: Sequence[str] | Unset | None = UNSET,
-        namespace: str | Unset = UNSET,
-        **options: Any,
+        settings: Settings | None = None,
+        /,
+        *,
+        mlflow_tracking: bool | None = None,
+        environ: Mapping[str, str] | None = None,
+        **options: Unpack[ExecutorOptions],
     ) -> None:
-        if mlflow_tracking is not UNSET:
-            options["trackers"] = _trackers(bool(mlflow_tracking), options.get("trackers", UNSET))
-        super().__init__(
-            cache_enabled=cache_enabled,
-            timeout=timeout,
-            max_workers=max_workers,
-            cache_ttl=cache_ttl,
-            lm=lm,
-            plugins=plugins,
-            namespace=namespace,
-            **options,
-        )
+        if mlflow_tracking is not None:
+            given = _named_trackers(settings, environ, options)
+            options["trackers"] = _trackers(mlflow_tracking, given)
+        super().__init__(settings, environ=environ, **options)
 
     def promote(self, name: str, optimized: Any, *, note: str = "", force: bool = False) -> Promotion:
         """Let an optimized signature stand in for the one of that name.
@@ -146,14 +131,22 @@ def _teleprompt() -> Any:
         ) from None
 
 
+def _named_trackers(settings: Settings | None, environ: Mapping[str, str] | None, options: ExecutorOptions) -> Any:
+    """Return the trackers that are given, or that the settings or the environment name."""
+    if "trackers" in options:
+        return options["trackers"]
+    if settings is None:
+        settings = Settings.from_environment(os.environ if environ is None else environ)
+    return settings.value("trackers")
+
+
 def _trackers(tracking: bool, given: Any) -> Any:
-    """Return the trackers that were given or that the environment names, with or without MLflow."""
+    """Return the given trackers, with or without MLflow."""
     if isinstance(given, Mapping):
         if tracking and _TRACKER not in given:
             raise ConfigurationError(
                 f"mlflow_tracking=True beside a mapping of trackers: put one under {_TRACKER!r} into it, or give names"
             )
         return given if tracking else {name: tracker for name, tracker in given.items() if name != _TRACKER}
-    named: tuple[str, ...] = read_settings({"trackers": given}).value("trackers")
-    others = [name for name in named if name != _TRACKER]
+    others = [name for name in given if name != _TRACKER]
     return [*others, _TRACKER] if tracking else others

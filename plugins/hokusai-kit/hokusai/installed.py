@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hokusai_core.plugin_api import PluginManager, read_settings
+from hokusai_core import Settings
+from hokusai_core.plugin_api import PluginManager
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import SignatureRegistry
-    from hokusai_core.types import Config
 
 __all__ = ["Installed", "installed"]
 
@@ -20,9 +20,9 @@ class Installed:
     """Plugins and signatures, found when they are first asked for."""
 
     @cached_property
-    def settings(self) -> Config:
+    def settings(self) -> Settings:
         """The settings that environment variables make."""
-        return read_settings({})
+        return Settings.from_environment()
 
     @cached_property
     def plugins(self) -> PluginManager:

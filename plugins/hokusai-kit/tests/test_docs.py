@@ -15,7 +15,8 @@ import pytest
 from hokusai.cli import cli
 from hokusai.commands import COMMANDS
 from hokusai_core import Executor
-from hokusai_core.plugin_api import Artifact, HokusaiSpecs, read_settings
+from hokusai_core.plugin_api import Artifact, HokusaiSpecs
+from hokusai_core.settings import executor_options
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -79,7 +80,7 @@ def test_every_command_and_option_is_in_the_reference() -> None:
 def test_every_setting_is_in_the_reference_with_its_default() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*?) \|", page, re.MULTILINE))
-    settings = {name: value.value for name, value in read_settings({}, environ={}).items()}
+    settings = {name: option.default for name, option in executor_options().items() if option.environment}
     assert set(rows) == set(settings)
     for name, default in settings.items():
         shown = rows[name].partition(" / ")[0]

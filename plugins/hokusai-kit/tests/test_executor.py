@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import warnings
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from hokusai import DSPyPipelineExecutor
-from hokusai_core import Component, hookimpl
+from hokusai_core import Component, ExecutionMode, Settings, hookimpl
 from hokusai_core.errors import CacheError, ConfigurationError, PluginLoadError
 from hokusai_core.testing.listening import ListeningTracker
 
@@ -44,10 +43,23 @@ def trackers_of(**arguments: Any) -> list[str]:
         return sorted(executor.stats()["trackers"])
 
 
-def test_arguments_come_in_the_documented_order() -> None:
-    names = list(inspect.signature(DSPyPipelineExecutor).parameters)
-    documented = "cache_enabled mlflow_tracking timeout max_workers cache_ttl lm plugins namespace"
-    assert names[:8] == documented.split()
+def test_documented_options_are_keywords() -> None:
+    options = {"cache_enabled": False, "mlflow_tracking": False, "timeout": 9, "max_workers": 2, "cache_ttl": 60}
+    with DSPyPipelineExecutor(**options, lm="local", plugins=[], namespace="tenant") as executor:
+        assert executor.config.value("cache_ttl") == 60.0
+        assert executor.config.value("namespace") == "tenant"
+    with pytest.raises(ConfigurationError, match="options are keywords"):
+        DSPyPipelineExecutor(True)
+
+
+def test_settings_of_a_host_take_nothing_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOKUSAI_MODE", "testing")
+    monkeypatch.setenv("HOKUSAI_TRACKERS", "nothing")
+    with DSPyPipelineExecutor(Settings(plugins=[], namespace="tenant", cache=None, trackers=[])) as executor:
+        assert executor.mode is ExecutionMode.PRODUCTION
+        assert (executor.config.value("timeout"), executor.config["timeout"].source) == (30.0, "default")
+    with DSPyPipelineExecutor(environ={}, mlflow_tracking=False, cache=None, plugins=[]) as executor:
+        assert executor.mode is ExecutionMode.PRODUCTION
 
 
 def test_defaults_are_those_of_the_batteries_included_executor() -> None:

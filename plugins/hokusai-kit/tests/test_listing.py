@@ -11,12 +11,13 @@ from click.testing import CliRunner, Result
 
 from hokusai.cli import cli
 from hokusai.executor import DSPyPipelineExecutor
-from hokusai_core.plugin_api import Artifact, read_settings
+from hokusai_core import Settings
+from hokusai_core.plugin_api import Artifact
 
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in read_settings({}):
+    for name in Settings():
         monkeypatch.delenv(f"HOKUSAI_{name.upper()}", raising=False)
 
 

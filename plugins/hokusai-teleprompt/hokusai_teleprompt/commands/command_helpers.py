@@ -19,11 +19,12 @@ track_option = click.option(
 
 def make_executor(*, track: bool) -> Executor:
     """Return an executor that runs nothing: it finds components, and its trackers hear what the command does."""
-    from hokusai_core import UNSET, Executor
-    from hokusai_core.plugin_api import read_settings
+    from hokusai_core import Executor, Settings
 
-    trackers = list({*read_settings({}).value("trackers"), "mlflow"}) if track else UNSET
-    return Executor(cache_enabled=False, mode="production", trackers=trackers)
+    settings = Settings.from_environment(cache_enabled=False, mode="production")
+    if track:
+        settings = settings.with_options(trackers=[*{*settings.value("trackers"), "mlflow"}])
+    return Executor(settings)
 
 
 def safe(text: str) -> str:

@@ -1,0 +1,191 @@
+"""Tables of options: what an option is, how tables are read, and parsers of option values.
+
+A table is a TypedDict whose keys are annotated as ``Annotated[type, Option(...)]``. Type checkers read it as the
+keyword arguments of a function (``**options: Unpack[Table]``). At run time ``options_of`` reads the same table.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache as cached_function
+from types import MappingProxyType
+from typing import Any, get_args, get_type_hints
+
+from attrs import frozen
+
+from hokusai_core.errors import ConfigurationError
+
+__all__ = [
+    "Option",
+    "anything",
+    "component",
+    "count",
+    "flag",
+    "missing_methods",
+    "names",
+    "number",
+    "optional_names",
+    "optional_number",
+    "optional_text",
+    "options_of",
+    "shown",
+    "text",
+]
+
+
+@frozen
+class Option:
+    """One option in a table such as ``ExecutorOptions``.
+
+    Args:
+        summary: what it does, in one line that listings and references show.
+        parse: turns an argument or the text of an environment variable into the value; raises ValueError with a message
+            that says what is expected.
+        default: value if nothing is given.
+        environment: whether it can be given as an environment variable.
+    """
+
+    summary: str
+    parse: Callable[[Any], Any]
+    default: Any = None
+    environment: bool = True
+
+    def read(self, raw: Any, label: str) -> Any:
+        """Return the value for ``raw``.
+
+        Args:
+            raw: what was given.
+            label: how errors name it.
+
+        Raises:
+            ConfigurationError: says what is wrong and what is expected.
+        """
+        try:
+            return self.parse(raw)
+        except ValueError as error:
+            raise ConfigurationError(f"{label}={shown(raw)}: {error} ({self.summary})") from None
+
+
+@cached_function
+def options_of(table: type) -> Mapping[str, Option]:
+    """Return the options that a TypedDict declares, by name.
+
+    Args:
+        table: a TypedDict whose keys are annotated as ``Annotated[type, Option(...)]``.
+    """
+    hints = get_type_hints(table, include_extras=True)
+    return MappingProxyType(
+        {name: next(part for part in get_args(hint) if isinstance(part, Option)) for name, hint in hints.items()}
+    )
+
+
+def flag(value: Any) -> bool:
+    """Return True or False for a bool or a word such as ``on``."""
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off", ""}:
+        return False
+    raise ValueError("expected true or false")
+
+
+def text(value: Any) -> str:
+    """Return a text that is not empty, without space around it."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("expected a non-empty text")
+    return value.strip()
+
+
+def optional_text(value: Any) -> str | None:
+    """Return a text, None for None and the empty text."""
+    return None if value is None or value == "" else text(value)
+
+
+def number(value: Any) -> float:
+    """Return a finite number above zero."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError("expected a number") from None
+    if not 0 < number < math.inf:  # refuses NaN too
+        raise ValueError("expected a finite number above zero")
+    return number
+
+
+def optional_number(value: Any) -> float | None:
+    """Return a finite number above zero, None for None, the empty text and ``none``."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in {"", "none"}):
+        return None
+    return number(value)
+
+
+def count(minimum: int) -> Callable[[Any], int]:
+    """Return a parser that takes a whole number of at least ``minimum``."""
+
+    def parse(value: Any) -> int:
+        try:
+            number = int(str(value)) if not isinstance(value, bool) else None
+        except ValueError:
+            number = None
+        if number is None or number < minimum:
+            raise ValueError(f"expected a whole number of at least {minimum}")
+        return number
+
+    return parse
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """Return names that are given as a sequence or separated by commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, Mapping) or not hasattr(parts, "__iter__"):
+        raise ValueError("expected names, separated by commas")
+    names = tuple(str(part).strip() for part in parts)
+    return tuple(name for name in names if name)
+
+
+def optional_names(value: Any) -> tuple[str, ...] | None:
+    """Return names, None for None."""
+    return None if value is None else names(value)
+
+
+def anything(value: Any) -> Any:
+    """Return any value as it is."""
+    return value
+
+
+def missing_methods(value: Any, methods: Iterable[str]) -> list[str]:
+    """Return those of ``methods`` that an object does not have."""
+    return [name for name in methods if not callable(getattr(value, name, None))]
+
+
+def component(protocol: str, *methods: str) -> Callable[[Any], Any]:
+    """Return a parser that takes the name of a component, or an object with these methods."""
+
+    def parse(value: Any) -> Any:
+        if value is None or isinstance(value, str):
+            return optional_text(value)
+        lacks = missing_methods(value, methods)
+        if lacks or isinstance(value, type):
+            reason = f"it lacks {', '.join(lacks)}" if lacks else "this is a class, not an object of it"
+            raise ValueError(f"expected a component's name, or an object that satisfies {protocol}; {reason}")
+        return value
+
+    return parse
+
+
+def shown(value: Any) -> str:
+    """Return a value for people; of an object that is no plain value only its class, as it may hold credentials."""
+    if isinstance(value, enum.Enum):
+        return repr(value.value)
+    if isinstance(value, Mapping):
+        return repr(dict(value) if all(isinstance(item, str) for item in value.values()) else tuple(value))
+    plain = value is None or isinstance(value, (str, int, float, bool))
+    if plain or (isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value)):
+        return repr(value)
+    return f"<{type(value).__name__}>"
