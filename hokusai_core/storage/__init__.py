@@ -10,21 +10,33 @@ from hokusai_core.storage.append_log import AppendLog, LogLine, parse_line, read
 from hokusai_core.storage.atomic_write import atomic_write
 from hokusai_core.storage.file_lock import file_lock, is_locked, lock_descriptor, unlock_descriptor
 from hokusai_core.storage.os_errors import describe_os_error
-from hokusai_core.storage.private_folders import open_private_file, private_folder, user_data_folder
+from hokusai_core.storage.private_folders import (
+    UnsafeFileError,
+    make_missing_folders,
+    open_private_file,
+    private_folder,
+    secure_file,
+    user_cache_folder,
+    user_data_folder,
+)
 
 __all__ = [
     "AppendLog",
     "LogLine",
+    "UnsafeFileError",
     "atomic_write",
     "describe_os_error",
     "file_lock",
     "is_locked",
     "lock_descriptor",
+    "make_missing_folders",
     "open_private_file",
     "parse_line",
     "private_folder",
     "read_log",
     "scan_lines",
+    "secure_file",
     "unlock_descriptor",
+    "user_cache_folder",
     "user_data_folder",
 ]

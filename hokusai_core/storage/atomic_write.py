@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["atomic_write"]
 
 
-def atomic_write(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
+def atomic_write(path: str | os.PathLike[str], chunks: Iterable[bytes], *, sole_writer: bool = False) -> None:
     """Write a file beside ``path``, and move it to ``path`` when it is complete and on disk.
 
     A new file is readable by this user alone. One that is replaced keeps its permissions.
@@ -18,6 +18,8 @@ def atomic_write(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
     Args:
         path: the file. A link is followed; a device or a pipe is written to as it is.
         chunks: the content.
+        sole_writer: whether the caller makes sure that no other process writes to ``path`` meanwhile. The file beside
+            it then has one name for all runs, so that runs which are killed leave at most one.
 
     Raises:
         OSError: It cannot be written; what was at ``path`` is unchanged.
@@ -31,7 +33,9 @@ def atomic_write(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> None:
             file.writelines(chunks)
         return
     target = Path(os.path.realpath(path))
-    draft = target.with_name(f".{target.name[:200]}.{os.urandom(4).hex()}")
+    draft = target.with_name(f".{target.name[:200]}.{'part' if sole_writer else os.urandom(4).hex()}")
+    if sole_writer:
+        draft.unlink(missing_ok=True)
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
             os.fchmod(file.fileno(), _permissions(target))

@@ -1,4 +1,4 @@
-"""Folders and files for one user alone, and the folder of what Hokusai keeps between processes.
+"""Folders and files for one user alone, and the folders of what Hokusai keeps between processes.
 
 ``HOKUSAI_DATA_DIR`` names that folder. Without it, it is where the platform keeps the data of users: on Linux
 ``XDG_DATA_HOME``, else ``~/.local/share``.
@@ -15,11 +15,23 @@ from pathlib import Path
 
 from hokusai_core.errors import ConfigurationError
 
-__all__ = ["open_private_file", "private_folder", "user_data_folder"]
+__all__ = [
+    "UnsafeFileError",
+    "make_missing_folders",
+    "open_private_file",
+    "private_folder",
+    "secure_file",
+    "user_cache_folder",
+    "user_data_folder",
+]
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-_DATA_VARIABLE = "HOKUSAI_DATA_DIR"
+DATA_VARIABLE = "HOKUSAI_DATA_DIR"
+
+
+class UnsafeFileError(OSError):
+    """A file that is a link or not a regular file, or that another user owns or can write to."""
 
 
 def user_data_folder(*parts: str, variable: str | None = None) -> Path:
@@ -32,17 +44,43 @@ def user_data_folder(*parts: str, variable: str | None = None) -> Path:
     Raises:
         ConfigurationError: No variable names it, and the user has no home folder.
     """
-    own = os.environ.get(variable, "").strip() if variable else ""
-    if own:
-        return _expanded(own)
-    return _data_root().joinpath(*parts)
+    return _named_by(variable) or _data_root().joinpath(*parts)
 
 
-def private_folder(path: Path) -> Path:
+def user_cache_folder(*parts: str, variable: str | None = None) -> Path:
+    """Return a folder of this user for what can be made again at some cost; it is not made.
+
+    Args:
+        parts: names of folders inside Hokusai's folder in the user's cache.
+        variable: environment variable that names this very folder and, where it is set, goes before that.
+
+    Raises:
+        ConfigurationError: No variable names it, and the user has no home folder.
+    """
+    return _named_by(variable) or _cache_root(variable).joinpath(*parts)
+
+
+def make_missing_folders(path: Path) -> None:
+    """Make a folder and its parents, those that are missing, for this user alone; leave all others as they are.
+
+    Raises:
+        OSError: One cannot be made.
+    """
+    for folder in reversed([folder for folder in (path, *path.parents) if not os.path.lexists(folder)]):
+        with suppress(FileExistsError):  # another process was faster
+            os.mkdir(folder, 0o700)
+            os.chmod(folder, 0o700)  # a strict umask may have taken rights from its owner
+
+
+def private_folder(path: Path, *, variable: str = DATA_VARIABLE) -> Path:
     """Make a folder, and its parents where they are missing, for this user alone; return it.
 
     Folders that exist already and are Hokusai's own are closed to other users. A folder that the user has chosen and
     that holds other things as well keeps its permissions.
+
+    Args:
+        path: the folder.
+        variable: environment variable that names another folder, for the advice in errors.
 
     Raises:
         ConfigurationError: It, or a parent below the user's own folder, belongs to another user, or others can write
@@ -55,16 +93,13 @@ def private_folder(path: Path) -> Path:
         >>> private_folder(Path("kept")).stat().st_mode & 0o077
         0
     """
-    for folder in reversed([folder for folder in (path, *path.parents) if not os.path.lexists(folder)]):
-        with suppress(FileExistsError):  # another process was faster
-            os.mkdir(folder, 0o700)
-            os.chmod(folder, 0o700)  # a strict umask may have taken rights from its owner
+    make_missing_folders(path)
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "is not a folder", os.fspath(path))
     own = _own_folders(path)
     for folder in own or [path]:
         seen = folder.stat()
-        _check_folder(folder, seen)
+        _check_folder(folder, seen, variable)
         if seen.st_mode & _OTHERS and (own or not any(folder.iterdir())):
             _close_to_others(folder, 0o700)
     return path
@@ -86,8 +121,8 @@ def open_private_file(
         check_owner: whether to refuse a file that another user owns or can write to, and may have prepared.
 
     Raises:
-        OSError: It cannot be opened, is a link or not a regular file, or is refused by ``check_owner``. The text of
-            the error says which.
+        UnsafeFileError: It is a link or not a regular file, or is refused by ``check_owner``.
+        OSError: It cannot be opened.
 
     Example:
         >>> import os
@@ -100,21 +135,13 @@ def open_private_file(
     try:
         descriptor = os.open(path, flags, 0o600)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, "is a symbolic link", name) from None
-        if error.errno == errno.ENXIO:  # a pipe without a reader, a socket
-            raise OSError(errno.ENXIO, "is not a regular file", name) from None
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # a link, a pipe or a socket, a folder
+            _check_file(name, os.lstat(path), check_owner=False)
         raise
     try:
         seen = os.fstat(descriptor)
-        if not stat.S_ISREG(seen.st_mode):
-            raise OSError(errno.EINVAL, "is not a regular file", name)
-        if check_owner and seen.st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, f"belongs to another user (uid {seen.st_uid})", name)
-        if check_owner and seen.st_mode & _OTHERS_WRITE:
-            mode = stat.S_IMODE(seen.st_mode)
-            raise PermissionError(errno.EPERM, f"can be written by others (mode {mode:04o}); run chmod go-w", name)
-        if seen.st_mode & 0o777 != 0o600:
+        _check_file(name, seen, check_owner=check_owner)
+        if stat.S_IMODE(seen.st_mode) != 0o600:
             _close_to_others(descriptor, 0o600)
     except BaseException:
         os.close(descriptor)
@@ -122,66 +149,109 @@ def open_private_file(
     return descriptor
 
 
+def secure_file(path: str | os.PathLike[str]) -> None:
+    """Check a file that a library opens itself, and close it to other users.
+
+    The file is not opened: closing it would give up the locks that this process holds on it.
+
+    Args:
+        path: an existing file.
+
+    Raises:
+        UnsafeFileError: It is a link or not a regular file, or another user owns it or can write to it.
+        OSError: It does not exist.
+    """
+    seen = os.lstat(path)
+    _check_file(os.fspath(path), seen, check_owner=True)
+    if stat.S_IMODE(seen.st_mode) != 0o600:
+        _close_to_others(path, 0o600)
+
+
+def _check_file(name: str, seen: os.stat_result, *, check_owner: bool) -> None:
+    if stat.S_ISLNK(seen.st_mode):
+        raise UnsafeFileError(errno.ELOOP, "is a symbolic link", name)
+    if not stat.S_ISREG(seen.st_mode):
+        raise UnsafeFileError(errno.EINVAL, "is not a regular file", name)
+    if check_owner and seen.st_uid != os.geteuid():
+        raise UnsafeFileError(errno.EPERM, f"belongs to another user (uid {seen.st_uid})", name)
+    if check_owner and seen.st_mode & _OTHERS_WRITE:
+        mode = stat.S_IMODE(seen.st_mode)
+        raise UnsafeFileError(errno.EPERM, f"can be written by others (mode {mode:04o}); run chmod go-w {name}", name)
+
+
 def _own_folders(path: Path) -> list[Path]:
     """Return the folders from Hokusai's own root to ``path``; empty where ``path`` is somewhere else."""
-    try:
-        root = _data_root()
-    except ConfigurationError:
-        return []
     chain = [path, *path.parents]
-    if root not in chain:
-        return []
-    inside = chain[: chain.index(root) + 1][::-1]
-    # A root that the user has chosen may be open to others for the sake of what else is in it.
-    return inside[1:] if os.environ.get(_DATA_VARIABLE, "").strip() else inside
+    for root_of in (_data_root, _cache_root):
+        try:
+            root = root_of()
+        except ConfigurationError:
+            continue
+        if root in chain:
+            inside = chain[: chain.index(root) + 1][::-1]
+            # A root that the user has chosen may be open to others for the sake of what else is in it.
+            return inside[1:] if root == _named_by(DATA_VARIABLE) else inside
+    return []
 
 
-def _check_folder(folder: Path, seen: os.stat_result) -> None:
+def _check_folder(folder: Path, seen: os.stat_result, variable: str) -> None:
     if seen.st_uid != os.geteuid():
         raise ConfigurationError(
-            f"the folder {folder} belongs to another user (uid {seen.st_uid}); set {_DATA_VARIABLE} to one of your own"
+            f"the folder {folder} belongs to another user (uid {seen.st_uid}), who could plant something in it; set "
+            f"{variable} to a folder of your own"
         )
     if seen.st_mode & _OTHERS_WRITE:
         raise ConfigurationError(
             f"others can write to the folder {folder} (mode {stat.S_IMODE(seen.st_mode):04o}) and plant something in "
-            f"it; run chmod go-w {folder}, or set {_DATA_VARIABLE} to a folder of your own"
+            f"it; run chmod go-w {folder}, or set {variable} to a folder of your own"
         )
 
 
-def _close_to_others(target: int | Path, mode: int) -> None:
+def _close_to_others(target: int | str | os.PathLike[str], mode: int) -> None:
     with suppress(OSError):  # some file systems know no permissions
         os.chmod(target, mode)
 
 
 def _data_root() -> Path:
-    chosen = os.environ.get(_DATA_VARIABLE, "").strip()
-    return _expanded(chosen) if chosen else _platform_folder() / "hokusai"
+    named = _named_by(DATA_VARIABLE)
+    if named is not None:
+        return named
+    standard = ("Library", "Application Support") if sys.platform == "darwin" else (".local", "share")
+    return _platform_folder("XDG_DATA_HOME", standard, DATA_VARIABLE)
 
 
-def _expanded(text: str) -> Path:
+def _cache_root(variable: str | None = None) -> Path:
+    standard = ("Library", "Caches") if sys.platform == "darwin" else (".cache",)
+    return _platform_folder("XDG_CACHE_HOME", standard, variable or "XDG_CACHE_HOME")
+
+
+def _named_by(variable: str | None) -> Path | None:
+    text = os.environ.get(variable, "").strip() if variable else ""
+    if not text:
+        return None
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:  # ~ or ~name where no home folder is known
         raise ConfigurationError(f"the home folder in {text!r} is not known; write the whole path") from None
 
 
-def _platform_folder() -> Path:
-    if sys.platform == "darwin":
-        return _home() / "Library" / "Application Support"
-    chosen = os.environ.get("XDG_DATA_HOME", "").strip()
-    # The specification of these variables says to ignore a relative path.
-    return Path(chosen) if chosen.startswith("/") else _home() / ".local" / "share"
+def _platform_folder(xdg_variable: str, standard: tuple[str, ...], variable: str) -> Path:
+    chosen = os.environ.get(xdg_variable, "").strip()
+    # The specification of these variables says to ignore a relative path. macOS does not have them.
+    if sys.platform != "darwin" and chosen.startswith("/"):
+        return Path(chosen) / "hokusai"
+    return _home(variable).joinpath(*standard, "hokusai")
 
 
-def _home() -> Path:
+def _home(variable: str) -> Path:
     try:
         home = Path.home()
     except RuntimeError:
         raise ConfigurationError(
-            f"this user has no home folder (HOME is not set, and the system knows none); set {_DATA_VARIABLE}"
+            f"this user has no home folder (HOME is not set, and the system knows none); set {variable}"
         ) from None
     if not home.is_absolute():
         raise ConfigurationError(
-            f"HOME is {os.environ.get('HOME', '')!r}, which is not an absolute path; set HOME, or {_DATA_VARIABLE}"
+            f"HOME is {os.environ.get('HOME', '')!r}, which is not an absolute path; set HOME, or {variable}"
         )
     return home

@@ -279,7 +279,7 @@ def test_links_and_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="is not a regular file"):
         AppendLog(tmp_path / "pipe")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(OSError, match="is not a regular file"):
         AppendLog(tmp_path)
 
 

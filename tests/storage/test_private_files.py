@@ -16,6 +16,7 @@ import pytest
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.storage import (
     AppendLog,
+    UnsafeFileError,
     atomic_write,
     describe_os_error,
     file_lock,
@@ -108,7 +109,7 @@ def test_a_file_that_others_may_have_prepared_is_refused_on_request(tmp_path: Pa
     path = tmp_path / "secret"
     path.touch()
     path.chmod(0o666)
-    with pytest.raises(PermissionError, match=r"can be written by others .mode 0666.; run chmod go-w"):
+    with pytest.raises(UnsafeFileError, match=r"can be written by others .mode 0666.; run chmod go-w"):
         open_private_file(path, check_owner=True)
     os.close(open_private_file(path))
     assert mode(path) == 0o600

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import orjson
 
+from hokusai_core.plugin_api import make_missing_folders
+
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import TrackedEvent
 
@@ -86,9 +88,9 @@ class JsonlTracker:
                 self._descriptor = None
 
     def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, 0o600)
+        make_missing_folders(self.path.parent)
+        # A device such as /dev/stdout is as welcome as a file.
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             os.write(self._descriptor, b"\n")  # a full disk cut the last line off; ours begins on its own

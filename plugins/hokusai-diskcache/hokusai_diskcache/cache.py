@@ -13,18 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import platformdirs
-
 from hokusai_core.errors import CacheError, CacheWarning, ConfigurationError
 from hokusai_core.plugin_api import CacheEntry
 from hokusai_diskcache.codec import Damaged, decode, encode
 from hokusai_diskcache.faults import Fault, StoreFailure, diagnose, explain_fault
-from hokusai_diskcache.folder import Folder
+from hokusai_diskcache.folder import Folder, default_directory
 from hokusai_diskcache.store import EVICTION_POLICIES
 from hokusai_diskcache.store_admin import StoreAdmin
 from hokusai_diskcache.store_setup import Opened, StoreOptions, open_store
 
-__all__ = ["DiskCache", "default_directory"]
+__all__ = ["DiskCache"]
 
 T = TypeVar("T")
 
@@ -32,12 +30,6 @@ T = TypeVar("T")
 _THREADS = 2
 #: Seconds between two looks of readers at whether the database is still in its place.
 _GLANCE = 0.1
-
-
-def default_directory() -> Path:
-    """Return the folder that is used where none is given: ``HOKUSAI_CACHE_DIR``, else one in the user's cache."""
-    chosen = os.environ.get("HOKUSAI_CACHE_DIR", "").strip()
-    return Path(chosen) if chosen else platformdirs.user_cache_path("hokusai", appauthor=False) / "executions"
 
 
 class DiskCache:

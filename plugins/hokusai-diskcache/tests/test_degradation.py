@@ -213,7 +213,7 @@ def test_a_folder_that_others_can_write_costs_one_warning(folder: Path) -> None:
     with caught() as messages:
         assert host.ask(0, 1, 2, 0) == [None, None, None, "memory"]
     assert len(messages) == 1
-    assert "others can write to the cache" in messages[0]
+    assert "others can write to the folder" in messages[0]
     assert "chmod go-w" in messages[0]
     host.close()
 

@@ -14,8 +14,7 @@ import pytest
 from hokusai_core.errors import CacheError, CacheWarning, ConfigurationError
 from hokusai_core.testing.caches import make_entry
 from hokusai_diskcache import DiskCache
-from hokusai_diskcache.cache import default_directory
-from hokusai_diskcache.folder import Folder
+from hokusai_diskcache.folder import Folder, default_directory
 from hokusai_diskcache.mounts import network_file_system
 
 
@@ -53,9 +52,9 @@ def test_what_others_can_write_is_refused(tmp_path: Path, place: str, bits: int)
     target = tmp_path / "answers" / place
     target.chmod(mode(target) | bits)
     cache = DiskCache(tmp_path / "answers")
-    with pytest.raises(CacheError, match=r"others can write .* chmod go-w"):
+    with pytest.raises(CacheError, match=r"(others can write|be written by others) .* chmod go-w"):
         cache.get("00")
-    with pytest.raises(CacheError, match="others can write"):
+    with pytest.raises(CacheError, match="chmod go-w"):
         cache.put(make_entry())
     cache.close()
 
@@ -117,7 +116,7 @@ def test_links_in_the_folder_are_refused(tmp_path: Path, place: str) -> None:
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
 @pytest.mark.parametrize("place", ["secret", "lock", "store/cache.db", "store/cache.db-wal"])
-def test_what_is_no_ordinary_file_is_refused(tmp_path: Path, place: str, make: Callable[[Path], None]) -> None:
+def test_what_is_not_a_regular_file_is_refused(tmp_path: Path, place: str, make: Callable[[Path], None]) -> None:
     """A pipe would be waited for."""
     first = DiskCache(tmp_path / "answers")
     first.put(make_entry())
@@ -127,7 +126,7 @@ def test_what_is_no_ordinary_file_is_refused(tmp_path: Path, place: str, make: C
     make(target)
     target.chmod(0o600)
     cache = DiskCache(tmp_path / "answers")
-    with pytest.raises(CacheError, match=f"{place} is no ordinary file; remove it"):
+    with pytest.raises(CacheError, match=f"{place} is not a regular file; remove it"):
         cache.put(make_entry())
     cache.close()
 
@@ -137,7 +136,7 @@ def test_something_else_in_the_place_of_the_folder_is_named(tmp_path: Path) -> N
     (tmp_path / "astray").symlink_to(tmp_path / "nowhere")
     for place in ("file", "file/below", "astray"):
         cache = DiskCache(tmp_path / place)
-        with pytest.raises(CacheError, match="something that is no folder is there"):
+        with pytest.raises(CacheError, match="something that is not a folder is there"):
             cache.get("00")
         cache.close()
 

@@ -10,10 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import platformdirs
 from attrs import frozen
 
-from hokusai_core.errors import LanguageModelUnavailable
+from hokusai_core.errors import ConfigurationError, LanguageModelUnavailable
+from hokusai_core.plugin_api import private_folder, user_cache_folder
 from hokusai_local.options import CACHE_VARIABLE, MODEL_VARIABLE
 
 __all__ = [
@@ -68,8 +68,7 @@ def find_shipped_weights() -> Path | None:
 
 def cache_folder() -> Path:
     """Return the folder for prepared weights: ``HOKUSAI_LOCAL_CACHE`` where set, else the user's cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("hokusai", appauthor=False) / "local"
+    return user_cache_folder("local", variable=CACHE_VARIABLE)
 
 
 def weights_at(path: Path, *, subject: str = MODEL_VARIABLE, instead: str = "unset it") -> Weights:
@@ -143,9 +142,11 @@ def _prepare(shipped: Path, prepared: Path) -> str | None:
     except ImportError as error:
         return f"{error.name or error} is not installed; `pip install gguf` mends it"
     try:
-        prepared.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(prepared.parent, variable=CACHE_VARIABLE)
         handle, name = tempfile.mkstemp(prefix=f"{prepared.name}.", suffix=".part", dir=prepared.parent)
         os.close(handle)
+    except ConfigurationError as error:
+        return str(error)
     except OSError as error:
         return f"{prepared.parent} cannot be written ({error.strerror or error}); {CACHE_VARIABLE} names another folder"
     part = Path(name)

@@ -12,6 +12,7 @@ import click
 from hokusai.cli_errors import INTERRUPTED
 from hokusai.rows import RowFile, parse_mapping
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
+from hokusai_core.plugin_api import atomic_write, describe_os_error
 
 if TYPE_CHECKING:
     from hokusai_core.types import BatchRow
@@ -169,18 +170,8 @@ def write_lines(lines: Iterator[bytes], output: str | None) -> None:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
         return
-    target = Path(output).resolve()  # where a link leads, and not the link
-    # One name for all runs, so that those which were killed leave no litter; the journal keeps out a second at once.
-    beside = target.with_name(f".{target.name}.part")
     try:
-        beside.unlink(missing_ok=True)
-        file = beside.open("xb")
+        # A run may take hours, and be killed. The journal keeps out a second one.
+        atomic_write(output, lines, sole_writer=True)
     except OSError as error:
-        raise CommandFailure(f"{output}: {error.strerror or error}") from error
-    try:
-        with file:
-            file.writelines(lines)
-        beside.replace(target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+        raise CommandFailure(describe_os_error(error, output)) from error
