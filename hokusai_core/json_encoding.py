@@ -1,4 +1,4 @@
-"""Canonical JSON: one text for equal values, whatever process or order they come from."""
+"""JSON forms of values, and canonical JSON: one text for equal values in every process and order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-__all__ = ["canonical_json", "jsonable"]
+__all__ = ["canonical_json", "jsonable", "without_numpy"]
 
 _SCALARS: Final = frozenset((str, int, float, bool, type(None)))
 #: Beyond this an int and a float can no longer be told apart by orjson, which writes 64 bits.
@@ -27,7 +27,8 @@ def jsonable(value: Any) -> Any:
     """Return ``value`` as None, bool, int, float, str, list and dict with str keys.
 
     Enums become their values; pydantic models, attrs models and dataclasses become mappings of their fields; dates,
-    UUIDs, decimals and paths become texts; sets become sorted lists.
+    durations, UUIDs, decimals, URLs and paths become texts; sets become sorted lists; scalars and arrays of numpy
+    become the plain values that they hold.
 
     Raises:
         TypeError: naming the type that has no JSON form.
@@ -58,9 +59,35 @@ def _jsonable(value: Any) -> Any:
         return sorted((_jsonable(item) for item in value), key=canonical_json)
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return _duration(value)
     if isinstance(value, (uuid.UUID, decimal.Decimal, pathlib.PurePath)):
         return str(value)
-    return _model(value)
+    plain = without_numpy(value)
+    return _model(value) if plain is value else _jsonable(plain)
+
+
+def _duration(value: datetime.timedelta) -> str:
+    """Return a duration as ISO 8601 writes it, to the microsecond."""
+    sign, value = ("-", -value) if value < datetime.timedelta() else ("", value)
+    seconds = f"{value.seconds}.{value.microseconds:06d}" if value.microseconds else f"{value.seconds}"
+    return f"{sign}P{value.days}DT{seconds}S"
+
+
+def without_numpy(value: Any) -> Any:
+    """Return a scalar or array of numpy, or a column of pandas, as plain values; everything else as it is."""
+    module = type(value).__module__.partition(".")[0]
+    if module not in ("numpy", "pandas") or not hasattr(value, "tolist"):
+        return value
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if kind == "V":  # records: bytes of any layout
+        return value
+    if module == "numpy" and kind in ("M", "m"):
+        unit = value.dtype.str.partition("[")[2]
+        fine = unit in ("ns]", "ps]", "fs]", "as]")  # of which numpy gives plain numbers
+        exact = value.astype(f"{kind}8[us]") if fine else value
+        return exact.tolist() if (exact == value).all() else value  # NaT equals nothing
+    return value.tolist()
 
 
 def _mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
@@ -89,6 +116,8 @@ def _model(value: Any) -> Any:
             return _jsonable(value.model_dump(mode="json"))
         # Not model_dump: computed fields would not be accepted when the value is read again.
         return {**{name: _jsonable(getattr(value, name)) for name in cls.model_fields}, **_extra(value)}
+    if cls.__module__ in ("pydantic.networks", "pydantic_core._pydantic_core"):
+        return str(value)
     if "__attrs_attrs__" in vars(cls):
         return {item.alias: _jsonable(getattr(value, item.name)) for item in cls.__attrs_attrs__ if item.init}
     if hasattr(cls, "__dataclass_fields__"):

@@ -75,8 +75,11 @@ class ProgramCall(BridgeCall):
                 retryable=False,
             ) from None
         for name, item in self._spec.outputs.items():
-            if name not in outputs and item.shape.optional:
+            if name not in outputs and item.shape.optional and item.required:
                 outputs[name] = None
+            elif isinstance(outputs.get(name), str) and item.shape.optional and item.shape.kind != "any":
+                # DSPy reads an answer of None for ``str | None`` as text.
+                outputs[name] = None if outputs[name].strip().lower() in ("none", "null") else outputs[name]
         _count_what_only_the_prediction_knows(prediction, lm)
         return outputs
 

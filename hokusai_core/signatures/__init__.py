@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         coerce_outputs,
         decode_outputs,
         encode_outputs,
+        read_value,
+        write_value,
     )
     from hokusai_core.signatures.registry import (
         LOCAL,
@@ -57,7 +59,9 @@ __all__ = [
     "encode_outputs",
     "example_problems",
     "jsonable",
+    "read_value",
     "sample_value",
+    "write_value",
 ]
 
 #: Public name -> module of this package that holds it.
@@ -75,6 +79,8 @@ _LATER = {
     "coerce_outputs": "output_codec",
     "decode_outputs": "output_codec",
     "encode_outputs": "output_codec",
+    "read_value": "output_codec",
+    "write_value": "output_codec",
     "example_problems": "examples",
     "sample_value": "sample_values",
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
-from hokusai_core.signatures.field_types import Shape, is_attrs_model, parse_annotation
+from hokusai_core.signatures.field_types import Shape, is_attrs_model
 from hokusai_core.signatures.model_fields import ModelField, model_fields
 
 __all__ = ["Mirrors", "from_mirror"]
@@ -94,7 +94,7 @@ def from_mirror(value: Any, shape: Shape) -> Any:
         return {key: from_mirror(item, shape.args[1]) for key, item in value.items()}
     if shape.kind == "attrs" and isinstance(value, BaseModel):
         arguments = {
-            item.name: from_mirror(getattr(value, item.name), parse_annotation(item.annotation))
+            item.name: from_mirror(getattr(value, item.name), item.shape)
             for item in model_fields(shape.cls)
             if item.name in value.model_fields_set
         }

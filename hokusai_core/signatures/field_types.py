@@ -1,17 +1,22 @@
 """The closed table of types that a field may have, and the parser from Python annotations into it.
 
-=====================  ==========================================================================================
-``str int float bool`` text, whole numbers, numbers, true or false
-``Literal[...]``       one of given texts, whole numbers or booleans
-``Enum``               an enumeration whose values are texts, numbers or booleans
-``list[T]``            a list
-``dict[K, V]``         a mapping; keys are texts, whole numbers, or a Literal or Enum of texts
-``T | None, A | B``    optional values and unions
-``Any``                anything that JSON can hold
-pydantic models        any ``BaseModel`` made of these types
-attrs models           any attrs class made of these types
-``Annotated[T, ...]``  one of these with pydantic or annotated-types constraints
-=====================  ==========================================================================================
+========================================  ======================================================================
+``str int float bool``                    text, whole numbers, finite numbers, true or false
+``Literal[...]``                          one of given texts, whole numbers or booleans
+``Enum``                                  an enumeration whose values are texts, numbers or booleans
+``date datetime time timedelta``          days, moments, times of day and durations, in ISO 8601
+``Decimal UUID``                          exact decimal numbers, and identifiers
+``AnyUrl HttpUrl`` and their relatives    pydantic's URLs that hold no credentials by nature
+``list[T]``                               a list
+``tuple[T, ...] tuple[A, B]``             a list of any, or of exactly that, length
+``set[T] frozenset[T]``                   a list without repetition, of scalar items
+``dict[K, V]``                            a mapping; keys are texts, whole numbers, or a Literal or Enum of texts
+``T | None, A | B``                       optional values and unions
+``Any``                                   anything that JSON can hold
+pydantic models                           any ``BaseModel`` made of these types
+attrs models                              any attrs class made of these types
+``Annotated[T, ...]``                     one of these with constraints of pydantic or annotated-types
+========================================  ======================================================================
 
 Everything else is refused: its values could not be shown to a language model, checked, cached or stored.
 """
@@ -23,36 +28,74 @@ import types
 import typing
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from attrs import frozen
 
-from hokusai_core.signatures.constraints import Constraints, constraints_of
+from hokusai_core.signatures.constraints import (
+    Constraints,
+    UnsupportedTypeError,
+    constraints_of,
+    reads_raw_values,
+)
 
-__all__ = ["ALLOWED", "Shape", "UnsupportedTypeError", "is_attrs_model", "is_pydantic_model", "parse_annotation"]
+__all__ = [
+    "ALLOWED",
+    "COLLECTIONS",
+    "TEXT_FORMS",
+    "Shape",
+    "UnsupportedTypeError",
+    "is_attrs_model",
+    "is_model",
+    "is_pydantic_model",
+    "parse_annotation",
+    "walk",
+]
 
-ALLOWED = "str, int, float, bool, Literal, Enum, list, dict, pydantic and attrs models, Optional, unions and Any"
+ALLOWED: Final = (
+    "str, int, float, bool, Literal, Enum, date, datetime, time, timedelta, Decimal, UUID, pydantic's URLs, list, "
+    "tuple, set, frozenset, dict, pydantic and attrs models, Optional, unions and Any"
+)
 
 Kind = Literal[
-    "str", "int", "float", "bool", "null", "any", "literal", "enum", "list", "dict", "union", "model", "attrs",
-    "constrained",
+    "str", "int", "float", "bool", "null", "any", "literal", "enum", "date", "datetime", "time", "timedelta", "decimal",
+    "uuid", "url", "list", "tuple", "fixed_tuple", "set", "frozenset", "dict", "union", "model", "attrs", "constrained",
 ]  # fmt: skip
 
-#: Deeper nesting than anybody writes; bounds the work that recursive aliases and hostile descriptions can cause.
-MAX_DEPTH = 40
+#: Kinds whose values are written as text in JSON and read from it again.
+TEXT_FORMS: Final = frozenset({"date", "datetime", "time", "timedelta", "decimal", "uuid", "url"})
+#: Kinds whose values are lists in JSON.
+COLLECTIONS: Final = frozenset({"list", "tuple", "fixed_tuple", "set", "frozenset"})
+
+#: Bounds the work that recursive aliases and hostile descriptions can cause; no real type is nested as deeply.
+MAX_DEPTH: Final = 40
 
 _SCALARS: dict[Any, Kind] = {str: "str", int: "int", float: "float", bool: "bool", type(None): "null", None: "null"}
-_WORDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "null": "nothing"}
-_HINTS: dict[Any, str] = {
-    bytes: "decode it to str first",
-    tuple: "use list[...]",
-    set: "use list[...]",
-    frozenset: "use list[...]",
+#: By name, so that a program that uses none of them does not import their modules.
+_STANDARD: dict[tuple[str, str], Kind] = {
+    ("datetime", "date"): "date",
+    ("datetime", "datetime"): "datetime",
+    ("datetime", "time"): "time",
+    ("datetime", "timedelta"): "timedelta",
+    ("decimal", "Decimal"): "decimal",
+    ("uuid", "UUID"): "uuid",
 }
-
-
-class UnsupportedTypeError(TypeError):
-    """An annotation is not in the table of types."""
+_URLS: Final = frozenset({"AnyUrl", "AnyHttpUrl", "HttpUrl", "FileUrl", "FtpUrl", "AnyWebsocketUrl", "WebsocketUrl"})
+_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "nothing",
+    "date": "a date such as 2024-01-31",
+    "datetime": "a date and time such as 2024-01-31T09:30:00+01:00",
+    "time": "a time such as 09:30:00",
+    "timedelta": "a duration such as P1DT2H30M or 26:30:00",
+    "decimal": "a decimal number such as 12.50",
+    "uuid": "a UUID",
+    "url": "a URL",
+}
+_HINTS: dict[Any, str] = {bytes: "decode it to str first"}
 
 
 @frozen(slots=False)
@@ -65,6 +108,7 @@ class Shape:
         cls: the class of an enum or model, or of a list or dict that says nothing of what it holds.
         values: the values of a literal.
         constraints: the constraints of an ``Annotated`` type.
+        raw: whether pydantic calls a validator with the value as it was given, inside a pydantic model.
     """
 
     kind: Kind
@@ -72,6 +116,7 @@ class Shape:
     cls: Any = None
     values: tuple[Any, ...] = ()
     constraints: Constraints | None = None
+    raw: bool = False
 
     @cached_property
     def members(self) -> tuple[Shape, ...]:
@@ -92,7 +137,17 @@ class Shape:
         """Whether every value is made of what JSON text gives back as it was."""
         if self.kind == "dict":
             return self.args[0].kind in ("str", "literal") and self.args[1].plain
-        return self.kind not in ("enum", "model", "attrs") and all(arg.plain for arg in self.args)
+        if self.kind in TEXT_FORMS or self.kind in (
+            "enum",
+            "model",
+            "attrs",
+            "tuple",
+            "fixed_tuple",
+            "set",
+            "frozenset",
+        ):
+            return False
+        return all(arg.plain for arg in self.args)
 
     def involves(self, *kinds: str) -> bool:
         """Return whether one of ``kinds`` occurs in this type, not looking into models."""
@@ -105,7 +160,9 @@ class Shape:
             return _one_of([str(value) for value in self.values])
         if self.kind == "enum":
             return _one_of([str(member.value) for member in self.cls])
-        if self.kind == "list":
+        if self.kind == "fixed_tuple":
+            return f"a list of {len(self.args)} items: {', '.join(arg.expected for arg in self.args)}"
+        if self.kind in COLLECTIONS:
             return "a list" if self.args[0].kind == "any" else f"a list, each item {self.args[0].expected}"
         if self.kind == "dict":
             return "a mapping" if self.args[1].kind == "any" else f"a mapping, each value {self.args[1].expected}"
@@ -113,7 +170,7 @@ class Shape:
             return " or ".join(dict.fromkeys(arg.expected for arg in self.args))
         if self.kind == "constrained":
             return self.args[0].expected
-        if self.cls is not None:
+        if self.kind in ("model", "attrs"):
             return f"a {self.cls.__name__} or a mapping of its fields"
         return _WORDS.get(self.kind, "plain data")
 
@@ -133,33 +190,124 @@ def is_attrs_model(cls: Any) -> bool:
     return isinstance(cls, type) and "__attrs_attrs__" in vars(cls)
 
 
-def parse_annotation(annotation: Any, depth: int = 0) -> Shape:
+def is_model(cls: Any) -> bool:
+    """Return whether ``cls`` is a pydantic model or an attrs class."""
+    return is_pydantic_model(cls) or is_attrs_model(cls)
+
+
+def parse_annotation(annotation: Any, *, of_model: bool = False) -> Shape:
     """Parse a resolved annotation.
+
+    Args:
+        annotation: the annotation.
+        of_model: whether it belongs to a field of a pydantic model, whose further rules pydantic applies.
 
     Raises:
         UnsupportedTypeError: with the type that is not in the table.
     """
-    if depth > MAX_DEPTH:
-        raise UnsupportedTypeError("is nested too deeply")
-    try:
-        if annotation in _SCALARS:
-            return Shape(_SCALARS[annotation])
-    except TypeError:  # an unhashable thing is no type
-        raise UnsupportedTypeError(_refuse(annotation)) from None
-    if annotation is Any:
-        return Shape("any")
-    parser = _GENERIC.get(typing.get_origin(annotation) or annotation)
-    if parser is not None:
-        return parser(annotation, depth + 1)
-    if type(annotation).__name__ == "TypeAliasType":
-        return parse_annotation(annotation.__value__, depth + 1)
-    if isinstance(annotation, typing.NewType):
-        return parse_annotation(annotation.__supertype__, depth + 1)
-    return _parse_class(annotation)
+    return _Parser(of_model).parse(annotation, 0)
+
+
+class _Parser:
+    """Parses annotations; see ``parse_annotation`` for ``of_model``."""
+
+    def __init__(self, of_model: bool) -> None:
+        self._of_model = of_model
+
+    def parse(self, annotation: Any, depth: int) -> Shape:
+        if depth > MAX_DEPTH:
+            raise UnsupportedTypeError("is nested too deeply")
+        try:
+            if annotation in _SCALARS:
+                return Shape(_SCALARS[annotation])
+        except TypeError:  # an unhashable thing is no type
+            raise UnsupportedTypeError(_refuse(annotation)) from None
+        if annotation is Any:
+            return Shape("any")
+        method = _GENERIC.get(typing.get_origin(annotation) or annotation)
+        if method is not None:
+            return method(self, annotation, depth + 1)
+        if type(annotation).__name__ == "TypeAliasType":
+            return self.parse(annotation.__value__, depth + 1)
+        if isinstance(annotation, typing.NewType):
+            return self.parse(annotation.__supertype__, depth + 1)
+        return _parse_class(annotation)
+
+    def list(self, annotation: Any, depth: int) -> Shape:
+        args = typing.get_args(annotation)
+        if not args:
+            return Shape("list", (Shape("any"),), cls=list)
+        return Shape("list", (self.parse(args[0], depth),))
+
+    def tuple(self, annotation: Any, depth: int) -> Shape:
+        args = typing.get_args(annotation)
+        if not args:
+            raise UnsupportedTypeError("tuple: say what it holds, as in tuple[str, ...] or tuple[str, int]")
+        if len(args) == 2 and args[1] is Ellipsis:
+            return Shape("tuple", (self.parse(args[0], depth),))
+        return Shape("fixed_tuple", tuple(self.parse(arg, depth) for arg in args))
+
+    def set(self, annotation: Any, depth: int) -> Shape:
+        args = typing.get_args(annotation)
+        kind: Kind = "set" if (typing.get_origin(annotation) or annotation) is set else "frozenset"
+        if not args:
+            raise UnsupportedTypeError(f"{kind}: say what it holds, as in {kind}[str]")
+        item = self.parse(args[0], depth)
+        if not _hashable_items(item):
+            raise UnsupportedTypeError(f"{str(annotation)[:200]}: the items of a set are scalars; use list[...]")
+        return Shape(kind, (item,))
+
+    def dict(self, annotation: Any, depth: int) -> Shape:
+        args = typing.get_args(annotation)
+        if not args:
+            return Shape("dict", (Shape("str"), Shape("any")), cls=dict)
+        key, value = self.parse(args[0], depth), self.parse(args[1], depth)
+        if not _can_be_key(key):
+            raise UnsupportedTypeError(f"{args[0]} as dict key: use str, int, or a Literal or Enum of texts")
+        return Shape("dict", (key, value))
+
+    def literal(self, annotation: Any, _depth: int) -> Shape:
+        values = typing.get_args(annotation)
+        if any(value is not None and type(value) not in (str, int, bool) for value in values):
+            raise UnsupportedTypeError(f"{str(annotation)[:200]}: a Literal may hold texts, whole numbers and booleans")
+        _check_texts(values, str(annotation)[:200])
+        return Shape("literal", values=values)
+
+    def union(self, annotation: Any, depth: int) -> Shape:
+        shape = Shape("union", tuple(self.parse(arg, depth) for arg in typing.get_args(annotation)))
+        _check_union(shape, annotation)
+        return shape
+
+    def annotated(self, annotation: Any, depth: int) -> Shape:
+        inner, *metadata = typing.get_args(annotation)
+        shape = self.parse(inner, depth)
+        constraints = constraints_of(metadata, complete=not self._of_model)
+        raw = self._of_model and reads_raw_values(metadata)
+        return Shape("constrained", (shape,), constraints=constraints, raw=raw) if constraints or raw else shape
+
+
+_GENERIC: dict[Any, Callable[[_Parser, Any, int], Shape]] = {
+    list: _Parser.list,
+    tuple: _Parser.tuple,
+    set: _Parser.set,
+    frozenset: _Parser.set,
+    dict: _Parser.dict,
+    Literal: _Parser.literal,
+    typing.Union: _Parser.union,
+    types.UnionType: _Parser.union,
+    typing.Annotated: _Parser.annotated,
+}
 
 
 def _parse_class(annotation: Any) -> Shape:
-    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+    if not isinstance(annotation, type):
+        raise UnsupportedTypeError(_refuse(annotation))
+    standard = _STANDARD.get((annotation.__module__, annotation.__qualname__))
+    if standard is not None:
+        return Shape(standard, cls=annotation)
+    if annotation.__module__ == "pydantic.networks" and annotation.__name__ in _URLS:
+        return Shape("url", cls=annotation)
+    if issubclass(annotation, enum.Enum):
         _check_enum(annotation)
         return Shape("enum", cls=annotation)
     if is_pydantic_model(annotation):
@@ -196,23 +344,33 @@ def _check_enum(cls: type[enum.Enum]) -> None:
     if odd or not cls.__members__:
         what = f"member {odd[0]} is none" if odd else "it has no members"
         raise UnsupportedTypeError(f"{cls.__name__}: the values of an Enum must be texts, numbers or booleans; {what}")
+    _check_texts(tuple(member.value for member in cls), cls.__name__)
 
 
-def _parse_list(annotation: Any, depth: int) -> Shape:
-    args = typing.get_args(annotation)
-    if not args:
-        return Shape("list", (Shape("any"),), cls=list)
-    return Shape("list", (parse_annotation(args[0], depth),))
+def _check_texts(values: tuple[Any, ...], name: str) -> None:
+    """Refuse values that a prompt shows by the same text, such as 1 and "1"."""
+    different = {(type(value), value) for value in values}
+    texts = sorted(str(value) for _, value in different)
+    twice = next((text for text in texts if texts.count(text) > 1), None)
+    if twice is not None:
+        raise UnsupportedTypeError(f"{name}: two values are {twice[:60]!r} as text; make them differ")
 
 
-def _parse_dict(annotation: Any, depth: int) -> Shape:
-    args = typing.get_args(annotation)
-    if not args:
-        return Shape("dict", (Shape("str"), Shape("any")), cls=dict)
-    key, value = parse_annotation(args[0], depth), parse_annotation(args[1], depth)
-    if not _can_be_key(key):
-        raise UnsupportedTypeError(f"{args[0]} as dict key: use str, int, or a Literal or Enum of texts")
-    return Shape("dict", (key, value))
+def _check_union(shape: Shape, annotation: Any) -> None:
+    """Refuse members whose values look the same once they are written."""
+    kinds = {member.kind for member in shape.members}
+    lists = sorted(kinds & COLLECTIONS)
+    name = str(annotation)[:200]
+    if len(lists) > 1:
+        raise UnsupportedTypeError(f"{name}: {' and '.join(lists)} have the same JSON form; keep one of them")
+    if "decimal" in kinds and kinds & {"int", "float"}:
+        raise UnsupportedTypeError(f"{name}: a Decimal and another number have the same form as text; keep one of them")
+
+
+def _hashable_items(shape: Shape) -> bool:
+    if shape.kind in ("union", "constrained", "tuple", "fixed_tuple"):
+        return all(_hashable_items(arg) for arg in shape.args)
+    return shape.kind not in ("any", "list", "set", "frozenset", "dict", "model", "attrs")
 
 
 def _can_be_key(shape: Shape) -> bool:
@@ -221,34 +379,6 @@ def _can_be_key(shape: Shape) -> bool:
     if shape.kind == "enum":
         return all(type(member.value) is str for member in shape.cls)
     return shape.kind in ("str", "int")
-
-
-def _parse_literal(annotation: Any, _depth: int) -> Shape:
-    values = typing.get_args(annotation)
-    if any(value is not None and type(value) not in (str, int, bool) for value in values):
-        raise UnsupportedTypeError(f"{str(annotation)[:200]}: a Literal may hold texts, whole numbers and booleans")
-    return Shape("literal", values=values)
-
-
-def _parse_union(annotation: Any, depth: int) -> Shape:
-    return Shape("union", tuple(parse_annotation(arg, depth) for arg in typing.get_args(annotation)))
-
-
-def _parse_annotated(annotation: Any, depth: int) -> Shape:
-    inner, *metadata = typing.get_args(annotation)
-    constraints = constraints_of(metadata)
-    shape = parse_annotation(inner, depth)
-    return Shape("constrained", (shape,), constraints=constraints) if constraints else shape
-
-
-_GENERIC: dict[Any, Callable[[Any, int], Shape]] = {
-    list: _parse_list,
-    dict: _parse_dict,
-    Literal: _parse_literal,
-    typing.Union: _parse_union,
-    types.UnionType: _parse_union,
-    typing.Annotated: _parse_annotated,
-}
 
 
 def walk(shape: Shape) -> Iterator[Shape]:

@@ -1,216 +1,136 @@
 """Turning what callers and language models give into values of a field's type.
 
-Lenient where text stands for something else (``"3"`` for a whole number, ``"a, b"`` for a list), strict where a type
-was mixed up (True is no number, a number is no text). Messages name types and positions, never a value.
+Text may stand for a list (``"a, b"``), a mapping or a model (JSON); numpy's scalars and arrays stand for the plain
+values that they hold. Scalars are in ``scalar_input``. Messages name types and positions, never a value.
 """
 
 from __future__ import annotations
 
 import enum
-import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
-from hokusai_core.errors import HokusaiError
+from hokusai_core.json_encoding import without_numpy
 from hokusai_core.signatures.constraints import Constraints
-from hokusai_core.signatures.field_types import Shape
-from hokusai_core.signatures.text_lists import looks_like_json, split_list
+from hokusai_core.signatures.field_types import TEXT_FORMS, Shape
+from hokusai_core.signatures.model_fields import field_names
+from hokusai_core.signatures.model_values import model_coercer
+from hokusai_core.signatures.scalar_input import SCALARS, Coercer, CoercionError, mismatch, type_name
+from hokusai_core.signatures.text_json import NotJSON, parse_json
+from hokusai_core.signatures.text_lists import split_list
 
 __all__ = ["Coercer", "CoercionError", "coercer", "type_name"]
 
-Coercer = Callable[[Any], Any]
-
-_TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-
-
-class CoercionError(HokusaiError, ValueError):
-    """A value does not fit its field. The message says what was expected; it never holds the value.
-
-    Args:
-        message: a sentence fragment for a message.
-        code: code of the problem.
-    """
-
-    def __init__(self, message: str, code: str = "wrong_type") -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def type_name(value: Any) -> str:
-    """Return the kind of ``value``, which is all that a message may say about it."""
-    return "None" if value is None else type(value).__name__
+#: Kinds of items that a list in running text can hold.
+_SPLIT: Final = frozenset({"str", "int", "float", "bool", "null", "literal", "enum", *TEXT_FORMS})
 
 
 def coercer(shape: Shape) -> Coercer:
     """Return the function that turns values into ``shape``; it raises CoercionError for what cannot be turned."""
-    return _MAKERS[shape.kind](shape)
+    make = _CONTAINERS.get(shape.kind) or SCALARS[shape.kind]
+    coerce = make(shape)
 
-
-def _mismatch(shape: Shape, value: Any) -> CoercionError:
-    return CoercionError(f"expected {shape.expected}, got {type_name(value)}")
-
-
-def _text(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> str:
-        if type(value) is str:
-            return value
-        if isinstance(value, str):
-            return str.__str__(value)  # a subclass, an Enum of texts among them, may write itself differently
-        raise _mismatch(shape, value)
-
-    return coerce
-
-
-def _whole(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> int:
-        if type(value) is int:
-            return value
-        if isinstance(value, bool):
-            raise _mismatch(shape, value)
-        if isinstance(value, int):
-            return int(value)
-        if isinstance(value, float) and value.is_integer():
-            return int(value)
-        if isinstance(value, str):
-            try:
-                return int(value)
-            except ValueError:
-                raise CoercionError("expected a whole number, got a text that is none") from None
-        if isinstance(value, float):
-            raise CoercionError("expected a whole number, got a number with a fraction")
-        raise _mismatch(shape, value)
-
-    return coerce
-
-
-def _number(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-            raise _mismatch(shape, value)
+    def without_wrappers(value: Any) -> Any:
         try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            raise CoercionError("expected a number, got a text or size that is none") from None
-        if not math.isfinite(number):
-            raise CoercionError("expected a finite number", "out_of_range")
-        return number
+            return coerce(value)
+        except CoercionError:
+            plain = without_numpy(value)
+            if plain is value:
+                raise
+        return coerce(plain)
 
-    return coerce
+    return without_wrappers
 
 
-def _truth(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> bool:
-        if type(value) is bool:
-            return value
+def _json_or_text(text: str) -> Any:
+    """Return the list or mapping that ``text`` spells out in JSON, else the text."""
+    stripped = text.strip()
+    if (stripped[:1], stripped[-1:]) not in (("[", "]"), ("{", "}")):
+        return text
+    try:
+        return parse_json(stripped)
+    except NotJSON as problem:
+        if problem.certain:
+            raise CoercionError(str(problem)) from None
+        return text
+
+
+def _items(shape: Shape, given: Any = (list, tuple)) -> Callable[[Any], list[Any]]:
+    """Return what takes the items out of a list, or out of a text where such items can stand in one."""
+    splits = all(member.kind in _SPLIT for member in shape.args[0].members) and shape.kind != "fixed_tuple"
+
+    def items(value: Any) -> list[Any]:
         if isinstance(value, str):
-            truth = _TRUTHS.get(value.strip().lower())
-            if truth is not None:
-                return truth
-            raise CoercionError("expected true or false, got another text")
-        raise _mismatch(shape, value)
+            parsed = _json_or_text(value)
+            if isinstance(parsed, list):
+                return parsed
+            if splits:
+                return list(split_list(value))
+        elif isinstance(value, given):
+            return [*value]
+        raise mismatch(shape, value)
 
-    return coerce
-
-
-def _nothing(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> None:
-        if value is not None:
-            raise _mismatch(shape, value)
-
-    return coerce
+    return items
 
 
-def _anything(_shape: Shape) -> Coercer:
-    from hokusai_core.json_encoding import jsonable
-
-    def coerce(value: Any) -> Any:
-        if type(value) is str:
-            return value
+def _coerce_items(items: Iterable[Any], coercers: Iterable[Coercer]) -> list[Any]:
+    coerced = []
+    for number, (item, coerce) in enumerate(zip(items, coercers, strict=False), start=1):
         try:
-            return jsonable(value)
-        except (TypeError, ValueError):
-            raise CoercionError(f"expected plain data that JSON can hold, got {type_name(value)}") from None
-
-    return coerce
-
-
-def _literal(shape: Shape) -> Coercer:
-    exact = {(type(value), value): value for value in shape.values}
-    by_text: dict[str, Any] = {}
-    for value in shape.values:
-        by_text.setdefault(str(value).lower() if isinstance(value, bool) else str(value), value)
-
-    def coerce(value: Any) -> Any:
-        try:
-            if (type(value), value) in exact:
-                return exact[type(value), value]
-        except TypeError:  # unhashable
-            raise _mismatch(shape, value) from None
-        if isinstance(value, str) and value.strip() in by_text:
-            return by_text[value.strip()]
-        if isinstance(value, str):
-            raise CoercionError(f"must be {shape.expected}", "not_a_choice")
-        raise _mismatch(shape, value)
-
-    return coerce
-
-
-def _enumeration(shape: Shape) -> Coercer:
-    members: type[enum.Enum] = shape.cls
-    by_value = {(type(member.value), member.value): member for member in members}
-    by_text = {str(member.value): member for member in members} | dict(members.__members__)
-
-    def coerce(value: Any) -> enum.Enum:
-        if isinstance(value, members):
-            return value
-        if isinstance(value, enum.Enum):
-            value = value.value  # of a class rebuilt from its description, or the one that was described
-        try:
-            member = by_value.get((type(value), value))
-        except TypeError:  # unhashable
-            raise _mismatch(shape, value) from None
-        if member is None and isinstance(value, str):
-            member = by_text.get(value.strip())
-            if member is None:
-                raise CoercionError(f"must be {shape.expected}", "not_a_choice")
-        if member is None:
-            raise _mismatch(shape, value)
-        return member
-
-    return coerce
+            coerced.append(coerce(item))
+        except CoercionError as error:
+            raise CoercionError(f"item {number}: {error}", error.code) from None
+    return coerced
 
 
 def _list(shape: Shape) -> Coercer:
-    item_shape = shape.args[0]
-    coerce_item = coercer(item_shape)
-    plain_texts = item_shape.kind == "str"
-    splits = all(member.kind not in ("list", "dict", "model", "attrs", "any") for member in item_shape.members)
+    items, coerce_item = _items(shape), coercer(shape.args[0])
+    plain_texts = shape.args[0].kind == "str"
 
     def coerce(value: Any) -> list[Any]:
-        if isinstance(value, str):
-            value = _items_of_text(value, splits, shape)
-        elif not isinstance(value, (list, tuple)):
-            raise _mismatch(shape, value)
-        if plain_texts and all(type(item) is str for item in value):
-            return list(value)
-        items = []
-        for number, item in enumerate(value, start=1):
-            try:
-                items.append(coerce_item(item))
-            except CoercionError as error:
-                raise CoercionError(f"item {number}: {error}", error.code) from None
-        return items
+        found = items(value)
+        if plain_texts and all(type(item) is str for item in found):
+            return found
+        return _coerce_items(found, [coerce_item] * len(found))
 
     return coerce
 
 
-def _items_of_text(text: str, splits: bool, shape: Shape) -> list[Any]:
-    parsed = looks_like_json(text)
-    if isinstance(parsed, list):
-        return parsed
-    if not splits:
-        raise _mismatch(shape, text)
-    return list(split_list(text))
+def _tuple(shape: Shape) -> Coercer:
+    items, coerce_item = _items(shape), coercer(shape.args[0])
+
+    def coerce(value: Any) -> tuple[Any, ...]:
+        found = items(value)
+        return tuple(_coerce_items(found, [coerce_item] * len(found)))
+
+    return coerce
+
+
+def _fixed_tuple(shape: Shape) -> Coercer:
+    items, coercers = _items(shape), [coercer(arg) for arg in shape.args]
+
+    def coerce(value: Any) -> tuple[Any, ...]:
+        found = items(value)
+        if len(found) != len(coercers):
+            raise CoercionError(f"expected {shape.expected}, got {len(found)}")
+        return tuple(_coerce_items(found, coercers))
+
+    return coerce
+
+
+def _set(shape: Shape) -> Coercer:
+    items, coerce_item = _items(shape, (list, tuple, set, frozenset)), coercer(shape.args[0])
+    make: Callable[[list[Any]], Any] = set if shape.kind == "set" else frozenset
+
+    def coerce(value: Any) -> Any:
+        found = items(value)
+        coerced = _coerce_items(found, [coerce_item] * len(found))
+        result = make(coerced)
+        if len(result) != len({(type(item), item) for item in coerced}):
+            raise CoercionError("two items differ in type only, such as 1 and true; a set keeps one of them")
+        return result
+
+    return coerce
 
 
 def _dict(shape: Shape) -> Coercer:
@@ -218,10 +138,9 @@ def _dict(shape: Shape) -> Coercer:
 
     def coerce(value: Any) -> dict[Any, Any]:
         if isinstance(value, str):
-            parsed = looks_like_json(value)
-            value = parsed if isinstance(parsed, dict) else value
+            value = _json_or_text(value)
         if not isinstance(value, Mapping):
-            raise _mismatch(shape, value)
+            raise mismatch(shape, value)
         result = {}
         for key, item in value.items():
             try:
@@ -229,56 +148,83 @@ def _dict(shape: Shape) -> Coercer:
             except CoercionError as error:
                 # Keys are data as much as values are, so the entry is not named.
                 raise CoercionError(f"an entry: {error}", error.code) from None
+        if len(result) != len(value):
+            raise CoercionError("two keys are the same")
         return result
 
     return coerce
 
 
 def _union(shape: Shape) -> Coercer:
-    members = shape.args
-    coercers = [coercer(member) for member in members]
-    of_exact_type = {_PYTHON[member.kind]: index for index, member in reversed(list(enumerate(members)))
-                     if member.kind in _PYTHON}  # fmt: skip
-
-    enums = [member for member in members if member.kind == "enum"]
+    alternatives = [(arg, coercer(arg)) for arg in shape.args]
+    exact: dict[type, list[Coercer]] = {}
+    for arg, coerce_arg in alternatives:
+        for member in arg.members:
+            if member.kind in _PYTHON:
+                exact.setdefault(_PYTHON[member.kind], []).append(coerce_arg)
+    enums = [member.cls for member in shape.members if member.kind == "enum"]
+    text_forms = [coercer(member) for member in shape.members if member.kind in TEXT_FORMS]
 
     def coerce(value: Any) -> Any:
-        # A value that is one of the types already must not become another that comes first: 3 in ``str | int``.
-        index = of_exact_type.get(type(value))
-        if index is not None:
-            return _member_of(enums, value) or coercers[index](value)
-        errors = []
-        for attempt in _by_likeness(value, members, coercers):
-            try:
-                return attempt(value)
-            except CoercionError as error:
-                errors.append(error)
-        told = [error for error, member in zip(errors, members, strict=False) if member.kind != "null"]
-        if len(told) == 1:
-            raise told[0]
-        raise _mismatch(shape, value)
+        kind = type(value)
+        if kind in exact:
+            # A value that is of one of the types already must not become another that comes first: 3 in ``str | int``.
+            member = _member_of(enums, value)
+            if member is not None:
+                return member
+            attempts = (text_forms if kind is str else []) + exact[kind]
+            found, errors = _first(attempts, value)
+            if not errors:
+                return found
+            if kind is str:
+                raise errors[-1]
+        found, errors = _first([attempt for _, attempt in _by_likeness(value, alternatives)], value)
+        if not errors:
+            return found
+        told = [error for error, (arg, _) in zip(errors, alternatives, strict=True) if arg.kind != "null"]
+        raise told[0] if len(told) == 1 else mismatch(shape, value)
 
     return coerce
 
 
-def _member_of(enums: list[Shape], value: Any) -> enum.Enum | None:
+def _first(attempts: Iterable[Coercer], value: Any) -> tuple[Any, list[CoercionError]]:
+    """Return the result of the first attempt that succeeds, else every error."""
+    errors = []
+    for attempt in attempts:
+        try:
+            return attempt(value), []
+        except CoercionError as error:
+            errors.append(error)
+    return None, errors
+
+
+def _member_of(enums: list[type[enum.Enum]], value: Any) -> enum.Enum | None:
     """Return the member with that very value: in ``Color | str``, a stored ``"red"`` was, and is again, a Color."""
     return next(
-        (item for shape in enums for item in shape.cls if type(item.value) is type(value) and item.value == value), None
+        (item for cls in enums for item in cls if type(item.value) is type(value) and item.value == value), None
     )
 
 
-_PYTHON: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool, "null": type(None)}
+_PYTHON: Final[dict[str, type]] = {"str": str, "int": int, "float": float, "bool": bool, "null": type(None)}
 
 
-def _by_likeness(value: Any, members: tuple[Shape, ...], coercers: list[Coercer]) -> list[Coercer]:
-    """Put the member whose class the value has first."""
-    own = [make for member, make in zip(members, coercers, strict=True)
-           if member.cls is not None and isinstance(value, member.cls)]  # fmt: skip
-    return own + coercers
+def _by_likeness(value: Any, alternatives: list[tuple[Shape, Coercer]]) -> list[tuple[Shape, Coercer]]:
+    """Put the class of the value first, then the models that know most of the keys of a mapping."""
+    data = _json_or_text(value) if isinstance(value, str) else value
+    keys = {key for key in data if isinstance(key, str)} if isinstance(data, Mapping) else set()
+
+    def unlikeness(alternative: tuple[Shape, Coercer]) -> tuple[bool, int]:
+        member = alternative[0].members[0]
+        own = member.cls is not None and isinstance(value, member.cls)
+        known = len(keys & field_names(member.cls)) if keys and member.kind in ("model", "attrs") else 0
+        return not own, -known
+
+    return sorted(alternatives, key=unlikeness)
 
 
 def _constrained(shape: Shape) -> Coercer:
+    if shape.raw:
+        return lambda value: value  # a validator of a pydantic model reads it
     inner, constraints = coercer(shape.args[0]), shape.constraints or Constraints()
 
     def coerce(value: Any) -> Any:
@@ -295,28 +241,20 @@ def _model(shape: Shape) -> Coercer:
     prepared: list[Coercer] = []
 
     def coerce(value: Any) -> Any:
-        if isinstance(value, shape.cls):
-            return value
         if not prepared:
-            # pydantic is imported, and the validator built, only when there is a value to validate.
-            from hokusai_core.signatures.model_values import model_coercer
-
-            prepared.append(model_coercer(shape))
-        return prepared[0](value)
+            # Made when there is a value: a recursive model would make its own coercer for ever.
+            prepared.append(model_coercer(shape, coercer))
+        return prepared[0](_json_or_text(value) if isinstance(value, str) else value)
 
     return coerce
 
 
-_MAKERS: dict[str, Callable[[Shape], Coercer]] = {
-    "str": _text,
-    "int": _whole,
-    "float": _number,
-    "bool": _truth,
-    "null": _nothing,
-    "any": _anything,
-    "literal": _literal,
-    "enum": _enumeration,
+_CONTAINERS: Final[dict[str, Callable[[Shape], Coercer]]] = {
     "list": _list,
+    "tuple": _tuple,
+    "fixed_tuple": _fixed_tuple,
+    "set": _set,
+    "frozenset": _set,
     "dict": _dict,
     "union": _union,
     "constrained": _constrained,

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 from attrs import NOTHING, fields, frozen
 
-from hokusai_core.signatures.constraints import Constraints, constraints_of
+from hokusai_core.signatures.constraints import Constraints, constraints_of, reads_raw_values
 from hokusai_core.signatures.field_types import Shape, UnsupportedTypeError, is_attrs_model, parse_annotation, walk
 
-__all__ = ["ModelField", "custom_serializers", "model_fields", "model_problems"]
+__all__ = [
+    "ModelField",
+    "custom_serializers",
+    "deep_kinds",
+    "field_names",
+    "model_fields",
+    "model_problems",
+    "reads_itself",
+]
 
 
 @frozen(slots=False)
@@ -31,6 +40,8 @@ class ModelField:
         examples: part of the prompt.
         schema_extra: further entries of the JSON schema.
         attribute: attribute that holds the value.
+        of_model: whether pydantic validates it.
+        raw: whether a validator of the model reads the value as it was given.
     """
 
     name: str
@@ -45,6 +56,17 @@ class ModelField:
     examples: tuple[Any, ...] = ()
     schema_extra: Any = None
     attribute: str = ""
+    of_model: bool = False
+    raw: bool = False
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The annotation, parsed.
+
+        Raises:
+            UnsupportedTypeError: where it is not in the table of types.
+        """
+        return parse_annotation(self.annotation, of_model=self.of_model)
 
 
 def model_fields(cls: Any) -> list[ModelField]:
@@ -62,10 +84,16 @@ def _pydantic_fields(cls: Any) -> list[ModelField]:
             f"{cls.__name__} mentions a type that is not known yet; define it before the signature, "
             f"or call {cls.__name__}.model_rebuild()"
         )
-    return [_pydantic_field(name, info) for name, info in cls.model_fields.items()]
+    raw = {
+        field
+        for decorator in cls.__pydantic_decorators__.field_validators.values()
+        if decorator.info.mode != "after"
+        for field in decorator.info.fields
+    }
+    return [_pydantic_field(name, info, raw=name in raw or "*" in raw) for name, info in cls.model_fields.items()]
 
 
-def _pydantic_field(name: str, info: Any) -> ModelField:
+def _pydantic_field(name: str, info: Any, *, raw: bool) -> ModelField:
     required = info.is_required()
     alias = info.validation_alias or info.alias
     if info.default_factory is not None and getattr(info, "default_factory_takes_validated_data", False):
@@ -76,13 +104,15 @@ def _pydantic_field(name: str, info: Any) -> ModelField:
         required=required,
         default=None if required or info.default_factory else info.default,
         factory=info.default_factory,
-        constraints=constraints_of(info.metadata),
+        constraints=constraints_of(info.metadata, complete=False),
         description=info.description or "",
         title=info.title,
         alias=alias if isinstance(alias, str) else None,
         examples=tuple(info.examples or ()),
         schema_extra=info.json_schema_extra,
         attribute=name,
+        of_model=True,
+        raw=raw or reads_raw_values(info.metadata),
     )
 
 
@@ -113,6 +143,32 @@ def _attrs_field(item: Any, annotation: Any) -> ModelField:
     )
 
 
+def reads_itself(cls: Any) -> bool:
+    """Return whether a pydantic model has validators that are called with its data as they were given."""
+    return any(item.info.mode != "after" for item in cls.__pydantic_decorators__.model_validators.values())
+
+
+def field_names(cls: Any) -> frozenset[str]:
+    """Return the names of the fields of a model in data, aliases among them."""
+    return frozenset(name for item in model_fields(cls) for name in (item.name, item.alias) if name)
+
+
+def deep_kinds(shape: Shape) -> frozenset[str]:
+    """Return the kinds of everything in ``shape``, models looked into; ``raw`` stands for what validators read."""
+    found: set[str] = set()
+    seen: set[type] = set()
+    pending = [shape]
+    while pending:
+        for part in walk(pending.pop()):
+            found.add("raw" if part.raw else part.kind)
+            if part.kind in ("model", "attrs") and part.cls not in seen:
+                seen.add(part.cls)
+                for item in model_fields(part.cls):
+                    found.update({"raw"} if item.raw else ())
+                    pending.append(item.shape)
+    return frozenset(found)
+
+
 def custom_serializers(cls: Any) -> bool:
     """Return whether a pydantic model writes itself in a way that its fields do not tell."""
     decorators = cls.__pydantic_decorators__
@@ -136,7 +192,7 @@ def _problems(shape: Shape, seen: set[type]) -> Iterator[str]:
             continue
         for item in found:
             try:
-                inner = parse_annotation(item.annotation)
+                inner = item.shape
             except UnsupportedTypeError as error:
                 yield f"{part.cls.__name__}.{item.name}: {error}"
                 continue

@@ -1,55 +1,117 @@
-"""Validation into pydantic and attrs models, with messages that hold nothing of what was given."""
+"""Values of pydantic and attrs models: from mappings and from models of equal structure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-
 from hokusai_core.json_encoding import jsonable
-from hokusai_core.signatures.attrs_mirrors import Mirrors, from_mirror
-from hokusai_core.signatures.field_types import Shape, is_attrs_model, is_pydantic_model
-from hokusai_core.signatures.lenient_input import Coercer, CoercionError, type_name
-from hokusai_core.signatures.text_lists import looks_like_json
+from hokusai_core.signatures.field_types import Shape, is_model
+from hokusai_core.signatures.model_fields import ModelField, deep_kinds, model_fields, reads_itself
+from hokusai_core.signatures.scalar_input import Coercer, CoercionError, is_finite, mismatch
 
-__all__ = ["model_coercer", "validation_message"]
+__all__ = ["model_coercer"]
+
+MakeCoercer = Callable[[Shape], Coercer]
 
 _SHOWN = 3
 
 
-def model_coercer(shape: Shape) -> Coercer:
-    """Return the function that turns mappings, JSON text and models of equal structure into ``shape.cls``."""
-    target = shape.cls if shape.kind == "model" else Mirrors().annotation(shape.cls)
-    adapter: TypeAdapter[Any] = TypeAdapter(target)
+def model_coercer(shape: Shape, make: MakeCoercer) -> Coercer:
+    """Return the function that turns mappings and models of equal structure into ``shape.cls``.
+
+    Fields are coerced like those of a signature (enum names, strict dates, finite numbers); pydantic's own validation
+    follows, with every rule of the model.
+
+    Args:
+        shape: the model.
+        make: makes the coercers of its fields.
+    """
+    fields = {item.name: _FieldRule(item, make) for item in model_fields(shape.cls)}
+    build = _attrs_builder(shape, fields) if shape.kind == "attrs" else _pydantic_builder(shape, fields)
+    may_be_infinite = bool(deep_kinds(shape) & {"float", "any", "raw"})
 
     def coerce(value: Any) -> Any:
-        if isinstance(value, str):
-            parsed = looks_like_json(value)
-            value = parsed if isinstance(parsed, dict) else value
-        if isinstance(value, BaseModel) or is_attrs_model(type(value)):
-            value = jsonable(value)
-        if not isinstance(value, Mapping) and not _reads_itself(shape):
-            raise CoercionError(f"expected {shape.expected}, got {type_name(value)}")
-        try:
-            # Values are stored under field names, language models answer with aliases: both are understood.
-            model = adapter.validate_python(value, by_alias=True, by_name=True)
-            return from_mirror(model, shape) if shape.kind == "attrs" else model
-        except ValidationError as error:
-            raise CoercionError(f"does not fit {shape.cls.__name__}: {validation_message(error)}") from None
-        except Exception as error:
-            # A validator or converter of the model; its text may quote the value.
-            raise CoercionError(f"was refused by {shape.cls.__name__} ({type(error).__name__})") from None
+        if not isinstance(value, shape.cls):
+            value = build(jsonable(value) if is_model(type(value)) else value)
+        if may_be_infinite and not _is_finite(value):
+            raise CoercionError(f"does not fit {shape.cls.__name__}: expected finite numbers", "out_of_range")
+        return value
 
     return coerce
 
 
-def _reads_itself(shape: Shape) -> bool:
-    """Return whether a pydantic model brings validators of its own, which may take other things than mappings."""
-    return is_pydantic_model(shape.cls) and bool(shape.cls.__pydantic_decorators__.model_validators)
+def _is_finite(model: Any) -> bool:
+    try:
+        return is_finite(jsonable(model))
+    except (TypeError, ValueError):  # said where it is written
+        return True
 
 
-def validation_message(error: ValidationError) -> str:
+class _FieldRule:
+    """One field of a model: its names in data, and what coerces its values."""
+
+    def __init__(self, item: ModelField, make: MakeCoercer) -> None:
+        self.item = item
+        self.names = tuple(dict.fromkeys(name for name in (item.alias, item.name) if name))
+        self.coerce = make(item.shape)
+
+    def __call__(self, value: Any, model: str) -> Any:
+        if self.item.raw or (value is None and self.item.default is None and not self.item.required):
+            return value  # pydantic keeps None where it is the default, whatever the type
+        try:
+            return self.coerce(value)
+        except CoercionError as error:
+            raise CoercionError(f"does not fit {model}: {self.item.name}: {error}", error.code) from None
+
+
+def _pydantic_builder(shape: Shape, fields: Mapping[str, _FieldRule]) -> Coercer:
+    from pydantic import TypeAdapter, ValidationError
+
+    cls, name = shape.cls, shape.cls.__name__
+    validate = TypeAdapter(cls).validate_python
+    raw = reads_itself(cls)
+    rules = {key: rule for rule in fields.values() for key in rule.names}
+
+    def build(value: Any) -> Any:
+        if isinstance(value, Mapping) and not raw:
+            value = {key: rules[key](item, name) if key in rules else item for key, item in value.items()}
+        elif not raw:
+            raise mismatch(shape, value)
+        try:
+            # Values are stored under field names, language models answer with aliases: both are understood.
+            return validate(value, by_alias=True, by_name=True)
+        except ValidationError as error:
+            raise CoercionError(f"does not fit {name}: {_validation_message(error)}") from None
+        except Exception as error:
+            # A validator of the model; its text may quote the value.
+            raise CoercionError(f"was refused by {name} ({type(error).__name__})") from None
+
+    return build
+
+
+def _attrs_builder(shape: Shape, fields: Mapping[str, _FieldRule]) -> Coercer:
+    cls, name = shape.cls, shape.cls.__name__
+
+    def build(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise mismatch(shape, value)
+        arguments = {}
+        for field, rule in fields.items():
+            if field in value:
+                arguments[field] = rule(value[field], name)
+            elif rule.item.required:
+                raise CoercionError(f"does not fit {name}: {field}: is missing")
+        try:
+            return cls(**arguments)
+        except Exception as error:
+            # A validator or converter of the class; its text may quote the value.
+            raise CoercionError(f"was refused by {name} ({type(error).__name__})") from None
+
+    return build
+
+
+def _validation_message(error: Any) -> str:
     """Return what pydantic found, as ``field: what is wrong``, free of the input and of keys that came with it."""
     found = error.errors(include_input=False, include_url=False, include_context=False)
     shown = [_describe(item) for item in found[:_SHOWN]]

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.results import Problem
+from hokusai_core.signatures.field_types import TEXT_FORMS, Shape, walk
 from hokusai_core.signatures.lenient_input import CoercionError, coercer
+from hokusai_core.signatures.scalar_input import is_finite
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
+from hokusai_core.signatures.value_text import is_same
 from hokusai_core.suggestions import enumerate_names
 
-__all__ = ["OutputCodec", "check_outputs", "coerce_outputs", "decode_outputs", "encode_outputs"]
+__all__ = [
+    "OutputCodec",
+    "check_outputs",
+    "coerce_outputs",
+    "decode_outputs",
+    "encode_outputs",
+    "read_value",
+    "write_value",
+]
 
-#: What language models write where an optional text is absent.
-_ABSENT = frozenset({"None", "null"})
 #: First byte of texts that only the standard library writes and reads rightly. White space, so the text stays JSON.
 _STDLIB = b" "
 
@@ -31,18 +41,20 @@ class OutputCodec:
         spec: the signature.
     """
 
-    __slots__ = ("_by_name", "_exact", "_open", "_plain", "_spec")
+    __slots__ = ("_by_name", "_exact", "_open", "_plain", "_spec", "_unsure")
 
     def __init__(self, spec: SignatureSpec) -> None:
         self._spec = spec
         self._open = spec.open_outputs
-        self._by_name = {name: _typing(item) for name, item in spec.outputs.items()}
+        self._by_name = {name: coercer(item.shape) for name, item in spec.outputs.items()}
         #: Reading JSON gives every value its type back.
         self._plain = all(item.shape.plain for item in spec.outputs.values())
         #: orjson writes every value as it is; numbers may be NaN, and Any may be anything.
         self._exact = not self._open and all(
             item.shape.plain and not item.shape.involves("float", "any") for item in spec.outputs.values()
         )
+        #: Members of a union whose JSON forms may be alike are read again before they are stored.
+        self._unsure = [item for item in spec.outputs.values() if not item.shape.plain and _is_unsure(item.shape)]
 
     def coerce(self, outputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         """Return the outputs in their types and field order, and a problem for each that is missing or does not fit.
@@ -55,6 +67,8 @@ class OutputCodec:
             try:
                 if name in outputs:
                     typed[name] = coerce(outputs[name])
+                elif not self._spec.outputs[name].required:
+                    typed[name] = copy.deepcopy(self._spec.outputs[name].default)
                 elif self._spec.outputs[name].shape.optional:
                     typed[name] = None
                 else:
@@ -63,6 +77,11 @@ class OutputCodec:
                 problems.append(Problem(name, error.code, str(error)))
         if self._open:
             typed |= {name: value for name, value in outputs.items() if name not in self._by_name}
+            problems += (
+                Problem(name, "out_of_range", "expected finite numbers")
+                for name, value in outputs.items()
+                if name not in self._by_name and not is_finite(value)
+            )
         return typed, problems
 
     def settle(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -103,15 +122,19 @@ class OutputCodec:
 
         Raises:
             TypeError: naming the type of a value that has no JSON form.
-            ValueError: where a value is nested too deeply or contains itself.
+            ValueError: where a value is nested too deeply or contains itself, is not finite, or is of a union and would
+                be read as another member of it.
         """
         plain = outputs if self._exact else jsonable(outputs)
+        if not self._exact and not is_finite(plain):
+            raise ValueError("NaN and infinity have no JSON form")
+        for item in self._unsure:
+            if item.name in plain and not is_same(self._by_name[item.name](plain[item.name]), outputs[item.name]):
+                raise ValueError(f"{item.name}: the value would be read as another member of the union")
         try:
-            if self._exact or _is_finite(plain):
-                return orjson.dumps(plain)
+            return orjson.dumps(plain)
         except TypeError:  # a lone surrogate or an integer beyond 64 bits
-            plain = jsonable(outputs)
-        return _STDLIB + json.dumps(plain, separators=(",", ":")).encode()
+            return _STDLIB + json.dumps(jsonable(outputs), separators=(",", ":"), allow_nan=False).encode()
 
     def decode(self, data: bytes) -> dict[str, Any]:
         """Return the typed outputs that ``encode`` wrote.
@@ -130,26 +153,56 @@ class OutputCodec:
         return typed
 
 
-def _typing(item: FieldSpec) -> Callable[[Any], Any]:
-    coerce, shape = coercer(item.shape), item.shape
-    if not (shape.optional and any(member.kind == "str" for member in shape.members)):
-        return coerce
+def _is_unsure(shape: Shape) -> bool:
+    """Return whether a union holds several members that are mappings in JSON, or several that are texts."""
+    mappings, texts = {"dict", "model", "attrs"}, TEXT_FORMS | {"enum", "literal"}
+    for part in walk(shape):
+        kinds = [member.kind for member in part.members] if part.kind == "union" else []
+        if sum(kind in mappings for kind in kinds) > 1 or sum(kind in texts for kind in kinds) > 1:
+            return True
+    return False
 
-    def with_absence(value: Any) -> Any:
-        return None if type(value) is str and value.strip() in _ABSENT else coerce(value)
 
-    return with_absence
+def read_value(field: FieldSpec, text: str, choices: Sequence[str] | None = None) -> Any:
+    """Return the value that a language model means by ``text``, the text of one field of its answer.
+
+    Args:
+        field: the field.
+        text: the text, without the marker of the field and the blank lines around it.
+        choices: the texts that a field with ``choices_from`` may be in this call.
+
+    Raises:
+        CoercionError: the text does not fit the field's type; the message says what was expected.
+
+    Example:
+        >>> read_value(FieldSpec("words", "output", int), " 3 ")
+        3
+    """
+    value = field.text_reader(text)
+    if choices and isinstance(value, str) and value not in choices:
+        # As for a Literal: models put blanks or quotes around a choice.
+        return next((form for form in _trimmed(value) if form in choices), value)
+    return value
 
 
-def _is_finite(value: Any) -> bool:
-    kind = type(value)
-    if kind is float:
-        return bool(value - value == 0.0)  # false for NaN and the infinities, which orjson would write as null
-    if kind is list:
-        return all(map(_is_finite, value))
-    if kind is dict:
-        return all(map(_is_finite, value.values()))
-    return True
+def _trimmed(text: str) -> tuple[str, str]:
+    stripped = text.strip()
+    return stripped, stripped[1:-1] if stripped[:1] in tuple("\"'`") and stripped[:1] == stripped[-1:] else stripped
+
+
+def write_value(field: FieldSpec, value: Any) -> str:
+    """Return ``value`` as prompts show it; ``read_value`` reads the same value from it.
+
+    Raises:
+        CoercionError: the value does not fit the field's type, or could not be told from another one.
+
+    Example:
+        >>> write_value(FieldSpec("note", "output", str | None), None), write_value(
+        ...     FieldSpec("note", "output", str | None), "None"
+        ... )
+        ('None', '"None"')
+    """
+    return field.text_writer(value)
 
 
 def coerce_outputs(spec: SignatureSpec, outputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:

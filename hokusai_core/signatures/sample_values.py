@@ -7,7 +7,7 @@ from typing import Any
 
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures.constraints import Constraints
-from hokusai_core.signatures.field_types import Shape, parse_annotation
+from hokusai_core.signatures.field_types import Shape
 from hokusai_core.signatures.lenient_input import CoercionError, coercer
 from hokusai_core.signatures.model_fields import ModelField, model_fields
 from hokusai_core.signatures.spec import FieldSpec
@@ -84,7 +84,7 @@ def _text(text: str, constraints: Constraints) -> str:
     return text if constraints.max_length is None else text[: constraints.max_length]
 
 
-def _number(constraints: Constraints, *, whole: bool) -> float:
+def _number(constraints: Constraints, *, whole: bool) -> Any:
     low = constraints.ge if constraints.ge is not None else constraints.gt
     high = constraints.le if constraints.le is not None else constraints.lt
     if constraints.multiple_of is not None:
@@ -124,4 +124,4 @@ def _model(shape: Shape, depth: int) -> Any:
 
 
 def _field(item: ModelField, depth: int) -> Any:
-    return _sample(parse_annotation(item.annotation), item.name, item.constraints, depth + 1)
+    return _sample(item.shape, item.name, item.constraints, depth + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,6 +77,27 @@ class FieldSpec:
         from hokusai_core.signatures.field_types import parse_annotation
 
         return parse_annotation(self.annotation)
+
+    @cached_property
+    def coerce(self) -> Callable[[Any], Any]:
+        """What turns a value into this field's type; it raises CoercionError for what cannot be turned."""
+        from hokusai_core.signatures.lenient_input import coercer
+
+        return coercer(self.shape)
+
+    @cached_property
+    def text_reader(self) -> Callable[[str], Any]:
+        """What reads the text that a language model wrote for this field."""
+        from hokusai_core.signatures.value_text import text_reader
+
+        return text_reader(self.shape)
+
+    @cached_property
+    def text_writer(self) -> Callable[[Any], str]:
+        """What writes a value of this field as prompts show it."""
+        from hokusai_core.signatures.value_text import text_writer
+
+        return text_writer(self.shape, self.text_reader)
 
     @cached_property
     def constraints(self) -> Constraints:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.json_encoding import canonical_json, jsonable
-from hokusai_core.signatures.field_types import Shape, parse_annotation
+from hokusai_core.signatures.field_types import Shape
 from hokusai_core.signatures.model_fields import ModelField, custom_serializers, model_fields
 
 __all__ = ["SCALARS", "TypeDescriber"]
@@ -105,7 +105,7 @@ class TypeDescriber:
 
     def _field(self, cls: type, item: ModelField) -> dict[str, Any]:
         where = f"{cls.__name__}.{item.name}"
-        described: dict[str, Any] = {"name": item.name, "type": self.describe(parse_annotation(item.annotation))}
+        described: dict[str, Any] = {"name": item.name, "type": self.describe(item.shape)}
         optional = {"description": item.description, "title": item.title, "alias": item.alias}
         described |= {key: value for key, value in optional.items() if value}
         described |= item.constraints.to_dict()

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import enum
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Literal, NewType, Optional, TypedDict, Union
 
 import attrs
@@ -65,8 +66,11 @@ def coerce(annotation: Any, value: Any) -> Any:
 @pytest.mark.parametrize(
     "annotation",
     [
-        bytes, tuple[str, ...], set[str], frozenset[int], datetime.date, Callable[[], str], Sequence[str], object, Data,
-        Typed, Wrapped, complex, dict[float, str], list[bytes], bytes | None, Literal[b"x"], Literal[Color.RED],
+        bytes, tuple, set, set[Any], set[list[int]], frozenset[Person], datetime.tzinfo, Callable[[], str], object,
+        Data, Sequence[str], Typed, pydantic.ImportString, pydantic.SecretStr, pydantic.FilePath, pydantic.PostgresDsn,
+        list[int] | set[int], Decimal | float, Literal[1, "1"], enum.Enum("Twice", {"A": 1, "B": "1"}), complex,
+        Annotated[str, pydantic.StringConstraints(strip_whitespace=True)], Annotated[int, pydantic.AfterValidator(abs)],
+        Wrapped, dict[float, str], list[bytes], bytes | None, Literal[b"x"], Literal[Color.RED],
         enum.Flag("F", "A B"), enum.Enum("T", {"A": (1, 2)}), "str", 3, [1], type, Color.RED,
     ],
 )  # fmt: skip
