@@ -265,7 +265,6 @@ def test_namespaces_are_kept_apart(make_executor: MakeExecutor) -> None:
         ({"a": 1}, {"a": "1"}, False),
         ({"a": None}, {"a": "None"}, False),
         ({"a": [1, 2]}, {"a": [2, 1]}, False),
-        ({"a": {"x": float("nan")}}, {"a": {"x": float("nan")}}, True),
         ({"a": 10**30}, {"a": 10**30 + 1}, False),
     ],
 )
