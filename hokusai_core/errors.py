@@ -31,6 +31,8 @@ works without knowing this module::
         │   ├── RateLimitedError                        the provider asks to slow down
         │   └── PromptTooLong (ValueError)              the prompt does not fit the model's context
         ├── OutputError (ValueError)             the answer could not be parsed or does not fit the signature
+        │   ├── AnswerCutOff                            the answer ended at its token limit
+        │   └── AnswerRefused                           the model refused, or the provider withheld the answer
         ├── DeadlineExceeded (TimeoutError)      the timeout passed
         └── BudgetExceeded                       the budget is spent
 
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AmbiguousSignatureError",
+    "AnswerCutOff",
+    "AnswerRefused",
     "ArtifactError",
     "BatchError",
     "BatchInterrupted",
@@ -299,6 +303,16 @@ class OutputError(ExecutionError, ValueError):
     """The answer could not be parsed, or its fields do not fit the signature."""
 
     retryable = True
+
+
+class AnswerCutOff(OutputError):
+    """The answer ended at its token limit, however complete it looks; ``max_tokens`` has to be raised."""
+
+
+class AnswerRefused(OutputError):
+    """The model refused to answer, or the provider's filter withheld the answer; the same call is not tried again."""
+
+    retryable = False
 
 
 class DeadlineExceeded(ExecutionError, TimeoutError):

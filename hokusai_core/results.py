@@ -80,6 +80,8 @@ class Attempt:
         usage: tokens of this try.
         cost: estimated US dollars, None where unknown.
         error: class and message of what failed, free of sensitive values.
+        finish_reason: why the provider says that the answer ended, such as ``stop`` or ``length``. If a program
+            makes several calls, the last, or one that was cut off or withheld. None where unknown.
     """
 
     number: int
@@ -89,6 +91,7 @@ class Attempt:
     usage: Usage = Usage()
     cost: float | None = None
     error: str | None = None
+    finish_reason: str | None = None
 
 
 @frozen

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from attrs import frozen
+from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core.dspy_bridge.call_records import CallGuard, Meter, Recorder
 from hokusai_core.dspy_bridge.error_map import translate_error
@@ -19,7 +20,7 @@ from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_info import credentials_of
 from hokusai_core.dspy_bridge.offload import Threads
 from hokusai_core.dspy_bridge.to_dspy import Choices
-from hokusai_core.errors import HokusaiError, LanguageModelError
+from hokusai_core.errors import AnswerCutOff, AnswerRefused, HokusaiError, LanguageModelError
 from hokusai_core.results import ModelExchange, Usage
 from hokusai_core.signatures.spec import SignatureSpec
 
@@ -120,6 +121,21 @@ class BridgeCall(ABC):
         """Whether a blocking attempt ends soon after the deadline."""
         return self.keeps_deadline
 
+    @property
+    def whole_answers(self) -> bool:
+        """Whether an answer that was cut off or withheld is an error; else who asked for it decides."""
+        return True
+
+    def _metered(self, recorder: Recorder, gate: CallGuard | None, options: CallOptions) -> MeteredLM:
+        return MeteredLM(
+            self._lm,
+            recorder,
+            gate=gate,
+            threads=self._threads,
+            deadline=options.deadline,
+            whole_answers=self.whole_answers,
+        )
+
     def _isolated(self, lm: MeteredLM, options: CallOptions, **extra: Any) -> AbstractContextManager[None]:
         """Return the DSPy settings of one attempt."""
         if self._spec.sensitive:
@@ -139,7 +155,7 @@ class BridgeCall(ABC):
             options: those of ``CallOptions``.
         """
         chosen = CallOptions(**options)
-        lm = MeteredLM(self._lm, recorder, gate=gate, threads=self._threads, deadline=chosen.deadline)
+        lm = self._metered(recorder, gate, chosen)
         return PreparedCall(
             partial(self._attempt, lm, inputs, chosen),
             partial(self._aattempt, lm, inputs, chosen) if self.asynchronous else None,
@@ -162,7 +178,7 @@ class BridgeCall(ABC):
             ExecutionError: it failed; which subclass says how. Never holds a value of a sensitive field.
         """
         meter, chosen = meter or Meter(), CallOptions(**options)
-        lm = MeteredLM(self._lm, meter, gate=gate, threads=self._threads, deadline=chosen.deadline)
+        lm = self._metered(meter, gate, chosen)
         return self._answer(self._attempt(lm, inputs, chosen), meter)
 
     async def arun(
@@ -170,7 +186,7 @@ class BridgeCall(ABC):
     ) -> Answer:
         """Do as ``run`` without blocking the event loop; cancelling it cancels the call of the language model."""
         meter, chosen = meter or Meter(), CallOptions(**options)
-        lm = MeteredLM(self._lm, meter, gate=gate, threads=self._threads, deadline=chosen.deadline)
+        lm = self._metered(meter, gate, chosen)
         return self._answer(await self._aattempt(lm, inputs, chosen), meter)
 
     @abstractmethod
@@ -208,12 +224,14 @@ class BridgeCall(ABC):
         return LanguageModelError(f"signature {self._spec.name!r} with {self._lm.model}: the call cancelled itself")
 
     def _failure(self, error: Exception, lm: MeteredLM) -> HokusaiError:
-        return translate_error(
-            error,
-            signature=self._spec.name,
-            model=self._lm.model,
-            sensitive=bool(self._spec.sensitive),
-            truncated=lm.truncated,
-            late=lm.late,
-            credentials=credentials_of(self._lm),
-        )
+        about: dict[str, Any] = {
+            "signature": self._spec.name,
+            "model": self._lm.model,
+            "sensitive": bool(self._spec.sensitive),
+            "credentials": credentials_of(self._lm),
+        }
+        if isinstance(error, (AdapterParseError, AnswerCutOff, AnswerRefused)):
+            unfinished = lm.ending.error(**about)  # the reason why it could not be read
+            if unfinished is not None:
+                return unfinished
+        return translate_error(error, late=lm.late, **about)

@@ -39,7 +39,7 @@ class CallRecord:
         usage: tokens; zero where the call failed or was answered by DSPy's own cache.
         cost: US dollars as DSPy estimates them, None where it knows no price.
         exchange: prompt and raw answers, where the meter keeps them.
-        truncated: whether the answer ended because the token limit was reached.
+        finish_reason: why the provider says that the answer ended, such as ``stop`` or ``length``; None where unknown.
         error: what was raised, None where nothing was.
     """
 
@@ -49,7 +49,7 @@ class CallRecord:
     usage: Usage = Usage()
     cost: float | None = None
     exchange: ModelExchange | None = None
-    truncated: bool = False
+    finish_reason: str | None = None
     error: BaseException | None = None
 
 
@@ -102,6 +102,14 @@ class Meter:
     def cost(self) -> float | None:
         """US dollars of the calls whose price is known, None where no price is."""
         return known_cost(call.cost for call in self.calls)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """How the last answer ended; where one was cut off or withheld, how that one did."""
+        reasons = [call.finish_reason for call in self.calls if call.finish_reason is not None]
+        return next(
+            (reason for reason in reasons if reason not in ("stop", "tool_call")), reasons[-1] if reasons else None
+        )
 
     @property
     def exchanges(self) -> tuple[ModelExchange, ...]:

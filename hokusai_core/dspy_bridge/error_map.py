@@ -24,7 +24,7 @@ from hokusai_core.errors import (
     RateLimitedError,
 )
 
-__all__ = ["scrub", "translate_error"]
+__all__ = ["scrub", "shortened", "translate_error"]
 
 _CREDENTIALS = (
     # key=value and "key": "value", whatever the value looks like
@@ -58,7 +58,6 @@ def translate_error(
     signature: str = "",
     model: str = "",
     sensitive: bool = False,
-    truncated: bool = False,
     late: bool = False,
     credentials: Collection[str] = (),
 ) -> HokusaiError:
@@ -70,7 +69,6 @@ def translate_error(
         model: name of the language model.
         sensitive: whether the signature has sensitive fields. Nothing of the provider's text, of the prompt or of the
             answer is then in the message, and ``error`` is not kept as the cause, because both may quote values.
-        truncated: whether the answer was cut off at its token limit.
         late: whether the deadline of the execution has passed; a timeout then is that of the execution.
         credentials: texts that a provider may quote and that are left out, whatever they look like.
 
@@ -86,8 +84,6 @@ def translate_error(
     name = model or getattr(error, "model", None) or "the language model"
     subject = f"signature {signature!r} with {name}" if signature else name
     detail = "" if sensitive else _detail(error, credentials)
-    if truncated and kind is OutputError:
-        remedy = "the answer was cut off at its token limit: raise max_tokens, or ask for less"
     # An engine that says what to do knows better than a general remedy, which would only repeat it.
     advice = "" if _ADVICE.search(detail) else f" {remedy[0].upper()}{remedy[1:]}"
     message = f"{subject}: {what}{f': {detail}' if detail else ''}.{advice}"
@@ -205,6 +201,11 @@ def _detail(error: BaseException, credentials: Collection[str]) -> str:
     else:
         text = getattr(error, "message", None) or str(error)
     text = text.partition("\n\n  To fix:")[0]  # DSPy's own advice, which stands beside ours
+    return shortened(text, credentials)
+
+
+def shortened(text: str, credentials: Collection[str] = ()) -> str:
+    """Return what a provider or model said in one line, cut to a few hundred characters, without credentials."""
     for credential in sorted(credentials, key=len, reverse=True):
         text = text.replace(credential, "[redacted]")
     text = " ".join(scrub(text).split())

@@ -15,6 +15,7 @@ from dspy.clients.execution import finalize
 from dspy.dsp.utils.settings import settings
 from dspy.utils.callback import with_callbacks
 
+from hokusai_core.dspy_bridge.answer_ending import AnswerEnding, ending_of
 from hokusai_core.dspy_bridge.call_records import CallEstimate, CallGuard, CallRecord, Recorder, usage_of
 from hokusai_core.dspy_bridge.engine_calls import (
     acomplete,
@@ -57,10 +58,11 @@ class MeteredLM(BaseLM):
         cache: whether DSPy's cache may answer, as far as the language model itself allows.
         deadline: no call begins after it, as ``time.monotonic()`` tells it: a program that nobody waits for any more
             must not go on paying.
+        whole_answers: whether an answer that was cut off or withheld is an error. A program decides for itself.
 
     Attributes:
         used: tokens of the calls so far.
-        truncated: whether the last answer was cut off at its token limit.
+        ending: how the last answer ended.
     """
 
     num_retries = 0
@@ -74,11 +76,13 @@ class MeteredLM(BaseLM):
         threads: Threads | None = None,
         cache: bool = False,
         deadline: float | None = None,
+        whole_answers: bool = False,
     ) -> None:
         # BaseLM.__init__ would give this facade parameters and a history of its own.
         self._lm, self._recorder, self._gate, self._threads, self._use_cache = lm, recorder, gate, threads, cache
         self._deadline = deadline
-        self.used, self.truncated = Usage(), False
+        self._whole_answers = whole_answers
+        self.used, self.ending = Usage(), AnswerEnding()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_lm" not in self.__dict__:
@@ -130,6 +134,7 @@ class MeteredLM(BaseLM):
             threads=self._threads,
             cache=self._use_cache,
             deadline=self._deadline,
+            whole_answers=self._whole_answers,
         )
 
     def dump_state(self) -> dict[str, Any]:
@@ -259,9 +264,8 @@ class MeteredLM(BaseLM):
 
     def _note(self, started: float, prompt: Any, messages: Any, result: Any) -> None:
         latency = time.perf_counter() - started
-        cut = any(response.finish_reason == "length" for response in result.responses)
-        self.truncated = cut
-        if cut:
+        self.ending = ending = ending_of(result)
+        if ending.cut and not self._whole_answers:
             _log.warning("the answer of %s was cut off at its token limit; raise max_tokens", self._lm.model)
         self._record(
             CallRecord(
@@ -271,9 +275,11 @@ class MeteredLM(BaseLM):
                 Usage() if result.cache_hit else usage_of(result.usage, max(1, len(result.responses))),
                 0.0 if result.cache_hit else result.cost,
                 self._exchange(prompt, messages, latency, result),
-                cut,
+                ending.reason,
             )
         )
+        if self._whole_answers and (error := ending.error(model=self._lm.model, sensitive=True)):
+            raise error
 
     def _note_failure(
         self,
@@ -293,11 +299,10 @@ class MeteredLM(BaseLM):
             return None
         outputs = [] if result is None else result.outputs
         texts = [output.get("text") if isinstance(output, dict) else output for output in outputs]
-        reasons = [] if result is None else [response.finish_reason for response in result.responses]
         return ModelExchange(
             tuple(messages) if messages else ({"role": "user", "content": str(prompt)},),
             tuple("" if text is None else str(text) for text in texts),
-            reasons[0] if reasons else None,
+            None if result is None else self.ending.reason,
             latency,
         )
 

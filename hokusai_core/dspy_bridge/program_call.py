@@ -10,6 +10,7 @@ from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.isolation import host_tracks_usage, host_usage_tracker
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.offload import Threads, offload
+from hokusai_core.dspy_bridge.program_state import is_described
 from hokusai_core.dspy_bridge.usage_relay import UsageRelay
 from hokusai_core.errors import OutputError
 from hokusai_core.results import Usage
@@ -43,6 +44,11 @@ class ProgramCall(BridgeCall):
     def asynchronous(self) -> bool:
         """Whether the program can be awaited without a thread."""
         return hasattr(type(self._program), "aforward")
+
+    @property
+    def whole_answers(self) -> bool:
+        """Whether the program is a single call of the language model; any other decides about each answer itself."""
+        return is_described(self._program)
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         with self._context(lm, options):

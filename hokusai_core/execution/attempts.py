@@ -145,6 +145,7 @@ class Attempts:
                     usage=meter.usage,
                     cost=meter.cost,
                     error=None if error is None else f"{type(error).__name__}: {error}",
+                    finish_reason=meter.finish_reason,
                 )
             )
             for exchange in meter.exchanges:

@@ -181,7 +181,7 @@ def test_a_truncated_answer_is_announced(caplog: pytest.LogCaptureFixture) -> No
     meter = Meter()
     with caplog.at_level(logging.WARNING, logger="hokusai_core"):
         MeteredLM(dspy.LM("null/short", engine=Short(), cache=False), meter)("hi")
-    assert meter.calls[0].truncated
+    assert meter.calls[0].finish_reason == "length"
     assert "cut off at its token limit" in caplog.text
 
 

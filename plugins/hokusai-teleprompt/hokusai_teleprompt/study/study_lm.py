@@ -37,11 +37,20 @@ class StudyLM(MeteredLM):
         gate: lets them through.
         journal: where answers are kept.
         identity: what tells this model from others of its name.
+        whole_answers: whether an answer that was cut off or withheld is an error.
     """
 
-    def __init__(self, lm: Any, ledger: CallCounter, gate: PhaseBudget, journal: CallCache, identity: str = "") -> None:
-        super().__init__(lm, ledger, gate=gate)
-        self._study = ledger, gate, journal, identity
+    def __init__(
+        self,
+        lm: Any,
+        ledger: CallCounter,
+        gate: PhaseBudget,
+        journal: CallCache,
+        identity: str = "",
+        whole_answers: bool = False,
+    ) -> None:
+        super().__init__(lm, ledger, gate=gate, whole_answers=whole_answers)
+        self._study = ledger, gate, journal, identity, whole_answers
         self._pause = threading.Event()
 
     def stop(self, reason: str) -> None:
@@ -54,7 +63,7 @@ class StudyLM(MeteredLM):
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Return the answers to a call, making it only where there are none."""
-        ledger, _, journal, _ = self._study
+        ledger, _, journal, *_ = self._study
         key = self._key(prompt, messages, kwargs)
         known = journal.get(key)
         if known is not None:
@@ -77,7 +86,7 @@ class StudyLM(MeteredLM):
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Do as ``__call__``, awaited; without its retries."""
-        ledger, _, journal, _ = self._study
+        ledger, _, journal, *_ = self._study
         key = self._key(prompt, messages, kwargs)
         known = journal.get(key)
         if known is not None:
@@ -123,7 +132,8 @@ class StudyModels:
 
     def task(self, gate: PhaseBudget) -> LanguageModel:
         """Return the language model that is optimized for."""
-        return self._behind(self._task, gate)
+        # An answer that is not whole is never to become a demo.
+        return self._behind(self._task, gate, whole_answers=True)
 
     def writer(self, gate: PhaseBudget) -> LanguageModel | None:
         """Return the language model that writes instructions, None where that is the same."""
@@ -141,8 +151,8 @@ class StudyModels:
             self._resolved[key] = self._resolve(lm)
         return self._resolved[key]
 
-    def _behind(self, model: LanguageModel, gate: PhaseBudget) -> LanguageModel:
-        lm = StudyLM(model.lm, self._ledger, gate, self._journal, model.identity)
+    def _behind(self, model: LanguageModel, gate: PhaseBudget, *, whole_answers: bool = False) -> LanguageModel:
+        lm = StudyLM(model.lm, self._ledger, gate, self._journal, model.identity, whole_answers)
         return evolve(model, lm=lm)
 
 
