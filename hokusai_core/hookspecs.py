@@ -1,16 +1,29 @@
-"""The hooks that a plugin module may implement, with the policy of each group in its name.
+"""The hooks that a plugin module may implement, in three groups.
 
-``provide_*``
-    The core asks for offers and collects them. Called once per executor, when an offer of that kind is first needed.
-    A hook that raises loses what it offered; a bad item in a finished list is dropped alone. Either is recorded as a
-    failure of its plugin, whose other hooks and all other plugins go on.
-``on_*``
-    The core tells what happened. Results are ignored; an error is counted and warned about once, and a hook that
-    keeps failing is muted. Called on the thread of the execution: return quickly. Order is not promised.
-``check_*``
-    The core asks for consent. Raising stops the operation with that error.
+``provide_*``: the core collects what plugins provide.
+    Called once for an executor, when something of that kind is first needed, on the thread that needs it and under a
+    lock. A hook that raises loses all that it provides; a bad item is left out alone. Either is recorded as a failure
+    of the plugin, with cause and fix, and warned about once. Every other hook and plugin goes on. The target of a
+    component is imported when the component is first used. A target that fails, or that makes an object without a
+    method of its protocol, is a ``PluginLoadError`` that names plugin and method.
 
-Implementations take any subset of the arguments, by name. Mark them with ``from hokusai_core import hookimpl``.
+``on_*``: the core says what happened.
+    Called on the thread of the execution, or on its event loop: return quickly. Results are ignored. An error is
+    counted as a failure of the plugin and warned about once; the execution goes on. After ten failures in a row the
+    hook of that plugin is no longer called.
+
+``check_*``: the core asks for consent.
+    Called on the thread of the execution, or on its event loop. A hook that raises stops the operation: its error
+    reaches the caller, with a note that names the plugin, and the remaining plugins are not asked.
+
+For every hook:
+    An implementation takes any subset of the arguments, by name; later versions may add arguments. Plugins are called
+    one at a time in the order of ``PluginManager.records``: those given in process first, then the installed ones by
+    distribution and name. ``tryfirst`` and ``trylast`` change nothing and hook wrappers are refused, so that no plugin
+    can change what another one says. Hooks exist since version 1 of the hook contract (``HOOK_API``), unless they say
+    otherwise. A plugin that needs a newer version sets ``HOKUSAI_HOOK_API`` in its module.
+
+The examples are plugin modules; a test loads each of them.
 """
 
 from __future__ import annotations
@@ -44,71 +57,218 @@ COMPONENT_HOOKS: dict[str, str] = {
 
 
 class HokusaiSpecs:
-    """Specifications of every hook. Subclass it for a plugin object whose signatures a type checker compares."""
+    """Specifications of every hook.
+
+    A plugin is a module with functions, or an object with methods, that ``hookimpl`` marks. A plugin object may
+    subclass this class; a type checker then compares its methods with the specifications.
+    """
 
     @hookspec
     def provide_signatures(self) -> Iterable[type[BaseSignature]]:
-        """Offer signatures; together they are the plugin's pack.
+        """Provide signatures; together they are the plugin's pack.
 
-        When: the first time that an executor lists or resolves signatures.
-        Returns: signature classes. A bad one is quarantined alone; the others of the pack stay usable.
-        Threads: called once, under a lock.
-        Since: hook API 1.
+        Returns:
+            Signature classes, as a list or by ``yield``. Their qualified names are ``plugin/Name``.
+
+        Used: when an executor first lists or resolves signatures.
 
         Example::
 
+            from hokusai_core import BaseSignature, InputField, OutputField, hookimpl
+
+            class Greet(BaseSignature):
+                name: str = InputField("Whom to greet")
+                greeting: str = OutputField("One line")
+
             @hookimpl
             def provide_signatures():
-                return [SummarizeContract, FindClauses]
+                return [Greet]
         """
         raise NotImplementedError  # a specification is never called; pluggy reads its name and arguments
 
     @hookspec
     def provide_language_models(self) -> Iterable[Component]:
-        """Offer language-model providers; targets make a ``LanguageModelProvider``, without arguments. Since API 1."""
+        """Provide language-model providers, which make models out of names such as ``local``.
+
+        Returns:
+            ``Component`` records. The target makes a ``LanguageModelProvider`` and takes no arguments. A
+            component with the capability ``embedded`` needs no key and no network; such a provider is used if
+            no other model is configured.
+
+        Used: when an execution names a provider (``lm="local"``), or no other model is configured.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_language_models():
+                return [Component(name="acme", target="acme_models.provider:AcmeProvider",
+                                  summary="Models of Acme")]
+        """
         raise NotImplementedError
 
     @hookspec
     def provide_caches(self) -> Iterable[Component]:
-        """Offer persistent caches; targets make a ``Cache`` from keyword options of the store. Since API 1."""
+        """Provide persistent caches, the tier behind the memory cache.
+
+        Returns:
+            ``Component`` records. The target makes a ``Cache`` from keyword options, each with a default.
+
+        Used: when an executor is made whose setting ``cache`` is a name.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_caches():
+                return [Component(name="redis", target="acme_redis.cache:RedisCache",
+                                  summary="Answers in Redis")]
+        """
         raise NotImplementedError
 
     @hookspec
     def provide_trackers(self) -> Iterable[Component]:
-        """Offer trackers; targets make a ``Tracker`` from keyword options. Since API 1."""
+        """Provide trackers, which record executions somewhere.
+
+        Returns:
+            ``Component`` records. The target makes a ``Tracker`` from keyword options, each with a default.
+
+        Used: when an executor is made whose setting ``trackers`` has names.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_trackers():
+                return [Component(name="jsonl", target="acme_jsonl.tracker:JsonlTracker",
+                                  summary="JSON lines")]
+        """
         raise NotImplementedError
 
     @hookspec
     def provide_validators(self) -> Iterable[Component]:
-        """Offer validators; targets make a ``Validator`` and take no arguments. All of them run. Since API 1."""
+        """Provide validators, which check inputs before a call and outputs after it.
+
+        Returns:
+            ``Component`` records. The target makes a ``Validator`` and takes no arguments. All validators of
+            all plugins run.
+
+        Used: at the first execution of an executor.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_validators():
+                return [Component(name="no-secrets", target="acme_checks.secrets:NoSecrets",
+                                  summary="Refuses passwords")]
+        """
         raise NotImplementedError
 
     @hookspec
     def provide_optimizers(self) -> Iterable[Component]:
-        """Offer optimizers; targets make an ``Optimizer`` from keyword options. Since API 1."""
+        """Provide optimizers, which search for better instructions and demos.
+
+        Returns:
+            ``Component`` records. The target makes an ``Optimizer`` from keyword options, each with a default.
+
+        Used: when ``TelepromptFineTuner.compile`` chooses or names an optimizer.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_optimizers():
+                return [Component(name="politely", target="acme_search.politely:Politely",
+                                  summary="Asks politely")]
+        """
         raise NotImplementedError
 
     @hookspec
     def provide_metrics(self) -> Iterable[Component]:
-        """Offer metrics; targets make a ``Metric`` from keyword options. Since API 1."""
+        """Provide metrics, which score outputs against examples.
+
+        Returns:
+            ``Component`` records. The target makes a ``Metric`` from keyword options, each with a default.
+
+        Used: when a metric is named.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_metrics():
+                return [Component(name="same_start", target="acme_metrics.start:SameStart",
+                                  summary="First letters agree")]
+        """
         raise NotImplementedError
 
     @hookspec
     def provide_feedback_stores(self) -> Iterable[Component]:
-        """Offer feedback stores; targets make a ``FeedbackStore`` from keyword options. Since API 1."""
+        """Provide feedback stores, which keep executions and what people say of them.
+
+        Returns:
+            ``Component`` records. The target makes a ``FeedbackStore`` from keyword options, each with a
+            default.
+
+        Used: at the first execution with ``collect_feedback=True``.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_feedback_stores():
+                return [Component(name="postgres", target="acme_feedback.store:PostgresStore",
+                                  summary="Feedback in PostgreSQL")]
+        """
         raise NotImplementedError
 
     @hookspec
     def provide_backends(self) -> Iterable[Component]:
-        """Offer batch backends; targets make a ``Backend`` from keyword options. Since API 1."""
+        """Provide batch backends, which run the rows of a batch elsewhere.
+
+        Returns:
+            ``Component`` records. The target makes a ``Backend`` from keyword options, each with a default.
+
+        Used: when ``execute_batch`` is given ``backend="name"``.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_backends():
+                return [Component(name="ray", target="acme_ray.backend:RayBackend",
+                                  summary="Rows on a Ray cluster")]
+        """
         raise NotImplementedError
 
     @hookspec
     def provide_signature_sources(self) -> Iterable[Component]:
-        """Offer places that signatures are registered from by address, such as ``models:/EmailDraft@champion``.
+        """Provide places that signatures are registered from by address.
 
-        The component's name is the scheme, the word before the colon. Targets take the address as ``uri`` and return a
-        signature as ``BaseSignature.to_dict`` wrote it. Since API 1.
+        Returns:
+            ``Component`` records. The name of the component is the scheme of its addresses: ``models`` for
+            ``models:/EmailDraft@champion``. The target takes the address as ``uri`` and returns a signature as
+            ``BaseSignature.to_dict`` writes it.
+
+        Used: when ``register_signature`` is given an address.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_signature_sources():
+                return [Component(name="models", target="acme_registry.source:read_signature",
+                                  summary="A model registry")]
         """
         raise NotImplementedError
 
@@ -131,6 +291,8 @@ class HokusaiSpecs:
 
         Example::
 
+            from hokusai_core.plugin_api import Component, hookimpl
+
             @hookimpl
             def provide_edition_sources():
                 target = "hokusai_teleprompt.promotion_source:PromotionSource"
@@ -140,35 +302,131 @@ class HokusaiSpecs:
 
     @hookspec
     def provide_commands(self) -> Iterable[Component]:
-        """Offer subcommands of ``hokusai``; targets are ``click.Command`` objects. Since API 1."""
+        """Provide subcommands of the command ``hokusai``.
+
+        Returns:
+            ``Component`` records. The target is a ``click.Command``, or names one; it is not called when the
+            command is found. The name of the component is the name of the subcommand.
+
+        Used: when ``hokusai`` lists or runs subcommands.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_commands():
+                return [Component(name="cache", target="acme_cache.commands:cache",
+                                  summary="Shows and clears the cache")]
+        """
         raise NotImplementedError
 
     @hookspec
     def on_execution_started(self, event: ExecutionStarted) -> None:
-        """Hear that an execution passed input validation. Since API 1."""
+        """Called when an execution has passed input validation.
+
+        The persistent cache and the language model come next. An answer from the memory cache has no start.
+
+        Args:
+            event: signature and inputs, sensitive values redacted.
+
+        Example::
+
+            from hokusai_core.plugin_api import hookimpl
+
+            @hookimpl
+            def on_execution_started(event):
+                print("started", event.signature)
+        """
         raise NotImplementedError
 
     @hookspec
     def on_execution_finished(self, event: ExecutionFinished) -> None:
-        """Hear that an execution succeeded, from a cache or a language model. Since API 1."""
+        """Called when an execution has succeeded, from a cache or a language model.
+
+        Args:
+            event: outputs, usage, cost and timings, sensitive values redacted; ``event.status`` is ``ok``.
+
+        Example::
+
+            from hokusai_core.plugin_api import hookimpl
+
+            @hookimpl
+            def on_execution_finished(event):
+                print(event.signature, event.usage.total_tokens)
+        """
         raise NotImplementedError
 
     @hookspec
     def on_execution_failed(self, event: ExecutionFinished) -> None:
-        """Hear that an execution failed after it had started. Since API 1."""
+        """Called when an execution has failed after it had started.
+
+        Args:
+            event: error, attempts and timings; ``event.status`` is not ``ok``.
+
+        Example::
+
+            from hokusai_core.plugin_api import hookimpl
+
+            @hookimpl
+            def on_execution_failed(event):
+                print(event.signature, event.error_type)
+        """
         raise NotImplementedError
 
     @hookspec
     def on_feedback_given(self, event: FeedbackGiven) -> None:
-        """Hear that somebody rated an execution. Since API 1."""
+        """Called when a person or program has rated an execution.
+
+        Args:
+            event: the rating, and the id of the execution.
+
+        Example::
+
+            from hokusai_core.plugin_api import hookimpl
+
+            @hookimpl
+            def on_feedback_given(event):
+                print(event.execution_id, event.rating)
+        """
         raise NotImplementedError
 
     @hookspec
     def on_optimization_finished(self, event: OptimizationFinished) -> None:
-        """Hear that an optimization is over, whether or not it found something better. Since API 1."""
+        """Called when an optimization is over, whether or not it found something better.
+
+        Args:
+            event: scores, costs and the result.
+
+        Example::
+
+            from hokusai_core.plugin_api import hookimpl
+
+            @hookimpl
+            def on_optimization_finished(event):
+                print(event.signature, event.promoted)
+        """
         raise NotImplementedError
 
     @hookspec
     def check_execution(self, signature: SignatureSpec, inputs: Mapping[str, Any]) -> None:
-        """Refuse an execution by raising; called with bound inputs before anything is paid. Since API 1."""
+        """Refuse an execution by raising.
+
+        Args:
+            signature: the signature as data.
+            inputs: the inputs by field name, converted, defaults filled in, sensitive values in
+                clear. Do not change them.
+
+        Used: after the inputs were validated, before a cache is read or a language model is paid; in testing mode too.
+
+        Example::
+
+            from hokusai_core.errors import ConfigurationError
+            from hokusai_core.plugin_api import hookimpl
+
+            @hookimpl
+            def check_execution(signature, inputs):
+                if signature.category == "legal":
+                    raise ConfigurationError("legal signatures are switched off here")
+        """
         raise NotImplementedError

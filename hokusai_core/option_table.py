@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache as cached_function
 from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
@@ -16,6 +16,7 @@ from typing import Any, get_args, get_type_hints
 from attrs import frozen
 
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.protocols import protocol_problems
 
 __all__ = [
     "Option",
@@ -23,7 +24,6 @@ __all__ = [
     "component",
     "count",
     "flag",
-    "missing_methods",
     "names",
     "number",
     "optional_names",
@@ -159,21 +159,17 @@ def anything(value: Any) -> Any:
     return value
 
 
-def missing_methods(value: Any, methods: Iterable[str]) -> list[str]:
-    """Return those of ``methods`` that an object does not have."""
-    return [name for name in methods if not callable(getattr(value, name, None))]
-
-
-def component(protocol: str, *methods: str) -> Callable[[Any], Any]:
-    """Return a parser that takes the name of a component, or an object with these methods."""
+def component(protocol: type) -> Callable[[Any], Any]:
+    """Return a parser that takes the name of a component, or an object that satisfies ``protocol``."""
 
     def parse(value: Any) -> Any:
         if value is None or isinstance(value, str):
             return optional_text(value)
-        lacks = missing_methods(value, methods)
-        if lacks or isinstance(value, type):
-            reason = f"it lacks {', '.join(lacks)}" if lacks else "this is a class, not an object of it"
-            raise ValueError(f"expected a component's name, or an object that satisfies {protocol}; {reason}")
+        problems = protocol_problems(protocol, value)
+        if problems:
+            raise ValueError(
+                f"expected a component's name, or an object that satisfies {protocol.__name__}; {'; '.join(problems)}"
+            )
         return value
 
     return parse

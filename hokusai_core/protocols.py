@@ -1,14 +1,26 @@
-"""What a component must be able to do, as small structural types.
+"""What a component must be able to do: one protocol for each kind.
 
-A component needs no base class: an object with these methods is one. Where a method does I/O it has an asynchronous
-twin, prefixed with ``a``, so that neither a thread nor an event loop ever waits for the other's kind.
-``hokusai_core.testing`` holds a conformance suite for each.
+A component needs no base class. An object with the methods of the protocol is one, and it is checked when it is made.
+A method that does I/O has an asynchronous version whose name begins with ``a``.
+
+These kinds have a conformance suite, which a plugin's tests subclass:
+
+========== ==================================================================
+Cache      ``hokusai_core.testing.caches.CacheConformance``
+Tracker    ``hokusai_core.testing.trackers.TrackerConformance``
+Metric     ``hokusai_core.testing.metrics.MetricConformance``
+Optimizer  ``hokusai_core.testing.optimizers.OptimizerConformance``
+========== ==================================================================
+
+The other kinds (language model, validator, feedback store, edition source, backend) have none yet. Signature sources
+and commands are no objects with methods: the hook that provides them says what their targets do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from hokusai_core.caching.entry import CacheEntry
@@ -20,6 +32,7 @@ if TYPE_CHECKING:
     from hokusai_core.signatures import Edition, SignatureSpec
 
 __all__ = [
+    "COMPONENT_PROTOCOLS",
     "Backend",
     "Cache",
     "CacheMaintenance",
@@ -30,6 +43,7 @@ __all__ = [
     "Optimizer",
     "Tracker",
     "Validator",
+    "protocol_problems",
 ]
 
 
@@ -37,11 +51,15 @@ __all__ = [
 class Cache(Protocol):
     """A persistent tier behind the memory cache.
 
-    Keys are hexadecimal digests. A cache that cannot answer raises ``CacheError``, after a short time of its own
-    choosing: the timeout of an execution does not interrupt a look-up. The execution path then goes on without it.
-    Every method may be called from many threads and event loops at once. A cache says with attributes ``tier`` (the
-    word that results show, such as ``"disk"``) and ``secret`` (at least 16 random bytes that belong to the store and
-    outlive the process: sensitive inputs enter keys only hashed with it).
+    Keys are hexadecimal digests. Every method may be called from many threads and event loops at once.
+
+    A cache that cannot answer raises ``CacheError`` soon, because the timeout of an execution does not interrupt a
+    look-up. The execution then goes on without it.
+
+    Attributes:
+        tier: the word that results show in ``cached``, such as ``"disk"``.
+        secret: at least 16 random bytes that belong to the store and outlive the process. Sensitive inputs enter keys
+            only hashed with it.
     """
 
     tier: str
@@ -56,11 +74,11 @@ class Cache(Protocol):
         ...
 
     async def aget(self, key: str) -> CacheEntry | None:
-        """Do as ``get`` without blocking the event loop."""
+        """Async version of ``get``."""
         ...
 
     async def aput(self, entry: CacheEntry) -> None:
-        """Do as ``put`` without blocking the event loop."""
+        """Async version of ``put``."""
         ...
 
     def close(self) -> None:
@@ -70,10 +88,10 @@ class Cache(Protocol):
 
 @runtime_checkable
 class CacheMaintenance(Protocol):
-    """What ``hokusai cache`` needs of a cache; a cache may leave it out."""
+    """What ``hokusai cache`` needs of a cache beyond ``Cache``; a cache may leave it out."""
 
     def entries(self, signature: str | None = None) -> Iterator[CacheEntry]:
-        """Yield the stored entries, of one signature where it is named."""
+        """Yield the stored entries, only those of one signature if it is named."""
         ...
 
     def remove(self, *, signature: str | None = None, older_than: float | None = None) -> int:
@@ -89,15 +107,20 @@ class CacheMaintenance(Protocol):
 class Tracker(Protocol):
     """Records executions somewhere.
 
-    ``record`` runs on the caller's thread: it must return within microseconds and never raise for reasons of its
-    backend. What it accepted must survive until it is delivered. A tracker may also have a method ``anchor`` that
-    returns a context manager: it is entered on the thread of a public call before the work goes to other threads, and
-    context variables that it sets are there when ``record`` is called. Where it has a true attribute
-    ``wants_exchanges``, the events of executions carry prompts and raw answers.
+    ``record`` runs on the thread of the caller: it must return within microseconds, and must not raise because its
+    backend fails. An event that it has accepted must survive until it is delivered.
+
+    A tracker may have more:
+
+    ``anchor()``
+        returns a context manager. It is entered on the thread of a public call before the work goes to other threads;
+        context variables that it sets are there when ``record`` is called.
+    ``wants_exchanges``
+        if true, the events of executions carry prompts and raw answers.
     """
 
     def record(self, event: TrackedEvent) -> None:
-        """Accept one event; one of a kind that it does not know is left alone, as later versions may add some."""
+        """Accept one event. Ignore an event of an unknown class, because later versions may add some."""
         ...
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -105,7 +128,7 @@ class Tracker(Protocol):
         ...
 
     async def aflush(self, timeout: float | None = None) -> bool:
-        """Do as ``flush`` without blocking the event loop."""
+        """Async version of ``flush``."""
         ...
 
     def status(self) -> Mapping[str, Any]:
@@ -119,20 +142,20 @@ class Tracker(Protocol):
 
 @runtime_checkable
 class Validator(Protocol):
-    """Checks inputs before a language model is paid, and outputs before they reach anybody.
+    """Checks inputs before a language model is paid, and outputs before they are returned.
 
-    It is asked on the thread of the execution, or on its event loop: return quickly, the timeout of the execution does
-    not interrupt it. One that raises stops the execution with a ``PluginError``, because a check is never skipped.
+    It runs on the thread of the execution, or on its event loop: return quickly, because the timeout of the execution
+    does not interrupt it. A validator that raises stops the execution with a ``PluginError``: no check is skipped.
     """
 
     def validate_inputs(self, signature: SignatureSpec, inputs: Mapping[str, Any]) -> Sequence[Problem]:
-        """Return every problem of bound inputs; an empty sequence where there is none."""
+        """Return every problem of bound inputs; an empty sequence for none."""
         ...
 
     def validate_outputs(
         self, signature: SignatureSpec, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
     ) -> Sequence[Problem]:
-        """Return every problem of parsed outputs; an empty sequence where there is none."""
+        """Return every problem of parsed outputs; an empty sequence for none."""
         ...
 
 
@@ -141,14 +164,14 @@ class LanguageModelProvider(Protocol):
     """Makes language models out of names such as ``local`` or ``local/path-to-weights``."""
 
     def available(self) -> str | None:
-        """Return None where it can serve, else one line that says why not and what mends it. Must be cheap."""
+        """Return None if it can serve, else one line that says why not and how to fix it. Must be cheap."""
         ...
 
     def load(self, name: str, **options: Any) -> LanguageModel:
         """Return the model called ``name`` (what follows ``provider/``; empty for the default).
 
         Raises:
-            LanguageModelUnavailable: where it cannot be had; the message says what to do.
+            LanguageModelUnavailable: it cannot be loaded; the message says what to do.
         """
         ...
 
@@ -159,7 +182,7 @@ class LanguageModelProvider(Protocol):
 
 @runtime_checkable
 class EditionSource(Protocol):
-    """Knows which signature stands in for another one under its name.
+    """Knows which signature replaces another one under its name.
 
     Listings ask for every installed signature: answer quickly, from a file or from memory.
     """
@@ -181,17 +204,17 @@ class EditionSource(Protocol):
 
 @runtime_checkable
 class FeedbackStore(Protocol):
-    """Keeps executions and what people say of them; used by many threads and processes at once.
+    """Keeps executions and the feedback on them.
 
-    What a method stored is durable when it returns.
+    Many threads and processes use it at once. What a method stores is durable when it returns.
     """
 
     def keep(self, execution: ExecutionFinished, signature: SignatureSpec) -> None:
-        """Keep an execution; keeping it again replaces it and leaves its feedback alone."""
+        """Keep an execution. Keeping it again replaces it, and its feedback stays."""
         ...
 
     def add(self, feedback: FeedbackGiven) -> None:
-        """Add feedback to what was said before.
+        """Add feedback to an execution, beside earlier feedback.
 
         Raises:
             FeedbackError: no such execution is kept.
@@ -211,7 +234,7 @@ class FeedbackStore(Protocol):
         ...
 
     def delete(self, execution_id: str) -> bool:
-        """Remove an execution with all that was said of it; return whether there was one."""
+        """Remove an execution with its feedback; return whether there was one."""
         ...
 
     def close(self) -> None:
@@ -221,12 +244,21 @@ class FeedbackStore(Protocol):
 
 @runtime_checkable
 class Metric(Protocol):
-    """Scores outputs against an example. ``range`` and ``higher_is_better`` say how to read the number.
+    """Scores outputs against an example.
 
-    A metric may have more: ``name``; ``source``, where it is defined; ``using(models, task)`` where it asks a language
-    model itself (returns the metric with one of ``models(lm)``, which is metered, and is the one that is optimized for
-    None; ``task`` are the signature's instructions); and ``aggregate(pairs)`` where the score of a whole set is not the
-    mean of its examples' (takes pairs of expected and given outputs).
+    Attributes:
+        range: lowest and highest score.
+        higher_is_better: whether a higher score is a better one.
+
+    A metric may have more:
+
+    ``name`` and ``source``
+        how it is called, and where it is defined.
+    ``using(models, task)``
+        for a metric that asks a language model: returns the metric with a model from ``models(lm)``, which counts its
+        calls. ``models(None)`` is the model that is optimized; ``task`` are the instructions of the signature.
+    ``aggregate(pairs)``
+        for a metric whose score of a set is not the mean of the scores: takes pairs of expected and given outputs.
     """
 
     range: tuple[float, float]
@@ -242,13 +274,13 @@ class Optimizer(Protocol):
     """Searches for instructions and demos that score better."""
 
     def check(self, task: OptimizationTask) -> Sequence[str]:
-        """Return the reasons why this optimizer cannot work on ``task``; an empty sequence where it can."""
+        """Return the reasons why this optimizer cannot work on ``task``; an empty sequence if it can."""
         ...
 
     def propose(self, task: OptimizationTask) -> Iterable[Candidate]:
-        """Yield candidates as they are found, each scored on ``task.dev`` or not scored yet.
+        """Yield candidates as they are found, each scored on ``task.dev`` or without a score.
 
-        The caller measures candidates on held-out examples and decides; an optimizer never does.
+        The optimizer decides nothing: its caller measures the candidates on held-out examples.
         """
         ...
 
@@ -268,3 +300,69 @@ class Backend(Protocol):
     def close(self) -> None:
         """Stop what still runs and release everything; calling it twice is harmless."""
         ...
+
+
+#: Kind of component -> what the objects that its target makes must be able to do.
+COMPONENT_PROTOCOLS: Final[Mapping[str, type]] = {
+    "language_model": LanguageModelProvider,
+    "cache": Cache,
+    "tracker": Tracker,
+    "validator": Validator,
+    "optimizer": Optimizer,
+    "metric": Metric,
+    "feedback_store": FeedbackStore,
+    "edition_source": EditionSource,
+    "backend": Backend,
+}
+
+#: Bytes that sensitive inputs are hashed with at least.
+_SECRET_BYTES = 16
+
+
+def protocol_problems(protocol: type, candidate: object) -> list[str]:
+    """Return what keeps an object from satisfying a protocol, each as a phrase such as ``it has no method get()``.
+
+    Nothing of the object is called, and no property is read.
+
+    Args:
+        protocol: one of the protocols of this module.
+        candidate: the object.
+    """
+    if isinstance(candidate, type):
+        return [f"it is the class {candidate.__name__}, not an object of it"]
+    problems = [
+        f"it has no attribute {name!r}" for name in protocol.__annotations__ if not _has_attribute(candidate, name)
+    ]
+    secret = inspect.getattr_static(candidate, "secret", None)
+    if protocol is Cache and isinstance(secret, bytes) and len(secret) < _SECRET_BYTES:
+        problems.append(f"its secret has {len(secret)} bytes, and {_SECRET_BYTES} are the least")
+    for name, declared in vars(protocol).items():
+        if inspect.isfunction(declared) and not name.startswith("_"):
+            problem = _method_problem(name, declared, getattr(candidate, name, None))
+            problems += [problem] if problem else []
+    return problems
+
+
+def _has_attribute(candidate: object, name: str) -> bool:
+    missing = object()
+    # Reading a property may open files, so the class is looked at first.
+    return inspect.getattr_static(candidate, name, missing) is not missing or hasattr(candidate, name)
+
+
+def _method_problem(name: str, declared: Callable[..., Any], method: Any) -> str | None:
+    if not callable(method):
+        return f"it has no method {name}()"
+    if inspect.iscoroutinefunction(method) and not inspect.iscoroutinefunction(declared):
+        return f"{name}() is asynchronous, and must be a plain method"
+    wanted = list(inspect.signature(declared).parameters.values())[1:]
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):
+        return None  # built in C, without a readable signature
+    positional = [item.name for item in wanted if item.kind is item.POSITIONAL_OR_KEYWORD]
+    keywords = {item.name: None for item in wanted if item.kind is item.KEYWORD_ONLY}
+    try:
+        signature.bind(*positional, **keywords)
+    except TypeError:
+        return f"{name}() does not take ({', '.join([*positional, *keywords])})"
+    return None

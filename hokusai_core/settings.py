@@ -21,7 +21,6 @@ from hokusai_core.option_table import (
     component,
     count,
     flag,
-    missing_methods,
     names,
     optional_names,
     optional_number,
@@ -29,6 +28,7 @@ from hokusai_core.option_table import (
     shown,
     text,
 )
+from hokusai_core.protocols import Cache, FeedbackStore, Tracker, protocol_problems
 from hokusai_core.suggestions import did_you_mean
 
 __all__ = [
@@ -101,9 +101,9 @@ def _trackers(value: Any) -> tuple[str, ...] | Mapping[str, Any]:
     if not isinstance(value, Mapping):
         return names(value)
     for name, tracker in value.items():
-        lacks = missing_methods(tracker, ("record", "flush", "aflush", "status", "close"))
-        if lacks:
-            raise ValueError(f"trackers[{name!r}]: {type(tracker).__name__} is no Tracker: it has no {lacks[0]}()")
+        problems = protocol_problems(Tracker, tracker)
+        if problems:
+            raise ValueError(f"trackers[{name!r}]: {type(tracker).__name__} is no Tracker: {'; '.join(problems)}")
     return MappingProxyType(dict(value))
 
 
@@ -142,7 +142,7 @@ class ExecutorOptions(TypedDict, total=False):
         Any,
         Option(
             "persistent cache behind the memory cache: a component's name, or an object that satisfies Cache",
-            component("Cache", "get", "put", "aget", "aput", "close"),
+            component(Cache),
         ),
     ]
     cache_ttl: Annotated[float | None, Option("seconds for which a stored answer is served", optional_number)]
@@ -176,7 +176,7 @@ class ExecutorOptions(TypedDict, total=False):
         Option(
             "where executions are kept for feedback: a component's name, or an object that satisfies FeedbackStore; "
             "left out, the installed one",
-            component("FeedbackStore", "keep", "add"),
+            component(FeedbackStore),
         ),
     ]
     plugins: Annotated[

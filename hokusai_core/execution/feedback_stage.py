@@ -7,7 +7,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from hokusai_core.errors import ComponentConflictError
+from hokusai_core.errors import ComponentConflictError, PluginError
 
 if TYPE_CHECKING:
     from hokusai_core.events import ExecutionFinished
@@ -37,6 +37,20 @@ class FeedbackStage:
         self._lock = threading.Lock()
         self._kept = self._failed = 0
         self._last_error: str | None = None
+
+    def prepare(self) -> None:
+        """Make the store, before an execution that is to be kept is paid for.
+
+        Raises:
+            PluginError: there is a store to use and its plugin cannot make it. A store that is only out of order is no
+                error: executions go on, and a warning says that they are not kept.
+        """
+        try:
+            self.store()
+        except PluginError:
+            raise
+        except Exception:  # `keep` tries again and warns
+            return
 
     def keep(self, event: ExecutionFinished, spec: SignatureSpec) -> bool:
         """Keep an execution and return whether it is kept for good; a failure is warned about, never raised."""

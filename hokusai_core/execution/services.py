@@ -129,6 +129,8 @@ class ExecutorServices:
             options: options as ``options.read`` returns them.
             permit: place of the execution in the window of a batch, None outside of batches.
         """
+        if options.collect_feedback and not self.testing:
+            self.feedback.prepare()
         state, result = self._begin(signature, inputs, lm, options, permit)
         if result is not None:
             return result
@@ -144,6 +146,8 @@ class ExecutorServices:
         await self.load_dspy()
         if not self.testing and not self.models.at_hand(lm):
             await asyncio.to_thread(self.models.resolve, lm)
+        if options.collect_feedback and not self.testing:
+            await asyncio.to_thread(self.feedback.prepare)
         state, result = self._begin(signature, inputs, lm, options, permit)
         if result is not None:
             return result

@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from hokusai_core.components import Component, Owner
@@ -17,8 +18,9 @@ from hokusai_core.errors import (
     PluginLoadError,
 )
 from hokusai_core.hookspecs import COMPONENT_HOOKS
-from hokusai_core.plugins.failures import PluginFailure, describe_error, target_failure
+from hokusai_core.plugins.failures import PluginFailure, ProtocolError, describe_error, target_failure
 from hokusai_core.plugins.records import Conflict
+from hokusai_core.protocols import COMPONENT_PROTOCOLS, protocol_problems
 from hokusai_core.suggestions import did_you_mean
 
 __all__ = ["OBJECT_KINDS", "create_component", "find_component", "find_conflicts", "hook_of", "resolve_target"]
@@ -109,7 +111,8 @@ def create_component(kind: str, component: Component, options: Mapping[str, Any]
     """Resolve the target and call it with ``options``; the caller owns what comes back.
 
     Raises:
-        PluginLoadError: the target does not exist, or raises something that is no ``HokusaiError``.
+        PluginLoadError: the target does not exist, raises something that is no ``HokusaiError``, or makes an object
+            that lacks something of the protocol of its kind.
         ConfigurationError: the target does not take these options.
         HokusaiError: what the target itself raises about its configuration or store, unchanged.
     """
@@ -122,7 +125,9 @@ def create_component(kind: str, component: Component, options: Mapping[str, Any]
         if not callable(target):
             raise TypeError(f"{component.target} is {type(target).__name__}, which cannot be called")
         _check_options(kind, component, target, options)
-        return target(**options)
+        instance = target(**options)
+        _check_protocol(kind, instance)
+        return instance
     except (KeyboardInterrupt, HokusaiError):
         raise
     except BaseException as error:
@@ -151,6 +156,16 @@ def resolve_target(target: str) -> object:
             hint = did_you_mean(attribute, dir(value))
             raise AttributeError(f"{module_name} has no attribute {attribute!r}{hint}") from error
     return value
+
+
+def _check_protocol(kind: str, instance: object) -> None:
+    """Raise if an instance lacks what its kind needs, and release it as far as it can be."""
+    protocol = COMPONENT_PROTOCOLS.get(kind)
+    problems = [] if protocol is None else protocol_problems(protocol, instance)
+    if protocol is not None and problems:
+        with suppress(Exception):  # what is missing is the error, and close() may be missing too
+            instance.close()  # type: ignore[attr-defined]
+        raise ProtocolError(f"{type(instance).__name__} is no {protocol.__name__}: {'; '.join(problems)}")
 
 
 def _check_options(kind: str, component: Component, target: Callable[..., object], options: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "Phase",
     "PluginFailure",
     "PluginWarning",
+    "ProtocolError",
     "describe_error",
     "frames_inside",
     "load_failure",
@@ -35,6 +36,10 @@ Phase = Literal["discovery", "import", "register", "provide", "signature", "targ
 _LONGEST_MESSAGE = 400
 #: The core, and the distribution that builds on its executor.
 _OWN = frozenset({__name__.partition(".")[0], "hokusai"})
+
+
+class ProtocolError(TypeError):
+    """A target made an object that lacks something of the protocol of its kind."""
 
 
 class PluginWarning(UserWarning):
@@ -116,6 +121,12 @@ def target_failure(kind: str, component: Component, error: BaseException) -> Plu
 
 
 def _mend(component: Component, owner: Owner, error: BaseException) -> str:
+    if isinstance(error, ProtocolError):
+        return "Not usable: " + (
+            f"pip install --upgrade {owner.distribution}, or report it to its author"
+            if owner.distribution
+            else "fix it"
+        )
     missing = missing_distributions(component.requires) if isinstance(error, ImportError) else []
     if missing:
         return f"Not installed: pip install {' '.join(missing)}"
