@@ -255,14 +255,34 @@ def lint(arguments: list[str]) -> None:
     packages = [
         str(path.parent.relative_to(ROOT)) for folder in projects() for path in sorted(folder.glob("hokusai*/py.typed"))
     ]
+    # A file of tests is a module inside the folder of its distribution.
+    os.environ["MYPYPATH"] = os.pathsep.join(str(folder) for folder in [*projects(), ROOT / "benchmarks"])
+    mypy = [str(tools / "mypy"), "--explicit-package-bases"]
+    suites = [str(path.relative_to(ROOT)) for folder in projects()[1:] for path in sorted(folder.glob("tests"))]
     run_each(
         [
             [str(tools / "ruff"), "format", "--check", *arguments],
             [str(tools / "ruff"), "check", *arguments],
             [str(tools / "mypy"), "dev.py", "tools", *packages],
+            [*mypy, "tests", "benchmarks", "examples", "conftest.py"],
+            # Each by itself: two distributions have files of tests with one name.
+            *([*mypy, suite] for suite in suites),
             [str(tools / "lint-imports")],
         ]
     )
+
+
+def soak(arguments: list[str]) -> None:
+    """Run the tests that are marked soak: the full counts of tests that otherwise run with smaller ones."""
+    sync()
+    become(VENV_PYTHON, "-m", "pytest", "-m", "soak", *arguments)
+
+
+def coverage(arguments: list[str]) -> None:
+    """Run the tests and say which lines none of them runs; fails below the floor in pyproject.toml."""
+    sync()
+    measure = ["--cov", "--cov-report=term:skip-covered"]
+    test([*measure, "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", *arguments])
 
 
 def docs(arguments: list[str]) -> None:
@@ -318,6 +338,8 @@ def install_only(arguments: list[str]) -> None:
 TASKS = {
     "demo": demo,
     "test": test,
+    "soak": soak,
+    "coverage": coverage,
     "lint": lint,
     "docs": docs,
     "bench": bench,
@@ -329,7 +351,7 @@ TASKS = {
 
 def usage() -> str:
     """The list of tasks."""
-    lines = [f"  {name:<8} {(task.__doc__ or '').splitlines()[0]}" for name, task in TASKS.items()]
+    lines = [f"  {name:<9} {(task.__doc__ or '').splitlines()[0]}" for name, task in TASKS.items()]
     return "\n".join(["usage: make TASK [ARGS='...']   or   python3 dev.py TASK [arguments]", "", *lines])
 
 

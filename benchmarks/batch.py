@@ -104,7 +104,7 @@ def table(title: str, seconds: dict[str, float], ideal: float | None, per: int |
 def window(rounds: int) -> None:
     """640 rows on 32 workers."""
     ways = Ways(DELAY)
-    chosen = {
+    chosen: dict[str, Way] = {
         "hokusai execute_batch": ways.hokusai,
         "hokusai aexecute_batch": ways.hokusai_awaited,
         "dspy.Parallel": ways.dspy_parallel,
@@ -119,7 +119,7 @@ def wide(rounds: int) -> None:
     """500 and 1,000 rows, all at once."""
     for count in (500, 1_000):
         ways = Ways(DELAY)
-        chosen = {
+        chosen: dict[str, Way] = {
             "hokusai execute_batch": ways.hokusai,
             "hokusai aexecute_batch": ways.hokusai_awaited,
             "gather over Predict.acall": ways.gather,
@@ -133,7 +133,7 @@ def wide(rounds: int) -> None:
 def overhead(rounds: int) -> None:
     """What a row costs where the model answers at once."""
     ways = Ways(0.0)
-    chosen = {
+    chosen: dict[str, Way] = {
         "hokusai execute_batch, 8": ways.hokusai,
         "hokusai aexecute_batch, 8": ways.hokusai_awaited,
         "gather over Predict.acall, 8": ways.gather,
@@ -148,7 +148,7 @@ def duplicates(_: int) -> None:
     print("\n1,000 rows with 100 distinct inputs, 32 workers")
     rows = [{"question": f"q{number % 100}"} for number in range(1_000)]
     ways = Ways(0.005)
-    chosen = {
+    chosen: dict[str, Way] = {
         "hokusai": ways.hokusai, "dspy.Parallel": ways.dspy_parallel, "gather": ways.gather,
         "langchain-core": ways.langchain,
     }  # fmt: skip

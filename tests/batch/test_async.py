@@ -65,7 +65,7 @@ def test_errors_of_rows_and_of_the_source(make_executor: MakeExecutor) -> None:
     executor = make_executor()
     with pytest.raises(OSError, match="the stream broke") as caught:
         asyncio.run(executor.aexecute_batch("Ask", rows()))
-    assert caught.value.result[0]["answer"] == "answer to q sleep=0.02"
+    assert caught.value.result[0]["answer"] == "answer to q sleep=0.02"  # type: ignore[attr-defined]
     with pytest.raises(BatchError, match="1 of 2 rows"):
         asyncio.run(executor.aexecute_batch("Ask", [{}, {"question": "?"}], on_error="raise"))
 
@@ -84,7 +84,7 @@ def test_cancelling_a_batch_cancels_every_call(make_executor: MakeExecutor, make
         with pytest.raises(asyncio.CancelledError) as caught:
             await work
         assert f"journal={str(path)!r} to go on with the rest" in caught.value.__notes__[0]
-        assert caught.value.result[0]["answer"] == "answer to quick"
+        assert caught.value.result[0]["answer"] == "answer to quick"  # type: ignore[attr-defined]
         assert (lm.engine.cancelled, lm.engine.in_flight, lm.engine.calls) == (7, 0, 8)
 
     asyncio.run(main())

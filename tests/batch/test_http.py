@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         data = json.dumps({"error": {"message": "slow down"}} if turned_away else reply).encode()
         self.send_response(429 if turned_away else 200)
         if turned_away:
-            self.send_header("retry-after", provider.retry_after())
+            self.send_header("retry-after", provider.retry_after())  # type: ignore[no-untyped-call]
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(data)))
         self.end_headers()

@@ -166,7 +166,7 @@ def test_what_the_source_raises_comes_after_what_was_taken(make_executor: MakeEx
     with pytest.raises(OSError, match="the file ends here") as caught:
         executor.execute_batch("Ask", source(), max_workers=workers)
     assert "6 rows over, which are in .result" in caught.value.__notes__[0]
-    assert [result["answer"][:12] for result in caught.value.result] == [f"answer to q{n}" for n in range(6)]
+    assert [result["answer"][:12] for result in caught.value.result] == [f"answer to q{n}" for n in range(6)]  # type: ignore[attr-defined]
 
 
 @WINDOWS

@@ -387,7 +387,7 @@ def test_an_attempt_can_be_prepared_and_made_later() -> None:
     assert meter.calls == []
     assert prepared.run() == {"answer": "some answer"}
     assert prepared.arun is not None
-    assert asyncio.run(prepared.arun()) == {"answer": "some answer"}
+    assert asyncio.run(prepared.arun()) == {"answer": "some answer"}  # type: ignore[arg-type]
     assert len(meter.calls) == 2
     assert prepared.keeps_deadline is False
     blocking = null_lm(asynchronous=False)

@@ -21,9 +21,10 @@ def scheme(secret: bytes = b"secret", sensitive: frozenset[str] = frozenset(), *
 @pytest.mark.parametrize("part", [*PARTS, "new"])
 def test_every_part_counts(part: str) -> None:
     inputs = {"question": "?"}
+    changed: dict[str, Any] = {part: "changed"}
     assert scheme().key(inputs) == scheme().key(inputs)
-    assert scheme(**{part: "changed"}).key(inputs) != scheme().key(inputs)
-    digests = (scheme().explain(inputs), scheme(**{part: "changed"}).explain(inputs))
+    assert scheme(**changed).key(inputs) != scheme().key(inputs)
+    digests = (scheme().explain(inputs), scheme(**changed).explain(inputs))
     assert [name for name in digests[1] if digests[0].get(name) != digests[1][name]] == [part]
 
 

@@ -39,7 +39,7 @@ class Point:
     ("value", "plain"),
     [
         (Color.RED, "red"),
-        (Model(x=1, more=(1, 2)), {"x": 1, "color": "red", "more": [1, 2]}),
+        (Model(x=1, more=(1, 2)), {"x": 1, "color": "red", "more": [1, 2]}),  # type: ignore[call-arg]
         (Point(3), {"x": 3}),
         ({1: (True, None)}, {"1": [True, None]}),
         (UserDict({Color.RED: 1}), {"red": 1}),

@@ -146,7 +146,7 @@ def test_a_class_without_fields_can_be_defined_but_not_used() -> None:
 def test_every_problem_is_reported_at_once() -> None:
     class Bad(BaseSignature):
         cache_ttl = -1
-        tags = "one"
+        tags = "one"  # type: ignore[assignment]
         examples = ({"inputs": {"txet": "x"}, "outputs": {}}, {"in": 1})
         forgotten: str
         _hidden = InputField()
@@ -197,7 +197,7 @@ def test_choices_must_be_there_when_they_are_needed() -> None:
 
 def test_an_unknown_option_of_a_field_is_an_error() -> None:
     with pytest.raises(SignatureDefinitionError, match="'descripton' is no option of a field; did you mean"):
-        InputField(descripton="x")
+        InputField(descripton="x")  # type: ignore[call-arg]
     with pytest.raises(SignatureDefinitionError, match="an 'input' or an 'output'"):
         SignatureField(role="both")
 
@@ -263,7 +263,7 @@ def test_a_field_is_no_attribute_and_a_class_does_not_change() -> None:
     with pytest.raises(AttributeError, match="does not change once it is defined"):
         Sig.instructions = "other"
     with pytest.raises(TypeError, match="is run, not instantiated"):
-        Sig(text="x")
+        Sig(text="x")  # type: ignore[call-arg]
 
 
 def test_a_class_made_of_a_spec_can_be_derived_from() -> None:

@@ -72,7 +72,7 @@ def test_everything_else_changes_it() -> None:
 
 def test_types_count_by_structure_and_not_by_module() -> None:
     def make(value: str, **field: Any) -> list[Any]:
-        color = enum.Enum("Color", {"RED": value})
+        color = enum.Enum("Color", {"RED": value})  # type: ignore[misc]
         return [color, pydantic.create_model("Person", name=(str, pydantic.Field(**field)), color=(color, ...))]
 
     def prints(types: list[Any]) -> set[str]:

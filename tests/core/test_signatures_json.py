@@ -133,9 +133,9 @@ LITERAL = st.lists(st.text() | st.integers() | st.booleans(), min_size=1, max_si
 TYPES = st.recursive(
     SCALAR | LITERAL,
     lambda inner: (
-        inner.map(lambda t: list[t])
+        inner.map(lambda t: list[t])  # type: ignore[valid-type]
         | inner.map(lambda t: t | None)
-        | st.tuples(st.sampled_from([str, int, Color, Word]), inner).map(lambda kv: dict[kv[0], kv[1]])
+        | st.tuples(st.sampled_from([str, int, Color, Word]), inner).map(lambda kv: dict[kv[0], kv[1]])  # type: ignore[valid-type]
     ),
     max_leaves=4,
 )

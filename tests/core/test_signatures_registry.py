@@ -29,7 +29,7 @@ from hokusai_core.signatures import (
 
 
 def make(name: str, **metadata: Any) -> type[BaseSignature]:
-    return type(BaseSignature)(name, (BaseSignature,), {"x": InputField(), "y": OutputField(), **metadata})  # type: ignore[return-value]
+    return type(BaseSignature)(name, (BaseSignature,), {"x": InputField(), "y": OutputField(), **metadata})  # type: ignore[misc, no-any-return, return-value]
 
 
 def registry(*packs: tuple[str, Iterable[Any]], **prefer: str) -> SignatureRegistry:

@@ -100,7 +100,8 @@ def test_the_call_goes_before_the_signature_and_that_before_the_executor(
 
     executor = make_executor(lm=counting(), cache_ttl=1000)
     executor.register_signature("Brief", Brief)
-    for name, arguments, lives in (("Brief", {"cache_ttl": 10}, 10), ("Brief", {}, 100), ("Answer", {}, 1000)):
+    brief: dict[str, Any] = {"cache_ttl": 10}
+    for name, arguments, lives in (("Brief", brief, 10), ("Brief", {}, 100), ("Answer", {}, 1000)):
         inputs = {"question": f"{name} {lives}"}
         clock.ahead = 0.0
         first = executor.execute_signature(name, inputs, **arguments)
@@ -224,7 +225,9 @@ def openai(**parameters: Any) -> Any:
 )
 def test_parameters_whose_names_remind_of_credentials_count(make_executor: MakeExecutor, parameters: Any) -> None:
     executor = make_executor()
-    keys = {executor.explain("Answer", {"question": "?"}, lm=openai(**more)).key for more in ({}, parameters)}
+    keys = {
+        executor.explain("Answer", {"question": "?"}, lm=openai(**more)).key for more in (dict[str, Any](), parameters)
+    }
     assert len(keys) == 2
 
 

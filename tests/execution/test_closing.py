@@ -186,7 +186,7 @@ def test_a_pool_keeps_nothing_of_the_last_call_alive() -> None:
 
     pool, data = WorkerThreads(), Data()
     reference = weakref.ref(data)
-    pool.submit(lambda data=data: id(data)).result(10)
+    pool.submit(lambda data=data: id(data)).result(10)  # type: ignore[misc]
     del data
     assert eventually(lambda: gc.collect() >= 0 and reference() is None)
     pool.close()

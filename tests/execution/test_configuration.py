@@ -139,7 +139,7 @@ def test_settings_are_made_once_and_changed_by_copies() -> None:
     assert (settings.value("timeout"), changed.value("timeout"), changed.value("max_workers")) == (5.0, None, 2)
     assert repr(changed) == "Settings(timeout=None, max_workers=2)"
     with pytest.raises(TypeError, match="unexpected keyword argument 'timeuot'; did you mean 'timeout'"):
-        Settings(timeuot=5)
+        Settings(timeuot=5)  # type: ignore[call-arg]
 
 
 def test_settings_show_no_credentials() -> None:
@@ -176,7 +176,7 @@ def test_bad_arguments_of_a_call_are_refused_before_anything_is_called(
 def test_unset_is_false_and_shows_its_name() -> None:
     assert not UNSET
     assert repr(UNSET) == "UNSET"
-    assert Settings(timeout=UNSET)["timeout"].source == "default"
+    assert Settings(timeout=UNSET)["timeout"].source == "default"  # type: ignore[arg-type]
 
 
 def test_a_timeout_beyond_what_a_clock_can_count_is_no_bound(make_executor: MakeExecutor) -> None:

@@ -140,7 +140,7 @@ def test_what_is_no_language_model(make_executor: MakeExecutor, value: Any) -> N
 
 def test_a_provider_that_raises_is_named(make_executor: MakeExecutor) -> None:
     provider = Provider()
-    provider.load = lambda name: {}[name]  # type: ignore[method-assign, assignment]
+    provider.load = lambda name: {}[name]  # type: ignore[assignment, method-assign, misc]
     with pytest.raises(LanguageModelUnavailable, match=r"provider 'nullish' could not load 'big'.*KeyError") as caught:
         who(make_executor(extra_plugins=[plugin_of(provider)]), lm="nullish/big")
     assert isinstance(caught.value.__cause__, KeyError)
@@ -149,7 +149,7 @@ def test_a_provider_that_raises_is_named(make_executor: MakeExecutor) -> None:
 @pytest.mark.parametrize("lie", [None, null_lm(), LanguageModel(None)], ids=["none", "bare", "hollow"])
 def test_a_provider_that_lies_is_named(make_executor: MakeExecutor, lie: Any) -> None:
     provider = Provider()
-    provider.load = lambda name: lie  # type: ignore[method-assign, assignment]
+    provider.load = lambda name: lie  # type: ignore[assignment, method-assign, misc]
     with pytest.raises(PluginError, match="provider 'nullish' returned"):
         who(make_executor(extra_plugins=[plugin_of(provider)]), lm="nullish/big")
 

@@ -118,7 +118,7 @@ def test_tokens_and_seconds_end_it_too(make_executor: MakeExecutor) -> None:
 def test_what_is_no_budget_is_refused(make_executor: MakeExecutor) -> None:
     lm = null_lm()
     with pytest.raises(ConfigurationError, match="budget"):
-        make_executor(lm=lm).execute_signature("Answer", {"question": "?"}, budget=5)
+        make_executor(lm=lm).execute_signature("Answer", {"question": "?"}, budget=5)  # type: ignore[arg-type]
     assert lm.engine.calls == 0
 
 

@@ -139,7 +139,7 @@ def test_modes_can_be_switched(make_executor: MakeExecutor) -> None:
     assert executor.config.value("mode") is ExecutionMode.TESTING
     with pytest.raises(ConfigurationError, match="production, development, testing"):
         executor.set_mode("staging")
-    assert executor.mode is ExecutionMode.TESTING
+    assert executor.mode is ExecutionMode.TESTING  # type: ignore[comparison-overlap]
 
 
 def test_a_tracker_that_asks_for_them_gets_prompts_and_raw_answers(make_executor: MakeExecutor) -> None:

@@ -278,7 +278,7 @@ def test_many_tasks_do_not_wait_for_a_lock_one_after_the_other(
     tries: list[str] = []
 
     def counted(what: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda *arguments, **named: (tries.append(what), work(*arguments, **named))[1]
+        return lambda *arguments, **named: (tries.append(what), work(*arguments, **named))[1]  # type: ignore[func-returns-value]
 
     monkeypatch.setattr(cache, "_write", counted("write", cache._write))
     monkeypatch.setattr("hokusai_diskcache.cache.open_store", counted("open", open_store))

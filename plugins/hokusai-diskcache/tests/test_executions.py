@@ -75,7 +75,7 @@ def test_an_answer_is_not_served_past_its_lifetime(make: Make, where: str) -> No
 
     signature = Brief if where == "signature" else Answer
     options = {"cache_ttl": 0.3} if where == "executor" else {}
-    call = {"cache_ttl": 0.3} if where == "call" else {}
+    call: dict[str, Any] = {"cache_ttl": 0.3} if where == "call" else {}
     executor = make(signature, **options)
     assert tier(executor, **call) is None
     assert tier(executor, **call) == "memory"

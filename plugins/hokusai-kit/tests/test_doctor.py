@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -133,15 +134,15 @@ def test_another_distribution_of_the_same_name_fails(
 def test_versions_outside_their_range_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     from hokusai.installed import Installed
 
-    real = doctor_checks.metadata.version
+    real = metadata.version
     pretended = {"dspy": "2.6.0", "litellm": None}
 
     def version(name: str) -> str:
         if name in pretended and pretended[name] is None:
-            raise doctor_checks.metadata.PackageNotFoundError(name)
+            raise metadata.PackageNotFoundError(name)
         return pretended.get(name) or real(name)
 
-    monkeypatch.setattr(doctor_checks.metadata, "version", version)
+    monkeypatch.setattr(metadata, "version", version)
     found = [
         check
         for check in doctor_checks.all_checks(Installed())

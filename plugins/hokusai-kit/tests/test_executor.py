@@ -44,12 +44,13 @@ def trackers_of(**arguments: Any) -> list[str]:
 
 
 def test_documented_options_are_keywords() -> None:
-    options = {"cache_enabled": False, "mlflow_tracking": False, "timeout": 9, "max_workers": 2, "cache_ttl": 60}
+    switches = {"cache_enabled": False, "mlflow_tracking": False}
+    options: dict[str, Any] = {"timeout": 9, "max_workers": 2, "cache_ttl": 60, **switches}
     with DSPyPipelineExecutor(**options, lm="local", plugins=[], namespace="tenant") as executor:
         assert executor.config.value("cache_ttl") == 60.0
         assert executor.config.value("namespace") == "tenant"
     with pytest.raises(ConfigurationError, match="options are keywords"):
-        DSPyPipelineExecutor(True)
+        DSPyPipelineExecutor(True)  # type: ignore[arg-type]
 
 
 def test_settings_of_a_host_take_nothing_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,4 +148,4 @@ def test_a_component_that_was_asked_for_is_not_optional() -> None:
 
 def test_unknown_argument_is_refused() -> None:
     with pytest.raises(TypeError, match="cache_size"):
-        DSPyPipelineExecutor(cache_size=3)
+        DSPyPipelineExecutor(cache_size=3)  # type: ignore[call-arg]

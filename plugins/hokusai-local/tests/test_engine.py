@@ -34,7 +34,7 @@ def ask(prompt: str, *, system: str | None = None, schema: dict[str, Any] | None
     return Request(model="local/test", system=system, messages=(Message.user(prompt),), config=Config(**config))
 
 
-NASTY = {
+NASTY: dict[str, dict[str, Any]] = {
     "empty": {},
     "any object": {"type": "object"},
     "nested lists": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},

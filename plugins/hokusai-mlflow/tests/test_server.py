@@ -210,8 +210,8 @@ def postgres() -> Iterator[str]:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
     data = folder / "data"
     options = ["-D", str(data), "-p", str(port), "-k", str(folder), "-h", "127.0.0.1", "-F"]
-    subprocess.run([programs / "initdb", "-D", data, "-A", "trust", "-U", "mlflow"], check=True, **quiet, **user())
-    process = subprocess.Popen([programs / "postgres", *options], **quiet, **user())
+    subprocess.run([programs / "initdb", "-D", data, "-A", "trust", "-U", "mlflow"], check=True, **quiet, **user())  # type: ignore[call-overload]
+    process = subprocess.Popen([programs / "postgres", *options], **quiet, **user())  # type: ignore[call-overload]
     try:
         uri = f"postgresql+psycopg://mlflow@127.0.0.1:{port}/postgres"
         _wait_for_postgres(port)

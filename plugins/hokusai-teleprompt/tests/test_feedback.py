@@ -232,13 +232,13 @@ def test_another_place_and_another_store(executor: Executor, tmp_path: Path, mon
         other.register_signature("Draft", Draft)
         execution_id = run(other).execution_id
     assert FeedbackCollector().execution(execution_id).outputs["body"] == "Dear Ada"
-    assert FeedbackCollector(tmp_path / "elsewhere").execution(execution_id)
+    assert FeedbackCollector(tmp_path / "elsewhere").execution(execution_id)  # type: ignore[truthy-bool]
     store = SqliteFeedbackStore(tmp_path / "mine.db")
     assert isinstance(store, FeedbackStore)
     with Executor(lm=null_lm(answers=ANSWERS), plugins=PLUGINS, feedback_store=store) as other:
         other.register_signature("Draft", Draft)
         execution_id = run(other).execution_id
-    assert FeedbackCollector(store=store).execution(execution_id)
+    assert FeedbackCollector(store=store).execution(execution_id)  # type: ignore[truthy-bool]
     assert FeedbackCollector(store="sqlite", executor=executor).feedback_count() == 0
     with pytest.raises(FeedbackError, match="not both"):
         FeedbackCollector(tmp_path, store=store)
@@ -257,10 +257,10 @@ def test_trackers_of_the_executor_hear_of_it() -> None:
         assert (told.execution_id, told.rating, told.corrections) == (execution_id, 4, {"code": "[redacted]"})
         assert listeners[1].events == []
         FeedbackCollector(executor=executors[1]).add_feedback(execution_id, 5)
-        assert [event.rating for event in listeners[1].events] == [5]
+        assert [event.rating for event in listeners[1].events] == [5]  # type: ignore[union-attr]
         executors[0].close()
         FeedbackCollector().add_feedback(execution_id, 3)  # as in a process that has not made the execution
-        assert [event.rating for event in listeners[1].events] == [5, 3]
+        assert [event.rating for event in listeners[1].events] == [5, 3]  # type: ignore[union-attr]
 
 
 def test_the_store_is_for_this_user_alone(executor: Executor, own_folder: Path) -> None:

@@ -136,7 +136,7 @@ def test_namespaces_are_apart_and_promotions_can_be_left_out(
         promote(executor, "Topic", optimized)
     for options, answer in [({}, "sport"), ({"namespace": "tenant/../a"}, "food"),
                             ({"namespace": "tenant/../a", "promotions": False}, "sport")]:  # fmt: skip
-        with made(by_demos, topic_signature, **options) as executor:
+        with made(by_demos, topic_signature, **options) as executor:  # type: ignore[arg-type]
             assert asked(executor) == answer
     monkeypatch.setenv("HOKUSAI_PROMOTIONS", "off")
     with made(by_demos, topic_signature, namespace="tenant/../a") as executor:
@@ -160,10 +160,10 @@ def test_what_was_optimized_can_be_optimized_saved_run_and_promoted_again(
             target = optimized.save(tmp_path / "first.json")
         with TelepromptFineTuner("labeled_fewshot", workdir=False, executor=executor, seed=7) as finetuner:
             again = finetuner.compile(target, harder, "accuracy").candidate
-        assert again.spec.version == "1.0.2"
-        assert again.spec.provenance["optimized"]["base"]["fingerprint"] == optimized.spec.fingerprint
-        assert (again.artifact.base_name, again.artifact.base) == ("local/Topic", topic_signature.spec)
-        path = again.save(tmp_path / "second.json")
+        assert again.spec.version == "1.0.2"  # type: ignore[union-attr]
+        assert again.spec.provenance["optimized"]["base"]["fingerprint"] == optimized.spec.fingerprint  # type: ignore[union-attr]
+        assert (again.artifact.base_name, again.artifact.base) == ("local/Topic", topic_signature.spec)  # type: ignore[union-attr]
+        path = again.save(tmp_path / "second.json")  # type: ignore[union-attr]
         assert executor.execute_signature(path, {"text": "x"}).signature_version == "1.0.2"
         promote(executor, "Topic", path, force=True)
         assert executor.execute_signature("Topic", {"text": "x"}).signature_version == "1.0.2"
