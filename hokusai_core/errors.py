@@ -19,6 +19,7 @@ works without knowing this module::
     ├── CompositionError (ValueError)            a chain or pipeline that cannot work, found before any call
     ├── BatchError (ExceptionGroup)              rows of a batch failed, and on_error="raise" was asked for
     ├── FeedbackError (ValueError)               feedback that cannot be stored
+    │   └── ExecutionNotFoundError (LookupError) no execution of that id was kept
     ├── OptimizationError (RuntimeError)         an optimization that cannot work, or failed
     ├── ArtifactError (ValueError)               a saved signature that cannot be used as it is
     ├── JournalError (ValueError)                a batch journal that cannot be continued
@@ -71,6 +72,7 @@ __all__ = [
     "ConfigurationError",
     "DeadlineExceeded",
     "ExecutionError",
+    "ExecutionNotFoundError",
     "FeedbackError",
     "HokusaiError",
     "InputError",
@@ -208,6 +210,10 @@ class BatchInterrupted(KeyboardInterrupt):
 
 class FeedbackError(HokusaiError, ValueError):
     """Feedback was refused; nothing was stored."""
+
+
+class ExecutionNotFoundError(FeedbackError, LookupError):
+    """No execution of that id was kept."""
 
 
 class OptimizationError(HokusaiError, RuntimeError):

@@ -217,7 +217,7 @@ class FeedbackStore(Protocol):
         """Add feedback to an execution, beside earlier feedback.
 
         Raises:
-            FeedbackError: no such execution is kept.
+            ExecutionNotFoundError: the execution is not kept.
         """
         ...
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import time
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self, get_origin
+from typing import Any, Literal, Self, get_origin
 
-from hokusai_core import Budget, Executor
+from hokusai_core import Budget, Executor, LanguageModel, SignatureSpec
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import LanguageModel, SignatureSpec, user_data_folder
+from hokusai_core.plugin_api import OptimizationFinished, PluginManager, user_data_folder
 from hokusai_teleprompt.data_split import DataSplit, split_examples
 from hokusai_teleprompt.example_reader import example_key, read_examples
 from hokusai_teleprompt.metrics import CallableMetric, summary_of
-from hokusai_teleprompt.optimization_event import optimization_event
 from hokusai_teleprompt.optimized_signature import OptimizedSignature
 from hokusai_teleprompt.optimizer_choice import OptimizerChoice, choose_optimizer
 from hokusai_teleprompt.progress import Progress, ProgressBar
@@ -27,28 +27,31 @@ from hokusai_teleprompt.target_signature import TargetSignature, find_target, ta
 
 __all__ = ["TelepromptFineTuner"]
 
-#: Seconds after which the checkpoint of a study that was not continued is removed from the user's folder.
-_KEPT = 30 * 86_400
+#: Seconds for which the checkpoint of an unfinished study is kept in the user's folder.
+_KEPT_SECONDS = 30 * 86_400
 
 
 class TelepromptFineTuner:
-    """Improves signatures on examples, and measures whether it did.
+    """Improves signatures on examples, and measures whether they are better.
 
     Args:
         optimizer: name of an optimizer component, ``"auto"`` to choose by data and budget, or an ``Optimizer``.
         lm: the language model that is optimized for, as for ``Executor``; left out, the executor's.
-        budget: ceiling on calls, tokens, cost and time of everything, judges and comparison included; a number is one
-            on calls. None for no ceiling.
+        budget: limit on calls, tokens, cost and time of all phases together, judges included. A number limits calls.
+            None for no limit.
         seed: of everything random.
-        prompt_lm: the language model that writes instructions; None for the one that is optimized for.
+        prompt_lm: the language model that writes instructions; None for ``lm``.
         min_improvement: least improvement on held-out examples, in units of the metric.
-        confidence: of the interval that has to lie above it.
+        confidence: of the interval that has to lie above ``min_improvement``.
         significance: highest p-value of the paired test.
         workers: calls at once; None for the executor's ``max_workers``.
-        progress: True for a bar on standard error; or a function that is told.
-        workdir: folder for checkpoints; None for the user's own, False for none.
-        executor: where signatures, language models and components come from; None for one of its own.
+        progress: True for a bar on standard error, or a function that is called with a ``Progress``.
+        workdir: folder for checkpoints; None for the user's own folder, False for no checkpoints.
+        executor: where signatures, language models and components come from; None for a new one.
         optimizer_options: options of the optimizer.
+
+    Raises:
+        ConfigurationError: an argument cannot be used.
 
     Example::
 
@@ -79,10 +82,10 @@ class TelepromptFineTuner:
             raise ConfigurationError(f"seed={seed!r}: expected a whole number")
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise ConfigurationError(f"workers={workers!r}: expected a whole number of at least 1")
-        self._optimizer, self._options = optimizer, dict(optimizer_options or {})
-        self._lm, self._prompt_lm = lm, prompt_lm
         if budget is not None and not isinstance(budget, (int, Budget)):
             raise ConfigurationError(f"budget={budget!r}: expected a whole number of calls, or a Budget")
+        self._optimizer, self._options = optimizer, dict(optimizer_options or {})
+        self._lm, self._prompt_lm = lm, prompt_lm
         self._budget = Budget(calls=budget) if isinstance(budget, int) else budget
         self._seed, self._workers, self._progress, self._workdir = seed, workers, progress, workdir
         self._rule = PromotionRule(min_improvement, confidence, significance)
@@ -105,17 +108,17 @@ class TelepromptFineTuner:
             signature: name, class, ``dspy.Signature`` class, text such as ``"question -> answer"``, or the path of a
                 saved optimized signature.
             examples: ``{"inputs": {...}, "outputs": {...}}`` records, ``dspy.Example``s, a pandas frame, or the path of
-                a JSONL or CSV file. They are split into those to learn from, to choose by and to compare on.
+                a JSONL or CSV file. They are split into examples to learn from, to choose by and to compare on.
             metric: name of a metric component, ``{name: weight}`` for a weighted mean, a function, or a ``Metric``;
                 None for the one that suits the outputs.
             valset: examples to choose between candidates by, in place of some of ``examples``.
-            testset: examples to compare on, in place of some of ``examples``; nothing else ever sees them.
+            testset: examples to compare on, in place of some of ``examples``; used for nothing else.
             metric_options: options of the metric component, such as ``{"judge": "openai/gpt-5"}``.
 
         Returns:
-            A signature class. ``.report`` says how it compares, ``.promoted`` whether the gate was passed. Where it was
-            not, it is the signature as it was, and ``.candidate`` the best that was found. Where there were too few
-            examples to hold any out, it is the candidate, with ``promoted`` false.
+            A signature class. ``.report`` says how it compares. If ``.promoted`` is true, it is the better signature.
+            Otherwise it is the signature as it was, and ``.candidate`` is the best that was found. If there were too
+            few examples to hold any out, it is the candidate, with ``.promoted`` false.
 
         Raises:
             InputError: examples do not fit the signature; carries every problem with its row.
@@ -125,20 +128,18 @@ class TelepromptFineTuner:
         """
         target = find_target(self._executor(), signature)
         spec = target.spec
-        read = read_examples(spec, examples)
-        extra = [
-            None if part is None else read_examples(spec, part, what)
-            for part, what in ((valset, "valset"), (testset, "testset"))
-        ]
+        train = read_examples(spec, examples)
+        dev = None if valset is None else read_examples(spec, valset, "valset")
+        test = None if testset is None else read_examples(spec, testset, "testset")
         split = split_examples(
             spec,
-            read.items,
+            train.items,
             seed=self._seed,
-            dev=None if extra[0] is None else extra[0].items,
-            test=None if extra[1] is None else extra[1].items,
+            dev=None if dev is None else dev.items,
+            test=None if test is None else test.items,
             calls=None if self._budget is None else self._budget.calls,
         )
-        notes = [*read.notes, *(note for part in extra if part is not None for note in part.notes)]
+        notes = [note for part in (train, dev, test) if part is not None for note in part.notes]
         return self._compile(target, split, metric, metric_options, notes)
 
     def compile_from_feedback(
@@ -151,16 +152,16 @@ class TelepromptFineTuner:
         per_source: float = 0.5,
         metric_options: Mapping[str, Any] | None = None,
     ) -> type[OptimizedSignature]:
-        """Return a signature that is better by what people said of its executions, or the signature as it was.
+        """Return a signature that is better by the feedback on its executions, or the signature as it was.
 
-        Corrected outputs are what is right; outputs that were rated ``min_rating`` or higher are examples as they are.
-        What was rated lower without a correction is never shown as an example.
+        Corrected outputs count as right. Outputs that were rated ``min_rating`` or higher are examples as they are.
+        Outputs that were rated lower without a correction are never used as examples.
 
         Args:
             signature_name: name of the signature.
-            feedback: what ``FeedbackCollector.get_feedback`` returned; None for all that the local store has.
+            feedback: what ``FeedbackCollector.get_feedback`` returned; None for all feedback in the local store.
             metric: as for ``compile``.
-            min_rating: from which rating on an output counts as right.
+            min_rating: the least rating of an output that counts as right.
             per_source: largest share of the examples that one source may have, where there are several sources.
             metric_options: options of the metric component.
 
@@ -174,20 +175,21 @@ class TelepromptFineTuner:
         if feedback is None:
             with FeedbackCollector() as collector:
                 feedback = collector.get_feedback(signature_name)
-        known = self._executor()
-        if _is_known(known, signature_name):
-            target = target_of(known.signatures.resolve(signature_name))
+        known = self._executor().signatures
+        if any(signature_name in (item.name, item.qualified_name, *item.spec.aliases) for item in known.list()):
+            target = target_of(known.resolve(signature_name))
         else:
             kept = spec_of(signature_name, feedback)
             target = TargetSignature(kept, f"local/{kept.name}", kept)
-        spec = target.spec
-        found = examples_of(spec, target.name, feedback, min_rating=min_rating, per_source=per_source, seed=self._seed)
+        found = examples_of(
+            target.spec, target.name, feedback, min_rating=min_rating, per_source=per_source, seed=self._seed
+        )
         calls = None if self._budget is None else self._budget.calls
-        split = split_examples(spec, found.items, seed=self._seed, calls=calls)
+        split = split_examples(target.spec, found.items, seed=self._seed, calls=calls)
         return self._compile(target, split, metric, metric_options, list(found.notes))
 
     def close(self) -> None:
-        """Close what it has opened itself; calling it twice is harmless."""
+        """Close the executor that was made here; calling it twice is harmless."""
         own, self._own = self._own, None
         if own is not None:
             own.close()
@@ -212,15 +214,15 @@ class TelepromptFineTuner:
         if metric is None:
             metric = _usual_metric(spec)
             notes.append(f"no metric was given; {metric} suits these outputs")
-        measured = self._metric(metric, dict(metric_options or {}))
-        choice, optimizer = self._chosen(spec, split)
+        made_metric = _make_metric(executor.plugins, metric, dict(metric_options or {}))
+        choice, optimizer = self._make_optimizer(spec, split)
         model = executor.language_model(self._lm)
+        checkpoint = self._checkpoint(spec, split, choice, made_metric, model, notes)
         bar = ProgressBar() if self._progress is True else None
-        journal = self._journal(spec, split, choice, measured, model, notes)
         plan = StudyPlan(
             target=target,
             split=split,
-            metric=measured,
+            metric=made_metric,
             optimizer=optimizer,
             choice=choice,
             model=model,
@@ -230,7 +232,7 @@ class TelepromptFineTuner:
             budget=self._budget,
             seed=self._seed,
             workers=self._workers or executor.config.value("max_workers"),
-            journal=journal,
+            checkpoint=checkpoint,
             progress=bar or (self._progress if callable(self._progress) else lambda progress: None),
             notes=tuple(notes),
         )
@@ -240,37 +242,19 @@ class TelepromptFineTuner:
         finally:
             if bar is not None:
                 bar.close()
-        executor.optimization_finished(optimization_event(target, optimized, started_at))
+        executor.optimization_finished(_event(target, optimized, started_at))
         return optimized
 
     def _executor(self) -> Executor:
         if self._given is not None:
             return self._given
         if self._own is None:
-            # It runs nothing; it finds signatures, components and language models, and has trackers told.
+            # It runs nothing: it finds signatures, components and language models, and informs trackers.
             self._own = Executor(cache_enabled=False, mode="production")
             weakref.finalize(self, self._own.close)
         return self._own
 
-    def _metric(self, metric: Any, options: dict[str, Any]) -> Any:
-        plugins = self._executor().plugins
-        if isinstance(metric, str):
-            return plugins.create("metric", metric, **options)
-        if options:
-            raise ConfigurationError("metric_options go with the name of a metric component")
-        if isinstance(metric, Mapping):
-            return plugins.create(
-                "metric", "weighted", parts=[(self._metric(part, {}), metric[part]) for part in metric]
-            )
-        if callable(getattr(metric, "score", None)) and hasattr(metric, "range"):
-            return metric
-        if callable(metric):
-            return CallableMetric(metric)
-        raise ConfigurationError(
-            f"metric={type(metric).__name__}: expected the name of a metric, {{name: weight}}, or a function"
-        )
-
-    def _chosen(self, spec: SignatureSpec, split: DataSplit) -> tuple[OptimizerChoice, Any]:
+    def _make_optimizer(self, spec: SignatureSpec, split: DataSplit) -> tuple[OptimizerChoice, Any]:
         if not isinstance(self._optimizer, str):
             name = getattr(self._optimizer, "name", type(self._optimizer).__name__)
             return OptimizerChoice(name, {}, "given"), self._optimizer
@@ -283,7 +267,7 @@ class TelepromptFineTuner:
         except TypeError as error:
             raise ConfigurationError(f"optimizer {choice.name!r}: {error}") from error
 
-    def _journal(
+    def _checkpoint(
         self,
         spec: SignatureSpec,
         split: DataSplit,
@@ -292,14 +276,14 @@ class TelepromptFineTuner:
         model: LanguageModel,
         notes: list[str],
     ) -> Path | None:
-        """Return the file of the checkpoint: the same for the same study, so that it is continued."""
+        """Return the file of the checkpoint: the same for the same study, so that a later run continues it."""
         if self._workdir is False:
             return None
         if spec.sensitive and self._workdir is None:
             notes.append("no checkpoint is kept, because answers may quote sensitive fields; workdir=... keeps one")
             return None
-        # Neither how they are split nor what "auto" chose, which the budget has a say in: with a larger one the same
-        # study goes on.
+        # The split and the choice of "auto" depend on the budget. They are left out, so that a run with a larger budget
+        # continues the same study.
         examples = sorted(map(example_key, (*split.train, *split.dev, *split.test)))
         key = [
             spec.fingerprint,
@@ -311,34 +295,60 @@ class TelepromptFineTuner:
             self._seed,
         ]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=repr).encode()).hexdigest()[:32]
-        given = None if self._workdir is None or self._workdir is True else Path(self._workdir)
-        if given is None:
-            given = user_data_folder("studies")
-            _forget_old(given)
-        return given / f"{digest}.jsonl"
+        if self._workdir is None or self._workdir is True:
+            folder = user_data_folder("studies")
+            _remove_old(folder)
+        else:
+            folder = Path(self._workdir)
+        return folder / f"{digest}.jsonl"
 
 
-def _forget_old(folder: Path) -> None:
-    """Remove checkpoints that nobody has come back to."""
+def _remove_old(folder: Path) -> None:
+    """Remove the checkpoints of studies that were not continued."""
     for path in folder.glob("*.jsonl"):
-        if time.time() - path.stat().st_mtime > _KEPT:
+        if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
             path.unlink(missing_ok=True)
 
 
-def _is_known(executor: Executor, name: str) -> bool:
-    names = {
-        label
-        for entry in executor.signatures.list()
-        for label in (entry.name, entry.qualified_name, *entry.spec.aliases)
-    }
-    return name in names
+def _make_metric(plugins: PluginManager, metric: Any, options: dict[str, Any]) -> Any:
+    """Return the metric that ``compile`` was given in one of its forms."""
+    if isinstance(metric, str):
+        return plugins.create("metric", metric, **options)
+    if options:
+        raise ConfigurationError("metric_options go with the name of a metric component")
+    if isinstance(metric, Mapping):
+        parts = [(_make_metric(plugins, part, {}), weight) for part, weight in metric.items()]
+        return plugins.create("metric", "weighted", parts=parts)
+    if callable(getattr(metric, "score", None)) and hasattr(metric, "range"):
+        return metric
+    if callable(metric):
+        return CallableMetric(metric)
+    raise ConfigurationError(
+        f"metric={type(metric).__name__}: expected the name of a metric, {{name: weight}}, or a function"
+    )
 
 
 def _usual_metric(spec: SignatureSpec) -> str:
-    kinds = [(item.annotation, item.choices_from) for item in spec.outputs.values()]
-    if all(
-        choices or annotation is bool or str(get_origin(annotation)) == "typing.Literal"
-        for annotation, choices in kinds
-    ):
+    """Return the name of the metric that suits the outputs."""
+    fields = spec.outputs.values()
+    if all(item.choices_from or item.annotation is bool or get_origin(item.annotation) is Literal for item in fields):
         return "classification_accuracy"
-    return "f1" if all(annotation is str for annotation, _ in kinds) else "accuracy"
+    return "f1" if all(item.annotation is str for item in fields) else "accuracy"
+
+
+def _event(target: TargetSignature, optimized: type[OptimizedSignature], started_at: float) -> OptimizationFinished:
+    """Return the event for trackers. If a field is sensitive, it holds no examples and no text of a model."""
+    spec, report = target.spec, optimized.report
+    return OptimizationFinished(
+        optimization_id=secrets.token_hex(16),
+        signature=target.name,
+        signature_version=spec.version,
+        fingerprint=spec.fingerprint,
+        promoted=optimized.promoted,
+        figures=report.figures(),
+        document=None if spec.sensitive else optimized.artifact.to_dict(),
+        usage=report.usage,
+        cost=report.cost,
+        latency=time.time() - started_at,
+        started_at=started_at,
+    )

@@ -1,4 +1,4 @@
-"""Optimized signatures: signatures that know what they were made from and how they compare with it."""
+"""OptimizedSignature: a signature with the report of its optimization."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(.*)", re.S)
 
 
 class OptimizedSignature(BaseSignature):
-    """What ``TelepromptFineTuner.compile`` returns: a signature like any other, and how it came about.
+    """What ``TelepromptFineTuner.compile`` returns: a signature like any other, with its report.
 
     Attributes:
-        report: how it compares with what there was before.
-        promoted: whether the gate was passed. Where it was not, this is the signature as it was before, unless nothing
-            could be held out.
-        candidate: the best candidate, also where it was not promoted; None where there was none.
-        artifact: all that a file holds.
+        report: how it compares with the signature that it was made from.
+        promoted: whether it was found to be better. If not, this is the signature as it was, unless there were too few
+            examples to hold any out.
+        candidate: the best candidate, where this is the signature as it was; None otherwise.
+        artifact: the content of its file.
         demos: the few-shot examples that it shows.
         fingerprint: hash over its fields, types, instructions and demos.
-        provenance: what it was made from, with what.
+        provenance: what it was made from and how.
     """
 
     report: ClassVar[Report]
@@ -42,7 +42,7 @@ class OptimizedSignature(BaseSignature):
 
     @classmethod
     def save(cls, path: str | os.PathLike[str]) -> Path:
-        """Write the signature with all that is known of it to one JSON file, and return its path.
+        """Write the signature and its report to one JSON file, and return its path.
 
         Raises:
             SignatureDefinitionError: something in it has no JSON form.
@@ -56,7 +56,6 @@ def make_optimized(
     *,
     base: SignatureSpec,
     base_name: str,
-    promoted: bool,
     candidate: type[OptimizedSignature] | None = None,
 ) -> type[OptimizedSignature]:
     """Return an optimized signature.
@@ -65,16 +64,15 @@ def make_optimized(
         spec: the signature.
         report: its report.
         base: what it was made from.
-        base_name: the name by which that is found.
-        promoted: whether it passed its gate.
-        candidate: the best candidate, where that is another one.
+        base_name: the name of ``base``.
+        candidate: the best candidate, where that is another signature.
     """
     artifact = Artifact(
         spec=spec,
         base=base,
         base_name=base_name,
         report=report.to_dict(),
-        promoted=promoted,
+        promoted=report.promoted,
         dataset_hash=report.dataset_hash,
     )
     return _made(artifact, report, candidate)
@@ -87,10 +85,10 @@ def load_optimized(
 
     Args:
         path: the file.
-        base: the signature that it is meant for; the file is refused where it was made from another.
+        base: the signature that it is meant for. A file that was made from another one is refused.
 
     Raises:
-        ArtifactError: it cannot be used; says why, and how ``base`` differs.
+        ArtifactError: the file cannot be used; says why, and how ``base`` differs.
     """
     artifact = read_artifact(path)
     if base is not None:
@@ -118,7 +116,7 @@ def _made(artifact: Artifact, report: Report, candidate: type[OptimizedSignature
 
 
 def candidate_spec(base: SignatureSpec, candidate: Candidate, provenance: Mapping[str, Any]) -> SignatureSpec:
-    """Return the signature that a candidate makes: new instructions and demos, the next version, its provenance.
+    """Return the signature of a candidate: new instructions and demos, the next version, its provenance.
 
     Raises:
         OptimizationError: the candidate does not fit the signature.
@@ -136,7 +134,7 @@ def candidate_spec(base: SignatureSpec, candidate: Candidate, provenance: Mappin
             version=_next(base.version),
             provenance={**base.provenance, "optimized": dict(provenance)},
         ).check()
-        # Written and read once, so that what is measured is what a file would give.
+        # Written and read once, so that the signature that is measured equals the one that a file gives.
         return SignatureSpec.from_dict(made.to_dict()).evolve(fields=base.fields)
     except SignatureDefinitionError as error:
         raise OptimizationError(f"{candidate.label or 'a candidate'} makes no signature: {error}") from error

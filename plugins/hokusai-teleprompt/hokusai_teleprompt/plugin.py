@@ -17,11 +17,11 @@ __all__ = [
 def provide_optimizers() -> list[Component]:
     """Offer the optimizers of DSPy that work."""
     offers = [
-        ("labeled_fewshot", "demo_optimizers:LabeledDemos", "Examples as demos; no call of a language model"),
+        ("labeled_fewshot", "example_demos:LabeledDemos", "Examples as demos; no call of a language model"),
         ("bootstrap_fewshot", "demo_optimizers:BootstrapDemos", "Demos out of the model's own good answers"),
         ("bootstrap_random_search", "demo_optimizers:BootstrapRandomSearch", "The best of many sets of demos"),
         ("bootstrap_optuna", "demo_optimizers:BootstrapOptuna", "The one demo that helps most"),
-        ("knn_fewshot", "knn_demos:KnnDemos", "For each call the demos that are most like it"),
+        ("knn_fewshot", "example_demos:KnnDemos", "For each call the demos that are most like it"),
         ("mipro_v2", "instruction_optimizers:Mipro", "Instructions and demos, searched together"),
         ("copro", "instruction_optimizers:Copro", "Instructions, rewritten in view of their scores"),
         ("simba", "instruction_optimizers:Simba", "Rules and demos against what goes wrong"),

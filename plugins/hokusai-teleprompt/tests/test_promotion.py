@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import warnings
@@ -303,15 +302,3 @@ def test_an_executor_without_the_plugin_refuses_what_it_would_not_see(
         executor.register_signature("Topic", topic_signature)
         with pytest.raises(ConfigurationError, match="does not use the plugin teleprompt"):
             promote(executor, "Topic", optimized)
-
-
-def test_promotions_of_0_1_hold(by_demos: Any, topic_signature: Any, own_folder: Path) -> None:
-    shutil.copytree(Path(__file__).parent / "files_of_0_1" / "promotions", own_folder / "promotions")
-    with made(by_demos, topic_signature) as executor:
-        assert asked(executor) == "food"
-        history = [(entry.action, entry.version, entry.note) for entry in promotions(executor, "Topic")]
-        assert history == [
-            ("promote", "1.0.1", "measured on reviews"), ("rollback", "", "complaints"), ("promote", "1.0.1", ""),
-        ]  # fmt: skip
-        rollback(executor, "Topic")
-        assert asked(executor) == "sport"

@@ -13,7 +13,7 @@ from typing import Any, Self
 from attrs import asdict, field, frozen
 
 from hokusai_core import Executor
-from hokusai_core.errors import FeedbackError
+from hokusai_core.errors import ExecutionNotFoundError, FeedbackError
 from hokusai_core.plugin_api import (
     REDACTED,
     FeedbackGiven,
@@ -121,7 +121,8 @@ class FeedbackCollector:
             source: who says it; left out, all who do not say so are one.
 
         Raises:
-            FeedbackError: the execution is unknown, or something does not fit; nothing was stored.
+            ExecutionNotFoundError: the execution is not kept.
+            FeedbackError: an argument does not fit; nothing was stored.
         """
         problems = _problems(execution_id, rating, corrections, comment, source)
         if problems:
@@ -178,21 +179,21 @@ class FeedbackCollector:
         """Return a kept execution with all that was said of it, in order.
 
         Raises:
-            FeedbackError: there is no such execution.
+            ExecutionNotFoundError: the execution is not kept.
         """
         for kept in self._store.read(execution_id=execution_id):
             return kept  # type: ignore[no-any-return]  # the store may be anybody's
         place = f" in {self._store.path}" if hasattr(self._store, "path") else ""
-        raise FeedbackError(
-            f"no execution {execution_id!r} is kept{place}. Only executions with collect_feedback=True are; it may "
-            "also have been deleted, or be in another store (HOKUSAI_FEEDBACK_DIR)"
+        raise ExecutionNotFoundError(
+            f"no execution {execution_id!r} is kept{place}. Run a signature with collect_feedback=True to keep the "
+            "execution. It may also have been deleted, or be in another store (HOKUSAI_FEEDBACK_DIR)"
         )
 
     def history(self, execution_id: str) -> list[FeedbackGiven]:
         """Return everything that was said of an execution, the latest last.
 
         Raises:
-            FeedbackError: there is no such execution.
+            ExecutionNotFoundError: the execution is not kept.
         """
         return list(self.execution(execution_id).feedback)
 

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hokusai_core.errors import FeedbackError, SignatureDefinitionError
+from hokusai_core.errors import ExecutionNotFoundError, FeedbackError, SignatureDefinitionError
 from hokusai_core.plugin_api import (
     ExecutionFinished,
     FeedbackGiven,
     KeptExecution,
     SignatureSpec,
+    open_private_file,
     private_folder,
     user_data_folder,
 )
@@ -94,7 +95,7 @@ class SqliteFeedbackStore:
         """Add feedback to what was said before.
 
         Raises:
-            FeedbackError: no such execution is kept.
+            ExecutionNotFoundError: the execution is not kept.
         """
         row = (
             feedback.execution_id,
@@ -106,7 +107,7 @@ class SqliteFeedbackStore:
         )
         with self._transaction() as database:
             if not database.execute("SELECT 1 FROM executions WHERE execution_id = ?", row[:1]).fetchone():
-                raise FeedbackError(f"no execution {feedback.execution_id!r} is kept in {self.path}")
+                raise ExecutionNotFoundError(f"no execution {feedback.execution_id!r} is kept in {self.path}")
             database.execute(
                 "INSERT INTO feedback (execution_id, source, rating, corrections, comment, given_at)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -200,7 +201,7 @@ class SqliteFeedbackStore:
             return self._connection
         # That of a parent process is left alone: SQLite forbids carrying one across a fork.
         private_folder(self.path.parent)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        os.close(open_private_file(self.path))
         connection = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None, check_same_thread=False)
         try:
             _prepare(connection, self.path)

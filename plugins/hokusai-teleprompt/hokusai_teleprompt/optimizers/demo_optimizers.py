@@ -11,12 +11,11 @@ from dspy.teleprompt import (
     BootstrapFewShot,
     BootstrapFewShotWithOptuna,
     BootstrapFewShotWithRandomSearch,
-    LabeledFewShot,
 )
 
 from hokusai_teleprompt.optimizers.dspy_optimizer import DspyOptimizer, DspyTask
 
-__all__ = ["BootstrapDemos", "BootstrapOptuna", "BootstrapRandomSearch", "LabeledDemos"]
+__all__ = ["BootstrapDemos", "BootstrapOptuna", "BootstrapRandomSearch"]
 
 
 class _DemoOptimizer(DspyOptimizer):
@@ -35,23 +34,6 @@ class _DemoOptimizer(DspyOptimizer):
         train = list(dspy_task.train)
         random.Random(dspy_task.task.seed).shuffle(train)  # noqa: S311  # DSPy's own draw is the same for every seed
         return train
-
-
-class LabeledDemos(_DemoOptimizer):
-    """``dspy.LabeledFewShot``: some of the examples as demos. No call of a language model.
-
-    Args:
-        k: demos at most.
-    """
-
-    name = "labeled_fewshot"
-    least_dev = 0
-
-    def __init__(self, k: int = 16) -> None:
-        self.k = k
-
-    def _compile(self, dspy_task: DspyTask) -> Any:
-        return LabeledFewShot(k=self.k).compile(dspy_task.student(), trainset=self._shuffled(dspy_task))
 
 
 class BootstrapDemos(_DemoOptimizer):

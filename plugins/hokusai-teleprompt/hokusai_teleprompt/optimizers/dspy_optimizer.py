@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import traceback
@@ -89,7 +90,10 @@ class DspyTask:
 
     def _score(self, example: OptimizationExample, outputs: dict[str, Any]) -> float:
         try:
-            return float(self.task.metric(example.outputs, outputs, example.inputs))
+            score = float(self.task.metric(example.outputs, outputs, example.inputs))
+            if not math.isfinite(score):
+                raise OptimizationError(f"the metric returned {score:g}; it must return a finite number")
+            return score
         except Exception as error:  # DSPy would take it for a bad answer and go on
             raise StudyFailed(f"the metric raised {type(error).__name__}: {error}", error) from error
 

@@ -1,121 +1,110 @@
-"""The journal of a study: the answer to every call, on disk before it is used.
+"""CallCache: the answers to the language-model calls of a study, kept on disk so that none is paid for twice.
 
-One line for each, ``<crc32> <json>``; a line that a kill has cut short does not fit its checksum and is dropped. What
-was asked is kept as a digest only.
+Each answer is on disk before it is used. The prompts themselves are not kept, only their digests.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import threading
 import warnings
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hokusai_core.errors import OptimizationError
-from hokusai_core.plugin_api import private_folder
+from hokusai_core.plugin_api import AppendLog, describe_os_error, private_folder
 
 __all__ = ["CallCache"]
 
 
 class CallCache:
-    """Answers by the digest of what was asked; safe to use from many threads.
+    """Answers by the digest of the call; safe to use from many threads.
 
     Args:
         path: the file; None keeps answers for this process only.
 
     Attributes:
-        found: how many answers were there when it was opened.
+        path: the file.
+        found: how many answers the file held when it was opened.
+
+    Raises:
+        OptimizationError: another process runs the same study, or the file cannot be opened.
     """
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.found = path, 0
         self._answers: dict[str, list[Any]] = {}
-        self._handle: int | None = None
+        self._log: AppendLog | None = None
         self._lock = threading.Lock()
         if path is not None:
-            self._open(path)
-
-    def _open(self, path: Path) -> None:
-        private_folder(path.parent)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise OptimizationError(
-                f"another process works on this very study ({path}); wait for it, or give this one a workdir of its own"
-            ) from None
-        good = 0
-        for line, end in _lines(path):
-            if not line.endswith(b"\n"):
-                break  # cut short; what is appended next must not continue it
-            entry = _entry(line)
-            if entry is not None:
-                self._answers[entry[0]] = entry[1]
-            good = end
-        os.ftruncate(handle, good)
-        os.lseek(handle, 0, os.SEEK_END)
-        self._handle, self.found = handle, len(self._answers)
+            self._log = _opened(path)
+            self._answers.update(_entries(self._log))
+            self.found = len(self._answers)
 
     def get(self, key: str) -> list[Any] | None:
-        """Return the answers to a call, None where it was not made yet; the list is the caller's own."""
+        """Return the answers to a call, None if it was not made yet. The caller may change the list."""
         found = self._answers.get(key)
         return None if found is None else [dict(item) if isinstance(item, dict) else item for item in found]
 
     def put(self, key: str, answers: list[Any]) -> None:
-        """Keep the answers to a call. What has no JSON form is kept for this process only."""
+        """Keep the answers to a call. Answers that have no JSON form are kept for this process only."""
         try:
             text = json.dumps([key, answers], separators=(",", ":"))
         except (TypeError, ValueError):
             text = ""
         with self._lock:
             self._answers[key] = answers
-            if text and self._handle is not None:
-                self._write(self._handle, text.encode())
+            if text and self._log is not None:
+                self._append(self._log, text.encode())
 
-    def _write(self, handle: int, data: bytes) -> None:
+    def _append(self, log: AppendLog, data: bytes) -> None:
         try:
-            os.write(handle, b"%08x %s\n" % (zlib.crc32(data), data))
-        except OSError as error:  # the answer is paid for: it counts, whether or not it can be kept
-            os.close(handle)
-            self._handle = None
+            log.append(data)
+        except OSError as error:  # the answer is paid for, so the study uses it although it cannot be kept
+            log.close()
+            self._log = None
             warnings.warn(
-                f"the checkpoint {self.path} cannot be written ({error.strerror or error}); the optimization goes on, "
-                "but what it pays from here on is paid again where it has to be continued",
+                f"the checkpoint {self.path} cannot be written ({describe_os_error(error)}). The optimization goes on; "
+                "if you continue it later, calls from here on are paid for again",
                 RuntimeWarning,
                 stacklevel=2,
             )
 
     def close(self, *, discard: bool) -> None:
-        """Let go of the file, and remove it where it has served its purpose; calling it twice is harmless."""
+        """Close the file; calling it twice is harmless.
+
+        Args:
+            discard: whether to remove the file, because the study is finished.
+        """
         with self._lock:
-            handle, self._handle = self._handle, None
-        if handle is None or self.path is None:
+            log, self._log = self._log, None
+        if log is None:
             return
         if discard:
-            self.path.unlink(missing_ok=True)
-        os.close(handle)
+            log.path.unlink(missing_ok=True)
+        log.close()
 
 
-def _lines(path: Path) -> Iterator[tuple[bytes, int]]:
-    end = 0
-    with path.open("rb") as file:
-        for line in file:
-            end += len(line)
-            yield line, end
-
-
-def _entry(line: bytes) -> tuple[str, list[Any]] | None:
-    checksum, _, data = line.rstrip(b"\n").partition(b" ")
-    if checksum != b"%08x" % zlib.crc32(data):
-        return None
+def _opened(path: Path) -> AppendLog:
     try:
-        key, answers = json.loads(data)
-    except ValueError:
-        return None
-    return (key, answers) if isinstance(key, str) and isinstance(answers, list) else None
+        private_folder(path.parent)
+        return AppendLog(path)
+    except BlockingIOError:
+        raise OptimizationError(
+            f"another process runs the same study ({path}); wait for it, or give this one a workdir of its own"
+        ) from None
+    except OSError as error:
+        raise OptimizationError(f"the checkpoint cannot be opened: {describe_os_error(error)}") from error
+
+
+def _entries(log: AppendLog) -> dict[str, list[Any]]:
+    """Return the answers in a log. Damaged lines are left out: their calls are made again."""
+    answers: dict[str, list[Any]] = {}
+    for line in log.scan():
+        try:
+            key, values = json.loads(line.payload or b"null")
+        except (TypeError, ValueError):
+            continue
+        if isinstance(key, str) and isinstance(values, list):
+            answers[key] = values
+    return answers

@@ -1,16 +1,18 @@
-"""The search: what an optimizer finds, whether it tells on its way, in the end, or is interrupted."""
+"""The search phase of a study: runs an optimizer and collects its candidates, also when it is interrupted."""
 
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from attrs import define, evolve
 
+from hokusai_core import SignatureSpec
 from hokusai_core.errors import OptimizationError
-from hokusai_core.plugin_api import Candidate, OptimizationTask, SignatureSpec
+from hokusai_core.plugin_api import Candidate, OptimizationTask
 from hokusai_teleprompt.study.evaluation import INTERRUPTED
 from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 
@@ -31,45 +33,42 @@ class FoundCandidate:
 
 
 class CandidatePool:
-    """Collects candidates, each once; used by many threads.
+    """Collects candidates, each once; safe to use from many threads.
 
     Args:
         calls: returns how many calls were made so far.
-        on_found: told of each new candidate.
+        on_found: called with each new candidate.
     """
 
-    def __init__(self, calls: Callable[[], int], on_found: Callable[[FoundCandidate, int], None]) -> None:
+    def __init__(self, calls: Callable[[], int], on_found: Callable[[FoundCandidate], None]) -> None:
         self._calls, self._on_found = calls, on_found
         self._by_key: dict[str, FoundCandidate] = {}
         self._lock = threading.Lock()
-        self.last: str | None = None
+        self._last: str | None = None
 
     def add(self, candidate: Candidate) -> None:
-        """Accept a candidate; of one that is known the score is kept."""
+        """Add a candidate. One that is known already keeps the score that it has."""
+        if candidate.score is not None and not math.isfinite(candidate.score):
+            candidate = evolve(candidate, score=None)  # a score that is not a number says nothing
         key = _key(candidate)
         with self._lock:
-            self.last = key
+            self._last = key
             known = self._by_key.get(key)
             if known is not None:
                 if known.candidate.score is None:
                     known.candidate = evolve(known.candidate, score=candidate.score)
                 return
-            finding = self._by_key[key] = FoundCandidate(candidate, self._calls())
-            count = len(self._by_key)
-        self._on_found(finding, count)
+            found = self._by_key[key] = FoundCandidate(candidate, self._calls())
+        self._on_found(found)
 
     def new(self, spec: SignatureSpec) -> list[FoundCandidate]:
-        """Return those that are not the signature as it was."""
+        """Return the candidates that differ from the signature, in the order in which they were found."""
         before = _key(Candidate(spec.instructions, spec.demos, nearest_demos=spec.nearest_demos))
-        return [finding for key, finding in self._by_key.items() if key != before]
-
-    def everything(self) -> list[FoundCandidate]:
-        """Return all, in the order in which they were found."""
-        return list(self._by_key.values())
+        return [found for key, found in self._by_key.items() if key != before]
 
     def latest(self) -> FoundCandidate | None:
-        """Return the one that was told last: of an optimizer that scores none, the one that it came back with."""
-        return None if self.last is None else self._by_key[self.last]
+        """Return the candidate that was added last: the result of an optimizer that scores none."""
+        return None if self._last is None else self._by_key[self._last]
 
 
 def _key(candidate: Candidate) -> str:
@@ -77,8 +76,17 @@ def _key(candidate: Candidate) -> str:
     return json.dumps(parts, sort_keys=True, default=str)
 
 
-def search(optimizer: Any, name: str, task: OptimizationTask, findings: CandidatePool) -> str | None:
-    """Run an optimizer to its end, or until it is stopped; return why it was stopped, None where it was not.
+def search(optimizer: Any, name: str, task: OptimizationTask, pool: CandidatePool) -> str | None:
+    """Run an optimizer until it ends or is stopped.
+
+    Args:
+        optimizer: the optimizer.
+        name: its name, for errors.
+        task: what it works on.
+        pool: collects the candidates that it yields.
+
+    Returns:
+        Why it was stopped, None where it was not.
 
     Raises:
         OptimizationError: it failed, or cannot work on the task.
@@ -90,7 +98,7 @@ def search(optimizer: Any, name: str, task: OptimizationTask, findings: Candidat
         for candidate in optimizer.propose(task):
             if not isinstance(candidate, Candidate):
                 raise OptimizationError(f"{name} proposed a {type(candidate).__name__}; it must yield Candidates")
-            findings.add(candidate)
+            pool.add(candidate)
     except StudyStop as stop:
         return stop.reason
     except StudyFailed as failure:

@@ -1,4 +1,4 @@
-"""Evaluation: a signature on a set of examples, as it would be executed."""
+"""Evaluator: runs a signature on examples as an executor would, and scores the outputs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from hokusai_core import LanguageModel, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError, OutputError, PromptTooLong
-from hokusai_core.plugin_api import LanguageModel, OptimizationExample, SignatureRunner, SignatureSpec
+from hokusai_core.plugin_api import OptimizationExample, SignatureRunner
 from hokusai_teleprompt.metrics.scoring import checked, goodness
 from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 
-__all__ = ["INTERRUPTED", "Evaluator", "Measurement", "Outcome"]
+__all__ = ["INTERRUPTED", "Evaluator", "ExampleOutcome", "Measurement"]
 
 #: Share of examples on which a language model may fail for reasons of its own.
 _OUTAGES = 0.1
@@ -23,15 +24,15 @@ INTERRUPTED: Final = "interrupted"
 
 
 @frozen
-class Outcome:
-    """What came of one example.
+class ExampleOutcome:
+    """The result of one example.
 
     Args:
-        outputs: the outputs; None where there were none that fit.
-        good: how good they are, more is better; None where there were none.
-        error: class of what failed, None where nothing did.
-        outage: what a language model failed with that had nothing to do with the signature: the one that is
-            optimized for, or the metric's own.
+        outputs: the outputs; None where the answer did not fit the signature.
+        good: how good they are, more is better; None where they have no score.
+        error: class of the error, None for none.
+        outage: an error of a language model that is not the candidate's fault: of the model that is optimized for, or
+            of the model that the metric asks.
     """
 
     outputs: Mapping[str, Any] | None
@@ -42,28 +43,28 @@ class Outcome:
 
 @frozen
 class Measurement:
-    """What came of a set of examples.
+    """The results of a set of examples.
 
     Args:
-        outcomes: one for each example, None where the evaluation was stopped before it.
-        stopped: why it was stopped, None where it was not.
+        outcomes: one for each example, None for those that were not reached.
+        stopped: why the evaluation was stopped, None where it was not.
     """
 
-    outcomes: tuple[Outcome | None, ...]
+    outcomes: tuple[ExampleOutcome | None, ...]
     stopped: str | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether there is an outcome for every example."""
+        """Whether there is a result for every example."""
         return all(outcome is not None for outcome in self.outcomes)
 
     @property
     def failures(self) -> int:
-        """How many examples have no outputs that fit."""
+        """How many examples have no score."""
         return sum(outcome is not None and outcome.good is None for outcome in self.outcomes)
 
     def goods(self, worst: float) -> list[float]:
-        """Return how good the finished ones are; one without outputs is as bad as ``worst``."""
+        """Return how good each finished example is; one without a score counts ``worst``."""
         return [worst if item.good is None else item.good for item in self.outcomes if item is not None]
 
 
@@ -79,7 +80,7 @@ class Evaluator:
         self.metric, self.workers = metric, workers
 
     def worst(self, *measurements: Measurement) -> float:
-        """Return what an example without outputs counts: the worst there is, or that was seen where that is open."""
+        """Return what an example without a score counts: the bad end of the range, or the worst score if it is open."""
         lowest = goodness(self.metric, self.metric.range[0 if self.metric.higher_is_better else 1])
         seen = [
             outcome.good for item in measurements for outcome in item.outcomes if outcome and outcome.good is not None
@@ -102,20 +103,20 @@ class Evaluator:
             on_done: called after each example.
 
         Raises:
-            StudyFailed: the metric raised, or the language model is dead.
+            StudyFailed: the metric raised, or the language model fails too often.
         """
         runner = SignatureRunner(spec, model)
-        outcomes: list[Outcome | None] = [None] * len(examples)
+        outcomes: list[ExampleOutcome | None] = [None] * len(examples)
         pool = ThreadPoolExecutor(max_workers=max(1, min(self.workers, len(examples) or 1)))
-        waiting: dict[Future[Outcome], int] = {}
+        waiting: dict[Future[ExampleOutcome], int] = {}
         queue = iter(enumerate(examples))
         stopped: str | None = None
         try:
             while True:
-                # A few ahead of the workers and no more: what is not begun when the budget ends is not begun at all.
+                # Only a few examples ahead of the workers: the rest is never begun if the budget ends.
                 while stopped is None and len(waiting) < 2 * self.workers and (item := next(queue, None)) is not None:
                     context = contextvars.copy_context()
-                    waiting[pool.submit(context.run, self._one, runner, item[1])] = item[0]
+                    waiting[pool.submit(context.run, self._evaluate, runner, item[1])] = item[0]
                 if not waiting:
                     _check_outages(outcomes)
                     return Measurement(tuple(outcomes), stopped)
@@ -132,24 +133,21 @@ class Evaluator:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _one(self, runner: SignatureRunner, example: OptimizationExample) -> Outcome:
+    def _evaluate(self, runner: SignatureRunner, example: OptimizationExample) -> ExampleOutcome:
+        outputs: Mapping[str, Any] | None = None
         try:
             outputs = runner.run(example.inputs)
-        except (OutputError, PromptTooLong) as error:
-            return Outcome(None, None, type(error).__name__)
-        except ExecutionError as error:  # the language model, or whatever the call met on its way there
-            return Outcome(None, None, type(error).__name__, error)
-        try:
-            return Outcome(outputs, self.grade(example, outputs))
+            return ExampleOutcome(outputs, self.grade(example, outputs))
         except ExecutionError as error:
-            return Outcome(outputs, None, type(error).__name__, error)
+            of_candidate = outputs is None and isinstance(error, (OutputError, PromptTooLong))
+            return ExampleOutcome(outputs, None, type(error).__name__, None if of_candidate else error)
 
     def grade(self, example: OptimizationExample, outputs: Mapping[str, Any]) -> float:
         """Return how good outputs are.
 
         Raises:
-            ExecutionError: the metric's own language model failed, or gave an answer that does not fit.
-            StudyFailed: the metric raised.
+            ExecutionError: the metric's own language model failed, or its answer does not fit.
+            StudyFailed: the metric raised, or its score cannot be used.
         """
         try:
             score = self.metric.score(example.outputs, outputs, example.inputs)
@@ -164,8 +162,8 @@ class Evaluator:
             raise StudyFailed(str(error), error) from error
 
 
-def _check_outages(outcomes: Sequence[Outcome | None]) -> None:
-    """Raise where the language model failed so often that the scores would be about its failures.
+def _check_outages(outcomes: Sequence[ExampleOutcome | None]) -> None:
+    """Raise where the language model failed so often that the scores would say more of it than of the signature.
 
     Raises:
         StudyFailed: with its first error.
@@ -173,6 +171,6 @@ def _check_outages(outcomes: Sequence[Outcome | None]) -> None:
     outages = [outcome.outage for outcome in outcomes if outcome is not None and outcome.outage is not None]
     if len(outages) > max(2, _OUTAGES * len(outcomes)):
         raise StudyFailed(
-            f"the language model failed on {len(outages)} of {len(outcomes)} examples; the first: {outages[0]}",
+            f"the language model failed on {len(outages)} of {len(outcomes)} examples; the first error: {outages[0]}",
             outages[0],
         )

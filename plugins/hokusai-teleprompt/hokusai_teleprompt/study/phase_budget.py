@@ -1,4 +1,4 @@
-"""The ledger of a study: every call that was made, what it cost, and whether another one may be made."""
+"""PhaseBudget: whether a phase of a study may make another language-model call, and CallCounter: what calls used."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from collections.abc import Callable
 from attrs import field, frozen
 from dspy.utils.exceptions import ContextWindowExceededError
 
-from hokusai_core import Budget
+from hokusai_core import Budget, Usage
 from hokusai_core.errors import BudgetExceeded
-from hokusai_core.plugin_api import CallEstimate, CallRecord, Usage, translate_error
+from hokusai_core.plugin_api import CallEstimate, CallRecord, translate_error
 from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 
-__all__ = ["CallCounter", "PhaseBudget", "PhaseLimits", "Spent"]
+__all__ = ["CallCounter", "PhaseBudget", "PhaseLimits", "ResourceLimit", "Spent"]
 
-#: So many failed calls and none that succeeded: the language model is dead, not merely unlucky.
+#: Failed calls, with none that succeeded, after which the language model counts as dead.
 _DEAD_AFTER = 5
-#: So many failed calls in a row, at any time.
+#: Failed calls in a row, at any time, after which it counts as dead.
 _GONE_AFTER = 20
-#: So many calls say what one takes, and by how much the later ones may differ.
-_TELLING, _MARGIN = 10, 1.25
+#: Calls from which the use of later ones is estimated, and the factor that allows for differences between them.
+_SAMPLE, _MARGIN = 10, 1.25
 
 
 @frozen
@@ -32,7 +32,7 @@ class Spent:
         calls: calls that were made, failed ones included.
         usage: their tokens.
         cost: US dollars, None where no price is known.
-        replayed: calls that a checkpoint or an equal earlier call answered; they are not among ``calls``.
+        replayed: calls that were answered from a checkpoint or an equal earlier call; not among ``calls``.
         failed: calls that failed.
     """
 
@@ -44,11 +44,16 @@ class Spent:
 
 
 class CallCounter:
-    """Counts calls. As a recorder it is told of each, by any thread.
+    """Counts the calls of a study; safe to use from many threads.
 
     Args:
         budget: what the calls are charged to, or None.
         sensitive: whether prompts hold sensitive values, which errors of a provider may quote.
+
+    Attributes:
+        first_error: the first error of a call.
+        since: when the study began, in seconds of ``time.monotonic``.
+        on_call: called after each call.
     """
 
     keep_exchanges = False
@@ -61,11 +66,10 @@ class CallCounter:
         self._cost: float | None = None
         self.first_error: BaseException | None = None
         self.since = time.monotonic()
-        #: Called after each call.
         self.on_call: Callable[[], None] = lambda: None
 
     def record(self, call: CallRecord) -> None:
-        """Accept the record of one call."""
+        """Count one call."""
         with self._lock:
             self._calls += max(1, call.usage.calls)
             self._usage += call.usage
@@ -83,7 +87,7 @@ class CallCounter:
         self.on_call()
 
     def replay(self) -> None:
-        """Count a call that need not be made."""
+        """Count a call that did not have to be made."""
         with self._lock:
             self._replayed += 1
 
@@ -93,8 +97,13 @@ class CallCounter:
         with self._lock:
             return Spent(self._calls, self._usage, self._cost, self._replayed, self._failed)
 
+    @property
+    def seconds(self) -> float:
+        """Seconds since the study began."""
+        return time.monotonic() - self.since
+
     def check_alive(self) -> None:
-        """Raise where the language model does nothing but fail.
+        """Raise where the language model only fails.
 
         Raises:
             StudyFailed: with its first error.
@@ -111,12 +120,12 @@ class CallCounter:
 
 @frozen
 class ResourceLimit:
-    """A ceiling on tokens, cost or time, of which a phase leaves something for what comes after it.
+    """A limit on tokens, cost or time, of which a phase keeps a part for the phases after it.
 
     Args:
         total: what may be used in all.
         begun: what was used when the phase began.
-        kept: what is kept of it at least; half of what there was when the phase began at most.
+        kept: the least that is kept, but never more than half of what was left when the phase began.
     """
 
     total: float
@@ -128,19 +137,19 @@ class ResourceLimit:
 
         Args:
             used: what is used by now.
-            calls: calls of the phase so far, by which its prompts are known.
-            later: calls that have to be made after it.
+            calls: calls of the phase so far, from which the use of one call is estimated.
+            later: calls that have to be made after the phase.
         """
-        room = self.total - self.begun
-        kept = max(self.kept, room / 10)
-        if calls >= _TELLING:
+        left = self.total - self.begun
+        kept = max(self.kept, left / 10)
+        if calls >= _SAMPLE:
             kept = max(kept, _MARGIN * later * (used - self.begun) / calls)
-        return used >= self.total - min(kept, room / 2)
+        return used >= self.total - min(kept, left / 2)
 
 
 @frozen
 class PhaseLimits:
-    """How much of a budget a phase of the study may use, None for as much as there is.
+    """How much of a budget a phase may use; None for no limit.
 
     Args:
         calls: calls of the whole study after which the phase ends.
@@ -148,7 +157,7 @@ class PhaseLimits:
         cost: US dollars of the whole study.
         seconds: seconds since the beginning of the study.
         begun: calls that were made when the phase began.
-        later: calls that have to be made after it.
+        later: calls that have to be made after the phase.
     """
 
     calls: int | None = None
@@ -158,8 +167,8 @@ class PhaseLimits:
     begun: int = 0
     later: int = 0
 
-    def spent(self, spent: Spent, seconds: float) -> str | None:
-        """Return in words what is used up, None where there is room."""
+    def reached(self, spent: Spent, seconds: float) -> str | None:
+        """Return which limit is reached, in words; None for none."""
         calls, cost = spent.calls - self.begun, spent.cost or 0.0
         if self.calls is not None and spent.calls >= self.calls:
             used = f"{spent.calls} calls are made"
@@ -175,41 +184,44 @@ class PhaseLimits:
 
 
 class PhaseBudget:
-    """Lets the calls of one phase through, until its allowance or the budget is used up or it is closed.
+    """Refuses the calls of a phase when its limits or the budget are reached, or when it was closed.
 
-    Threads that an optimizer has left behind find it closed, and pay nothing any more.
+    Threads that an optimizer leaves behind find it closed and pay for nothing more.
 
     Args:
-        ledger: the ledger of the study.
-        allowance: how much the phase may use.
+        counter: counts the calls of the study.
+        limits: how much the phase may use.
+
+    Attributes:
+        reason: why calls are refused, None while they are not.
     """
 
-    def __init__(self, ledger: CallCounter, allowance: PhaseLimits | None = None) -> None:
-        self._ledger, self._allowance = ledger, allowance or PhaseLimits()
+    def __init__(self, counter: CallCounter, limits: PhaseLimits | None = None) -> None:
+        self._counter, self._limits = counter, limits or PhaseLimits()
         self.reason: str | None = None
 
     def close(self, reason: str) -> None:
-        """Let nothing through any more."""
+        """Refuse every further call."""
         self.reason = self.reason or reason
 
     def before(self, estimate: CallEstimate) -> None:
-        """Return where the call may be made.
+        """Return if a call may be made.
 
         Raises:
             StudyStop: it may not.
-            StudyFailed: there is no use in it.
+            StudyFailed: the language model is dead.
         """
-        self._ledger.check_alive()
+        self._counter.check_alive()
         if self.reason is None:
-            self.reason = self._allowance.spent(self._ledger.spent, time.monotonic() - self._ledger.since)
-        if self.reason is None and self._ledger.budget is not None:
+            self.reason = self._limits.reached(self._counter.spent, self._counter.seconds)
+        if self.reason is None and self._counter.budget is not None:
             try:
-                self._ledger.budget.reserve()
+                self._counter.budget.reserve()
             except BudgetExceeded as error:
                 self.reason = str(error)
         if self.reason is not None:
             raise StudyStop(self.reason)
 
     async def abefore(self, estimate: CallEstimate) -> None:
-        """Do as ``before``; there is nothing to wait for."""
+        """Async version of ``before``."""
         self.before(estimate)

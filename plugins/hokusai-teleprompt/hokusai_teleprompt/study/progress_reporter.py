@@ -1,9 +1,8 @@
-"""Tells whoever wants to know how far a study is."""
+"""ProgressReporter: keeps track of how far a study is, and reports it."""
 
 from __future__ import annotations
 
 import threading
-import time
 import warnings
 from collections.abc import Callable
 
@@ -14,63 +13,69 @@ __all__ = ["ProgressReporter"]
 
 
 class ProgressReporter:
-    """Keeps track of how far a study is and tells it; used by many threads.
+    """Reports the progress of a study; safe to use from many threads.
 
     Args:
-        listener: is told. Where it raises it is told nothing more: an optimizer of DSPy would take its error for a bad
-            answer.
-        ledger: the ledger of the study; what it counts is told as well.
-        better: returns the better one of two scores.
+        listener: called with each report. If it raises, it is not called again: an optimizer of DSPy would take its
+            error for a bad answer.
+        counter: counts the calls of the study.
+        better: returns the better of two scores.
     """
 
     def __init__(
-        self, listener: Callable[[Progress], None], ledger: CallCounter, better: Callable[[float, float], float]
+        self, listener: Callable[[Progress], None], counter: CallCounter, better: Callable[[float, float], float]
     ) -> None:
-        self._listener, self._ledger, self._better = listener, ledger, better
+        self._listener: Callable[[Progress], None] | None = listener
+        self._counter, self._better = counter, better
         self._lock = threading.Lock()
         self._phase, self._candidate = "baseline", ""
         self._done, self._total = 0, None  # type: int, int | None
         self._best: float | None = None
-        ledger.on_call = self.called
+        counter.on_call = self.called
 
     def begin(self, phase: str, total: int | None = None) -> None:
-        """Begin a phase of ``total`` steps; None where nobody knows how many."""
+        """Begin a phase of ``total`` steps; None where the number is not known."""
         with self._lock:
             self._phase, self._done, self._total = phase, 0, total
 
     def step(self) -> None:
-        """Note that one step of the phase is done."""
+        """Count one step of the phase, and report."""
         with self._lock:
             self._done += 1
-        self._tell()
+        self._report()
 
     def called(self) -> None:
-        """Note that a language model was called; where steps are long, this is what shows that something happens."""
+        """Report a call of the language model, in phases whose steps are long."""
         if self._total is None:
-            self._tell()
+            self._report()
 
     def scored(self, score: float | None, candidate: str = "") -> None:
-        """Note the score of a candidate, as good or bad as it is."""
+        """Note the score of a candidate, in units of the metric."""
         with self._lock:
             self._candidate = candidate
             if score is not None:
                 self._best = score if self._best is None else self._better(self._best, score)
 
-    def _tell(self) -> None:
-        spent, seconds = self._ledger.spent, time.monotonic() - self._ledger.since
+    def _report(self) -> None:
+        listener, spent = self._listener, self._counter.spent
+        if listener is None:
+            return
         progress = Progress(
-            self._phase, self._done, self._total, self._candidate, self._best, spent.calls, spent.cost, seconds
+            self._phase,
+            self._done,
+            self._total,
+            self._candidate,
+            self._best,
+            spent.calls,
+            spent.cost,
+            self._counter.seconds,
         )
         try:
-            self._listener(progress)
+            listener(progress)
         except Exception as error:
-            self._listener = _nobody
+            self._listener = None
             warnings.warn(
-                f"what is told of progress raised {type(error).__name__}: {error}; it is told nothing more",
+                f"the progress function raised {type(error).__name__}: {error}; it is not called again",
                 RuntimeWarning,
                 stacklevel=2,
             )
-
-
-def _nobody(progress: Progress) -> None:
-    """Listen to nothing."""

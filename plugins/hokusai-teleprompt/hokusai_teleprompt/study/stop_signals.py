@@ -1,4 +1,7 @@
-"""What ends a search early. Neither is an ``Exception``: optimizers of DSPy swallow those and go on paying."""
+"""What ends a study early.
+
+Neither class is an ``Exception``, because optimizers of DSPy swallow those and go on paying.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ __all__ = ["StudyFailed", "StudyStop"]
 
 
 class StudyStop(BaseException):
-    """No further call may be made: a budget is spent, or the study is over.
+    """No further call may be made: a budget is spent, or the phase is over.
 
     Args:
         reason: why, in words.
@@ -18,11 +21,11 @@ class StudyStop(BaseException):
 
 
 class StudyFailed(BaseException):
-    """Going on makes no sense: the metric raised, or the language model is dead.
+    """The study cannot go on: the metric raised, or the language model is dead.
 
     Args:
-        cause: the first error, with its traceback.
         problem: what failed, in words.
+        cause: the first error, with its traceback.
     """
 
     def __init__(self, problem: str, cause: BaseException) -> None:

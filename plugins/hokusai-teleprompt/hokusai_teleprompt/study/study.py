@@ -1,4 +1,10 @@
-"""The study: baseline, search, choice and comparison, from examples to an optimized signature."""
+"""Study: from a signature and examples to an optimized signature, in four phases.
+
+1. baseline: measures the signature as it is, on the held-out examples and on those to choose by.
+2. search: the optimizer looks for candidates, on the examples to learn from and to choose by.
+3. choice: the best candidates are measured again, as they would be executed.
+4. comparison: the best one and the baseline are compared on the held-out examples, which nothing else has used.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
-from hokusai_core import Budget
+from hokusai_core import Budget, LanguageModel, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError
-from hokusai_core.plugin_api import LanguageModel, OptimizationExample, OptimizationTask, SignatureSpec
+from hokusai_core.plugin_api import OptimizationExample, OptimizationTask
 from hokusai_teleprompt.comparison import Comparison, compare, score_of
 from hokusai_teleprompt.data_split import FEWEST, DataSplit
 from hokusai_teleprompt.example_reader import dataset_hash
@@ -39,24 +45,24 @@ _FINALISTS = 3
 
 @frozen
 class StudyPlan:
-    """Everything that a study is about.
+    """What a study works with.
 
     Args:
         target: the signature to improve.
         split: the examples.
         metric: the metric.
         optimizer: the optimizer.
-        choice: its name, and why it is the one.
+        choice: the name of the optimizer, and why it was chosen.
         model: the language model that is optimized for.
-        writer: the language model that writes instructions; None for the same.
         resolve: returns further language models by name.
-        rule: the gate that a candidate has to pass.
+        writer: the language model that writes instructions; None for ``model``.
+        rule: what a candidate has to show to be promoted.
         budget: what all calls are charged to.
         seed: of everything random.
         workers: calls at once.
-        journal: file of the checkpoint; None for none.
-        progress: is told how far it is.
-        notes: what there is to say beforehand.
+        checkpoint: file that keeps the answers to calls; None for none.
+        progress: called with the progress.
+        notes: notes for the report.
     """
 
     target: TargetSignature
@@ -71,266 +77,270 @@ class StudyPlan:
     budget: Budget | None = None
     seed: int = 0
     workers: int = 4
-    journal: Path | None = None
+    checkpoint: Path | None = None
     progress: Callable[[Progress], None] = field(default=lambda progress: None)
     notes: tuple[str, ...] = ()
 
-    @property
-    def spec(self) -> SignatureSpec:
-        """The signature to improve."""
-        return self.target.spec
 
-    @property
-    def name(self) -> str:
-        """The name by which it is found."""
-        return self.target.name
-
-
-@define
+@frozen
 class _Baseline:
-    """What the signature can do as it is."""
+    """The measurements of the signature as it is.
+
+    Args:
+        test: on the held-out examples.
+        dev: on the examples to choose by.
+        dev_score: its score on these, in units of the metric.
+        used: what measuring ``test`` used; calls that were replayed are counted too.
+        seconds: how long measuring ``test`` took.
+    """
 
     test: Measurement
     dev: Measurement
-    #: What measuring ``test`` took, calls that were spared included.
-    took: Spent
+    dev_score: float | None
+    used: Spent
     seconds: float
 
 
-class Study:
-    """One optimization. Make it, run it once.
+@frozen
+class _Result:
+    """The result of the comparison.
 
     Args:
-        plan: what it is about.
+        promoted: whether the rule is satisfied.
+        verdict: why or why not.
+        stopped: why the study was stopped early, None where it was not.
+        comparison: the comparison, None where there was nothing to compare.
+        invalid: held-out answers without a score, of the baseline and of the candidate.
+    """
+
+    promoted: bool
+    verdict: str
+    stopped: str | None
+    comparison: Comparison | None = None
+    invalid: tuple[int, int] = (0, 0)
+
+
+class Study:
+    """One optimization. Make it, and run it once.
+
+    Args:
+        plan: what it works with.
+
+    Raises:
+        OptimizationError: another process runs the same study.
     """
 
     def __init__(self, plan: StudyPlan) -> None:
-        self._plan = plan
-        self._ledger = CallCounter(plan.budget, sensitive=bool(plan.spec.sensitive))
-        self._charged = Spent() if plan.budget is None else Spent(plan.budget.spent.calls, plan.budget.spent)
-        self._cost_before = 0.0 if plan.budget is None else plan.budget.spent_cost
-        self._journal = CallCache(plan.journal)
-        self._models = StudyModels(plan.model, plan.writer, plan.resolve, self._ledger, self._journal)
-        self._gate = PhaseBudget(self._ledger)
-        self._model = self._models.task(self._gate)
-        metric = self._models.metric(plan.metric, self._gate, plan.spec.instructions)
-        self._evaluator = Evaluator(metric, plan.workers)
-        self._reporter = ProgressReporter(plan.progress, self._ledger, max if plan.metric.higher_is_better else min)
+        self._plan, self._spec, self._name = plan, plan.target.spec, plan.target.name
+        self._counter = CallCounter(plan.budget, sensitive=bool(self._spec.sensitive))
+        self._charged_before = Spent()
+        if plan.budget is not None:
+            self._charged_before = Spent(plan.budget.spent.calls, plan.budget.spent, plan.budget.spent_cost)
+        self._cache = CallCache(plan.checkpoint)
+        self._models = StudyModels(plan.model, plan.writer, plan.resolve, self._counter, self._cache)
+        self._budget = PhaseBudget(self._counter)
+        self._model = self._models.task(self._budget)
+        self._metric = self._models.metric(plan.metric, self._budget, self._spec.instructions)
+        self._evaluator = Evaluator(self._metric, plan.workers)
+        self._reporter = ProgressReporter(plan.progress, self._counter, max if plan.metric.higher_is_better else min)
+        self._dataset_hash = dataset_hash(plan.split.train, plan.split.dev, plan.split.test)
 
     def run(self) -> type[OptimizedSignature]:
-        """Return the optimized signature, or the signature as it was where the gate is not passed.
+        """Return the optimized signature, or the signature as it was if the candidate does not satisfy the rule.
 
         Raises:
             OptimizationError: it cannot work, or failed; the cause is the first thing that went wrong.
         """
         finished = False
         try:
-            optimized, finished = self._run()
+            optimized = self._run_phases()
+            finished = optimized.report.stopped is None
             return optimized
         except StudyFailed as failure:
-            raise OptimizationError(f"optimizing {self._plan.name}: {failure.problem}") from failure.cause
+            raise OptimizationError(f"optimizing {self._name}: {failure.problem}") from failure.cause
         finally:
-            self._gate.close("the study is over")
-            self._journal.close(discard=finished)
+            self._budget.close("the study is over")
+            self._cache.close(discard=finished)
 
-    def _run(self) -> tuple[type[OptimizedSignature], bool]:
-        plan = self._plan
-        baseline = self._baseline()
-        stopped = baseline.test.stopped or baseline.dev.stopped
-        findings = CandidatePool(lambda: self._ledger.spent.calls, self._on_found)
-        if stopped is None:
-            stopped = self._search(baseline, findings)
-        new = findings.new(plan.spec)
-        if not new and stopped is None and not findings.everything():
+    def _run_phases(self) -> type[OptimizedSignature]:
+        baseline = self._measure_baseline()
+        pool = CandidatePool(lambda: self._counter.spent.calls, self._on_found)
+        stopped = baseline.test.stopped or baseline.dev.stopped or self._search(baseline, pool)
+        new = pool.new(self._spec)
+        if not new and stopped is None and pool.latest() is None:
             raise OptimizationError(
-                f"{plan.choice.name} came back without a candidate for {plan.name}"
-            ) from self._ledger.first_error
-        chosen = self._choose(new, findings) if new else None
-        trials = self._trials(baseline, findings, chosen)
-        if chosen is None:
-            verdict = (
-                "not promoted: no candidate was found" if stopped else "not promoted: nothing beat it in the search"
-            )
-            report = self._report(baseline, trials, None, (False, verdict), stopped, (baseline.test.failures, 0))
-            return self._as_it_was(report, None), stopped is None
-        made = self._made(chosen)
-        after = self._measure("comparison", made, plan.split.test)
-        stopped = stopped or after.stopped
-        comparison = self._compare(baseline.test, after)
-        verdict_ = self._verdict(comparison)
-        invalid = (baseline.test.failures, after.failures)
-        report = self._report(baseline, trials, comparison, verdict_, stopped, invalid)
-        candidate = make_optimized(made, report, base=plan.target.base, base_name=plan.name, promoted=verdict_[0])
-        finished = stopped is None
-        if verdict_[0] or not plan.split.test:
-            return candidate, finished
-        return self._as_it_was(report, candidate), finished
+                f"{self._plan.choice.name} came back without a candidate for {self._name}"
+            ) from self._counter.first_error
+        if not new:
+            reason = "no candidate was found" if stopped else "nothing beat it in the search"
+            result = _Result(False, f"not promoted: {reason}", stopped, invalid=(baseline.test.failures, 0))
+            return self._optimized(self._spec, self._report(baseline, pool, None, result))
+        chosen = self._choose(new, pool)
+        spec = self._spec_of(chosen)
+        result = self._compare(baseline, spec, stopped)
+        report = self._report(baseline, pool, chosen, result)
+        candidate = self._optimized(spec, report)
+        if result.promoted or not self._plan.split.test:
+            return candidate
+        return self._optimized(self._spec, report, candidate)
 
     # -- phases -------------------------------------------------------------------------------------------------
 
-    def _baseline(self) -> _Baseline:
-        plan, started = self._plan, time.monotonic()
-        test = self._measure("baseline", plan.spec, plan.split.test)
-        took, seconds = self._ledger.spent, time.monotonic() - started
-        dev = Measurement((), test.stopped)
+    def _measure_baseline(self) -> _Baseline:
+        split, started = self._plan.split, time.monotonic()
+        test = self._measure("baseline", self._spec, split.test)
+        used, seconds = self._counter.spent, time.monotonic() - started
+        dev, dev_score = Measurement((), test.stopped), None
         if test.stopped is None:
-            dev = self._measure("baseline", plan.spec, plan.split.dev)
+            dev = self._measure("baseline", self._spec, split.dev)
         if dev.outcomes:
-            self._reporter.scored(score_of(self._evaluator.metric, plan.split.dev, dev, self._worst(dev)))
-        return _Baseline(test, dev, took, seconds)
+            dev_score = score_of(self._metric, split.dev, dev, self._evaluator.worst(dev))
+            self._reporter.scored(dev_score)
+        return _Baseline(test, dev, dev_score, used, seconds)
 
-    def _search(self, baseline: _Baseline, findings: CandidatePool) -> str | None:
+    def _search(self, baseline: _Baseline, pool: CandidatePool) -> str | None:
+        """Run the optimizer; return why it was stopped, None where it was not."""
         plan = self._plan
         self._reporter.begin("search")
-        gate = PhaseBudget(self._ledger, self._allowance(baseline))
-        judge = Evaluator(self._models.metric(plan.metric, gate, plan.spec.instructions), plan.workers)
+        budget = PhaseBudget(self._counter, self._search_limits(baseline))
+        evaluator = Evaluator(self._models.metric(plan.metric, budget, self._spec.instructions), plan.workers)
 
         def metric(expected: Mapping[str, Any], outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> float:
             try:
-                return judge.grade(OptimizationExample(inputs, expected), outputs)
+                return evaluator.grade(OptimizationExample(inputs, expected), outputs)
             except ExecutionError:
-                return 0.0  # a judge that fails now and then; the ledger ends the search where it is dead
+                return 0.0  # a judge may fail now and then; the counter ends the search if it is dead
 
         task = OptimizationTask(
-            signature=plan.spec,
+            signature=self._spec,
             train=plan.split.train,
             dev=plan.split.dev,
             metric=metric,
-            model=self._models.task(gate),
+            model=self._models.task(budget),
             seed=plan.seed,
             workdir=None,
-            prompt_model=self._models.writer(gate),
+            prompt_model=self._models.writer(budget),
             workers=plan.workers,
-            found=findings.add,
+            found=pool.add,
         )
         try:
-            return search(plan.optimizer, plan.choice.name, task, findings)
+            return search(plan.optimizer, plan.choice.name, task, pool)
         finally:
-            gate.close("the search is over")
+            budget.close("the search is over")
 
-    def _choose(self, new: list[FoundCandidate], findings: CandidatePool) -> FoundCandidate:
-        """Return the finding that scores best on the examples to choose by, measured as it would be executed."""
+    def _choose(self, new: list[FoundCandidate], pool: CandidatePool) -> FoundCandidate:
+        """Return the candidate that scores best on the examples to choose by."""
         if not self._plan.split.dev:
-            latest = findings.latest()
+            latest = pool.latest()
             return latest if latest is not None and latest in new else new[-1]
-        scored = sorted((item for item in new if item.candidate.score is not None), key=_reported, reverse=True)
-        unscored = [item for item in new if item.candidate.score is None]
+        scored = [found for found in new if found.candidate.score is not None]
+        scored.sort(key=lambda found: found.candidate.score or 0.0, reverse=True)
+        unscored = [found for found in new if found.candidate.score is None]
         finalists = [*scored[:_FINALISTS], *unscored[-_FINALISTS:]]
-        return max(finalists, key=lambda item: (self._on_dev(item), -len(item.candidate.demos)))
+        return max(finalists, key=lambda found: (self._dev_goodness(found), -len(found.candidate.demos)))
 
-    def _on_dev(self, item: FoundCandidate) -> float:
-        measured = self._measure("choice", self._made(item), self._plan.split.dev)
+    def _dev_goodness(self, found: FoundCandidate) -> float:
+        measured = self._measure("choice", self._spec_of(found), self._plan.split.dev)
         if not measured.complete:
-            return item.candidate.score if item.candidate.score is not None else -math.inf
-        goods = measured.goods(self._worst(measured))
+            return found.candidate.score if found.candidate.score is not None else -math.inf
+        goods = measured.goods(self._evaluator.worst(measured))
         return sum(goods) / len(goods)
+
+    def _compare(self, baseline: _Baseline, spec: SignatureSpec, stopped: str | None) -> _Result:
+        plan, held_out = self._plan, self._plan.split.test
+        after = self._measure("comparison", spec, held_out)
+        comparison = compare(
+            self._metric,
+            held_out,
+            baseline.test,
+            after,
+            worst=self._evaluator.worst(baseline.test, after),
+            confidence=plan.rule.confidence,
+            seed=plan.seed,
+        )
+        compared = 0 if comparison is None else len(comparison.examples)
+        if held_out and comparison is None:
+            promoted, verdict = False, "not promoted: the comparison was stopped before it began"
+        elif compared < min(len(held_out), max(FEWEST, math.ceil(len(held_out) / 2))):
+            promoted, verdict = False, f"not promoted: only {compared} of {len(held_out)} examples could be compared"
+        else:
+            promoted, verdict = plan.rule.verdict(None if comparison is None else comparison.paired)
+        invalid = (baseline.test.failures, after.failures)
+        return _Result(promoted, verdict, stopped or after.stopped, comparison, invalid)
 
     def _measure(self, phase: str, spec: SignatureSpec, examples: tuple[OptimizationExample, ...]) -> Measurement:
         self._reporter.begin(phase, len(examples))
         return self._evaluator.run(spec, self._model, examples, self._reporter.step)
 
-    def _worst(self, *measurements: Measurement) -> float:
-        return self._evaluator.worst(*measurements)
+    def _on_found(self, found: FoundCandidate) -> None:
+        good = found.candidate.score
+        self._reporter.scored(None if good is None else raw_score(self._metric, good), found.candidate.label)
+        self._reporter.step()
 
-    def _compare(self, before: Measurement, after: Measurement) -> Comparison | None:
-        plan = self._plan
-        return compare(
-            self._evaluator.metric,
-            plan.split.test,
-            before,
-            after,
-            worst=self._worst(before, after),
-            confidence=plan.rule.confidence,
-            seed=plan.seed,
-        )
-
-    def _verdict(self, comparison: Comparison | None) -> tuple[bool, str]:
-        rule, held_out = self._plan.rule, len(self._plan.split.test)
-        if comparison is None:
-            if held_out:
-                return False, "not promoted: the comparison was stopped before it began"
-            return rule.verdict(None)
-        compared = len(comparison.examples)
-        if compared < min(held_out, max(FEWEST, math.ceil(held_out / 2))):
-            return False, f"not promoted: only {compared} of {held_out} held-out examples could be compared"
-        return rule.verdict(comparison.paired)
-
-    # -- money --------------------------------------------------------------------------------------------------
-
-    def _allowance(self, baseline: _Baseline) -> PhaseLimits:
-        """Return what the search may use, so that the comparison can be paid for."""
+    def _search_limits(self, baseline: _Baseline) -> PhaseLimits:
+        """Return what the search may use, so that the comparison can still be paid for."""
         budget, held_out = self._plan.budget, len(self._plan.split.test)
         if budget is None:
             return PhaseLimits()
-        took, now = baseline.took, self._ledger.spent
-        later = held_out * math.ceil((took.calls + took.replayed) / held_out) if held_out else 0
-        before = self._charged.usage
-        # Demos make prompts longer than those of the baseline; how much, nobody knows yet.
+        used, now, before = baseline.used, self._counter.spent, self._charged_before
+        later = held_out * math.ceil((used.calls + used.replayed) / held_out) if held_out else 0
+        tokens_before = before.usage.total_tokens
+        # Demos make prompts longer than those of the baseline; how much is not known before the search.
         return PhaseLimits(
             calls=None if budget.calls is None else budget.calls - before.calls - later,
-            tokens=_ceiling(budget.tokens, before.total_tokens, now.usage.total_tokens, 3 * took.usage.total_tokens),
-            cost=_ceiling(budget.cost, self._cost_before, now.cost or 0.0, 3 * (took.cost or 0.0)),
-            seconds=_ceiling(budget.seconds, 0.0, time.monotonic() - self._ledger.since, 2 * baseline.seconds),
+            tokens=_limit(budget.tokens, tokens_before, now.usage.total_tokens, 3 * used.usage.total_tokens),
+            cost=_limit(budget.cost, before.cost or 0.0, now.cost or 0.0, 3 * (used.cost or 0.0)),
+            seconds=_limit(budget.seconds, 0.0, self._counter.seconds, 2 * baseline.seconds),
             begun=now.calls,
             later=later,
         )
 
     # -- results ------------------------------------------------------------------------------------------------
 
-    def _made(self, item: FoundCandidate) -> SignatureSpec:
-        plan = self._plan
+    def _spec_of(self, found: FoundCandidate) -> SignatureSpec:
+        plan, spec = self._plan, self._spec
         provenance = {
             "optimizer": plan.choice.name,
             "metric": summary_of(plan.metric)["name"],
             "model": str(plan.model.lm.model),
             "seed": plan.seed,
-            "base": {"name": plan.name, "version": plan.spec.version, "fingerprint": plan.spec.fingerprint},
-            "dataset_hash": self._dataset_hash(),
+            "base": {"name": self._name, "version": spec.version, "fingerprint": spec.fingerprint},
+            "dataset_hash": self._dataset_hash,
         }
-        return candidate_spec(plan.spec, item.candidate, provenance)
+        return candidate_spec(spec, found.candidate, provenance)
 
-    def _as_it_was(self, report: Report, candidate: type[OptimizedSignature] | None) -> type[OptimizedSignature]:
-        plan = self._plan
-        return make_optimized(
-            plan.spec, report, base=plan.target.base, base_name=plan.name, promoted=False, candidate=candidate
-        )
+    def _optimized(
+        self, spec: SignatureSpec, report: Report, candidate: type[OptimizedSignature] | None = None
+    ) -> type[OptimizedSignature]:
+        return make_optimized(spec, report, base=self._plan.target.base, base_name=self._name, candidate=candidate)
 
-    def _trials(self, baseline: _Baseline, findings: CandidatePool, chosen: FoundCandidate | None) -> tuple[Trial, ...]:
-        plan, metric = self._plan, self._evaluator.metric
-        dev = (
-            score_of(metric, plan.split.dev, baseline.dev, self._worst(baseline.dev)) if baseline.dev.outcomes else None
-        )
+    def _trials(self, baseline: _Baseline, pool: CandidatePool, chosen: FoundCandidate | None) -> tuple[Trial, ...]:
+        spec = self._spec
         first = Trial(
-            "baseline", dev, baseline.took.calls, len(plan.spec.demos), plan.spec.instructions, plan.spec.fingerprint
+            "baseline", baseline.dev_score, baseline.used.calls, len(spec.demos), spec.instructions, spec.fingerprint
         )
         rest = (
             Trial(
-                label=item.candidate.label or f"candidate {number}",
-                score=None if item.candidate.score is None else raw_score(metric, item.candidate.score),
-                calls=item.calls,
-                demos=len(item.candidate.demos),
-                instructions=item.candidate.instructions,
-                fingerprint=self._made(item).fingerprint,
-                chosen=item is chosen,
+                label=found.candidate.label or f"candidate {number}",
+                score=None if found.candidate.score is None else raw_score(self._metric, found.candidate.score),
+                calls=found.calls,
+                demos=len(found.candidate.demos),
+                instructions=found.candidate.instructions,
+                fingerprint=self._spec_of(found).fingerprint,
+                chosen=found is chosen,
             )
-            for number, item in enumerate(findings.new(plan.spec), 1)
+            for number, found in enumerate(pool.new(spec), 1)
         )
         return first, *rest
 
     def _report(
-        self,
-        baseline: _Baseline,
-        trials: tuple[Trial, ...],
-        comparison: Comparison | None,
-        verdict: tuple[bool, str],
-        stopped: str | None,
-        invalid: tuple[int, int],
+        self, baseline: _Baseline, pool: CandidatePool, chosen: FoundCandidate | None, result: _Result
     ) -> Report:
-        plan, spent = self._plan, self._ledger.spent
-        split, paired = plan.split, None if comparison is None else comparison.paired
-        alone = score_of(self._evaluator.metric, split.test, baseline.test, self._worst(baseline.test))
+        plan, split, spent, comparison = self._plan, self._plan.split, self._counter.spent, result.comparison
+        paired = None if comparison is None else comparison.paired
+        alone = score_of(self._metric, split.test, baseline.test, self._evaluator.worst(baseline.test))
         return Report(
-            signature=plan.name,
+            signature=self._name,
             optimizer=plan.choice.name,
             reason=plan.choice.reason,
             metric=summary_of(plan.metric),
@@ -345,49 +355,36 @@ class Study:
             confidence=plan.rule.confidence,
             p_value=None if paired is None else paired.p_value,
             test=None if paired is None else paired.test,
-            promoted=verdict[0],
-            verdict=verdict[1],
-            trials=trials,
+            promoted=result.promoted,
+            verdict=result.verdict,
+            trials=self._trials(baseline, pool, chosen),
             examples=() if comparison is None else comparison.examples,
             calls=spent.calls,
             replayed=spent.replayed,
             failed_calls=spent.failed,
             usage=spent.usage,
             cost=spent.cost,
-            seconds=time.monotonic() - self._ledger.since,
-            invalid=invalid,
-            stopped=stopped,
-            dataset_hash=self._dataset_hash(),
-            notes=(*plan.notes, *split.notes, *self._remarks(stopped, invalid)),
+            seconds=self._counter.seconds,
+            invalid=result.invalid,
+            stopped=result.stopped,
+            dataset_hash=self._dataset_hash,
+            notes=(*plan.notes, *split.notes, *self._notes(result)),
         )
 
-    def _remarks(self, stopped: str | None, invalid: tuple[int, int]) -> list[str]:
-        remarks = []
-        if self._journal.found:
-            remarks.append(f"continued: {self._journal.found} calls of an earlier run were not paid for again")
-        if any(invalid):
-            remarks.append(
-                f"held-out answers that did not fit: {invalid[0]} of the baseline, {invalid[1]} of the candidate"
+    def _notes(self, result: _Result) -> list[str]:
+        notes = []
+        if self._cache.found:
+            notes.append(f"continued: {self._cache.found} calls of an earlier run were not paid for again")
+        if any(result.invalid):
+            of_baseline, of_candidate = result.invalid
+            notes.append(
+                f"held-out answers that did not fit: {of_baseline} of the baseline, {of_candidate} of the candidate"
             )
-        if stopped is not None and self._plan.journal is not None:
-            remarks.append("run the same again to continue: calls that were made are not paid for again")
-        return remarks
-
-    def _dataset_hash(self) -> str:
-        split = self._plan.split
-        return dataset_hash(split.train, split.dev, split.test)
-
-    def _on_found(self, finding: FoundCandidate, count: int) -> None:
-        good = finding.candidate.score
-        score = None if good is None else raw_score(self._plan.metric, good)
-        self._reporter.scored(score, finding.candidate.label)
-        self._reporter.step()
+        if result.stopped is not None and self._plan.checkpoint is not None:
+            notes.append("run the same again to continue: calls that were made are not paid for again")
+        return notes
 
 
-def _reported(item: FoundCandidate) -> float:
-    return item.candidate.score or 0.0
-
-
-def _ceiling(total: float | None, before: float, begun: float, kept: float) -> ResourceLimit | None:
-    """Return the ceiling of the study, of a budget of which others have used something ``before``."""
+def _limit(total: float | None, before: float, begun: float, kept: float) -> ResourceLimit | None:
+    """Return the limit of the study on a budget of which ``before`` was used by other work."""
     return None if total is None else ResourceLimit(total - before, begun, kept)

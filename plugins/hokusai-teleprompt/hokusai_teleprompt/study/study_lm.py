@@ -1,23 +1,24 @@
-"""The language models of a study: each call is counted, limited by the budget of its phase, and never paid twice."""
+"""The language models of a study: each call is counted, held to the budget of its phase, and never paid for twice."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 from dspy.utils.exceptions import is_retryable_lm_error
 
-from hokusai_core.plugin_api import LanguageModel, MeteredLM
+from hokusai_core import LanguageModel
+from hokusai_core.plugin_api import MeteredLM
 from hokusai_teleprompt.study.call_cache import CallCache
 from hokusai_teleprompt.study.phase_budget import CallCounter, PhaseBudget
 
 __all__ = ["StudyLM", "StudyModels"]
 
-#: How a provider is reached, not what it is asked.
+#: Parameters that say how a provider is reached, and not what it is asked.
 _NOT_ASKED = frozenset(
     {"api_base", "api_key", "base_url", "cache", "extra_headers", "headers", "num_retries", "organization", "timeout"}
 )
@@ -25,55 +26,59 @@ _RETRIES = 3
 _LONGEST_WAIT = 30.0
 
 
+@frozen(eq=False)
+class _Meter:
+    """What the calls of one phase pass.
+
+    Args:
+        counter: counts them.
+        budget: refuses them when the phase is over.
+        cache: keeps their answers.
+    """
+
+    counter: CallCounter
+    budget: PhaseBudget
+    cache: CallCache
+
+
 class StudyLM(MeteredLM):
     """A metered language model that remembers its answers.
 
-    An equal call is answered from the journal, whether it was made in this process or in one that was killed. It is
-    told by everything that is asked, ``rollout_id`` included, by which DSPy asks for another answer to the same prompt.
+    An equal call is answered from the cache, whether it was made in this process or in one that was killed. Calls are
+    equal when everything that is asked is equal, including ``rollout_id``, by which DSPy asks for another answer to the
+    same prompt.
+
+    An answer that was cut off or withheld is an error. Nothing of it is kept, scored or shown as a demo.
 
     Args:
         lm: the language model.
-        ledger: counts its calls.
-        gate: lets them through.
-        journal: where answers are kept.
-        identity: what tells this model from others of its name.
-        whole_answers: whether an answer that was cut off or withheld is an error.
+        meter: what its calls pass.
+        identity: tells this model from others of its name.
     """
 
-    def __init__(
-        self,
-        lm: Any,
-        ledger: CallCounter,
-        gate: PhaseBudget,
-        journal: CallCache,
-        identity: str = "",
-        whole_answers: bool = False,
-    ) -> None:
-        super().__init__(lm, ledger, gate=gate, whole_answers=whole_answers)
-        self._study = ledger, gate, journal, identity, whole_answers
-        self._pause = threading.Event()
+    def __init__(self, lm: Any, meter: _Meter, identity: str = "") -> None:
+        super().__init__(lm, meter.counter, gate=meter.budget, whole_answers=True)
+        self._meter, self._identity = meter, identity
 
     def stop(self, reason: str) -> None:
-        """Let no further call through, of this model and its copies."""
-        self._study[1].close(reason)
+        """Refuse every further call of this model and of its copies."""
+        self._meter.budget.close(reason)
 
     def copy(self, **changes: Any) -> StudyLM:
-        """Return the facade of a changed copy of the language model, in the same study."""
-        return StudyLM(self.wrapped.copy(**changes), *self._study)
+        """Return a changed copy of the language model, in the same study."""
+        return StudyLM(self.wrapped.copy(**changes), self._meter, self._identity)
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        """Return the answers to a call, making it only where there are none."""
-        ledger, _, journal, *_ = self._study
+        """Return the answers to a call; the language model is asked only where the cache has none."""
         key = self._key(prompt, messages, kwargs)
-        known = journal.get(key)
+        known = self._known(key)
         if known is not None:
-            ledger.replay()
             return known
-        answers = self._patiently(prompt, messages, kwargs)
-        journal.put(key, answers)
+        answers = self._answers(prompt, messages, kwargs)
+        self._meter.cache.put(key, answers)
         return answers
 
-    def _patiently(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
+    def _answers(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
         attempt = 0
         while True:
             try:
@@ -81,41 +86,41 @@ class StudyLM(MeteredLM):
             except Exception as error:
                 if attempt == _RETRIES or not is_retryable_lm_error(error):
                     raise
-                self._pause.wait(self._wait(attempt, error))
+                time.sleep(_seconds_to_wait(attempt, error))
                 attempt += 1
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        """Do as ``__call__``, awaited; without its retries."""
-        ledger, _, journal, *_ = self._study
+        """Async version of ``__call__``, without its retries."""
         key = self._key(prompt, messages, kwargs)
-        known = journal.get(key)
+        known = self._known(key)
         if known is not None:
-            ledger.replay()
             return known
         answers = await super().acall(prompt, messages=messages, **kwargs)
-        journal.put(key, answers)
+        self._meter.cache.put(key, answers)
         return answers
 
-    def _wait(self, attempt: int, error: Exception) -> float:
-        asked = getattr(error, "retry_after", None)
-        return float(min(_LONGEST_WAIT, asked if asked is not None else 0.5 * 2**attempt))
+    def _known(self, key: str) -> list[Any] | None:
+        known = self._meter.cache.get(key)
+        if known is not None:
+            self._meter.counter.replay()
+        return known
 
     def _key(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> str:
         lm = self.wrapped
         options = {name: value for name, value in {**lm.kwargs, **kwargs}.items() if name not in _NOT_ASKED}
-        asked = [lm.model, self._study[3], getattr(lm, "model_type", None), options, prompt, messages]
+        asked = [lm.model, self._identity, getattr(lm, "model_type", None), options, prompt, messages]
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plain).encode()).hexdigest()[:32]
 
 
 class StudyModels:
-    """Puts language models behind a ledger, a journal and the gate of a phase.
+    """Makes the language models of a study.
 
     Args:
         task: the language model that is optimized for.
         writer: the one that writes instructions; None for ``task``.
         resolve: returns a language model by name.
-        ledger: counts calls.
-        journal: keeps answers.
+        counter: counts calls.
+        cache: keeps answers.
     """
 
     def __init__(
@@ -123,27 +128,28 @@ class StudyModels:
         task: LanguageModel,
         writer: LanguageModel | None,
         resolve: Callable[[Any], LanguageModel],
-        ledger: CallCounter,
-        journal: CallCache,
+        counter: CallCounter,
+        cache: CallCache,
     ) -> None:
         self._task, self._writer, self._resolve = task, writer, resolve
-        self._ledger, self._journal = ledger, journal
+        self._counter, self._cache = counter, cache
         self._resolved: dict[Any, LanguageModel] = {}
 
-    def task(self, gate: PhaseBudget) -> LanguageModel:
-        """Return the language model that is optimized for."""
-        # An answer that is not whole is never to become a demo.
-        return self._behind(self._task, gate, whole_answers=True)
+    def task(self, budget: PhaseBudget) -> LanguageModel:
+        """Return the language model that is optimized for, held to the budget of a phase."""
+        return self._metered(self._task, budget)
 
-    def writer(self, gate: PhaseBudget) -> LanguageModel | None:
+    def writer(self, budget: PhaseBudget) -> LanguageModel | None:
         """Return the language model that writes instructions, None where that is the same."""
-        return None if self._writer is None else self._behind(self._writer, gate)
+        return None if self._writer is None else self._metered(self._writer, budget)
 
-    def metric(self, metric: Any, gate: PhaseBudget, task: str) -> Any:
-        """Return a metric whose own calls, where it makes any, pass the gate as well."""
+    def metric(self, metric: Any, budget: PhaseBudget, task: str) -> Any:
+        """Return a metric whose own calls, where it makes any, are held to the budget as well."""
         if not hasattr(metric, "using"):
             return metric
-        return metric.using(lambda lm: self.task(gate) if lm is None else self._behind(self._named(lm), gate), task)
+        return metric.using(
+            lambda lm: self.task(budget) if lm is None else self._metered(self._named(lm), budget), task
+        )
 
     def _named(self, lm: Any) -> LanguageModel:
         key = lm if isinstance(lm, str) else id(lm)
@@ -151,9 +157,13 @@ class StudyModels:
             self._resolved[key] = self._resolve(lm)
         return self._resolved[key]
 
-    def _behind(self, model: LanguageModel, gate: PhaseBudget, *, whole_answers: bool = False) -> LanguageModel:
-        lm = StudyLM(model.lm, self._ledger, gate, self._journal, model.identity, whole_answers)
-        return evolve(model, lm=lm)
+    def _metered(self, model: LanguageModel, budget: PhaseBudget) -> LanguageModel:
+        return evolve(model, lm=StudyLM(model.lm, _Meter(self._counter, budget, self._cache), model.identity))
+
+
+def _seconds_to_wait(attempt: int, error: Exception) -> float:
+    asked = getattr(error, "retry_after", None)
+    return float(min(_LONGEST_WAIT, asked if asked is not None else 0.5 * 2**attempt))
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,95 @@
+"""Optimizers that show examples as demos, without a call of a language model."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugin_api import Candidate, OptimizationExample, OptimizationTask, jsonable
+
+__all__ = ["KnnDemos", "LabeledDemos"]
+
+
+class LabeledDemos:
+    """What ``dspy.LabeledFewShot`` does: some of the examples as demos, drawn at random.
+
+    Args:
+        k: demos at most.
+
+    Raises:
+        ConfigurationError: ``k`` is not a whole number of at least 1.
+    """
+
+    name = "labeled_fewshot"
+
+    def __init__(self, k: int = 16) -> None:
+        self.k = _size(k, k)
+
+    def check(self, task: OptimizationTask) -> Sequence[str]:
+        """Return the reasons why this optimizer cannot work on ``task``."""
+        return _problems(self.name, task)
+
+    def propose(self, task: OptimizationTask) -> Iterator[Candidate]:
+        """Yield one candidate."""
+        rng = random.Random(task.seed)  # noqa: S311  # a draw, not a secret
+        examples = rng.sample(task.train, min(self.k, len(task.train)))
+        demos = tuple(_demo(task, example) for example in examples)
+        yield Candidate(task.signature.instructions, demos, label=self.name)
+
+
+class KnnDemos:
+    """What ``dspy.KNNFewShot`` does: each prompt shows the demos that are nearest to its inputs.
+
+    DSPy's optimizer replaces ``forward``, which cannot be saved, asks an embedding model, and bootstraps demos at every
+    call. Here all examples are demos of the signature, and each prompt shows the nearest, by the words that they share.
+
+    Args:
+        k: how many demos a prompt shows; several numbers are tried one after the other.
+
+    Raises:
+        ConfigurationError: a number is not a whole number of at least 1.
+    """
+
+    name = "knn_fewshot"
+
+    def __init__(self, k: int | Sequence[int] = (4, 8, 16)) -> None:
+        sizes = (k,) if isinstance(k, int) else tuple(k)
+        if not sizes:
+            raise ConfigurationError("k is empty: expected whole numbers of at least 1")
+        self.sizes = [_size(size, k) for size in sizes]
+
+    def check(self, task: OptimizationTask) -> Sequence[str]:
+        """Return the reasons why this optimizer cannot work on ``task``."""
+        return _problems(self.name, task)
+
+    def propose(self, task: OptimizationTask) -> Iterator[Candidate]:
+        """Yield a candidate for each number of demos."""
+        demos = tuple(_demo(task, example) for example in task.train)
+        for size in sorted({min(size, len(demos)) for size in self.sizes}, reverse=True):
+            label = f"{self.name}, {size} nearest"
+            yield Candidate(task.signature.instructions, demos, label=label, nearest_demos=size)
+
+
+def _size(size: Any, given: Any) -> int:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ConfigurationError(f"k={given!r}: expected whole numbers of at least 1")
+    return size
+
+
+def _problems(name: str, task: OptimizationTask) -> list[str]:
+    problems = [] if task.train else [f"{name} needs examples to show"]
+    if task.signature.outputs.keys() <= task.signature.sensitive:
+        problems.append(f"{name} makes demos, which cannot show sensitive outputs")
+    return problems
+
+
+def _demo(task: OptimizationTask, example: OptimizationExample) -> Mapping[str, Any]:
+    """Return an example as a demo: plain values, without those of sensitive fields."""
+    hidden = task.signature.sensitive
+    return {
+        name: jsonable(value)
+        for name, value in {**example.inputs, **example.outputs}.items()
+        if value is not None and name not in hidden
+    }
