@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from hokusai_core.batch.methods import BatchMethods
+from hokusai_core.batch.runner import BatchOptions, BatchRunner, OnError
 from hokusai_core.composition.methods import CompositionMethods
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.options import ExecutionOptions
@@ -19,6 +19,12 @@ from hokusai_core.runtime.deadline import Deadline
 from hokusai_core.settings import ExecutionMode, ExecutorOptions, Settings, SettingValue, parse_setting
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from os import PathLike
+
+    from hokusai_core.batch.iterator import BatchRows
+    from hokusai_core.batch.progress import BatchProgress
+    from hokusai_core.batch.results import BatchResult
     from hokusai_core.caching.explain import CacheExplanation
     from hokusai_core.events import FeedbackGiven, OptimizationFinished
     from hokusai_core.model import LanguageModel
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Executor"]
 
 
-class Executor(BatchMethods, CompositionMethods):
+class Executor(CompositionMethods):
     """Runs signatures, one execution at a time or many, on any thread or event loop.
 
     Everything hangs off the executor: plugins, registered signatures, caches, trackers. Two executors in one process
@@ -78,6 +84,7 @@ class Executor(BatchMethods, CompositionMethods):
         self.plugins = self.services.plugins
         self.signatures = self.services.signatures
         self.models = self.services.models
+        self._batches = BatchRunner(self.services)
         # The idle threads of an executor that is never closed must end with it.
         weakref.finalize(self, self.services.threads.close)
         weakref.finalize(self, self.services.loop.close)
@@ -150,6 +157,150 @@ class Executor(BatchMethods, CompositionMethods):
         state = ExecutionState(services.plan(signature_name, lm), services.options.default, Deadline())
         services.pipeline.bind(state, inputs)
         return services.pipeline.explain(state)
+
+    # -- many executions ----------------------------------------------------------------------------------------
+
+    def execute_batch(
+        self,
+        signature_name: Any,
+        inputs_list: Iterable[Mapping[str, Any]],
+        parallel: bool = True,
+        batch_size: int | None = None,
+        on_error: OnError = "return",
+        journal: str | PathLike[str] | None = None,
+        progress: bool | Callable[[BatchProgress], object] | None = None,
+        backend: Any = "local",
+        max_workers: int | None = None,
+        **options: Unpack[ExecutionOptions],
+    ) -> BatchResult:
+        """Run a signature on many rows and wait for all of them.
+
+        A window of ``max_workers`` slides over the rows: one that is over lets the next begin. Identical rows share
+        one call, unless ``cache="off"`` asks for an answer each. Where a provider asks to slow down (HTTP 429), the
+        window narrows and the row waits, up to its timeout.
+
+        Args:
+            signature_name: name or signature class.
+            inputs_list: any iterable of rows, each input field or alias -> value.
+            parallel: False runs one row after the other.
+            batch_size: rows that are read from ``inputs_list`` at once, such as a page of a database; they do not wait
+                for each other.
+            on_error: ``return`` gives a ``FailedExecution`` in place of a row that failed; ``raise`` raises at the
+                end, when every row is over.
+            journal: file that keeps what is over. The same call with the same file goes on where a killed one stopped:
+                finished rows are read back, failed and changed ones are run.
+            progress: False for none; None for a bar on a terminal or lines in a log once it takes a while; True for
+                them from the start; or a callable that gets a ``BatchProgress`` after every row, on any thread.
+            backend: where rows run: ``local``, a component's name, or a ``Backend``.
+            max_workers: rows that run at once; left out, the executor's.
+            **options: those of ``execute_signature``, for every row. ``timeout`` bounds each row from its beginning.
+                All rows are charged to ``budget``; rows that find it spent fail without a call.
+
+        Returns:
+            One outcome a row, in the order of the rows.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            LanguageModelUnavailable: there is no language model to call.
+            JournalError: the journal belongs to something else, or cannot be written.
+            BatchError: rows failed, and ``on_error`` is ``raise``; has every row in ``.result``.
+            BatchInterrupted: Ctrl-C; the rows under way were waited for. Also a ``KeyboardInterrupt``.
+
+        Whatever ends the batch before its time, such as an error of ``inputs_list`` itself, has in ``.result`` the
+        rows that are over by then.
+        """
+        batch = BatchOptions(
+            parallel=parallel,
+            batch_size=batch_size,
+            on_error=on_error,
+            journal=journal,
+            progress=progress,
+            backend=backend,
+            max_workers=max_workers,
+        )
+        return self._batches.execute(signature_name, inputs_list, batch, options)
+
+    def iter_batch(
+        self,
+        signature_name: Any,
+        inputs_list: Iterable[Mapping[str, Any]],
+        parallel: bool = True,
+        batch_size: int | None = None,
+        journal: str | PathLike[str] | None = None,
+        progress: bool | Callable[[BatchProgress], object] | None = False,
+        max_workers: int | None = None,
+        **options: Unpack[ExecutionOptions],
+    ) -> BatchRows:
+        """Run a signature on any number of rows and yield each as it finishes.
+
+        ``inputs_list`` may be endless. It is read on a thread of its own, and never further ahead than there are
+        workers; where rows are taken slowly, the batch waits. Arguments are those of ``execute_batch``.
+
+        Returns:
+            An iterator of ``BatchRow``: pairs of the row's number and its outcome.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            LanguageModelUnavailable: there is no language model to call.
+            JournalError: the journal belongs to something else; also raised at the end where it cannot be written.
+
+        Example:
+            >>> from itertools import count
+            >>> from hokusai_core import Executor
+            >>> with Executor(mode="testing", plugins=[]) as executor:
+            ...     executor.register_signature("Ask", "question -> answer")
+            ...     with executor.iter_batch("Ask", ({"question": f"{n}?"} for n in count())) as rows:
+            ...         index, outcome = next(rows)
+            >>> outcome["answer"]
+            'Sample answer'
+        """
+        batch = BatchOptions(
+            parallel=parallel, batch_size=batch_size, journal=journal, progress=progress, max_workers=max_workers
+        )
+        return self._batches.iterate(signature_name, inputs_list, batch, options)
+
+    async def aexecute_batch(
+        self,
+        signature_name: Any,
+        inputs_list: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        parallel: bool = True,
+        batch_size: int | None = None,
+        on_error: OnError = "return",
+        journal: str | PathLike[str] | None = None,
+        progress: bool | Callable[[BatchProgress], object] | None = None,
+        max_workers: int | None = None,
+        **options: Unpack[ExecutionOptions],
+    ) -> BatchResult:
+        """Async version of ``execute_batch``; cancelling the coroutine cancels every row.
+
+        ``inputs_list`` may be an asynchronous iterable; an ordinary one is read on the event loop.
+        """
+        batch = BatchOptions(
+            parallel=parallel,
+            batch_size=batch_size,
+            on_error=on_error,
+            journal=journal,
+            progress=progress,
+            max_workers=max_workers,
+        )
+        return await self._batches.aexecute(signature_name, inputs_list, batch, options)
+
+    def execute_async(
+        self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+    ) -> Future[ExecutionResult]:
+        """Begin an execution and return its future; the executor runs ``max_workers`` of them at once.
+
+        Its timeout counts from when it begins. Until then ``future.cancel()`` takes it back.
+
+        Args:
+            signature_name: name or signature class.
+            inputs: input field or alias -> value.
+            **options: those of ``execute_signature``.
+
+        Returns:
+            A future of the result; what ``execute_signature`` raises, its ``result()`` raises.
+        """
+        return self._batches.submit(signature_name, inputs, options)
 
     # -- signatures ---------------------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 """Many executions of one signature: a sliding window over any iterable, one outcome a row, whatever fails.
 
-In reading order: ``methods`` (what the executor offers), ``results`` (what comes back), ``rows`` (where rows come
-from), ``row_execution`` (one row), ``engines`` (rows on threads, or on an event loop), ``feeding`` (an engine driven by
-a blocking thread), ``session`` (a batch from its first row to its result), ``iteration`` (its rows one by one),
-``journal`` (what lets a killed batch continue), ``progress``, ``backend``.
+In reading order: ``runner`` (what an executor runs batches with), ``rows`` (where rows come from), ``row_execution``
+(one row), ``scheduler`` (which row runs next, on a thread or as a task), ``operation`` (a batch from its first row to
+its result), ``iterator`` (its rows one by one), ``results``, ``journal`` (what lets a killed batch continue),
+``progress``, ``backend``.
 """
 
 from __future__ import annotations

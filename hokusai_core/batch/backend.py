@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.batch.results import FailedExecution, Outcome
-from hokusai_core.batch.row_execution import Row, failed
-from hokusai_core.batch.rows import rows
+from hokusai_core.batch.row_execution import failed
+from hokusai_core.batch.rows import iter_rows
 from hokusai_core.errors import ConfigurationError, ExecutionError, OutputError
 from hokusai_core.results import ExecutionResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hokusai_core.batch.row_execution import Work
+    from hokusai_core.batch.row_execution import RowExecution
+    from hokusai_core.batch.rows import Row
     from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["make_backend", "run_on_backend"]
@@ -41,7 +42,7 @@ def make_backend(plugins: Any, backend: Any) -> Any:
 def run_on_backend(
     backend: Any,
     source: Any,
-    work: Work,
+    execution: RowExecution,
     spec: SignatureSpec,
     signature: str,
     options: Mapping[str, Any],
@@ -52,7 +53,7 @@ def run_on_backend(
     Args:
         backend: where rows run.
         source: the rows.
-        work: knows what the journal holds, and notes what is over.
+        execution: knows what the journal holds, and notes what is over.
         spec: the signature.
         signature: its qualified name.
         options: those of ``execute_signature``.
@@ -61,15 +62,15 @@ def run_on_backend(
     waiting: dict[int, Row] = {}
 
     def submitted() -> Iterator[tuple[int, Mapping[str, Any]]]:
-        for row in rows(source):
-            known = work.prepare(row)
+        for row in iter_rows(source):
+            known = execution.prepare(row)
             if known is not None:
                 deliver(row, known)
                 continue
             try:
                 spec.binder.bind(row.inputs)  # whoever runs it elsewhere shall not be paid for finding out
             except Exception as error:
-                _over(work, row, failed(row, error, work.hidden(row)), deliver)
+                _over(execution, row, failed(row, error, execution.hidden(row)), deliver)
                 continue
             waiting[row.index] = row
             yield row.index, row.inputs
@@ -79,16 +80,16 @@ def run_on_backend(
         for index, given in backend.results():
             row = waiting.pop(index, None)
             if row is not None:
-                _over(work, row, _outcome(row, given, spec, signature, work.hidden(row)), deliver)
+                _over(execution, row, _outcome(row, given, spec, signature, execution.hidden(row)), deliver)
         for row in waiting.values():
             lost = ExecutionError(f"row {row.index}: the backend ended without an outcome for it; run the batch again")
-            _over(work, row, failed(row, lost, work.hidden(row)), deliver)
+            _over(execution, row, failed(row, lost, execution.hidden(row)), deliver)
     finally:
         backend.close()
 
 
-def _over(work: Work, row: Row, outcome: Outcome, deliver: Callable[[Row, Outcome], None]) -> None:
-    work.over(row, outcome)
+def _over(execution: RowExecution, row: Row, outcome: Outcome, deliver: Callable[[Row, Outcome], None]) -> None:
+    execution.over(row, outcome)
     deliver(row, outcome)
 
 

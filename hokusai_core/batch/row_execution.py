@@ -15,33 +15,17 @@ if TYPE_CHECKING:
 
     from hokusai_core.batch.journal import Journal
     from hokusai_core.batch.results import Outcome
+    from hokusai_core.batch.rows import Row
+    from hokusai_core.execution.services import ExecutorServices
     from hokusai_core.execution.state import Options
-    from hokusai_core.executor import Executor
     from hokusai_core.results import ExecutionResult
     from hokusai_core.runtime.window import Permit
     from hokusai_core.signatures import SignatureSpec
 
-__all__ = ["Row", "SignatureWork", "Work"]
+__all__ = ["RowExecution", "SignatureRowExecution", "failed"]
 
 
-@define(eq=False)
-class Row:
-    """A row on its way.
-
-    Args:
-        index: its number, from 0.
-        inputs: what it was given as.
-        key: what the journal finds it by, None without one.
-        room: its place among those that are taken and not yet handed out, where these are bounded.
-    """
-
-    index: int
-    inputs: Any
-    key: str | None = None
-    room: Permit | None = None
-
-
-class Work(Protocol):
+class RowExecution(Protocol):
     """What is done with the rows of a batch; raises only what ends all of them, never what a row fails with.
 
     Attributes:
@@ -54,15 +38,15 @@ class Work(Protocol):
         """Return the outcome where it is known already. Called for one row at a time, in order."""
         ...
 
-    def run(self, row: Row, place: Permit) -> Outcome:
+    def run(self, row: Row, permit: Permit) -> Outcome:
         """Run a row, blocking."""
         ...
 
-    def go_on(self, row: Row, place: Permit) -> Outcome:
+    def go_on(self, row: Row, permit: Permit) -> Outcome:
         """Run the rest of a row whose thread is stuck in a call beyond its deadline."""
         ...
 
-    async def arun(self, row: Row, place: Permit) -> Outcome:
+    async def arun(self, row: Row, permit: Permit) -> Outcome:
         """Run a row without blocking the event loop."""
         ...
 
@@ -76,11 +60,11 @@ class Work(Protocol):
 
 
 @define(eq=False)
-class SignatureWork:
+class SignatureRowExecution:
     """Runs one signature on every row.
 
     Args:
-        executor: runs it.
+        services: parts of the executor.
         signature: its name or class.
         spec: the signature.
         lm: language model of this batch, in place of the executor's.
@@ -89,7 +73,7 @@ class SignatureWork:
         occurrences: counts equal rows, where each is to have an answer of its own; None where they share one.
     """
 
-    executor: Executor
+    services: ExecutorServices
     signature: Any
     spec: SignatureSpec
     lm: Any
@@ -120,25 +104,25 @@ class SignatureWork:
                 row.key = key = journal.key(inputs, before)
         return None if key is None else journal.find(key, inputs)
 
-    def run(self, row: Row, place: Permit) -> Outcome:
+    def run(self, row: Row, permit: Permit) -> Outcome:
         """Run a row, blocking."""
         try:
-            return self.executor.services.execute(self.signature, row.inputs, self.lm, self.options, place)
+            return self.services.execute(self.signature, row.inputs, self.lm, self.options, permit)
         except Exception as error:
             return self._failed(row, error)
 
-    def go_on(self, row: Row, place: Permit) -> Outcome:
+    def go_on(self, row: Row, permit: Permit) -> Outcome:
         """Run the rest of a row whose thread is stuck in a call beyond its deadline."""
         try:
-            result: ExecutionResult = go_on(place.path)
+            result: ExecutionResult = go_on(permit.path)
         except Exception as error:
             return self._failed(row, error)
         return result
 
-    async def arun(self, row: Row, place: Permit) -> Outcome:
+    async def arun(self, row: Row, permit: Permit) -> Outcome:
         """Run a row without blocking the event loop."""
         try:
-            return await self.executor.services.aexecute(self.signature, row.inputs, self.lm, self.options, place)
+            return await self.services.aexecute(self.signature, row.inputs, self.lm, self.options, permit)
         except Exception as error:
             return self._failed(row, error)
 
@@ -152,7 +136,7 @@ class SignatureWork:
         return self.secrets
 
     def _failed(self, row: Row, error: Exception) -> FailedExecution:
-        if isinstance(error, ClosedError) and self.executor.services.state.closed:
+        if isinstance(error, ClosedError) and self.services.state.closed:
             raise error  # no row can succeed any more
         return failed(row, error, self.secrets)
 

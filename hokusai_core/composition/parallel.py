@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from attrs import define, frozen
 
-from hokusai_core.batch.row_execution import Row, failed
+from hokusai_core.batch.row_execution import failed
 from hokusai_core.errors import BatchError, CompositionError, ConfigurationError
 
 if TYPE_CHECKING:
+    from hokusai_core.batch.operation import BatchOperation
     from hokusai_core.batch.results import BatchResult, Outcome
-    from hokusai_core.batch.session import Session
+    from hokusai_core.batch.rows import Row
     from hokusai_core.composition.runner import Scope
     from hokusai_core.composition.targets import Resolved
     from hokusai_core.executor import Executor
@@ -73,9 +74,9 @@ class ParallelExecutor:
             CompositionError: a task cannot work; lists every problem, and nothing was called.
             BatchError: tasks failed, and ``on_error`` is ``raise``; has every task in ``.result``.
         """
-        session, rows = self._session(tasks, on_error, options)
+        operation, rows = self._operation(tasks, on_error, options)
         with self.executor.services.observers.anchored():
-            result = session.collect(rows)
+            result = operation.collect(rows)
         return _checked(result, on_error)
 
     async def aexecute_all(
@@ -83,9 +84,9 @@ class ParallelExecutor:
     ) -> BatchResult:
         """Do as ``execute_all`` on the running event loop; cancelling the coroutine cancels every task."""
         await self.executor.services.load_dspy()
-        session, rows = self._session(tasks, on_error, options)
+        operation, rows = self._operation(tasks, on_error, options)
         with self.executor.services.observers.anchored():
-            result = await session.acollect(rows)
+            result = await operation.acollect(rows)
         return _checked(result, on_error)
 
     def close(self) -> None:
@@ -105,36 +106,36 @@ class ParallelExecutor:
 
         return Executor()
 
-    def _session(self, tasks: Any, on_error: str, options: dict[str, Any]) -> tuple[Session, list[Any]]:
+    def _operation(self, tasks: Any, on_error: str, options: dict[str, Any]) -> tuple[BatchOperation, list[Any]]:
+        from hokusai_core.batch.operation import BatchOperation
         from hokusai_core.batch.progress import ProgressCounter
-        from hokusai_core.batch.session import Session
         from hokusai_core.composition.runner import Scope
         from hokusai_core.runtime.deadline import Deadline
         from hokusai_core.settings import UNSET
 
-        executor = self.executor
-        executor.services.check_open()
+        services = self.executor.services
+        services.check_open()
         if on_error not in ("return", "raise"):
             raise ConfigurationError(f"on_error={on_error!r}: expected 'return' or 'raise'")
-        resolved = _resolved(executor, tasks)
+        resolved = _resolved(self.executor, tasks)
         operation_id = secrets.token_hex(16)
         given = dict(options)
         lm = given.pop("lm", None)
         bound = given.get("timeout", UNSET) is not UNSET
-        chosen = executor.services.options.read(**given, parent_id=operation_id, parent_kind="parallel")
-        scope = Scope(executor, lm, chosen, Deadline(), _nobody)
-        session = Session(
-            executor,
+        chosen = services.options.read(**given, parent_id=operation_id, parent_kind="parallel")
+        scope = Scope(self.executor, lm, chosen, Deadline(), _nobody)
+        operation = BatchOperation(
+            services,
             _TaskWork(scope, resolved, chosen.timeout if bound else None),
             ", ".join(dict.fromkeys(task.name for task in resolved)) or "nothing",
-            max(1, min(len(resolved), executor.services.settings.value("max_workers"))),
+            max(1, min(len(resolved), services.settings.value("max_workers"))),
             awaitable=False,
-            meter=ProgressCounter("tasks", len(resolved), None),
+            counter=ProgressCounter("tasks", len(resolved), None),
             operation_id=operation_id,
             kind="parallel",
             tags=chosen.tags,
         )
-        return session, [task.inputs for task in resolved]
+        return operation, [task.inputs for task in resolved]
 
 
 @frozen(eq=False)
@@ -158,26 +159,26 @@ class _TaskWork:
     def prepare(self, row: Row) -> Outcome | None:
         return None
 
-    def run(self, row: Row, place: Permit) -> Outcome:
+    def run(self, row: Row, permit: Permit) -> Outcome:
         from hokusai_core.composition.runner import run_target
 
         task = self.tasks[row.index]
         try:
-            with self._counted(task, place):
-                return run_target(task.target, task.inputs, self._scope(place))  # type: ignore[no-any-return]
+            with self._counted(task, permit):
+                return run_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]
         except Exception as error:
             return failed(row, error, self.hidden(row))
 
-    def go_on(self, row: Row, place: Permit) -> Outcome:
+    def go_on(self, row: Row, permit: Permit) -> Outcome:
         raise NotImplementedError("a chain has several calls, each with a thread that can be given up")
 
-    async def arun(self, row: Row, place: Permit) -> Outcome:
+    async def arun(self, row: Row, permit: Permit) -> Outcome:
         from hokusai_core.composition.runner import arun_target
 
         task = self.tasks[row.index]
         try:
-            with self._counted(task, place):
-                return await arun_target(task.target, task.inputs, self._scope(place))  # type: ignore[no-any-return]
+            with self._counted(task, permit):
+                return await arun_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]
         except Exception as error:
             return failed(row, error, self.hidden(row))
 
@@ -189,18 +190,18 @@ class _TaskWork:
         task = self.tasks[row.index]
         return task.target.hidden_inputs(task.inputs) | task.target.hidden_outputs()
 
-    def _scope(self, place: Permit) -> Scope:
+    def _scope(self, permit: Permit) -> Scope:
         import attrs
 
         from hokusai_core.runtime.deadline import Deadline
 
-        return attrs.evolve(self.scope, deadline=Deadline.after(self.timeout), place=place)
+        return attrs.evolve(self.scope, deadline=Deadline.after(self.timeout), place=permit)
 
-    def _counted(self, task: _Task, place: Permit) -> AbstractContextManager[None]:
+    def _counted(self, task: _Task, permit: Permit) -> AbstractContextManager[None]:
         from hokusai_core.composition.targets import ResolvedSignature
 
         # What a chain or pipeline calls are its steps, each with a place beside this one.
-        return nullcontext() if isinstance(task.target, ResolvedSignature) else place.aside()
+        return nullcontext() if isinstance(task.target, ResolvedSignature) else permit.aside()
 
 
 def _resolved(executor: Executor, tasks: Any) -> list[_Task]:
@@ -233,4 +234,4 @@ def _checked(result: BatchResult, on_error: str) -> BatchResult:
 
 
 def _nobody(_: object) -> None:
-    """Hear nothing: the session counts."""
+    """Hear nothing: the operation counts."""

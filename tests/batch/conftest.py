@@ -25,8 +25,9 @@ _ORDER = re.compile(r"(\w+)=([\d.]+)")
 class Model:
     """Answers ``answer to QUESTION``, once it has done what is written in the question.
 
-    ``sleep=0.1`` takes that long, ``fail=2`` fails the first two calls for that question, ``storm=2`` turns the first
-    two away with a rate limit, ``garble=1`` answers once with what cannot be parsed.
+    ``sleep=0.1`` takes that long, ``hang=60`` takes at most that long, and ends when ``free`` is set, ``meet=8`` waits
+    until eight calls have been in flight at once, ``fail=2`` fails the first two calls for that question, ``storm=2``
+    turns the first two away with a rate limit, ``garble=1`` answers once with what cannot be parsed.
     """
 
     supports_response_schema = False
@@ -46,6 +47,8 @@ class Model:
         try:
             if "hang" in orders:
                 self.free.wait(orders["hang"])
+            while self.most_in_flight < orders.get("meet", 0.0):
+                time.sleep(0.001)
             time.sleep(orders.get("sleep", self.delay))
             return self.answer(question, orders, count)
         finally:
@@ -90,7 +93,12 @@ class AsyncModel:
     async def complete(self, request: Any) -> Response:
         question, orders, count = self.model.begin(request)
         try:
-            await asyncio.sleep(orders.get("hang", orders.get("sleep", self.model.delay)))
+            until = time.monotonic() + orders.get("hang", 0.0)
+            while time.monotonic() < until and not self.model.free.is_set():  # noqa: ASYNC110  # set by a thread
+                await asyncio.sleep(0.005)
+            while self.model.most_in_flight < orders.get("meet", 0.0):  # noqa: ASYNC110  # as above
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(orders.get("sleep", self.model.delay))
             return self.model.answer(question, orders, count)
         except asyncio.CancelledError:
             self.model.cancelled += 1

@@ -105,9 +105,8 @@ def test_nothing_begins_while_the_provider_wants_to_be_left_alone(make_executor:
 
 def test_the_deadline_ends_the_patience(make_executor: MakeExecutor) -> None:
     executor = make_executor()
-    started = time.monotonic()
-    results = executor.execute_batch("Ask", [{"question": f"{n} storm=9999"} for n in range(4)], timeout=0.4)
-    assert time.monotonic() - started < 5
+    executor.execute_signature("Ask", {"question": "warm"})  # so that the rows' time is spent on the rows
+    results = executor.execute_batch("Ask", [{"question": f"{n} storm=999999"} for n in range(4)], timeout=2.0)
     # A row whose last try was under way when its time was up has timed out.
     assert {type(failure.error) for failure in results.failed} <= {RateLimitedError, DeadlineExceeded}
     assert len(results.failed) == 4
@@ -117,10 +116,10 @@ def test_the_deadline_ends_the_patience(make_executor: MakeExecutor) -> None:
 
 def test_a_provider_that_asks_for_an_hour_is_not_waited_for(make_executor: MakeExecutor, make_lm: Any) -> None:
     executor = make_executor(lm=make_lm(retry_after=3600.0))
-    started = time.monotonic()
-    results = executor.execute_batch("Ask", [{"question": f"{n} storm=1"} for n in range(12)], timeout=5, max_workers=4)
-    assert time.monotonic() - started < 5
+    rows = [{"question": f"{n} storm=1"} for n in range(12)]
+    results = executor.execute_batch("Ask", rows, timeout=60, max_workers=4)
     assert len(results.failed) == 12
+    assert {type(failure.error) for failure in results.failed} == {RateLimitedError}  # not that its time is up
     assert results.failed[0].error.retry_after == 3600.0  # type: ignore[attr-defined]
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
-from hokusai_core.batch.engines import ThreadEngine
-from hokusai_core.batch.row_execution import Row, failed
+from hokusai_core.batch.row_execution import failed
+from hokusai_core.batch.rows import Row
+from hokusai_core.batch.scheduler import ThreadScheduler
 from hokusai_core.results import ExecutionResult
 from hokusai_core.runtime.deadline_watch import DeadlineWatch, Superseded
 from hokusai_core.runtime.window import ConcurrencyWindow, Permit
@@ -32,7 +33,7 @@ class Scarce(WorkerThreads):
         return super().submit(call)
 
 
-class Work:
+class Execution:
     """Rows whose number is in ``known`` are known; others run until they may end."""
 
     resumable = False
@@ -61,7 +62,7 @@ class Work:
         return frozenset()
 
 
-class Watched(Work):
+class Watched(Execution):
     """Each row is a call that may be given up after a moment."""
 
     resumable = True
@@ -79,11 +80,15 @@ def _result(row: Row) -> ExecutionResult:
     return ExecutionResult({"answer": str(row.index)}, execution_id="e", signature="Ask")
 
 
-def _start(engine: ThreadEngine, count: int) -> threading.Thread:
+def _rows(count: int) -> Iterator[Row]:
+    return (Row(number, {}) for number in range(count))
+
+
+def _start(scheduler: ThreadScheduler, count: int) -> threading.Thread:
     def main() -> None:
-        engine.feed((Row(number, {}) for number in range(count)), shared=True)
-        engine.wait()
-        engine.release()
+        assert scheduler.start(_rows(count))
+        scheduler.wait()
+        scheduler.close()
 
     thread = threading.Thread(target=main, daemon=True)
     thread.start()
@@ -92,7 +97,7 @@ def _start(engine: ThreadEngine, count: int) -> threading.Thread:
 
 def test_a_row_that_one_thread_hands_out_is_waited_for_by_the_other() -> None:
     """A thread that is done with its row takes one that is known, while the last of the others ends."""
-    work, delivered = Work(known=frozenset({2})), list[int]()
+    execution, delivered = Execution(known=frozenset({2})), list[int]()
     handing_out, may_hand_out = threading.Event(), threading.Event()
 
     def deliver(row: Row, outcome: Any) -> None:
@@ -102,10 +107,10 @@ def test_a_row_that_one_thread_hands_out_is_waited_for_by_the_other() -> None:
         delivered.append(row.index)
 
     threads = WorkerThreads()
-    waiting = _start(ThreadEngine(work, ConcurrencyWindow(2), deliver, threads=threads), 3)
-    work.may_end[0].set()
+    waiting = _start(ThreadScheduler(execution, ConcurrencyWindow(2), deliver, threads=threads), 3)
+    execution.may_end[0].set()
     assert handing_out.wait(20)
-    work.may_end[1].set()
+    execution.may_end[1].set()
     waiting.join(0.2)
     assert waiting.is_alive()
     may_hand_out.set()
@@ -115,38 +120,51 @@ def test_a_row_that_one_thread_hands_out_is_waited_for_by_the_other() -> None:
     threads.close()
 
 
-def test_without_a_thread_left_a_row_fails_and_the_others_go_on() -> None:
-    work, over = Work(), dict[int, Any]()
-    for event in work.may_end.values():
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_the_threads_that_there_are_do_all_the_work(last: int) -> None:
+    execution, over = Execution(), dict[int, Any]()
+    for event in execution.may_end.values():
         event.set()
-    threads = Scarce(1)
-    waiting = _start(
-        ThreadEngine(
-            work, ConcurrencyWindow(1), lambda row, outcome: over.update({row.index: outcome}), threads=threads
-        ),
-        3,
+    threads = Scarce(*range(last + 1, 20))
+    scheduler = ThreadScheduler(
+        execution, ConcurrencyWindow(4), lambda row, outcome: over.update({row.index: outcome}), threads=threads
     )
+    waiting = _start(scheduler, 4)
     waiting.join(20)
     assert not waiting.is_alive()
-    assert [bool(over[number]) for number in range(3)] == [False, True, True]
-    assert "use fewer workers" in str(over[0].error)
+    assert [over[number]["answer"] for number in range(4)] == ["0", "1", "2", "3"]
+    threads.close()
+
+
+def test_without_any_thread_the_caller_does_the_work() -> None:
+    execution, over = Execution(), dict[int, Any]()
+    for event in execution.may_end.values():
+        event.set()
+    threads = Scarce(*range(20))
+    scheduler = ThreadScheduler(
+        execution, ConcurrencyWindow(4), lambda row, outcome: over.update({row.index: outcome}), threads=threads
+    )
+    assert not scheduler.start(_rows(4))
+    scheduler.work(_rows(4))
+    scheduler.wait()
+    assert [over[number]["answer"] for number in range(4)] == ["0", "1", "2", "3"]
     threads.close()
 
 
 @pytest.mark.parametrize("refused", [(), (2,), (3,)], ids=["enough threads", "none for the watch", "none to go on"])
 def test_a_call_that_is_given_up_ends_its_row_whatever_threads_are_left(refused: tuple[int, ...]) -> None:
-    work, over = Watched(), dict[int, Any]()
+    execution, over = Watched(), dict[int, Any]()
     threads = Scarce(*refused)
-    engine = ThreadEngine(
-        work, ConcurrencyWindow(1), lambda row, outcome: over.update({row.index: outcome}), threads=threads
+    scheduler = ThreadScheduler(
+        execution, ConcurrencyWindow(1), lambda row, outcome: over.update({row.index: outcome}), threads=threads
     )
-    waiting = _start(engine, 2)
-    work.may_end[1].set()
+    waiting = _start(scheduler, 2)
+    execution.may_end[1].set()
     waiting.join(20)
     assert not waiting.is_alive()
     assert bool(over[1])
     assert isinstance(over[0].error, TimeoutError | RuntimeError)
-    work.may_end[0].set()
+    execution.may_end[0].set()
     threads.close()
 
 

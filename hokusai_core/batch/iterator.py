@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
-from hokusai_core.batch.feeding import Feeding
+from hokusai_core.batch.operation import BlockingRun
 from hokusai_core.batch.results import BatchRow, Outcome
 from hokusai_core.runtime.window import ConcurrencyWindow
 
 if TYPE_CHECKING:
-    from hokusai_core.batch.row_execution import Row
-    from hokusai_core.batch.session import Session
+    from hokusai_core.batch.operation import BatchOperation
+    from hokusai_core.batch.rows import Row
 
 __all__ = ["BatchRows"]
 
@@ -28,14 +28,14 @@ class BatchRows(Iterator[BatchRow]):
     leaves them.
     """
 
-    def __init__(self, session: Session, source: Iterable[Any]) -> None:
-        self._session = session
+    def __init__(self, operation: BatchOperation, source: Iterable[Any]) -> None:
+        self._operation = operation
         self._queue: SimpleQueue[tuple[Row, Outcome] | None] = SimpleQueue()
         self._ended = self._stopping = False
-        self._state = state = _Iteration(session, source, self._queue)
+        self._state = state = _Iteration(operation, source, self._queue)
         self._finalizer = weakref.finalize(self, state.abandon)
         self._finalizer.atexit = False
-        session.executor.services.threads.submit(state.run)
+        operation.services.threads.submit(state.run)
 
     def __next__(self) -> BatchRow:
         if self._ended:
@@ -45,14 +45,14 @@ class BatchRows(Iterator[BatchRow]):
             self._ended = True
             self._queue.put(None)  # for another thread that may be waiting for a row
             if self._stopping:
-                raise self._session.interrupted(None)
+                raise self._operation.interrupted(None)
             if self._state.error is not None:
                 raise self._state.error
             raise StopIteration
         row, outcome = item
         if row.room is not None:
             row.room.leave()
-        return BatchRow(row.index, outcome, row.inputs, self._session.work.hidden(row))
+        return BatchRow(row.index, outcome, row.inputs, self._operation.execution.hidden(row))
 
     def _wait(self) -> tuple[Row, Outcome] | None:
         """Return the next row that is over; None where there is none left."""
@@ -63,7 +63,7 @@ class BatchRows(Iterator[BatchRow]):
                 self._state.abandon()
                 return None
             self._stopping = True
-            self._session.say_stopping()
+            self._operation.say_stopping()
             self._state.stop()
             return self._wait()
 
@@ -81,40 +81,39 @@ class BatchRows(Iterator[BatchRow]):
 
     def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
         if self._state.keeps and not self._ended and kind is not None and issubclass(kind, KeyboardInterrupt):
-            self._session.say_stopping()
+            self._operation.say_stopping()
         self.close()
 
     def __repr__(self) -> str:
-        return f"<BatchRows of {self._session.name}, {self._session.meter.done} over>"
+        return f"<BatchRows of {self._operation.name}, {self._operation.counter.done} over>"
 
 
 class _Iteration:
     """The side of ``BatchRows`` that works; it does not hold the iterator, so that forgetting that one ends it."""
 
-    def __init__(self, session: Session, source: Iterable[Any], queue: SimpleQueue[Any]) -> None:
-        self._session, self._queue = session, queue
+    def __init__(self, operation: BatchOperation, source: Iterable[Any], queue: SimpleQueue[Any]) -> None:
+        self._operation, self._queue = operation, queue
         self.error: BaseException | None = None
-        self.engine = session.engine_for(self._deliver, ConcurrencyWindow(2 * session.width))
-        self.feeding = Feeding(self.engine, session.executor, source, session.batch_size, session.width)
-        self.keeps = bool(session.resume)
+        self.keeps = bool(operation.resume)
+        self._run = BlockingRun(operation, source, self._deliver, ConcurrencyWindow(2 * operation.width))
 
     def run(self) -> None:
         """Work until the end, on a thread of its own."""
         try:
-            self.feeding.run()
+            self._run.run()
         except BaseException as error:  # raised where the rows are taken
             self.error = error
         finally:
-            self.error = self.engine.fatal or self.error
+            self.error = self._run.scheduler.error or self.error
             try:
-                self._session.end(self.engine)
+                self._operation.end(self._run.scheduler)
             finally:
                 self._queue.put(None)
 
     def stop(self) -> None:
-        """Take no further row; when those under way are over, that is the end."""
-        self.feeding.stop()
-        self._session.executor.services.threads.submit(self._end)
+        """Take no further row; when those under way are finished, that is the end."""
+        self._run.stop()
+        self._operation.services.threads.submit(self._end)
 
     def _end(self) -> None:
         try:
@@ -124,13 +123,13 @@ class _Iteration:
 
     def finish(self) -> None:
         """Take no further row, and wait for those under way; not for the source, which may not give one for long."""
-        self.feeding.finish()
-        self._session.end(self.engine)
+        self._run.finish()
+        self._operation.end(self._run.scheduler)
 
     def abandon(self) -> None:
         """Take no further row, and cancel what can be cancelled."""
-        self.feeding.abandon()
+        self._run.abandon()
 
     def _deliver(self, row: Row, outcome: Outcome) -> None:
-        self._session.meter.count(outcome)
+        self._operation.counter.count(outcome)
         self._queue.put((row, outcome))

@@ -1,0 +1,211 @@
+"""BatchRunner: many executions of one signature."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections import Counter
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, Final, Literal
+
+from attrs import frozen
+
+from hokusai_core.batch.backend import make_backend
+from hokusai_core.batch.iterator import BatchRows
+from hokusai_core.batch.journal import Journal
+from hokusai_core.batch.operation import BatchOperation
+from hokusai_core.batch.progress import BatchProgress, ProgressCounter, make_reporter
+from hokusai_core.batch.results import BatchResult
+from hokusai_core.batch.row_execution import SignatureRowExecution
+from hokusai_core.batch.rows import check_rows, row_count
+from hokusai_core.errors import BatchError, CompositionError, ConfigurationError
+from hokusai_core.execution.call_plan import CallPlan
+from hokusai_core.execution.options import ExecutionOptions
+from hokusai_core.execution.services import ExecutorServices
+from hokusai_core.execution.state import Options
+from hokusai_core.results import ExecutionResult
+from hokusai_core.settings import UNSET, parse_setting
+
+__all__ = ["BatchOptions", "BatchRunner", "OnError", "checked_result"]
+
+OnError = Literal["return", "raise"]
+Rows = Iterable[Mapping[str, Any]]
+
+
+@frozen(kw_only=True)
+class BatchOptions:
+    """How a batch is run; see ``Executor.execute_batch`` for each."""
+
+    parallel: bool = True
+    batch_size: int | None = None
+    on_error: OnError = "return"
+    journal: str | os.PathLike[str] | None = None
+    progress: bool | Callable[[BatchProgress], object] | None = None
+    backend: Any = "local"
+    max_workers: int | None = None
+
+    def check(self) -> None:
+        """Raise ``ConfigurationError`` if a value cannot be used."""
+        check_on_error(self.on_error)
+        if not isinstance(self.parallel, bool):
+            raise ConfigurationError(f"parallel={self.parallel!r}: expected True or False")
+        size = self.batch_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise ConfigurationError(f"batch_size={size!r}: expected a whole number of at least 1, or None")
+        if self.journal is not None and not isinstance(self.journal, (str, os.PathLike)):
+            raise ConfigurationError(f"journal={self.journal!r}: expected the path of a file, or None")
+
+
+class BatchRunner:
+    """Runs batches for one executor.
+
+    Args:
+        services: parts of the executor.
+    """
+
+    def __init__(self, services: ExecutorServices) -> None:
+        self._services = services
+
+    def execute(self, signature: Any, rows: Rows, batch: BatchOptions, options: ExecutionOptions) -> BatchResult:
+        """Run every row and wait for all of them; see ``Executor.execute_batch``."""
+        start = _Start(self._services, signature, batch, options)
+        elsewhere = batch.backend != "local" if isinstance(batch.backend, str) else True
+        backend = make_backend(self._services.plugins, batch.backend) if elsewhere else None
+        operation = start.operation(rows)
+        with self._services.observers.anchored():
+            if backend is None:
+                result = operation.collect(rows)
+            else:
+                result = operation.collect_on(backend, rows, start.plan, start.given)
+        return checked_result(result, batch.on_error)
+
+    async def aexecute(
+        self,
+        signature: Any,
+        rows: Rows | AsyncIterable[Mapping[str, Any]],
+        batch: BatchOptions,
+        options: ExecutionOptions,
+    ) -> BatchResult:
+        """Async version of ``execute``."""
+        await self._services.load_dspy()
+        start = _Start(self._services, signature, batch, options)
+        check_rows(rows, asynchronous=True)
+        await asyncio.to_thread(start.open_journal)  # reading a long one takes a while
+        try:
+            operation = start.operation(rows, asynchronous=True)
+        except BaseException:
+            start.close_journal()
+            raise
+        with self._services.observers.anchored():
+            result = await operation.acollect(rows)
+        return checked_result(result, batch.on_error)
+
+    def iterate(self, signature: Any, rows: Rows, batch: BatchOptions, options: ExecutionOptions) -> BatchRows:
+        """Run the rows and hand out each as it finishes; see ``Executor.iter_batch``."""
+        operation = _Start(self._services, signature, batch, options).operation(rows)
+        with self._services.observers.anchored():
+            return BatchRows(operation, rows)
+
+    def submit(self, signature: Any, inputs: Mapping[str, Any], options: ExecutionOptions) -> Future[ExecutionResult]:
+        """Begin one execution; see ``Executor.execute_async``."""
+        services = self._services
+        services.check_open()
+        chosen, lm = services.options.read(**options), options.get("lm")
+        with services.observers.anchored():
+            return services.tasks.submit(lambda: services.execute(signature, inputs, lm, chosen))
+
+
+class _Start:
+    """Everything that is decided before the first row is taken."""
+
+    plan: Final[CallPlan]
+
+    def __init__(
+        self, services: ExecutorServices, signature: Any, batch: BatchOptions, options: ExecutionOptions
+    ) -> None:
+        services.check_open()
+        batch.check()
+        if not isinstance(signature, (str, type, os.PathLike)):
+            raise CompositionError(
+                f"a batch runs one signature, not a {type(signature).__name__}; rows of a chain or pipeline are tasks: "
+                "ParallelExecutor(executor).execute_all([(it, row) for row in rows])"
+            )
+        self._services, self._signature, self._batch = services, signature, batch
+        #: Options that the caller has set, for a backend.
+        self.given = {name: value for name, value in options.items() if value is not None and value is not UNSET}
+        self._lm = options.get("lm")
+        self._operation_id = secrets.token_hex(16)
+        self._options: Options = services.options.read(
+            **options,
+            parent_id=self._operation_id,
+            parent_kind="batch",
+            fresh_since=time.time() if options.get("cache") == "refresh" else None,
+        )
+        self.plan = services.plan(signature, self._lm)
+        self._journal: Journal | None = None
+
+    def open_journal(self) -> None:
+        """Open the journal, if there is to be one."""
+        path, plan = self._batch.journal, self.plan
+        if path is not None and self._journal is None:
+            testing = self._services.testing
+            self._journal = Journal(path, plan.spec, plan.name, model=plan.model_name, testing=testing)
+
+    def close_journal(self) -> None:
+        """Close the journal of a batch that does not begin."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def operation(self, rows: Any, *, asynchronous: bool = False) -> BatchOperation:
+        """Return the batch, ready to begin."""
+        check_rows(rows, asynchronous=asynchronous)
+        services, batch, plan, total = self._services, self._batch, self.plan, row_count(rows)
+        width = self._width()
+        reporter = make_reporter(batch.progress, total)
+        self.open_journal()
+        journal = self._journal
+        shares = self._options.cache != "off" and services.cache is not None
+        execution = SignatureRowExecution(
+            services,
+            self._signature,
+            plan.spec,
+            self._lm,
+            self._options,
+            journal,
+            None if journal is None or shares else Counter(),
+        )
+        return BatchOperation(
+            services,
+            execution,
+            plan.name,
+            width,
+            awaitable=plan.calls is not None and plan.calls.asynchronous,
+            counter=ProgressCounter(plan.registered.name, total, reporter),
+            operation_id=self._operation_id,
+            close=self.close_journal,
+            resume="" if journal is None else f"Run it again with journal={str(journal.path)!r} to go on with the rest",
+            batch_size=batch.batch_size,
+            tags=self._options.tags,
+        )
+
+    def _width(self) -> int:
+        chosen: Any = self._batch.max_workers
+        given = self._services.settings.value("max_workers") if chosen in (None, UNSET) else chosen
+        width: int = parse_setting("max_workers", given)
+        return width if self._batch.parallel else 1
+
+
+def check_on_error(on_error: Any) -> None:
+    """Raise ``ConfigurationError`` if ``on_error`` is not one of its two values."""
+    if on_error not in ("return", "raise"):
+        raise ConfigurationError(f"on_error={on_error!r}: expected 'return' or 'raise'")
+
+
+def checked_result(result: BatchResult, on_error: str) -> BatchResult:
+    """Return ``result``; raise ``BatchError`` if rows failed and the caller asked for that."""
+    if on_error == "raise" and result.failed:
+        raise BatchError.of(result)
+    return result

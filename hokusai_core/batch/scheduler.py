@@ -1,0 +1,307 @@
+"""Which row runs next, and where: on a thread each, or as a task of an event loop each.
+
+One row at a time is taken from the source, and only when the window has room for it. Whoever has taken a row lets the
+next one be taken before the row runs. What a row gave is noted before its permit is returned. Both drivers below differ
+only in how they wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING
+
+from hokusai_core.batch.row_execution import failed
+from hokusai_core.errors import ExecutionError
+from hokusai_core.runtime.deadline_watch import DeadlineWatch, Superseded
+
+if TYPE_CHECKING:
+    from hokusai_core.batch.results import FailedExecution, Outcome
+    from hokusai_core.batch.row_execution import RowExecution
+    from hokusai_core.batch.rows import Row, RowQueue
+    from hokusai_core.runtime.window import ConcurrencyWindow, Permit
+    from hokusai_core.runtime.worker_threads import WorkerThreads
+
+__all__ = ["Scheduler", "TaskScheduler", "ThreadScheduler"]
+
+Deliver = Callable[["Row", "Outcome"], None]
+
+
+class Scheduler:
+    """What both drivers share.
+
+    Args:
+        execution: what is done with a row.
+        window: how many rows may run at once.
+        deliver: receives each finished row with its outcome; called from any thread.
+        room: bounds the rows that were taken and not yet handed out, where rows are handed out one by one.
+        queue: what a thread reads the source into; None where the rows are taken from the source itself.
+
+    Attributes:
+        error: what ended the batch early, such as an error of the source or a journal that cannot be written.
+        under_way: rows that were taken and have no outcome yet, by number.
+    """
+
+    def __init__(
+        self,
+        execution: RowExecution,
+        window: ConcurrencyWindow,
+        deliver: Deliver,
+        room: ConcurrencyWindow | None = None,
+        queue: RowQueue | None = None,
+    ) -> None:
+        self.execution, self.window, self.room, self._deliver = execution, window, room, deliver
+        self.error: BaseException | None = None
+        self.under_way: dict[int, Row] = {}
+        self._stopped = False
+        self._queue = queue
+        self._context = contextvars.copy_context()
+
+    def stop(self) -> None:
+        """Take no further row; rows that run go on."""
+        self._stopped = True
+        self.window.shut()
+        for part in (self.room, self._queue):
+            if part is not None:
+                part.shut()
+
+    def end(self, error: BaseException) -> None:
+        """Take no further row, because of ``error``."""
+        if self.error is None:
+            self.error = error
+        self.stop()
+
+    def close(self) -> None:
+        """Release what the scheduler holds."""
+
+    def _accept(self, row: Row | None, room: Permit | None) -> bool:
+        """Note a row that was taken; return whether it still has to run."""
+        if row is None:
+            self._stopped = True
+            return False
+        row.room = room
+        self.under_way[row.index] = row
+        known = self.execution.prepare(row)
+        if known is None:
+            return True
+        self._hand_out(row, known)
+        return False
+
+    def _finish(self, row: Row, outcome: Outcome | None, permit: Permit) -> None:
+        """Note what a row gave, None where it ended the batch, and return its permit."""
+        try:
+            if outcome is not None:
+                try:
+                    self.execution.over(row, outcome)
+                except Exception as error:  # going on would pay for rows that are not kept
+                    self.end(error)
+                self._hand_out(row, outcome)
+        except BaseException as error:
+            self.end(error)
+        finally:
+            permit.forget()
+            permit.leave()
+
+    def _hand_out(self, row: Row, outcome: Outcome) -> None:
+        self._deliver(row, outcome)
+        self.under_way.pop(row.index, None)
+
+    def _failed(self, row: Row, cause: str) -> FailedExecution:
+        return failed(row, ExecutionError(f"row {row.index}: {cause}"), self.execution.hidden(row))
+
+
+class ThreadScheduler(Scheduler):
+    """Runs each row on a thread: for language models that block, and for all that is kept per thread.
+
+    Args:
+        threads: where rows run.
+    """
+
+    def __init__(
+        self,
+        execution: RowExecution,
+        window: ConcurrencyWindow,
+        deliver: Deliver,
+        room: ConcurrencyWindow | None = None,
+        queue: RowQueue | None = None,
+        *,
+        threads: WorkerThreads,
+    ) -> None:
+        super().__init__(execution, window, deliver, room, queue)
+        self._threads = threads
+        self._watch = DeadlineWatch(threads) if execution.resumable else None
+        self._rows: Iterator[Row] = iter(())
+        self._taking = threading.Lock()
+        self._workers = 0
+        self._more_threads = True
+        self._changed = threading.Condition()
+
+    def start(self, rows: Iterator[Row]) -> bool:
+        """Begin to work on ``rows``; return whether the system had a thread for it."""
+        self._context = contextvars.copy_context()
+        self._rows = rows
+        return self._add_worker()
+
+    def work(self, rows: Iterator[Row]) -> None:
+        """Work on ``rows`` on this thread alone, where the system has no other left."""
+        self._context = contextvars.copy_context()
+        self._rows, self._more_threads = rows, False
+        self._workers += 1
+        self._work()
+
+    def wait(self) -> None:
+        """Wait until the rows that were taken are finished."""
+        with self._changed:
+            while self._workers:
+                self._changed.wait()
+
+    def close(self) -> None:
+        """Release the thread that looks after deadlines."""
+        if self._watch is not None:
+            self._watch.close()
+
+    def _add_worker(self) -> bool:
+        with self._changed:
+            if not self._more_threads or self._workers >= self.window.width:
+                return False
+            self._workers += 1
+        try:
+            self._threads.submit(self._work)
+        except RuntimeError:  # the system has no thread left: those that there are do the work
+            self._more_threads = False
+            self._retire()
+            return False
+        return True
+
+    def _work(self) -> None:
+        """Run rows until there are none left."""
+        while (taken := self._take()) is not None:
+            self._add_worker()
+            if not self._context.copy().run(self._run, *taken):
+                return  # another thread has gone on with the row, and counts instead of this one
+        self._retire()
+
+    def _take(self) -> tuple[Row, Permit] | None:
+        """Wait for a row that is to run and for room in the window; None where there are none left."""
+        with self._taking:
+            while not self._stopped:
+                room = None if self.room is None else self.room.enter()
+                permit = self.window.enter()
+                if permit is None:
+                    return None
+                runs = False
+                try:
+                    row = next(self._rows, None)
+                    runs = self._accept(row, room)
+                    if runs and row is not None:
+                        return row, permit
+                except BaseException as error:  # of the source; what runs is finished first
+                    self.end(error)
+                finally:
+                    if not runs:
+                        permit.leave()
+        return None
+
+    def _run(self, row: Row, permit: Permit) -> bool:
+        """Run a row; False where another thread has taken it over."""
+        if self._watch is not None:
+            permit.watch, permit.take_over = self._watch, lambda: self._resume(row, permit)
+        return self._conclude(row, permit, self.execution.run)
+
+    def _resume(self, row: Row, permit: Permit) -> None:
+        """Go on with a row whose own thread is stuck in a call, and then with others in that thread's place."""
+        self._conclude(row, permit, self.execution.go_on)
+        self._work()
+
+    def _conclude(self, row: Row, permit: Permit, run: Callable[[Row, Permit], Outcome]) -> bool:
+        outcome: Outcome | None = None
+        try:
+            outcome = run(row, permit)
+        except Superseded:
+            return False
+        except asyncio.CancelledError:  # of something that the language model awaited
+            outcome = self._failed(row, "its language model cancelled it")
+        except BaseException as error:  # ends everything, and is raised on the caller's thread
+            self.end(error)
+        self._finish(row, outcome, permit)
+        return True
+
+    def _retire(self) -> None:
+        with self._changed:
+            self._workers -= 1
+            if not self._workers:
+                self._changed.notify_all()
+
+
+class TaskScheduler(Scheduler):
+    """Runs each row as a task of an event loop: for language models that can be awaited, hundreds at once."""
+
+    _rows: AsyncIterator[Row] | Iterator[Row]
+    _group: asyncio.TaskGroup
+
+    async def run(self, rows: AsyncIterator[Row] | Iterator[Row]) -> None:
+        """Run ``rows`` until there are none left or the scheduler is stopped; cancelling it cancels every row.
+
+        Args:
+            rows: the rows; an ordinary iterator must not block.
+        """
+        self._context = contextvars.copy_context()
+        self._rows = rows
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._add_task()
+        except asyncio.CancelledError:
+            self.stop()
+            raise
+        if not self._stopped:  # else the rows that were not taken would be missing, and nothing would say so
+            self.end(ExecutionError("a task of the batch was cancelled from outside, so not all rows were taken"))
+        for row in list(self.under_way.values()):
+            if self.error is None:
+                self._hand_out(row, self._failed(row, "its task was cancelled from outside"))
+
+    def _add_task(self) -> None:
+        self._group.create_task(self._work(), context=self._context.copy())
+
+    async def _work(self) -> None:
+        """Run one row; another task takes the next one meanwhile."""
+        taken = await self._take()
+        if taken is not None:
+            self._add_task()
+            await self._run(*taken)
+
+    async def _take(self) -> tuple[Row, Permit] | None:
+        """Wait for a row that is to run and for room in the window; None where there are none left."""
+        while not self._stopped:
+            room = None if self.room is None else await self.room.aenter()
+            permit = await self.window.aenter()
+            if permit is None:
+                return None
+            runs = False
+            try:
+                row = next(self._rows, None) if isinstance(self._rows, Iterator) else await anext(self._rows, None)
+                runs = not self._stopped and self._accept(row, room)
+                if runs and row is not None:
+                    return row, permit
+            except Exception as error:  # of the source; what runs is finished first
+                self.end(error)
+            finally:
+                if not runs:
+                    permit.leave()
+            await asyncio.sleep(0)  # a journal that knows thousands of rows must not keep the loop from others
+        return None
+
+    async def _run(self, row: Row, permit: Permit) -> None:
+        outcome: Outcome | None = None
+        try:
+            outcome = await self.execution.arun(row, permit)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                permit.leave()
+                raise
+            outcome = self._failed(row, "its language model cancelled it")
+        except BaseException as error:  # ends everything, and is raised where the batch is waited for
+            self.end(error)
+        self._finish(row, outcome, permit)
