@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from hokusai_core.batch.runner import BatchOptions, BatchRunner, OnError
 from hokusai_core.composition.methods import CompositionMethods
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from hokusai_core.signatures import RegisteredSignature
 
 __all__ = ["Executor"]
+
+S = TypeVar("S")
 
 
 class Executor(CompositionMethods):
@@ -91,6 +93,16 @@ class Executor(CompositionMethods):
 
     # -- one execution ------------------------------------------------------------------------------------------
 
+    @overload
+    def execute_signature(
+        self, signature_name: type[S], inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+    ) -> ExecutionResult[S]: ...
+
+    @overload
+    def execute_signature(
+        self, signature_name: str | PathLike[str], inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+    ) -> ExecutionResult: ...
+
     def execute_signature(
         self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
     ) -> ExecutionResult:
@@ -116,6 +128,16 @@ class Executor(CompositionMethods):
         """
         lm = options.pop("lm", None)
         return self.services.execute(signature_name, inputs, lm, self.services.options.read(**options))
+
+    @overload
+    async def aexecute_signature(
+        self, signature_name: type[S], inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+    ) -> ExecutionResult[S]: ...
+
+    @overload
+    async def aexecute_signature(
+        self, signature_name: str | PathLike[str], inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+    ) -> ExecutionResult: ...
 
     async def aexecute_signature(
         self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from attrs import field, frozen
 
+from hokusai_core.suggestions import did_you_mean
+
 if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
     from hokusai_core.events import StageTiming
 
-__all__ = ["Attempt", "ExecutionResult", "ExecutionTrace", "ModelExchange", "Problem", "Usage", "known_cost"]
+    #: The signature class of a result, Any if it was named by a text.
+    S_co = TypeVarWithDefault("S_co", covariant=True, default=Any)
+else:
+    S_co = TypeVar("S_co", covariant=True)  # defaults of type variables came with Python 3.13
+
+__all__ = ["Attempt", "ExecutionResult", "ExecutionTrace", "ModelExchange", "Outputs", "Problem", "Usage", "known_cost"]
 
 
 @frozen
@@ -126,11 +135,58 @@ class ExecutionTrace:
     exchanges: tuple[ModelExchange, ...] = ()
 
 
+class Outputs(dict[str, Any]):
+    """The outputs of an execution by attribute and by key; a copy, so that changing it changes no result.
+
+    An output that is named like a method of ``dict`` is reached by attribute too, in place of the method.
+
+    Args:
+        values: output field name -> typed value.
+        signature: qualified name of the signature, for messages.
+
+    Example:
+        >>> outputs = Outputs({"team": "billing", "items": 3})
+        >>> outputs.team, outputs["team"], outputs.items
+        ('billing', 'billing', 3)
+    """
+
+    __slots__ = ("__signature",)
+
+    def __init__(self, values: Mapping[str, Any], signature: str = "") -> None:
+        super().__init__(values)
+        self.__signature = signature
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_") and dict.__contains__(self, name):
+            return dict.__getitem__(self, name)
+        return super().__getattribute__(name)
+
+    def __getattr__(self, name: str) -> Any:
+        names = list(self)
+        raise AttributeError(
+            f"{self.__signature or 'the signature'} has no output {name!r}{did_you_mean(name, names)}; it has "
+            f"{', '.join(names) or 'none'}"
+        )
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self})
+
+    def __repr__(self) -> str:
+        # Values stay out, as in the repr of a result: a field may be sensitive.
+        return f"<Outputs of {self.__signature or 'a signature'}: {', '.join(self)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Outputs, (dict(self), self.__signature)
+
+
 @frozen(eq=False, repr=False)
-class ExecutionResult(Mapping[str, Any]):
+class ExecutionResult(Mapping[str, Any], Generic[S_co]):
     """The outputs of an execution, as a read-only mapping, and how they came about as attributes.
 
     ``result["execution_id"]`` is the id that feedback needs; it is not an output, so iterating leaves it out.
+
+    The result of ``execute_signature(RouteTicket, ...)`` is an ``ExecutionResult[RouteTicket]``: type checkers and
+    editors take the type of ``result.outputs.team`` from the class.
 
     Args:
         outputs: output field name -> typed value.
@@ -156,7 +212,7 @@ class ExecutionResult(Mapping[str, Any]):
         ('Dear all', 'e1', {'draft': 'Dear all'})
     """
 
-    outputs: Mapping[str, Any]
+    _outputs: Mapping[str, Any]
     execution_id: str
     signature: str
     signature_version: str = ""
@@ -172,21 +228,29 @@ class ExecutionResult(Mapping[str, Any]):
     attempts: tuple[Attempt, ...] = ()
     trace: ExecutionTrace | None = field(default=None)
 
+    @property
+    def outputs(self) -> S_co:
+        """The outputs by attribute and by key; see ``Outputs``."""
+        return cast("S_co", Outputs(self._outputs, self.signature))
+
     def __getitem__(self, name: str) -> Any:
         try:
-            return self.outputs[name]
+            return self._outputs[name]
         except KeyError:
             if name == "execution_id":
                 return self.execution_id
-            raise KeyError(f"{name!r} is no output of {self.signature}; it has {', '.join(self.outputs)}") from None
+            raise KeyError(f"{name!r} is no output of {self.signature}; it has {', '.join(self._outputs)}") from None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.outputs)
+        return iter(self._outputs)
 
     def __len__(self) -> int:
-        return len(self.outputs)
+        return len(self._outputs)
 
     def __repr__(self) -> str:
         # Values stay out: outputs may be long, and a field may be sensitive.
         source = f"cached={self.cached!r}" if self.cached else f"model={self.model!r}"
-        return f"<ExecutionResult {self.signature} {source} outputs={list(self.outputs)} id={self.execution_id}>"
+        return f"<ExecutionResult {self.signature} {source} outputs={list(self._outputs)} id={self.execution_id}>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [*self._outputs, "execution_id"]

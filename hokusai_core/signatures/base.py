@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from hokusai_core.signatures.fields import FieldDeclaration
 from hokusai_core.signatures.spec import SignatureSpec
@@ -150,6 +150,10 @@ class BaseSignature(metaclass=SignatureMeta):
     aliases: tuple[str, ...] | list[str] = ()
     deprecated: str | bool | None = None
     cache_ttl: float | None = None
+
+    if TYPE_CHECKING:
+        # To type checkers ``result.outputs`` is an instance of its signature class. It can be read by key as well.
+        def __getitem__(self, name: str) -> Any: ...
 
     @classmethod
     def to_dspy(cls) -> Any:

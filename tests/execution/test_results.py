@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import pytest
 
-from hokusai_core import BaseSignature, Executor, InputField, OutputField, Usage
+from hokusai_core import BaseSignature, ExecutionResult, Executor, InputField, OutputField, Usage
 from hokusai_core.errors import InputError, SignatureNotFoundError
 from hokusai_core.testing.lm import null_lm
 
@@ -148,3 +151,37 @@ def test_figures_add_up(make_executor: MakeExecutor) -> None:
     assert stats["cache_hits"] == {"memory": 2}
     assert (stats["language_model_calls"], stats["input_tokens"], stats["output_tokens"]) == (2, 10, 5)
     assert stats["success_rate"] == 0.75
+
+
+def test_outputs_are_read_by_attribute_and_by_key() -> None:
+    result = ExecutionResult({"team": "billing", "stars": [1]}, "e1", "pack/Route")
+    outputs: Any = result.outputs
+    assert (outputs.team, outputs["team"], dict(outputs)) == ("billing", "billing", {"team": "billing", "stars": [1]})
+    assert {"team", "stars"} <= set(dir(outputs))
+    assert "billing" not in repr(outputs)
+    assert json.loads(json.dumps(outputs)) == {"team": "billing", "stars": [1]}
+    with pytest.raises(AttributeError, match="pack/Route has no output 'tean'; did you mean 'team'"):
+        _ = outputs.tean
+    outputs["team"] = "other"
+    assert result["team"] == "billing"
+
+
+def test_no_output_is_hidden_by_a_method() -> None:
+    values = {name: name.upper() for name in ("items", "keys", "get", "values", "pop", "copy", "update", "outputs")}
+    result = ExecutionResult(values, "e1", "pack/Route")
+    outputs: Any = result.outputs
+    for name, value in values.items():
+        assert getattr(outputs, name) == outputs[name] == result[name] == value
+    assert dict(outputs) == {**outputs} == values
+
+
+def test_outputs_survive_pickling_and_copying() -> None:
+    outputs: Any = ExecutionResult({"items": 3}, "e1", "pack/Route").outputs
+    for other in (pickle.loads(pickle.dumps(outputs)), copy.copy(outputs), copy.deepcopy(outputs)):  # noqa: S301
+        assert (type(other), other.items, repr(other)) == (type(outputs), 3, repr(outputs))
+
+
+def test_a_notebook_completes_keys() -> None:
+    result = ExecutionResult({"team": "billing"}, "e1", "pack/Route")
+    assert result._ipython_key_completions_() == ["team", "execution_id"]
+    assert list(result.outputs) == ["team"]
