@@ -34,7 +34,9 @@ _FENCE_LINE = re.compile(r"^[ \t]*```[\w+-]*[ \t]*$", re.MULTILINE)
 #: What may follow the end marker on its line: tokens such as ``<|im_end|>``, or the end of an emphasis.
 _AFTER_END = re.compile(r"(?:<[^<>\s]{1,40}>\s*)*[`*_]*")
 #: What may come before a header on its line: a mark of a heading, quote or list, and the begin of an emphasis.
-_BEFORE_HEADER = re.compile(rf"[{_BLANKS}]*(?:(#{{1,6}}|>|[-+*]|\d{{1,3}}[.)])[{_BLANKS}]+)?([*_`]{{0,3}})")
+_BEFORE_HEADER = re.compile(
+    rf"[{_BLANKS}]*+(?:(#{{1,6}}|>|[-+*]|\d{{1,3}}[.)])[{_BLANKS}]++)?([*_`]{{0,3}})[{_BLANKS}]*+"
+)
 
 
 class AnswerFormatError(ValueError):
@@ -242,6 +244,8 @@ class _Scan:
         before = _BEFORE_HEADER.fullmatch(prefix)
         mark, emphasis = (before[1] or "", before[2]) if before is not None else ("", "")
         emphasized = bool(emphasis) and suffix.startswith(emphasis[::-1])
+        if emphasis and not emphasized and emphasis != "```" and self._open:
+            raise AnswerFormatError(f"has a {emphasis!r} before the header {header.written!r}", self.sections[-1].name)
         if before is None or (emphasis and not emphasized):
             if prefix[-1] in "`'\"" and suffix.startswith(prefix[-1]):
                 if not self._open:

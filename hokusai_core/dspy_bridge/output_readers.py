@@ -1,32 +1,114 @@
-"""Make the readers for the outputs of a ``dspy.Signature``: the table of types first, DSPy's own types beside it."""
+"""Make the readers for the outputs of a ``dspy.Signature``: by the table of types, or by pydantic beside it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import pydantic
+from dspy.adapters.types import Type
 from dspy.adapters.utils import annotation_allows_none
+from pydantic.errors import PydanticUserError
 
 from hokusai_core.dspy_bridge.answer_reader import OutputReader
-from hokusai_core.dspy_bridge.value_text import parser_for
+from hokusai_core.signatures.field_types import UnsupportedTypeError
+from hokusai_core.signatures.spec import FieldSpec
+from hokusai_core.signatures.text_json import NotJSON, parse_json, parse_literal, without_fence
 
-__all__ = ["output_readers"]
+__all__ = ["output_readers", "table_field"]
+
+#: A code fence on lines of its own, and what it encloses.
+_FENCED = re.compile(r"^[ \t]*```[\w+-]*[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)
 
 
 def output_readers(signature: Any) -> dict[str, OutputReader]:
     """Return how each output of ``signature`` is read, by name."""
-    return {name: OutputReader(_reader(info), _absence(info)) for name, info in signature.output_fields.items()}
+    return {name: OutputReader(_reader(name, info), _absence(info)) for name, info in signature.output_fields.items()}
+
+
+def table_field(name: str, info: Any) -> FieldSpec | None:
+    """Return an output as the table of types has it; None for one of DSPy's own types and any other outside of it."""
+    if Type.extract_custom_type_from_annotation(info.rebuild_annotation()):
+        return None
+    field = FieldSpec(name, "output", info.annotation)
+    try:
+        _ = field.shape
+    except UnsupportedTypeError:
+        return None
+    return field
 
 
 def _absence(info: Any) -> Callable[[], Any] | None:
     if not info.is_required():
         return lambda: info.get_default(call_default_factory=True)
-    return _nothing if annotation_allows_none(info.annotation) else None
+    field = table_field("output", info)
+    optional = annotation_allows_none(info.annotation) if field is None else field.shape.optional
+    return _nothing if optional else None
 
 
 def _nothing() -> None:
     return None
 
 
-def _reader(info: Any) -> Callable[[str], Any]:
-    return parser_for(info.annotation)
+def _reader(name: str, info: Any) -> Callable[[str], Any]:
+    field = table_field(name, info)
+    if field is None:
+        return _special_reader(info.annotation)
+    read = field.text_reader
+    return read if any(member.kind == "str" for member in field.shape.members) else _with_prose_around(read)
+
+
+def _with_prose_around(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return ``read`` for values that are no texts, which may stand in a code fence with prose around it."""
+
+    def read_fenced(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError:
+            blocks = _FENCED.findall(text) if text.count("```") == 2 else []
+            if not blocks:
+                raise
+            return read(blocks[0])
+
+    return read_fenced
+
+
+def _special_reader(annotation: Any) -> Callable[[str], Any]:
+    """Return what reads a value of a type that only DSPy or pydantic knows: as its text, or else as JSON."""
+    try:
+        validate = pydantic.TypeAdapter(annotation).validate_python
+    except PydanticUserError as error:
+        problem = str(error).partition("\n")[0]
+
+        def refuse(text: str) -> Any:
+            raise ValueError(f"its type cannot be read: {problem}")
+
+        return refuse
+
+    text_first = isinstance(annotation, type) and issubclass(annotation, Type)
+
+    def read(text: str) -> Any:
+        if text_first:
+            try:
+                return validate(text)
+            except pydantic.ValidationError:
+                return validate(_structure(text))
+        try:
+            return validate(_structure(text))
+        except pydantic.ValidationError:
+            return validate(text)
+
+    return read
+
+
+def _structure(text: str) -> Any:
+    """Return what JSON or a Python display spells out in ``text``; the text itself if it is neither."""
+    stripped = without_fence(text)
+    for parse in (parse_json, parse_literal):
+        try:
+            return parse(stripped)
+        except NotJSON as problem:
+            if problem.certain:
+                raise
+    return text

@@ -12,8 +12,11 @@ from dspy.adapters.types.base_type import CUSTOM_TYPE_START_IDENTIFIER
 from dspy.adapters.utils import format_field_value
 
 from hokusai_core.dspy_bridge.answer_reader import AnswerReader
-from hokusai_core.dspy_bridge.output_readers import output_readers
+from hokusai_core.dspy_bridge.output_readers import output_readers, table_field
 from hokusai_core.dspy_bridge.text_markers import PromptText, disarm_markers
+from hokusai_core.signatures.lenient_input import CoercionError
+from hokusai_core.signatures.spec import FieldSpec
+from hokusai_core.signatures.value_text import is_same
 
 __all__ = ["PromptPlan", "has_media", "stamp_of"]
 
@@ -61,6 +64,20 @@ class _Field:
     header: str
     info: Any
     special: bool
+    #: An output as the table of types has it, None for an input and any other type.
+    output: FieldSpec | None = None
+
+    def answer(self, value: Any) -> str:
+        """Return header and value as an answer of a demo shows them: so that they would be read as the same value."""
+        if self.output is None or (type(value) is str and self.info.annotation is str):
+            return self.text(value)
+        try:
+            said, written = self.output.coerce(value), format_field_value(field_info=self.info, value=value)
+            if not _reads_as(self.output, written, said):
+                written = self.output.text_writer(value)
+        except CoercionError:  # the demo of a host may say anything
+            return self.text(value)
+        return self.header + disarm_markers(written)
 
     def text(self, value: Any) -> str:
         """Return header and value, the value with no marker in it that could pass for part of the prompt."""
@@ -77,8 +94,18 @@ class _Field:
         return self.header + disarm_markers(written)
 
 
-def _fields(infos: Mapping[str, Any]) -> tuple[_Field, ...]:
-    return tuple(_Field(name, f"[[ ## {name} ## ]]\n", info, _is_special(info)) for name, info in infos.items())
+def _reads_as(field: FieldSpec, text: str, value: Any) -> bool:
+    try:
+        return is_same(field.text_reader(text), value)
+    except CoercionError:
+        return False
+
+
+def _fields(infos: Mapping[str, Any], *, outputs: bool = False) -> tuple[_Field, ...]:
+    return tuple(
+        _Field(name, f"[[ ## {name} ## ]]\n", info, _is_special(info), table_field(name, info) if outputs else None)
+        for name, info in infos.items()
+    )
 
 
 class PromptWriter(Protocol):
@@ -119,7 +146,7 @@ class PromptPlan:
     @classmethod
     def of(cls, writer: PromptWriter, signature: Any) -> PromptPlan:
         """Return the plan of ``signature``, its constant texts written by ``writer``."""
-        inputs, outputs = _fields(signature.input_fields), _fields(signature.output_fields)
+        inputs, outputs = _fields(signature.input_fields), _fields(signature.output_fields, outputs=True)
         plain = not any(item.special for item in (*inputs, *outputs))
         return cls(
             stamp_of(signature),
@@ -142,7 +169,7 @@ class PromptPlan:
 
     def assistant_content(self, values: Any, missing: str | None) -> str:
         """Return an answer as a demo shows it."""
-        parts = [item.text(values.get(item.name, missing)) for item in self.outputs]
+        parts = [item.answer(values.get(item.name, missing)) for item in self.outputs]
         return "\n\n".join(parts).strip() + _END_OF_ANSWER
 
     def demo_messages(self, demos: Sequence[Any], make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -268,14 +268,14 @@ def _read_noisy(count: int, seed: int) -> int:
 
 def test_careless_answers_are_read_rightly_or_refused() -> None:
     refused = _read_noisy(1000, seed=1)
-    assert refused < 450  # a reader that refuses everything would also never be wrong
+    assert refused < 400  # a reader that refuses everything would also never be wrong
 
 
 @pytest.mark.soak
 def test_fifty_thousand_careless_answers() -> None:
     refused = _read_noisy(50_000, seed=2)
     print(f"50,000 careless answers: {refused} refused, 0 read wrongly")
-    assert refused < 22_500
+    assert refused < 20_000
 
 
 LARGE: dict[str, Callable[[int], str]] = {
