@@ -27,7 +27,6 @@ from embedded_cases import CASES, LABELS
 
 from hokusai_core import Executor, SignatureSpec
 from hokusai_core.errors import ExecutionError
-from hokusai_core.signatures import check_outputs
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "embedded-model.md"
@@ -90,7 +89,7 @@ def texts_of(value: Any) -> Iterator[str]:
 
 def find_problems(spec: SignatureSpec, inputs: dict[str, Any], outputs: dict[str, Any]) -> list[str]:
     """Return what is wrong with the outputs of an execution with these bound inputs."""
-    problems = [str(problem) for problem in check_outputs(spec, inputs, outputs)]
+    problems = [str(problem) for problem in spec.codec.check(inputs, outputs)]
     given = "\n".join(texts_of(inputs))
     names = "|".join((*spec.inputs, *spec.outputs))
     own_marks = re.compile(rf"[\[{{<$]+({names})[\]}}>]+")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import dspy
@@ -13,6 +13,7 @@ from attrs import evolve
 
 from hokusai_core.dspy_bridge.annotation_parser import annotation_of
 from hokusai_core.errors import SignatureDefinitionError
+from hokusai_core.signatures.constraints import constraints_of
 from hokusai_core.signatures.field_types import UnsupportedTypeError, parse_annotation
 from hokusai_core.signatures.spec import FieldSpec, Role, SignatureSpec
 
@@ -20,9 +21,6 @@ __all__ = ["OPEN_OUTPUTS", "from_dspy", "from_string", "is_program", "is_signatu
 
 #: ``provenance[OPEN_OUTPUTS]`` is true of a program that may return other outputs than those of its spec.
 OPEN_OUTPUTS = "open_outputs"
-
-#: Constraint of pydantic -> constraint of a field, where they mean the same.
-_LIMITS = {"Ge": "ge", "Le": "le", "MinLen": "min_length", "MaxLen": "max_length"}
 
 
 def is_signature(value: Any) -> bool:
@@ -149,37 +147,26 @@ def _specs(infos: Mapping[str, Any], role: Role, *, lenient: bool = False) -> li
 
 def _spec(name: str, info: Any, role: Role, *, lenient: bool) -> FieldSpec:
     extra = info.json_schema_extra or {}
-    description = extra.get("desc") or ""
-    if description == f"${{{name}}}":
-        description = ""
-    limits = {
-        _LIMITS[kind]: getattr(item, _LIMITS[kind])
-        for item in info.metadata
-        if (kind := type(item).__name__) in _LIMITS
-    }
-    stated = _stated(info.metadata, extra.get("constraints") or "")
-    if stated:
-        description = f"{description} ({stated})" if description else stated
-    required = info.is_required() or role == "output"
+    try:
+        constraints = constraints_of(info.metadata, complete=not lenient).to_dict()
+    except UnsupportedTypeError as error:
+        raise SignatureDefinitionError(f"field {name!r}: {error}") from None
+    if extra.get("pattern"):
+        constraints["pattern"] = extra["pattern"]
+    required = info.is_required()
+    default = None if required else info.get_default(call_default_factory=True)
     annotation = _supported(info.annotation) if lenient else info.annotation
-    if role == "output" and not info.is_required():
+    if role == "output" and not required and default is None:
         annotation = _optional(annotation)
     return FieldSpec(
         name,
         role,
         annotation,
-        description=description,
+        description="" if extra.get("desc") == f"${{{name}}}" else extra.get("desc") or "",
         required=required,
-        default=None if required else info.get_default(call_default_factory=True),
-        pattern=extra.get("pattern"),
-        **limits,
+        default=default,
+        **constraints,
     )
-
-
-def _stated(metadata: Iterable[Any], constraints: str) -> str:
-    """Return the constraints that a field has in words only, so that the prompt does not lose them."""
-    known = {type(item).__name__ for item in metadata} <= _LIMITS.keys()
-    return "" if known else constraints
 
 
 def _supported(annotation: Any) -> Any:

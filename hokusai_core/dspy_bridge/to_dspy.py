@@ -104,12 +104,14 @@ def _narrowed(annotation: Any, choices: tuple[str, ...]) -> Any:
     return literal
 
 
+#: Constraints that DSPy states in the prompt, in this order.
+_STATED = ("ge", "le", "min_length", "max_length", "gt", "lt", "multiple_of", "max_digits", "decimal_places")
+
+
 def _field(item: FieldSpec) -> Any:
     options: dict[str, Any] = {"desc": item.description} if item.description else {}
-    for name in ("ge", "le", "min_length", "max_length"):
-        value = getattr(item, name)
-        if value is not None:
-            options[name] = value
+    constraints = item.constraints.to_dict()
+    options |= {name: constraints[name] for name in _STATED if name in constraints}
     if not item.required:
         options["default"] = item.default
     field = (dspy.InputField if item.role == "input" else dspy.OutputField)(**options)

@@ -23,7 +23,6 @@ from hokusai_core.execution.validation import ValidationStage
 from hokusai_core.results import ExecutionResult, ExecutionTrace, Usage
 from hokusai_core.runtime.drivers import Abandoned, Operation, OwnThread, Step, Wait
 from hokusai_core.runtime.single_flight import LeaderGone, SharedCall, SharedCalls
-from hokusai_core.signatures import encode_outputs
 
 if TYPE_CHECKING:
     from hokusai_core.caching.explain import CacheExplanation
@@ -254,7 +253,7 @@ class ExecutionPipeline:
         plan, now, usage = state.plan, time.time(), state.usage
         ttl = state.ttl
         try:
-            encoded = encode_outputs(plan.spec, outputs)
+            encoded = plan.spec.codec.encode(outputs)
         except (TypeError, ValueError):  # a program may return what has no JSON form: it is an answer all the same
             return None
         return CacheEntry(

@@ -12,7 +12,6 @@ from attrs import define, field, frozen
 from hokusai_core.events import StageTiming
 from hokusai_core.results import Attempt, ModelExchange, Usage, known_cost
 from hokusai_core.settings import Unset
-from hokusai_core.signatures import check_outputs, decode_outputs
 
 if TYPE_CHECKING:
     from hokusai_core.caching import CacheEntry
@@ -107,10 +106,10 @@ class ExecutionState:
         """
         spec = self.plan.spec
         try:
-            outputs = decode_outputs(spec, entry.outputs)
+            outputs = spec.codec.decode(entry.outputs)
         except ValueError:
             return False
-        if check_outputs(spec, self.inputs, outputs):
+        if spec.codec.check(self.inputs, outputs):
             return False
         self._decoded = entry, outputs
         return True

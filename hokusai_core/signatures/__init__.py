@@ -9,8 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.signatures.base import BaseSignature
+from hokusai_core.signatures.field_spec import FieldSpec, Role
 from hokusai_core.signatures.fields import InputField, OutputField, SignatureField
-from hokusai_core.signatures.spec import FieldSpec, Role, SignatureSpec
+from hokusai_core.signatures.spec import SignatureSpec
 
 if TYPE_CHECKING:
     from hokusai_core.json_encoding import jsonable
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from hokusai_core.signatures.input_binder import InputBinder
     from hokusai_core.signatures.output_codec import (
         OutputCodec,
-        check_outputs,
-        coerce_outputs,
-        decode_outputs,
-        encode_outputs,
         read_value,
         write_value,
     )
@@ -53,10 +50,6 @@ __all__ = [
     "SignatureRegistry",
     "SignatureSpec",
     "UnsupportedTypeError",
-    "check_outputs",
-    "coerce_outputs",
-    "decode_outputs",
-    "encode_outputs",
     "example_problems",
     "jsonable",
     "read_value",
@@ -75,10 +68,6 @@ _LATER = {
     "SignaturePack": "registry",
     "SignatureRegistry": "registry",
     "UnsupportedTypeError": "field_types",
-    "check_outputs": "output_codec",
-    "coerce_outputs": "output_codec",
-    "decode_outputs": "output_codec",
-    "encode_outputs": "output_codec",
     "read_value": "output_codec",
     "write_value": "output_codec",
     "example_problems": "examples",

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
+from hokusai_core.signatures.class_body import ClassBody, bodies, body_of
 from hokusai_core.signatures.fields import FieldDeclaration
 from hokusai_core.signatures.spec import SignatureSpec
 
@@ -36,33 +37,10 @@ _DSPY_ATTRIBUTES = frozenset(
 _Class = TypeVar("_Class", bound="SignatureMeta")
 
 
-class ClassBody:
-    """What one class statement declared, kept until the signature is first used.
-
-    Args:
-        declared: field name -> declaration, in order.
-        annotations: name -> annotation as written; None where the interpreter computes them on demand.
-        local_names: names that string annotations mention and that exist where the class was defined.
-    """
-
-    __slots__ = ("annotations", "declared", "local_names", "resolved")
-
-    def __init__(
-        self,
-        declared: dict[str, FieldDeclaration],
-        annotations: Mapping[str, Any] | None,
-        local_names: Mapping[str, Any],
-    ) -> None:
-        self.declared = declared
-        self.annotations = annotations
-        self.local_names = local_names
-        self.resolved: dict[str, SignatureSpec] = {}
-
-
 class SignatureMeta(type):
     """Makes signature classes: takes the fields out of the class body and lets DSPy read the result as its own."""
 
-    _body: ClassBody
+    __signature_body__: ClassBody
 
     def __new__(mcs: type[_Class], name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _Class:
         """Make the class, without its fields among the attributes."""
@@ -70,7 +48,7 @@ class SignatureMeta(type):
         # A field may be called like an attribute that DSPy or this class needs; as a class attribute it would hide it.
         body = {key: value for key, value in namespace.items() if key not in declared}
         annotations = namespace.get("__annotations__")
-        body["_body"] = ClassBody(declared, annotations, _local_names(annotations, sys._getframe(1)))
+        body["__signature_body__"] = ClassBody(declared, annotations, _local_names(annotations, sys._getframe(1)))
         return super().__new__(mcs, name, bases, body)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> NoReturn:
@@ -87,9 +65,9 @@ class SignatureMeta(type):
         Raises:
             SignatureDefinitionError: listing every problem of the definition.
         """
-        resolved = cls._body.resolved
+        resolved = body_of(cls).resolved
         if "spec" not in resolved:
-            from hokusai_core.signatures.class_reader import build_spec
+            from hokusai_core.signatures.class_reader import build_spec  # most classes of a pack are never used
 
             # Two threads may both build it; all callers get the one that was stored first.
             resolved.setdefault("spec", build_spec(cls))
@@ -103,7 +81,7 @@ class SignatureMeta(type):
     def __getattr__(cls, name: str) -> Any:
         if name in _DSPY_ATTRIBUTES:
             return getattr(cast("type[BaseSignature]", cls).to_dspy(), name)
-        if any(name in vars(base)["_body"].declared for base in cls.__mro__ if isinstance(base, SignatureMeta)):
+        if any(name in body.declared for _, body in bodies(cls)):
             raise AttributeError(f"{name!r} is a field of {cls.__name__}; {cls.__name__}.spec describes it")
         raise AttributeError(f"signature class {cls.__name__!r} has no attribute {name!r}")
 
@@ -217,7 +195,7 @@ class BaseSignature(metaclass=SignatureMeta):
             **{item.name: FieldDeclaration.of(item) for item in spec.fields},
         }
         made = cast("type[BaseSignature]", SignatureMeta(spec.name, (base or BaseSignature,), namespace))
-        made._body.resolved["spec"] = spec
+        body_of(made).resolved["spec"] = spec
         for name, value in (attributes or {}).items():
             type.__setattr__(made, name, value)  # a signature class itself lets nothing be set
         return made

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from hokusai_core.signatures.base import BaseSignature, ClassBody, SignatureMeta
+from hokusai_core.signatures.class_body import ClassBody, bodies
 from hokusai_core.signatures.definition_checks import definition_problems, raise_problems
+from hokusai_core.signatures.examples import example_problems
+from hokusai_core.signatures.field_spec import Role
 from hokusai_core.signatures.fields import FieldDeclaration
-from hokusai_core.signatures.spec import Role, SignatureSpec
+from hokusai_core.signatures.spec import SignatureSpec
+from hokusai_core.suggestions import closest
 
 __all__ = ["build_spec"]
 
@@ -21,10 +25,11 @@ _INHERITED = ("version", "category", "tags", "cache_ttl")
 #: A derived signature is found under its own name only, is not deprecated with its base, and has its own fields.
 _OWN = ("examples", "aliases", "deprecated")
 _METADATA = (*_INHERITED, *_OWN)
+_VERSION = re.compile(r"v?\d+(?:\.\d+)*(?:[-+.]?[0-9A-Za-z]+)*")
 _SIMPLE = {name: getattr(builtins, name) for name in ("str", "int", "float", "bool")}
 
 
-def build_spec(cls: SignatureMeta) -> SignatureSpec:
+def build_spec(cls: type) -> SignatureSpec:
     """Build the spec of a signature class.
 
     Raises:
@@ -44,21 +49,30 @@ def build_spec(cls: SignatureMeta) -> SignatureSpec:
         fields=fields,
         **_metadata(cls, problems),
     )
-    raise_problems(cls.__name__, problems + definition_problems(spec))
+    problems += _misspelt(cls)
+    problems += definition_problems(spec)
+    if not problems:
+        # An example may leave fields out.
+        problems += (str(problem) for problem in example_problems(spec) if problem.code != "missing")
+    raise_problems(cls.__name__, problems)
     return spec
 
 
-def _bodies(cls: SignatureMeta) -> Iterator[tuple[SignatureMeta, ClassBody]]:
-    """Yield the classes that declare fields, the oldest first."""
-    for base in reversed(cls.__mro__):
-        if isinstance(base, SignatureMeta) and base is not BaseSignature:
-            yield base, vars(base)["_body"]
+def _misspelt(cls: type) -> Iterator[str]:
+    """Find class attributes that mean nothing and look like one that does."""
+    for base, _ in bodies(cls):
+        for name, value in vars(base).items():
+            if name in _METADATA or name.startswith("_") or callable(value) or hasattr(value, "__get__"):
+                continue
+            meant = closest(name, _METADATA)
+            if meant is not None:
+                yield f"attribute {name!r} means nothing; did you mean {meant!r}?"
 
 
-def _collect(cls: SignatureMeta, problems: list[str]) -> tuple[dict[str, FieldDeclaration], dict[str, Any]]:
+def _collect(cls: type, problems: list[str]) -> tuple[dict[str, FieldDeclaration], dict[str, Any]]:
     declared: dict[str, FieldDeclaration] = {}
     annotations: dict[str, Any] = {}
-    for base, body in _bodies(cls):
+    for base, body in bodies(cls):
         written = _annotations(base, body, problems)
         declared.update(body.declared)  # an overridden field keeps its place
         for name in body.declared:
@@ -76,7 +90,7 @@ def _collect(cls: SignatureMeta, problems: list[str]) -> tuple[dict[str, FieldDe
     return declared, annotations
 
 
-def _annotations(base: SignatureMeta, body: ClassBody, problems: list[str]) -> Mapping[str, Any]:
+def _annotations(base: type, body: ClassBody, problems: list[str]) -> Mapping[str, Any]:
     if body.annotations is not None or sys.version_info < (3, 14):
         return body.annotations or {}
     try:
@@ -92,7 +106,7 @@ def _is_class_var(annotation: Any) -> bool:
     return annotation is typing.ClassVar or typing.get_origin(annotation) is typing.ClassVar
 
 
-def _resolve(annotation: Any, name: str, base: SignatureMeta, body: ClassBody, problems: list[str]) -> Any:
+def _resolve(annotation: Any, name: str, base: type, body: ClassBody, problems: list[str]) -> Any:
     if isinstance(annotation, type) and not typing.get_args(annotation):
         return annotation
     scope = vars(sys.modules[base.__module__]) if base.__module__ in sys.modules else {}
@@ -120,13 +134,11 @@ def _roles(declared: Mapping[str, FieldDeclaration]) -> dict[str, Role]:
     return {name: role or "input" for name, role in roles.items()}
 
 
-def _flipped_roles(cls: SignatureMeta, roles: Mapping[str, Role]) -> Iterator[str]:
+def _flipped_roles(cls: type, roles: Mapping[str, Role]) -> Iterator[str]:
     """Find fields whose inferred role another class of the hierarchy would silently turn around."""
-    for base in cls.__mro__[1:]:
-        if not isinstance(base, SignatureMeta) or base is BaseSignature:
-            continue
+    for base, _ in reversed(bodies(cls)[:-1]):
         inherited: dict[str, FieldDeclaration] = {}
-        for _, body in _bodies(base):
+        for _, body in bodies(base):
             inherited.update(body.declared)
         if len(inherited) < 2:
             continue  # not usable on its own, so nobody knows it under the other role
@@ -138,14 +150,17 @@ def _flipped_roles(cls: SignatureMeta, roles: Mapping[str, Role]) -> Iterator[st
                 )
 
 
-def _same_declaration(cls: SignatureMeta, name: str, declaration: FieldDeclaration) -> bool:
-    latest = [body.declared[name] for _, body in _bodies(cls) if name in body.declared]
+def _same_declaration(cls: type, name: str, declaration: FieldDeclaration) -> bool:
+    latest = [body.declared[name] for _, body in bodies(cls) if name in body.declared]
     return latest[-1] is declaration
 
 
-def _metadata(cls: SignatureMeta, problems: list[str]) -> dict[str, Any]:
+def _metadata(cls: type, problems: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {name: getattr(cls, name) for name in _INHERITED}
-    found |= {name: vars(cls).get(name, getattr(BaseSignature, name)) for name in _OWN}
+    found |= {name: vars(cls).get(name, None if name == "deprecated" else ()) for name in _OWN}
+    version = found["version"]
+    if isinstance(version, str) and not _VERSION.fullmatch(version):
+        problems.append(f"version {version[:40]!r} is none; write numbers with dots, such as 1.0.0")
     for name in ("tags", "examples", "aliases"):
         if isinstance(found[name], (str, bytes, Mapping)) or not hasattr(found[name], "__iter__"):
             problems.append(f"{name} must be a tuple or list, not {type(found[name]).__name__}")
@@ -155,13 +170,9 @@ def _metadata(cls: SignatureMeta, problems: list[str]) -> dict[str, Any]:
     return found
 
 
-def _instructions(cls: SignatureMeta) -> str:
-    for base in cls.__mro__:
-        if isinstance(base, SignatureMeta) and base is not BaseSignature:
-            text = inspect.cleandoc(vars(base).get("__doc__") or "")
-            if text:
-                return text
-    return ""
+def _instructions(cls: type) -> str:
+    texts = (inspect.cleandoc(vars(base).get("__doc__") or "") for base, _ in reversed(bodies(cls)))
+    return next((text for text in texts if text), "")
 
 
 def _generated_instructions(roles: Mapping[str, Role]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import fields, frozen
 
-__all__ = ["CONSTRAINTS", "Constraints", "UnsupportedTypeError", "constraints_of", "reads_raw_values"]
+__all__ = ["CONSTRAINTS", "Constraints", "UnsupportedTypeError", "constraints_of", "lost_rules", "reads_raw_values"]
 
 _SIZED: Final = (str, list, dict, tuple, set, frozenset)
 #: Metadata of pydantic and annotated-types that restrict no value beyond what the table of types does anyway.
@@ -151,18 +151,34 @@ def constraints_of(metadata: Iterable[Any], *, complete: bool = True) -> Constra
     Raises:
         UnsupportedTypeError: naming what is refused.
     """
-    found: dict[str, Any] = {}
+    metadata = list(metadata)
+    if complete:
+        for name in lost_rules(metadata, functions=True):
+            raise UnsupportedTypeError(
+                f"has {name!r} in its Annotated or Field(...), a rule that signatures do not keep; put it into a "
+                "pydantic model, or write an output validator"
+            )
+    found = {
+        name: value.pattern if isinstance(value, re.Pattern) else value
+        for entry in _entries(metadata)
+        for name, value in _settings(entry).items()
+        if name in CONSTRAINTS and value is not None
+    }
+    return Constraints(**found)
+
+
+def lost_rules(metadata: Iterable[Any], *, functions: bool = False) -> Iterator[str]:
+    """Yield the rules in the metadata that constraints cannot express.
+
+    Args:
+        metadata: the metadata.
+        functions: also those that are functions, such as validators.
+    """
     for entry in _entries(metadata):
         for name, value in _settings(entry).items():
-            if name in CONSTRAINTS:
-                if value is not None:
-                    found[name] = value.pattern if isinstance(value, re.Pattern) else value
-            elif complete and value not in (None, False) and name not in _WITHOUT_EFFECT:
-                raise UnsupportedTypeError(
-                    f"has {name!r} in its Annotated or Field(...), a rule that signatures do not keep; put it into a "
-                    "pydantic model, or write an output validator"
-                )
-    return Constraints(**found)
+            known = name in CONSTRAINTS or name in _WITHOUT_EFFECT or value in (None, False)
+            if not known and (functions or name != type(entry).__name__):
+                yield name
 
 
 def reads_raw_values(metadata: Iterable[Any]) -> bool:

@@ -5,30 +5,25 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.signatures.field_types import ALLOWED, Shape, UnsupportedTypeError
-from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
+from hokusai_core.signatures.field_spec import FieldSpec
+from hokusai_core.signatures.field_types import ALLOWED, COLLECTIONS, TEXT_FORMS, Shape, UnsupportedTypeError
+from hokusai_core.signatures.scalar_input import CoercionError
+from hokusai_core.signatures.signature_data import SignatureData
 from hokusai_core.suggestions import did_you_mean
 
-__all__ = ["check_spec", "definition_problems", "raise_problems"]
+__all__ = ["definition_problems", "raise_problems"]
 
 #: Names that results and calls use themselves.
 RESERVED = frozenset({"execution_id"})
 
 _SIGNATURE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_SIZED = ("str", "list", "dict", "any", "literal", "enum")
-_NUMERIC = ("int", "float", "any")
-
-
-def check_spec(spec: SignatureSpec) -> None:
-    """Raise where ``spec`` cannot be run.
-
-    Raises:
-        SignatureDefinitionError: listing every problem.
-    """
-    raise_problems(spec.name, definition_problems(spec))
+_SIZED = ("str", "dict", "any", "literal", "enum", *sorted(COLLECTIONS))
+_NUMERIC = ("int", "float", "decimal", "any")
+_ORDERED = (*_NUMERIC, "date", "datetime", "time", "timedelta")
 
 
 def raise_problems(name: str, problems: list[str]) -> None:
@@ -38,7 +33,7 @@ def raise_problems(name: str, problems: list[str]) -> None:
         raise SignatureDefinitionError(f"signature {name!r} cannot be used:{lines}")
 
 
-def definition_problems(spec: SignatureSpec) -> list[str]:
+def definition_problems(spec: SignatureData) -> list[str]:
     """Return every problem of ``spec``, each in one line that says what to do."""
     problems = list(_metadata_problems(spec))
     if not spec.fields and not spec.open_outputs:
@@ -51,7 +46,7 @@ def definition_problems(spec: SignatureSpec) -> list[str]:
     return problems
 
 
-def _metadata_problems(spec: SignatureSpec) -> Iterator[str]:
+def _metadata_problems(spec: SignatureData) -> Iterator[str]:
     if not isinstance(spec.name, str) or not _SIGNATURE_NAME.fullmatch(spec.name):
         yield f"name {spec.name!r}: use letters, digits, '_', '.' and '-', and no digit first"
     for name in ("instructions", "version", "category"):
@@ -89,7 +84,7 @@ def _metadata_problems(spec: SignatureSpec) -> Iterator[str]:
             yield f"demos[{number}] must be a mapping of field name to value"
 
 
-def _name_problems(spec: SignatureSpec) -> Iterator[str]:
+def _name_problems(spec: SignatureData) -> Iterator[str]:
     seen: dict[str, str] = {}
     for item in spec.fields:
         for name, kind in ((item.name, "field"), *((alias, "alias") for alias in item.aliases)):
@@ -106,15 +101,13 @@ def _name_problems(spec: SignatureSpec) -> Iterator[str]:
             seen.setdefault(name, label)
 
 
-def _field_problems(item: FieldSpec, spec: SignatureSpec) -> Iterator[str]:
+def _field_problems(item: FieldSpec, spec: SignatureData) -> Iterator[str]:
     if item.role not in ("input", "output"):
         yield f"role {item.role!r}: a field is an 'input' or an 'output'"
     for name in ("description", "prefix", "pattern", "choices_from"):
         value = getattr(item, name)
         if not isinstance(value, str) and (value is not None or name == "description"):
             yield f"{name} must be text, not {type(value).__name__}"
-    if item.role == "output" and not item.required:
-        yield "an output is always given; leave out default= and required=, or make its type Optional"
     if item.role == "output" and item.aliases:
         yield "only an input can have aliases"
     try:
@@ -122,12 +115,14 @@ def _field_problems(item: FieldSpec, spec: SignatureSpec) -> Iterator[str]:
     except UnsupportedTypeError as error:
         yield f"type {error}. Allowed are {ALLOWED}"
         return
-    yield from _model_problems(shape)
-    yield from _constraint_problems(item, shape)
+    problems = list(_model_problems(shape)) or list(_constraint_problems(item, shape))
+    yield from problems
     if item.choices_from is not None:
         yield from _choices_problems(item, shape, spec)
-    if item.role == "input" and not item.required and item.default is not None:
-        yield from _default_problems(item, shape)
+    if item.role == "output" and not item.required and item.default is None and not shape.optional:
+        yield "an output that may be left out needs a default that fits, or an Optional type"
+    if not item.required and item.default is not None and not problems:
+        yield from _default_problems(item)
 
 
 def _model_problems(shape: Shape) -> Iterator[str]:
@@ -137,29 +132,35 @@ def _model_problems(shape: Shape) -> Iterator[str]:
         yield from (f"type {problem}. Allowed are {ALLOWED}" for problem in model_problems(shape))
 
 
+#: Constraint -> kinds of types that it suits, and those in words.
+_SUITS: dict[str, tuple[tuple[str, ...], str]] = {
+    **dict.fromkeys(("min_length", "max_length"), (_SIZED, "texts, lists and mappings")),
+    **dict.fromkeys(("ge", "le", "gt", "lt"), (_ORDERED, "numbers, dates, times and durations")),
+    "multiple_of": (_NUMERIC, "numbers"),
+    **dict.fromkeys(("max_digits", "decimal_places"), (("decimal",), "decimal numbers")),
+    "pattern": (("str", "any"), "texts"),
+}
+
+
 def _constraint_problems(item: FieldSpec, shape: Shape) -> Iterator[str]:
     kinds = {member.kind for member in shape.members}
-    suits: dict[str, tuple[Any, tuple[str, ...], str]] = {
-        "min_length": (int, _SIZED, "texts, lists and mappings"),
-        "max_length": (int, _SIZED, "texts, lists and mappings"),
-        "ge": ((int, float), _NUMERIC, "numbers"),
-        "le": ((int, float), _NUMERIC, "numbers"),
-        "pattern": (str, ("str", "any"), "texts"),
-    }
-    for name, (python_type, suited, what) in suits.items():
+    for name, (suited, what) in _SUITS.items():
         value = getattr(item, name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, python_type) or value != value:  # NaN is no limit
+        if not _is_constraint(name, value, shape):
             yield f"{name} must be a {'text' if name == 'pattern' else 'number'}, not {type(value).__name__}"
             return
         if not kinds.intersection(suited):
             yield f"{name} suits {what} only"
-    if item.min_length is not None and item.min_length < 0:
-        yield "min_length must not be negative"
-    for low, high in (("min_length", "max_length"), ("ge", "le")):
+    for name in ("min_length", "max_length", "max_digits", "decimal_places"):
+        if (getattr(item, name) or 0) < 0:
+            yield f"{name} must not be negative"
+    if item.multiple_of is not None and not item.multiple_of > 0:
+        yield "multiple_of must be above zero"
+    for low, high in (("min_length", "max_length"), ("ge", "le"), ("gt", "lt"), ("ge", "lt"), ("gt", "le")):
         lowest, highest = getattr(item, low), getattr(item, high)
-        if lowest is not None and highest is not None and lowest > highest:
+        if lowest is not None and highest is not None and _is_above(lowest, highest):
             yield f"{low} is above {high}; no value fits"
     if item.pattern is not None:
         try:
@@ -168,7 +169,24 @@ def _constraint_problems(item: FieldSpec, shape: Shape) -> Iterator[str]:
             yield f"pattern is no regular expression: {error}"
 
 
-def _choices_problems(item: FieldSpec, shape: Shape, spec: SignatureSpec) -> Iterator[str]:
+def _is_constraint(name: str, value: Any, shape: Shape) -> bool:
+    if name == "pattern":
+        return isinstance(value, str)
+    if isinstance(value, bool) or value != value:  # NaN is no limit
+        return False
+    if name in ("ge", "le", "gt", "lt") and not isinstance(value, (int, float, Decimal)):
+        return any(member.kind in TEXT_FORMS and isinstance(value, member.cls) for member in shape.members)
+    return isinstance(value, (int, float, Decimal) if name in ("ge", "le", "gt", "lt", "multiple_of") else int)
+
+
+def _is_above(lowest: Any, highest: Any) -> bool:
+    try:
+        return bool(lowest > highest)
+    except TypeError:  # with and without a time zone: no value can be compared with both
+        return True
+
+
+def _choices_problems(item: FieldSpec, shape: Shape, spec: SignatureData) -> Iterator[str]:
     if item.role != "output":
         yield "choices_from is for outputs"
     source = spec.inputs.get(str(item.choices_from))
@@ -192,11 +210,9 @@ def _is_list_of_str(source: FieldSpec) -> bool:
     return bool(lists) and all(member.args[0].kind == "str" for member in lists)
 
 
-def _default_problems(item: FieldSpec, shape: Shape) -> Iterator[str]:
-    from hokusai_core.signatures.lenient_input import CoercionError, coercer
-
+def _default_problems(item: FieldSpec) -> Iterator[str]:
     try:
-        value = coercer(shape)(item.default)
+        value = item.coerce(item.default)
     except CoercionError as error:
         yield f"default: {error}"
         return

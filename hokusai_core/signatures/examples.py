@@ -17,9 +17,13 @@ def example_problems(spec: SignatureSpec) -> list[Problem]:
     for number, example in enumerate(spec.examples):
         inputs = example["inputs"]
         found = [("inputs", problem) for problem in spec.binder.problems(inputs)]
-        if not found:
-            bound = spec.binder.bind(inputs)
-            found = [("outputs", problem) for problem in spec.codec.check(bound, example["outputs"])]
+        if all(problem.code == "missing" for _, problem in found):
+            bound = {} if found else spec.binder.bind(inputs)
+            found += [
+                ("outputs", problem)
+                for problem in spec.codec.check(bound, example["outputs"])
+                if bound or problem.code != "not_a_choice"  # the choices are among the inputs
+            ]
         problems += (
             Problem(f"examples[{number}].{part}.{problem.field}", problem.code, problem.message)
             for part, problem in found

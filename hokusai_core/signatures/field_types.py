@@ -43,6 +43,7 @@ __all__ = [
     "ALLOWED",
     "COLLECTIONS",
     "TEXT_FORMS",
+    "URLS",
     "Shape",
     "UnsupportedTypeError",
     "is_attrs_model",
@@ -80,7 +81,7 @@ _STANDARD: dict[tuple[str, str], Kind] = {
     ("decimal", "Decimal"): "decimal",
     ("uuid", "UUID"): "uuid",
 }
-_URLS: Final = frozenset({"AnyUrl", "AnyHttpUrl", "HttpUrl", "FileUrl", "FtpUrl", "AnyWebsocketUrl", "WebsocketUrl"})
+URLS: Final = frozenset({"AnyUrl", "AnyHttpUrl", "HttpUrl", "FileUrl", "FtpUrl", "AnyWebsocketUrl", "WebsocketUrl"})
 _WORDS = {
     "str": "text",
     "int": "a whole number",
@@ -305,7 +306,7 @@ def _parse_class(annotation: Any) -> Shape:
     standard = _STANDARD.get((annotation.__module__, annotation.__qualname__))
     if standard is not None:
         return Shape(standard, cls=annotation)
-    if annotation.__module__ == "pydantic.networks" and annotation.__name__ in _URLS:
+    if annotation.__module__ == "pydantic.networks" and annotation.__name__ in URLS:
         return Shape("url", cls=annotation)
     if issubclass(annotation, enum.Enum):
         _check_enum(annotation)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hokusai_core.json_encoding import canonical_json, jsonable
 from hokusai_core.signatures.field_types import UnsupportedTypeError
-from hokusai_core.signatures.spec import SignatureSpec
+from hokusai_core.signatures.signature_data import SignatureData
 from hokusai_core.signatures.type_description import TypeDescriber
 
 __all__ = ["fingerprint"]
@@ -16,7 +16,7 @@ __all__ = ["fingerprint"]
 FORMAT = 1
 
 
-def fingerprint(spec: SignatureSpec) -> str:
+def fingerprint(spec: SignatureData) -> str:
     """Return the fingerprint of ``spec``: 32 hexadecimal digits, equal in every process for equal content."""
     types = TypeDescriber(strict=False)
     fields = [

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from hokusai_core.errors import InputError
 from hokusai_core.results import Problem
+from hokusai_core.signatures.field_spec import FieldSpec, default_value
 from hokusai_core.signatures.lenient_input import Coercer, CoercionError, coercer, type_name
-from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
+from hokusai_core.signatures.signature_data import SignatureData
 from hokusai_core.suggestions import did_you_mean, enumerate_names
 
 __all__ = ["InputBinder"]
@@ -38,9 +39,9 @@ class InputRule:
         self.texts = not limited and not choices and shape.kind == "list" and shape.args[0].kind == "str"
         self.check = _checker(item, may_be_empty, choices)
         self.default: Callable[[], Any] | None = None
-        self.unset = item.default
-        if not isinstance(item.default, _IMMUTABLE):
-            self.default = lambda: copy.deepcopy(item.default)
+        self.unset = default_value(item)
+        if not isinstance(self.unset, _IMMUTABLE):
+            self.default = lambda: copy.deepcopy(self.unset)
         self.label = f" (or {', '.join(item.aliases)})" if item.aliases else ""
 
 
@@ -74,14 +75,14 @@ class InputBinder:
         spec: the signature.
 
     Example:
-        >>> spec = SignatureSpec("S", "", (FieldSpec("text", "input", aliases=("document",)), FieldSpec("y", "output")))
+        >>> spec = SignatureData("S", "", (FieldSpec("text", "input", aliases=("document",)), FieldSpec("y", "output")))
         >>> InputBinder(spec).bind({"document": "Hello"})
         {'text': 'Hello'}
     """
 
     __slots__ = ("_names", "_rules", "_spec")
 
-    def __init__(self, spec: SignatureSpec) -> None:
+    def __init__(self, spec: SignatureData) -> None:
         sources = {item.choices_from for item in spec.outputs.values()}
         self._spec = spec
         self._rules = tuple(InputRule(item, item.name in sources) for item in spec.inputs.values())
@@ -167,6 +168,6 @@ class InputBinder:
         return Problem(name[:100], "unknown", f"is no input of {self._spec.name}{meant}{known}")
 
 
-def _error(spec: SignatureSpec, problems: list[Problem]) -> InputError:
+def _error(spec: SignatureData, problems: list[Problem]) -> InputError:
     lines = "".join(f"\n- {problem}" for problem in problems)
     return InputError(f"inputs do not fit signature {spec.name!r}:{lines}", problems=problems, signature=spec.name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import NOTHING, fields, frozen
 
-from hokusai_core.signatures.constraints import Constraints, constraints_of, reads_raw_values
+from hokusai_core.signatures.constraints import Constraints, constraints_of, lost_rules, reads_raw_values
 from hokusai_core.signatures.field_types import Shape, UnsupportedTypeError, is_attrs_model, parse_annotation, walk
 
 __all__ = [
@@ -40,6 +40,8 @@ class ModelField:
         examples: part of the prompt.
         schema_extra: further entries of the JSON schema.
         attribute: attribute that holds the value.
+        discriminator: name of the field that tells the members of a union apart.
+        lost: rules of pydantic that a description cannot carry; validators are not among them.
         of_model: whether pydantic validates it.
         raw: whether a validator of the model reads the value as it was given.
     """
@@ -56,6 +58,8 @@ class ModelField:
     examples: tuple[Any, ...] = ()
     schema_extra: Any = None
     attribute: str = ""
+    discriminator: str | None = None
+    lost: tuple[str, ...] = ()
     of_model: bool = False
     raw: bool = False
 
@@ -111,6 +115,8 @@ def _pydantic_field(name: str, info: Any, *, raw: bool) -> ModelField:
         examples=tuple(info.examples or ()),
         schema_extra=info.json_schema_extra,
         attribute=name,
+        discriminator=info.discriminator if isinstance(info.discriminator, str) else None,
+        lost=tuple(lost_rules(info.metadata)),
         of_model=True,
         raw=raw or reads_raw_values(info.metadata),
     )

@@ -11,22 +11,15 @@ import orjson
 
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.results import Problem
+from hokusai_core.signatures.field_spec import FieldSpec, default_value
 from hokusai_core.signatures.field_types import TEXT_FORMS, Shape, walk
 from hokusai_core.signatures.lenient_input import CoercionError, coercer
 from hokusai_core.signatures.scalar_input import is_finite
-from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
+from hokusai_core.signatures.signature_data import SignatureData
 from hokusai_core.signatures.value_text import is_same
 from hokusai_core.suggestions import enumerate_names
 
-__all__ = [
-    "OutputCodec",
-    "check_outputs",
-    "coerce_outputs",
-    "decode_outputs",
-    "encode_outputs",
-    "read_value",
-    "write_value",
-]
+__all__ = ["OutputCodec", "read_value", "write_value"]
 
 #: First byte of texts that only the standard library writes and reads rightly. White space, so the text stays JSON.
 _STDLIB = b" "
@@ -43,7 +36,7 @@ class OutputCodec:
 
     __slots__ = ("_by_name", "_exact", "_open", "_plain", "_spec", "_unsure")
 
-    def __init__(self, spec: SignatureSpec) -> None:
+    def __init__(self, spec: SignatureData) -> None:
         self._spec = spec
         self._open = spec.open_outputs
         self._by_name = {name: coercer(item.shape) for name, item in spec.outputs.items()}
@@ -68,7 +61,7 @@ class OutputCodec:
                 if name in outputs:
                     typed[name] = coerce(outputs[name])
                 elif not self._spec.outputs[name].required:
-                    typed[name] = copy.deepcopy(self._spec.outputs[name].default)
+                    typed[name] = copy.deepcopy(default_value(self._spec.outputs[name]))
                 elif self._spec.outputs[name].shape.optional:
                     typed[name] = None
                 else:
@@ -203,23 +196,3 @@ def write_value(field: FieldSpec, value: Any) -> str:
         ('None', '"None"')
     """
     return field.text_writer(value)
-
-
-def coerce_outputs(spec: SignatureSpec, outputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-    """Return typed outputs and what does not fit; ``OutputCodec.coerce`` of the codec that the spec keeps."""
-    return spec.codec.coerce(outputs)
-
-
-def check_outputs(spec: SignatureSpec, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[Problem]:
-    """Return everything that is wrong with ``outputs``: presence, types, constraints, choices, emptiness."""
-    return spec.codec.check(inputs, outputs)
-
-
-def encode_outputs(spec: SignatureSpec, outputs: Mapping[str, Any]) -> bytes:
-    """Return ``outputs`` as JSON text in UTF-8; ``OutputCodec.encode`` of the codec that the spec keeps."""
-    return spec.codec.encode(outputs)
-
-
-def decode_outputs(spec: SignatureSpec, data: bytes) -> dict[str, Any]:
-    """Return the typed outputs that ``encode_outputs`` wrote; ``OutputCodec.decode`` of the codec of the spec."""
-    return spec.codec.decode(data)

@@ -7,10 +7,10 @@ from typing import Any
 
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures.constraints import Constraints
+from hokusai_core.signatures.field_spec import FieldSpec
 from hokusai_core.signatures.field_types import Shape
 from hokusai_core.signatures.lenient_input import CoercionError, coercer
 from hokusai_core.signatures.model_fields import ModelField, model_fields
-from hokusai_core.signatures.spec import FieldSpec
 
 __all__ = ["sample_value"]
 

@@ -7,36 +7,34 @@ a signature that was read from data checks types and constraints only.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
 
 from attrs import evolve
 
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.signatures.checked_json import CheckedJson, check_size
+from hokusai_core.signatures.field_spec import OPTIONS, FieldSpec, Role
 from hokusai_core.signatures.field_types import UnsupportedTypeError
-from hokusai_core.signatures.lenient_input import CoercionError, coercer
-from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
-from hokusai_core.signatures.type_builder import TypeBuilder
+from hokusai_core.signatures.lenient_input import CoercionError
+from hokusai_core.signatures.signature_data import SignatureData
+from hokusai_core.signatures.type_builder import TypeBuilder, bound
 from hokusai_core.signatures.type_description import TypeDescriber
 
-__all__ = ["SCHEMA_VERSION", "spec_from_dict", "spec_to_dict"]
+__all__ = ["SCHEMA_VERSION", "spec_arguments", "spec_to_dict"]
 
 #: Version of the data format; data of a newer one is refused.
 SCHEMA_VERSION: Final = 1
 
-_TEXTS = ("description", "prefix", "choices_from", "pattern")
-_LENGTHS = ("min_length", "max_length")
-_BOUNDS = ("ge", "le")
-_FIELD_KEYS = {"name", "role", "type", "default", "required", "aliases", "sensitive", *_TEXTS, *_LENGTHS, *_BOUNDS}
+_FIELD_KEYS = {"name", "role", "type", *OPTIONS}
 _LISTS = ("tags", "aliases", "examples", "demos")
 _KEYS = {"schema", "name", "instructions", "version", "category", "deprecated", "cache_ttl", "provenance", "fields",
          "types", "nearest_demos", *_LISTS}  # fmt: skip
 _MAX_FIELDS = 500
 
 
-def spec_to_dict(spec: SignatureSpec) -> dict[str, Any]:
+def spec_to_dict(spec: SignatureData) -> dict[str, Any]:
     """Return ``spec`` as JSON-able data; what has its default value is left out.
 
     Raises:
@@ -69,7 +67,7 @@ def spec_to_dict(spec: SignatureSpec) -> dict[str, Any]:
     return data
 
 
-def _field_to_dict(item: FieldSpec, types: TypeDescriber, spec: SignatureSpec) -> dict[str, Any]:
+def _field_to_dict(item: FieldSpec, types: TypeDescriber, spec: SignatureData) -> dict[str, Any]:
     where = f"field {item.name!r}"
     try:
         described = types.describe(item.shape)
@@ -80,19 +78,15 @@ def _field_to_dict(item: FieldSpec, types: TypeDescriber, spec: SignatureSpec) -
     data: dict[str, Any] = {"name": item.name, "role": item.role, "type": described}
     if not item.required:
         data |= {"required": False, "default": _plain(item.default, spec, f"{where}: the default")}
-    if item.aliases:
-        data["aliases"] = list(item.aliases)
-    if item.sensitive:
-        data["sensitive"] = True
-    if item.description:
-        data["description"] = item.description
-    for key in ("prefix", "choices_from", "pattern", *_LENGTHS, *_BOUNDS):
-        if getattr(item, key) is not None:
-            data[key] = getattr(item, key)
+    for key, form in OPTIONS.items():
+        value = getattr(item, key)
+        left_out = value is None or value is False or value in ("", ())
+        if key not in ("required", "default") and not left_out:
+            data[key] = _plain(value, spec, f"{where}: {key}") if form in ("texts", "bound") else value
     return data
 
 
-def _plain(value: Any, spec: SignatureSpec, where: str) -> Any:
+def _plain(value: Any, spec: SignatureData, where: str) -> Any:
     try:
         return jsonable(value)
     except (TypeError, ValueError) as error:
@@ -101,11 +95,11 @@ def _plain(value: Any, spec: SignatureSpec, where: str) -> Any:
         ) from error
 
 
-def spec_from_dict(data: Mapping[str, Any]) -> SignatureSpec:
-    """Return the spec that ``spec_to_dict`` wrote.
+def spec_arguments(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the ``SignatureSpec`` that ``spec_to_dict`` wrote.
 
     Raises:
-        SignatureDefinitionError: naming the path of what is malformed, or listing the problems of the definition.
+        SignatureDefinitionError: naming the path of what is malformed.
     """
     check_size(data)
     top = CheckedJson(data)
@@ -120,23 +114,21 @@ def spec_from_dict(data: Mapping[str, Any]) -> SignatureSpec:
     fields = [_field_from_dict(part, annotation) for part, annotation in zip(parts, annotations, strict=True)]
     deprecated, ttl, provenance = top.get("deprecated"), top.get("cache_ttl"), top.get("provenance")
     nearest = top.get("nearest_demos")
-    spec = SignatureSpec(
-        name=top.at("name").text(at_most=200),
-        instructions=top.at("instructions").text(),
-        fields=fields,
-        version=top.at("version").text(at_most=200),
-        category=_text(top, "category") or "",
-        tags=_texts(top, "tags"),
-        aliases=_texts(top, "aliases"),
-        examples=_mappings(top, "examples"),
-        demos=_mappings(top, "demos"),
-        deprecated=deprecated.text() if deprecated else None,
-        cache_ttl=ttl.scalar(int, float) if ttl else None,
-        provenance=copy.deepcopy(dict(provenance.mapping())) if provenance else {},
-        nearest_demos=nearest.scalar(int) if nearest else None,
-    )
-    spec.check()
-    return spec
+    return {
+        "name": top.at("name").text(at_most=200),
+        "instructions": top.at("instructions").text(),
+        "fields": fields,
+        "version": top.at("version").text(at_most=200),
+        "category": _text(top, "category") or "",
+        "tags": _texts(top, "tags"),
+        "aliases": _texts(top, "aliases"),
+        "examples": _mappings(top, "examples"),
+        "demos": _mappings(top, "demos"),
+        "deprecated": deprecated.text() if deprecated else None,
+        "cache_ttl": ttl.scalar(int, float) if ttl else None,
+        "provenance": copy.deepcopy(dict(provenance.mapping())) if provenance else {},
+        "nearest_demos": nearest.scalar(int) if nearest else None,
+    }
 
 
 def _check_schema(top: CheckedJson) -> None:
@@ -155,33 +147,26 @@ def _checked(part: CheckedJson) -> CheckedJson:
 
 
 def _field_from_dict(part: CheckedJson, annotation: Any) -> FieldSpec:
-    options: dict[str, Any] = {key: _text(part, key) for key in _TEXTS if part.get(key)}
-    options |= {key: part.at(key).scalar(int) for key in _LENGTHS if part.get(key)}
     # Not scalar(float): 1 stays 1, so that writing it again gives the same data.
-    options |= {key: part.at(key).scalar(int, float) for key in _BOUNDS if part.get(key)}
-    sensitive, required = part.get("sensitive"), part.get("required")
+    read: dict[str, Callable[[CheckedJson], Any]] = {
+        "text": lambda value: value.text(),
+        "texts": lambda value: value.texts(),
+        "flag": lambda value: value.flag(),
+        "count": lambda value: value.scalar(int),
+        "bound": lambda value: bound(value, annotation),
+    }
+    options = {key: read[form](value) for key, form in OPTIONS.items() if form in read and (value := part.get(key))}
     if len(options.get("pattern", "")) > 1000:
         raise part.at("pattern").error("is longer than 1000 characters")
-    item = FieldSpec(
-        name=part.at("name").text(at_most=200),
-        role=part.at("role").one_of("input", "output"),  # type: ignore[arg-type]
-        annotation=annotation,
-        required=required.flag() if required else True,
-        aliases=_texts(part, "aliases"),
-        sensitive=sensitive.flag() if sensitive else False,
-        **options,
-    )
+    role = cast("Role", part.at("role").one_of("input", "output"))
+    item = FieldSpec(part.at("name").text(at_most=200), role, annotation, **options)
     default = part.get("default")
     if default is None or default.value is None:
         return item
     if item.required:
         raise default.error("a required field has no default")
-    return _with_default(item, default)
-
-
-def _with_default(item: FieldSpec, default: CheckedJson) -> FieldSpec:
     try:
-        return evolve(item, default=coercer(item.shape)(default.value))
+        return evolve(item, default=item.coerce(default.value))
     except (CoercionError, UnsupportedTypeError) as error:
         raise default.error(str(error)) from None
 

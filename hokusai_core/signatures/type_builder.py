@@ -7,18 +7,23 @@ evaluated from data. Everything that a description may hold is checked before a 
 from __future__ import annotations
 
 import copy
+import datetime
+import decimal
 import enum
 import functools
 import operator
 import typing
+import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures.checked_json import CheckedJson
-from hokusai_core.signatures.constraints import Constraints
+from hokusai_core.signatures.constraints import CONSTRAINTS, Constraints
 from hokusai_core.signatures.field_types import (
     MAX_DEPTH,
+    TEXT_FORMS,
+    URLS,
     UnsupportedTypeError,
     is_attrs_model,
     is_pydantic_model,
@@ -30,7 +35,7 @@ from hokusai_core.signatures.type_description import CONFIG
 if TYPE_CHECKING:
     from pydantic import BaseModel, ConfigDict
 
-__all__ = ["TypeBuilder"]
+__all__ = ["TypeBuilder", "bound"]
 
 _NAMED: dict[str, Any] = {
     "str": str,
@@ -41,10 +46,16 @@ _NAMED: dict[str, Any] = {
     "any": Any,
     "list": list,
     "dict": dict,
+    "date": datetime.date,
+    "datetime": datetime.datetime,
+    "time": datetime.time,
+    "timedelta": datetime.timedelta,
+    "decimal": decimal.Decimal,
+    "uuid": uuid.UUID,
 }
 _ENUM_BASES: dict[str, tuple[type, ...]] = {"none": (), "str": (str,), "int": (int,), "float": (float,)}
-_CONSTRAINTS = frozenset({"min_length", "max_length", "ge", "le", "gt", "lt", "multiple_of", "pattern"})
-_FIELD_KEYS = frozenset({"name", "type", "description", "title", "alias", "examples", "schema_extra"})
+_TEXTS = ("description", "title", "alias", "discriminator")
+_FIELD_KEYS = frozenset({"name", "type", "examples", "schema_extra", *_TEXTS})
 _UNSET = object()
 
 
@@ -80,6 +91,13 @@ class TypeBuilder:
             return self._literal(inner)
         if row == "list":
             return list[self.build(inner, depth + 1)]  # type: ignore[misc]
+        if row in ("tuple", "set", "frozenset"):
+            item = self.build(inner, depth + 1)
+            return {"tuple": tuple[item, ...], "set": set[item], "frozenset": frozenset[item]}[row]  # type: ignore[valid-type]
+        if row == "fixed_tuple":
+            return tuple[tuple(self.build(part, depth + 1) for part in inner.items(at_least=1))]  # type: ignore[misc]
+        if row == "url":
+            return _url(inner)
         if row == "dict":
             key, value = (self.build(part, depth + 1) for part in inner.items(exactly=2))
             return dict[key, value]  # type: ignore[valid-type]
@@ -93,9 +111,9 @@ class TypeBuilder:
     def _constrained(self, inner: CheckedJson, depth: int) -> Any:
         from pydantic import Field
 
-        inner.only({"type", *_CONSTRAINTS})
+        inner.only({"type", *CONSTRAINTS})
         annotation = self.build(inner.at("type"), depth + 1)
-        return typing.Annotated[annotation, Field(**_constraints(inner).to_dict())]
+        return typing.Annotated[annotation, Field(**_constraints(inner, annotation).to_dict())]
 
     def _literal(self, inner: CheckedJson) -> Any:
         values = [part.scalar(str, int, bool, type(None)) for part in inner.items(at_least=1)]
@@ -152,12 +170,16 @@ class TypeBuilder:
             raise definition.error(f"cannot be built: {type(error).__name__}: {str(error)[:200]}") from error
 
     def _field(self, part: CheckedJson) -> dict[str, Any]:
-        part.only({*_FIELD_KEYS, *_CONSTRAINTS, "default", "factory"})
+        part.only({*_FIELD_KEYS, *CONSTRAINTS, "default", "factory"})
         name = part.at("name").text(at_most=200)
         if not name.isidentifier() or name.startswith("_") or name.startswith("model_"):
             raise part.at("name").error("is no name for a field of a model")
         annotation = self.build(part.at("type"))
-        texts = {key: reader.text() for key in ("description", "title", "alias") if (reader := part.get(key))}
+        texts = {
+            key: reader.text()
+            for key in ("description", "title", "alias", "discriminator")
+            if (reader := part.get(key))
+        }
         extra = part.get("schema_extra")
         examples = part.get("examples")
         if part.get("default") and part.get("factory"):
@@ -165,7 +187,7 @@ class TypeBuilder:
         return {
             "name": name,
             "annotation": annotation,
-            "constraints": _constraints(part),
+            "constraints": _constraints(part, annotation),
             "default": self._default(part.get("default"), annotation),
             "factory": self._factory(part.get("factory"), annotation),
             "examples": [item.value for item in examples.items()] if examples else None,
@@ -204,16 +226,46 @@ def _complete(made: Any, scope: Mapping[str, Any]) -> None:
         made.__annotations__ = typing.get_type_hints(made, dict(scope), include_extras=True)
 
 
-def _constraints(reader: CheckedJson) -> Constraints:
+def _url(inner: CheckedJson) -> Any:
+    import pydantic
+
+    return getattr(pydantic, inner.one_of(*URLS))
+
+
+def bound(reader: CheckedJson, annotation: Any) -> Any:
+    """Return a bound: a number, or a value of the type that it bounds, written as text.
+
+    Raises:
+        SignatureDefinitionError: it is neither.
+    """
+    value = reader.scalar(int, float, str)
+    if not isinstance(value, str):
+        return value
+    try:
+        members = parse_annotation(annotation).members
+    except UnsupportedTypeError:
+        members = ()
+    for member in members:
+        if member.kind in TEXT_FORMS:
+            try:
+                return coercer(member)(value)
+            except CoercionError as error:
+                raise reader.error(str(error)) from None
+    raise reader.error("expected a number")
+
+
+def _constraints(reader: CheckedJson, annotation: Any) -> Constraints:
     found: dict[str, Any] = {}
-    for key in _CONSTRAINTS:
+    for key in CONSTRAINTS:
         part = reader.get(key)
         if part is None:
             continue
         if key == "pattern":
             found[key] = part.text(at_most=1000)
+        elif key in ("min_length", "max_length", "max_digits", "decimal_places"):
+            found[key] = part.scalar(int)
         else:
-            found[key] = part.scalar(int) if key.endswith("length") else part.scalar(int, float)
+            found[key] = bound(part, annotation)
     return Constraints(**found)
 
 
@@ -242,7 +294,9 @@ def _make_pydantic(name: str, doc: str | None, items: list[dict[str, Any]], defi
         config.only(set(CONFIG))
     fields: dict[str, Any] = {}
     for item in items:
-        options = {key: item[key] for key in ("description", "title", "alias", "examples") if item.get(key)}
+        options = {
+            key: item[key] for key in ("description", "title", "alias", "examples", "discriminator") if item.get(key)
+        }
         options |= item["constraints"].to_dict()
         if item["schema_extra"] is not None:
             options["json_schema_extra"] = item["schema_extra"]

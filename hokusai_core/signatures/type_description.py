@@ -1,7 +1,8 @@
 """Types as JSON: describing the types of a signature, by structure and not by where they are defined.
 
 A scalar is its name (``"str"``), and so is a list or mapping of anything; other types are mappings of one key:
-``{"list": T}``, ``{"dict": [K, V]}``, ``{"literal": [...]}``, ``{"union": [...]}``,
+``{"list": T}`` and likewise ``tuple``, ``set`` and ``frozenset``, ``{"fixed_tuple": [...]}``, ``{"dict": [K, V]}``,
+``{"literal": [...]}``, ``{"union": [...]}``, ``{"url": "HttpUrl"}``,
 ``{"constrained": {"type": T, "ge": 0}}`` and ``{"ref": name}`` for enums and models, which are described once under
 their name so that recursive models work.
 """
@@ -17,7 +18,9 @@ from hokusai_core.signatures.model_fields import ModelField, custom_serializers,
 
 __all__ = ["SCALARS", "TypeDescriber"]
 
-SCALARS: Final = ("str", "int", "float", "bool", "null", "any")
+SCALARS: Final = (
+    "str", "int", "float", "bool", "null", "any", "date", "datetime", "time", "timedelta", "decimal", "uuid",
+)  # fmt: skip
 
 #: Settings of a pydantic model that change prompts or validation and have a JSON form.
 CONFIG: Final = (
@@ -56,17 +59,18 @@ class TypeDescriber:
         kind = shape.kind
         if kind in SCALARS or (kind in ("list", "dict") and shape.cls is not None):
             return kind
-        if kind == "list":
-            return {"list": self.describe(shape.args[0])}
-        if kind == "dict":
-            return {"dict": [self.describe(arg) for arg in shape.args]}
-        if kind == "union":
-            return {"union": [self.describe(arg) for arg in shape.args]}
+        if kind in ("list", "tuple", "set", "frozenset"):
+            return {kind: self.describe(shape.args[0])}
+        if kind in ("dict", "union", "fixed_tuple"):
+            return {kind: [self.describe(arg) for arg in shape.args]}
+        if kind == "url":
+            return {"url": shape.cls.__name__}
         if kind == "literal":
             return {"literal": list(shape.values)}
         if kind == "constrained":
-            constraints = shape.constraints.to_dict() if shape.constraints else {}
-            return {"constrained": {"type": self.describe(shape.args[0]), **constraints}}
+            constraints = jsonable(shape.constraints.to_dict()) if shape.constraints else {}
+            inner = self.describe(shape.args[0])
+            return {"constrained": {"type": inner, **constraints}} if constraints else inner
         return {"ref": self._reference(shape)}
 
     def _reference(self, shape: Shape) -> str:
@@ -108,7 +112,11 @@ class TypeDescriber:
         described: dict[str, Any] = {"name": item.name, "type": self.describe(item.shape)}
         optional = {"description": item.description, "title": item.title, "alias": item.alias}
         described |= {key: value for key, value in optional.items() if value}
-        described |= item.constraints.to_dict()
+        described |= jsonable(item.constraints.to_dict())
+        if self._strict and item.discriminator:  # left out of fingerprints: the literals of the members say as much
+            described["discriminator"] = item.discriminator
+        if item.lost:
+            self._refuse_lost(f"{where}: its rule {item.lost[0]!r} cannot be described; set it in model_config")
         if item.examples:
             described["examples"] = self._plain(list(item.examples), f"{where}: an example")
         if isinstance(item.schema_extra, dict):
@@ -140,6 +148,10 @@ class TypeDescriber:
             if self._strict:
                 raise SignatureDefinitionError(f"{where} cannot be written as JSON: {error}") from error
             return {"opaque": type(value).__qualname__}
+
+    def _refuse_lost(self, problem: str) -> None:
+        if self._strict:
+            raise SignatureDefinitionError(problem)
 
     def _refuse(self, problem: str, described: dict[str, Any]) -> None:
         if self._strict:

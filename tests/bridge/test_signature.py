@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import decimal
 import gc
 import importlib
 import warnings
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import annotated_types
 import attrs
 import dspy
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic.fields import FieldInfo
 
 from hokusai_core.dspy_bridge import OPEN_OUTPUTS, from_dspy, from_string, spec_of_program, to_dspy
 from hokusai_core.dspy_bridge.memo import WeakMemo
@@ -137,11 +141,44 @@ def test_a_dspy_class_keeps_its_prompt() -> None:
     assert adapter.format_system_message(to_dspy(spec)) == adapter.format_system_message(Judge)
 
 
-def test_constraints_without_a_field_of_their_own_become_words() -> None:
-    signature = dspy.Signature(
-        {"a": (str, dspy.InputField()), "b": (int, dspy.OutputField(desc="a number", gt=3))}, "Do."
+def test_every_constraint_and_default_is_kept() -> None:
+    fields = {
+        "a": (list[str], dspy.InputField(default_factory=list, max_length=3)),
+        "b": (int, dspy.OutputField(desc="a number", gt=3, lt=9, multiple_of=2)),
+        "c": (str, dspy.OutputField(default="none", pattern="^n")),
+        "d": (decimal.Decimal, dspy.OutputField(max_digits=4, decimal_places=1)),
+    }
+    signature = dspy.Signature(fields, "Do.")
+    spec = from_dspy(signature)
+    assert (spec.inputs["a"].required, spec.inputs["a"].default) == (False, [])
+    assert (spec.outputs["c"].required, spec.outputs["c"].default) == (False, "none")
+    constraints = [item.constraints.to_dict() for item in spec.fields]
+    assert constraints == [
+        {"max_length": 3},
+        {"gt": 3, "lt": 9, "multiple_of": 2},
+        {"pattern": "^n"},
+        {"max_digits": 4, "decimal_places": 1},
+    ]
+    assert [item.field for item in spec.codec.check({}, {"b": 9, "c": "x", "d": "1.23"})] == ["b", "c", "d"]
+    assert spec.codec.coerce({"b": 4, "d": "1.5"}) == ({"b": 4, "c": "none", "d": decimal.Decimal("1.5")}, [])
+    given = [field for field in fields if field != "c"]  # Hokusai words a pattern itself
+    before, after = (
+        {name: each.fields[name].json_schema_extra.get("constraints") for name in given}
+        for each in (signature, to_dspy(spec))
     )
-    assert from_dspy(signature).outputs["b"].description == "a number (greater than: 3)"
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    "rule", [pydantic.AfterValidator(abs), pydantic.Field(strict=True), annotated_types.Predicate(bool)]
+)
+def test_a_rule_that_cannot_be_kept_is_refused(rule: Any) -> None:
+    signature = dspy.Signature({"a": (str, dspy.InputField()), "n": (Annotated[int, rule], dspy.OutputField())}, "Do.")
+    if isinstance(rule, FieldInfo):
+        assert from_dspy(signature).outputs["n"].annotation is int  # values are exact anyway
+        return
+    with pytest.raises(SignatureDefinitionError, match=r"field 'n': has .* a rule that signatures do not keep"):
+        from_dspy(signature)
 
 
 def test_a_type_that_cannot_be_handled_is_named() -> None:

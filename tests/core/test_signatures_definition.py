@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import datetime
+import decimal
+import json
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -159,6 +164,7 @@ def test_every_problem_is_reported_at_once() -> None:
         label: str = OutputField(choices_from="lables")
         kind: str = OutputField(choices_from="text")
         wrong: str = OutputField(pattern="(", default="x")
+        early: int = OutputField(required=False)
 
     with pytest.raises(SignatureDefinitionError) as caught:
         Bad.spec  # noqa: B018
@@ -181,7 +187,7 @@ def test_every_problem_is_reported_at_once() -> None:
         "field 'label': choices_from='lables' names no input",
         "field 'kind': choices_from: input 'text' must be a list[str]",
         "field 'wrong': pattern is no regular expression",
-        "field 'wrong': an output is always given",
+        "field 'early': an output that may be left out needs a default that fits, or an Optional type",
     ):
         assert part in message, part
 
@@ -312,3 +318,90 @@ def test_defining_and_listing_imports_nothing_heavy() -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("attributes", "problem"),
+    [
+        ({"version": "latest"}, "version 'latest' is none"),
+        ({"version": ""}, "version '' is none"),
+        ({"verison": "2.0"}, "attribute 'verison' means nothing; did you mean 'version'?"),
+        ({"exmaples": ()}, "did you mean 'examples'?"),
+        ({"examples": ({"inputs": {"count": "many"}, "outputs": {}},)}, "examples[0].inputs.count: expected a whole"),
+        ({"examples": ({"inputs": {"count": 0}, "outputs": {}},)}, "examples[0].inputs.count: must be at least 1"),
+        (
+            {"examples": ({"inputs": {"count": 1}, "outputs": {"on": "soon"}},)},
+            "examples[0].outputs.on: expected a date",
+        ),
+        ({"examples": ({"inputs": {"count": 1}, "outputs": {"word": "c"}},)}, "examples[0].outputs.word: must match"),
+    ],
+)
+def test_slips_of_a_definition_are_found(attributes: dict[str, object], problem: str) -> None:
+    body = {
+        "__annotations__": {"count": int, "on": datetime.date, "word": str},
+        "count": InputField(ge=1),
+        "on": OutputField(),
+        "word": OutputField(pattern="^[ab]$"),
+        "constant": 3,
+    }
+    assert type(BaseSignature)("Fine", (BaseSignature,), dict(body)).spec.outputs["word"].pattern  # type: ignore[attr-defined]
+    with pytest.raises(SignatureDefinitionError) as caught:
+        type(BaseSignature)("Sig", (BaseSignature,), {**body, **attributes}).spec  # type: ignore[attr-defined]  # noqa: B018
+    assert problem in str(caught.value)
+
+
+ONE_TEN = decimal.Decimal("1.10")
+
+
+def test_constraints_of_every_kind_are_checked() -> None:
+    class Sig(BaseSignature):
+        """Do."""
+
+        day: datetime.date = InputField(ge=datetime.date(2024, 1, 1), lt=datetime.date(2025, 1, 1))
+        share: float = InputField(gt=0, lt=1, default=0.5)
+        price: decimal.Decimal = InputField(
+            max_digits=4, decimal_places=2, default=decimal.Decimal("1.10"), multiple_of=0.1
+        )
+        words: set[str] = InputField(min_length=2, default={"a", "b"})
+        out: str = OutputField()
+
+    assert Sig.spec.binder.bind({"day": "2024-05-01"})["price"] == ONE_TEN
+    given = {"day": "2025-01-01", "share": 1, "price": "123.45", "words": "a"}
+    assert [problem.field for problem in Sig.spec.binder.problems(given)] == ["day", "share", "price", "words"]
+    assert Sig.spec.binder.problems({"day": "2024-05-01", "price": "1.15"})[0].message == "must be a multiple of 0.1"
+    again = SignatureSpec.from_dict(json.loads(json.dumps(Sig.to_dict())))
+    assert again == Sig.spec
+    assert again.fingerprint == Sig.spec.fingerprint
+
+    class Bad(BaseSignature):
+        day: datetime.date = InputField(ge="2024-01-01")
+        text: str = InputField(gt=3)
+        low: int = InputField(gt=3, le=2)
+        out: str = OutputField()
+
+    with pytest.raises(SignatureDefinitionError) as caught:
+        Bad.spec  # noqa: B018
+    for part in ("'day': ge must be a number, not str", "'text': gt suits numbers, dates", "'low': gt is above le"):
+        assert part in str(caught.value)
+
+
+def test_options_of_fields_are_declared_once() -> None:
+    from hokusai_core.signatures.field_spec import OPTIONS
+    from hokusai_core.signatures.fields import FieldOptions
+
+    assert FieldOptions.__annotations__.keys() - {"desc"} == OPTIONS.keys() - {"description"}
+
+
+def test_what_was_used_can_be_pickled() -> None:
+    class Sig(BaseSignature):
+        x: int = InputField()
+        y: str = OutputField()
+
+    spec = Sig.spec
+    spec.binder.bind({"x": "1"})
+    spec.codec.encode({"y": "z"})
+    assert spec.fingerprint
+    again = pickle.loads(pickle.dumps(spec))  # noqa: S301 - written here
+    assert again == spec
+    assert again.binder.bind({"x": "2"}) == {"x": 2}
+    assert copy.deepcopy(spec) == spec

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import enum
+import json
 import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
 import pytest
 
+from hokusai_core import Executor
 from hokusai_core.signatures import FieldSpec, SignatureSpec
 
 Q = FieldSpec("q", "input", str, description="d", prefix="Q:", required=False, default="x", aliases=("p",))
@@ -103,3 +106,14 @@ def test_it_is_the_same_in_every_process() -> None:
         seen.add(done.stdout.strip())
     assert len(seen) == 1
     assert len(seen.pop()) == 32
+
+
+def test_a_signature_file_of_0_1_is_read_with_its_fingerprint() -> None:
+    data = json.loads((Path(__file__).parent / "data" / "signature_0_1.json").read_text("utf-8"))
+    spec = SignatureSpec.from_dict(data["signature"])
+    assert spec.fingerprint == data["fingerprint"]
+    assert spec.inputs["person"].default.home.street == "s"
+    assert SignatureSpec.from_dict(spec.to_dict()).fingerprint == data["fingerprint"]
+    with Executor() as executor:
+        now = {entry.qualified_name: entry.spec.fingerprint for entry in executor.signatures.list()}
+    assert {name: now.get(name) for name in data["pack"]} == data["pack"]

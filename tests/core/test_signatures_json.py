@@ -71,7 +71,7 @@ class Everything(BaseSignature):
     aliases = ("All",)
     deprecated = "use Other"
     cache_ttl = 60.5
-    examples = ({"inputs": {"text": "x"}, "outputs": {"level": Level.LOW}},)
+    examples = ({"inputs": {"text": "xx"}, "outputs": {"level": Level.LOW}},)
     text: str = InputField("the text", aliases=("document",), sensitive=True, min_length=2, pattern="x")
     options: list[str] = InputField(default=["a"])
     color: Color = InputField(default=Color.RED)
