@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hokusai_core.testing.caches import CacheConformance
+from hokusai_core.testing.commands import CommandConformance
 from hokusai_diskcache import DiskCache
 
 
@@ -21,3 +22,7 @@ class TestLeastRecentlyUsed(CacheConformance):
     @pytest.fixture
     def make_cache(self, tmp_path: Path) -> Callable[[], DiskCache]:
         return lambda: DiskCache(tmp_path / "store", busy_timeout=5, eviction_policy="least-recently-used")
+
+
+class TestCacheCommand(CommandConformance):
+    target = "hokusai_diskcache.commands:cache"

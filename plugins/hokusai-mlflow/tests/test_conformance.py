@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from hokusai_core.plugin_api import FieldSpec, SignatureSpec
 from hokusai_core.protocols import Tracker
+from hokusai_core.testing.commands import CommandConformance
+from hokusai_core.testing.signature_sources import SignatureSourceConformance
 from hokusai_core.testing.trackers import TrackerConformance
+from hokusai_mlflow import load_signature, log_optimization
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +35,18 @@ class TestMlflowTracker(TrackerConformance):
     @pytest.fixture
     def read_executions(self, shared: Any, experiment: str) -> Callable[[], Iterable[dict[str, Any]]]:
         return lambda: shared.rows(experiment)
+
+
+class TestModelRegistry(SignatureSourceConformance):
+    uri, unknown_uri = "models:/Greet@champion", "models:/Nothing@champion"
+
+    @pytest.fixture
+    def load(self, place: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", place.uri)
+        spec = SignatureSpec("Greet", "Greet.", (FieldSpec("name", "input"), FieldSpec("greeting", "output")))
+        log_optimization("Greet", winner=spec)
+        return load_signature
+
+
+class TestTrackingCommand(CommandConformance):
+    target = "hokusai_mlflow.commands:tracking"

@@ -17,7 +17,12 @@ def pack() -> None:
 @pack.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("dist"), show_default=True
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("dist"),
+    show_default=True,
+    help="Folder for the wheel.",
 )
 @click.option("--name", help="Name of the distribution, such as acme-support; left out, that of the folder.")
 @click.option("--version", default="1.0.0", show_default=True, help="Its version.")

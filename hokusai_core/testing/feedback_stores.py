@@ -1,0 +1,171 @@
+"""The conformance suite for feedback stores: subclass ``FeedbackStoreConformance`` in the tests of your plugin.
+
+Example::
+
+    class TestMyStore(FeedbackStoreConformance):
+        @pytest.fixture
+        def make_store(self, tmp_path):
+            return lambda: MyStore(tmp_path / "feedback")
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hokusai_core.errors import ExecutionNotFoundError
+from hokusai_core.feedback import KeptExecution
+from hokusai_core.protocols import FeedbackStore
+from hokusai_core.signatures import FieldSpec, SignatureSpec
+from hokusai_core.testing.trackers import make_event, make_feedback
+
+__all__ = ["FeedbackStoreConformance"]
+
+_SPEC = SignatureSpec("Greet", "Greet.", (FieldSpec("name", "input"), FieldSpec("greeting", "output")))
+
+
+def _keep(store: FeedbackStore, **changes: Any) -> str:
+    event = make_event(**changes)
+    store.keep(event, _SPEC)
+    return event.execution_id
+
+
+def _ids(executions: Iterator[KeptExecution]) -> list[str]:
+    return [kept.execution_id for kept in executions]
+
+
+class FeedbackStoreConformance:
+    """Tests that every feedback store passes. The fixture ``make_store`` returns a function that makes one.
+
+    Each call of that function in one test opens the same store, which is empty at first.
+    """
+
+    @pytest.fixture
+    def make_store(self) -> Callable[[], FeedbackStore]:
+        """Return what makes a store."""
+        raise NotImplementedError("define the fixture make_store")
+
+    @pytest.fixture
+    def store(self, make_store: Callable[[], FeedbackStore]) -> Iterator[FeedbackStore]:
+        """Yield one store and close it."""
+        made = make_store()
+        yield made
+        made.close()
+
+    def test_satisfies_the_protocol(self, store: FeedbackStore) -> None:
+        """It has every method."""
+        assert isinstance(store, FeedbackStore)
+
+    def test_reads_what_was_kept(self, store: FeedbackStore) -> None:
+        """An execution comes back with all that feedback needs."""
+        event = make_event()
+        store.keep(event, _SPEC)
+        (kept,) = store.read()
+        for name in ("execution_id", "signature", "signature_version", "fingerprint", "model", "started_at"):
+            assert getattr(kept, name) == getattr(event, name)
+        assert (dict(kept.inputs), dict(kept.outputs)) == (dict(event.inputs), dict(event.outputs))
+        assert kept.feedback == ()
+        assert SignatureSpec.from_dict(kept.spec) == _SPEC
+
+    def test_keeps_feedback_in_order(self, store: FeedbackStore) -> None:
+        """The latest feedback of each source counts, and earlier feedback stays in the history."""
+        execution_id = _keep(store)
+        first, second = make_feedback(execution_id, rating=1), make_feedback(execution_id, rating=4, comment=None)
+        third = make_feedback(execution_id, rating=5, source="other", corrections={})
+        for given in (first, second, third):
+            store.add(given)
+        (kept,) = store.read()
+        assert kept.feedback == (first, second, third)
+        assert kept.current == (second, third)
+
+    def test_keeping_again_leaves_feedback_alone(self, store: FeedbackStore) -> None:
+        """The outputs are replaced."""
+        execution_id = _keep(store)
+        store.add(make_feedback(execution_id))
+        _keep(store, execution_id=execution_id, outputs={"greeting": "again"})
+        (kept,) = store.read()
+        assert kept.outputs == {"greeting": "again"}
+        assert len(kept.feedback) == 1
+
+    def test_feedback_on_an_unknown_execution_is_an_error(self, store: FeedbackStore) -> None:
+        """Nothing is stored."""
+        with pytest.raises(ExecutionNotFoundError, match="no-such-execution"):
+            store.add(make_feedback("no-such-execution"))
+        assert list(store.read()) == []
+
+    def test_filters(self, store: FeedbackStore) -> None:
+        """By execution, by signature with and without its pack, and by whether there is feedback; oldest first."""
+        first, second = _keep(store), _keep(store, signature="other/Greet")
+        third = _keep(store, signature="pack/Greeting")
+        store.add(make_feedback(second))
+        assert _ids(store.read()) == [first, second, third]
+        assert _ids(store.read(execution_id=second)) == [second]
+        assert _ids(store.read(signature="pack/Greet")) == [first]
+        assert _ids(store.read(signature="Greet")) == [first, second]
+        assert _ids(store.read(rated=True)) == [second]
+        assert _ids(store.read(rated=False)) == [first, third]
+        assert _ids(store.read(signature="%")) == []
+
+    def test_deletes(self, store: FeedbackStore) -> None:
+        """An execution goes with its feedback, and others stay."""
+        keep, remove = _keep(store), _keep(store)
+        store.add(make_feedback(remove))
+        assert store.delete(remove) is True
+        assert store.delete(remove) is False
+        assert _ids(store.read()) == [keep]
+        with pytest.raises(ExecutionNotFoundError):
+            store.add(make_feedback(remove))
+
+    @pytest.mark.parametrize(
+        "text", ["", "Grüße, 世界 🌍", "nul\x00byte", "line\nbreak\u2028", "'; DROP TABLE x; --", "x" * 100_000]
+    )
+    def test_keeps_any_text(self, store: FeedbackStore, text: str) -> None:
+        """Values, comments and sources come back as they were."""
+        execution_id = _keep(store, inputs={"name": text}, outputs={"greeting": text})
+        store.add(make_feedback(execution_id, comment=text, source=text or "x", corrections={"greeting": text}))
+        (kept,) = store.read()
+        (given,) = kept.feedback
+        assert (kept.inputs, kept.outputs) == ({"name": text}, {"greeting": text})
+        assert (given.comment, given.source, given.corrections) == (text, text or "x", {"greeting": text})
+
+    def test_two_objects_share_the_store(self, make_store: Callable[[], FeedbackStore]) -> None:
+        """What one has stored is durable and visible to the other."""
+        first, second = make_store(), make_store()
+        execution_id = _keep(first)
+        second.add(make_feedback(execution_id))
+        (kept,) = first.read(rated=True)
+        assert kept.execution_id == execution_id
+        first.close()
+        second.close()
+        third = make_store()
+        assert _ids(third.read()) == [execution_id]
+        third.close()
+
+    def test_many_threads_store_at_once(self, store: FeedbackStore) -> None:
+        """Nothing is lost."""
+        kept: list[str] = []
+
+        def work() -> None:
+            for _ in range(10):
+                execution_id = _keep(store)
+                store.add(make_feedback(execution_id))
+                kept.append(execution_id)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(_ids(store.read(rated=True))) == sorted(kept)
+        assert len(kept) == 40
+
+    def test_closing_twice_is_harmless(self, make_store: Callable[[], FeedbackStore]) -> None:
+        """Whether it was used or not."""
+        unused, used = make_store(), make_store()
+        _keep(used)
+        for store in (unused, used):
+            store.close()
+            store.close()
