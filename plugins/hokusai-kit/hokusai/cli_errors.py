@@ -13,6 +13,7 @@ import click
 
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.errors import HokusaiError, InputError
+from hokusai_core.plugin_api import describe_os_error
 
 __all__ = ["INTERRUPTED", "clear_failures", "debugging", "warnings_as_lines"]
 
@@ -36,7 +37,7 @@ def clear_failures() -> Iterator[None]:
     try:
         yield
         if sys.stdout is None:  # of a process that was started without one
-            raise CommandFailure("stdout is closed, so nobody has read the answer")
+            raise CommandFailure("stdout is closed, so the answer cannot be printed; give the command a stdout")
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError:
         raise
@@ -69,7 +70,7 @@ def describe(error: BaseException) -> str:
     if isinstance(error, HokusaiError):
         return _one_line(str(error))
     if isinstance(error, OSError) and error.strerror:
-        return _one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        return _one_line(describe_os_error(error))
     notes = getattr(error, "__notes__", ())  # a plugin that refused is named by one
     if notes:
         return f"{type(error).__name__}: {_one_line(str(error))} ({'; '.join(map(_one_line, notes))})"

@@ -10,29 +10,31 @@ from hokusai.executor import DSPyPipelineExecutor
 from hokusai_core.cli_support.failures import CommandFailure
 from hokusai_core.cli_support.inputs import read_object
 
-__all__ = ["TIMEOUT", "make_executor", "retry_options", "signature_called"]
+__all__ = ["TIMEOUT", "make_executor", "signature_called"]
 
 #: Seconds. An embedded model on a small machine may take minutes over a long text.
 TIMEOUT = 300
 
 
-def make_executor(lm: str | None, timeout: str | None, *, track: bool, **options: Any) -> DSPyPipelineExecutor:
-    """Return the executor of a command: it records nothing unless that is asked for, here or by a variable."""
-    options["lm"] = lm
-    if timeout is not None:
-        options["timeout"] = timeout
-    elif "HOKUSAI_TIMEOUT" not in os.environ:
-        options["timeout"] = TIMEOUT
+def make_executor(options: dict[str, Any], *, track: bool, max_workers: int | None = None) -> DSPyPipelineExecutor:
+    """Return the executor of a command: it records nothing unless that is asked for, here or by a variable.
+
+    Args:
+        options: options of the executions. Those that bound or choose for each of them alike, the language model and
+            the timeout, are taken out of it and given to the executor.
+        track: whether to record in MLflow.
+        max_workers: rows that run at the same time.
+    """
+    settings: dict[str, Any] = {name: options.pop(name) for name in ("lm", "timeout") if name in options}
+    if "HOKUSAI_TIMEOUT" not in os.environ:
+        settings.setdefault("timeout", TIMEOUT)
+    if max_workers is not None:
+        settings["max_workers"] = max_workers
     if track:
-        options["mlflow_tracking"] = True
+        settings["mlflow_tracking"] = True
     elif "HOKUSAI_TRACKERS" not in os.environ:
-        options["mlflow_tracking"] = False
-    return DSPyPipelineExecutor(**options)
-
-
-def retry_options(retries: int | None) -> dict[str, Any]:
-    """Return the options of an execution that is tried again so often; none where nobody said."""
-    return {} if retries is None else {"retry_on_failure": retries > 0, "max_retries": retries}
+        settings["mlflow_tracking"] = False
+    return DSPyPipelineExecutor(**settings)
 
 
 def signature_called(name: str) -> Any:

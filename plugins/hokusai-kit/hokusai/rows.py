@@ -16,6 +16,7 @@ import click
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.cli_support.inputs import without_repetition
 from hokusai_core.errors import InputError
+from hokusai_core.plugin_api import describe_os_error
 
 if TYPE_CHECKING:
     from hokusai_core import SignatureSpec
@@ -91,6 +92,8 @@ class RowFile:
             raise CommandMisuse(f"--map: the signature has no input {unknown[0]!r}; it has {', '.join(sorted(fields))}")
         if self._form in _DELIMITERS:
             csv.field_size_limit(_LONGEST_CELL)
+        if source == "-" and sys.stdin is None:  # the process was started without one
+            raise CommandFailure("stdin is closed, so no rows can be read from it; give the name of a file")
         self._stdin = _text(sys.stdin.buffer) if source == "-" else None
 
     def __length_hint__(self) -> int:
@@ -121,10 +124,10 @@ class RowFile:
             yield
         except UnicodeDecodeError as error:
             raise CommandFailure(
-                f"{self.name} is no UTF-8 text; convert it first, for example with iconv -t UTF-8"
+                f"{self.name} is not UTF-8 text; convert it first, for example with iconv -t UTF-8"
             ) from error
         except csv.Error as error:
-            raise CommandFailure(f"{self.name} is no table that can be read: {error}; look at its quotes") from error
+            raise CommandFailure(f"{self.name} cannot be read as a table: {error}; look at its quotes") from error
 
     def _lines(self, file: IO[str]) -> Iterator[Any]:
         for number, line in enumerate(file, 1):
@@ -133,10 +136,10 @@ class RowFile:
             try:
                 row = json.loads(line, object_pairs_hook=without_repetition)
             except (ValueError, RecursionError) as error:
-                yield self._broken(number, f"is no JSON ({error})")
+                yield self._broken(number, f"is not JSON ({error})")
                 continue
             if not isinstance(row, dict):
-                yield self._broken(number, "is no JSON object")
+                yield self._broken(number, "is not a JSON object")
                 continue
             if self._lacking:
                 self._tell_lacking(row, number)
@@ -206,7 +209,7 @@ class RowFile:
         try:
             return _text(Path(self._source).expanduser().open("rb"))
         except OSError as error:
-            raise CommandFailure(f"{self._source}: {error.strerror or error}") from error
+            raise CommandFailure(describe_os_error(error, self._source)) from error
 
 
 def _text(file: Any) -> IO[str]:

@@ -102,12 +102,12 @@ class TestBatch:
         done = hokusai("batch", "Ask", "in.jsonl", "-o", "out.jsonl")
         assert done.returncode == 3
         assert "5 rows, 4 failed" in done.stderr
-        assert "line 3 is no JSON" in done.stderr
+        assert "line 3 is not JSON" in done.stderr
         assert "first failure: row " in done.stderr
         errors = [record.get("error", {}) for record in lines(tmp_path / "out.jsonl")]
         assert [error.get("type") for error in errors] == [None, "LanguageModelError", *["InputError"] * 3]
-        assert "in.jsonl line 3 is no JSON" in errors[2]["message"]
-        assert "in.jsonl line 5 is no JSON object" in errors[4]["message"]
+        assert "in.jsonl line 3 is not JSON" in errors[2]["message"]
+        assert "in.jsonl line 5 is not a JSON object" in errors[4]["message"]
         (tmp_path / "mended").touch()
         again = hokusai("batch", "Ask", "in.jsonl", "-o", "out.jsonl")
         assert again.returncode == 3

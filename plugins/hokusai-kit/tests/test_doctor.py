@@ -77,6 +77,9 @@ BROKEN_PARTS = """
 from hokusai_core import Component, hookimpl
 
 class Tracker:
+    def record(self, event): pass
+    def flush(self, timeout=None): return True
+    async def aflush(self, timeout=None): return True
     def status(self): raise OSError("disk gone")
     def close(self): raise OSError("disk gone")
 
@@ -103,7 +106,7 @@ def test_cache_that_cannot_be_opened(hokusai: Command, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found, code = findings(hokusai, HOKUSAI_CACHE_DIR=str(tmp_path / "file" / "answers"))
     assert code == 1
-    assert "set HOKUSAI_CACHE_DIR to a folder of your own" in texts(found, "fail")
+    assert "set HOKUSAI_CACHE_DIR to another folder" in texts(found, "fail")
 
 
 def test_cache_and_trackers_that_are_missing(hokusai: Command) -> None:

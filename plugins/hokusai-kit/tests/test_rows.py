@@ -58,8 +58,8 @@ def test_rows(name: str, content: str, mapping: dict[str, str], rows: list[Any] 
 @pytest.mark.parametrize(
     ("name", "content", "mapping", "told"),
     [
-        ("a.jsonl", '{"question": "ü"}'.encode("utf-16"), {}, "no UTF-8 text"),
-        ("a.csv", "question\nü\n".encode("latin-1"), {}, "no UTF-8 text"),
+        ("a.jsonl", '{"question": "ü"}'.encode("utf-16"), {}, "not UTF-8 text"),
+        ("a.csv", "question\nü\n".encode("latin-1"), {}, "not UTF-8 text"),
         ("a.csv", 'question\n"a\nb\nc\n', {}, "unexpected end of data; look at its quotes"),
         ("a.csv", "qestion\na\n", {}, "column 'qestion' is no input"),
         ("a.csv", "question,question\na,b\n", {}, "the column 'question' more than once"),
@@ -87,13 +87,13 @@ def test_lines_that_cannot_be_read_are_rows_that_fail(capsys: pytest.CaptureFixt
     rows = list(RowFile("a.jsonl", None, {}, Ask.spec))
     assert (rows[0], rows[3]) == ({"question": "a"}, {"question": "d"})
     for row in rows[1:3]:
-        with pytest.raises(InputError, match=r"a.jsonl line [23] is no JSON"):
+        with pytest.raises(InputError, match=r"a.jsonl line [23] is not JSON"):
             dict(row)
-    with pytest.raises(InputError, match="line 5 is no JSON object"):
+    with pytest.raises(InputError, match="line 5 is not a JSON object"):
         dict(rows[4])
     told = capsys.readouterr().err
-    assert "a.jsonl line 2 is no JSON" in told
-    assert "line 3 is no JSON ('question' is there twice); it counts as failed" in told
+    assert "a.jsonl line 2 is not JSON" in told
+    assert "line 3 is not JSON ('question' is there twice); it counts as failed" in told
 
 
 def test_a_mapped_name_that_lines_lack_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,4 +70,16 @@ def test_aligned_text_has_a_line_for_each_row() -> None:
 def test_without_a_stdout_it_fails_in_a_line(environment: dict[str, str]) -> None:
     command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "hokusai", "list"]
     done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (1, "hokusai: stdout is closed, so nobody has read the answer\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "hokusai: stdout is closed, so the answer cannot be printed; give the command a stdout\n",
+    )
+
+
+def test_without_a_stdin_it_says_so(environment: dict[str, str]) -> None:
+    start = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "hokusai"]
+    for arguments in (["run", "SummarizeText", "-i", "document=@-"], ["batch", "SummarizeText", "-"]):
+        done = subprocess.run([*start, *arguments], env=environment, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "stdin is closed, so" in done.stderr
+        assert "give the name of a file" in done.stderr

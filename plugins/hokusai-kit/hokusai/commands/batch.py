@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hokusai.cli_errors import INTERRUPTED
+from hokusai.execution_flags import execution_flags
 from hokusai.rows import RowFile, parse_mapping
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.plugin_api import atomic_write, describe_os_error
@@ -31,9 +32,7 @@ _SOME_FAILED = 3
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
 @click.option("--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which input.")
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv", "tsv"]), help="Form of IN. [default: by its name]")
-@click.option("--lm", help="Language model: local, or one such as openai/gpt-5-mini.")
-@click.option("--timeout", help="Seconds that a row may take; none for no bound. [default: 300]")
-@click.option("--retries", type=click.IntRange(min=0), help="How often a call that failed is tried again.")
+@execution_flags("lm", "timeout", "max_retries")
 @click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), help="US dollars to spend at most.")
 @click.option("--sensitive", is_flag=True, help="Write values of sensitive fields, too.")
 @click.option("--track", is_flag=True, help="Record the rows in MLflow.")
@@ -45,13 +44,11 @@ def batch(
     workers: int,
     pairs: tuple[str, ...],
     form: str | None,
-    lm: str | None,
-    timeout: str | None,
-    retries: int | None,
     max_cost: float | None,
     sensitive: bool,
     track: bool,
     progress: bool | None,
+    options: dict[str, Any],
 ) -> None:
     """Run signature NAME on every row of file IN: JSON lines, .csv, .tsv, or - for stdin.
 
@@ -61,7 +58,7 @@ def batch(
     \b
     hokusai batch ClassifyText mails.csv -o classes.jsonl --map body=text
     """
-    from hokusai.command_executor import make_executor, retry_options, signature_called
+    from hokusai.command_executor import make_executor, signature_called
     from hokusai_core import Budget
 
     mapping = parse_mapping(pairs)
@@ -70,12 +67,12 @@ def batch(
     signature = signature_called(name)
     budget = None if max_cost is None else Budget(cost=max_cost)
     journal = None if output is None else f"{output}.journal"
-    with make_executor(lm, timeout, track=track, max_workers=workers) as executor:
+    with make_executor(options, track=track, max_workers=workers) as executor:
         rows = RowFile(source, form, mapping, executor.signature(signature).spec)
         tally = _Tally(max_cost)
         try:
             with executor.iter_batch(
-                signature, rows, journal=journal, progress=progress, budget=budget, **retry_options(retries)
+                signature, rows, journal=journal, progress=progress, budget=budget, **options
             ) as outcomes:
                 write_lines(tally.watch(outcomes, sensitive), output)
         except KeyboardInterrupt as stop:  # wherever it came, leaving the block has waited for the rows under way

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hokusai.execution_flags import execution_flags
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.cli_support.inputs import gather_inputs
+from hokusai_core.cli_support.options import input_option
 from hokusai_core.cli_support.progress import spinner
 from hokusai_core.cli_support.tables import print_json, print_styled, print_table
 from hokusai_core.plugin_api import jsonable
@@ -53,43 +55,37 @@ def show(file: str, mermaid: bool, names: tuple[str, ...]) -> None:
 
 @chain.command()
 @click.argument("file")
-@click.option(
-    "-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="One initial input, as for hokusai run."
-)
+@input_option
 @click.option(
     "--json", "source", metavar="FILE", help="Read initial inputs from a file with a JSON object; - for stdin."
 )
-@click.option("--lm", help="Language model: local, or one such as openai/gpt-5-mini.")
-@click.option("--timeout", help="Seconds that each step may take; none for no bound. [default: 300]")
-@click.option("--retries", type=click.IntRange(min=0), help="How often a call that failed is tried again.")
+@execution_flags("lm", "timeout", "max_retries")
 @click.option("--steps", is_flag=True, help="Print the outputs of every step; if one fails, of those that are over.")
 @click.option("--track", is_flag=True, help="Record the executions in MLflow.")
 def run(
     file: str,
-    pairs: tuple[str, ...],
+    inputs: tuple[str, ...],
     source: str | None,
-    lm: str | None,
-    timeout: str | None,
-    retries: int | None,
     steps: bool,
     track: bool,
+    options: dict[str, Any],
 ) -> None:
-    """Run the chain in FILE and print its outputs as JSON."""
-    from hokusai.command_executor import make_executor, retry_options
+    """Run the chain in FILE and print its outputs as JSON. A timeout bounds each step."""
+    from hokusai.command_executor import make_executor
     from hokusai_core import SignatureChain
     from hokusai_core.errors import HokusaiError
 
     found = SignatureChain.from_file(file)
-    inputs = gather_inputs(pairs, source)
-    with make_executor(lm, timeout, track=track) as executor:
-        used = found.check(executor, inputs)
-        for name in inputs.keys() - used:
+    given = gather_inputs(inputs, source)
+    with make_executor(options, track=track) as executor:
+        used = found.check(executor, given)
+        for name in given.keys() - used:
             raise CommandMisuse(
                 f"{file} uses no input {name!r}; it uses {', '.join(sorted(used)) or 'none of those given'}"
             )
         try:
             with spinner(f"running {found.name}"):
-                result = executor.execute_chain(found, inputs, **retry_options(retries))
+                result = executor.execute_chain(found, given, **options)
         except HokusaiError as error:
             if steps:
                 print_json(_of_steps(error.steps))

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hokusai.execution_flags import execution_flags
 from hokusai_core.cli_support.inputs import gather_inputs
+from hokusai_core.cli_support.options import input_option
 from hokusai_core.cli_support.progress import spinner
 from hokusai_core.cli_support.tables import is_terminal, print_json, print_styled
 from hokusai_core.plugin_api import jsonable
@@ -21,42 +23,20 @@ __all__ = ["run"]
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "-i",
-    "--input",
-    "pairs",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="One input. FIELD=@FILE reads it from a file, FIELD=@- from stdin, FIELD:=JSON takes a JSON value. Naming a "
-    "field several times makes a list.",
-)
+@input_option
 @click.option("--json", "source", metavar="FILE", help="Read inputs from a file with a JSON object; - for stdin.")
-@click.option("--lm", help="Language model: local, or one such as openai/gpt-5-mini.")
-@click.option("--timeout", help="Seconds that the execution may take; none for no bound. [default: 300]")
-@click.option("--retries", type=click.IntRange(min=0), help="How often a call that failed is tried again.")
-@click.option(
-    "--cache",
-    type=click.Choice(["use", "refresh", "off"]),
-    default="use",
-    show_default=True,
-    help="Serve a stored answer; call and store anew; or neither.",
-)
+@execution_flags("lm", "timeout", "max_retries", "cache", "collect_feedback")
 @click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
 )
 @click.option("--track", is_flag=True, help="Record the execution in MLflow. HOKUSAI_TRACKERS=mlflow does so for all.")
-@click.option("--feedback", is_flag=True, help="Keep the execution so that feedback can be given on it.")
 def run(
     name: str,
-    pairs: tuple[str, ...],
+    inputs: tuple[str, ...],
     source: str | None,
-    lm: str | None,
-    timeout: str | None,
-    retries: int | None,
-    cache: str,
     output: str,
     track: bool,
-    feedback: bool,
+    options: dict[str, Any],
 ) -> None:
     """Run signature NAME once and print its outputs.
 
@@ -66,15 +46,14 @@ def run(
     hokusai run SummarizeText -i document=@report.txt -i max_length="2 sentences"
     hokusai run ClassifyText -i text=@mail.txt -i categories="Praise, Complaint"
     """
-    inputs = gather_inputs(pairs, source)
-    from hokusai.command_executor import make_executor, retry_options, signature_called  # help does without
+    given = gather_inputs(inputs, source)
+    from hokusai.command_executor import make_executor, signature_called  # help does without
 
     signature = signature_called(name)
-    options: dict[str, Any] = {"cache": cache, "collect_feedback": feedback, **retry_options(retries)}
-    with make_executor(lm, timeout, track=track) as executor:
-        executor.check_inputs(signature, inputs)  # what is wrong with them shows before anything is loaded
+    with make_executor(options, track=track) as executor:
+        executor.check_inputs(signature, given)  # what is wrong with them shows before anything is loaded
         with spinner(f"running {name}"):
-            result = executor.execute_signature(signature, inputs, **options)
+            result = executor.execute_signature(signature, given, **options)
     if output == "json":
         print_json(_record(result))
     else:
