@@ -155,7 +155,7 @@ def test_what_cannot_work_is_said_before_any_row_is_run(make_executor: MakeExecu
         with pytest.raises(ConfigurationError, match="iterable of rows"):
             executor.execute_batch("Ask", rows)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="tiemout"):
-        executor.execute_batch("Ask", ask(1), tiemout=1)
+        executor.execute_batch("Ask", ask(1), tiemout=1)  # type: ignore[call-arg]
     assert lm.engine.calls == 0
 
 

@@ -114,7 +114,8 @@ def test_signatures_of_a_pack_are_listed_and_run_by_name(executor: Executor, pac
 def test_the_same_from_an_event_loop(executor: Executor) -> None:
     async def main() -> list[Any]:
         work = (executor.aexecute_signature("RateReview", {"review": f"Review {n}"}) for n in range(5))
-        return await asyncio.gather(*work)
+        results: list[Any] = await asyncio.gather(*work)
+        return results
 
     assert [result["reasons"] for result in asyncio.run(main())] == [["some reasons"]] * 5
 

@@ -52,7 +52,8 @@ def test_calls_are_never_exceeded_however_many_run_at_once(make_executor: MakeEx
 
     async def more() -> list[Any]:
         work = (first.aexecute_signature("Answer", {"question": f"a{n}"}, budget=budget) for n in range(20))
-        return await asyncio.gather(*work, return_exceptions=True)
+        results: list[Any] = await asyncio.gather(*work, return_exceptions=True)
+        return results
 
     assert {type(outcome) for outcome in asyncio.run(more())} == {BudgetExceeded}
     assert lm.engine.calls == 25
@@ -118,7 +119,7 @@ def test_tokens_and_seconds_end_it_too(make_executor: MakeExecutor) -> None:
 def test_what_is_no_budget_is_refused(make_executor: MakeExecutor) -> None:
     lm = null_lm()
     with pytest.raises(ConfigurationError, match="budget"):
-        make_executor(lm=lm).execute_signature("Answer", {"question": "?"}, budget=5)  # type: ignore[arg-type]
+        make_executor(lm=lm).execute_signature("Answer", {"question": "?"}, budget=5)  # type: ignore[call-overload]
     assert lm.engine.calls == 0
 
 

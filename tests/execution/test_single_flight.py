@@ -75,7 +75,8 @@ def test_tasks_of_one_event_loop_share_one_call(make_executor: MakeExecutor) -> 
     executor = make_executor(lm=lm)
 
     async def main() -> list[Any]:
-        return await asyncio.gather(*(executor.aexecute_signature("Answer", INPUTS) for _ in range(200)))
+        results: list[Any] = await asyncio.gather(*(executor.aexecute_signature("Answer", INPUTS) for _ in range(200)))
+        return results
 
     results = asyncio.run(main())
     assert lm.engine.calls == 1
@@ -86,7 +87,8 @@ def test_what_is_shared_belongs_to_each(make_executor: MakeExecutor) -> None:
     executor = make_executor(lm=null_lm(delay=0.05))
 
     async def main() -> list[Any]:
-        return await asyncio.gather(*(executor.aexecute_signature("Many", INPUTS) for _ in range(3)))
+        results: list[Any] = await asyncio.gather(*(executor.aexecute_signature("Many", INPUTS) for _ in range(3)))
+        return results
 
     results = asyncio.run(main())
     results[0]["answers"].append("mine")
