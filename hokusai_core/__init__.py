@@ -108,4 +108,5 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             "hokusai_core.validation": ("SignatureValidator",),
         },
+        moved_to=("hokusai_core.plugin_api", "hokusai_core.types", "hokusai_core.errors"),
     )

@@ -52,7 +52,6 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hokusai_core.batch.results import BatchResult
     from hokusai_core.results import Attempt, Problem
 
 __all__ = [
@@ -178,10 +177,10 @@ class BatchError(HokusaiError, ExceptionGroup[Exception]):
         result: the ``BatchResult`` with every row, those that succeeded included.
     """
 
-    result: BatchResult
+    result: Any
 
     @classmethod
-    def of(cls, result: BatchResult) -> Self:
+    def of(cls, result: Any) -> Self:
         """Return the error for a batch with failed rows."""
         failed = result.failed
         causes = [failure.error for failure in failed if isinstance(failure.error, Exception)]
@@ -205,7 +204,7 @@ class BatchInterrupted(KeyboardInterrupt):
         result: the ``BatchResult`` of the rows that were taken, or None where they were handed out one by one.
     """
 
-    result: BatchResult | None = None
+    result: Any = None
 
 
 class FeedbackError(HokusaiError, ValueError):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from hokusai_core.redaction import REDACTED
-from hokusai_core.results import Attempt, ModelExchange, Usage
+from hokusai_core.results import Attempt, ModelExchange, StageTiming, Usage
 
 __all__ = [
     "REDACTED",
@@ -21,25 +21,8 @@ __all__ = [
     "FeedbackGiven",
     "OperationFinished",
     "OptimizationFinished",
-    "StageTiming",
     "TrackedEvent",
 ]
-
-
-@frozen
-class StageTiming:
-    """How long one stage of an execution took.
-
-    Args:
-        name: ``bind``, ``validate_inputs``, ``cache_lookup``, ``language_model``, ``validate_outputs`` or
-            ``cache_store``.
-        started: seconds since the execution began.
-        duration: seconds.
-    """
-
-    name: str
-    started: float
-    duration: float
 
 
 @frozen

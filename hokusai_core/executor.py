@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from hokusai_core.batch.iterator import BatchRows
     from hokusai_core.batch.progress import BatchProgress
     from hokusai_core.batch.results import BatchResult
-    from hokusai_core.caching.explain import CacheExplanation
     from hokusai_core.events import FeedbackGiven, OptimizationFinished
+    from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.model import LanguageModel
     from hokusai_core.results import ExecutionResult
     from hokusai_core.signatures import RegisteredSignature

@@ -19,7 +19,8 @@ from hokusai_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from hokusai_core.artifacts import Artifact, read_artifact
-    from hokusai_core.caching import CacheEntry, MemoryCache
+    from hokusai_core.cache_entry import CacheEntry
+    from hokusai_core.caching import MemoryCache
     from hokusai_core.components import Component, Owner
     from hokusai_core.dspy_bridge.call_records import CallEstimate, CallRecord
     from hokusai_core.dspy_bridge.error_map import translate_error
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
         FeedbackGiven,
         OperationFinished,
         OptimizationFinished,
-        StageTiming,
         TrackedEvent,
     )
     from hokusai_core.execution.edition_finder import EditionFinder, EditionWarning
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         Validator,
     )
     from hokusai_core.redaction import REDACTED
-    from hokusai_core.results import Problem, Usage
+    from hokusai_core.results import Problem, StageTiming, Usage
     from hokusai_core.settings import Settings
     from hokusai_core.signatures import (
         BaseSignature,
@@ -172,10 +172,8 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "Artifact",
                 "read_artifact",
             ),
-            "hokusai_core.caching": (
-                "CacheEntry",
-                "MemoryCache",
-            ),
+            "hokusai_core.cache_entry": ("CacheEntry",),
+            "hokusai_core.caching": ("MemoryCache",),
             "hokusai_core.json_encoding": ("jsonable",),
             "hokusai_core.components": (
                 "Component",
@@ -193,7 +191,6 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "FeedbackGiven",
                 "OperationFinished",
                 "OptimizationFinished",
-                "StageTiming",
                 "TrackedEvent",
             ),
             "hokusai_core.execution.signature_runner": ("SignatureRunner",),
@@ -233,6 +230,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.redaction": ("REDACTED",),
             "hokusai_core.results": (
                 "Problem",
+                "StageTiming",
                 "Usage",
             ),
             "hokusai_core.settings": ("Settings",),

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from hokusai_core.caching.entry import CacheEntry
+    from hokusai_core.cache_entry import CacheEntry
     from hokusai_core.events import ExecutionFinished, FeedbackGiven, TrackedEvent
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.model import LanguageModel

@@ -12,14 +12,22 @@ from hokusai_core.suggestions import did_you_mean
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as TypeVarWithDefault
 
-    from hokusai_core.events import StageTiming
-
     #: The signature class of a result, Any if it was named by a text.
     S_co = TypeVarWithDefault("S_co", covariant=True, default=Any)
 else:
     S_co = TypeVar("S_co", covariant=True)  # defaults of type variables came with Python 3.13
 
-__all__ = ["Attempt", "ExecutionResult", "ExecutionTrace", "ModelExchange", "Outputs", "Problem", "Usage", "known_cost"]
+__all__ = [
+    "Attempt",
+    "ExecutionResult",
+    "ExecutionTrace",
+    "ModelExchange",
+    "Outputs",
+    "Problem",
+    "StageTiming",
+    "Usage",
+    "known_cost",
+]
 
 
 @frozen
@@ -120,6 +128,22 @@ class ModelExchange:
     finish_reason: str | None = None
     latency: float = 0.0
     attempt: int = 0
+
+
+@frozen
+class StageTiming:
+    """How long one stage of an execution took.
+
+    Args:
+        name: ``bind``, ``validate_inputs``, ``cache_lookup``, ``language_model``, ``validate_outputs`` or
+            ``cache_store``.
+        started: seconds since the execution began.
+        duration: seconds.
+    """
+
+    name: str
+    started: float
+    duration: float
 
 
 @frozen

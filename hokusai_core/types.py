@@ -17,8 +17,7 @@ from hokusai_core.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from hokusai_core.artifacts import Artifact
     from hokusai_core.batch import BatchProgress, BatchResult, BatchRow, FailedExecution
-    from hokusai_core.caching import CacheEntry
-    from hokusai_core.caching.explain import CacheExplanation
+    from hokusai_core.cache_entry import CacheEntry
     from hokusai_core.components import Owner
     from hokusai_core.composition import ChainResult
     from hokusai_core.dspy_bridge.call_records import CallEstimate, CallRecord
@@ -28,14 +27,22 @@ if TYPE_CHECKING:
         FeedbackGiven,
         OperationFinished,
         OptimizationFinished,
-        StageTiming,
         TrackedEvent,
     )
+    from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.execution.options import ExecutionOptions
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
     from hokusai_core.plugins import Conflict, PluginFailure, PluginRecord
-    from hokusai_core.results import Attempt, ExecutionResult, ExecutionTrace, ModelExchange, Problem, Usage
+    from hokusai_core.results import (
+        Attempt,
+        ExecutionResult,
+        ExecutionTrace,
+        ModelExchange,
+        Problem,
+        StageTiming,
+        Usage,
+    )
     from hokusai_core.settings import UNSET, ExecutorOptions, SettingValue, Unset
     from hokusai_core.signatures import Edition, FieldSpec, RegisteredSignature, SignatureSpec
 
@@ -93,8 +100,8 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "BatchRow",
                 "FailedExecution",
             ),
-            "hokusai_core.caching": ("CacheEntry",),
-            "hokusai_core.caching.explain": ("CacheExplanation",),
+            "hokusai_core.cache_entry": ("CacheEntry",),
+            "hokusai_core.execution.cache_explanation": ("CacheExplanation",),
             "hokusai_core.components": ("Owner",),
             "hokusai_core.composition": ("ChainResult",),
             "hokusai_core.dspy_bridge.call_records": (
@@ -107,7 +114,6 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "FeedbackGiven",
                 "OperationFinished",
                 "OptimizationFinished",
-                "StageTiming",
                 "TrackedEvent",
             ),
             "hokusai_core.feedback": ("KeptExecution",),
@@ -127,6 +133,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "ExecutionTrace",
                 "ModelExchange",
                 "Problem",
+                "StageTiming",
                 "Usage",
             ),
             "hokusai_core.settings": ("UNSET", "ExecutorOptions", "SettingValue", "Unset"),

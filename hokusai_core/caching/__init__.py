@@ -1,6 +1,5 @@
-"""The cache of answers: entries, keys, the memory tier and the stage that joins it to a persistent tier."""
+"""The cache of answers: keys, the memory tier, and the tiers together. An entry is in ``hokusai_core.cache_entry``."""
 
-from hokusai_core.caching.entry import CacheEntry
 from hokusai_core.caching.memory import MemoryCache
 
-__all__ = ["CacheEntry", "MemoryCache"]
+__all__ = ["MemoryCache"]

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hokusai_core.caching.entry import CacheEntry
+from hokusai_core.cache_entry import CacheEntry
 
 __all__ = ["MemoryCache"]
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hokusai_core.caching.entry import CacheEntry
+from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.errors import CacheError, CacheWarning
 
 if TYPE_CHECKING:

@@ -12,21 +12,20 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hokusai_core.caching import CacheEntry
-from hokusai_core.caching.explain import explain
+from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.errors import ExecutionError, RateLimitedError
-from hokusai_core.events import StageTiming
 from hokusai_core.execution.attempts import Attempts, Steps, too_late
+from hokusai_core.execution.cache_explanation import explain
 from hokusai_core.execution.event_builders import failed_event, finished_event, started_event
 from hokusai_core.execution.testing_mode import sample_outputs
 from hokusai_core.execution.validation import ValidationStage
-from hokusai_core.results import ExecutionResult, ExecutionTrace, Usage
+from hokusai_core.results import ExecutionResult, ExecutionTrace, StageTiming, Usage
 from hokusai_core.runtime.drivers import Abandoned, Operation, OwnThread, Step, Wait
 from hokusai_core.runtime.single_flight import LeaderGone, SharedCall, SharedCalls
 
 if TYPE_CHECKING:
-    from hokusai_core.caching.explain import CacheExplanation
     from hokusai_core.caching.tiers import CacheTiers
+    from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.execution.feedback_stage import FeedbackStage
     from hokusai_core.execution.observers import Observers
     from hokusai_core.execution.rate_limits import RateLimits

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field, frozen
 
-from hokusai_core.events import StageTiming
-from hokusai_core.results import Attempt, ModelExchange, Usage, known_cost
+from hokusai_core.results import Attempt, ModelExchange, StageTiming, Usage, known_cost
 from hokusai_core.settings import Unset
 
 if TYPE_CHECKING:
-    from hokusai_core.caching import CacheEntry
+    from hokusai_core.cache_entry import CacheEntry
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.call_plan import CallPlan
     from hokusai_core.execution.retry import RetryPolicy

@@ -9,7 +9,7 @@ from hokusai_core.errors import InputError, PluginError
 from hokusai_core.results import Problem
 
 if TYPE_CHECKING:
-    from hokusai_core.caching import CacheEntry
+    from hokusai_core.cache_entry import CacheEntry
     from hokusai_core.execution.call_plan import CallPlan
     from hokusai_core.plugins import PluginManager
     from hokusai_core.protocols import Validator

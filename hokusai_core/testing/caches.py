@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from hokusai_core.caching import CacheEntry
+from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.protocols import Cache, CacheMaintenance
 
 __all__ = ["CacheConformance", "make_entry"]

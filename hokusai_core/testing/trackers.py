@@ -33,10 +33,9 @@ from hokusai_core.events import (
     FeedbackGiven,
     OperationFinished,
     OptimizationFinished,
-    StageTiming,
 )
 from hokusai_core.protocols import Tracker
-from hokusai_core.results import Attempt, Usage
+from hokusai_core.results import Attempt, StageTiming, Usage
 
 __all__ = ["TrackerConformance", "make_event", "make_feedback", "make_operation", "make_optimization"]
 

@@ -12,7 +12,7 @@ from attrs import field, frozen
 from hokusai_core.protocols import CacheMaintenance
 
 if TYPE_CHECKING:
-    from hokusai_core.caching.entry import CacheEntry
+    from hokusai_core.cache_entry import CacheEntry
     from hokusai_core.caching.tiers import CacheTiers
     from hokusai_core.execution.state import ExecutionState
 

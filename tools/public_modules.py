@@ -1,0 +1,21 @@
+"""The public modules of hokusai-core; ``__all__`` of each is its list of public names."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["LAZY_MODULES", "PUBLIC_MODULES"]
+
+#: Modules whose names are imported when they are first used.
+LAZY_MODULES: Final = ("hokusai_core", "hokusai_core.plugin_api", "hokusai_core.types")
+
+PUBLIC_MODULES: Final = (
+    *LAZY_MODULES,
+    "hokusai_core.errors",
+    "hokusai_core.testing.caches",
+    "hokusai_core.testing.listening",
+    "hokusai_core.testing.lm",
+    "hokusai_core.testing.metrics",
+    "hokusai_core.testing.optimizers",
+    "hokusai_core.testing.trackers",
+)
