@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from hokusai_mlflow.automatic import autolog
-    from hokusai_mlflow.content import RedactionWarning
-    from hokusai_mlflow.courier import TrackingWarning
+    from hokusai_mlflow.autologging import autolog
+    from hokusai_mlflow.content_policy import RedactionWarning
+    from hokusai_mlflow.delivery_supervisor import TrackingWarning
     from hokusai_mlflow.loading import load_executions
     from hokusai_mlflow.options import TrackingOptions
     from hokusai_mlflow.pyfunc import log_pyfunc
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 _HOME: Final = {
     "LoggedOptimization": "registry",
     "MlflowTracker": "tracker",
-    "RedactionWarning": "content",
+    "RedactionWarning": "content_policy",
     "TrackingOptions": "options",
-    "TrackingWarning": "courier",
+    "TrackingWarning": "delivery_supervisor",
     "Trial": "registry",
-    "autolog": "automatic",
+    "autolog": "autologging",
     "load_executions": "loading",
     "load_signature": "registry",
     "log_optimization": "registry",

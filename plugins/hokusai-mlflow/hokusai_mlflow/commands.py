@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hokusai_mlflow.courier import read_status, writer_is_running
+from hokusai_mlflow.delivery_supervisor import writer_is_running
 from hokusai_mlflow.options import spool_folder
-from hokusai_mlflow.waiting import spool_status
+from hokusai_mlflow.spool_status import read_status, something_waits, spool_status
 
 __all__ = ["tracking"]
 
@@ -73,19 +72,15 @@ def _flush(folder: Path, timeout: float | None) -> bool:
     from hokusai_mlflow.writer import prepare_environment
 
     prepare_environment(timeout)
-    from hokusai_mlflow.delivery.loop import Writer, locked
+    from hokusai_mlflow.delivery.writer_loop import Writer, locked
 
     end = None if timeout is None else time.monotonic() + timeout
     while True:
         with locked(folder) as held:
             if held:
-                writer = Writer(folder, {})
-                try:
-                    return writer.drain(None if end is None else max(0.0, end - time.monotonic()))
-                finally:
-                    writer.close()
+                return Writer(folder, {}).drain(None if end is None else max(0.0, end - time.monotonic()))
         # A writer is at work already.
-        if _is_delivered(_figures(folder)):
+        if not something_waits(folder):
             return True
         if end is not None and time.monotonic() > end:
             return False
@@ -95,10 +90,6 @@ def _flush(folder: Path, timeout: float | None) -> bool:
 def _figures(folder: Path) -> dict[str, Any]:
     running = folder.exists() and writer_is_running(folder)
     return {**spool_status(folder, read_status(folder) if folder.exists() else {}), "writer_running": running}
-
-
-def _is_delivered(figures: Mapping[str, Any]) -> bool:
-    return not figures["backlog"] and not figures["traces_waiting"]
 
 
 def _plain(name: str, value: Any) -> str:

@@ -6,12 +6,13 @@ Everything here runs on the caller's thread. MLflow is looked at only where the 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,32 +21,33 @@ import orjson
 from attrs import frozen
 
 from hokusai_core.plugin_api import user_data_folder
+from hokusai_mlflow.provenance import provenance
 
 if TYPE_CHECKING:
     from hokusai_mlflow.options import TrackingOptions
 
-__all__ = ["Context", "Destinations", "absolute_uri", "default_uri", "public_uri"]
+__all__ = ["Destination", "Destinations", "absolute_uri", "default_uri", "destination_key", "public_uri"]
 
 _DEFAULT_EXPERIMENT: Final = "Hokusai"
-#: Contexts that are kept; a service that opens a run per request must not grow.
+#: Runs of the host that are kept; a service that opens a run per request must not grow.
 _KEPT: Final = 512
 _USER_INFO: Final = re.compile(r"^([a-z][\w+.-]*://[^/@:]*):[^@/]*@", re.IGNORECASE)
 _SECRET_PARAMETER: Final = re.compile(r"([?&][^=&]*(?:password|token|secret|key)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 @frozen
-class Context:
-    """A destination, numbered within its tracker.
+class Destination:
+    """A store, and the run there that executions are recorded in.
 
     Args:
-        number: what records refer to.
-        record: spool record that defines it.
+        key: tells it apart from others; part of file names.
+        header: record that describes it; the first one of each segment.
         uri: the store's address, with credentials.
         run_id: the host's run, None for the executor's own.
     """
 
-    number: int
-    record: bytes
+    key: str
+    header: bytes
     uri: str
     run_id: str | None = None
 
@@ -62,21 +64,21 @@ class Destinations:
         token = secrets.token_hex(4)
         self.run_name = options.run_name or f"hokusai-{time.strftime('%Y%m%d-%H%M%S')}-{token}"
         self._run_key = f"name:{options.run_name}" if options.run_name else f"executor:{token}{secrets.token_hex(8)}"
-        self._own: dict[tuple[str | None, ...], Context] = {}
-        self._blocks: dict[str, Context] = {}
-        self._count = 0
+        self._own: dict[tuple[str | None, ...], Destination] = {}
+        self._hosts: dict[str, Destination] = {}
+        self._provenance: dict[str, str] | None = None
         # MLflow's active run belongs to a thread; this travels with the context that is copied to other threads.
-        self._anchored: ContextVar[Context | None] = ContextVar("hokusai_mlflow_anchored", default=None)
+        self._anchored: ContextVar[Destination | None] = ContextVar("hokusai_mlflow_anchored", default=None)
         #: Addresses as records name them -> with credentials. Never written to disk.
         self.secret_uris: dict[str, str] = {}
         #: Addresses, as records name them, of every store so far.
         self.stores: set[str] = set()
 
-    def current(self) -> Context:
-        """Return the context of what happens on this thread now."""
+    def current(self) -> Destination:
+        """Return where what happens on this thread now is recorded."""
         run = _active_run()
         if run is not None:
-            return self._blocks.get(run.info.run_id) or self._block(run)
+            return self._hosts.get(run.info.run_id) or self._host_run(run)
         anchored = self._anchored.get()
         if anchored is not None:
             return anchored
@@ -97,11 +99,11 @@ class Destinations:
             self._anchored.reset(token)
 
     @property
-    def known(self) -> list[Context]:
-        """Every context so far."""
-        return [*self._own.values(), *self._blocks.values()]
+    def own(self) -> list[Destination]:
+        """The executor's own runs so far: one for each store and experiment."""
+        return list(self._own.values())
 
-    def _own_run(self, uri: str | None, experiment_id: str | None, experiment_name: str | None) -> Context:
+    def _own_run(self, uri: str | None, experiment_id: str | None, experiment_name: str | None) -> Destination:
         options = self._options
         address = options.tracking_uri or uri
         experiment: dict[str, str]
@@ -111,40 +113,56 @@ class Destinations:
             experiment = {"id": experiment_id}
         else:
             experiment = {"name": experiment_name or _DEFAULT_EXPERIMENT}
-        context = self._make(absolute_uri(address) if address else default_uri(), experiment, None)
-        self._own[uri, experiment_id, experiment_name] = context
-        return context
+        made = self._make(absolute_uri(address) if address else default_uri(), experiment, None)
+        self._own[uri, experiment_id, experiment_name] = made
+        return made
 
-    def _block(self, run: Any) -> Context:
+    def _host_run(self, run: Any) -> Destination:
         import mlflow  # the host has a run, so it is imported
 
         uri = absolute_uri(mlflow.get_tracking_uri())
-        context = self._make(uri, {"id": str(run.info.experiment_id)}, run.info.run_id)
-        if len(self._blocks) >= _KEPT:
-            self._blocks.clear()
-        self._blocks[run.info.run_id] = context
-        return context
+        made = self._make(uri, {"id": str(run.info.experiment_id)}, run.info.run_id)
+        if len(self._hosts) >= _KEPT:
+            self._hosts.clear()
+        self._hosts[run.info.run_id] = made
+        return made
 
-    def _make(self, uri: str, experiment: dict[str, str], run_id: str | None) -> Context:
+    def _make(self, uri: str, experiment: dict[str, str], run_id: str | None) -> Destination:
         options = self._options
-        self._count += 1
         public = public_uri(uri)
         self.stores.add(public)
         if public != uri:
             self.secret_uris[public] = uri
-        record = {
-            "k": "c",
-            "c": self._count,
+        if self._provenance is None:
+            self._provenance = provenance()
+        header = {
+            "k": "d",
             "uri": public,
             "experiment": experiment,
             "run_id": run_id,
             "run_key": self._run_key,
             "run_name": self.run_name,
             "tags": dict(options.tags),
+            "source": self._provenance,
             "sampling": options.sampling,
             "rate": options.traces_per_second,
         }
-        return Context(self._count, orjson.dumps(record), uri, run_id)
+        return Destination(
+            destination_key(public, run_id, self._run_key, experiment), orjson.dumps(header), uri, run_id
+        )
+
+
+def destination_key(uri: str, run_id: str | None, run_key: str, experiment: Mapping[str, str]) -> str:
+    """Return what tells a destination apart: 16 hexadecimal digits.
+
+    Args:
+        uri: address of the store, without credentials.
+        run_id: the host's run, None for a run of an executor's own.
+        run_key: tells runs of executors apart.
+        experiment: id or name of the experiment.
+    """
+    parts = [uri, "run", run_id] if run_id else [uri, run_key, sorted(experiment.items())]
+    return hashlib.blake2b(orjson.dumps(parts), digest_size=8).hexdigest()
 
 
 def _active_run() -> Any:

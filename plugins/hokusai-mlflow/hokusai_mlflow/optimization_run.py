@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from hokusai_core.plugin_api import SignatureSpec
-    from hokusai_mlflow.winner import Trial, Winner
+    from hokusai_mlflow.optimization_result import OptimizationResult, Trial
 
 __all__ = ["FILE", "register_winner", "write_optimization"]
 
@@ -31,7 +31,7 @@ def write_optimization(
     trials: Sequence[Trial],
     scores: Mapping[str, float | None],
     parameters: Mapping[str, Any],
-    winner: Winner | None,
+    winner: OptimizationResult | None,
 ) -> None:
     """Write an optimization to a run.
 

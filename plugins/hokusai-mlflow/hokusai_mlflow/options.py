@@ -53,8 +53,6 @@ class TrackingOptions:
             counted; what was accepted is never dropped.
         exit_timeout: seconds that closing an executor, or the end of the process, waits for delivery at most, once the
             writer has started. The writer goes on by itself after that.
-        run_timeout: seconds that the end of a ``with mlflow.start_run()`` block waits for delivery at most, once the
-            writer has started.
         writer: ``process`` starts a writer process when there is something to deliver; ``none`` leaves delivery to
             ``hokusai tracking flush``.
     """
@@ -72,7 +70,6 @@ class TrackingOptions:
     spool_folder: Path = field(factory=lambda: spool_folder())
     spool_size: int = 2**30
     exit_timeout: float = 10.0
-    run_timeout: float = 30.0
     writer: Literal["process", "none"] = "process"
 
 
@@ -108,7 +105,7 @@ def _names() -> list[str]:
 
 def _variables() -> list[tuple[str, str, Callable[[str], Any]]]:
     texts = ["experiment", "run_name", "content", "sampling", "traces_per_second", "max_value_size", "registry_alias"]
-    texts += ["spool_size", "exit_timeout", "run_timeout", "writer"]
+    texts += ["spool_size", "exit_timeout", "writer"]
     return [(name, _PREFIX + name.upper(), str.strip) for name in texts]
 
 
@@ -181,6 +178,5 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "spool_folder": _folder,
     "spool_size": _whole(2**16),
     "exit_timeout": _number(0),
-    "run_timeout": _number(0),
     "writer": _choice("process", "none"),
 }

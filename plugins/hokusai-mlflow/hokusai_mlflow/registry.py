@@ -15,8 +15,8 @@ from attrs import field, frozen
 from hokusai_core.errors import ConfigurationError, SignatureDefinitionError, TrackingError
 from hokusai_core.plugin_api import SignatureSpec
 from hokusai_mlflow.destination import absolute_uri, default_uri, public_uri
+from hokusai_mlflow.optimization_result import Trial, parameters_of, result_of, scores_of, trials_of
 from hokusai_mlflow.optimization_run import FILE, register_winner, write_optimization
-from hokusai_mlflow.winner import Trial, parameters_of, scores_of, trials_of, winner_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,7 +87,7 @@ def log_optimization(
         log_optimization(winner=optimized)
         executor.register_signature("EmailDraft", "models:/EmailDraft@champion", replace=True)
     """
-    found = winner_of(winner)
+    found = result_of(winner)
     name = name or found.name
     given = {"baseline_score": baseline_score, "winner_score": winner_score}
     client = _client(tracking_uri)

@@ -18,7 +18,7 @@ _DEFAULTS: Final = {
     # A connection of its own for each session: MLflow's pool runs dry, and data with it, when several threads write.
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # The ledger tries again for as long as it takes; a store that hangs must not hold up the others.
+    # The writer tries again for as long as it takes; a store that hangs must not hold up the others.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     _TIMEOUT: "20",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -46,9 +46,8 @@ def prepare_environment(timeout: float | None = None) -> None:
 
 def main(folder: Path) -> None:
     """Deliver the spool folder until there is nothing to do."""
-    from hokusai_mlflow import reserve
-    from hokusai_mlflow.courier import SECRET_URIS
-    from hokusai_mlflow.delivery.loop import IDLE, Writer, handle_signals, locked, note_crash
+    from hokusai_mlflow.delivery.writer_loop import IDLE, Writer, handle_signals, locked, note_crash
+    from hokusai_mlflow.delivery_supervisor import SECRET_URIS
 
     secret_uris = orjson.loads(os.environ.pop(SECRET_URIS, "{}"))
     prepare_environment()
@@ -63,11 +62,8 @@ def main(folder: Path) -> None:
                 handle_signals(writer)
                 writer.serve(idle=IDLE)
             except Exception as error:
-                if reserve.is_needed(error) and reserve.use(folder):
-                    continue
                 note_crash(folder, error)
                 raise
-            writer.close()
         more = writer.wants_more()
 
 

@@ -5,7 +5,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from hokusai_mlflow import MlflowTracker
-from hokusai_mlflow.courier import read_status, writer_is_running
-from hokusai_mlflow.delivery.loop import Writer, locked
+from hokusai_mlflow.delivery.writer_loop import Writer, locked
+from hokusai_mlflow.delivery_supervisor import writer_is_running
 from hokusai_mlflow.loading import read_rows
+from hokusai_mlflow.spool_status import read_status
 
 
 @frozen
@@ -41,8 +41,7 @@ class Place:
         """Deliver what waits, in this process."""
         with locked(self.spool) as held:
             assert held, "a writer process is at work"
-            with closing(Writer(self.spool, {})) as writer:
-                return writer.drain(timeout)
+            return Writer(self.spool, {}).drain(timeout)
 
     @property
     def client(self) -> Any:

@@ -29,7 +29,7 @@ def test_status_shows_what_waits(place: Any) -> None:
 def test_flush_delivers_what_a_dead_process_left(place: Any) -> None:
     tracker = place.tracker()
     tracker.record(event := make_event())
-    tracker._state._spool.close()
+    tracker._recording.outbox.close()
     done = _run("flush", "--timeout", "60")
     assert done.exit_code == 0
     assert done.output.endswith("Everything is delivered.\n")

@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from hokusai_core import Executor, Usage
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugin_api import StageTiming
+from hokusai_core.testing.lm import null_lm
 from hokusai_core.testing.trackers import make_event, make_failure, make_feedback
+from hokusai_core.types import Attempt, ModelExchange
 from hokusai_mlflow import RedactionWarning
-from hokusai_mlflow.content import REDACTION_FAILED
+from hokusai_mlflow.content_policy import REDACTION_FAILED
 from hokusai_mlflow.destination import public_uri
 
 
@@ -160,3 +164,89 @@ def test_options_come_from_the_environment(place: Any, monkeypatch: pytest.Monke
     monkeypatch.setenv("HOKUSAI_TRACKING_CONTENT", "metadata")
     assert (place.tracker().options.sampling, place.tracker().options.content) == (0.25, "metadata")
     assert place.tracker(sampling=1).options.sampling == 1
+
+
+MESSAGES = ({"role": "system", "content": "Greet."}, {"role": "user", "content": "[[ ## name ## ]]\nAda"})
+
+
+def _exchanged(**changes: Any) -> Any:
+    """Return an execution whose first answer could not be read."""
+    attempts = (
+        Attempt(1, "failed", 0.1, "a/one", Usage(10, 3, 1), error="OutputError: greeting: missing"),
+        Attempt(2, "ok", 0.2, "a/one", Usage(10, 4, 1)),
+    )
+    exchanges = (
+        ModelExchange(MESSAGES, ("Hm.",), "stop", 0.09, attempt=1),
+        ModelExchange(MESSAGES, ("[[ ## greeting ## ]]\nHello",), "stop", 0.18, attempt=2),
+    )
+    stages = (StageTiming("language_model", 0.01, 0.1), StageTiming("language_model", 0.2, 0.2))
+    return make_event(**{"attempts": attempts, "exchanges": exchanges, "stages": stages} | changes)
+
+
+def test_a_trace_shows_prompt_and_raw_answer_of_each_attempt(place: Any) -> None:
+    tracker = place.tracker()
+    assert tracker.wants_exchanges
+    tracker.record(_exchanged(tags={"user": "ada", "session": "s-1"}))
+    assert place.deliver()
+    (trace,) = place.traces()
+    _, first, second = trace.data.spans
+    assert first.inputs["messages"] == list(MESSAGES)
+    assert first.inputs["temperature"] == 0.5
+    assert first.outputs["choices"][0]["message"]["content"] == "Hm."
+    assert first.attributes["finish_reason"] == "stop"
+    assert "greeting: missing" in first.events[0].attributes["exception.message"]
+    assert second.outputs["choices"][0]["message"]["content"] == "[[ ## greeting ## ]]\nHello"
+    metadata = trace.info.request_metadata
+    assert (metadata["mlflow.trace.user"], metadata["mlflow.trace.session"]) == ("ada", "s-1")
+    assert Path(metadata["mlflow.source.name"]).exists()
+    commit = metadata.get("mlflow.source.git.commit")
+    assert commit is None or len(commit) == 40
+    (run,) = place.runs()
+    assert run.data.tags["mlflow.source.name"] == metadata["mlflow.source.name"]
+    assert run.data.tags["mlflow.user"]
+
+
+def test_several_calls_of_one_attempt_are_spans_of_their_own(place: Any) -> None:
+    calls = tuple(ModelExchange(MESSAGES, (text,), "stop", 0.05, attempt=1) for text in ("think", "act"))
+    tracker = place.tracker()
+    tracker.record(make_event(exchanges=calls))
+    assert place.deliver()
+    (trace,) = place.traces()
+    model = next(span for span in trace.data.spans if span.name == "language_model")
+    inner = [span for span in trace.data.spans if span.parent_id == model.span_id]
+    assert [span.outputs["choices"][0]["message"]["content"] for span in inner] == ["think", "act"]
+    assert trace.info.token_usage["total_tokens"] == 17
+
+
+@pytest.mark.parametrize(
+    ("options", "messages", "answers"),
+    [
+        ({"content": "metadata"}, False, False),
+        ({"content": "inputs"}, True, False),
+        ({"content": "outputs"}, False, True),
+        ({"redact": lambda _kind, values: values}, False, False),
+    ],
+    ids=["metadata", "inputs", "outputs", "redacted"],
+)
+def test_prompts_and_answers_follow_the_content_options(
+    place: Any, tmp_path: Path, options: dict[str, Any], messages: bool, answers: bool
+) -> None:
+    asked, answered = _canary(), _canary()
+    exchange = ModelExchange(({"role": "user", "content": asked},), (answered,), "stop", 0.1, attempt=1)
+    tracker = place.tracker(**options)
+    assert tracker.wants_exchanges == (messages or answers)
+    tracker.record(make_event(exchanges=(exchange,)))
+    assert place.deliver()
+    assert bool(_files_with(asked, tmp_path)) == messages
+    assert bool(_files_with(answered, tmp_path)) == answers
+
+
+def test_an_executor_has_its_prompts_recorded(place: Any) -> None:
+    with Executor(lm=null_lm(), plugins=[], trackers={"mlflow": place.tracker()}) as executor:
+        executor.register_signature("Greet", "name -> greeting")
+        executor.execute_signature("Greet", {"name": "Ada"})
+    assert place.deliver()
+    (trace,) = place.traces()
+    (model,) = [span for span in trace.data.spans if span.name == "language_model"]
+    assert "Ada" in model.inputs["messages"][-1]["content"]
+    assert "greeting" in model.outputs["choices"][0]["message"]["content"]

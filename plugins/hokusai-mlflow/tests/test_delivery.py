@@ -7,7 +7,6 @@ import secrets
 import signal
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ from hokusai_core import Usage
 from hokusai_core.plugin_api import StageTiming
 from hokusai_core.testing.trackers import make_event, make_failure, make_feedback, make_operation
 from hokusai_core.types import Attempt
-from hokusai_mlflow.delivery.loop import Writer, locked
+from hokusai_mlflow.delivery.writer_loop import Writer, locked
 from hokusai_mlflow.loading import load_executions, read_part
+from hokusai_mlflow.target_state import state_files
 
 
 def test_a_row_holds_everything_that_is_known_of_an_execution(place: Any) -> None:
@@ -209,25 +209,30 @@ def test_a_chain_is_one_trace(place: Any) -> None:
     for step in steps:
         tracker.record(step)
     assert place.deliver()
-    assert place.traces() == []  # the chain is not over
+    (trace,) = place.traces()
+    assert (trace.info.trace_id, trace.info.state) == (f"tr-{chain}", "IN_PROGRESS")
     tracker.record(make_operation(chain, kind="chain", name="Extract -> Summarize"))
     assert place.deliver()
     (trace,) = place.traces()
-    root = trace.data.spans[0]
-    assert trace.info.trace_id == f"tr-{chain}"
+    (root,) = [span for span in trace.data.spans if span.parent_id is None]
+    assert (trace.info.trace_id, trace.info.state) == (f"tr-{chain}", "OK")
+    assert trace.info.token_usage["total_tokens"] == 34
     assert root.name == "chain Extract -> Summarize"
     children = [span.name for span in trace.data.spans if span.parent_id == root.span_id]
     assert children == ["Extract", "Summarize"]
     assert {row["trace_id"] for row in place.rows()} == {f"tr-{chain}"}
 
 
-def test_steps_of_a_chain_that_was_killed_get_traces(place: Any) -> None:
-    tracker = place.tracker()
-    tracker.record(event := make_event(parent_id=secrets.token_hex(16), parent_kind="chain", step="Extract"))
-    tracker._state._spool.close()  # as its death would
+def test_the_trace_of_a_chain_that_was_killed_says_so(place: Any) -> None:
+    tracker, chain = place.tracker(), secrets.token_hex(16)
+    tracker.record(make_event(parent_id=chain, parent_kind="chain", step="Extract"))
+    tracker._recording.outbox.close()  # as its death would
     assert place.deliver()
-    assert place.deliver()
-    assert [trace.info.client_request_id for trace in place.traces()] == [event.execution_id]
+    (trace,) = place.traces()
+    assert (trace.info.trace_id, trace.info.state) == (f"tr-{chain}", "ERROR")
+    (root,) = [span for span in trace.data.spans if span.parent_id is None]
+    assert "the process ended" in root.events[0].attributes["exception.message"]
+    assert [span.name for span in trace.data.spans if span.parent_id == root.span_id] == ["Extract"]
     (run,) = place.runs()
     assert run.info.status == "KILLED"
 
@@ -247,7 +252,10 @@ def test_a_batch_has_totals_of_its_own(place: Any) -> None:
     # MLflow adds up the tokens of traces, and each row has one.
     traces = {trace.info.trace_id: trace for trace in place.traces()}
     assert sum(trace.info.token_usage is not None for trace in traces.values()) == 3
-    assert traces[f"tr-{batch}"].data.spans[0].outputs["input_tokens"] == 24
+    (root, *rows) = traces[f"tr-{batch}"].data.spans
+    assert root.outputs["input_tokens"] == 24
+    assert [row.parent_id for row in rows] == [root.span_id] * 3
+    assert {row.attributes["trace_id"] for row in rows} == traces.keys() - {f"tr-{batch}"}
 
 
 def test_feedback_becomes_assessments(place: Any) -> None:
@@ -300,7 +308,6 @@ def test_a_run_of_the_same_name_goes_on(place: Any) -> None:
 
 def test_a_run_goes_on_until_the_last_of_the_processes_that_share_it(place: Any) -> None:
     parent, child = place.tracker(run_name="shared"), place.tracker(run_name="shared")
-    child._state._forked = True
     parent.record(make_event())
     child.record(make_event())
     for tracker, status in ((child, "RUNNING"), (parent, "FINISHED")):
@@ -320,17 +327,31 @@ def test_a_run_that_was_deleted_is_replaced(place: Any) -> None:
     assert [row["execution_id"] for row in place.rows()] == [event.execution_id]
 
 
-def test_a_lost_ledger_duplicates_nothing(place: Any) -> None:
+@pytest.mark.parametrize("damage", [None, b"no state at all"], ids=["deleted", "damaged"])
+def test_a_lost_state_duplicates_nothing(place: Any, damage: bytes | None) -> None:
     tracker = place.tracker(run_name="nightly")
     events = [make_event() for _ in range(5)]
     for event in events:
         tracker.record(event)
     assert place.deliver()
-    for path in place.spool.glob("ledger.db*"):
-        path.write_bytes(b"no database at all" * 100) if path.suffix == ".db" else path.unlink()
+    (path,) = state_files(place.spool)
+    path.unlink() if damage is None else path.write_bytes(damage)
     tracker.record(last := make_event())  # the segment is read again from its beginning
     assert place.deliver()
     assert Counter(row["execution_id"] for row in place.rows()) == Counter(e.execution_id for e in (*events, last))
+    (run,) = place.runs()
+    assert run.data.metrics["hokusai/executions"] == 6
+    assert len(place.traces()) == 6
+
+
+def test_a_state_of_a_later_version_is_refused_by_name(place: Any) -> None:
+    tracker = place.tracker()
+    tracker.record(make_event())
+    assert place.deliver()
+    (path,) = state_files(place.spool)
+    path.write_text('{"version": 99}')
+    with pytest.raises(RuntimeError, match="written by another version"):
+        place.deliver()
 
 
 def _deliver_and_die(place: Any, after: float) -> None:
@@ -338,9 +359,9 @@ def _deliver_and_die(place: Any, after: float) -> None:
     child = os.fork()
     if child == 0:
         try:
-            with locked(place.spool) as held, closing(Writer(place.spool, {})) as writer:
+            with locked(place.spool) as held:
                 if held:
-                    writer.drain(60)
+                    Writer(place.spool, {}).drain(60)
         finally:
             os._exit(0)
     time.sleep(after)
@@ -351,7 +372,7 @@ def _deliver_and_die(place: Any, after: float) -> None:
 def test_what_a_process_left_behind_is_delivered_by_the_next_one_that_starts(place: Any) -> None:
     left = place.tracker()
     left.record(event := make_event())
-    left._state._spool.close()  # as if its process were dead
+    left._recording.outbox.close()  # as if its process were dead
     one, other = place.tracker(writer="process"), place.tracker()
     assert not other.flush(0)
     place.wait_until(lambda: not one.status()["backlog"])

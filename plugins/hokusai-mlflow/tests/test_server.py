@@ -22,8 +22,12 @@ import pytest
 
 from hokusai_core.testing.trackers import make_event, make_failure, make_feedback
 from hokusai_mlflow import TrackingWarning
+from hokusai_mlflow.spool_status import read_status
 
 pytestmark = pytest.mark.slow
+
+#: Seconds that a busy machine is given; every wait ends with the event that it waits for.
+PATIENCE = 600.0
 
 
 def _free_port() -> int:
@@ -60,7 +64,7 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        end = time.monotonic() + 120
+        end = time.monotonic() + PATIENCE
         while not self._is_up():
             assert self._process.poll() is None, "the tracking server ended"
             assert time.monotonic() < end, "the tracking server does not answer"
@@ -69,12 +73,12 @@ class Server:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(30)
+            self._process.wait(PATIENCE)
             self._process = None
 
     def _is_up(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:  # noqa: S310  # our own address
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=10) as answer:  # noqa: S310  # our own address
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -99,7 +103,7 @@ def _records(place: Any, tracker: Any, uri: str) -> None:
     tracker.record(failure := make_failure())
     tracker.record(make_feedback(event.execution_id))
     tracker.close()
-    assert place.deliver()
+    assert place.deliver(PATIENCE)
     there = type(place)(place.spool, uri)
     assert [row["execution_id"] for row in there.rows()] == [event.execution_id, failure.execution_id]
     (run,) = there.runs()
@@ -126,11 +130,11 @@ def test_what_ran_during_an_outage_is_delivered_once(place: Any, server: Server)
             time.sleep(0.001)
 
     run(200)
-    assert tracker.flush(120)
+    assert tracker.flush(PATIENCE)
     server.stop()
     run(200)
     with pytest.warns(TrackingWarning, match="does not take executions"):
-        place.wait_until(lambda: tracker._state._courier._warned)
+        place.wait_until(lambda: tracker._recording.supervisor.has_warned, PATIENCE)
     assert not tracker.flush(0.1)
     status = tracker.status()
     assert status["backlog"] == 200
@@ -138,7 +142,7 @@ def test_what_ran_during_an_outage_is_delivered_once(place: Any, server: Server)
     assert status["last_error"]["uri"] == server.uri
     server.start()
     run(200)
-    assert tracker.flush(120)
+    assert tracker.flush(PATIENCE)
     tracker.close()
     there = type(place)(place.spool, server.uri)
     assert Counter(row["execution_id"] for row in there.rows("Outage")) == Counter(ids)
@@ -174,6 +178,50 @@ def test_a_server_that_refuses_costs_an_execution_nothing(place: Any) -> None:
         refusing.shutdown()
         thread.join()
         refusing.server_close()
+
+
+class _Hanging(http.server.BaseHTTPRequestHandler):
+    released = threading.Event()
+
+    def _hang(self) -> None:
+        self.released.wait(PATIENCE)
+
+    do_GET = do_POST = do_PUT = _hang
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hanging() -> Iterator[str]:
+    """The address of a server that takes requests and never answers."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Hanging)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    _Hanging.released.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    _Hanging.released.clear()
+
+
+def test_a_server_that_hangs_is_warned_about_like_one_that_refuses(place: Any, hanging: str) -> None:
+    tracker = place.tracker(tracking_uri=hanging, writer="process", exit_timeout=3)
+    tracker.record(make_event())
+    with pytest.warns(TrackingWarning, match="127.0.0.1"):
+        place.wait_until(lambda: tracker._recording.supervisor.has_warned, PATIENCE)
+    assert tracker.status()["backlog"] == 1
+    tracker.close()
+
+
+def test_a_short_program_hears_of_a_server_that_hangs(place: Any, hanging: str) -> None:
+    tracker = place.tracker(tracking_uri=hanging, writer="process", exit_timeout=3)
+    tracker.record(make_event())
+    place.wait_until(lambda: read_status(place.spool).get("contact") == hanging, PATIENCE)
+    with pytest.warns(TrackingWarning, match="executions waiting: 1"):
+        tracker.close()
 
 
 # -- PostgreSQL --------------------------------------------------------------------------------------------------------
@@ -218,14 +266,14 @@ def postgres() -> Iterator[str]:
         yield uri
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_for_postgres(port: int) -> None:
     import psycopg
 
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(psycopg.OperationalError):
             psycopg.connect(host="127.0.0.1", port=port, user="mlflow", dbname="postgres").close()

@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from hokusai_core.testing.trackers import make_event
-from hokusai_mlflow.courier import complaint
 from hokusai_mlflow.delivery import mlflow_stores
 from hokusai_mlflow.delivery.mlflow_stores import StoreBusy, is_busy, open_store, probe
+from hokusai_mlflow.delivery_supervisor import complaint
 
 
 def test_a_database_that_somebody_makes_is_left_to_them_until_they_are_gone(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
-"""Delivers feedback as assessments of the execution's trace."""
+"""Writes feedback as assessments of the execution's trace."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -11,36 +11,56 @@ from mlflow.entities import Assessment, AssessmentSource, Expectation, Feedback
 from mlflow.exceptions import MlflowException
 from mlflow.tracing.client import TracingClient
 
+from hokusai_mlflow.delivery.execution_table import EXECUTIONS, record_of, trace_id_of
 from hokusai_mlflow.delivery.mlflow_runs import Target
-from hokusai_mlflow.delivery.mlflow_traces import deliver_traces
-from hokusai_mlflow.delivery.table import EXECUTIONS, trace_id_of
+from hokusai_mlflow.delivery.mlflow_traces import span_id_of, write_traces
+from hokusai_mlflow.delivery.record_batch import TracePart
 from hokusai_mlflow.loading import read_part
 
-__all__ = ["deliver_feedback"]
+__all__ = ["write_feedback"]
 
 _MISSING: Final = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 
 
-def deliver_feedback(target: Target, feedback: Mapping[str, Any]) -> None:
+def write_feedback(target: Target, feedback: Mapping[str, Any], waits: Callable[[str], bool]) -> bool:
     """Attach feedback to the trace of its execution, which is made where it was sampled away.
 
     Args:
         target: the run that the tracker records in.
-        feedback: what the spool holds of it.
+        feedback: what the outbox holds of it.
+        waits: returns whether an execution of that id is not delivered yet.
+
+    Returns:
+        False where the execution has to be delivered first.
     """
     client = TracingClient(target.uri)
-    trace_id = trace_id_of(feedback["id"])
-    try:
-        info = client.get_trace_info(trace_id)
-    except MlflowException as error:
-        if error.error_code not in _MISSING:
-            raise
-        _make_trace(target, feedback)
+    trace_id, span_id = trace_id_of(feedback["id"]), None
+    info = _trace_info(client, trace_id)
+    if info is None:
+        if waits(feedback["id"]):
+            return False
+        row = _row(target, feedback["id"])
+        if row is not None and row["trace_id"]:  # a step, which is in the trace of its chain
+            trace_id, span_id = row["trace_id"], span_id_of(row["trace_id"], feedback["id"])
+        else:
+            # Without a row the execution was recorded elsewhere or not at all; the feedback is kept all the same.
+            write_traces(target, [TracePart("trace", _bare(feedback) if row is None else record_of(row))])
         info = client.get_trace_info(trace_id)
     present = {assessment.assessment_id for assessment in info.assessments}
     for assessment in _assessments(feedback):
         if assessment.assessment_id not in present:  # a delivery that was cut off halfway is finished, not repeated
+            assessment.span_id = span_id
             client.log_assessment(trace_id, assessment)
+    return True
+
+
+def _trace_info(client: TracingClient, trace_id: str) -> Any:
+    try:
+        return client.get_trace_info(trace_id)
+    except MlflowException as error:
+        if error.error_code not in _MISSING:
+            raise
+        return None
 
 
 def _assessments(feedback: Mapping[str, Any]) -> Iterator[Assessment]:
@@ -59,12 +79,6 @@ def _assessments(feedback: Mapping[str, Any]) -> Iterator[Assessment]:
 def _identifier(feedback: Mapping[str, Any], name: str) -> str:
     text = orjson.dumps([feedback["id"], feedback["t0"], feedback["source"], feedback["rating"], name])
     return f"a-{hashlib.sha256(text).hexdigest()[:32]}"
-
-
-def _make_trace(target: Target, feedback: Mapping[str, Any]) -> None:
-    row = _row(target, feedback["id"])
-    # Without a row the execution was recorded elsewhere or not at all; what was said about it is kept all the same.
-    deliver_traces(target, [_bare(feedback) if row is None else _record(row)])
 
 
 def _bare(feedback: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,35 +109,3 @@ def _row(target: Target, execution_id: str) -> dict[str, Any] | None:
             if row["execution_id"] == execution_id:
                 return row
     return None
-
-
-def _record(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the spool held of an execution, as far as its row tells."""
-    import datetime
-
-    def nested(name: str) -> Any:
-        return orjson.loads(row[name]) if row[name] else {}
-
-    return {
-        "k": "e",
-        "id": row["execution_id"],
-        "sig": row["signature"],
-        "ver": row["signature_version"],
-        "fp": row["fingerprint"],
-        "st": row["status"],
-        "t0": datetime.datetime.fromisoformat(row["started_at"]).timestamp(),
-        "lat": row["latency"],
-        "m": row["model"],
-        "mp": nested("model_parameters"),
-        "u": (row["input_tokens"], row["output_tokens"], row["attempts"]),
-        "cost": row["cost"],
-        "hit": row["cached"],
-        "sg": (),
-        "in": nested("inputs"),
-        "out": nested("outputs"),
-        "et": row["error_type"],
-        "err": row["error"],
-        "par": row["parent_id"],
-        "tags": nested("tags"),
-        "cut": nested("cut"),
-    }

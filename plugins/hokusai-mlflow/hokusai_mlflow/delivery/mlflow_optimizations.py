@@ -1,4 +1,4 @@
-"""Delivers an optimization as a run of its own, below the run that the tracker records in."""
+"""Writes an optimization as a run of its own, below the run that the tracker records in."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING, Any, Final
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from hokusai_mlflow.delivery.mlflow_runs import Target, quoted
+from hokusai_mlflow.optimization_result import parameters_of, result_of, scores_of, trials_of
 from hokusai_mlflow.optimization_run import register_winner, write_optimization
-from hokusai_mlflow.winner import parameters_of, scores_of, trials_of, winner_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-__all__ = ["deliver_optimization"]
+__all__ = ["write_optimization_run"]
 
 _TAG: Final = "hokusai.optimization"
 
 
-def deliver_optimization(target: Target, record: Mapping[str, Any]) -> None:
+def write_optimization_run(target: Target, record: Mapping[str, Any]) -> None:
     """Write an optimization to its run, and register what was promoted where an alias for that was chosen.
 
     Args:
         target: the run that the tracker records in.
-        record: what the spool holds of it.
+        record: what the outbox holds of it.
     """
     run = _run_of(target, record)
     if run.info.status == "FINISHED":
         return
     document = record.get("doc")
-    winner = None if document is None else winner_of(document)
+    winner = None if document is None else result_of(document)
     report = record["fig"] if winner is None else winner.report
     write_optimization(
         target.client,

@@ -1,40 +1,43 @@
-"""Finds or creates the MLflow runs that executions belong to."""
+"""Finds or makes the MLflow runs that executions belong to."""
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
 from attrs import frozen
 from mlflow import MlflowClient
-from mlflow.entities import ViewType
+from mlflow.entities import LifecycleStage, ViewType
 from mlflow.exceptions import MlflowException
 
 from hokusai_core.plugin_api import user_data_folder
-from hokusai_mlflow.delivery.ledger import Ledger
+from hokusai_mlflow.delivery.execution_table import EXECUTIONS, part_name
+from hokusai_mlflow.delivery.failures import MissingCredentials, concerns_address
 from hokusai_mlflow.delivery.mlflow_stores import database_of, open_store, probe
-from hokusai_mlflow.delivery.table import EXECUTIONS
 from hokusai_mlflow.destination import public_uri
 from hokusai_mlflow.loading import read_part
+from hokusai_mlflow.target_state import TargetState
 
-__all__ = ["MissingCredentials", "RunGone", "Target", "Targets", "experiment_id", "quoted"]
+__all__ = ["RunGone", "Target", "Targets", "experiment_id", "quoted"]
 
 _KEY_TAG: Final = "hokusai.run"
-_PROMOTED: Final = {"hokusai/executions": "executions", "hokusai/failures": "failures", "hokusai/cost": "cost"}
-_PROMOTED_TOKENS: Final = {"hokusai/input_tokens": "input_tokens", "hokusai/output_tokens": "output_tokens"}
+_MISSING: Final = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+#: Metric -> total that a run is continued with.
+_TOTALS: Final = {
+    "hokusai/executions": "executions",
+    "hokusai/failures": "failures",
+    "hokusai/cost": "cost",
+    "hokusai/input_tokens": "input_tokens",
+    "hokusai/output_tokens": "output_tokens",
+    "hokusai/traces": "traces",
+    "hokusai/executions_refused": "refused",
+}
 
 
 class RunGone(Exception):
     """The run was deleted in MLflow."""
-
-
-class MissingCredentials(Exception):
-    """The address needs credentials that this writer was not given."""
 
 
 @frozen
@@ -46,86 +49,74 @@ class Target:
         uri: the address that the store was opened by, with credentials.
         run_id: the run.
         experiment_id: its experiment.
+        source: user, source file and git commit of the program that executes, as MLflow's tags.
     """
 
     client: MlflowClient
     uri: str
     run_id: str
     experiment_id: str
+    source: Mapping[str, str]
 
 
 class Targets:
-    """Resolves runs of the ledger to runs of MLflow.
+    """Finds the run of MLflow that a target means.
 
     Args:
-        ledger: keeps what was resolved.
         secret_uris: addresses with credentials, by their public form.
     """
 
-    def __init__(self, ledger: Ledger, secret_uris: Mapping[str, str]) -> None:
-        self._ledger = ledger
+    def __init__(self, secret_uris: Mapping[str, str]) -> None:
         own = os.environ.get("MLFLOW_TRACKING_URI")
         self._uris = {**({public_uri(own): own} if own else {}), **secret_uris}
-        self._targets: dict[int, Target] = {}
+        self._clients: dict[str, MlflowClient] = {}
 
-    def prepare(self, run: sqlite3.Row) -> None:
-        """Make the database of ``run`` where there is none yet: seconds in which no store is silent.
+    def prepare(self, uri: str) -> None:
+        """Make the database of ``uri`` where there is none yet.
 
         Raises:
             MissingCredentials: the store's password is not known here.
             StoreBusy: another process is making the store.
         """
-        if run["id"] not in self._targets:
-            open_store(self._full(run["uri"]))
+        if uri not in self._clients:
+            open_store(self._full(uri))
 
-    def of(self, run: sqlite3.Row) -> Target:
-        """Return where the executions of ``run`` go; creates experiment and run where they are missing.
+    def of(self, state: TargetState) -> Target:
+        """Return the run of a target. Experiment and run are made where they are missing, and revived where deleted.
 
         Raises:
             MlflowException: the store refuses or cannot be reached.
             MissingCredentials: the store's password is not known here.
             StoreBusy: another process is making the store.
         """
-        known = self._targets.get(run["id"])
-        if known is not None and known.run_id == run["mlflow_run"]:
-            return known
-        uri = self._full(run["uri"])
+        uri = self._full(state.description["uri"])
         address = open_store(uri)
-        client = MlflowClient(address)
-        if run["mlflow_run"] and run["experiment_id"]:
-            target = Target(client, address, run["mlflow_run"], run["experiment_id"])
-        else:
-            target = self._first_contact(run, client, uri, address)
-        self._targets[run["id"]] = target
-        return target
+        client = self._clients.get(state.description["uri"])
+        if client is None:
+            client = self._clients[state.description["uri"]] = MlflowClient(address)
+        if state.run is None or "lost" in state.run:
+            self._resolve(state, client, uri)
+        assert state.run is not None  # noqa: S101  # for the type checker
+        return Target(client, address, state.run["id"], state.run["experiment_id"], state.description["source"])
 
-    def is_gone(self, run: sqlite3.Row, error: Exception) -> bool:
-        """Return whether ``error`` came about because the run was deleted in MLflow, or the whole store."""
-        database = database_of(run["uri"])
+    def is_gone(self, state: TargetState, error: Exception) -> bool:
+        """Return whether ``error`` came about because the run or its store was deleted."""
+        database = database_of(state.description["uri"])
         if isinstance(error, RunGone) or (database is not None and not database.exists()):
             return True
-        if not run["mlflow_run"] or not isinstance(error, MlflowException):
-            return False
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return True
-        if error.error_code not in ("INVALID_PARAMETER_VALUE", "INVALID_STATE"):
+        if state.run is None or not isinstance(error, MlflowException) or concerns_address(error):
             return False
         try:
-            client = self._targets[run["id"]].client
-            return bool(client.get_run(run["mlflow_run"]).info.lifecycle_stage == "deleted")
-        except MlflowException:
-            return False
+            found = self._clients[state.description["uri"]].get_run(state.run["id"])
+        except MlflowException as missing:
+            return missing.error_code in _MISSING
+        return bool(found.info.lifecycle_stage == LifecycleStage.DELETED)
 
-    def forget(self, run: int) -> None:
-        """Resolve ``run`` anew the next time: it is gone from the store. What follows goes to a run of our own."""
-        self._targets.pop(run, None)
-        with self._ledger.transaction():
-            self._ledger.sql.execute(
-                "UPDATE runs SET mlflow_run = NULL, experiment_id = NULL, host = 0, totals = '{}' WHERE id = ?", (run,)
-            )
-            # What the deleted run held was deleted on purpose.
-            self._ledger.sql.execute("DELETE FROM rows WHERE run = ? AND sent = 1", (run,))
-            self._ledger.sql.execute("UPDATE params SET sent = 0 WHERE run = ?", (run,))
+    def forget(self, state: TargetState) -> None:
+        """Look for the run again the next time: it was deleted."""
+        self._clients.pop(state.description["uri"], None)
+        if state.run is not None:
+            state.run = {**state.run, "lost": "yes"}
 
     def probe(self, uri: str) -> None:
         """Ask a store that did not answer before whether it does now.
@@ -152,38 +143,62 @@ class Targets:
             )
         return full
 
-    def _first_contact(self, run: sqlite3.Row, client: MlflowClient, uri: str, address: str) -> Target:
-        if run["host"]:
-            info = client.get_run(run["mlflow_run"])
-            found: Any = info
-        else:
-            experiment = experiment_id(client, json.loads(run["experiment"]), uri)
-            found = _own_run(client, experiment, run)
-        target = Target(client, address, found.info.run_id, found.info.experiment_id)
-        totals = self._continue(run, target, found)
-        with self._ledger.transaction():
-            self._ledger.sql.execute(
-                "UPDATE runs SET mlflow_run = ?, experiment_id = ?, totals = ? WHERE id = ?",
-                (target.run_id, target.experiment_id, orjson.dumps(totals).decode(), run["id"]),
-            )
-        return target
-
-    def _continue(self, run: sqlite3.Row, target: Target, found: Any) -> dict[str, Any]:
-        """Go on with a table that another ledger began: leave out what it holds, and count on from there."""
-        parts = [artifact.path for artifact in target.client.list_artifacts(target.run_id, EXECUTIONS)]
-        for path in parts:
-            ids = [(run["id"], row["execution_id"]) for row in read_part(target.client, target.run_id, path)]
-            with self._ledger.transaction():
-                self._ledger.sql.executemany("DELETE FROM rows WHERE run = ? AND id = ?", ids)
-                self._ledger.sql.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, 0)", ids)
-        metrics = found.data.metrics if parts else {}
-        promoted = {**_PROMOTED, **_PROMOTED_TOKENS}
-        return {name: type_of(name)(metrics[metric]) for metric, name in promoted.items() if metric in metrics}
+    def _resolve(self, state: TargetState, client: MlflowClient, uri: str) -> None:
+        host = state.description["run_id"]
+        run = None if host is None else _live_run(client, host)
+        if run is None:
+            state.instead_of = host
+            run = _own_run(client, experiment_id(client, state.description["experiment"], uri), state)
+        before, found = state.run, {"id": run.info.run_id, "experiment_id": run.info.experiment_id}
+        state.run = found
+        if before is None or before["id"] != found["id"]:
+            _begin(state, client, run, replaced=before is not None)
 
 
-def type_of(total: str) -> type[int] | type[float]:
-    """Return the type of a total."""
-    return float if total == "cost" else int
+def _begin(state: TargetState, client: MlflowClient, run: Any, *, replaced: bool) -> None:
+    """Go on with what the run holds; what a run that was deleted held, was deleted on purpose."""
+    if replaced:
+        state.signatures, state.pending = [], None
+        for segment in state.segments.values():
+            for part in segment["parts"].values():
+                part.update(number=part["number"] + 1, start=segment["offset"], traced="")
+    parts = {
+        artifact.path.rpartition("/")[2]: artifact.path
+        for artifact in client.list_artifacts(run.info.run_id, EXECUTIONS)
+    }
+    metrics = run.data.metrics if parts else {}
+    state.totals = {total: _number(total, metrics[name]) for name, total in _TOTALS.items() if name in metrics}
+    for name, segment in state.segments.items():
+        if not segment["offset"]:  # its state was lost, perhaps: what it gave the run before is in these totals
+            number = 1
+            while (path := parts.get(part_name(name, number))) is not None:
+                segment["counted"] += sum(1 for _ in read_part(client, run.info.run_id, path))
+                number += 1
+
+
+def _number(total: str, value: float) -> int | float:
+    return value if total == "cost" else int(value)
+
+
+def _live_run(client: MlflowClient, run_id: str) -> Any:
+    """Return a run of the host's; None where it was deleted. Where only its experiment was, that is revived."""
+    try:
+        run = client.get_run(run_id)
+        if run.info.lifecycle_stage == LifecycleStage.DELETED and _revive(client, run.info.experiment_id):
+            run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in _MISSING:
+            raise
+        return None
+    return None if run.info.lifecycle_stage == LifecycleStage.DELETED else run
+
+
+def _revive(client: MlflowClient, experiment: str) -> bool:
+    """Revive an experiment where it was deleted; return whether it was."""
+    if client.get_experiment(experiment).lifecycle_stage != LifecycleStage.DELETED:
+        return False
+    client.restore_experiment(experiment)
+    return True
 
 
 def experiment_id(client: MlflowClient, wanted: Mapping[str, str], uri: str) -> str:
@@ -194,20 +209,32 @@ def experiment_id(client: MlflowClient, wanted: Mapping[str, str], uri: str) -> 
         wanted: its ``id``, or its ``name``.
         uri: the store's address.
     """
-    if "id" in wanted:
-        return wanted["id"]
-    name = wanted["name"]
-    found = client.get_experiment_by_name(name)
+    name = wanted.get("name", "Hokusai")
+    try:
+        found = client.get_experiment(wanted["id"]) if "id" in wanted else client.get_experiment_by_name(name)
+    except MlflowException as error:
+        if error.error_code not in _MISSING:
+            raise
+        found = client.get_experiment_by_name(name)  # deleted for good: executions go to ours
     if found is None:
+        return _make_experiment(client, name, uri)
+    if found.lifecycle_stage == LifecycleStage.DELETED:
         try:
-            return str(client.create_experiment(name, artifact_location=_artifacts(name, uri)))
+            client.restore_experiment(found.experiment_id)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            if concerns_address(error):
                 raise
-            found = client.get_experiment_by_name(name)
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
+            return experiment_id(client, {"name": f"{found.name} (new)"}, uri)
     return str(found.experiment_id)
+
+
+def _make_experiment(client: MlflowClient, name: str, uri: str) -> str:
+    try:
+        return str(client.create_experiment(name, artifact_location=_artifacts(name, uri)))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return str(client.get_experiment_by_name(name).experiment_id)
 
 
 def _artifacts(experiment: str, uri: str) -> str | None:
@@ -222,10 +249,11 @@ def _artifacts(experiment: str, uri: str) -> str | None:
     return None
 
 
-def _own_run(client: MlflowClient, experiment: str, run: sqlite3.Row) -> Any:
+def _own_run(client: MlflowClient, experiment: str, state: TargetState) -> Any:
+    """Return a run of an executor's own. It is looked for by its tag first: a delivery that was cut off made it."""
+    description = state.description
     # What stands in for a run of the host's that was deleted is no run of an executor's.
-    instead_of = run["key"].startswith("run:")
-    key = run["key"] if instead_of else run["own_key"]
+    key = f"run:{state.instead_of}" if state.instead_of else description["run_key"]
     found = client.search_runs(
         [experiment],
         filter_string=f"tags.`{_KEY_TAG}` = '{quoted(key)}'",
@@ -236,10 +264,10 @@ def _own_run(client: MlflowClient, experiment: str, run: sqlite3.Row) -> Any:
         if found[0].info.status != "RUNNING":
             client.update_run(found[0].info.run_id, status="RUNNING")
         return client.get_run(found[0].info.run_id)
-    tags = {**json.loads(run["tags"]), _KEY_TAG: key, "mlflow.source.name": "hokusai"}
-    if instead_of:
-        tags["hokusai.instead_of"] = run["key"].removeprefix("run:")
-    return client.create_run(experiment, tags=tags, run_name=run["name"])
+    tags = {**description["source"], **description["tags"], _KEY_TAG: key}
+    if state.instead_of:
+        tags["hokusai.instead_of"] = state.instead_of
+    return client.create_run(experiment, tags=tags, run_name=description["run_name"])
 
 
 def quoted(text: str) -> str:

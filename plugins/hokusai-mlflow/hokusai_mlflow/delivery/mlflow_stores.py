@@ -19,7 +19,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from hokusai_mlflow.destination import default_uri
 
-__all__ = ["StoreBusy", "database_of", "is_busy", "open_store", "probe"]
+__all__ = ["StoreBusy", "database_of", "is_busy", "open_store", "private_files", "probe"]
 
 #: Seconds for which a write waits for the host's own writes to the same database; MLflow's default is five.
 _PATIENCE: Final = 60
@@ -83,6 +83,17 @@ def _is_ready(path: Path) -> bool:
     except sqlite3.Error:
         pass  # no such table yet, or locked; anything else is for MLflow to say
     return time.time() - path.stat().st_mtime > _ABANDONED
+
+
+@contextlib.contextmanager
+def private_files(uri: str) -> Iterator[None]:
+    """Have files that are made in Hokusai's own store be for this user alone; other stores keep the user's umask."""
+    before = os.umask(0o077) if uri == default_uri() else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.umask(before)
 
 
 def is_busy(error: Exception) -> bool:

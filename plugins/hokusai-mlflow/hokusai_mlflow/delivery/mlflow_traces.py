@@ -1,4 +1,4 @@
-"""Makes traces of spooled executions and delivers them many at a time.
+"""Makes traces of executions and operations, and writes many at a time.
 
 Ids come from the execution's own, so a trace that is sent again is the same trace, and a seeded ``random`` in the host
 makes no two of them alike. Sending the spans of many traces in one call costs MLflow's database layer a fifth of what
@@ -22,11 +22,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
+from hokusai_mlflow.delivery.execution_table import trace_id_of
 from hokusai_mlflow.delivery.mlflow_runs import Target
-from hokusai_mlflow.delivery.sampling import GROUPED
-from hokusai_mlflow.delivery.table import trace_id_of
+from hokusai_mlflow.delivery.record_batch import TracePart
+from hokusai_mlflow.delivery.trace_sampler import GROUPED
 
-__all__ = ["deliver_traces"]
+__all__ = ["interrupted", "span_id_of", "write_traces"]
 
 _PREVIEW: Final = 1000
 _TYPES: Final = {
@@ -35,22 +36,24 @@ _TYPES: Final = {
     "validate_inputs": SpanType.PARSER,
     "validate_outputs": SpanType.PARSER,
 }
+#: Tag of an execution -> where MLflow looks for it.
+_PEOPLE: Final = {"user": "mlflow.trace.user", "session": "mlflow.trace.session"}
 _RESOURCE: Final = Resource({"service.name": "hokusai"})
 
 
-def deliver_traces(target: Target, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write traces of executions; a trace that is there already stays one.
+def write_traces(target: Target, parts: Sequence[TracePart]) -> None:
+    """Write traces, or parts of them; what is there already stays as it is.
 
     Args:
         target: the run that they belong to.
-        records: what the spool holds of the executions.
+        parts: what becomes of executions and operations.
     """
     client = TracingClient(target.uri)
     spans: list[Span] = []
-    for record in records:
-        own = list(_spans(record))
-        info = _info(record, target, len(own))
-        client.start_trace(info)
+    for part in parts:
+        own = list(_spans(part))
+        if part.role == "trace":
+            client.start_trace(_info(part.record, target, len(own)))
         spans += own
     try:
         client.log_spans(target.experiment_id, spans)
@@ -58,9 +61,41 @@ def deliver_traces(target: Target, records: Sequence[Mapping[str, Any]]) -> None
         # A server from before span tables keeps a trace's spans as an artifact.
         if isinstance(error, MlflowException) and error.error_code not in ("NOT_IMPLEMENTED", "ENDPOINT_NOT_FOUND"):
             raise
-        for record in records:
-            info = client.get_trace_info(trace_id_of(record["id"]))
-            client._upload_trace_data(info, TraceData(spans=list(_spans(record))))
+        for part in parts:
+            if part.role == "trace":
+                info = client.get_trace_info(trace_id_of(part.record["id"]))
+                client._upload_trace_data(info, TraceData(spans=list(_spans(part))))
+
+
+def interrupted(operation_id: str, operation: Mapping[str, Any]) -> TracePart:
+    """Return the trace of an operation whose process ended before it did."""
+    record = {
+        "k": "o",
+        "id": operation_id,
+        "kind": operation["kind"],
+        "sig": "interrupted",
+        "st": "failed",
+        "t0": operation["began"],
+        "lat": 0.0,
+        "et": "Interrupted",
+        "err": f"the process ended before this {operation['kind']} did",
+        "u": (0, 0, 0),
+        "cost": None,
+        "n": 0,
+        "bad": 0,
+    }
+    return TracePart("trace", record)
+
+
+def span_id_of(trace_id: str, execution_id: str) -> str:
+    """Return the id of the span that an execution or operation is in a trace."""
+    return f"{_number(trace_id, execution_id, 0):016x}"
+
+
+def _number(trace_id: str, identifier: str, count: int) -> int:
+    # The same span of the same trace has the same id, whenever it is made.
+    digest = hashlib.blake2b(f"{trace_id}/{identifier}/{count}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") or 1
 
 
 def _info(record: Mapping[str, Any], target: Target, spans: int) -> TraceInfo:
@@ -69,7 +104,12 @@ def _info(record: Mapping[str, Any], target: Target, spans: int) -> TraceInfo:
         "mlflow.trace_schema.version": "3",
         "mlflow.sourceRun": target.run_id,
         "mlflow.trace.sizeStats": orjson.dumps({"num_spans": spans}).decode(),
+        **target.source,
     }
+    tags = record.get("tags") or {}
+    for name, key in _PEOPLE.items():
+        if tags.get(name):
+            metadata[key] = str(tags[name])[:250]
     if counted[2]:
         metadata["mlflow.trace.tokenUsage"] = _usage(counted)
     if cost:
@@ -128,11 +168,22 @@ def _name(record: Mapping[str, Any]) -> str:
     return f"{record['kind']} {short}" if record["k"] == "o" else str(record.get("step") or short)
 
 
-def _spans(record: Mapping[str, Any]) -> Iterator[Span]:
-    maker = _Maker(record)
-    if record["k"] != "o":
-        yield from _execution_spans(maker, record, None)
+def _spans(part: TracePart) -> Iterator[Span]:
+    record = part.record
+    if part.role == "trace":
+        maker = _SpanMaker(trace_id_of(record["id"]), record["id"])
+        yield from _operation_spans(maker, record) if record["k"] == "o" else _execution_spans(maker, record, None)
         return
+    trace_id = trace_id_of(record["par"])
+    maker, parent = _SpanMaker(trace_id, record["id"]), span_id_of(trace_id, record["par"])
+    if part.role == "step":
+        yield from _execution_spans(maker, record, parent)
+        return
+    link = {"trace_id": trace_id_of(record["id"])}  # its own trace has the stages, and the tokens
+    yield maker.execution(record, parent, link)
+
+
+def _operation_spans(maker: _SpanMaker, record: Mapping[str, Any]) -> Iterator[Span]:
     attributes = {
         "mlflow.spanInputs": record.get("in") or {},
         "mlflow.spanOutputs": (record.get("out") or {}) if _is_counted(record) else _totals(record),
@@ -140,41 +191,36 @@ def _spans(record: Mapping[str, Any]) -> Iterator[Span]:
         **_totals(record),
     }
     error = _error(record["et"], record["err"])
-    root = maker.span(
-        _name(record), None, record["t0"], record["lat"], SpanType.CHAIN, attributes, error, failed=record["st"] != "ok"
-    )
-    yield root
-    for step in record["steps"]:
-        yield from _execution_spans(maker, step, root)
+    times = (record["t0"], record["lat"])
+    yield maker.span(_name(record), None, *times, SpanType.CHAIN, attributes, error, failed=record["st"] != "ok")
 
 
-def _execution_spans(maker: _Maker, record: Mapping[str, Any], parent: Span | None) -> Iterator[Span]:
-    attributes = {
-        "mlflow.spanInputs": record.get("in") or {},
-        "mlflow.spanOutputs": record.get("out") or {},
-        "signature": record["sig"],
-        "signature_version": record["ver"],
-        "fingerprint": record["fp"],
-        "cached": record["hit"],
-        "execution_id": record["id"],
-        "cut": record.get("cut"),
-    }
-    began, error = record["t0"], _error(record.get("et"), record.get("err"))
-    root = maker.span(
-        _name(record), parent, began, record["lat"], SpanType.CHAIN, attributes, error, failed=record["st"] != "ok"
-    )
+def _execution_spans(maker: _SpanMaker, record: Mapping[str, Any], parent: str | None) -> Iterator[Span]:
+    root = maker.execution(record, parent, {})
     yield root
     attempts = iter(record.get("at", ()))
     for name, started, duration in record["sg"]:
+        began, kind = record["t0"] + started, _TYPES.get(name, SpanType.UNKNOWN)
         attempt = next(attempts, None) if name == "language_model" else None
-        kind = _TYPES.get(name, SpanType.UNKNOWN)
-        yield maker.span(name, root, began + started, duration, kind, *_of_attempt(attempt, record))
+        if attempt is None:
+            yield maker.span(name, root.span_id, began, duration, kind, {}, None)
+            continue
+        exchanges = [one for one in record.get("ex", ()) if one[0] == attempt[0]]
+        attributes = _of_attempt(attempt, record)
+        if len(exchanges) == 1:
+            attributes |= _of_exchange(exchanges[0], record)
+        error = None if attempt[1] == "ok" else attempt[6] or attempt[1]
+        span = maker.span(name, root.span_id, began, duration, kind, attributes, error)
+        yield span
+        if len(exchanges) > 1:  # a program calls its language model several times
+            for number, exchange in enumerate(exchanges, 1):
+                values = {"mlflow.llm.model": attempt[3] or record["m"], **_of_exchange(exchange, record)}
+                yield maker.span(f"call {number}", span.span_id, began, exchange[4], SpanType.LLM, values, None)
+                began += exchange[4]
 
 
-def _of_attempt(attempt: Sequence[Any] | None, record: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    if attempt is None:
-        return {}, None
-    number, outcome, _, model, counted, cost, error = attempt
+def _of_attempt(attempt: Sequence[Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    number, outcome, _, model, counted, cost, _ = attempt
     attributes: dict[str, Any] = {
         "mlflow.llm.model": model or record["m"],
         "mlflow.chat.tokenUsage": orjson.Fragment(_usage(counted)),
@@ -187,21 +233,59 @@ def _of_attempt(attempt: Sequence[Any] | None, record: Mapping[str, Any]) -> tup
     if outcome == "ok":
         attributes["mlflow.spanInputs"] = record.get("in") or {}
         attributes["mlflow.spanOutputs"] = record.get("out") or {}
-    return attributes, None if outcome == "ok" else error or outcome
+    return attributes
 
 
-class _Maker:
-    """Makes the spans of one trace."""
+def _of_exchange(exchange: Sequence[Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return prompt and raw answer as OpenAI writes them, which MLflow shows as a conversation."""
+    _, messages, completions, finish_reason, _ = exchange
+    found: dict[str, Any] = {"mlflow.message.format": "openai", "finish_reason": finish_reason}
+    if messages is not None:
+        found["mlflow.spanInputs"] = {"messages": messages, **(record["mp"] or {})}
+    if completions is not None:
+        found["mlflow.spanOutputs"] = {
+            "choices": [
+                {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}
+                for index, text in enumerate(completions)
+            ]
+        }
+    return found
 
-    def __init__(self, record: Mapping[str, Any]) -> None:
-        self._trace_id = trace_id_of(record["id"])
-        self._number = int(self._trace_id.removeprefix("tr-"), 16)
+
+class _SpanMaker:
+    """Makes the spans of one execution or operation.
+
+    Args:
+        trace_id: the trace that they are in.
+        identifier: id of the execution or operation.
+    """
+
+    def __init__(self, trace_id: str, identifier: str) -> None:
+        self._trace_id, self._identifier = trace_id, identifier
+        self._trace_number = int(trace_id.removeprefix("tr-"), 16)
         self._made = 0
+
+    def execution(self, record: Mapping[str, Any], parent: str | None, extra: Mapping[str, Any]) -> Span:
+        """Return the span of an execution as a whole."""
+        attributes = {
+            "mlflow.spanInputs": record.get("in") or {},
+            "mlflow.spanOutputs": record.get("out") or {},
+            "signature": record["sig"],
+            "signature_version": record["ver"],
+            "fingerprint": record["fp"],
+            "cached": record["hit"],
+            "execution_id": record["id"],
+            "cut": record.get("cut"),
+            **extra,
+        }
+        error, times = _error(record.get("et"), record.get("err")), (record["t0"], record["lat"])
+        failed = record["st"] != "ok"
+        return self.span(_name(record), parent, *times, SpanType.CHAIN, attributes, error, failed=failed)
 
     def span(
         self,
         name: str,
-        parent: Span | None,
+        parent: str | None,
         began: float,
         duration: float,
         kind: str,
@@ -219,11 +303,13 @@ class _Maker:
             **{key: value for key, value in attributes.items() if value is not None},
         }
         bad = failed or error is not None
+        number = _number(self._trace_id, self._identifier, self._made)
+        self._made += 1
         return Span(
             ReadableSpan(
                 name=name,
-                context=self._context(),
-                parent=None if parent is None else parent._span.context,
+                context=self._context(number),
+                parent=None if parent is None else self._context(int(parent, 16)),
                 attributes={key: orjson.dumps(value).decode() for key, value in values.items()},
                 events=[Event("exception", {"exception.message": error}, end)] if error else [],
                 start_time=start,
@@ -233,11 +319,8 @@ class _Maker:
             )
         )
 
-    def _context(self) -> SpanContext:
-        # The same number of the same trace has the same id, whenever it is made.
-        digest = hashlib.blake2b(f"{self._trace_id}/{self._made}".encode(), digest_size=8).digest()
-        self._made += 1
-        return SpanContext(self._number, int.from_bytes(digest, "big") or 1, False, TraceFlags(TraceFlags.SAMPLED))
+    def _context(self, span: int) -> SpanContext:
+        return SpanContext(self._trace_number, span, False, TraceFlags(TraceFlags.SAMPLED))
 
 
 def _usage(counted: Sequence[int]) -> str:

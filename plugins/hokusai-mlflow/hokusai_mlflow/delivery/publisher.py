@@ -1,269 +1,159 @@
-"""Publisher: brings MLflow up to date with the ledger, a run at a time, and survives MLflow's refusals."""
+"""Delivers the targets of a spool folder, one after the other, and keeps the failures of one from the others."""
 
 from __future__ import annotations
 
-import socket
-import sqlite3
+import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
-import orjson
 from mlflow.exceptions import MlflowException
 
-from hokusai_mlflow.delivery.ledger import Ledger
-from hokusai_mlflow.delivery.mlflow_feedback import deliver_feedback
-from hokusai_mlflow.delivery.mlflow_optimizations import deliver_optimization
-from hokusai_mlflow.delivery.mlflow_rows import deliver_ending, deliver_metrics, deliver_rows
-from hokusai_mlflow.delivery.mlflow_runs import Target, Targets
-from hokusai_mlflow.delivery.mlflow_stores import is_busy
-from hokusai_mlflow.delivery.mlflow_traces import deliver_traces
+from hokusai_mlflow.delivery.failures import Failures, network_error
+from hokusai_mlflow.delivery.mlflow_runs import Targets
+from hokusai_mlflow.delivery.mlflow_stores import is_busy, private_files
+from hokusai_mlflow.delivery.outbox_reader import remove_unfinished
+from hokusai_mlflow.delivery.target_delivery import TargetDelivery, TraceWaits
+from hokusai_mlflow.delivery.trace_sampler import TraceSampler
+from hokusai_mlflow.outbox import destination_of, segment_files
+from hokusai_mlflow.target_state import state_files
 
 __all__ = ["Publisher"]
 
-#: Seconds between two updates of a run that nobody waits for.
+#: Seconds between two deliveries to a target that nothing waits for.
 _PACE: Final = 1.0
-#: Traces that one call carries: a fraction of a second's work, so that a flush never waits long behind them.
-_TRACES: Final = 25
-_LONGEST_PAUSE: Final = 60.0
-_BUSY_PAUSE: Final = 0.5
-#: Errors behind an error that are looked at.
-_DEEPEST: Final = 12
-_UNACCEPTABLE: Final = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
-
-#: What of it a flush waits for: all for the stores that its tracker uses, or one run of the host's.
-_WAITED_FOR: Final = (
-    "due.seq <= flush.seq AND due.run IN (SELECT id FROM runs WHERE CASE WHEN flush.run_id IS NULL "
-    "THEN uri IN (SELECT uri FROM flush_stores WHERE token = flush.token) ELSE key = 'run:' || flush.run_id END)"
-)
 
 
 class Publisher:
-    """Delivers what the ledger holds.
+    """Brings MLflow up to date with a spool folder.
 
     Args:
-        ledger: what is to be delivered.
-        targets: where to.
+        folder: the spool folder.
+        secret_uris: addresses with credentials, by their public form.
         on_contact: called before a store is talked to, which may not answer for long.
     """
 
-    def __init__(self, ledger: Ledger, targets: Targets, on_contact: Callable[[], None] = lambda: None) -> None:
-        self._ledger, self._targets, self._on_contact = ledger, targets, on_contact
-        self._delivered_at: dict[int, float] = {}
-        #: Address -> until when it is left alone, and for how long this time.
-        self._paused: dict[str, tuple[float, float]] = {}
+    def __init__(self, folder: Path, secret_uris: Mapping[str, str], on_contact: Callable[[], None]) -> None:
+        self._folder, self._on_contact = folder, on_contact
+        self._targets, self._sampler = Targets(secret_uris), TraceSampler()
+        self._deliveries: dict[str, TargetDelivery] = {}
+        self._delivered_at: dict[str, float] = {}
+        self.failures = Failures(self._described)
         #: Address that was talked to last.
         self.contact: str | None = None
-        #: Address -> last error and how often delivery has failed since it last worked.
-        self.errors: dict[str, dict[str, Any]] = {}
-        self.last_error: dict[str, Any] | None = None
+        #: Figure -> how much of it.
+        self.counters: dict[str, int] = {}
 
     def step(self, *, hurry: bool = False) -> bool:
-        """Deliver some of what is due; return whether anything was sent.
+        """Deliver a chunk of each target; return whether anything was sent.
 
         Args:
-            hurry: whether somebody waits for all of it.
+            hurry: whether something waits for all of it.
         """
-        wanted = {row[0] for row in self._waited_for()}
-        due = self._ledger.column("SELECT DISTINCT run FROM due")
+        self._find()
         sent = False
-        for number in sorted(due, key=lambda run: run not in wanted):
-            paced = time.monotonic() - self._delivered_at.get(number, float("-inf")) < _PACE
-            if paced and not hurry and number not in wanted:
-                sent |= self._guarded(number, self._deliver_traces)
-            else:
-                sent |= self._guarded(number, self._deliver)
+        # Those that failed come last, so that a store that does not answer holds up the others least.
+        failed = self.failures.has_failed
+        for one in sorted(self._deliveries.values(), key=lambda d: failed(d.uri) or failed(d.uri, d.key)):
+            paced = time.monotonic() - self._delivered_at.get(one.key, float("-inf")) < _PACE
+            if one.has_more() and (hurry or not paced):
+                sent |= self._guarded(one, one.deliver)
+                self._delivered_at[one.key] = time.monotonic()
         return sent
 
-    def pending(self) -> dict[str, int]:
-        """Return how many executions, traces, feedbacks and optimizations wait."""
-        counts = self._ledger.sql.execute(
-            "SELECT (SELECT count(*) FROM rows WHERE sent = 0), "
-            "(SELECT count(*) FROM traces WHERE parent IS NULL), (SELECT count(*) FROM feedback), "
-            "(SELECT count(*) FROM optimizations)"
-        ).fetchone()
-        return dict(zip(("executions", "traces", "feedback", "optimizations"), counts, strict=True))
+    def retire(self) -> bool:
+        """Delete segments that are delivered and have no owner any more; return whether a target is done with."""
+        self._find()
+        done = False
+        for one in list(self._deliveries.values()):
+            if one.state.pending is None and self._guarded(one, one.finish):
+                del self._deliveries[one.key]
+                self._delivered_at.pop(one.key, None)
+                done = True
+        remove_unfinished(self._folder)
+        return done
 
     def is_done(self) -> bool:
         """Return whether MLflow has everything."""
-        return not self._ledger.sql.execute("SELECT 1 FROM due LIMIT 1").fetchone()
-
-    def answered(self) -> list[str]:
-        """Return and forget the flushes whose executions MLflow has."""
-        tokens = self._ledger.column(
-            f"SELECT token FROM flushes AS flush WHERE NOT EXISTS (SELECT 1 FROM due "  # noqa: S608  # our own constant
-            f"WHERE {_WAITED_FOR})"
-        )
-        if tokens:
-            with self._ledger.transaction():
-                for table in ("flushes", "flush_stores"):
-                    self._ledger.sql.executemany(
-                        f"DELETE FROM {table} WHERE token = ?",  # noqa: S608
-                        [(token,) for token in tokens],
-                    )
-        return tokens
+        self._find()
+        return not any(one.has_more() for one in self._deliveries.values())
 
     def is_stuck(self) -> bool:
-        """Return whether everything that waits is for stores that refuse it."""
-        uris = self._ledger.column("SELECT DISTINCT uri FROM runs WHERE id IN (SELECT run FROM due)")
-        return bool(uris) and all(uri in self._paused for uri in uris)
+        """Return whether everything that waits is refused at the moment."""
+        waiting = [one for one in self._deliveries.values() if one.has_more()]
+        return bool(waiting) and all(self.failures.is_paused(one.uri, one.key) for one in waiting)
 
-    def _waited_for(self) -> list[tuple[int]]:
-        return self._ledger.sql.execute(
-            f"SELECT DISTINCT due.run FROM flushes AS flush JOIN due ON {_WAITED_FOR}"  # noqa: S608  # our own constant
-        ).fetchall()
+    def has_owners(self) -> bool:
+        """Return whether there are segments."""
+        return bool(self._deliveries)
 
-    def _run(self, number: int) -> sqlite3.Row:
-        cursor = self._ledger.sql.cursor()
-        cursor.row_factory = sqlite3.Row
-        found: sqlite3.Row = cursor.execute("SELECT * FROM runs WHERE id = ?", (number,)).fetchone()
-        return found
+    def _find(self) -> None:
+        found: dict[str, list[os.DirEntry[str]]] = {}
+        for entry in segment_files(self._folder):
+            found.setdefault(destination_of(entry.name), []).append(entry)
+        for key, entries in found.items():
+            if key not in self._deliveries:
+                self._deliveries[key] = TargetDelivery(
+                    self._folder,
+                    key,
+                    Path(entries[0].path),
+                    self._targets,
+                    self._sampler,
+                    touch=self._touch,
+                    reject=self._reject,
+                    count=self._count,
+                )
+            self._deliveries[key].find([entry.name for entry in entries])
+        for key in self._deliveries.keys() - found.keys():
+            del self._deliveries[key]
+        for path in state_files(self._folder):
+            if path.stem not in found:
+                path.unlink(missing_ok=True)  # its segments were deleted by the user
 
-    def _guarded(self, number: int, deliver: Callable[[sqlite3.Row, Target], bool]) -> bool:
-        run = self._run(number)
-        uri = run["uri"]
-        until, pause = self._paused.get(uri, (0.0, 0.5))
-        if time.monotonic() < until:
+    def _guarded(self, one: TargetDelivery, deliver: Callable[[], bool]) -> bool:
+        if self.failures.is_paused(one.uri, one.key):
             return False
         try:
-            self._targets.prepare(run)
-            self._touch(uri)
-            if uri in self.errors:
-                self._targets.probe(uri)
-            target = self._targets.of(run)
-            self._touch(uri)
-            sent = deliver(run, target)
-        except sqlite3.Error:
-            raise  # the ledger's own: MLflow wraps those of its database
-        except Exception as error:  # whatever MLflow raises: the executions stay in the ledger, and it is tried again
-            self._failed(run, error, pause)
+            with private_files(one.uri):
+                self._targets.prepare(one.uri)
+                if self.failures.has_failed(one.uri):
+                    self._touch(one.uri)
+                    self._targets.probe(one.uri)
+                done = deliver()
+        except TraceWaits:
             return False
-        if self._paused.pop(uri, None):
-            self.errors.pop(uri, None)
-        return sent
-
-    def _failed(self, run: sqlite3.Row, error: Exception, pause: float) -> None:
-        uri = run["uri"]
-        if is_busy(error):
-            self._paused[uri] = (time.monotonic() + _BUSY_PAUSE, pause)
-            return
-        if self._targets.is_gone(run, error):
-            self._targets.forget(run["id"])
-        pause = min(_LONGEST_PAUSE, pause * 2)
-        self._paused[uri] = (time.monotonic() + pause, pause)
-        count = self.errors.get(uri, {"count": 0})["count"] + 1
-        self.last_error = {"uri": uri, "error": self._described(error), "at": time.time()}
-        self.errors[uri] = {"error": self.last_error["error"], "count": count}
-
-    def _described(self, error: Exception) -> str:
-        if (cause := _network_error(error)) is not None:
-            return f"{type(cause).__name__}: {cause}"  # what MLflow makes of it is ten times as long
-        # Only what MLflow's own errors say: a database driver's would quote the statement with its values.
-        lines = str(error).splitlines() if isinstance(error, MlflowException) or not _quotes_values(error) else []
-        first = lines[0][:300] if lines else "details left out"
-        return f"{type(error).__name__}: {self._targets.hide(first)}"
-
-    def _deliver(self, run: sqlite3.Row, target: Target) -> bool:
-        self._delivered_at[run["id"]] = time.monotonic()
-        while deliver_rows(self._ledger, run, target):
-            self._touch(run["uri"])
-        self._touch(run["uri"])
-        deliver_metrics(self._ledger, run, target)
-        self._touch(run["uri"])
-        self._deliver_traces(run, target)
-        self._touch(run["uri"])
-        self._deliver_feedback(run, target)
-        self._deliver_optimizations(run, target)
-        if run["ending_seq"] is not None and not self._has_due(run):
-            deliver_ending(self._ledger, run, target)
-        return True
+        except Exception as error:  # whatever MLflow raises: the records stay in their segment
+            if is_busy(error):
+                self.failures.note_busy(one.uri)
+                return False
+            if self._targets.is_gone(one.state, error):
+                self._targets.forget(one.state)
+            self.failures.note(one.uri, one.key, one.name, error)
+            return False
+        self.failures.worked(one.uri, one.key, one.name)
+        return done
 
     def _touch(self, uri: str) -> None:
         """Note that the store is talked to from now on: how long one of its answers takes tells whether it hangs."""
         self.contact = uri
         self._on_contact()
 
-    def _has_due(self, run: sqlite3.Row) -> bool:
-        query = "SELECT count(*) FROM due WHERE run = ?"
-        return bool(self._ledger.sql.execute(query, (run["id"],)).fetchone()[0] > 1)  # the ending itself is one
+    def _reject(self, uri: str, what: str, error: Exception) -> None:
+        self.failures.reject(uri, f"{what} was rejected: {self._described(error)}")
+        self._count("rejected", 1)
 
-    def _deliver_traces(self, run: sqlite3.Row, target: Target) -> bool:
-        waiting = self._ledger.sql.execute(
-            "SELECT id, data FROM traces WHERE run = ? AND parent IS NULL ORDER BY seq LIMIT ?", (run["id"], _TRACES)
-        ).fetchall()
-        if not waiting:
-            return False
-        try:
-            deliver_traces(target, [self._with_steps(orjson.loads(data)) for _, data in waiting])
-        except MlflowException as error:
-            if error.error_code not in _UNACCEPTABLE:
-                raise
-            for identifier, data in waiting:
-                self._accept_or_count(run, target, identifier, self._with_steps(orjson.loads(data)))
-        with self._ledger.transaction():
-            self._ledger.sql.executemany(
-                "DELETE FROM traces WHERE run = ?1 AND (id = ?2 OR parent = ?2)",
-                [(run["id"], identifier) for identifier, _ in waiting],
-            )
-        return True
+    def _count(self, counter: str, amount: int) -> None:
+        if amount:
+            self.counters[counter] = self.counters.get(counter, 0) + amount
 
-    def _with_steps(self, record: dict[str, Any]) -> dict[str, Any]:
-        if record["k"] == "o":
-            steps = self._ledger.column("SELECT data FROM traces WHERE parent = ? ORDER BY began", record["id"])
-            record["steps"] = [orjson.loads(data) for data in steps]
-        return record
-
-    def _accept_or_count(self, run: sqlite3.Row, target: Target, identifier: str, record: Mapping[str, Any]) -> None:
-        """Send one trace of a batch that MLflow found unacceptable; one that it will never take is counted."""
-        try:
-            deliver_traces(target, [record])
-        except MlflowException as error:
-            if error.error_code not in _UNACCEPTABLE:
-                raise
-            self.last_error = {
-                "uri": run["uri"],
-                "error": f"trace of execution {identifier} was rejected: {self._described(error)}",
-                "at": time.time(),
-            }
-            with self._ledger.transaction():
-                self._ledger.count("traces_rejected", 1)
-
-    def _deliver_feedback(self, run: sqlite3.Row, target: Target) -> None:
-        for seq, data in self._ledger.sql.execute(
-            "SELECT seq, data FROM feedback WHERE run = ? ORDER BY seq", (run["id"],)
-        ).fetchall():
-            feedback = orjson.loads(data)
-            if self._trace_waits(feedback["id"]):
-                continue  # its trace comes first
-            deliver_feedback(target, feedback)
-            with self._ledger.transaction():
-                self._ledger.sql.execute("DELETE FROM feedback WHERE seq = ?", (seq,))
-
-    def _deliver_optimizations(self, run: sqlite3.Row, target: Target) -> None:
-        for seq, data in self._ledger.sql.execute(
-            "SELECT seq, data FROM optimizations WHERE run = ? ORDER BY seq", (run["id"],)
-        ).fetchall():
-            deliver_optimization(target, orjson.loads(data))
-            with self._ledger.transaction():
-                self._ledger.sql.execute("DELETE FROM optimizations WHERE seq = ?", (seq,))
-
-    def _trace_waits(self, execution_id: str) -> bool:
-        found = self._ledger.sql.execute("SELECT 1 FROM traces WHERE id = ? LIMIT 1", (execution_id,)).fetchone()
-        return found is not None
-
-
-def _network_error(error: BaseException) -> OSError | None:
-    """Return what the operating system said of the connection, None where it is not to blame."""
-    found, seen = None, 0
-    next_one: BaseException | None = error
-    while next_one is not None and seen < _DEEPEST:
-        if isinstance(next_one, (ConnectionError, TimeoutError, socket.gaierror)) and type(next_one).__module__ in (
-            "builtins",
-            "socket",
-        ):
-            found = next_one
-        next_one, seen = next_one.__cause__ or next_one.__context__, seen + 1
-    return found
+    def _described(self, error: Exception) -> str:
+        if (cause := network_error(error)) is not None:
+            return f"{type(cause).__name__}: {cause}"  # what MLflow makes of it is ten times as long
+        # Only what MLflow's own errors say: a database driver's would quote the statement with its values.
+        lines = str(error).splitlines() if isinstance(error, MlflowException) or not _quotes_values(error) else []
+        first = lines[0][:300] if lines else "details left out"
+        return f"{type(error).__name__}: {self._targets.hide(first)}"
 
 
 def _quotes_values(error: Exception) -> bool:

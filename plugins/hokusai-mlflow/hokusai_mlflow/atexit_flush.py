@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from hokusai_mlflow.flushing import Wait
+    from hokusai_mlflow.delivery_wait import DeliveryWait
 
-__all__ = ["AT_EXIT"]
+__all__ = ["AT_EXIT", "wait_for_all"]
 
 
 class Closing(Protocol):
     """A tracker that may have something to deliver when the process ends."""
 
-    def begin_closing(self) -> Wait | None:
+    def begin_closing(self) -> DeliveryWait | None:
         """Say that its run is over, and return what is to be waited for."""
 
-    def end_closing(self, wait: Wait | None) -> None:
+    def end_closing(self, wait: DeliveryWait | None) -> None:
         """Release everything."""
 
 
@@ -49,13 +49,13 @@ class _AtExit:
         while self._open:
             _, tracker = self._open.popitem()
             waits.append((tracker, tracker.begin_closing()))
-        with contextlib.suppress(KeyboardInterrupt):  # whoever insists does not wait; the writer goes on
-            _wait_for([wait for _, wait in waits if wait is not None])
+        with contextlib.suppress(KeyboardInterrupt):  # the user does not want to wait; the writer goes on
+            wait_for_all([wait for _, wait in waits if wait is not None])
         for tracker, wait in waits:
             tracker.end_closing(wait)
 
 
-def _wait_for(waits: Sequence[Wait]) -> None:
+def wait_for_all(waits: Sequence[DeliveryWait]) -> None:
     """Wait for several deliveries at once."""
     steps = [iter(wait) for wait in waits]
     while steps:

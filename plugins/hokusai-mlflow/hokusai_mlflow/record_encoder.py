@@ -1,25 +1,32 @@
-"""Turns events into spool records: compact JSON, made on the caller's thread in a few microseconds."""
+"""Turns events into records of the outbox: compact JSON, made on the caller's thread in a few microseconds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 if TYPE_CHECKING:
-    from hokusai_core.plugin_api import ExecutionFinished, FeedbackGiven, OperationFinished, OptimizationFinished
-    from hokusai_mlflow.content import ContentPolicy
+    from hokusai_core.plugin_api import (
+        ExecutionFinished,
+        FeedbackGiven,
+        OperationFinished,
+        OptimizationFinished,
+        TrackedEvent,
+    )
+    from hokusai_core.types import ModelExchange
+    from hokusai_mlflow.content_policy import ContentPolicy
 
-__all__ = ["Encoder"]
+__all__ = ["RecordEncoder"]
 
 _OPTION: Final = orjson.OPT_NON_STR_KEYS
 #: Distinct parameter mappings whose encoded form is kept; an executor has one per signature and model.
 _KEPT_PARAMETERS: Final = 256
 
 
-class Encoder:
+class RecordEncoder:
     """Encodes the events of one tracker.
 
     Args:
@@ -28,16 +35,25 @@ class Encoder:
 
     def __init__(self, policy: ContentPolicy) -> None:
         self._policy = policy
+        self._encoders: Mapping[str, Callable[[Any], bytes]] = {
+            "ExecutionFinished": self.execution,
+            "OperationFinished": self.operation,
+            "FeedbackGiven": self.feedback,
+            "OptimizationFinished": self.optimization,
+        }
         # The mapping is kept beside its encoded form, so that its id is not given to another one.
         self._parameters: dict[int, tuple[Mapping[str, Any], orjson.Fragment]] = {}
 
-    def execution(self, event: ExecutionFinished, context: int) -> bytes:
-        """Return the record of an execution that belongs to ``context``."""
+    def encode(self, event: TrackedEvent) -> bytes:
+        """Return the record of an event."""
+        return self._encoders[type(event).__name__](event)
+
+    def execution(self, event: ExecutionFinished) -> bytes:
+        """Return the record of an execution."""
         policy, cut = self._policy, {}  # type: ContentPolicy, dict[str, int]
         usage = event.usage
         record: dict[str, Any] = {
             "k": "e",
-            "c": context,
             "id": event.execution_id,
             "sig": event.signature,
             "ver": event.signature_version,
@@ -58,6 +74,8 @@ class Encoder:
             record["out"] = policy.values("outputs", event.outputs, cut)
         if event.attempts:
             record["at"] = [self._attempt(attempt, cut) for attempt in event.attempts]
+        if event.exchanges and policy.exchanges:
+            record["ex"] = [self._exchange(exchange, cut) for exchange in event.exchanges]
         if event.error_type is not None:
             record["et"] = event.error_type
             # A message may quote the model's answer, so it follows what is decided for outputs.
@@ -74,13 +92,12 @@ class Encoder:
             record["cut"] = cut
         return _dumps(record)
 
-    def operation(self, event: OperationFinished, context: int) -> bytes:
-        """Return the record of a batch, chain or pipeline that belongs to ``context``."""
+    def operation(self, event: OperationFinished) -> bytes:
+        """Return the record of a batch, chain or pipeline."""
         policy, cut = self._policy, {}  # type: ContentPolicy, dict[str, int]
         usage = event.usage
         record: dict[str, Any] = {
             "k": "o",
-            "c": context,
             "id": event.operation_id,
             "kind": event.kind,
             "sig": event.name,
@@ -103,12 +120,11 @@ class Encoder:
             record["cut"] = cut
         return _dumps(record)
 
-    def feedback(self, event: FeedbackGiven, context: int) -> bytes:
-        """Return the record of feedback that belongs to ``context``."""
+    def feedback(self, event: FeedbackGiven) -> bytes:
+        """Return the record of feedback."""
         policy, cut = self._policy, {}  # type: ContentPolicy, dict[str, int]
         record: dict[str, Any] = {
             "k": "f",
-            "c": context,
             "id": event.execution_id,
             "sig": event.signature,
             "rating": event.rating,
@@ -120,11 +136,10 @@ class Encoder:
             record["text"] = policy.text("feedback", event.comment, cut)
         return _dumps(record)
 
-    def optimization(self, event: OptimizationFinished, context: int) -> bytes:
-        """Return the record of an optimization that belongs to ``context``."""
+    def optimization(self, event: OptimizationFinished) -> bytes:
+        """Return the record of an optimization."""
         record: dict[str, Any] = {
             "k": "s",
-            "c": context,
             "id": event.optimization_id,
             "sig": event.signature,
             "ver": event.signature_version,
@@ -147,6 +162,16 @@ class Encoder:
             error = self._policy.text("error", error, cut) if self._policy.outputs else error.partition(":")[0]
         counts = (usage.input_tokens, usage.output_tokens, usage.calls)
         return (attempt.number, attempt.outcome, attempt.latency, attempt.model, counts, attempt.cost, error)
+
+    def _exchange(self, exchange: ModelExchange, cut: dict[str, int]) -> tuple[Any, ...]:
+        """Return the record of a prompt and what came back. A prompt quotes inputs, an answer is where outputs are."""
+        policy = self._policy
+        messages = [self._message(message, cut) for message in exchange.messages] if policy.inputs else None
+        answers = [policy.text("answer", text, cut) for text in exchange.completions] if policy.outputs else None
+        return exchange.attempt, messages, answers, exchange.finish_reason, exchange.latency
+
+    def _message(self, message: Mapping[str, Any], cut: dict[str, int]) -> dict[str, Any]:
+        return {"role": message.get("role"), **self._policy.values("message", {"content": message.get("content")}, cut)}
 
     def _encoded_parameters(self, parameters: Mapping[str, Any]) -> Any:
         known = self._parameters.get(id(parameters))

@@ -1,12 +1,10 @@
-"""The writer's loop: take in, deliver, acknowledge, until there is nothing left to do."""
+"""The writer's loop: deliver what is in a spool folder until nothing is left to do."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
-import sqlite3
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -16,18 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from hokusai_mlflow import reserve
-from hokusai_mlflow.courier import LOCK, STATUS, read_status
-from hokusai_mlflow.delivery.intake import Intake
-from hokusai_mlflow.delivery.ledger import Ledger
-from hokusai_mlflow.delivery.rest import Rest
-from hokusai_mlflow.spool import segment_files
-from hokusai_mlflow.waiting import ACKNOWLEDGED, LEDGER
+from hokusai_core.plugin_api import atomic_write, lock_descriptor, open_private_file
+from hokusai_mlflow.delivery_supervisor import LOCK
+from hokusai_mlflow.delivery_wait import is_waited_for
+from hokusai_mlflow.legacy_spool import import_legacy_spool
+from hokusai_mlflow.spool_status import STATUS, read_status, something_waits
 
 if TYPE_CHECKING:
     from hokusai_mlflow.delivery.publisher import Publisher
 
-__all__ = ["Writer", "locked"]
+__all__ = ["Writer", "handle_signals", "locked", "note_crash"]
 
 _POLL: Final = 0.05
 _RELAXED_POLL: Final = 0.25
@@ -39,7 +35,6 @@ _STUCK: Final = 60.0
 _LINGER: Final = 3.0
 _RETIRE: Final = 1.0
 _STATUS: Final = 1.0
-_ACKNOWLEDGED_FOR: Final = 3600.0
 #: Stands for the writer itself where the address of a store is named else.
 _WRITER: Final = "the writer"
 
@@ -55,16 +50,13 @@ class Writer:
     def __init__(self, folder: Path, secret_uris: Mapping[str, str]) -> None:
         self._folder, self._secret_uris = folder, secret_uris
         self._lock_inode = (folder / LOCK).stat().st_ino
-        (folder / ACKNOWLEDGED).mkdir(exist_ok=True, mode=0o700)
-        self._ledger = Ledger(folder / LEDGER)
-        self._intake = Intake(folder, self._ledger)
-        self._rest = Rest(self._intake)
         self._publisher: Publisher | None = None
         self._stopping = self._gave_up = False
-        self._has_trackers = True
         self._busy_at = self._moved_at = time.monotonic()
         self._retired_at = self._noted_at = float("-inf")
         self._noted: dict[str, Any] = {}
+        self._counters: Mapping[str, int] = read_status(folder).get("counters") or {}
+        import_legacy_spool(folder)
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Have ``serve`` end after the step it is in; fits as a signal handler."""
@@ -73,10 +65,7 @@ class Writer:
     def serve(self, *, idle: float = IDLE) -> None:
         """Deliver until there has been nothing to do for ``idle`` seconds, or ``stop`` was called."""
         while not self._stopping and self._owns_folder() and not self._is_done(idle):
-            if self._rest.is_better() and self._deliverer().is_done():
-                self._busy_at = time.monotonic()
-                time.sleep(_POLL)
-            elif not self._step():
+            if not self._step(hurry=is_waited_for(self._folder)):
                 time.sleep(_POLL if time.monotonic() - self._busy_at < 5 else _RELAXED_POLL)
         if self._owns_folder():
             self._note(force=True)
@@ -86,7 +75,7 @@ class Writer:
         end = None if timeout is None else time.monotonic() + timeout
         while not self._stopping:
             moved = self._step(hurry=True)
-            if not moved and self._deliverer().is_done() and not self._intake.retire():
+            if not moved and self._deliverer().is_done() and not self._deliverer().retire():
                 self._note(force=True)
                 return True
             if end is not None and time.monotonic() > end:
@@ -98,54 +87,40 @@ class Writer:
 
     def wants_more(self) -> bool:
         """Return whether records came after the writer had decided to end; asked once it has given up its lock."""
-        return not self._stopping and not self._gave_up and self._intake.has_unread()
-
-    def close(self) -> None:
-        """Close the ledger."""
-        self._ledger.close()
+        return not self._stopping and not self._gave_up and something_waits(self._folder)
 
     def _deliverer(self) -> Publisher:
         if self._publisher is None:  # mlflow takes seconds to import: not before there is something to deliver
-            from hokusai_mlflow.delivery.mlflow_runs import Targets
             from hokusai_mlflow.delivery.publisher import Publisher
 
-            self._publisher = Publisher(self._ledger, Targets(self._ledger, self._secret_uris), self._note_contact)
+            self._publisher = Publisher(self._folder, self._secret_uris, self._note_contact)
+            self._publisher.counters.update(self._counters)
         return self._publisher
 
-    def _step(self, *, hurry: bool = False) -> bool:
-        scarce = reserve.is_scarce(self._folder)
-        if scarce:
-            self._ledger.save_room()
-        taken = self._intake.step(thrifty=scarce)
-        sent = self._deliverer().step(hurry=hurry or scarce)
-        for token in self._deliverer().answered():
-            (self._folder / ACKNOWLEDGED / token).touch()
+    def _step(self, *, hurry: bool) -> bool:
+        publisher = self._deliverer()
+        sent = publisher.step(hurry=hurry)
         now = time.monotonic()
-        if taken or sent:
+        if sent:
             self._busy_at = now
-        if sent or not self._deliverer().is_stuck():
+        if sent or not publisher.is_stuck():
             self._moved_at = now
-        if now - self._retired_at > _RETIRE:
+        if now - self._retired_at > (0.0 if hurry else _RETIRE):
             self._retired_at = now
-            self._intake.retire()
-            self._has_trackers = any(True for _ in segment_files(self._folder))
-            self._clear_acknowledgements()
-            self._ledger.give_back()
-            if not taken and reserve.is_used(self._folder) and self._deliverer().is_done():
-                reserve.refill(self._folder)
+            publisher.retire()
         self._note()
-        return bool(taken or sent)
+        return sent
 
     def _is_done(self, idle: float) -> bool:
-        now = time.monotonic()
+        now, publisher = time.monotonic(), self._deliverer()
         if now - self._moved_at > _STUCK:
             self._gave_up = True
             return True
-        enough = idle if self._has_trackers else min(idle, _LINGER)
-        return now - self._busy_at > enough and self._deliverer().is_done()
+        enough = idle if publisher.has_owners() else min(idle, _LINGER)
+        return now - self._busy_at > enough and publisher.is_done()
 
     def _owns_folder(self) -> bool:
-        """Return whether the folder is still there: whoever deletes it must not find it made anew."""
+        """Return whether the folder is still there; one that was deleted must not be made anew."""
         try:
             return (self._folder / LOCK).stat().st_ino == self._lock_inode
         except FileNotFoundError:
@@ -160,26 +135,18 @@ class Writer:
             return
         self._noted_at = time.monotonic()
         publisher = self._deliverer()
-        pending = publisher.pending()
         status = {
             "pid": os.getpid(),
-            "pending": pending,
-            "held": self._ledger.held() if any(pending.values()) else 0,
-            # Whoever reads that something waits, and that this was written long ago, knows who does not answer.
-            "contact": publisher.contact if any(pending.values()) else None,
-            "errors": publisher.errors,
-            "last_error": publisher.last_error,
+            # A status that names a store, and was written long ago, says that the store does not answer.
+            "contact": None if publisher.is_done() else publisher.contact,
+            "errors": publisher.failures.errors,
+            "last_error": publisher.failures.last_error,
+            "counters": publisher.counters,
         }
         if status == self._noted and status["contact"] is None:
             return
         self._noted = orjson.loads(orjson.dumps(status))
         _write_status(self._folder, {**status, "at": time.time()})
-
-    def _clear_acknowledgements(self) -> None:
-        for path in (self._folder / ACKNOWLEDGED).iterdir():
-            with contextlib.suppress(FileNotFoundError):  # its flush has just seen it
-                if time.time() - path.stat().st_mtime > _ACKNOWLEDGED_FOR:
-                    path.unlink()
 
 
 @contextlib.contextmanager
@@ -190,23 +157,11 @@ def locked(folder: Path, *, patience: float = 0.5) -> Iterator[bool]:
         folder: the spool folder.
         patience: seconds to try for: a tracker that looks whether a writer runs holds it for a moment, too.
     """
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_private_file(folder / LOCK)
     try:
-        yield _try_lock(descriptor, patience)
+        yield lock_descriptor(descriptor, patience)
     finally:
         os.close(descriptor)
-
-
-def _try_lock(descriptor: int, patience: float) -> bool:
-    end = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.02)
 
 
 def handle_signals(writer: Writer) -> None:
@@ -220,19 +175,21 @@ def note_crash(folder: Path, error: Exception) -> None:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     # Not the message of an unknown error: it may quote values.
     text = f"the writer failed: {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
-    if isinstance(error, (OSError, ImportError, sqlite3.Error)):
+    if isinstance(error, (OSError, ImportError, RuntimeError)):
         text += f": {error}"
-    # A ledger that was locked once is no news; what fails again and again is.
-    before = (read_status(folder).get("errors") or {}).get(_WRITER, {"count": 0})["count"]
-    status = {"pid": None, "pending": None, "errors": {_WRITER: {"error": text, "count": before + 1}}}
-    last_error = {"uri": None, "error": text, "at": time.time()}
-    _write_status(folder, {**status, "last_error": last_error, "at": time.time()})
+    before = read_status(folder)
+    # A failure that happens once may pass by itself; one that repeats is reported.
+    count = (before.get("errors") or {}).get(_WRITER, {"count": 0})["count"] + 1
+    status = {
+        "pid": None,
+        "errors": {_WRITER: {"error": text, "count": count}},
+        "last_error": {"uri": None, "error": text, "at": time.time()},
+        "counters": before.get("counters"),
+        "at": time.time(),
+    }
+    _write_status(folder, status)
 
 
 def _write_status(folder: Path, status: Mapping[str, Any]) -> None:
-    fresh = folder / f"{STATUS}.new"
-    try:
-        fresh.write_bytes(orjson.dumps(status))
-        fresh.replace(folder / STATUS)
-    except OSError:
-        return  # a full disk; delivery goes on, and makes room
+    with contextlib.suppress(OSError):  # a full disk; delivery goes on, and makes room
+        atomic_write(folder / STATUS, [orjson.dumps(status)])

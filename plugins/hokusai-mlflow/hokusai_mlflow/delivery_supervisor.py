@@ -1,8 +1,8 @@
-"""Sees to it that a writer process runs while something waits, from a thread that callers never wait for."""
+"""Keeps a writer process running while something waits, from a thread that callers never wait for."""
 
 from __future__ import annotations
 
-import fcntl
+import logging
 import os
 import subprocess
 import sys
@@ -15,14 +15,22 @@ from typing import Any, Final
 
 import orjson
 
-from hokusai_mlflow import reserve
-from hokusai_mlflow.spool import SEGMENTS, spool_bytes
+from hokusai_core.plugin_api import is_locked
+from hokusai_mlflow.outbox import outbox_bytes
+from hokusai_mlflow.spool_status import SILENT, is_alive, read_status, silence, something_waits, spool_status
 
-__all__ = ["Courier", "TrackingWarning", "complaint", "read_status", "silence", "start_writer", "writer_is_running"]
+__all__ = [
+    "LOCK",
+    "SECRET_URIS",
+    "DeliverySupervisor",
+    "TrackingWarning",
+    "complaint",
+    "start_writer",
+    "writer_is_running",
+]
 
 #: Held by the writer of a spool folder.
 LOCK: Final = "writer.lock"
-STATUS: Final = "status.json"
 #: Environment variable that brings the writer the addresses whose credentials are on no disk.
 SECRET_URIS: Final = "HOKUSAI_TRACKING_SECRET_URIS"  # noqa: S105  # a name
 
@@ -33,15 +41,16 @@ _QUIET_TICKS: Final = 3
 _RESTART: Final = 5.0
 #: Failed deliveries in a row that are taken for more than a passing trouble, such as a restart of the server.
 _CERTAIN: Final = 2
-#: Seconds without an answer that are worth a word.
-SILENT: Final = 15.0
+
+_log = logging.getLogger("hokusai.tracking")
+_log.addHandler(logging.NullHandler())  # silent, unless the host configures logging
 
 
 class TrackingWarning(UserWarning):
     """Executions are not delivered to MLflow at the moment, or not accepted for delivery; they go on."""
 
 
-class Courier:
+class DeliverySupervisor:
     """The thread of one tracker.
 
     Args:
@@ -68,7 +77,7 @@ class Courier:
         self._needed, self._stop = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._poked = False
+        self._notified = False
         self._parked = True
         self._started_at, self._made_at = float("-inf"), time.time()
         self._begun = False
@@ -76,9 +85,9 @@ class Courier:
         #: Whether the spool folder holds as much as it may.
         self.full = False
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """Say that there is something to deliver; costs well under a microsecond."""
-        self._poked = True
+        self._notified = True
         if self._parked:
             self._wake()
 
@@ -88,7 +97,6 @@ class Courier:
             return  # deleted under this process
         if not self._begun:
             self._begun = True
-            reserve.keep(self._folder)
             self._first()
         if self._start and time.monotonic() - self._started_at > _RESTART and not writer_is_running(self._folder):
             self._started_at = time.monotonic()
@@ -96,26 +104,45 @@ class Courier:
 
     def is_starting(self) -> bool:
         """Return whether a writer runs that has not come as far as talking to MLflow."""
-        return not _lives(read_status(self._folder).get("pid")) and writer_is_running(self._folder)
+        return not is_alive(read_status(self._folder).get("pid")) and writer_is_running(self._folder)
 
-    def is_refused(self, stores: Collection[str]) -> bool:
-        """Return whether the writer that runs now knows that one of ``stores`` takes nothing at the moment."""
+    def is_refused(self, stores: Collection[str], targets: Collection[str]) -> bool:
+        """Return whether the writer that runs now knows that a store, or a run there, takes nothing at the moment.
+
+        Args:
+            stores: addresses of the stores.
+            targets: keys of the runs.
+        """
         status = read_status(self._folder)
-        if not _lives(status.get("pid")):
+        if not is_alive(status.get("pid")):
             return False
-        errors = status.get("errors") or {}
-        return any(where in stores and failure["count"] >= _CERTAIN for where, failure in errors.items()) or (
-            status.get("contact") in stores and silence(status) > SILENT
-        )
+        for failure in (status.get("errors") or {}).values():
+            ours = failure.get("uri") in stores and failure.get("target") in (None, *targets)
+            if ours and failure["count"] >= _CERTAIN:
+                return True
+        return status.get("contact") in stores and silence(status) > SILENT
 
     def report(self) -> None:
-        """Warn of what keeps the writer from delivering, if that has not been said: it is the last occasion."""
-        self._warn(read_status(self._folder), certain=1)
+        """Warn of what keeps the writer from delivering, unless that was said before: it is the last occasion."""
+        status = read_status(self._folder)
+        if complaint(status, certain=1) is None:
+            silent = silence(status)
+            if status.get("contact") and silent > 1:
+                status = {
+                    **status,
+                    "errors": {status["contact"]: {"error": f"no answer for {silent:.0f} s", "count": 1}},
+                }
+        self._warn(status, certain=1)
 
     def stop(self) -> None:
         """End the thread; calling it twice is harmless."""
         self._stop.set()
         self._needed.set()
+
+    @property
+    def has_warned(self) -> bool:
+        """Whether it has said what keeps the writer from delivering."""
+        return self._warned
 
     def _wake(self) -> None:
         with self._lock:
@@ -128,13 +155,13 @@ class Courier:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._parked = True
-            if not self._poked:  # looked at after parking, so that no poke falls between
+            if not self._notified:  # looked at after parking, so that no notice falls between
                 self._needed.wait()
             self._parked = False
             self._needed.clear()
             quiet = 0
             while quiet < _QUIET_TICKS and not self._stop.is_set():
-                busy, self._poked = self._poked, False
+                busy, self._notified = self._notified, False
                 waiting = self._look()
                 quiet = 0 if busy or waiting else quiet + 1
                 self._stop.wait(_TICK)
@@ -145,36 +172,35 @@ class Courier:
             if not self._each():
                 return False  # what waited is deleted, and nothing must come back of it
             self.ensure_writer()
-            status = read_status(self._folder)
-            waiting = spool_bytes(self._folder / SEGMENTS) + int(status.get("held") or 0)
-            self.full = waiting >= self._limit or reserve.is_used(self._folder)
-            self._warn(status)
-            return any((status.get("pending") or {}).values())
+            self.full = outbox_bytes(self._folder) >= self._limit
+            self._warn(read_status(self._folder))
+            return something_waits(self._folder)
         except (OSError, subprocess.SubprocessError) as error:
             failure = {"error": f"{type(error).__name__}: {error}", "count": _CERTAIN}
             self._warn({"errors": {"the writer": failure}, "at": time.time()})
             return True
 
     def _warn(self, status: Mapping[str, Any], *, certain: int = _CERTAIN) -> None:
-        if self._warned or not (_lives(status.get("pid")) or status.get("at", 0.0) > self._made_at):
+        if self._warned or not (is_alive(status.get("pid")) or status.get("at", 0.0) > self._made_at):
             return  # what an earlier writer left
         told = complaint(status, certain)
         if told is None:
             return
         self._warned = True
         message = (
-            f"MLflow tracking: {told}, executions waiting: "
-            f"{(status.get('pending') or {}).get('executions', 'unknown')}. They are kept in {self._folder} and "
-            "delivered as soon as it does. `hokusai tracking status` shows the backlog"
+            f"MLflow tracking: {told}, executions waiting: {spool_status(self._folder, status)['backlog']}. "
+            f"They are kept in {self._folder} and delivered as soon as it does. `hokusai tracking status` shows the "
+            "backlog"
         )
+        _log.warning(message)
         try:
             warnings.warn(message, TrackingWarning, stacklevel=2)
-        except TrackingWarning:  # the host turns warnings into errors; nobody could catch one in this thread
+        except TrackingWarning:  # the host turns warnings into errors; nothing could catch one in this thread
             sys.stderr.write(f"{message}\n")
 
 
 def complaint(status: Mapping[str, Any], certain: int = _CERTAIN) -> str | None:
-    """Say what keeps a writer from delivering, None where nothing does.
+    """Return what keeps a writer from delivering, None where nothing does.
 
     Args:
         status: what the writer last said about itself.
@@ -191,38 +217,9 @@ def complaint(status: Mapping[str, Any], certain: int = _CERTAIN) -> str | None:
     return None
 
 
-def silence(status: Mapping[str, Any]) -> float:
-    """Return for how many seconds the writer has been waiting for an answer of ``status["contact"]``."""
-    if not status.get("contact") or not _lives(status.get("pid")):
-        return 0.0
-    return max(0.0, time.time() - float(status["at"]))
-
-
-def _lives(pid: int | None) -> bool:
-    if pid is None:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def writer_is_running(folder: Path) -> bool:
     """Return whether a writer process serves the spool folder."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return False  # left alone: somebody may be deleting the folder
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_locked(folder / LOCK)
 
 
 def start_writer(folder: Path, secret_uris: Mapping[str, str]) -> None:
@@ -235,6 +232,7 @@ def start_writer(folder: Path, secret_uris: Mapping[str, str]) -> None:
     environment = {**os.environ, SECRET_URIS: orjson.dumps(dict(secret_uris)).decode()}
     # -P: a file in the working directory must not stand in for a library.
     command = [sys.executable, "-P", "-m", "hokusai_mlflow.writer", os.fspath(folder)]
+    _log.info("starting a writer process for %s", folder)
     subprocess.run(  # noqa: S603  # our own module, by this interpreter
         command,
         env=environment,
@@ -245,12 +243,3 @@ def start_writer(folder: Path, secret_uris: Mapping[str, str]) -> None:
         check=True,
         timeout=60,
     )
-
-
-def read_status(folder: Path) -> dict[str, Any]:
-    """Return what the writer last said about itself, empty where it never did."""
-    try:
-        status = orjson.loads((folder / STATUS).read_bytes())
-    except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
-        return {}
-    return status if isinstance(status, dict) else {}

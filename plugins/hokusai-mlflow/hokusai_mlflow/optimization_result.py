@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from hokusai_core.plugin_api import Artifact, SignatureSpec, read_artifact
 
-__all__ = ["Trial", "Winner", "parameters_of", "scores_of", "trials_of", "winner_of"]
+__all__ = ["OptimizationResult", "Trial", "parameters_of", "result_of", "scores_of", "trials_of"]
 
 #: Key of a report -> name of a metric of the run.
 _SCORES: Final = {
@@ -44,7 +44,7 @@ class Trial:
 
 
 @frozen
-class Winner:
+class OptimizationResult:
     """A signature that came out of an optimization.
 
     Args:
@@ -100,7 +100,7 @@ def parameters_of(report: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, **metric, **sizes}
 
 
-def winner_of(given: Any) -> Winner:
+def result_of(given: Any) -> OptimizationResult:
     """Return a winner.
 
     Args:
@@ -112,13 +112,13 @@ def winner_of(given: Any) -> Winner:
         SignatureDefinitionError: it is no valid signature.
     """
     if isinstance(given, SignatureSpec):
-        return Winner(given)
+        return OptimizationResult(given)
     artifact = getattr(given, "artifact", None)
     if hasattr(given, "__fspath__") or isinstance(given, str):
         artifact = read_artifact(given)
     if isinstance(artifact, Artifact):
-        return Winner(artifact.spec, artifact.to_dict())
+        return OptimizationResult(artifact.spec, artifact.to_dict())
     data = given if isinstance(given, Mapping) else given.to_dict()
     if "kind" in data and "signature" in data:
-        return Winner(SignatureSpec.from_dict(data["signature"]), data)
-    return Winner(SignatureSpec.from_dict(data))
+        return OptimizationResult(SignatureSpec.from_dict(data["signature"]), data)
+    return OptimizationResult(SignatureSpec.from_dict(data))

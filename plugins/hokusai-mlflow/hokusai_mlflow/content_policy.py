@@ -43,6 +43,8 @@ class ContentPolicy:
         self.outputs = options.content in ("outputs", "both")
         #: Whether values may be recorded in whatever form they come.
         self.whole = self.inputs and self.outputs and options.redact is None
+        #: Whether prompts and raw answers may be: a redaction hook cannot look for a field's value in them.
+        self.exchanges = options.content != "metadata" and options.redact is None
         self.registry_alias = options.registry_alias
         self.redaction_failures = 0
         self._limit = options.max_value_size

@@ -16,13 +16,17 @@ from typing import Any, Final
 import orjson
 
 __all__ = [
+    "COLUMNS",
     "EXECUTIONS",
     "OPERATIONS",
+    "OPERATION_COLUMNS",
     "PART_BYTES",
     "PART_ROWS",
+    "operation_of",
     "operation_row_of",
     "part_name",
     "part_of",
+    "record_of",
     "row_of",
     "trace_id_of",
 ]
@@ -35,7 +39,7 @@ PART_BYTES: Final = 2 * 2**20
 _HEXADECIMAL: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 #: What people look for comes first: the user interface shows the first few, and the rest where one scrolls.
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "signature",
     "model",
     "inputs",
@@ -61,7 +65,7 @@ _COLUMNS: Final = (
     "trace_id",
     "cut",
 )
-_OPERATION_COLUMNS: Final = (
+OPERATION_COLUMNS: Final = (
     "kind",
     "name",
     "inputs",
@@ -149,6 +153,64 @@ def operation_row_of(record: Mapping[str, Any], trace_id: str | None) -> bytes:
     )
 
 
+def record_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of an execution, as far as its row tells."""
+    return {
+        "k": "e",
+        "id": row["execution_id"],
+        "sig": row["signature"],
+        "ver": row["signature_version"],
+        "fp": row["fingerprint"],
+        "st": row["status"],
+        "t0": _seconds(row),
+        "lat": row["latency"],
+        "m": row["model"],
+        "mp": _nested(row, "model_parameters"),
+        "u": (row["input_tokens"], row["output_tokens"], row["attempts"]),
+        "cost": row["cost"],
+        "hit": row["cached"],
+        "sg": (),
+        "in": _nested(row, "inputs"),
+        "out": _nested(row, "outputs"),
+        "et": row["error_type"],
+        "err": row["error"],
+        "par": row["parent_id"],
+        "step": row["step"],
+        "tags": _nested(row, "tags"),
+        "cut": _nested(row, "cut"),
+    }
+
+
+def operation_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a batch, chain or pipeline, as far as its row tells."""
+    return {
+        "k": "o",
+        "id": row["operation_id"],
+        "kind": row["kind"],
+        "sig": row["name"],
+        "st": row["status"],
+        "n": row["executions"],
+        "bad": row["failures"],
+        "u": (row["input_tokens"], row["output_tokens"], 0),
+        "cost": row["cost"],
+        "lat": row["latency"],
+        "t0": _seconds(row),
+        "et": row["error_type"],
+        "err": row["error"],
+        "in": _nested(row, "inputs"),
+        "out": _nested(row, "outputs"),
+        "tags": _nested(row, "tags"),
+    }
+
+
+def _nested(row: Mapping[str, Any], column: str) -> Any:
+    return orjson.loads(row[column]) if row[column] else {}
+
+
+def _seconds(row: Mapping[str, Any]) -> float:
+    return datetime.datetime.fromisoformat(row["started_at"]).timestamp()
+
+
 def trace_id_of(execution_id: str) -> str:
     """Return the id of an execution's trace: MLflow wants 32 hexadecimal digits, as execution ids have."""
     if _HEXADECIMAL.fullmatch(execution_id):
@@ -156,14 +218,14 @@ def trace_id_of(execution_id: str) -> str:
     return f"tr-{hashlib.sha256(execution_id.encode()).hexdigest()[:32]}"
 
 
-def part_name(token: str, number: int) -> str:
-    """Return the file name of a part; ``token`` belongs to the ledger that writes it."""
-    return f"part-{token}-{number:05d}.json"
+def part_name(segment: str, number: int) -> str:
+    """Return the file name of a part; its rows come from one segment, so nothing else writes it."""
+    return f"part-{segment.partition('-')[2].partition('.')[0]}-{number:03d}.json"
 
 
 def part_of(table: str, rows: Iterable[bytes]) -> bytes:
     """Return the artifact that holds ``rows`` of ``table``."""
-    columns = _COLUMNS if table == EXECUTIONS else _OPERATION_COLUMNS
+    columns = COLUMNS if table == EXECUTIONS else OPERATION_COLUMNS
     return b'{"columns":%s,"data":[%s]}' % (orjson.dumps(columns), b",\n".join(rows))
 
 

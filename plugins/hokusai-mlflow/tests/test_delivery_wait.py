@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from hokusai_core.testing.trackers import make_event
-from hokusai_mlflow import TrackingWarning, flushing, reserve
-from hokusai_mlflow.courier import STATUS
-from hokusai_mlflow.delivery.loop import locked
-from hokusai_mlflow.exiting import _wait_for
+from hokusai_mlflow import TrackingWarning, delivery_wait
+from hokusai_mlflow.atexit_flush import wait_for_all
+from hokusai_mlflow.delivery.writer_loop import locked
+from hokusai_mlflow.spool_status import STATUS
 
 
-def test_flushes_at_the_same_time_do_not_take_each_other_s_word(place: Any) -> None:
+def test_flushes_at_the_same_time_are_independent(place: Any) -> None:
     tracker = place.tracker()
     tracker.record(make_event())
-    one = tracker._state.wait(60)
+    one = tracker._recording.wait(60)
     next(iter(one))  # it has begun to wait
     assert not tracker.flush(0.05)
     assert not asyncio.run(tracker.aflush(0.05))
@@ -31,11 +31,12 @@ def test_flushes_at_the_same_time_do_not_take_each_other_s_word(place: Any) -> N
 def test_what_comes_during_a_flush_is_not_taken_for_delivered(place: Any) -> None:
     tracker = place.tracker()
     tracker.record(make_event())
-    wait = tracker._state.wait(60)
+    wait = tracker._recording.wait(60)
     looks = iter(wait)
     next(looks)
     tracker.record(make_event())
-    assert place.deliver()  # acknowledges
+    assert place.deliver()
+    tracker.record(make_event())
     assert next(looks, None) is None
     assert wait.delivered
     assert not tracker.flush(0.05)
@@ -46,7 +47,7 @@ def test_a_flush_waits_for_the_stores_of_its_tracker_only(place: Any) -> None:
     elsewhere.record(make_event())
     tracker = place.tracker()
     tracker.record(event := make_event())
-    wait = tracker._state.wait(60)
+    wait = tracker._recording.wait(60)
     looks = iter(wait)
     next(looks)
     assert not place.deliver(timeout=0)  # not all of the folder
@@ -59,9 +60,9 @@ def test_a_flush_waits_for_the_stores_of_its_tracker_only(place: Any) -> None:
 def test_a_writer_that_starts_is_waited_for(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker, clock = place.tracker(), [0.0]
     tracker.record(make_event())
-    monkeypatch.setattr(flushing, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr(flushing, "_LOOKS", 1)
-    wait = tracker._state._deliveries.wait(5, patient=False)
+    monkeypatch.setattr(delivery_wait, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(delivery_wait, "_LOOKS", 1)
+    wait = tracker._recording._wait(tracker._recording.outbox.positions(), 5, patient=False)
     looks = iter(wait)
     with locked(place.spool):
         for clock[0] in range(0, 20, 4):
@@ -75,12 +76,11 @@ def test_a_writer_that_starts_is_waited_for(place: Any, monkeypatch: pytest.Monk
 
 def test_a_spool_folder_that_is_deleted_stays_deleted(place: Any) -> None:
     tracker = place.tracker(writer="process", exit_timeout=60)
-    tracker._state._courier._started_at = float("inf")  # no writer is to be started here
+    tracker._recording.supervisor._started_at = float("inf")  # no writer is to be started here
     tracker.record(make_event())
-    place.wait_until((place.spool / reserve.NAME).exists)  # nothing is being made while it is deleted
     shutil.rmtree(place.spool)
     assert not tracker.flush(60)
-    tracker._state._courier.ensure_writer()
+    tracker._recording.supervisor.ensure_writer()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tracker.close()
@@ -90,7 +90,6 @@ def test_a_spool_folder_that_is_deleted_stays_deleted(place: Any) -> None:
 def test_a_spool_folder_that_is_deleted_is_named_and_made_anew(place: Any) -> None:
     tracker = place.tracker()
     tracker.record(make_event())
-    place.wait_until((place.spool / reserve.NAME).exists)  # nothing is being made while it is deleted
     shutil.rmtree(place.spool)
     with pytest.warns(TrackingWarning, match="was deleted while"):
         tracker.record(event := make_event())
@@ -109,5 +108,5 @@ def test_the_end_of_the_process_waits_for_all_trackers_at_once() -> None:
             seen.append(name)
             yield 0.0
 
-    _wait_for([waiting("a", 3), waiting("b", 1)])  # type: ignore[list-item]  # all that is needed of a wait
+    wait_for_all([waiting("a", 3), waiting("b", 1)])  # type: ignore[list-item]  # all that is needed of a wait
     assert seen == ["a", "b", "a", "a"]

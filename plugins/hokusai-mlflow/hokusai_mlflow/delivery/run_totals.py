@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import orjson
 
-__all__ = ["Chunk", "advance", "parameters_of"]
+__all__ = ["RunSums", "advance", "parameters_of"]
 
 _PREFIX: Final = "hokusai/"
 #: Characters of an input that a parameter shows; the table has all of it.
@@ -25,20 +25,18 @@ _SUMS: Final = (
 )
 
 
-class Chunk:
-    """Sums over the executions of one run that one transaction took in."""
+class RunSums:
+    """Sums over executions of one run."""
 
     def __init__(self) -> None:
         self.executions = self.failures = self.cache_hits = self.traces = self.refused = 0
         self.input_tokens = self.output_tokens = self.calls = 0
         self.cost = 0.0
         self.latencies: list[float] = []
-        self.signatures: set[str] = set()
 
     def add(self, record: Mapping[str, Any], traced: bool) -> None:
         """Add an execution."""
         usage = record["u"]
-        self.signatures.add(record["sig"])
         self.executions += 1
         self.failures += record["st"] != "ok"
         self.cache_hits += record["hit"] is not None
@@ -49,28 +47,19 @@ class Chunk:
         self.cost += record["cost"] or 0.0
         self.latencies.append(record["lat"])
 
-    def dump(self) -> bytes:
-        """Return the chunk as JSON."""
-        return orjson.dumps({**{name: getattr(self, name) for name in _SUMS}, "latencies": self.latencies})
 
-
-def advance(totals: Mapping[str, Any], chunks: Iterable[bytes]) -> tuple[dict[str, Any], dict[str, float]]:
-    """Add chunks to a run's totals.
+def advance(totals: Mapping[str, Any], added: RunSums) -> tuple[dict[str, Any], dict[str, float]]:
+    """Add sums to a run's totals.
 
     Args:
         totals: sums so far.
-        chunks: what was added since.
+        added: what comes to them.
 
     Returns:
-        The new sums, and the metrics of this step: sums and rates since the run began, quantiles of the latency, in
-        seconds, over the executions of the step.
+        The new totals, and the metrics of this step: totals and rates since the run began, and quantiles of the
+        latency, in seconds, over what was added.
     """
-    sums = {name: totals.get(name, 0) for name in _SUMS}
-    latencies: list[float] = []
-    for chunk in map(orjson.loads, chunks):
-        for name in _SUMS:
-            sums[name] += chunk[name]
-        latencies += chunk["latencies"]
+    sums = {name: totals.get(name, 0) + getattr(added, name) for name in _SUMS}
     done = sums["executions"]
     metrics = {name: float(sums[name]) for name in _SUMS if name not in ("refused", "calls", "cache_hits")}
     metrics["traces_sampled_away"] = float(done - sums["traces"])
@@ -78,7 +67,7 @@ def advance(totals: Mapping[str, Any], chunks: Iterable[bytes]) -> tuple[dict[st
         metrics["executions_refused"] = float(sums["refused"])
     if done:
         metrics["cache_hit_rate"] = sums["cache_hits"] / done
-    latencies.sort()
+    latencies = sorted(added.latencies)
     for name, share in (("latency_p50", 0.5), ("latency_p95", 0.95), ("latency_p99", 0.99)):
         if latencies:
             metrics[name] = latencies[min(len(latencies) - 1, int(share * len(latencies)))]

@@ -4,15 +4,18 @@ import resource
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hokusai_core.plugin_api import is_locked, read_log
 from hokusai_core.testing.trackers import make_event
 from hokusai_mlflow import TrackingWarning
-from hokusai_mlflow.spool import SegmentAppender, parse_line, segment_files
+from hokusai_mlflow.destination import Destination
+from hokusai_mlflow.outbox import Outbox, segment_files
 
 
 def _segment(place: Any) -> Path:
@@ -20,15 +23,49 @@ def _segment(place: Any) -> Path:
     return Path(entry.path)
 
 
-def test_each_line_carries_its_checksum(tmp_path: Path) -> None:
-    spool = SegmentAppender(tmp_path)
-    spool.append(b'{"k":"e"}', 1, b'{"k":"c"}')
-    spool.append(b'{"k":"f"}', 1, b'{"k":"c"}')
-    spool.close()
-    (entry,) = segment_files(tmp_path)
-    lines = Path(entry.path).read_bytes().splitlines()
-    assert [parse_line(line) for line in lines] == [b'{"k":"c"}', b'{"k":"e"}', b'{"k":"f"}']
-    assert parse_line(lines[0].replace(b"c", b"d")) is None
+HERE = Destination("0" * 16, b'{"k":"d"}', "sqlite:///here.db")
+THERE = Destination("1" * 16, b'{"k":"d"}', "sqlite:///there.db", run_id="host")
+
+
+def _lines(path: str) -> list[bytes | None]:
+    return [line.payload for line in read_log(path)]
+
+
+def test_a_segment_belongs_to_one_destination_and_describes_it(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path)
+    outbox.append(HERE, b'{"k":"e"}')
+    outbox.append(THERE, b'{"k":"f"}')
+    outbox.append(HERE, b'{"k":"o"}')
+    here, there = segment_files(tmp_path)
+    assert _lines(here.path) == [b'{"k":"d"}', b'{"k":"e"}', b'{"k":"o"}']
+    assert _lines(there.path) == [b'{"k":"d"}', b'{"k":"f"}']
+    assert outbox.positions() == {one.name: Path(one.path).stat().st_size for one in (here, there)}
+    outbox.close()
+    Path(here.path).unlink()  # as the writer does with what it has delivered
+    assert outbox.positions().keys() == {there.name}
+
+
+def test_a_full_segment_is_released_after_its_successor_is_there(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path, limit=8 * 100)
+    for _ in range(4):
+        outbox.append(HERE, b'{"k":"e","in":"%s"}' % (b"x" * 60))
+    segments = segment_files(tmp_path)
+    assert len(segments) == 4
+    assert [is_locked(one.path) for one in segments] == [False, False, False, True]
+    outbox.close()
+
+
+def test_segments_of_runs_that_ended_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox, now = Outbox(tmp_path), time.monotonic()
+    outbox.append(HERE, b"{}")
+    for number in range(40):  # a service that opens a run for each request
+        outbox.append(Destination(f"{number:016x}", b"{}", "", run_id=str(number)), b"{}")
+    locked = [one.name for one in segment_files(tmp_path) if is_locked(one.path)]
+    assert len(locked) == 1 + 32
+    monkeypatch.setattr(time, "monotonic", lambda: now + 100)
+    assert outbox.look()
+    assert [is_locked(one.path) for one in segment_files(tmp_path)].count(True) == 1
+    outbox.close()
 
 
 def test_a_torn_or_damaged_line_spoils_no_other(place: Any) -> None:
@@ -36,7 +73,7 @@ def test_a_torn_or_damaged_line_spoils_no_other(place: Any) -> None:
     events = [make_event() for _ in range(3)]
     for event in events:
         tracker.record(event)
-    tracker._state._spool.close()
+    tracker._recording.outbox.close()
     lines = _segment(place).read_bytes().split(b"\n")
     lines[2] = lines[2][:50] + b"X" + lines[2][51:]  # the context, the first execution, then this one
     _segment(place).write_bytes(b"\n".join(lines) + b'0badc0de {"k":"e","torn')
@@ -58,22 +95,23 @@ def test_segments_go_once_they_are_read_and_their_tracker_is_gone(place: Any) ->
 def test_a_spool_that_is_full_refuses_and_says_so(place: Any) -> None:
     tracker = place.tracker(spool_size=2**16)
     tracker.record(first := make_event())
-    courier = tracker._state._courier
-    courier.stop()
-    courier._thread.join()
-    courier.full = True  # what the thread finds once a second
+    supervisor = tracker._recording.supervisor
+    supervisor.stop()
+    assert supervisor._thread is not None
+    supervisor._thread.join()
+    supervisor.full = True  # what the thread finds once a second
     with pytest.warns(TrackingWarning, match="takes no more executions"):
         tracker.record(make_event())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tracker.record(make_event())
     assert tracker.status()["refused"] == 2
-    courier.full = False
+    supervisor.full = False
     tracker.record(last := make_event())
     assert place.deliver()
     assert [row["execution_id"] for row in place.rows()] == [first.execution_id, last.execution_id]
     assert place.runs()[0].data.metrics["hokusai/executions_refused"] == 2
-    courier.full = True
+    supervisor.full = True
     tracker.record(make_event())
     tracker.close()  # the last occasion to say so
     assert place.deliver()
@@ -83,11 +121,11 @@ def test_a_spool_that_is_full_refuses_and_says_so(place: Any) -> None:
 def test_the_thread_finds_that_the_spool_is_full(place: Any) -> None:
     tracker = place.tracker(spool_size=2**16, max_value_size=100_000)
     tracker.record(make_event(inputs={"name": "x" * 70_000}))
-    place.wait_until(lambda: tracker._state._courier.full)
+    place.wait_until(lambda: tracker._recording.supervisor.full)
     with pytest.warns(TrackingWarning):
         tracker.record(make_event())
     assert place.deliver()
-    place.wait_until(lambda: not tracker._state._courier.full)
+    place.wait_until(lambda: not tracker._recording.supervisor.full)
     tracker.record(last := make_event())
     assert place.deliver()
     assert place.rows()[-1]["execution_id"] == last.execution_id

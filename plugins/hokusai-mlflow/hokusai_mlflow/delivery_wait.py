@@ -1,0 +1,121 @@
+"""Waiting for delivery: until MLflow has what a tracker accepted, or for as long as one is willing to wait."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from hokusai_core.plugin_api import open_private_file
+from hokusai_mlflow.outbox import destination_of, outbox_folder
+from hokusai_mlflow.spool_status import is_alive
+from hokusai_mlflow.target_state import read_offsets
+
+if TYPE_CHECKING:
+    from hokusai_mlflow.delivery_supervisor import DeliverySupervisor
+    from hokusai_mlflow.destination import Destinations
+
+__all__ = ["DeliveryWait", "is_waited_for"]
+
+#: Seconds between looks at whether it is delivered.
+_POLL: Final = 0.02
+#: Looks between two at how the writer is doing.
+_LOOKS: Final = 25
+#: Seconds for which a writer that starts is waited for, beyond what MLflow is waited for: on a busy machine the import
+#: of mlflow alone takes many.
+_START: Final = 30.0
+_WAITING: Final = ".waiting"
+
+
+class DeliveryWait:
+    """One wait, on whatever thread: iterate, and sleep for as long as each step says.
+
+    Args:
+        folder: the spool folder.
+        positions: segment -> bytes of it that are waited for.
+        timeout: seconds at most, None for as long as it takes.
+        supervisor: sees to it that a writer runs.
+        destinations: where the executions go.
+        patient: whether it goes on while MLflow is known to refuse. If not, ``timeout`` counts from when the writer has
+            started.
+        until_deleted: whether to wait until the writer has deleted the segments: then their run is over in MLflow, too.
+        lost: whether what is waited for was deleted, so that waiting would be in vain.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        positions: Mapping[str, int],
+        timeout: float | None,
+        supervisor: DeliverySupervisor,
+        destinations: Destinations,
+        *,
+        patient: bool = True,
+        until_deleted: bool = False,
+        lost: bool = False,
+    ) -> None:
+        self._folder, self._positions, self._timeout = folder, positions, timeout
+        self._supervisor, self._destinations = supervisor, destinations
+        self._patient, self._until_deleted, self._lost = patient, until_deleted, lost
+        self._end = None if timeout is None else time.monotonic() + timeout
+        self._started_by = time.monotonic() + (_START if timeout and not patient else 0.0)
+        #: Whether it ended because everything is delivered.
+        self.delivered = False
+
+    def __iter__(self) -> Iterator[float]:
+        if self._lost:
+            return
+        if self._is_delivered():
+            self.delivered = True
+            return
+        sign = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}{_WAITING}"
+        try:
+            yield from self._wait(sign)
+        finally:
+            sign.unlink(missing_ok=True)
+
+    def _wait(self, sign: Path) -> Iterator[float]:
+        targets = {destination_of(name) for name in self._positions}
+        while True:
+            with contextlib.suppress(OSError):  # a full disk, which the writer may have mended by the next time
+                if not sign.exists():
+                    os.close(open_private_file(sign))
+                self._supervisor.ensure_writer()
+            for _ in range(_LOOKS):
+                if self._is_delivered():
+                    self.delivered = True
+                    return
+                if self._end is not None and time.monotonic() >= self._end:
+                    return
+                yield _POLL
+            if not self._patient and self._supervisor.is_refused(self._destinations.stores, targets):
+                return
+            if time.monotonic() < self._started_by and self._timeout is not None and self._supervisor.is_starting():
+                self._end = time.monotonic() + self._timeout
+
+    def _is_delivered(self) -> bool:
+        present = [name for name in self._positions if (outbox_folder(self._folder) / name).exists()]
+        if not present:
+            return True
+        if self._until_deleted:
+            return False
+        offsets = read_offsets(self._folder)
+        return all(offsets.get(name, 0) >= self._positions[name] or not self._exists(name) for name in present)
+
+    def _exists(self, name: str) -> bool:
+        return (outbox_folder(self._folder) / name).exists()
+
+
+def is_waited_for(folder: Path) -> bool:
+    """Return whether something waits for delivery; what was left by processes that are dead is removed."""
+    found = False
+    for sign in folder.glob(f"*{_WAITING}"):
+        if is_alive(int(sign.name.partition("-")[0])):
+            found = True
+        else:
+            sign.unlink(missing_ok=True)
+    return found

@@ -1,0 +1,114 @@
+"""What waits in a spool folder, and what its writer says of itself. Read by trackers and commands, never written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from hokusai_core.plugin_api import parse_line
+from hokusai_mlflow.legacy_spool import has_legacy_spool
+from hokusai_mlflow.outbox import outbox_bytes, segment_files
+from hokusai_mlflow.target_state import read_offsets
+
+__all__ = ["SILENT", "STATUS", "is_alive", "read_status", "silence", "something_waits", "spool_status"]
+
+STATUS: Final = "status.json"
+#: Seconds without an answer that are worth a word.
+SILENT: Final = 15.0
+_COUNTERS: Final = ("delivered", "traces_sampled_away", "rejected", "refused", "damaged")
+
+
+def spool_status(folder: Path, writer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return JSON-able figures about a spool folder.
+
+    Args:
+        folder: the spool folder.
+        writer: what the writer last said about itself.
+
+    Returns:
+        ``backlog`` (executions that MLflow does not have yet), ``lag`` (seconds since the oldest of them began, 0 where
+        nothing waits), ``delivered``, ``traces_sampled_away``, ``rejected`` (traces, feedback and optimizations that
+        MLflow will never take), ``refused`` (executions that went untracked because the spool or the disk was full),
+        ``damaged`` (lines that could not be read), ``last_error``, ``spool_bytes``, ``spool_folder``.
+    """
+    offsets = read_offsets(folder)
+    backlog, oldest = 0, None
+    for entry in segment_files(folder):
+        count, first = _unread(entry.path, offsets.get(entry.name, 0))
+        backlog += count
+        oldest = min((at for at in (oldest, first) if at is not None), default=None)
+    counters = writer.get("counters") or {}
+    return {
+        "backlog": backlog,
+        "lag": 0.0 if oldest is None else max(0.0, time.time() - oldest),
+        **{name: counters.get(name, 0) for name in _COUNTERS},
+        "last_error": _last_error(writer),
+        "spool_bytes": outbox_bytes(folder),
+        "spool_folder": str(folder),
+    }
+
+
+def something_waits(folder: Path) -> bool:
+    """Return whether a spool folder holds anything that MLflow does not have."""
+    offsets = read_offsets(folder)
+    for entry in segment_files(folder):
+        with contextlib.suppress(FileNotFoundError):  # delivered and deleted meanwhile
+            if os.stat(entry.path).st_size > offsets.get(entry.name, 0):
+                return True
+    return has_legacy_spool(folder)
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """Return what the writer last said about itself, empty where it never did."""
+    try:
+        status = orjson.loads((folder / STATUS).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def silence(status: Mapping[str, Any]) -> float:
+    """Return for how many seconds the writer has been waiting for an answer of ``status["contact"]``."""
+    if not status.get("contact") or not is_alive(status.get("pid")):
+        return 0.0
+    return max(0.0, time.time() - float(status["at"]))
+
+
+def is_alive(pid: int | None) -> bool:
+    """Return whether a process of that id runs."""
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _last_error(writer: Mapping[str, Any]) -> Any:
+    silent = silence(writer)
+    if silent > SILENT:
+        return {"uri": writer["contact"], "error": f"no answer for {silent:.0f} s", "at": time.time() - silent}
+    return writer.get("last_error")
+
+
+def _unread(path: str, offset: int) -> tuple[int, float | None]:
+    """Return how many executions of a segment are not delivered yet, and when the first of them began."""
+    count, first = 0, None
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as segment:
+        segment.seek(offset)
+        for line in segment:
+            if b'"k":"e"' in line[:20] and line.endswith(b"\n"):
+                count += 1
+                if first is None:
+                    record = parse_line(line)
+                    first = orjson.loads(record)["t0"] if record else None
+    return count, first
