@@ -6,6 +6,7 @@ import click
 
 from hokusai.installed import installed
 from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json, print_styled
 
 __all__ = ["doctor"]
@@ -14,7 +15,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Check what an execution needs: versions, plugins, language models, cache, tracker, settings.

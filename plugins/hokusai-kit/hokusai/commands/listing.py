@@ -8,6 +8,7 @@ import click
 
 from hokusai.installed import installed
 from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json, print_table
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["list_signatures"]
 @click.command("list")
 @click.option("--category", help="Only signatures of this category.")
 @click.option("--tag", "tags", multiple=True, help="Only signatures with this tag; several have to match all.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, ...], as_json: bool) -> None:
     """List the signatures that are installed."""

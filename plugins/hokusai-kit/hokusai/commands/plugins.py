@@ -9,6 +9,7 @@ import click
 
 from hokusai.installed import installed
 from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json, print_table, section
 from hokusai_core.plugin_api import COMPONENT_HOOKS
 
@@ -21,7 +22,7 @@ __all__ = ["plugins"]
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.option("--strict", is_flag=True, help="Exit with 1 where a plugin failed or names conflict.")
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool, strict: bool) -> None:

@@ -10,6 +10,7 @@ import click
 
 from hokusai.installed import installed
 from hokusai.type_text import type_text
+from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json, print_table, section
 from hokusai_core.plugin_api import jsonable
 
@@ -22,7 +23,7 @@ __all__ = ["show"]
 
 @click.command()
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show signature NAME: fields, examples, version, fingerprint, owner."""
