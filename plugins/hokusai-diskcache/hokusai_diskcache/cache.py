@@ -19,8 +19,8 @@ from hokusai_diskcache.codec import Damaged, decode, encode
 from hokusai_diskcache.faults import Fault, StoreFailure, diagnose, explain_fault
 from hokusai_diskcache.folder import Folder, default_directory
 from hokusai_diskcache.store import EVICTION_POLICIES
+from hokusai_diskcache.store_access import OpenStore, StoreAccess, StoreOptions
 from hokusai_diskcache.store_admin import StoreAdmin
-from hokusai_diskcache.store_setup import Opened, StoreOptions, open_store
 
 __all__ = ["DiskCache"]
 
@@ -28,8 +28,6 @@ T = TypeVar("T")
 
 #: Threads for event loops: writers wait for each other anyway, and readers seldom need one.
 _THREADS = 2
-#: Seconds between two looks of readers at whether the database is still in its place.
-_GLANCE = 0.1
 
 
 class DiskCache:
@@ -75,17 +73,11 @@ class DiskCache:
             raise ConfigurationError(f"directory={directory!r}: expected a path")
         self._folder = Folder(default_directory() if directory is None else Path(directory))
         self._options = StoreOptions(size_limit, eviction_policy, busy_timeout)
-        #: Held while the store is opened, which may take as long as ``busy_timeout``; event loops never wait for it.
-        self._opening = threading.Lock()
+        self._access = StoreAccess(self._folder, self._options, self._tell)
         self._lock = threading.Lock()
-        self._opened: Opened | None = None
-        self._inherited: list[Opened] = []
-        self._known_secret: bytes | None = None
-        self._not_opened: StoreFailure | None = None
         self._not_written: StoreFailure | None = None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._closed = False
-        self._seen_until = 0.0
         self._damaged_rows = self._moved_aside = self._foreign_settings = 0
         self._warned: set[str] = set()
 
@@ -101,7 +93,7 @@ class DiskCache:
         Raises:
             CacheError: the store cannot be opened.
         """
-        return self._ready(time.monotonic()).secret
+        return self._access.ready(time.monotonic()).secret
 
     def get(self, key: str) -> CacheEntry | None:
         """Return the entry stored under ``key``, or None where there is none or it has expired.
@@ -109,8 +101,8 @@ class DiskCache:
         Raises:
             CacheError: the store cannot answer; says why and what to do.
         """
-        opened = self._opened
-        if opened is not None and self._is_fresh(opened):
+        opened = self._access.fresh()
+        if opened is not None:
             try:
                 data = opened.store.get(key)
                 return None if data is None else decode(key, data, opened.secret)
@@ -132,8 +124,8 @@ class DiskCache:
         Where the store is open the look-up is made at once, waiting for no lock: it takes a tenth of what handing it to
         a thread would. A thread takes over where that does not give an answer.
         """
-        opened = self._opened
-        if opened is not None and opened.network is None and self._is_fresh(opened):
+        opened = self._access.fresh()
+        if opened is not None and opened.network is None:
             try:
                 data = opened.store.get_at_once(key)
                 return None if data is None else decode(key, data, opened.secret)
@@ -173,7 +165,7 @@ class DiskCache:
         Raises:
             CacheError: the store cannot be opened.
         """
-        entries, size = self._work(lambda opened: (len(opened.store), opened.store.volume()), time.monotonic())
+        entries, size = self._access.run(lambda opened: (len(opened.store), opened.store.volume()), time.monotonic())
         return {
             "tier": self.tier,
             "location": str(self._folder.path),
@@ -192,40 +184,36 @@ class DiskCache:
         with self._lock:
             self._closed = True
             pool, self._pool = self._pool, None
-        with self._opening:
-            opened, self._opened = self._opened, None
         if pool is not None and pool[0] == os.getpid():
             pool[1].shutdown(wait=True)
-        if opened is not None and opened.pid == os.getpid():
-            # This thread's connection; those of other threads go with the last reference to the store.
-            opened.store.close()
+        self._access.close()
 
     # -- one operation ------------------------------------------------------------------------------------------
 
     def _get(self, key: str, asked: float) -> CacheEntry | None:
-        return self._work(lambda opened: self._read(opened, key), asked)
+        return self._access.run(lambda opened: self._read(opened, key), asked)
 
     def _put(self, entry: CacheEntry, asked: float) -> None:
         if self._not_written is not None:
             self._not_written.raise_again(asked)
         try:
-            self._work(lambda opened: self._write(opened, entry), asked)
+            self._access.run(lambda opened: self._write(opened, entry), asked)
         except CacheError as error:
             self._not_written = StoreFailure(error)
             raise
 
-    def _read(self, opened: Opened, key: str) -> CacheEntry | None:
+    def _read(self, opened: OpenStore, key: str) -> CacheEntry | None:
         try:
             data = opened.store.get(key)
             return None if data is None else decode(key, data, opened.secret)
         except Damaged:
             if self._folder.read_secret() not in (None, opened.secret):
                 # Somebody removed the secret, and another process made a new one: it is this one that is out of date.
-                return self._read(self._reopen(opened, time.monotonic(), damaged=False), key)
+                return self._read(self._access.reopen(opened, time.monotonic(), damaged=False), key)
             self._drop(opened, key)
             return None
 
-    def _write(self, opened: Opened, entry: CacheEntry) -> None:
+    def _write(self, opened: OpenStore, entry: CacheEntry) -> None:
         try:
             data = encode(entry, opened.secret)
         except TypeError as error:
@@ -233,46 +221,17 @@ class DiskCache:
         lifetime = None if entry.expires_at is None else max(0.0, entry.expires_at - time.time())
         opened.store.set(entry.key, data, expire=lifetime, tag=entry.signature)
 
-    def _drop(self, opened: Opened, key: str) -> None:
+    def _drop(self, opened: OpenStore, key: str) -> None:
         """Remove a damaged row; where that fails it is met, and removed, another time."""
         try:
             opened.store.delete(key)
         except Exception as error:
-            self._release(opened, error)
+            self._access.release(opened, error)
         self._count_damage(1)
-
-    def _work(self, operation: Callable[[Opened], T], asked: float) -> T:
-        """Do ``operation``, which was asked for at ``asked`` (of ``time.monotonic``), on the store."""
-        opened = self._ready(asked)
-        try:
-            return operation(opened)
-        except CacheError:
-            raise
-        except Exception as error:
-            fault = self._release(opened, error)
-            if fault not in (Fault.CORRUPT, Fault.GONE):
-                raise explain_fault(fault, self._folder.path, error) from error
-        # Once more, with a store that was made again; what fails now is told.
-        opened = self._reopen(opened, time.monotonic(), damaged=fault is Fault.CORRUPT)
-        try:
-            return operation(opened)
-        except CacheError:
-            raise
-        except Exception as error:
-            raise explain_fault(self._release(opened, error), self._folder.path, error) from error
-
-    def _release(self, opened: Opened, error: Exception) -> Fault:
-        """Return what is wrong, and give up this thread's connection: it may be left inside a transaction."""
-        fault = diagnose(error, self._folder.store)
-        try:
-            opened.store.close()
-        except Exception as closing:  # the first error is the one that tells
-            error.add_note(f"closing the connection failed as well: {closing}")
-        return fault
 
     @contextmanager
     def _admin(self) -> Iterator[StoreAdmin]:
-        opened = self._ready(time.monotonic())
+        opened = self._access.ready(time.monotonic())
         admin: StoreAdmin | None = None
         try:
             admin = StoreAdmin(self._folder.database, opened.secret)
@@ -282,64 +241,19 @@ class DiskCache:
         except Exception as error:
             fault = diagnose(error, self._folder.store)
             if fault is Fault.CORRUPT:
-                self._reopen(opened, time.monotonic(), damaged=True)
+                self._access.reopen(opened, time.monotonic(), damaged=True)
             raise explain_fault(fault, self._folder.path, error) from error
         finally:
             if admin is not None:
                 admin.close()
                 self._count_damage(admin.damaged)
 
-    # -- opening ------------------------------------------------------------------------------------------------
+    # -- warnings and threads -----------------------------------------------------------------------------------
 
-    def _ready(self, asked: float) -> Opened:
-        opened = self._opened
-        if opened is not None and self._is_current(opened):
-            return opened
-        return self._reopen(opened, asked, damaged=False)
-
-    def _is_current(self, opened: Opened) -> bool:
-        # A database that was deleted goes on working for whoever has it open, unseen by everybody else.
-        return opened.pid == os.getpid() and self._folder.identity() == opened.identity
-
-    def _is_fresh(self, opened: Opened) -> bool:
-        """Do as ``_is_current``, looking at the folder now and then: to read from a deleted database does no harm."""
-        now = time.monotonic()
-        if now < self._seen_until and opened.pid == os.getpid():
-            return True
-        self._seen_until = now + _GLANCE
-        return self._is_current(opened)
-
-    def _reopen(self, stale: Opened | None, asked: float, *, damaged: bool) -> Opened:
-        """Open the store in place of ``stale``, unless another thread has done so."""
-        with self._opening:
-            if self._closed:
-                raise CacheError("this cache is closed; make a new one")
-            if self._opened is not None and self._opened is not stale:
-                return self._opened
-            if self._not_opened is not None:
-                self._not_opened.raise_again(asked)
-            if stale is not None and stale.pid != os.getpid():
-                # SQLite forbids even closing a connection that came through a fork, so it is kept as it is.
-                self._inherited.append(stale)
-            self._opened = None
-            deleted = stale is not None and stale.pid == os.getpid() and self._folder.identity() is None
-            try:
-                opened = open_store(
-                    self._folder,
-                    self._options,
-                    known_secret=self._known_secret,
-                    damaged=stale.identity if damaged and stale is not None else None,
-                )
-            except CacheError as error:
-                self._not_opened = StoreFailure(error)
-                raise
-            self._opened, self._known_secret = opened, opened.secret
-        self._tell(opened, deleted=deleted)
-        return opened
-
-    def _tell(self, opened: Opened, *, deleted: bool) -> None:
+    def _tell(self, opened: OpenStore) -> None:
+        """Warn of what was found, or lost, when the store was opened."""
         path = self._folder.path
-        if deleted:
+        if opened.replaces_deleted:
             self._warn(
                 "deleted",
                 f"the cache in {path} was deleted while it was in use; a new one was started, and what was stored is "
@@ -362,8 +276,6 @@ class DiskCache:
                 f"the cache in {path} is on a network file system ({opened.network}), which is slow and unsafe for "
                 "several machines; set HOKUSAI_CACHE_DIR to a folder on a local disk",
             )
-
-    # -- damage and threads -------------------------------------------------------------------------------------
 
     def _count_damage(self, rows: int) -> None:
         if rows:

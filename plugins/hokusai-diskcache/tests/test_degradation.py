@@ -25,7 +25,6 @@ from hokusai_core.errors import CacheError, CacheWarning
 from hokusai_core.testing.caches import make_entry
 from hokusai_core.testing.lm import null_lm
 from hokusai_diskcache import DiskCache
-from hokusai_diskcache.store_setup import open_store
 
 
 class Host:
@@ -281,7 +280,7 @@ def test_many_tasks_do_not_wait_for_a_lock_one_after_the_other(
         return lambda *arguments, **named: (tries.append(what), work(*arguments, **named))[1]  # type: ignore[func-returns-value]
 
     monkeypatch.setattr(cache, "_write", counted("write", cache._write))
-    monkeypatch.setattr("hokusai_diskcache.cache.open_store", counted("open", open_store))
+    monkeypatch.setattr(cache._access, "_open", counted("open", cache._access._open))
 
     async def put_all() -> list[Any]:
         puts = (cache.aput(make_entry(f"{number:064x}")) for number in range(100))
@@ -302,7 +301,7 @@ def test_an_event_loop_goes_on_while_the_store_is_opened(folder: Path) -> None:
     cache.put(make_entry("aa"))
     cache.close()
     cache = DiskCache(folder)
-    late = threading.Timer(20, cache._opening.release)  # else the test would hang where it should fail
+    late = threading.Timer(20, cache._access.opening.release)  # else the test would hang where it should fail
 
     async def read() -> None:
         reading = [asyncio.ensure_future(cache.aget(key)) for key in ("aa", "bb")]
@@ -310,11 +309,11 @@ def test_an_event_loop_goes_on_while_the_store_is_opened(folder: Path) -> None:
             await asyncio.sleep(0.001)
         assert not any(task.done() for task in reading)
         late.cancel()
-        cache._opening.release()
+        cache._access.opening.release()
         found = await asyncio.gather(*reading)
         assert [entry is not None for entry in found] == [True, False]
 
-    cache._opening.acquire()
+    cache._access.opening.acquire()
     late.start()
     asyncio.run(read())
     cache.close()
