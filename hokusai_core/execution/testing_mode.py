@@ -23,7 +23,7 @@ def sample_outputs(spec: SignatureSpec, inputs: Mapping[str, Any]) -> dict[str, 
 
     Returns:
         The outputs of the first example with equal inputs, else a value for every output that fits its type and
-        constraints and depends on nothing but the field and, where it is a choice, on the inputs.
+        constraints and depends on nothing but the field, the examples and, where it is a choice, the inputs.
     """
     binder = spec.binder  # examples are bound like inputs, so that spelling does not matter
     for example in spec.examples:
@@ -31,8 +31,9 @@ def sample_outputs(spec: SignatureSpec, inputs: Mapping[str, Any]) -> dict[str, 
             outputs, problems = spec.codec.coerce(copy.deepcopy(example["outputs"]))  # the caller may change them
             if not problems:
                 return outputs
+    examples = [example["outputs"] for example in spec.examples]
     return {
-        name: _choice(field, inputs) if field.choices_from else sample_value(field)
+        name: _choice(field, inputs) if field.choices_from else sample_value(field, examples)
         for name, field in spec.outputs.items()
     }
 

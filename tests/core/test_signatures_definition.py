@@ -16,6 +16,7 @@ import pytest
 
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures import BaseSignature, FieldSpec, InputField, OutputField, SignatureField, SignatureSpec
+from hokusai_core.signatures.base import SignatureMeta
 
 
 def roles(cls: type[BaseSignature]) -> dict[str, str]:
@@ -344,9 +345,9 @@ def test_slips_of_a_definition_are_found(attributes: dict[str, object], problem:
         "word": OutputField(pattern="^[ab]$"),
         "constant": 3,
     }
-    assert type(BaseSignature)("Fine", (BaseSignature,), dict(body)).spec.outputs["word"].pattern  # type: ignore[attr-defined]
+    assert SignatureMeta("Fine", (BaseSignature,), dict(body)).spec.outputs["word"].pattern
     with pytest.raises(SignatureDefinitionError) as caught:
-        type(BaseSignature)("Sig", (BaseSignature,), {**body, **attributes}).spec  # type: ignore[attr-defined]  # noqa: B018
+        SignatureMeta("Sig", (BaseSignature,), {**body, **attributes}).spec  # noqa: B018
     assert problem in str(caught.value)
 
 
