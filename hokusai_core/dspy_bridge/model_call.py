@@ -10,13 +10,13 @@ import dspy
 from dspy.adapters.types.decision import Choice, Noul, Score
 
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
+from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.isolation import callbacks_active
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.nearest_demos import NearestDemos
 from hokusai_core.dspy_bridge.offload import Threads
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature, render
 from hokusai_core.json_encoding import jsonable
-from hokusai_core.signatures.attrs_mirrors import from_mirror
 from hokusai_core.signatures.spec import SignatureSpec
 
 __all__ = ["ModelCall"]
@@ -32,7 +32,9 @@ class ModelCall(BridgeCall):
         super().__init__(spec, lm, adapter, threads=threads)
         self._rendered = render(spec)
         self._choosing = {name: item.choices_from for name, item in spec.outputs.items() if item.choices_from}
-        self._nullable = [name for name, item in spec.outputs.items() if _is_optional_text(item.annotation)]
+        # The reader of a FastChatAdapter tells None from a text of these letters; DSPy's own cannot.
+        texts = [name for name, item in spec.outputs.items() if _is_optional_text(item.annotation)]
+        self._nullable = [] if isinstance(self.adapter, FastChatAdapter) else texts
         self._optional = frozenset(name for name, item in spec.inputs.items() if not item.required)
         self._mirrored_inputs = spec.attrs_fields & spec.inputs.keys()
         self._mirrored_outputs = spec.attrs_fields & spec.outputs.keys()
@@ -107,7 +109,7 @@ class ModelCall(BridgeCall):
         safe = rendered.safe
         outputs = {name: answer[safe[name]] for name in self._spec.outputs}
         for name in self._mirrored_outputs:
-            outputs[name] = from_mirror(outputs[name], self._spec.outputs[name].shape)
+            outputs[name] = self._spec.outputs[name].coerce(outputs[name])
         for name in self._nullable:
             value = outputs[name]
             if isinstance(value, str) and value.strip().lower() in _NOTHING:

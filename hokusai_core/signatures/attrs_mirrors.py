@@ -1,4 +1,4 @@
-"""Pydantic models that stand in for attrs models, because DSPy and JSON schema know only the former."""
+"""Pydantic models that stand in for attrs models in prompts, because DSPy and JSON schema know only the former."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
-from hokusai_core.signatures.field_types import Shape, is_attrs_model
+from hokusai_core.signatures.field_types import is_attrs_model
 from hokusai_core.signatures.model_fields import ModelField, model_fields
 
-__all__ = ["Mirrors", "from_mirror"]
+__all__ = ["Mirrors"]
 
 
 class Mirrors:
@@ -77,37 +77,3 @@ def _field(item: ModelField) -> Any:
     elif not item.required:
         options["default"] = item.default
     return Field(**options)
-
-
-def from_mirror(value: Any, shape: Shape) -> Any:
-    """Return ``value`` with the instances of mirrors replaced by those of the attrs models in ``shape``."""
-    if shape.kind == "constrained":
-        return from_mirror(value, shape.args[0])
-    if shape.kind == "union":
-        for member in shape.members:
-            if _fits(value, member):
-                return from_mirror(value, member)
-        return value
-    if shape.kind == "list" and isinstance(value, list):
-        return [from_mirror(item, shape.args[0]) for item in value]
-    if shape.kind == "dict" and isinstance(value, dict):
-        return {key: from_mirror(item, shape.args[1]) for key, item in value.items()}
-    if shape.kind == "attrs" and isinstance(value, BaseModel):
-        arguments = {
-            item.name: from_mirror(getattr(value, item.name), item.shape)
-            for item in model_fields(shape.cls)
-            if item.name in value.model_fields_set
-        }
-        return shape.cls(**arguments)
-    return value
-
-
-def _fits(value: Any, member: Shape) -> bool:
-    if member.kind == "attrs":
-        # The names are equal by construction; the class of the mirror belongs to one signature.
-        return isinstance(value, BaseModel) and type(value).__name__ == member.cls.__name__
-    if member.kind == "list":
-        return isinstance(value, list)
-    if member.kind == "dict":
-        return isinstance(value, dict)
-    return False
