@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from hokusai_core.composition import (
         ChainResult,
         ConditionalPipeline,
-        ParallelExecutor,
         SignatureChain,
         literal,
         ref,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from hokusai_core.executor import Executor
     from hokusai_core.markers import hookimpl
     from hokusai_core.model import LanguageModel
+    from hokusai_core.parallel_executor import ParallelExecutor
     from hokusai_core.plugins import PluginWarning
     from hokusai_core.process import process_trackers
     from hokusai_core.results import ExecutionResult, Problem, Usage
@@ -82,7 +82,6 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.composition": (
                 "ChainResult",
                 "ConditionalPipeline",
-                "ParallelExecutor",
                 "SignatureChain",
                 "literal",
                 "ref",
@@ -91,6 +90,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.executor": ("Executor",),
             "hokusai_core.markers": ("hookimpl",),
             "hokusai_core.model": ("LanguageModel",),
+            "hokusai_core.parallel_executor": ("ParallelExecutor",),
             "hokusai_core.plugins": ("PluginWarning",),
             "hokusai_core.process": ("process_trackers",),
             "hokusai_core.results": (

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from hokusai_core.batch.runner import BatchOptions, BatchRunner, OnError
-from hokusai_core.composition.methods import CompositionMethods
+from hokusai_core.composition.runner import ChainRunner
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.options import ExecutionOptions
 from hokusai_core.execution.registration import register_signature
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from hokusai_core.batch.iterator import BatchRows
     from hokusai_core.batch.progress import BatchProgress
     from hokusai_core.batch.results import BatchResult
+    from hokusai_core.composition.chain import SignatureChain
+    from hokusai_core.composition.conditional import ConditionalPipeline
+    from hokusai_core.composition.results import ChainResult
     from hokusai_core.events import FeedbackGiven, OptimizationFinished
     from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.model import LanguageModel
@@ -36,7 +39,7 @@ __all__ = ["Executor"]
 S = TypeVar("S")
 
 
-class Executor(CompositionMethods):
+class Executor:
     """Runs signatures, one execution at a time or many, on any thread or event loop.
 
     Everything hangs off the executor: plugins, registered signatures, caches, trackers. Two executors in one process
@@ -87,6 +90,7 @@ class Executor(CompositionMethods):
         self.signatures = self.services.signatures
         self.models = self.services.models
         self._batches = BatchRunner(self.services)
+        self._chains = ChainRunner(self.services)
         # The idle threads of an executor that is never closed must end with it.
         weakref.finalize(self, self.services.threads.close)
         weakref.finalize(self, self.services.loop.close)
@@ -323,6 +327,73 @@ class Executor(CompositionMethods):
             A future of the result; what ``execute_signature`` raises, its ``result()`` raises.
         """
         return self._batches.submit(signature_name, inputs, options)
+
+    # -- chains and pipelines -----------------------------------------------------------------------------------
+
+    def execute_chain(
+        self,
+        chain: SignatureChain,
+        initial_inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[ExecutionOptions],
+    ) -> ChainResult:
+        """Run a chain and wait for its result.
+
+        Args:
+            chain: the chain.
+            initial_inputs: name -> value, for what its mappings refer to by name.
+            **options: those of ``execute_signature``, for every step; ``timeout`` bounds all steps together. Left
+                out, each step has the executor's timeout.
+
+        Returns:
+            The outputs of the last step, with the results of all steps in ``.steps``.
+
+        Raises:
+            CompositionError: the chain cannot work; lists every problem, and nothing was called.
+            ExecutionError: a step failed; its class and message are that of the step, with ``step``, ``step_inputs``
+                and, in ``steps``, what the others gave.
+        """
+        return self._chains.execute_chain(chain, initial_inputs, options)
+
+    async def aexecute_chain(
+        self,
+        chain: SignatureChain,
+        initial_inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[ExecutionOptions],
+    ) -> ChainResult:
+        """Async version of ``execute_chain``; cancelling the coroutine cancels what runs."""
+        return await self._chains.aexecute_chain(chain, initial_inputs, options)
+
+    def execute_conditional(
+        self,
+        pipeline: ConditionalPipeline,
+        inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[ExecutionOptions],
+    ) -> Any:
+        """Run the first branch whose condition holds and wait for its result.
+
+        Args:
+            pipeline: the pipeline.
+            inputs: name -> value, for the conditions and the branch.
+            **options: those of ``execute_signature``.
+
+        Returns:
+            The result of the branch: an ``ExecutionResult``, or a ``ChainResult`` where the branch is a chain.
+
+        Raises:
+            CompositionError: the pipeline cannot work, a condition raises, or none holds; nothing was called.
+            InputError: the inputs do not fit the chosen signature; nothing was called.
+            ExecutionError: the branch failed.
+        """
+        return self._chains.execute_pipeline(pipeline, inputs, options)
+
+    async def aexecute_conditional(
+        self,
+        pipeline: ConditionalPipeline,
+        inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[ExecutionOptions],
+    ) -> Any:
+        """Async version of ``execute_conditional``; conditions may be coroutine functions."""
+        return await self._chains.aexecute_pipeline(pipeline, inputs, options)
 
     # -- signatures ---------------------------------------------------------------------------------------------
 

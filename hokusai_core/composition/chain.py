@@ -4,49 +4,49 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from attrs import field, frozen
-
+from hokusai_core.composition.checker import resolve_chain
+from hokusai_core.composition.definitions import ChainDefinition, Step, checked_mapping
+from hokusai_core.composition.files import chain_of, read_chain
+from hokusai_core.composition.mermaid import draw
 from hokusai_core.errors import CompositionError
 
 if TYPE_CHECKING:
-    from hokusai_core.executor import Executor
+    from hokusai_core.execution.services import ExecutorServices
 
-__all__ = ["SignatureChain", "Step"]
-
-
-@frozen
-class Step:
-    """One step of a chain.
-
-    Args:
-        name: how later steps refer to it.
-        target: what is run: a signature's name or class, a ``SignatureChain`` or a ``ConditionalPipeline``.
-        mapping: input field -> reference or value; None passes the initial inputs that the target knows.
-    """
-
-    name: str
-    target: Any
-    mapping: Mapping[str, Any] | None = field(default=None)
+__all__ = ["SignatureChain"]
 
 
-class SignatureChain:
+class HasServices(Protocol):
+    """An ``Executor``."""
+
+    @property
+    def services(self) -> ExecutorServices:
+        """The parts of the executor."""
+        ...
+
+
+class SignatureChain(ChainDefinition):
     """Steps, each fed from the initial inputs and the outputs of earlier steps.
 
-    A string in a mapping is a reference where it names an initial input or, as ``"Step.field"``, an output of an
-    earlier step; anything else is taken literally. ``ref(...)`` and ``literal(...)`` say outright what is meant. Lists
-    and dicts may hold ``ref(...)``.
+    A string in a mapping is a reference if it names an initial input or, as ``"Step.field"``, an output of an earlier
+    step; any other string is a value. ``ref(...)`` and ``literal(...)`` say outright what is meant. Lists and dicts may
+    hold ``ref(...)``.
+
+    Declare the initial inputs with ``inputs``: a call that lacks one of them, or gives another, is then refused before
+    a language model is called. Without a declaration the inputs of the call are the initial inputs, so a string that
+    was meant as an input that the call lacks is taken as a value.
 
     Steps that do not need each other run at the same time. The whole chain is checked before the first call.
 
     Args:
         name: how the chain is called where it is tracked.
+        inputs: names of the initial inputs; left out, the chain declares none.
 
     Example:
         >>> from hokusai_core import Executor
-        >>> chain = SignatureChain()
+        >>> chain = SignatureChain(inputs=["report"])
         >>> _ = chain.add("Extract", {"text": "report", "what": "names and dates"})
         >>> _ = chain.add("Summarize", {"text": "Extract.facts"})
         >>> with Executor(mode="testing", plugins=[]) as executor:
@@ -57,19 +57,8 @@ class SignatureChain:
         ('Sample summary', 'Sample facts')
     """
 
-    def __init__(self, name: str = "") -> None:
-        self._name = name
-        self._steps: dict[str, Step] = {}
-
-    @property
-    def steps(self) -> Mapping[str, Step]:
-        """The steps by name, in order."""
-        return MappingProxyType(self._steps)
-
-    @property
-    def name(self) -> str:
-        """Its name; without one of its own, the steps'."""
-        return self._name or " > ".join(self._steps)
+    def __init__(self, name: str = "", *, inputs: Iterable[str] | None = None) -> None:
+        super().__init__(name, None if inputs is None else _input_names(inputs))
 
     def add(self, target: Any, mapping: Mapping[str, Any] | None = None, *, name: str | None = None) -> Self:
         """Add a step.
@@ -83,7 +72,7 @@ class SignatureChain:
             The chain, so that calls can be strung together.
 
         Raises:
-            CompositionError: the name is taken or missing, or the mapping is none.
+            CompositionError: the name is taken or missing, or the mapping is not one.
         """
         step = step_name(target, name)
         if step in self._steps:
@@ -94,7 +83,7 @@ class SignatureChain:
         return self
 
     def check(
-        self, executor: Executor, initial_inputs: Mapping[str, Any] | Iterable[str] | None = None
+        self, executor: HasServices, initial_inputs: Mapping[str, Any] | Iterable[str] | None = None
     ) -> frozenset[str]:
         """Check the whole chain without running it, and return the names of the initial inputs that it uses.
 
@@ -105,18 +94,15 @@ class SignatureChain:
         Raises:
             CompositionError: listing every problem.
         """
-        from hokusai_core.composition.checker import resolve_chain
-
-        return resolve_chain(self, executor, initial_inputs).used_inputs()
+        return resolve_chain(self, executor.services.plans, initial_inputs).used_inputs()
 
     def to_mermaid(self, initial_inputs: Iterable[str] = ()) -> str:
         """Return the chain as a Mermaid flowchart.
 
         Args:
-            initial_inputs: names of the initial inputs; those named with ``ref(...)`` are known without.
+            initial_inputs: names of the initial inputs; those that are declared, or named with ``ref(...)``, are known
+                without.
         """
-        from hokusai_core.composition.mermaid import draw
-
         return draw(self, initial_inputs)
 
     @classmethod
@@ -126,8 +112,6 @@ class SignatureChain:
         Raises:
             CompositionError: naming the place of what is wrong.
         """
-        from hokusai_core.composition.files import read_chain
-
         return read_chain(cls, path)
 
     @classmethod
@@ -137,8 +121,6 @@ class SignatureChain:
         Raises:
             CompositionError: naming the place of what is wrong.
         """
-        from hokusai_core.composition.files import chain_of
-
         return chain_of(cls, data)
 
     def __len__(self) -> int:
@@ -164,10 +146,9 @@ def step_name(target: Any, name: str | None) -> str:
     return str(own)
 
 
-def checked_mapping(step: str, mapping: Any) -> Mapping[str, Any] | None:
-    """Return a copy of the mapping of a step."""
-    if mapping is None:
-        return None
-    if not isinstance(mapping, Mapping) or not all(isinstance(key, str) for key in mapping):
-        raise CompositionError(f"step {step!r}: expected a mapping of input field to reference or value")
-    return dict(mapping)
+def _input_names(inputs: Any) -> tuple[str, ...]:
+    """Return the names of declared inputs."""
+    names = tuple(inputs) if isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes)) else (None,)
+    if not all(isinstance(name, str) and name for name in names):
+        raise CompositionError(f"inputs={inputs!r}: expected the names of the initial inputs, such as ['report']")
+    return tuple(dict.fromkeys(names))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from hokusai_core.composition.chain import SignatureChain, Step
 from hokusai_core.composition.compatibility import input_problems, never_fits
-from hokusai_core.composition.conditional import ConditionalPipeline
+from hokusai_core.composition.definitions import ChainDefinition, PipelineDefinition, Step
 from hokusai_core.composition.references import (
     FromInput,
     FromStep,
@@ -29,61 +30,78 @@ from hokusai_core.suggestions import closest, did_you_mean, enumerate_names
 
 if TYPE_CHECKING:
     from hokusai_core.composition.targets import Resolved
-    from hokusai_core.executor import Executor
+    from hokusai_core.execution.call_plan import CallPlanCache
 
 __all__ = ["resolve_chain", "resolve_pipeline", "resolve_target"]
 
-#: Deeper nesting than anybody writes; a chain that holds itself by a detour ends here.
+#: Deeper nesting than anyone writes; a chain that holds itself by a detour ends here.
 _DEEPEST = 20
+#: Names that a misspelt one is compared with, and problems that get such a hint: each comparison takes a while.
+_MOST_COMPARED = 200
 
 
 def resolve_chain(
-    chain: SignatureChain, executor: Executor, initial_inputs: Mapping[str, Any] | Iterable[str] | None
+    chain: ChainDefinition, plans: CallPlanCache, initial_inputs: Mapping[str, Any] | Iterable[str] | None
 ) -> ResolvedChain:
     """Return the chain with everything worked out.
 
     Raises:
         CompositionError: listing every problem.
     """
-    checker = _Checker(executor)
-    resolved: ResolvedChain = checker.checked(checker.chain(chain, initial_inputs, ""), f"chain {chain.name!r}")
+    checker = _Checker(plans)
+    what = f"chain {chain.name!r}"
+    with _nesting_bounded(what):
+        found = checker.chain(chain, initial_inputs, "")
+    resolved: ResolvedChain = checker.checked(found, what)
     return resolved
 
 
 def resolve_pipeline(
-    pipeline: ConditionalPipeline, executor: Executor, inputs: Mapping[str, Any] | Iterable[str] | None
+    pipeline: PipelineDefinition, plans: CallPlanCache, inputs: Mapping[str, Any] | Iterable[str] | None
 ) -> ResolvedPipeline:
     """Return the pipeline with everything worked out.
 
     Raises:
         CompositionError: listing every problem.
     """
-    checker = _Checker(executor)
-    resolved: ResolvedPipeline = checker.checked(checker.pipeline(pipeline, inputs, ""), f"pipeline {pipeline.name!r}")
+    checker = _Checker(plans)
+    what = f"pipeline {pipeline.name!r}"
+    with _nesting_bounded(what):
+        found = checker.pipeline(pipeline, inputs, "")
+    resolved: ResolvedPipeline = checker.checked(found, what)
     return resolved
 
 
-def resolve_target(target: Any, executor: Executor, inputs: Any, what: str) -> Resolved:
+def resolve_target(target: Any, plans: CallPlanCache, inputs: Any, what: str) -> Resolved:
     """Return a signature, chain or pipeline that is to run on ``inputs``, with everything worked out.
 
     Raises:
         CompositionError: listing every problem.
     """
-    checker = _Checker(executor)
-    resolved = checker.target(target, inputs, "")
-    if isinstance(resolved, ResolvedSignature):
-        checker.problems += input_problems(resolved.spec, inputs, frozenset())
+    checker = _Checker(plans)
+    with _nesting_bounded(what):
+        resolved = checker.target(target, inputs, "")
+        if isinstance(resolved, ResolvedSignature):
+            checker.problems += input_problems(resolved.spec, inputs, frozenset())
     checked: Resolved = checker.checked(resolved, what)
     return checked
+
+
+@contextmanager
+def _nesting_bounded(what: str) -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise CompositionError(f"{what} cannot work; nothing was called: a value is nested too deeply") from None
 
 
 class _Checker:
     """Collects every problem instead of stopping at the first."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
+    def __init__(self, plans: CallPlanCache) -> None:
+        self._plans = plans
         self._depth = 0
-        self._around: list[SignatureChain] = []
+        self._around: list[ChainDefinition] = []
         self.problems: list[str] = []
 
     def checked(self, resolved: Any, what: str) -> Any:
@@ -93,17 +111,17 @@ class _Checker:
         return resolved
 
     def target(self, target: Any, inputs: Any, where: str) -> Resolved | None:
-        """Settle what a step, branch or task runs on inputs of which the names, or the values too, are known."""
+        """Resolve what a step, branch or task runs, on inputs whose names, and maybe values, are known."""
         self._depth += 1
         try:
             if self._depth > _DEEPEST:
                 self.problems.append(f"{where}it is nested more than {_DEEPEST} deep, or holds itself")
                 return None
-            if isinstance(target, SignatureChain):
+            if isinstance(target, ChainDefinition):
                 return self.chain(target, inputs, where)
-            if isinstance(target, ConditionalPipeline):
+            if isinstance(target, PipelineDefinition):
                 return self.pipeline(target, inputs, where)
-            return ResolvedSignature(target, self._executor.services.plans.testing_plan(target).registered)
+            return ResolvedSignature(target, self._plans.testing_plan(target).registered)
         except (SignatureError, TypeError) as error:
             self.problems.append(f"{where}{error}")
             return None
@@ -112,11 +130,11 @@ class _Checker:
 
     # -- chains -------------------------------------------------------------------------------------------------
 
-    def chain(self, chain: SignatureChain, inputs: Any, where: str) -> ResolvedChain | None:
+    def chain(self, chain: ChainDefinition, inputs: Any, where: str) -> ResolvedChain | None:
         if not chain.steps:
             self.problems.append(f"{where}the chain has no steps; add some with .add(...)")
             return None
-        names = None if inputs is None else frozenset(inputs)
+        names = self._initial_names(chain, inputs, where)
         resolved: dict[str, ResolvedStep | None] = {}
         self._around.append(chain)
         for name, step in chain.steps.items():
@@ -129,20 +147,43 @@ class _Checker:
         steps = tuple(step for step in resolved.values() if step is not None)
         if len(steps) < len(resolved):
             return None
-        found = ResolvedChain(chain.name, steps)
+        found = ResolvedChain(chain.name, steps, chain.inputs)
         if names:
             self._check_names(chain, found.used_inputs(), names, where)
         return found
 
-    def _check_names(self, chain: SignatureChain, used: frozenset[str], names: frozenset[str], where: str) -> None:
+    def _initial_names(self, chain: ChainDefinition, inputs: Any, where: str) -> frozenset[str] | None:
+        """Return the names of the initial inputs: those that the chain declares, else those that are given."""
+        given = None if inputs is None else frozenset(inputs)
+        if chain.inputs is None:
+            return given
+        declared = frozenset(chain.inputs)
+        for name in sorted(declared - given) if given is not None else ():
+            self.problems.append(f"{where}initial input {name!r} is declared and missing")
+        for name in sorted(given - declared) if given is not None else ():
+            hint = self._hint(name, chain.inputs)
+            self.problems.append(f"{where}initial input {name!r} is not declared{hint}")
+        return declared
+
+    def _hint(self, name: str, known: Collection[str]) -> str:
+        """Return what a name may have been meant as, and the names that there are; nothing after many problems."""
+        if len(self.problems) >= _MOST_COMPARED:
+            return ""
+        meant = did_you_mean(name, islice(known, _MOST_COMPARED * 2))
+        return f"{meant}; there are {enumerate_names(known)}" if known else f"{meant}; there are none"
+
+    def _check_names(self, chain: ChainDefinition, used: frozenset[str], names: frozenset[str], where: str) -> None:
         """Find initial inputs that no step uses, where a text reads as if it meant one."""
+        unused = names - used
+        if not unused or len(unused) > _MOST_COMPARED:
+            return
         texts = {
             value: f"step {step.name!r}: {key}"
             for step in chain.steps.values()
             for key, value in (step.mapping or {}).items()
             if isinstance(value, str) and value.isidentifier() and value not in used
         }
-        for name in sorted(names - used):
+        for name in sorted(unused) if len(texts) <= _MOST_COMPARED else ():
             close = closest(name, texts)
             if close is not None:
                 self.problems.append(
@@ -159,8 +200,7 @@ class _Checker:
         names: frozenset[str] | None,
         where: str,
     ) -> ResolvedStep | None:
-        given = names if sources is None else frozenset(sources)
-        target = self.target(step.target, given, where)
+        target = self.target(step.target, _passed(step.target, sources, names), where)
         if sources is None:
             chosen = target.choose_inputs(names or ()) if target is not None else ()
             sources = {name: FromInput(name) for name in chosen}
@@ -216,7 +256,7 @@ class _Checker:
         return None if step is None else (step.target.outputs() or {}).get(source.field)
 
     def _source(
-        self, value: Any, chain: SignatureChain, earlier: Mapping[str, Any], names: Any, *, top: bool = True
+        self, value: Any, chain: ChainDefinition, earlier: Mapping[str, Any], names: Any, *, top: bool = True
     ) -> Any:
         """Return what a value of a mapping comes from."""
         if isinstance(value, Literal):
@@ -234,28 +274,25 @@ class _Checker:
             return Literal(inner) if top else inner
         return Literal(value) if top else value
 
-    def _inside(self, value: Any, chain: SignatureChain, earlier: Mapping[str, Any], names: Any) -> Any:
+    def _inside(self, value: Any, chain: ChainDefinition, earlier: Mapping[str, Any], names: Any) -> Any:
         if isinstance(value, dict):
             return {key: self._source(item, chain, earlier, names, top=False) for key, item in value.items()}
         return [self._source(item, chain, earlier, names, top=False) for item in value]
 
-    def _reference(self, path: str, chain: SignatureChain, earlier: Mapping[str, Any], names: Any) -> Any:
+    def _reference(self, path: str, chain: ChainDefinition, earlier: Mapping[str, Any], names: Any) -> Any:
         if names is None or path in names:
             found = self._step_output(path, chain, earlier)
             return found or FromInput(path)
         found = self._step_output(path, chain, earlier)
         if found is not None:
             return found
-        known = [
-            *names,
-            *(f"{name}.{field}" for name, step in earlier.items() if step for field in step.target.outputs() or ()),
-        ]
+        outputs = (f"{name}.{field}" for name, step in earlier.items() if step for field in step.target.outputs() or ())
+        known = [*islice(names, _MOST_COMPARED), *islice(outputs, _MOST_COMPARED)]
         return UnresolvedReference(
-            f"ref({path!r}) is neither an initial input nor an output of an earlier step{did_you_mean(path, known)}; "
-            f"there are {enumerate_names(known)}"
+            f"ref({path!r}) is neither an initial input nor an output of an earlier step{self._hint(path, known)}"
         )
 
-    def _step_output(self, path: str, chain: SignatureChain, earlier: Mapping[str, Any]) -> Any:
+    def _step_output(self, path: str, chain: ChainDefinition, earlier: Mapping[str, Any]) -> Any:
         """Return the output that ``path`` means where it names a step of the chain, None where it names none."""
         found = split_path(path, chain.steps)
         if found is None:
@@ -289,7 +326,7 @@ class _Checker:
     def _misspelt(self, path: str, earlier: Mapping[str, Any]) -> UnresolvedReference | None:
         """Return why ``path`` cannot be meant as a text: it is an output of a step, but for a slip in its name."""
         name, _, field = path.rpartition(".")
-        close = closest(name, earlier) if name.isidentifier() else None
+        close = closest(name, earlier) if name.isidentifier() and len(earlier) <= _MOST_COMPARED else None
         step = None if close is None else earlier[close]
         if step is None or field not in (step.target.outputs() or {}):
             return None
@@ -300,11 +337,11 @@ class _Checker:
 
     # -- pipelines ----------------------------------------------------------------------------------------------
 
-    def pipeline(self, pipeline: ConditionalPipeline, inputs: Any, where: str) -> ResolvedPipeline | None:
+    def pipeline(self, pipeline: PipelineDefinition, inputs: Any, where: str) -> ResolvedPipeline | None:
         found = pipeline.problems()
         self.problems += [f"{where}{problem}" for problem in found]
         names = None if inputs is None else frozenset(inputs)
-        none = SignatureChain()
+        none = ChainDefinition()
         branches = []
         for branch in pipeline.branches:
             before = f"{where}branch {branch.name!r}: "
@@ -317,7 +354,7 @@ class _Checker:
         return ResolvedPipeline(pipeline, tuple(branches))
 
     def _branch(self, name: str, target: Any, sources: Any, names: Any, where: str) -> Resolved | None:
-        resolved = self.target(target, names if sources is None else frozenset(sources), where)
+        resolved = self.target(target, _passed(target, sources, names), where)
         if sources is None or resolved is None:
             return resolved  # what it lacks matters only where it is chosen
         for key, source in sources.items():
@@ -327,3 +364,12 @@ class _Checker:
         if isinstance(resolved, ResolvedSignature):
             self._check_fields(resolved, sources, {}, None, names, where)
         return resolved
+
+
+def _passed(target: Any, sources: Mapping[str, Any] | None, names: frozenset[str] | None) -> frozenset[str] | None:
+    """Return the names of what a target is given: by its mapping, else those of the initial inputs that it declares."""
+    if sources is not None:
+        return frozenset(sources)
+    if names is not None and isinstance(target, ChainDefinition) and target.inputs is not None:
+        return names & frozenset(target.inputs)
+    return names

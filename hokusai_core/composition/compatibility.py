@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +29,19 @@ def input_problems(spec: SignatureSpec, values: Any, fed: frozenset[str]) -> lis
     """
     names = canonical_names(spec)
     fields = [names[name] for name in fed if name in names]
+    filled = frozenset(fields)
     found = [
         str(problem)
         for problem in spec.binder.problems(values)
-        if not (problem.code == "missing" and problem.field in fields)
+        if not (problem.code == "missing" and problem.field in filled)
     ]
     # Names without a value take part as what they are: names.
     stand_ins = dict.fromkeys(fed)
     found += [str(problem) for problem in spec.binder.problems(stand_ins) if problem.code == "unknown"]
-    given = [names[name] for name in (*fed, *(values if isinstance(values, Mapping) else ())) if name in names]
+    given = Counter(names[name] for name in (*fed, *(values if isinstance(values, Mapping) else ())) if name in names)
     found += [
         f"{name}: is given twice, under its name and an alias"
-        for name in sorted({n for n in fields if given.count(n) > 1})
+        for name in sorted({name for name in fields if given[name] > 1})
     ]
     return found
 

@@ -1,7 +1,9 @@
 """Chains as TOML or YAML files: names and values, nothing that is run or imported.
 
-A file has ``steps``, each with ``signature`` (or ``steps`` again, for a chain inside), ``inputs`` and ``name``, the
-last two optional::
+A file has ``inputs``, the names of its initial inputs, and ``steps``. Each step has ``signature`` (or ``steps`` again,
+for a chain inside), ``inputs`` and ``name``, the last two optional::
+
+    inputs = ["input_document"]
 
     [[steps]]
     signature = "ExtractInfo"
@@ -18,24 +20,25 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from hokusai_core.composition.definitions import ChainDefinition
 from hokusai_core.composition.references import literal, ref
 from hokusai_core.errors import CompositionError
 from hokusai_core.suggestions import did_you_mean
 
-if TYPE_CHECKING:
-    from hokusai_core.composition.chain import SignatureChain
-
 __all__ = ["chain_of", "read_chain"]
 
-ChainT = TypeVar("ChainT", bound="SignatureChain")
+ChainT = TypeVar("ChainT", bound=ChainDefinition)
 
-#: Nobody writes more by hand; a file may come from anywhere.
+#: More than anyone writes by hand; a file may come from anywhere.
 _BYTES, _VALUES, _DEEPEST = 1_000_000, 10_000, 20
+#: A dotted key of more parts than a chain may be deep, which ``tomllib`` would spend quadratic time on.
+_LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
 _STEP = frozenset({"signature", "steps", "inputs", "name"})
 
 
@@ -74,10 +77,14 @@ def chain_of(cls: type[ChainT], data: Any) -> ChainT:
 def _parse(file: Path, text: str) -> Any:
     kind = file.suffix.lower()
     if kind == ".toml":
+        if _LONG_KEY.search(text):
+            raise CompositionError(f"{file}: a key of more than 100 parts is nested too deeply for a chain")
         try:
             return tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise CompositionError(f"{file} is no TOML: {error}") from error
+            raise CompositionError(f"{file} is not TOML: {error}") from error
+        except RecursionError:
+            raise CompositionError(f"{file}: nested too deeply for a chain") from None
     if kind not in (".yaml", ".yml"):
         raise CompositionError(f"{file}: the name of a chain's file ends in .toml, .yaml or .yml")
     try:
@@ -87,8 +94,10 @@ def _parse(file: Path, text: str) -> Any:
     try:
         _refuse_repetition(file, yaml.compose(text, Loader=yaml.SafeLoader))
         return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise CompositionError(f"{file} is no YAML: {error}") from error
+    except yaml.YAMLError as error:
+        raise CompositionError(f"{file} is not YAML: {error}") from error
+    except RecursionError:
+        raise CompositionError(f"{file}: nested too deeply for a chain") from None
 
 
 def _refuse_repetition(file: Path, root: Any) -> None:
@@ -120,17 +129,24 @@ class _Reader:
             raise CompositionError(f"{where}: nested more than {_DEEPEST} deep")
         if not isinstance(data, Mapping) or not isinstance(data.get("steps"), list) or not data["steps"]:
             raise CompositionError(f"{where}expected 'steps', a list of steps")
+        inputs = None
         if not depth:
-            _known(data, frozenset({"steps", "name"}), where)
+            _known(data, frozenset({"steps", "name", "inputs"}), where)
+            inputs = _declared_inputs(data)
         name = data.get("name", "")
         if not isinstance(name, str):
             raise CompositionError(f"{where}name: expected a text")
-        chain = self._cls(name)
+        chain = self._cls(name, inputs=inputs)
         for number, step in enumerate(data["steps"]):
             self._step(chain, step, f"{where}steps[{number}]", depth)
+        if inputs is None and not depth:
+            raise CompositionError(
+                f"the chain does not declare its initial inputs; add the line\n\n    inputs = {_candidates(data)}\n\n"
+                "before its steps ('=' in TOML, ':' in YAML), without the names that stand for themselves"
+            )
         return chain
 
-    def _step(self, chain: SignatureChain, step: Any, where: str, depth: int) -> None:
+    def _step(self, chain: Any, step: Any, where: str, depth: int) -> None:
         if not isinstance(step, Mapping):
             raise CompositionError(f"{where}: expected a step with 'signature' and 'inputs'")
         _known(step, _STEP, f"{where}: ")
@@ -180,6 +196,35 @@ class _Reader:
 
 
 def _known(data: Mapping[Any, Any], names: frozenset[str], where: str) -> None:
-    unknown = [f"{str(key)!r}{did_you_mean(str(key), names)}" for key in data if key not in names]
+    unknown = [str(key) for key in data if key not in names]
     if unknown:
-        raise CompositionError(f"{where}unknown {', '.join(unknown)}; expected {', '.join(sorted(names))}")
+        shown = [f"{key!r}{did_you_mean(key, names)}" for key in unknown[:_SHOWN]]
+        shown += [f"{len(unknown) - _SHOWN} more"] if len(unknown) > _SHOWN else []
+        raise CompositionError(f"{where}unknown {', '.join(shown)}; expected {', '.join(sorted(names))}")
+
+
+def _declared_inputs(data: Mapping[Any, Any]) -> list[str] | None:
+    """Return the names of the initial inputs that a file declares; None if it declares none."""
+    inputs = data.get("inputs")
+    if inputs is None:
+        return None
+    if not isinstance(inputs, list) or not all(isinstance(name, str) and name for name in inputs):
+        raise CompositionError('inputs: expected a list with the names of the initial inputs, such as ["report"]')
+    return inputs
+
+
+def _candidates(data: Mapping[Any, Any]) -> str:
+    """Return what may be the initial inputs of a file that does not say so, as a list in TOML and YAML."""
+    found: dict[str, None] = {}
+    for step in data["steps"]:
+        inputs = step.get("inputs") if isinstance(step, Mapping) else None
+        for value in inputs.values() if isinstance(inputs, Mapping) else ():
+            name = value.get("ref") if isinstance(value, Mapping) else value
+            if isinstance(name, str) and name.isidentifier():
+                found[name] = None
+    names = [f'"{name}"' for name in list(found)[:_SHOWN]]
+    return f"[{', '.join(names)}{', ...' if len(found) > _SHOWN else ''}]"
+
+
+#: Names that an error shows.
+_SHOWN = 20

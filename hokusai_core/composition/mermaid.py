@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hokusai_core.composition.definitions import ChainDefinition, Step
 from hokusai_core.composition.references import Ref, split_path
-
-if TYPE_CHECKING:
-    from hokusai_core.composition.chain import SignatureChain, Step
+from hokusai_core.errors import CompositionError
 
 __all__ = ["draw"]
 
 _LONGEST = 40
 
 
-def draw(chain: SignatureChain, initial_inputs: Iterable[str]) -> str:
+def draw(chain: ChainDefinition, initial_inputs: Iterable[str]) -> str:
     """Return the chain as Mermaid text.
 
     Args:
         chain: the chain; it need not be right.
         initial_inputs: names of its initial inputs.
     """
-    drawing = _Drawing(chain, frozenset(initial_inputs))
-    for step in chain.steps.values():
-        drawing.step(step)
+    drawing = _Drawing(chain, frozenset(initial_inputs) | frozenset(chain.inputs or ()))
+    try:
+        for step in chain.steps.values():
+            drawing.step(step)
+    except RecursionError:
+        raise CompositionError(f"chain {chain.name!r} cannot be drawn: a value is nested too deeply") from None
     return drawing.text()
 
 
 class _Drawing:
-    def __init__(self, chain: SignatureChain, names: frozenset[str]) -> None:
+    def __init__(self, chain: ChainDefinition, names: frozenset[str]) -> None:
         self._chain, self._names = chain, names
         self._ids = {name: f"s{number}" for number, name in enumerate(chain.steps)}
         self._inputs: dict[str, str] = {}

@@ -1,257 +1,145 @@
-"""Runs resolved chains and pipelines: each step as soon as what it needs is there."""
+"""ChainRunner: chains, pipelines and tasks of one executor."""
 
 from __future__ import annotations
 
-import asyncio
-import copy
+import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-import attrs
-from attrs import frozen
-
-from hokusai_core.composition.references import value_of
-from hokusai_core.composition.results import ChainResult, StepResult
-from hokusai_core.composition.targets import Resolved, ResolvedChain, ResolvedPipeline, ResolvedSignature, ResolvedStep
-from hokusai_core.errors import DeadlineExceeded, ExecutionError, HokusaiError
+from hokusai_core.composition.checker import resolve_chain, resolve_pipeline
+from hokusai_core.composition.definitions import ChainDefinition, PipelineDefinition
+from hokusai_core.composition.operation_events import operation_event
+from hokusai_core.composition.results import ChainResult
+from hokusai_core.composition.step_execution import Scope, arun_target, run_target
+from hokusai_core.composition.targets import Resolved
+from hokusai_core.errors import CompositionError
+from hokusai_core.execution.options import ExecutionOptions
+from hokusai_core.execution.services import ExecutorServices
 from hokusai_core.runtime.deadline import Deadline
+from hokusai_core.runtime.drivers import blocking
+from hokusai_core.settings import UNSET
 
-if TYPE_CHECKING:
-    from hokusai_core.execution.state import Options
-    from hokusai_core.executor import Executor
-    from hokusai_core.runtime.window import Permit
-
-__all__ = ["Scope", "arun_target", "run_target"]
+__all__ = ["ChainRunner"]
 
 
-@frozen(eq=False)
-class Scope:
-    """What is the same for everything that one call runs.
+class ChainRunner:
+    """Runs chains and pipelines for one executor.
 
     Args:
-        executor: runs the signatures.
-        lm: language model of this call, in place of the executor's.
-        options: what the caller asked for, for every execution.
-        deadline: when all of it must be over; unbounded where the caller gave no timeout, and each execution then has
-            the executor's.
-        over: is told of every execution that is over.
-        path: names of the steps and branches around, outermost first.
-        place: place in a window, where all of this is one task of several.
+        services: parts of the executor.
     """
 
-    executor: Executor
-    lm: Any
-    options: Options
-    deadline: Deadline
-    over: Callable[[Any], None]
-    path: tuple[str, ...] = ()
-    place: Permit | None = None
+    def __init__(self, services: ExecutorServices) -> None:
+        self._services = services
 
-    def inside(self, name: str) -> Scope:
-        """Return the scope of a step or branch."""
-        return attrs.evolve(self, path=(*self.path, name))
+    def execute_chain(self, chain: Any, inputs: Any, options: ExecutionOptions) -> ChainResult:
+        """Run a chain and wait for its result; see ``Executor.execute_chain``."""
+        result: ChainResult = self._chain(chain, inputs, options).run()
+        return result
 
-    @contextmanager
-    def own_place(self) -> Iterator[Permit | None]:
-        """Give an execution the place of its task, or one beside that where it is a step of it."""
-        if self.place is None or not self.path:
-            yield self.place
-            return
-        place = self.place.beside()
+    async def aexecute_chain(self, chain: Any, inputs: Any, options: ExecutionOptions) -> ChainResult:
+        """Async version of ``execute_chain``."""
+        await self._services.load_dspy()
+        result: ChainResult = await self._chain(chain, inputs, options).arun()
+        return result
+
+    def execute_pipeline(self, pipeline: Any, inputs: Any, options: ExecutionOptions) -> Any:
+        """Run a pipeline and wait for its result; see ``Executor.execute_conditional``."""
+        return self._pipeline(pipeline, inputs, options).run()
+
+    async def aexecute_pipeline(self, pipeline: Any, inputs: Any, options: ExecutionOptions) -> Any:
+        """Async version of ``execute_pipeline``."""
+        await self._services.load_dspy()
+        return await self._pipeline(pipeline, inputs, options).arun()
+
+    def _chain(self, chain: Any, inputs: Any, options: ExecutionOptions) -> _Operation:
+        services = self._services
+        services.check_open()
+        if not isinstance(chain, ChainDefinition):
+            raise CompositionError(f"execute_chain takes a SignatureChain, got {type(chain).__name__}")
+        given = _checked_inputs(inputs, "initial_inputs")
+        return _Operation(services, "chain", resolve_chain(chain, services.plans, given), given, options)
+
+    def _pipeline(self, pipeline: Any, inputs: Any, options: ExecutionOptions) -> _Operation:
+        services = self._services
+        services.check_open()
+        if not isinstance(pipeline, PipelineDefinition):
+            raise CompositionError(f"execute_conditional takes a ConditionalPipeline, got {type(pipeline).__name__}")
+        given = _checked_inputs(inputs, "inputs")
+        return _Operation(services, "pipeline", resolve_pipeline(pipeline, services.plans, given), given, options)
+
+
+def _checked_inputs(inputs: Any, name: str) -> Mapping[str, Any]:
+    if inputs is None:
+        return {}
+    if not isinstance(inputs, Mapping):
+        raise CompositionError(f"{name}: expected a mapping of name to value, got {type(inputs).__name__}")
+    return dict(inputs)
+
+
+class _Operation:
+    """One run of a chain or pipeline, which observers hear of at its end.
+
+    Args:
+        services: parts of the executor.
+        kind: ``chain`` or ``pipeline``.
+        target: what is run.
+        inputs: its inputs.
+        options: those of ``execute_signature``.
+    """
+
+    def __init__(
+        self,
+        services: ExecutorServices,
+        kind: str,
+        target: Resolved,
+        inputs: Mapping[str, Any],
+        options: ExecutionOptions,
+    ) -> None:
+        self._services, self._kind, self._target, self._inputs = services, kind, target, inputs
+        self._id = secrets.token_hex(16)
+        self._started, self._started_at = time.perf_counter(), time.time()
+        self._finished: list[Any] = []
+        chosen = services.options.read(**options, parent_id=self._id, parent_kind=kind)
+        bound = chosen.timeout if options.get("timeout", UNSET) is not UNSET else None
+        # Appending to a list is atomic, so steps may end on any thread.
+        self._scope = Scope(services, options.get("lm"), chosen, Deadline.after(bound), self._finished.append)
+
+    def run(self) -> Any:
+        """Run it and wait for the result."""
         try:
-            yield place
-        finally:
-            place.leave()
+            with self._services.observers.anchored(), blocking():
+                result = run_target(self._target, self._inputs, self._scope)
+        except BaseException as error:
+            self._tell(None, error)
+            raise
+        self._tell(result, None)
+        return result
 
-    def step_options(self) -> Options:
-        """Return the options of an execution that begins now.
+    async def arun(self) -> Any:
+        """Async version of ``run``."""
+        try:
+            with self._services.observers.anchored():
+                result = await arun_target(self._target, self._inputs, self._scope)
+        except BaseException as error:
+            self._tell(None, error)
+            raise
+        self._tell(result, None)
+        return result
 
-        Raises:
-            DeadlineExceeded: the time is up.
-        """
-        options = attrs.evolve(self.options, step=".".join(self.path) or None)
-        remaining = self.deadline.remaining()
-        if remaining is None:
-            return options
-        if remaining <= 0.0:
-            raise DeadlineExceeded(
-                f"the timeout of {self.deadline.timeout:g} s passed before this began; give it more time with "
-                "timeout=..., which bounds the steps together"
+    def _tell(self, result: Any, error: BaseException | None) -> None:
+        self._services.operation_finished(
+            operation_event(
+                self._id,
+                self._kind,
+                self._target,
+                inputs=self._inputs,
+                result=result,
+                error=error,
+                over=self._finished,
+                latency=time.perf_counter() - self._started,
+                started_at=self._started_at,
+                tags=self._scope.options.tags,
             )
-        return attrs.evolve(options, timeout=remaining)
-
-
-def run_target(target: Resolved, inputs: Mapping[str, Any], scope: Scope) -> StepResult:
-    """Run a signature, chain or pipeline on ``inputs``, blocking."""
-    if isinstance(target, ResolvedSignature):
-        try:
-            with scope.own_place() as place:
-                result = scope.executor.services.execute(
-                    target.signature, inputs, scope.lm, scope.step_options(), place
-                )
-        except Exception as error:
-            scope.over(error)
-            raise
-        scope.over(result)
-        return result
-    if isinstance(target, ResolvedPipeline):
-        branch, chosen = _chosen(target, target.pipeline.choose(inputs), inputs)
-        return run_target(branch.target, chosen, scope.inside(branch.branch.name))
-    return _run_chain(target, inputs, scope)
-
-
-async def arun_target(target: Resolved, inputs: Mapping[str, Any], scope: Scope) -> StepResult:
-    """Do as ``run_target`` without blocking the event loop."""
-    if isinstance(target, ResolvedSignature):
-        try:
-            with scope.own_place() as place:
-                resolved = scope.step_options()
-                result = await scope.executor.services.aexecute(target.signature, inputs, scope.lm, resolved, place)
-        except Exception as error:
-            scope.over(error)
-            raise
-        scope.over(result)
-        return result
-    if isinstance(target, ResolvedPipeline):
-        branch, chosen = _chosen(target, await target.pipeline.achoose(inputs), inputs)
-        return await arun_target(branch.target, chosen, scope.inside(branch.branch.name))
-    return await _arun_chain(target, inputs, scope)
-
-
-def _chosen(target: ResolvedPipeline, branch: Any, inputs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return the resolved branch, and the inputs that it takes."""
-    resolved = next(one for one in target.branches if one.branch is branch)
-    if resolved.sources is None:
-        return resolved, {name: inputs[name] for name in resolved.target.choose_inputs(inputs)}
-    return resolved, {name: value_of(source, inputs, {}) for name, source in resolved.sources.items()}
-
-
-# -- chains ---------------------------------------------------------------------------------------------------------
-
-
-class _Graph:
-    """Which steps of a chain are over, and which may begin."""
-
-    def __init__(self, chain: ResolvedChain, inputs: Mapping[str, Any], width: int) -> None:
-        self._waiting = list(chain.steps)
-        self._inputs, self._width = inputs, width
-        self.results: dict[str, StepResult] = {}
-        self.running = 0
-        self.failure: tuple[ResolvedStep, Exception] | None = None
-
-    def ready(self) -> list[ResolvedStep]:
-        """Return the steps to begin now, and count them as running."""
-        if self.failure is not None:
-            return []
-        free = self._width - self.running
-        begun = [step for step in self._waiting if step.after <= self.results.keys()][:free]
-        self._waiting = [step for step in self._waiting if step not in begun]
-        self.running += len(begun)
-        return begun
-
-    def inputs_of(self, step: ResolvedStep) -> dict[str, Any]:
-        """Return the inputs of a step whose turn has come."""
-        return {name: value_of(source, self._inputs, self.results) for name, source in step.sources.items()}
-
-    def over(self, step: ResolvedStep, result: StepResult, error: BaseException | None) -> None:
-        """Note how a step ended; steps beside a failed one are waited for, as they are paid."""
-        if error is not None and not isinstance(error, Exception):
-            raise error  # says that everything is to end
-        self.running -= 1
-        if error is None:
-            self.results[step.name] = result
-        elif self.failure is None:
-            self.failure = step, error
-
-    def result(self, chain: ResolvedChain, started: float) -> ChainResult:
-        """Return the result of the chain, or raise what its step failed with."""
-        in_order = {step.name: self.results[step.name] for step in chain.steps if step.name in self.results}
-        if self.failure is not None:
-            step, error = self.failure
-            failure = step_error(step, error, in_order)
-            raise failure from failure.__cause__
-        return ChainResult(in_order, chain.steps[-1].name, time.perf_counter() - started)
-
-
-def _run_chain(chain: ResolvedChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:
-    started = time.perf_counter()
-    graph = _Graph(chain, inputs, scope.executor.services.settings.value("max_workers"))
-    ended: SimpleQueue[tuple[ResolvedStep, StepResult, BaseException | None]] = SimpleQueue()
-
-    def work(step: ResolvedStep, values: Mapping[str, Any]) -> None:
-        try:
-            ended.put((step, run_target(step.target, values, scope.inside(step.name)), None))
-        except BaseException as error:  # raised where the chain is waited for
-            ended.put((step, None, error))
-
-    def begin(step: ResolvedStep, *, alone: bool) -> None:
-        try:
-            values = graph.inputs_of(step)
-        except HokusaiError as error:  # an output that another branch did not give
-            ended.put((step, None, error))
-            return
-        if alone:
-            work(step, values)  # nothing else runs meanwhile, so it needs no thread
-            return
-        try:
-            scope.executor.services.threads.submit(lambda: work(step, values))
-        except RuntimeError:  # the system has no thread left
-            work(step, values)
-
-    while True:
-        ready = graph.ready()
-        alone = graph.running == len(ready) == 1
-        for step in ready:
-            begin(step, alone=alone)
-        if not graph.running:
-            return graph.result(chain, started)
-        graph.over(*ended.get())
-
-
-async def _arun_chain(chain: ResolvedChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:
-    started = time.perf_counter()
-    graph = _Graph(chain, inputs, scope.executor.services.settings.value("max_workers"))
-
-    async def work(step: ResolvedStep) -> tuple[ResolvedStep, StepResult, Exception | None]:
-        try:
-            return step, await arun_target(step.target, graph.inputs_of(step), scope.inside(step.name)), None
-        except Exception as error:
-            return step, None, error
-
-    tasks: set[asyncio.Task[tuple[ResolvedStep, StepResult, Exception | None]]] = set()
-    try:
-        while True:
-            tasks |= {asyncio.ensure_future(work(step)) for step in graph.ready()}
-            if not tasks:
-                return graph.result(chain, started)
-            over, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in over:
-                graph.over(*task.result())
-    finally:
-        for task in tasks:  # where the chain itself was cancelled
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-
-
-def step_error(step: ResolvedStep, error: Exception, results: Mapping[str, StepResult]) -> HokusaiError:
-    """Return the error of a step with its name, its inputs' names, and what the other steps gave.
-
-    It is of the same class, so that who catches a timeout or a refusal goes on doing so.
-    """
-    names = tuple(step.sources)
-    if isinstance(error, HokusaiError):
-        told, message, inner = copy.copy(error), str(error), error
-        told.__traceback__ = None
-    else:
-        message = f"it raised {type(error).__name__}: {error}"
-        told = inner = ExecutionError(message)
-        told.__cause__ = error
-    told.args = (f"step {step.name!r} ({', '.join(names) or 'no inputs'}): {message}",)
-    told.step = step.name if inner.step is None else f"{step.name}.{inner.step}"
-    told.step_inputs = names if inner.step is None else inner.step_inputs
-    told.steps = {**results, **{f"{step.name}.{name}": result for name, result in inner.steps.items()}}
-    return told
+        )

@@ -12,7 +12,7 @@ from hokusai_core.composition.compatibility import canonical_names
 from hokusai_core.composition.references import FromInput, parts
 
 if TYPE_CHECKING:
-    from hokusai_core.composition.conditional import Branch, ConditionalPipeline
+    from hokusai_core.composition.definitions import Branch, PipelineDefinition
     from hokusai_core.signatures import FieldSpec, RegisteredSignature, SignatureSpec
 
 __all__ = ["Resolved", "ResolvedBranch", "ResolvedChain", "ResolvedPipeline", "ResolvedSignature", "ResolvedStep"]
@@ -99,10 +99,12 @@ class ResolvedChain:
     Args:
         name: how it is called where it is tracked.
         steps: its steps, in order.
+        inputs: names of the initial inputs that it declares; None if it declares none.
     """
 
     name: str
     steps: tuple[ResolvedStep, ...]
+    inputs: tuple[str, ...] | None = None
 
     def used_inputs(self) -> frozenset[str]:
         """Return the names of the initial inputs that a step uses."""
@@ -115,7 +117,8 @@ class ResolvedChain:
 
     def choose_inputs(self, names: Iterable[str]) -> list[str]:
         """Return those of ``names`` that it takes."""
-        return list(names)
+        declared = None if self.inputs is None else frozenset(self.inputs)
+        return [name for name in names if declared is None or name in declared]
 
     def hidden_inputs(self, names: Iterable[str]) -> frozenset[str]:
         """Return those of ``names`` whose values are sensitive here."""
@@ -151,7 +154,7 @@ class ResolvedPipeline:
         branches: its branches.
     """
 
-    pipeline: ConditionalPipeline
+    pipeline: PipelineDefinition
     branches: tuple[ResolvedBranch, ...]
 
     @property

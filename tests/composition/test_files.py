@@ -13,6 +13,7 @@ from hokusai_core.errors import CompositionError
 
 TOML = """
 name = "report"
+inputs = ["doc", "extra"]
 
 [[steps]]
 signature = "Extract"
@@ -31,6 +32,7 @@ inputs = { text = "Summarize.summary" }
 """
 YAML = """
 name: report
+inputs: [doc, extra]
 steps:
   - signature: Extract
     name: facts
@@ -91,11 +93,11 @@ def test_what_is_wrong_is_told_with_its_place(case: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("c.toml", b"steps = [", "no TOML"),
-        ("c.yaml", b"steps: [", "no YAML"),
-        ("c.yaml", b"!!python/object/apply:os.system ['touch pwned']", "no YAML"),
+        ("c.toml", b"steps = [", "not TOML"),
+        ("c.yaml", b"steps: [", "not YAML"),
+        ("c.yaml", b"!!python/object/apply:os.system ['touch pwned']", "not YAML"),
         ("c.yaml", b"steps:\n- signature: Rate\n  inputs: {text: a, text: b}", "line 3: 'text' is there twice"),
-        ("c.toml", b"steps = []\nsteps = []", "no TOML"),
+        ("c.toml", b"steps = []\nsteps = []", "not TOML"),
         ("c.json", b"{}", "ends in .toml, .yaml or .yml"),
         ("c.toml", b"\xff\xfe", "cannot be read"),
         ("c.toml", b"#" * 2_000_000, "larger than"),

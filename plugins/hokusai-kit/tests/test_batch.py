@@ -243,6 +243,7 @@ class TestBatch:
 
 
 TWO_CHOICES = """
+inputs = ["note", "book"]
 [[steps]]
 name = "first"
 signature = "ClassifyText"
@@ -254,6 +255,7 @@ signature = "ClassifyText"
 inputs = { text = "book", categories = { literal = ["weather", "food"] } }
 """
 CHAIN = """
+inputs = ["report"]
 [[steps]]
 signature = "ExtractInfo"
 inputs = { document = "report", info_types = "names" }
@@ -266,7 +268,7 @@ inputs = { document = "ExtractInfo.extracted_info" }
 class TestChain:
     def test_show_draws_and_checks(self, hokusai: Command, tmp_path: Path) -> None:
         (tmp_path / "c.toml").write_text(CHAIN)
-        done = hokusai("chain", "show", "c.toml", "--input", "report", **TESTING)
+        done = hokusai("chain", "show", "c.toml", **TESTING)
         assert done.returncode == 0, done.stderr
         assert "flowchart TD" in done.stdout
         assert "-->|extracted_info as document|" in done.stdout
@@ -286,7 +288,7 @@ class TestChain:
         assert json.loads(done.stdout) == {"summary": "Sample summary"}
         slip = hokusai("chain", "run", "c.toml", "-i", "doc=Ada met Grace.", **TESTING)
         assert slip.returncode == 2
-        assert "c.toml uses no input 'doc'" in slip.stderr
+        assert "c.toml has no input 'doc'" in slip.stderr
         steps = hokusai("chain", "run", "c.toml", "-i", "report=Ada met Grace.", "--steps", **TESTING)
         assert list(json.loads(steps.stdout)) == ["ExtractInfo", "SummarizeText"]
 

@@ -26,6 +26,7 @@ PAGES = [ROOT / "README.md", ROOT / "plugins" / "hokusai-kit" / "README.md", *so
 OWN = ("list", "show", "run", "batch", "chain", "plugins", "doctor", "new-signature", "cache", "tracking")
 
 CHAIN = """
+inputs = ["report"]
 [[steps]]
 signature = "ExtractInfo"
 inputs = { document = "report", info_types = "Key facts" }

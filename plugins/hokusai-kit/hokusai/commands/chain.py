@@ -29,25 +29,21 @@ def chain() -> None:
 @chain.command()
 @click.argument("file")
 @click.option("--mermaid", is_flag=True, help="Print the Mermaid flowchart alone.")
-@click.option("--input", "names", multiple=True, metavar="NAME", help="Name of an initial input.")
-def show(file: str, mermaid: bool, names: tuple[str, ...]) -> None:
-    """Draw the chain in FILE and check it against the signatures that are installed.
-
-    A string that names no step stands for itself unless --input says that it is an initial input.
-    """
+def show(file: str, mermaid: bool) -> None:
+    """Draw the chain in FILE and check it against the signatures that are installed."""
     from hokusai_core import Executor, SignatureChain
     from hokusai_core.errors import CompositionError
 
     found = SignatureChain.from_file(file)
     if mermaid:
-        click.echo(found.to_mermaid(names), nl=False)
+        click.echo(found.to_mermaid(), nl=False)
         return
     print_table(("step", "signature", "inputs"), [_row(found, name) for name in found.steps])
     click.echo()
-    click.echo(found.to_mermaid(names), nl=False)
+    click.echo(found.to_mermaid(), nl=False)
     with Executor(trackers=[], cache=None) as executor:
         try:
-            found.check(executor, names or None)
+            found.check(executor)
         except CompositionError as error:
             raise CommandFailure(str(error)) from error
     print_styled("\nThe chain fits together.", "dim", err=True)
@@ -78,11 +74,9 @@ def run(
     found = SignatureChain.from_file(file)
     given = gather_inputs(inputs, source)
     with make_executor(options, track=track) as executor:
-        used = found.check(executor, given)
-        for name in given.keys() - used:
-            raise CommandMisuse(
-                f"{file} uses no input {name!r}; it uses {', '.join(sorted(used)) or 'none of those given'}"
-            )
+        for name in given.keys() - set(found.inputs or ()):
+            declared = ", ".join(found.inputs or ()) or "none"
+            raise CommandMisuse(f"{file} has no input {name!r}; its inputs are {declared}")
         try:
             with spinner(f"running {found.name}"):
                 result = executor.execute_chain(found, given, **options)

@@ -1,0 +1,197 @@
+"""What chains and pipelines consist of, apart from the classes that people build them with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from attrs import frozen
+
+from hokusai_core.errors import CompositionError
+from hokusai_core.suggestions import did_you_mean
+
+__all__ = ["Branch", "ChainDefinition", "Condition", "PipelineDefinition", "Step", "checked_mapping"]
+
+Condition = Callable[[Mapping[str, Any]], Any]
+
+
+@frozen
+class Step:
+    """One step of a chain.
+
+    Args:
+        name: how later steps refer to it.
+        target: what is run: a signature's name or class, a ``SignatureChain`` or a ``ConditionalPipeline``.
+        mapping: input field -> reference or value; None passes the initial inputs that the target takes.
+    """
+
+    name: str
+    target: Any
+    mapping: Mapping[str, Any] | None = None
+
+
+class ChainDefinition:
+    """The steps of a chain, and the inputs that it declares.
+
+    Args:
+        name: how the chain is called where it is tracked.
+        inputs: names of its initial inputs; None if it declares none.
+    """
+
+    def __init__(self, name: str = "", inputs: tuple[str, ...] | None = None) -> None:
+        self._name, self._inputs = name, inputs
+        self._steps: dict[str, Step] = {}
+
+    @property
+    def steps(self) -> Mapping[str, Step]:
+        """The steps by name, in order."""
+        return MappingProxyType(self._steps)
+
+    @property
+    def inputs(self) -> tuple[str, ...] | None:
+        """The names of the initial inputs that the chain declares; None if it declares none."""
+        return self._inputs
+
+    @property
+    def name(self) -> str:
+        """Its name; without one of its own, the names of its first steps."""
+        if self._name or len(self._steps) <= _NAMED:
+            return self._name or " > ".join(self._steps)
+        return " > ".join([*list(self._steps)[:_NAMED], f"{len(self._steps) - _NAMED} more"])
+
+
+#: Steps whose names are the name of a chain that has none.
+_NAMED = 20
+
+
+@frozen
+class Branch:
+    """What is run if a condition holds.
+
+    Args:
+        condition: its name; None for ``otherwise``.
+        target: a signature's name or class, a ``SignatureChain`` or a ``ConditionalPipeline``.
+        mapping: input field -> reference or value; None passes the inputs that the target takes.
+    """
+
+    condition: str | None
+    target: Any
+    mapping: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """How the branch is called."""
+        return "otherwise" if self.condition is None else self.condition
+
+
+class PipelineDefinition:
+    """The conditions and branches of a pipeline, and the choice between them.
+
+    Args:
+        name: how the pipeline is called where it is tracked.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
+        self._conditions: dict[str, Condition] = {}
+        self._branches: dict[str | None, Branch | None] = {}
+
+    @property
+    def conditions(self) -> Mapping[str, Condition]:
+        """The conditions by name."""
+        return MappingProxyType(self._conditions)
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The branches that have a target, in the order of ``when``; ``otherwise`` comes last."""
+        complete = [branch for branch in self._branches.values() if branch is not None]
+        return tuple(sorted(complete, key=lambda branch: branch.condition is None))
+
+    @property
+    def name(self) -> str:
+        """Its name; without one of its own, the conditions'."""
+        return self._name or " | ".join(branch.name for branch in self.branches)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the pipeline itself, whatever its signatures are."""
+        found = []
+        for condition, branch in self._branches.items():
+            if condition is not None and condition not in self._conditions:
+                found.append(f"when({condition!r}): no such condition{did_you_mean(condition, self._conditions)}")
+            if branch is None:
+                opening = "otherwise()" if condition is None else f"when({condition!r})"
+                found.append(f"{opening} has nothing to run; add .execute(...)")
+        return found or ([] if self._branches else ["the pipeline has no branches; add .when(...).execute(...)"])
+
+    def choose(self, inputs: Mapping[str, Any]) -> Branch:
+        """Return the branch for ``inputs``.
+
+        Raises:
+            CompositionError: a condition raises, or none holds and there is no ``otherwise``.
+        """
+        for branch in self.branches:
+            if branch.condition is None:
+                return branch
+            verdict = self._evaluate(branch.condition, inputs)
+            if inspect.isawaitable(verdict):
+                if inspect.iscoroutine(verdict):
+                    verdict.close()
+                raise CompositionError(
+                    f"condition {branch.condition!r} is asynchronous; use aexecute_conditional, or a plain function"
+                )
+            if _truth(branch.condition, verdict):
+                return branch
+        raise self._no_branch()
+
+    async def achoose(self, inputs: Mapping[str, Any]) -> Branch:
+        """Async version of ``choose``; conditions may be coroutine functions."""
+        for branch in self.branches:
+            if branch.condition is None:
+                return branch
+            verdict = self._evaluate(branch.condition, inputs)
+            if inspect.isawaitable(verdict):
+                try:
+                    verdict = await verdict
+                except Exception as error:
+                    raise _raised(branch.condition, error) from error
+            if _truth(branch.condition, verdict):
+                return branch
+        raise self._no_branch()
+
+    def _evaluate(self, name: str, inputs: Mapping[str, Any]) -> Any:
+        try:
+            return self._conditions[name](MappingProxyType(dict(inputs)))
+        except Exception as error:
+            raise _raised(name, error) from error
+
+    def _no_branch(self) -> CompositionError:
+        names = ", ".join(repr(branch.condition) for branch in self.branches)
+        return CompositionError(f"none of the conditions {names} holds, and there is no otherwise(); add one")
+
+
+def checked_mapping(step: str, mapping: Any) -> Mapping[str, Any] | None:
+    """Return a copy of the mapping of a step or branch.
+
+    Raises:
+        CompositionError: it is not a mapping of texts.
+    """
+    if mapping is None:
+        return None
+    if not isinstance(mapping, Mapping) or not all(isinstance(key, str) for key in mapping):
+        raise CompositionError(f"step {step!r}: expected a mapping of input field to reference or value")
+    return dict(mapping)
+
+
+def _raised(name: str, error: Exception) -> CompositionError:
+    # Its text may quote any input, a sensitive one too; the cause has it.
+    what = f"lacks input {error}" if isinstance(error, KeyError) else f"raised {type(error).__name__}"
+    return CompositionError(f"condition {name!r} {what}; see the cause")
+
+
+def _truth(name: str, verdict: Any) -> bool:
+    try:
+        return bool(verdict)
+    except Exception as error:
+        raise CompositionError(f"condition {name!r} gave a {type(verdict).__name__}, not true or false") from error
