@@ -6,6 +6,7 @@ works without knowing this module::
     HokusaiError
     ├── ConfigurationError (ValueError)          a setting or argument that cannot be used
     ├── ClosedError (RuntimeError)               the executor was closed
+    ├── ForkError (RuntimeError)                 a component that does not work in a forked process
     ├── PluginError
     │   ├── PluginLoadError (ImportError)        a component of a plugin that failed to load was asked for
     │   ├── ComponentNotFoundError (LookupError) no loaded plugin offers the component
@@ -73,6 +74,7 @@ __all__ = [
     "ExecutionError",
     "ExecutionNotFoundError",
     "FeedbackError",
+    "ForkError",
     "HokusaiError",
     "InputError",
     "JournalError",
@@ -113,6 +115,10 @@ class ConfigurationError(HokusaiError, ValueError):
 
 class ClosedError(HokusaiError, RuntimeError):
     """The executor was closed before this call."""
+
+
+class ForkError(HokusaiError, RuntimeError):
+    """An executor was made before ``os.fork`` with a component that does not work in the child process."""
 
 
 class PluginError(HokusaiError):

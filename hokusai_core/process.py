@@ -9,6 +9,7 @@ Both hold executors weakly: registering keeps nothing alive.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import weakref
@@ -67,6 +68,10 @@ class ProcessTrackers:
         self._factories: dict[str, tuple[Callable[[], Tracker], bool]] = {}
         self._members: weakref.WeakSet[TrackerHost] = weakref.WeakSet()
         self._given: weakref.WeakKeyDictionary[TrackerHost, dict[str, Tracker]] = weakref.WeakKeyDictionary()
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
 
     def add(self, name: str, factory: Callable[[], Tracker], *, replace: bool = False) -> None:
         """Give each executor a tracker, from now on.
@@ -122,6 +127,15 @@ class ProcessTrackers:
             self._members.discard(member)
             self._given.pop(member, None)
 
+    def remade(self, member: TrackerHost) -> dict[str, Tracker]:
+        """Return new trackers in place of those that were given before this process was forked."""
+        with self._lock:
+            given = self._given.get(member, {})
+            stale = [name for name, tracker in given.items() if getattr(tracker, "fork_safe", False) is not True]
+            for name in stale:
+                given[name] = self._factories[name][0]()
+            return {name: given[name] for name in stale}
+
     def _give(self, member: TrackerHost, name: str, factory: Callable[[], Tracker], replace: bool) -> None:
         if name not in member.trackers or (replace and name in member.replaceable):
             tracker = factory()
@@ -146,15 +160,21 @@ def _close(trackers: list[Tracker]) -> None:
 class ForkCallbacks:
     """Methods that run in a child process right after ``os.fork``, in the order in which they were added.
 
+    Attributes:
+        generation: number of forks between the process that imported this module and this one.
+
     Example::
 
         fork_callbacks.add(self._renew_locks)
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._methods: list[weakref.WeakMethod[Callable[[], Any]]] = []
-        self._registered = False
+        #: A dict is changed in one step, so a fork on another thread never sees it half changed.
+        self._methods: dict[int, weakref.WeakMethod[Callable[[], Any]]] = {}
+        self._numbers = itertools.count()
+        self.generation = 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._run)
 
     def add(self, method: Callable[[], Any]) -> None:
         """Run a bound method in each child process, for as long as its object is alive.
@@ -162,24 +182,25 @@ class ForkCallbacks:
         The method runs in the only thread of the child, before any other code. It must take no lock that another
         thread of the parent may have held; it replaces such locks.
         """
-        with self._lock:
-            if not self._registered and hasattr(os, "register_at_fork"):
-                os.register_at_fork(after_in_child=self._run)
-                self._registered = True
-            # A new list, so that a fork on another thread never sees a half-changed one.
-            alive = (known for known in self._methods if known() is not None)
-            self._methods = [*alive, weakref.WeakMethod(method)]
+        number, methods = next(self._numbers), self._methods
+        methods[number] = weakref.WeakMethod(method, lambda _: methods.pop(number, None))
 
     def _run(self) -> None:
-        self._lock = threading.Lock()  # a thread of the parent may have held the old one
-        for reference in self._methods:
+        self.generation += 1
+        errors: list[Exception] = []
+        for reference in list(self._methods.values()):
             method = reference()
             if method is not None:
-                method()
+                try:
+                    method()
+                except Exception as error:  # the others must be renewed too
+                    errors.append(error)
+        if errors:
+            raise ExceptionGroup("renewing objects after a fork", errors)
 
-
-#: Trackers of every executor of this process.
-process_trackers: Final = ProcessTrackers()
 
 #: What the child processes of this process run first.
 fork_callbacks: Final = ForkCallbacks()
+
+#: Trackers of every executor of this process.
+process_trackers: Final = ProcessTrackers()

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hokusai_core.cache_entry import CacheEntry
+from hokusai_core.process import fork_callbacks
 
 __all__ = ["MemoryCache"]
 
@@ -27,6 +28,7 @@ class MemoryCache:
     """
 
     tier = "memory"
+    fork_safe = True
 
     def __init__(self, max_entries: int = 10_000, max_bytes: int = 64 * 2**20) -> None:
         self.secret = secrets.token_bytes(32)
@@ -35,6 +37,11 @@ class MemoryCache:
         self._bytes = 0
         self._evicted = 0
         self._lock = threading.Lock()
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._bytes = sum(map(_size, self._entries.values()))  # another thread may have been about to count an entry
 
     def get(self, key: str) -> CacheEntry | None:
         """Return the entry stored under ``key``, or None; an entry past its time is dropped."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.errors import CacheError, CacheWarning
+from hokusai_core.process import fork_callbacks
+from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
 if TYPE_CHECKING:
     from hokusai_core.caching import MemoryCache
@@ -35,15 +37,56 @@ class CacheTiers:
         memory: the first tier.
         persistent: the tier behind it, or None.
         name: how the persistent tier is called in warnings.
+        remake: makes the persistent tier again in a forked process; None for one that the host has passed.
     """
 
-    def __init__(self, memory: MemoryCache, persistent: Cache | None, name: str = "") -> None:
-        self.memory, self.persistent, self._name = memory, persistent, name
+    def __init__(
+        self,
+        memory: MemoryCache,
+        persistent: Cache | None,
+        name: str = "",
+        *,
+        remake: Callable[[], Cache | None] | None = None,
+    ) -> None:
+        self.memory, self._persistent, self._name, self._remake = memory, persistent, name, remake
+        #: The persistent tier of the parent process, until it is known what takes its place here.
+        self._inherited: list[Cache] = []
+        self._undecided = False
         self._reading, self._writing, self._asking = _Health(), _Health(), _Health()
         self._lock = threading.Lock()
         self._warned: set[str] = set()
         self._last_error: str | None = None
         self._secret: bytes | None = None
+        fork_callbacks.add(self._after_fork)
+
+    @property
+    def persistent(self) -> Cache | None:
+        """The second tier, or None.
+
+        Raises:
+            ForkError: it was made before this process was forked and does not work here.
+        """
+        if self._undecided:
+            self._take_over()
+        return self._persistent
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._reading, self._writing, self._asking = _Health(), _Health(), _Health()
+        self._undecided = self._persistent is not None
+
+    def _take_over(self) -> None:
+        """Decide in a forked process, at the first use, what becomes of the parent's persistent tier."""
+        with self._lock:
+            inherited = self._persistent
+            if not self._undecided or inherited is None:
+                return
+            if self._remake is None:
+                check_fork_safe("cache", self._name, inherited)
+            elif made_after_fork(inherited):
+                self._inherited.append(inherited)  # kept, as closing it would close what the parent uses
+                self._persistent = self._remake()
+            self._undecided = False
 
     @property
     def secret(self) -> bytes:
@@ -90,7 +133,8 @@ class CacheTiers:
 
     def read(self, key: str) -> CacheEntry | None:
         """Return the entry of the persistent tier, whether it may be served or not, and let through what goes wrong."""
-        return None if self.persistent is None else _checked(key, self.persistent.get(key))
+        cache = self.persistent
+        return None if cache is None else _checked(key, cache.get(key))
 
     def remember(self, entry: CacheEntry) -> None:
         """Keep ``entry`` in the memory tier."""
@@ -107,11 +151,12 @@ class CacheTiers:
     def stats(self) -> dict[str, Any]:
         """Return the figures of every tier, and how often the persistent one failed."""
         figures: dict[str, Any] = {"memory": dict(self.memory.stats())}
-        if self.persistent is not None:
-            describe = getattr(self.persistent, "stats", None)
+        cache = self.persistent
+        if cache is not None:
+            describe = getattr(cache, "stats", None)
             described = None if describe is None else self._guarded(lambda _cache: dict(describe()), self._reading)
             figures["persistent"] = {
-                "tier": self.persistent.tier,
+                "tier": cache.tier,
                 **(described or {}),
                 "failures": self._reading.failures + self._writing.failures + self._asking.failures,
                 "last_error": self._last_error,
@@ -121,7 +166,8 @@ class CacheTiers:
     def close(self) -> None:
         """Close every tier."""
         self.memory.close()
-        self._guarded(lambda cache: cache.close(), _Health())
+        if not self._undecided:  # else it belongs to the parent process
+            self._guarded(lambda cache: cache.close(), _Health())
 
     def _learn_secret(self) -> None:
         if self._secret is None and not self._reading.resting:
@@ -138,11 +184,12 @@ class CacheTiers:
         return entry
 
     def _guarded(self, work: Callable[[Cache], T], health: _Health) -> T | None:
-        if self.persistent is None or health.resting:
+        cache = self.persistent
+        if cache is None or health.resting:
             return None
         began = time.monotonic()
         try:
-            value = work(self.persistent)
+            value = work(cache)
         except Exception as error:  # whatever a cache does wrong must not stop an execution
             self._failed(error, health, began)
             return None
@@ -150,11 +197,12 @@ class CacheTiers:
         return value
 
     async def _aguarded(self, work: Callable[[Cache], Awaitable[T]], health: _Health) -> T | None:
-        if self.persistent is None or health.resting:
+        cache = self.persistent
+        if cache is None or health.resting:
             return None
         began = time.monotonic()
         try:
-            value = await work(self.persistent)
+            value = await work(cache)
         except Exception as error:
             self._failed(error, health, began)
             return None

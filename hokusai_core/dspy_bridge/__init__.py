@@ -11,6 +11,7 @@ from hokusai_core.dspy_bridge.bridge_call import Answer, BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.call_records import CallEstimate, CallGuard, CallRecord, Meter, Recorder
 from hokusai_core.dspy_bridge.error_map import scrub, translate_error
 from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
+from hokusai_core.dspy_bridge.forked_connections import forget_client_cache, forget_connections, language_models_of
 from hokusai_core.dspy_bridge.from_dspy import (
     OPEN_OUTPUTS,
     from_dspy,
@@ -61,6 +62,8 @@ __all__ = [
     "Threads",
     "default_language_model",
     "describe_model",
+    "forget_client_cache",
+    "forget_connections",
     "from_dspy",
     "from_string",
     "has_parameters",
@@ -71,6 +74,7 @@ __all__ = [
     "is_program",
     "is_signature",
     "isolated",
+    "language_models_of",
     "live_parameters",
     "make_call",
     "offload",

@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
+from hokusai_core.process import fork_callbacks
+
 __all__ = ["WeakMemo"]
 
 V = TypeVar("V")
@@ -36,6 +38,10 @@ class WeakMemo(Generic[V]):
         self._bound = bound
         self._shelves: dict[int, _Shelf[V]] = {}
         # Re-entrant: an owner may be collected, and its callback run, while this very thread holds the lock.
+        self._lock = threading.RLock()
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
         self._lock = threading.RLock()
 
     def get(self, owner: Any, key: Hashable, make: Callable[[], V]) -> V:

@@ -14,6 +14,8 @@ from typing import Any, Self
 import dspy
 from dspy.lm15 import Message, Request, Response, ServerError, TextPart, Usage, response_to_events
 
+from hokusai_core.process import fork_callbacks
+
 __all__ = ["AsyncNullEngine", "NullEngine", "null_lm"]
 
 _OUTPUT = re.compile(r"^\d+\. `(\w+)` \((.+?)\):", re.M)
@@ -56,6 +58,10 @@ class NullEngine:
         self.requests: list[Request] = []
         self._lock = threading.Lock()
         self._texts: dict[str, str] = {}
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # copies of a program count with the original

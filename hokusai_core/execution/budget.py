@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from hokusai_core.errors import BudgetExceeded, ConfigurationError
+from hokusai_core.process import fork_callbacks
 from hokusai_core.results import Usage
 
 __all__ = ["Budget"]
@@ -52,6 +53,10 @@ class Budget:
         self._usage = Usage()
         self._cost = 0.0
         self._since: float | None = None
+        self._lock = threading.Lock()
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
         self._lock = threading.Lock()
 
     def reserve(self) -> None:

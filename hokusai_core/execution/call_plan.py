@@ -15,6 +15,7 @@ from attrs import evolve, field, frozen
 from hokusai_core.caching.keys import KeyScheme
 from hokusai_core.errors import SignatureNotFoundError
 from hokusai_core.execution.registration import is_file, signature_class
+from hokusai_core.process import fork_callbacks
 from hokusai_core.signatures.registry import LOCAL, RegisteredSignature
 
 if TYPE_CHECKING:
@@ -107,6 +108,22 @@ class CallPlanCache:
         self._tokens: weakref.WeakKeyDictionary[RegisteredSignature, str] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._bridge: Any = None
+        #: Language models that were used before this process was forked, and those that have connected anew in it.
+        self._used_before: dict[int, Any] = {}
+        self._reconnected: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        self._clients_forgotten = False
+        self._inherited: list[object] = []
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        for plan in self._plans.values():
+            if plan.model is not None:
+                self._used_before[id(plan.model.lm)] = plan.model.lm
+        # The plans, too: the next call of each makes its language models connect anew.
+        self._inherited.append(self._plans)
+        self._plans, self._reconnected = OrderedDict(), weakref.WeakValueDictionary()
+        self._clients_forgotten = False
 
     def plan(self, signature: Any, lm: Any) -> CallPlan:
         """Return the plan for ``signature`` (a name or a signature class) with the language model of this call."""
@@ -138,6 +155,8 @@ class CallPlanCache:
 
         model = self._models.resolve(lm)
         adapter = self._adapter or model.adapter or dspy_bridge.host_adapter() or dspy_bridge.FastChatAdapter()
+        if fork_callbacks.generation:
+            self._reconnect(model.lm, adapter, None)
         return evolve(model, adapter=adapter)
 
     def testing_plan(self, signature: Any) -> CallPlan:
@@ -164,6 +183,8 @@ class CallPlanCache:
         from hokusai_core import dspy_bridge
 
         spec, program = registered.spec, registered.program
+        if fork_callbacks.generation:
+            self._reconnect(model.lm, adapter, program)
         calls = dspy_bridge.make_call(registered, model.lm, adapter)
         description = dspy_bridge.describe_model(model.lm, calls.adapter)
         parts = {
@@ -191,6 +212,26 @@ class CallPlanCache:
             persist=described and not spec.sensitive & frozenset(spec.outputs),
             program_seen=state,
         )
+
+    def _reconnect(self, lm: Any, adapter: Any, program: Any) -> None:
+        """Let no call in a forked process use a connection that came through the fork.
+
+        Raises:
+            ForkError: a language model does not work in a forked process.
+        """
+        from hokusai_core import dspy_bridge
+
+        with self._lock:
+            if not self._clients_forgotten:
+                self._inherited += dspy_bridge.forget_client_cache()
+                self._clients_forgotten = True
+            for one in dspy_bridge.language_models_of(lm, adapter, program):
+                if self._reconnected.get(id(one)) is one:
+                    continue
+                held = dspy_bridge.forget_connections(one, inherited=self._used_before.get(id(one)) is one)
+                if held:
+                    self._inherited.append(held)
+                self._reconnected[id(one)] = one
 
     def _token(self, registered: RegisteredSignature) -> str:
         with self._lock:

@@ -8,6 +8,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import ComponentConflictError, PluginError
+from hokusai_core.process import fork_callbacks
+from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
 if TYPE_CHECKING:
     from hokusai_core.events import ExecutionFinished
@@ -37,6 +39,17 @@ class FeedbackStage:
         self._lock = threading.Lock()
         self._kept = self._failed = 0
         self._last_error: str | None = None
+        #: Stores of parent processes; kept, as closing one would close what the parent uses.
+        self._inherited: list[FeedbackStore] = []
+        self._forked = False
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock, self._forked = threading.Lock(), True
+        given = self._chosen is not None and not isinstance(self._chosen, str)
+        if self._store is not None and not given and made_after_fork(self._store):
+            self._inherited.append(self._store)
+            self._store, self._made = None, False
 
     def prepare(self) -> None:
         """Make the store, before an execution that is to be kept is paid for.
@@ -77,6 +90,8 @@ class FeedbackStage:
             if not self._made:
                 self._store = self._make()
                 self._made = True
+            if self._forked and self._store is self._chosen:
+                check_fork_safe("feedback store", type(self._chosen).__name__, self._chosen)
             return self._store
 
     def stats(self) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from attrs import frozen
 
 from hokusai_core.errors import ClosedError, ConfigurationError, HokusaiError, LanguageModelUnavailable, PluginError
 from hokusai_core.model import LanguageModel
+from hokusai_core.process import fork_callbacks
+from hokusai_core.runtime.fork import made_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +54,16 @@ class ModelResolver:
         self._lock = threading.RLock()
         self._bridge: Any = None
         self._last: LanguageModel | None = None
+        #: Providers and models of parent processes; kept, as freeing one would free what the parent uses.
+        self._inherited: list[Any] = []
+        self._announced = False
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+        self._inherited += [self._providers, self._named, self._embedded]
+        self._providers = {name: one for name, one in self._providers.items() if not made_after_fork(one)}
+        self._named, self._embedded, self._last = {}, None, None
 
     def resolve(self, requested: Any = None) -> LanguageModel:
         """Return the language model for a call.
@@ -178,12 +190,17 @@ class ModelResolver:
         with self._lock:
             if self._embedded is None:
                 self._embedded = self._load_embedded()
-                print(  # noqa: T201  # said once to whoever runs it: a model that nobody chose is about to answer
-                    f"hokusai: no language model is configured, so the embedded one answers ({self._embedded.name}). "
-                    "Choose another with lm=... (--lm in a terminal), dspy.configure(lm=...) or HOKUSAI_LM.",
-                    file=sys.stderr,
-                )
+                self._announce(self._embedded.name)
             return self._embedded.model
+
+    def _announce(self, name: str) -> None:
+        if not self._announced:
+            self._announced = True
+            print(  # noqa: T201  # said once: a model that nobody chose is about to answer
+                f"hokusai: no language model is configured, so the embedded one answers ({name}). "
+                "Choose another with lm=... (--lm in a terminal), dspy.configure(lm=...) or HOKUSAI_LM.",
+                file=sys.stderr,
+            )
 
     def _load_embedded(self) -> _Embedded:
         reasons = []

@@ -7,7 +7,8 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from hokusai_core.process import process_trackers
+from hokusai_core.process import fork_callbacks, process_trackers
+from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,13 +41,22 @@ class Observers:
     Args:
         plugins: whose ``on_*`` hooks are called.
         trackers: name -> tracker.
-        replaceable: whether they were made from names alone, so that nobody has chosen their options.
+        remake: makes a tracker again from its name; None where the host has passed the trackers as objects.
     """
 
-    def __init__(self, plugins: PluginManager, trackers: Mapping[str, Tracker], *, replaceable: bool = False) -> None:
-        self._plugins = plugins
+    def __init__(
+        self,
+        plugins: PluginManager,
+        trackers: Mapping[str, Tracker],
+        *,
+        remake: Callable[[str], Tracker | None] | None = None,
+    ) -> None:
+        self._plugins, self._remake = plugins, remake
         self._trackers = dict(trackers)
-        self.replaceable = frozenset(trackers) if replaceable else frozenset()
+        self.replaceable = frozenset() if remake is None else frozenset(trackers)
+        #: Trackers of the parent process that are not used here, and whether that has been decided yet.
+        self._inherited: list[Tracker] = []
+        self._undecided = False
         #: Trackers whose place another one has taken for the time being.
         self._aside: dict[str, Tracker] = {}
         self._failures: dict[str, int] = {}
@@ -60,6 +70,36 @@ class Observers:
         #: Whether a tracker wants to see prompts and raw answers.
         self.wants_exchanges = _wants_exchanges(self._trackers)
         process_trackers.join(self)
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._asked, self.hear_start, self.hear_end = False, True, True
+        self._undecided = True
+
+    def _take_over(self) -> None:
+        """Decide in a forked process, before the first event, which trackers of the parent are used here.
+
+        Raises:
+            ForkError: a tracker that the host has passed does not work here.
+        """
+        with self._lock:
+            if not self._undecided:
+                return
+            remade = process_trackers.remade(self)
+            for name, tracker in self._trackers.items():
+                if name in remade:
+                    continue
+                if self._remake is None or name not in self.replaceable:
+                    check_fork_safe("tracker", name, tracker)
+                elif made_after_fork(tracker):
+                    fresh = self._remake(name)
+                    if fresh is not None:
+                        remade[name] = fresh
+            # Kept, as closing one would close what the parent uses.
+            self._inherited += [self._trackers[name] for name in remade]
+            self._trackers = self._trackers | remade
+            self._undecided = False
 
     def add(self, name: str, tracker: Tracker) -> None:
         """Let ``tracker`` hear of every execution from now on, in place of one of the same name until ``remove``."""
@@ -86,6 +126,8 @@ class Observers:
     @property
     def trackers(self) -> Mapping[str, Tracker]:
         """The trackers by name."""
+        if self._undecided:
+            self._take_over()
         return self._trackers
 
     @property
@@ -131,7 +173,7 @@ class Observers:
         self._plugins.notify("on_optimization_finished", event)
 
     def _record(self, event: TrackedEvent) -> None:
-        for name, tracker in self._trackers.items():
+        for name, tracker in self.trackers.items():
             try:
                 tracker.record(event)
             except Exception as error:
@@ -151,6 +193,8 @@ class Observers:
     def _ask(self) -> None:
         if self._asked:
             return
+        if self._undecided:
+            self._take_over()
         with self._lock:  # a tracker that is added meanwhile must not be overlooked
             self.hear_start = self._plugins.implements("on_execution_started")
             self.hear_end = bool(self._trackers) or any(
@@ -165,7 +209,7 @@ class Observers:
         public call; context variables that it sets travel with the copied context to whatever runs the work.
         """
         stack = contextlib.ExitStack()
-        for name, tracker in self._trackers.items():
+        for name, tracker in self.trackers.items():
             anchor = getattr(tracker, "anchor", None)
             if anchor is not None:
                 stack.enter_context(self._anchor(name, anchor))
@@ -192,6 +236,8 @@ class Observers:
         process_trackers.leave(self)
         failures: list[str] = []
         for name, tracker in [*self._trackers.items(), *self._aside.items()]:
+            if self._undecided and getattr(tracker, "fork_safe", False) is not True:
+                continue  # it belongs to the parent process
             try:
                 tracker.close()
             except Exception as error:  # the other trackers must be closed too
@@ -204,13 +250,13 @@ class Observers:
 
     def flush_each(self, remaining: Any) -> Sequence[tuple[str, bool]]:
         """Flush every tracker; ``remaining`` returns the seconds that are left, or None for no bound."""
-        every = [*self._trackers.items(), *self._aside.items()]
+        every = [*self.trackers.items(), *self._aside.items()]
         return [(name, self._flush(name, tracker, remaining())) for name, tracker in every]
 
     def statuses(self) -> dict[str, Mapping[str, Any]]:
         """Return what each tracker tells of itself."""
         told: dict[str, Mapping[str, Any]] = {}
-        for name, tracker in self._trackers.items():
+        for name, tracker in self.trackers.items():
             try:
                 told[name] = dict(tracker.status())
             except Exception as error:  # figures of one tracker must not cost those of everything else

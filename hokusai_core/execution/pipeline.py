@@ -9,7 +9,7 @@ cache hit costs. ``answer`` does the rest as a generator of operations, which ``
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.cache_entry import CacheEntry
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from hokusai_core.execution.state import ExecutionState
     from hokusai_core.execution.stats import Stats
     from hokusai_core.plugins import PluginManager
-    from hokusai_core.protocols import Validator
     from hokusai_core.runtime.worker_threads import WorkerThreads
 
 __all__ = ["ExecutionPipeline"]
@@ -50,7 +49,6 @@ class ExecutionPipeline:
         stats: what counts them.
         threads: where calls run that a deadline bounds.
         limits: rate limits that calls of a language model keep to, or None.
-        validators: returns the validators of plugins, name -> validator.
         feedback: keeps executions that feedback is wanted on.
     """
 
@@ -63,12 +61,11 @@ class ExecutionPipeline:
         stats: Stats,
         threads: WorkerThreads,
         limits: RateLimits | None,
-        validators: Callable[[], Mapping[str, Validator]],
         feedback: FeedbackStage,
     ) -> None:
         self._plugins, self._cache, self._observers, self._stats = plugins, cache, observers, stats
         self._feedback = feedback
-        self._validation = ValidationStage(plugins, validators)
+        self._validation = ValidationStage(plugins)
         self._attempts = Attempts(self._validation, threads, limits)
         self._shared_calls: SharedCalls[CacheEntry] = SharedCalls()
 

@@ -14,6 +14,8 @@ from collections import deque
 
 from attrs import define, field
 
+from hokusai_core.process import fork_callbacks
+
 __all__ = ["RateLimits"]
 
 _MINUTE = 60.0
@@ -95,6 +97,10 @@ class RateLimits:
         self._requests, self._tokens = requests_per_minute, tokens_per_minute
         self._models: dict[str, _Model] = {}
         self._lock = threading.Lock()
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._models, self._lock = {}, threading.Lock()  # calls under way are the parent's
 
     def admit(self, model: str, tokens: float) -> float:
         """Take a call of about ``tokens`` tokens and return 0, or return the seconds to wait before asking again."""

@@ -35,7 +35,7 @@ from hokusai_core.execution.state import ExecutionState, Options
 from hokusai_core.execution.stats import Stats
 from hokusai_core.plugins.failures import frames_inside
 from hokusai_core.plugins.manager import PluginManager
-from hokusai_core.protocols import Tracker, Validator
+from hokusai_core.protocols import Tracker
 from hokusai_core.results import ExecutionResult
 from hokusai_core.runtime.deadline import Deadline
 from hokusai_core.runtime.drivers import adrive, drive
@@ -240,10 +240,14 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
         cache = _make_cache(plugins, settings, optional)
         if cache is not None:
             undo.callback(cache.close)
+
+        def make_tracker(name: str) -> Tracker | None:
+            return _make_component(plugins, "tracker", name, optional)  # type: ignore[no-any-return]
+
         observers = Observers(
             plugins,
             trackers if isinstance(trackers, Mapping) else _make_trackers(plugins, trackers, optional),
-            replaceable=not isinstance(trackers, Mapping),
+            remake=None if isinstance(trackers, Mapping) else make_tracker,
         )
         undo.callback(observers.close)
         feedback = FeedbackStage(plugins, value("feedback_store"))
@@ -271,7 +275,6 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
                 stats=stats,
                 threads=threads,
                 limits=RateLimits(*rates) if any(rates) else None,
-                validators=_Validators(plugins).all,
                 feedback=feedback,
             ),
             options=OptionReader(settings),
@@ -285,23 +288,6 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
         return services
 
 
-class _Validators:
-    """The validators of all plugins, made when they are first needed."""
-
-    def __init__(self, plugins: PluginManager) -> None:
-        self._plugins = plugins
-        self._made: Mapping[str, Validator] | None = None
-
-    def all(self) -> Mapping[str, Validator]:
-        """Return the validators by qualified name."""
-        if self._made is None:
-            self._made = {
-                component.qualified_name: self._plugins.create("validator", component.qualified_name)
-                for component in self._plugins.components("validator")
-            }
-        return self._made
-
-
 def _make_cache(plugins: PluginManager, settings: Settings, optional: AbstractSet[str]) -> CacheTiers | None:
     """Return the cache tiers, None if caching is off."""
     value = settings.value
@@ -311,7 +297,11 @@ def _make_cache(plugins: PluginManager, settings: Settings, optional: AbstractSe
     chosen = value("cache")
     if not isinstance(chosen, str):
         return CacheTiers(memory, chosen, name=type(chosen).__name__)
-    return CacheTiers(memory, _make_component(plugins, "cache", chosen, optional), name=chosen)
+
+    def make() -> Any:
+        return _make_component(plugins, "cache", chosen, optional)
+
+    return CacheTiers(memory, make(), name=chosen, remake=make)
 
 
 def _make_trackers(plugins: PluginManager, names: Sequence[str], optional: AbstractSet[str]) -> dict[str, Tracker]:

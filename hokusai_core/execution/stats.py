@@ -6,6 +6,7 @@ import threading
 from collections import Counter, deque
 from typing import Any
 
+from hokusai_core.process import fork_callbacks
 from hokusai_core.results import Usage
 
 __all__ = ["Stats"]
@@ -25,6 +26,10 @@ class Stats:
         self._input_tokens = self._output_tokens = self._calls = 0
         self._cost = 0.0
         self._latencies: deque[float] = deque(maxlen=_WINDOW)
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
 
     def hit(self, tier: str, latency: float) -> None:
         """Count an execution that a cache answered."""

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import InputError, PluginError
+from hokusai_core.process import fork_callbacks
 from hokusai_core.results import Problem
+from hokusai_core.runtime.fork import made_after_fork
 
 if TYPE_CHECKING:
     from hokusai_core.cache_entry import CacheEntry
@@ -23,11 +25,28 @@ class ValidationStage:
 
     Args:
         plugins: whose ``check_execution`` hooks are asked.
-        validators: returns the validators of plugins, name -> validator.
     """
 
-    def __init__(self, plugins: PluginManager, validators: Callable[[], Mapping[str, Validator]]) -> None:
-        self._plugins, self._validators = plugins, validators
+    def __init__(self, plugins: PluginManager) -> None:
+        self._plugins = plugins
+        self._made: dict[str, Validator] | None = None
+        #: Validators of parent processes; kept, as freeing one might free what the parent uses.
+        self._inherited: list[Validator] = []
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        if self._made and any(map(made_after_fork, self._made.values())):
+            self._inherited += self._made.values()
+            self._made = None
+
+    def _validators(self) -> Mapping[str, Validator]:
+        made = self._made
+        if made is None:
+            made = self._made = {
+                component.qualified_name: self._plugins.create("validator", component.qualified_name)
+                for component in self._plugins.components("validator")
+            }
+        return made
 
     def inputs(self, plan: CallPlan, inputs: Mapping[str, Any]) -> None:
         """Return where an execution with these bound inputs may go on.

@@ -15,6 +15,7 @@ from hokusai_core.errors import PluginLoadError
 from hokusai_core.plugins.fix_hints import mend_import, missing_distributions, or_turn_off
 from hokusai_core.plugins.hook_validation import NewerHookApiError
 from hokusai_core.plugins.records import PluginRecord
+from hokusai_core.process import fork_callbacks
 
 __all__ = [
     "FailureLog",
@@ -157,6 +158,10 @@ class FailureLog:
         self._lock = threading.Lock()
         self._failures: dict[tuple[str, ...], PluginFailure] = {}
         self._unsaid: list[str] = []
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
 
     def add(self, failure: PluginFailure, *, warn: bool = True) -> None:
         """Keep ``failure``, in place of an earlier one of the same plugin, phase and subject."""

@@ -27,6 +27,7 @@ from hokusai_core.plugins.hook_validation import HOOK_NAMES, check_api, check_ho
 from hokusai_core.plugins.observer_guard import ObserverGuard
 from hokusai_core.plugins.records import Conflict, PluginRecord
 from hokusai_core.plugins.selection import Selection
+from hokusai_core.process import fork_callbacks
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -99,6 +100,10 @@ class PluginManager:
         self._packs: tuple[SignaturePack, ...] | None = None
         self._loaded = False
         self._closed = False
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
 
     # -- what there is ------------------------------------------------------------------------------------------
 

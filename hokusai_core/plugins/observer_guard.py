@@ -8,6 +8,7 @@ from typing import Final
 from hokusai_core.plugins.failures import FailureLog, PluginFailure, describe_error
 from hokusai_core.plugins.fix_hints import or_turn_off
 from hokusai_core.plugins.records import PluginRecord
+from hokusai_core.process import fork_callbacks
 
 __all__ = ["MUTED_AFTER", "ObserverGuard"]
 
@@ -27,6 +28,10 @@ class ObserverGuard:
         self._lock = threading.Lock()
         self._streaks: dict[tuple[str, str], int] = {}
         self._totals: dict[tuple[str, str], int] = {}
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
 
     def is_muted(self, plugin: str, hook: str) -> bool:
         """Return whether the observer failed too often in a row."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+from hokusai_core.process import fork_callbacks
 
 __all__ = ["EventLoopThread"]
 
@@ -25,7 +26,16 @@ class EventLoopThread:
         self._lock = threading.RLock()  # reentrant: the garbage collector may close it inside
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._process = os.getpid()
+        #: Event loops of parent processes. They are kept, since closing one would disturb the parent, with which this
+        #: process shares the loop's selector.
+        self._inherited: list[asyncio.AbstractEventLoop] = []
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+        if self._loop is not None:
+            self._inherited.append(self._loop)
+        self._loop = self._thread = None
 
     @property
     def inside(self) -> bool:
@@ -40,13 +50,12 @@ class EventLoopThread:
         """Cancel what runs and end the thread."""
         with self._lock:
             loop, self._loop, self._thread = self._loop, None, None
-        if loop is not None and self._process == os.getpid():
+        if loop is not None:
             loop.call_soon_threadsafe(_end, loop)
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._loop is None or self._process != os.getpid():  # a forked child inherits the loop, not its thread
-                self._process = os.getpid()
+            if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(
                     target=_serve, args=(self._loop,), name="hokusai-event-loop", daemon=True

@@ -7,10 +7,11 @@ about the answer, so one of the waiters takes the lead and the rest go on waitin
 
 from __future__ import annotations
 
-import os
 import threading
 from concurrent.futures import Future
 from typing import Generic, TypeVar
+
+from hokusai_core.process import fork_callbacks
 
 __all__ = ["LeaderGone", "SharedCall", "SharedCalls"]
 
@@ -45,7 +46,10 @@ class SharedCalls(Generic[T]):
     def __init__(self) -> None:
         self._calls: dict[str, SharedCall[T]] = {}
         self._lock = threading.Lock()
-        self._process = os.getpid()
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._calls, self._lock = {}, threading.Lock()  # a child inherits the calls, but not their leaders
 
     def under_way(self, key: str) -> bool:
         """Return whether somebody works on ``key`` right now."""
@@ -57,8 +61,6 @@ class SharedCalls(Generic[T]):
         A leader must call ``leave`` in the end, whether it has called ``finish`` before or not.
         """
         with self._lock:
-            if self._process != os.getpid():  # a forked child inherits the calls, but no leader
-                self._calls, self._process = {}, os.getpid()
             shared_call = self._calls.get(key)
             if shared_call is not None:
                 return shared_call, False

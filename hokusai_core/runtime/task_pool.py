@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hokusai_core.process import fork_callbacks
+
 if TYPE_CHECKING:
     from hokusai_core.runtime.worker_threads import WorkerThreads
 
@@ -37,6 +39,10 @@ class TaskPool:
         self._waiting: deque[_Task] = deque()
         self._running = 0
         self._lock = threading.Lock()
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._waiting, self._running, self._lock = deque(), 0, threading.Lock()  # the threads stay with the parent
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Run ``work`` in a copy of the caller's context; the future can be cancelled until it begins."""

@@ -8,12 +8,13 @@ process alive, and there is no upper bound that abandoned calls could fill up an
 from __future__ import annotations
 
 import contextvars
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from hokusai_core.process import fork_callbacks
 
 __all__ = ["WorkerThreads"]
 
@@ -60,7 +61,10 @@ class WorkerThreads:
         # Reentrant: the garbage collector may run inside, and close the pool of an executor that nobody closed.
         self._lock = threading.RLock()
         self._closed = False
-        self._process = os.getpid()
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._idle, self._lock = [], threading.RLock()  # a child inherits the list, not the threads
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
         """Run ``call`` on a thread, in a copy of the caller's context, and return its future."""
@@ -68,8 +72,6 @@ class WorkerThreads:
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # nobody may cancel what its thread is going to set
         with self._lock:
-            if self._process != os.getpid():  # a forked child inherits the list, not the threads
-                self._idle, self._process = [], os.getpid()
             worker = self._idle.pop() if self._idle else None
         if worker is None:
             worker = _Worker(self)

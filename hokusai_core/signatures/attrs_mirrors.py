@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
+from hokusai_core.process import fork_callbacks
 from hokusai_core.signatures.field_types import is_attrs_model
 from hokusai_core.signatures.model_fields import ModelField, model_fields
 
@@ -22,6 +23,10 @@ class Mirrors:
 
     def __init__(self) -> None:
         self._made: dict[type, type[BaseModel]] = {}
+        self._lock = threading.RLock()
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
         self._lock = threading.RLock()
 
     def annotation(self, annotation: Any) -> Any:

@@ -18,6 +18,7 @@ from hokusai_core.errors import (
     SignatureExistsError,
     SignatureNotFoundError,
 )
+from hokusai_core.process import fork_callbacks
 from hokusai_core.signatures.base import BaseSignature
 from hokusai_core.signatures.spec import SignatureSpec
 from hokusai_core.suggestions import did_you_mean
@@ -149,6 +150,10 @@ class SignatureRegistry:
         self._found: dict[str, RegisteredSignature] = {}
         self._warned: set[str] = set()
         self._generation = 0
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
 
     @property
     def generation(self) -> int:
