@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from hokusai_core.model import LanguageModel
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
     from hokusai_core.plugins import PluginManager
-    from hokusai_core.process import process_trackers
+    from hokusai_core.process import fork_callbacks, fork_gate, process_trackers
     from hokusai_core.protocols import (
         Backend,
         Cache,
@@ -146,6 +146,8 @@ __all__ = [
     "describe_os_error",
     "did_you_mean",
     "file_lock",
+    "fork_callbacks",
+    "fork_gate",
     "hookimpl",
     "is_locked",
     "jsonable",
@@ -214,7 +216,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "OptimizationTask",
             ),
             "hokusai_core.plugins": ("PluginManager",),
-            "hokusai_core.process": ("process_trackers",),
+            "hokusai_core.process": ("fork_callbacks", "fork_gate", "process_trackers"),
             "hokusai_core.protocols": (
                 "Backend",
                 "Cache",

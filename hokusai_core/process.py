@@ -2,7 +2,8 @@
 
 ``process_trackers`` gives every executor of this process a tracker. Executors do not know each other, so a host that
 wants everything in its process recorded has no executor to ask. ``fork_callbacks`` runs code in a child process after
-``os.fork``, because Python's own registration cannot be undone and would keep each executor alive.
+``os.fork``, because Python's own registration cannot be undone and would keep each executor alive. ``fork_gate`` keeps
+forks away from native code.
 
 Both hold executors weakly: registering keeps nothing alive.
 """
@@ -13,6 +14,7 @@ import itertools
 import os
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -20,7 +22,15 @@ if TYPE_CHECKING:
     from hokusai_core.events import FeedbackGiven
     from hokusai_core.protocols import Tracker
 
-__all__ = ["ForkCallbacks", "ProcessTrackers", "TrackerHost", "fork_callbacks", "process_trackers"]
+__all__ = [
+    "ForkCallbacks",
+    "ForkGate",
+    "ProcessTrackers",
+    "TrackerHost",
+    "fork_callbacks",
+    "fork_gate",
+    "process_trackers",
+]
 
 
 class TrackerHost(Protocol):
@@ -157,6 +167,66 @@ def _close(trackers: list[Tracker]) -> None:
         tracker.close()
 
 
+class ForkGate:
+    """Lets no fork happen while a thread is inside native code that does not survive one.
+
+    The locks of a native library such as SQLite are copied as they are. A child whose parent had a thread inside would
+    wait for ever at its first call. So such calls are made inside this gate, and a fork waits until they are over, at
+    most for ``patience``.
+
+    Args:
+        patience: seconds that a fork waits at most.
+
+    Example::
+
+        with fork_gate:
+            connection.execute("SELECT 1")
+    """
+
+    def __init__(self, patience: float = 5.0) -> None:
+        self._patience = patience
+        self._changed = threading.Condition(threading.Lock())
+        #: Thread -> how many times it is inside.
+        self._inside: Counter[int] = Counter()
+        #: Forks that wait or are under way.
+        self._shut_by = 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._shut, after_in_parent=self._open, after_in_child=self._renew)
+
+    def __enter__(self) -> None:
+        with self._changed:
+            # A thread that is inside already must get in again, or the fork would wait for it in vain.
+            if self._shut_by and threading.get_ident() not in self._inside:
+                self._changed.wait_for(lambda: not self._shut_by, self._patience)
+            self._inside[threading.get_ident()] += 1
+
+    def __exit__(self, *_exception: object) -> None:
+        with self._changed:
+            own = threading.get_ident()
+            self._inside[own] -= 1
+            if not self._inside[own]:
+                del self._inside[own]
+                if self._shut_by:
+                    self._changed.notify_all()
+
+    def _shut(self) -> None:
+        own = threading.get_ident()
+        with self._changed:
+            self._shut_by += 1
+            self._changed.wait_for(lambda: not self._inside or set(self._inside) == {own}, self._patience)
+
+    def _open(self) -> None:
+        with self._changed:
+            self._shut_by -= 1
+            self._changed.notify_all()
+
+    def _renew(self) -> None:
+        own = threading.get_ident()
+        self._changed = threading.Condition(threading.Lock())
+        self._inside = Counter({own: self._inside[own]}) if own in self._inside else Counter()
+        self._shut_by = 0
+
+
 class ForkCallbacks:
     """Methods that run in a child process right after ``os.fork``, in the order in which they were added.
 
@@ -201,6 +271,9 @@ class ForkCallbacks:
 
 #: What the child processes of this process run first.
 fork_callbacks: Final = ForkCallbacks()
+
+#: What native code of components runs inside of.
+fork_gate: Final = ForkGate()
 
 #: Trackers of every executor of this process.
 process_trackers: Final = ProcessTrackers()

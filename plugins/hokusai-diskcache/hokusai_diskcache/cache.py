@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hokusai_core.errors import CacheError, CacheWarning, ConfigurationError
-from hokusai_core.plugin_api import CacheEntry
+from hokusai_core.plugin_api import CacheEntry, fork_callbacks, fork_gate
 from hokusai_diskcache.codec import Damaged, decode, encode
 from hokusai_diskcache.faults import Fault, StoreFailure, diagnose, explain_fault
 from hokusai_diskcache.folder import Folder, default_directory
@@ -52,6 +52,7 @@ class DiskCache:
     """
 
     tier = "disk"
+    fork_safe = True
 
     def __init__(
         self,
@@ -75,11 +76,15 @@ class DiskCache:
         self._options = StoreOptions(size_limit, eviction_policy, busy_timeout)
         self._access = StoreAccess(self._folder, self._options, self._tell)
         self._lock = threading.Lock()
+        fork_callbacks.add(self._after_fork)
         self._not_written: StoreFailure | None = None
         self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._closed = False
         self._damaged_rows = self._moved_aside = self._foreign_settings = 0
         self._warned: set[str] = set()
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
 
     @property
     def directory(self) -> Path:
@@ -104,7 +109,8 @@ class DiskCache:
         opened = self._access.fresh()
         if opened is not None:
             try:
-                data = opened.store.get(key)
+                with fork_gate:
+                    data = opened.store.get(key)
                 return None if data is None else decode(key, data, opened.secret)
             except Exception:  # noqa: S110  # met again, and dealt with, below
                 pass
@@ -127,7 +133,8 @@ class DiskCache:
         opened = self._access.fresh()
         if opened is not None and opened.network is None:
             try:
-                data = opened.store.get_at_once(key)
+                with fork_gate:
+                    data = opened.store.get_at_once(key)
                 return None if data is None else decode(key, data, opened.secret)
             except Exception:  # noqa: S110  # the thread meets the same and deals with it
                 pass
@@ -186,7 +193,8 @@ class DiskCache:
             pool, self._pool = self._pool, None
         if pool is not None and pool[0] == os.getpid():
             pool[1].shutdown(wait=True)
-        self._access.close()
+        with fork_gate:
+            self._access.close()
 
     # -- one operation ------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from hokusai_core.errors import CacheError
+from hokusai_core.plugin_api import fork_callbacks, fork_gate
 from hokusai_diskcache.codec import Damaged
 from hokusai_diskcache.faults import Fault, StoreFailure, diagnose, explain_fault
 from hokusai_diskcache.folder import Folder
@@ -93,6 +94,10 @@ class StoreAccess:
         self._not_opened: StoreFailure | None = None
         self._closed = False
         self._seen_until = 0.0
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self.opening, self._seen_until = threading.Lock(), 0.0
 
     def fresh(self) -> OpenStore | None:
         """Return the store where it is open and was in its place a moment ago; None where ``ready`` has to look.
@@ -120,7 +125,8 @@ class StoreAccess:
         opened = self._opened
         if opened is not None and self._is_current(opened):
             return opened
-        return self.reopen(opened, asked, damaged=False)
+        with fork_gate:
+            return self.reopen(opened, asked, damaged=False)
 
     def run(self, operation: Callable[[OpenStore], T], asked: float) -> T:
         """Return what an operation on the store returns; where the store has to be made again, try it once more.
@@ -132,6 +138,10 @@ class StoreAccess:
         Raises:
             CacheError: It cannot be done; says why and what to do.
         """
+        with fork_gate:  # SQLite's own locks do not survive a fork
+            return self._run(operation, asked)
+
+    def _run(self, operation: Callable[[OpenStore], T], asked: float) -> T:
         opened = self.ready(asked)
         try:
             return operation(opened)
