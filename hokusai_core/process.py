@@ -183,7 +183,7 @@ class ForkGate:
             connection.execute("SELECT 1")
     """
 
-    def __init__(self, patience: float = 5.0) -> None:
+    def __init__(self, patience: float = 20.0) -> None:
         self._patience = patience
         self._changed = threading.Condition(threading.Lock())
         #: Thread -> how many times it is inside.

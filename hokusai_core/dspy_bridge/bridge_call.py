@@ -21,6 +21,7 @@ from hokusai_core.dspy_bridge.model_info import credentials_of
 from hokusai_core.dspy_bridge.offload import Threads
 from hokusai_core.dspy_bridge.to_dspy import Choices
 from hokusai_core.errors import AnswerCutOff, AnswerRefused, HokusaiError, LanguageModelError
+from hokusai_core.process import fork_gate
 from hokusai_core.results import ModelExchange, Usage
 from hokusai_core.signatures.spec import SignatureSpec
 
@@ -105,6 +106,9 @@ class BridgeCall(ABC):
     def __init__(self, spec: SignatureSpec, lm: Any, adapter: Any = None, *, threads: Threads | None = None) -> None:
         self._spec, self._lm, self._threads = spec, lm, threads
         self.adapter = FastChatAdapter() if adapter is None else adapter
+        #: Whether a call has been made. The first one imports modules and fills tables of DSPy under its locks, which a
+        #: child process could not go on with, so no fork happens meanwhile.
+        self._warm = False
 
     @property
     @abstractmethod
@@ -197,7 +201,12 @@ class BridgeCall(ABC):
 
     def _attempt(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         try:
-            return self._perform(lm, inputs, options)
+            if self._warm:
+                return self._perform(lm, inputs, options)
+            with fork_gate:
+                outputs = self._perform(lm, inputs, options)
+                self._warm = True
+                return outputs
         except asyncio.CancelledError:
             failure = self._cancelled()
         except Exception as error:
@@ -206,7 +215,12 @@ class BridgeCall(ABC):
 
     async def _aattempt(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         try:
-            return await self._aperform(lm, inputs, options)
+            if self._warm:
+                return await self._aperform(lm, inputs, options)
+            with fork_gate:
+                outputs = await self._aperform(lm, inputs, options)
+                self._warm = True
+                return outputs
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():  # the caller wants it to end

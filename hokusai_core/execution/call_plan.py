@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 from hokusai_core.caching.keys import KeyScheme
 from hokusai_core.errors import SignatureNotFoundError
 from hokusai_core.execution.registration import is_file, signature_class
-from hokusai_core.process import fork_callbacks
+from hokusai_core.process import fork_callbacks, fork_gate
 from hokusai_core.signatures.registry import LOCAL, RegisteredSignature
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ class CallPlanCache:
         """Return the plan for ``signature`` (a name or a signature class) with the language model of this call."""
         bridge = self._bridge
         if bridge is None:  # kept: an import statement costs as much as looking an answer up
-            from hokusai_core import dspy_bridge
+            with fork_gate:  # a child process could not go on with a module that is half imported
+                from hokusai_core import dspy_bridge
 
             bridge = self._bridge = dspy_bridge
         named = signature if type(signature) is str and not signature.endswith(".json") else _edition(signature)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from hokusai_core.errors import ComponentConflictError, HokusaiError
+from hokusai_core.process import fork_callbacks
+from hokusai_core.runtime.fork import made_after_fork
 from hokusai_core.settings import ExecutionMode, Settings
 from hokusai_core.signatures.registry import Edition
 
@@ -42,6 +44,15 @@ class EditionFinder:
         self._plugins = plugins
         self._sources: dict[str, EditionSource] | None = None
         self._lock = threading.RLock()
+        #: Sources of parent processes; kept, as freeing one might close what the parent uses.
+        self._inherited: list[EditionSource] = []
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+        if self._sources and any(map(made_after_fork, self._sources.values())):
+            self._inherited += self._sources.values()
+            self._sources = None
 
     @classmethod
     def of(cls, plugins: PluginManager, settings: Settings) -> EditionFinder:

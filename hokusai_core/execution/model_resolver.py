@@ -10,7 +10,7 @@ from attrs import frozen
 
 from hokusai_core.errors import ClosedError, ConfigurationError, HokusaiError, LanguageModelUnavailable, PluginError
 from hokusai_core.model import LanguageModel
-from hokusai_core.process import fork_callbacks
+from hokusai_core.process import fork_callbacks, fork_gate
 from hokusai_core.runtime.fork import made_after_fork
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ class ModelResolver:
 
     def _dspy(self) -> Any:
         if self._bridge is None:
-            from hokusai_core import dspy_bridge
+            with fork_gate:  # a child process could not go on with a module that is half imported
+                from hokusai_core import dspy_bridge
 
             self._bridge = dspy_bridge
         return self._bridge

@@ -35,6 +35,7 @@ from hokusai_core.execution.state import ExecutionState, Options
 from hokusai_core.execution.stats import Stats
 from hokusai_core.plugins.failures import frames_inside
 from hokusai_core.plugins.manager import PluginManager
+from hokusai_core.process import fork_gate
 from hokusai_core.protocols import Tracker
 from hokusai_core.results import ExecutionResult
 from hokusai_core.runtime.deadline import Deadline
@@ -174,7 +175,7 @@ class ExecutorServices:
     async def load_dspy(self) -> None:
         """Import DSPy on a thread if it is needed: the import takes a second, which would stop the event loop."""
         if "dspy" not in sys.modules and not self.testing:
-            await asyncio.to_thread(importlib.import_module, "hokusai_core.dspy_bridge")
+            await asyncio.to_thread(_import_bridge)
 
     def operation_finished(self, event: OperationFinished) -> None:
         """Tell trackers that a batch, chain, pipeline or group of tasks is over; testing mode has no trackers."""
@@ -210,6 +211,11 @@ class ExecutorServices:
                 errors.append(error)
         if errors:
             raise ExceptionGroup("closing the executor", errors)
+
+
+def _import_bridge() -> None:
+    with fork_gate:  # a child process could not go on with a module that is half imported
+        importlib.import_module("hokusai_core.dspy_bridge")
 
 
 def make_services(settings: Settings, *, optional: AbstractSet[str]) -> ExecutorServices:
