@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from hokusai_core.events import FeedbackGiven
-    from hokusai_core.protocols import Tracker
 
 __all__ = [
     "ForkCallbacks",
@@ -33,11 +32,23 @@ __all__ = [
 ]
 
 
+class ClosableTracker(Protocol):
+    """What is needed of a tracker here. ``hokusai_core.protocols`` has all of it, but knows signatures."""
+
+    def record(self, event: Any) -> None:
+        """Accept one event."""
+        ...
+
+    def close(self) -> None:
+        """Release everything."""
+        ...
+
+
 class TrackerHost(Protocol):
     """What ``ProcessTrackers`` needs of an executor's observers."""
 
     @property
-    def trackers(self) -> Mapping[str, Tracker]:
+    def trackers(self) -> Mapping[str, ClosableTracker]:
         """The trackers by name."""
         ...
 
@@ -46,7 +57,7 @@ class TrackerHost(Protocol):
         """Names of trackers that the executor made from nothing but their names."""
         ...
 
-    def add(self, name: str, tracker: Tracker) -> None:
+    def add(self, name: str, tracker: Any) -> None:
         """Use one more tracker."""
         ...
 
@@ -75,15 +86,15 @@ class ProcessTrackers:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._factories: dict[str, tuple[Callable[[], Tracker], bool]] = {}
+        self._factories: dict[str, tuple[Callable[[], ClosableTracker], bool]] = {}
         self._members: weakref.WeakSet[TrackerHost] = weakref.WeakSet()
-        self._given: weakref.WeakKeyDictionary[TrackerHost, dict[str, Tracker]] = weakref.WeakKeyDictionary()
+        self._given: weakref.WeakKeyDictionary[TrackerHost, dict[str, ClosableTracker]] = weakref.WeakKeyDictionary()
         fork_callbacks.add(self._after_fork)
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
 
-    def add(self, name: str, factory: Callable[[], Tracker], *, replace: bool = False) -> None:
+    def add(self, name: str, factory: Callable[[], ClosableTracker], *, replace: bool = False) -> None:
         """Give each executor a tracker, from now on.
 
         Args:
@@ -137,7 +148,7 @@ class ProcessTrackers:
             self._members.discard(member)
             self._given.pop(member, None)
 
-    def remade(self, member: TrackerHost) -> dict[str, Tracker]:
+    def remade(self, member: TrackerHost) -> dict[str, Any]:
         """Return new trackers in place of those that were given before this process was forked."""
         with self._lock:
             given = self._given.get(member, {})
@@ -146,13 +157,13 @@ class ProcessTrackers:
                 given[name] = self._factories[name][0]()
             return {name: given[name] for name in stale}
 
-    def _give(self, member: TrackerHost, name: str, factory: Callable[[], Tracker], replace: bool) -> None:
+    def _give(self, member: TrackerHost, name: str, factory: Callable[[], ClosableTracker], replace: bool) -> None:
         if name not in member.trackers or (replace and name in member.replaceable):
             tracker = factory()
             member.add(name, tracker)
             self._given.setdefault(member, {})[name] = tracker
 
-    def _take_back(self, name: str) -> list[Tracker]:
+    def _take_back(self, name: str) -> list[ClosableTracker]:
         taken = []
         for member, given in list(self._given.items()):
             tracker = given.pop(name, None)
@@ -162,7 +173,7 @@ class ProcessTrackers:
         return taken
 
 
-def _close(trackers: list[Tracker]) -> None:
+def _close(trackers: list[ClosableTracker]) -> None:
     for tracker in trackers:  # outside the lock: closing may wait for delivery
         tracker.close()
 
