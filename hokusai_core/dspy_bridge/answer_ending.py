@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from attrs import frozen
-from dspy.lm15 import RefusalPart
+from dspy.lm15 import RefusalPart, TextPart
 
 from hokusai_core.dspy_bridge.error_map import shortened
 from hokusai_core.errors import AnswerCutOff, AnswerRefused, ExecutionError, LanguageModelError
@@ -78,6 +78,8 @@ _STOPPED = AnswerEnding("stop")
 
 def ending_of(result: Any) -> AnswerEnding:
     """Return how the answers of a ``CallResult`` ended; of several, the first that is not whole."""
+    if len(result.responses) == 1:
+        return _of_response(result.responses[0])
     endings = [_of_response(response) for response in result.responses] or [
         AnswerEnding(reason) for reason in _reasons(result.raw)
     ]
@@ -86,7 +88,7 @@ def ending_of(result: Any) -> AnswerEnding:
 
 def _of_response(response: Any) -> AnswerEnding:
     parts = response.message.parts
-    if response.finish_reason == "stop" and not any(type(part) is RefusalPart for part in parts):
+    if response.finish_reason == "stop" and (type(parts[0]) is TextPart and len(parts) == 1):
         return _STOPPED
     words = " ".join(part.text for part in parts if isinstance(part, RefusalPart))
     return AnswerEnding(response.finish_reason, words)

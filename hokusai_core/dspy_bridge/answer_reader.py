@@ -24,6 +24,8 @@ __all__ = ["AnswerFormatError", "AnswerReader", "AnswerSplitter", "OutputReader"
 END = "completed"
 
 _BLANKS = " \t\xa0"
+#: A header as prompts ask for it: alone on its line, and spelled as DSPy spells it.
+_USUAL_HEADER = re.compile(r"(?:^|(?<=\n))\[\[ ## (\w+) ## \]\](?=\n|$)")
 _OPENING = re.compile(HEADER_OPENING)
 _HEADER = re.compile(rf"{HEADER_OPENING}([^\[\]#\n]{{1,200}})##{GAP}\]\]")
 _THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad"
@@ -83,9 +85,10 @@ class AnswerReader:
             AnswerFormatError: an output is missing, does not fit its type, or could be read in more than one way.
         """
         found: dict[str, Any] = {}
+        restored = restore_markers(answer) != answer
         for name, text in self._splitter.split(answer):
             try:
-                value = self._outputs[name].read(restore_markers(text))
+                value = self._outputs[name].read(restore_markers(text) if restored else text)
             except ValueError as error:
                 raise AnswerFormatError(f"does not fit the output {name}: {error}", name) from error
             if name in found and found[name] != value:
@@ -94,6 +97,8 @@ class AnswerReader:
         return self._complete(found)
 
     def _complete(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        if len(found) == len(self._outputs):
+            return {name: found[name] for name in self._outputs}
         missing = [name for name, output in self._outputs.items() if name not in found and output.absent is None]
         if missing:
             raise AnswerFormatError(f"lacks {', '.join(missing)}")
@@ -141,6 +146,9 @@ class AnswerSplitter:
         Raises:
             AnswerFormatError: the answer could be split in more than one way.
         """
+        usual = self._split_usual(answer)
+        if usual is not None:
+            return usual
         start = self._after_thoughts(answer)
         scan = _Scan(answer, list(self._headers(answer, start)))
         scan.run()
@@ -149,6 +157,19 @@ class AnswerSplitter:
         if "</" in answer:
             self._refuse_stray_thoughts(answer, scan.sections)
         return [(section.name, _content(answer, section)) for section in scan.sections]
+
+    def _split_usual(self, answer: str) -> list[tuple[str, str]] | None:
+        """Return the sections of an answer that leaves nothing to decide, as nearly all do; None for any other."""
+        parts = _USUAL_HEADER.split(answer)
+        names = parts[1::2]
+        ended = bool(names) and names[-1] == END
+        if parts[0].strip() or (ended and parts[-1].strip()) or "</" in answer or answer.count("[[") != len(names):
+            return None
+        if ended:
+            del names[-1]
+        if not names or len(set(names)) != len(names) or not self._order.keys() >= set(names):
+            return None
+        return [(name, trim_blank_lines(text)) for name, text in zip(names, parts[2::2], strict=False)]
 
     def _headers(self, text: str, start: int) -> Iterator[_Header]:
         for opening in _OPENING.finditer(text, start):
@@ -289,6 +310,9 @@ class _Scan:
 
 def trim_blank_lines(text: str) -> str:
     """Return ``text`` without the blank lines before and after it; every other character stays."""
+    inner = text.strip("\n")
+    if inner and not inner[0].isspace() and not inner[-1].isspace():
+        return inner
     lead = len(text) - len(text.lstrip())
     if lead == len(text):
         return ""

@@ -10,6 +10,7 @@ from dspy.adapters.base import Adapter
 from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core.dspy_bridge.answer_reader import AnswerFormatError
+from hokusai_core.dspy_bridge.isolation import callbacks_active
 from hokusai_core.dspy_bridge.memo import WeakMemo
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.prompt_plan import PromptPlan, has_media, stamp_of
@@ -63,23 +64,37 @@ class FastChatAdapter(dspy.ChatAdapter):
         self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: Sequence[Any], inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """Write the prompt, call ``lm``, read its answers."""
-        if not self._short_way(lm, lm_kwargs, signature):
+        plan = self._short_way(lm, lm_kwargs, signature)
+        if plan is None:
             return super().__call__(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]
-        outputs = lm(messages=self.format(signature, demos, inputs), **lm_kwargs)
-        return [self._answer(output, signature, lm, lm_kwargs) for output in outputs]
+        outputs = lm(messages=self._messages(plan, signature, demos, inputs), **lm_kwargs)
+        return [self._answer(output, plan, signature, lm, lm_kwargs) for output in outputs]
 
     async def acall(
         self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: Sequence[Any], inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """Async version of ``__call__``."""
-        if not self._short_way(lm, lm_kwargs, signature):
+        plan = self._short_way(lm, lm_kwargs, signature)
+        if plan is None:
             return await super().acall(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]
-        outputs = await lm.acall(messages=self.format(signature, demos, inputs), **lm_kwargs)
-        return [self._answer(output, signature, lm, lm_kwargs) for output in outputs]
+        outputs = await lm.acall(messages=self._messages(plan, signature, demos, inputs), **lm_kwargs)
+        return [self._answer(output, plan, signature, lm, lm_kwargs) for output in outputs]
 
     def format(self, signature: Any, demos: Sequence[Any], inputs: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the messages of a prompt."""
-        plan = self.plan(signature)
+        return self._messages(self.plan(signature), signature, demos, inputs)
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        """Return the outputs in ``completion``.
+
+        Raises:
+            AdapterParseError: an output is missing, does not fit its type, or could be read in more than one way.
+        """
+        return self._read(self.plan(signature), signature, completion)
+
+    def _messages(
+        self, plan: PromptPlan, signature: Any, demos: Sequence[Any], inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
         if not plan.plain:
             return _dspy_format(self, signature, demos, inputs)  # type: ignore[no-any-return]
         content = plan.user_content(inputs, main_request=True)
@@ -91,14 +106,9 @@ class FastChatAdapter(dspy.ChatAdapter):
             return _dspy_format(self, signature, demos, inputs)  # type: ignore[no-any-return]
         return messages
 
-    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
-        """Return the outputs in ``completion``.
-
-        Raises:
-            AdapterParseError: an output is missing, does not fit its type, or could be read in more than one way.
-        """
+    def _read(self, plan: PromptPlan, signature: Any, completion: str) -> dict[str, Any]:
         try:
-            return self.plan(signature).reader.read(completion)
+            return plan.reader.read(completion)
         except AnswerFormatError as error:
             raise AdapterParseError(type(self).__name__, signature, completion, f"The answer {error}.") from error
 
@@ -115,17 +125,24 @@ class FastChatAdapter(dspy.ChatAdapter):
         """Return the text of an answer in a demo."""
         return self.plan(signature).assistant_content(outputs, missing_field_message)
 
-    def _short_way(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> bool:
-        # Another LM than the metered facade expects DSPy's own planning around its call.
-        if not isinstance(lm, MeteredLM) or not self.plan(signature).plain:
-            return False
+    def _short_way(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> PromptPlan | None:
+        """Return the plan of ``signature`` if nothing but this class has a part in the call, else None."""
+        # Another LM than the metered facade expects DSPy's own planning around its call, and callbacks want to hear of
+        # format() and parse().
+        if not isinstance(lm, MeteredLM) or type(self) is not FastChatAdapter or self.callbacks or callbacks_active():
+            return None
+        plan = self.plan(signature)
+        if not plan.plain:
+            return None
         for option in ("tools", "tool_choice", "parallel_tool_calls"):  # as DSPy does where tools are not native
             lm_kwargs.pop(option, None)
-        return True
+        return plan
 
-    def _answer(self, output: Any, signature: Any, lm: Any, lm_kwargs: dict[str, Any]) -> dict[str, Any]:
+    def _answer(
+        self, output: Any, plan: PromptPlan, signature: Any, lm: Any, lm_kwargs: dict[str, Any]
+    ) -> dict[str, Any]:
         if isinstance(output, str) and output:
-            return self.parse(signature, output)
+            return self._read(plan, signature, output)
         if not output:
             raise AdapterParseError(
                 adapter_name=type(self).__name__,
