@@ -12,14 +12,7 @@ from hokusai_core.dspy_bridge.call_records import CallEstimate, CallGuard, CallR
 from hokusai_core.dspy_bridge.error_map import scrub, translate_error
 from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.forked_connections import forget_client_cache, forget_connections, language_models_of
-from hokusai_core.dspy_bridge.from_dspy import (
-    OPEN_OUTPUTS,
-    from_dspy,
-    from_string,
-    is_program,
-    is_signature,
-    spec_of_program,
-)
+from hokusai_core.dspy_bridge.from_dspy import from_dspy, from_string, is_signature
 from hokusai_core.dspy_bridge.isolation import DEADLINE, isolated
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_call import ModelCall
@@ -35,6 +28,7 @@ from hokusai_core.dspy_bridge.model_info import (
 )
 from hokusai_core.dspy_bridge.offload import Threads, offload
 from hokusai_core.dspy_bridge.program_call import ProgramCall
+from hokusai_core.dspy_bridge.program_spec import OPEN_OUTPUTS, is_program, refuse_program, spec_of_program
 from hokusai_core.dspy_bridge.program_state import is_described, program_state
 from hokusai_core.dspy_bridge.to_dspy import Choices, to_dspy
 
@@ -79,6 +73,7 @@ __all__ = [
     "make_call",
     "offload",
     "program_state",
+    "refuse_program",
     "scrub",
     "spec_of_program",
     "to_dspy",

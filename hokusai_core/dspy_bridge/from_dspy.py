@@ -1,15 +1,12 @@
-"""From what DSPy users have (signature classes, signature strings, programs) to a SignatureSpec."""
+"""Turn signature classes and signature strings of DSPy into a SignatureSpec."""
 
 from __future__ import annotations
 
 import ast
-import inspect
-import typing
 from collections.abc import Mapping
 from typing import Any
 
 import dspy
-from attrs import evolve
 
 from hokusai_core.dspy_bridge.annotation_parser import annotation_of
 from hokusai_core.errors import SignatureDefinitionError
@@ -17,20 +14,12 @@ from hokusai_core.signatures.constraints import constraints_of
 from hokusai_core.signatures.field_types import UnsupportedTypeError, parse_annotation
 from hokusai_core.signatures.spec import FieldSpec, Role, SignatureSpec
 
-__all__ = ["OPEN_OUTPUTS", "from_dspy", "from_string", "is_program", "is_signature", "spec_of_program"]
-
-#: ``provenance[OPEN_OUTPUTS]`` is true of a program that may return other outputs than those of its spec.
-OPEN_OUTPUTS = "open_outputs"
+__all__ = ["field_specs", "from_dspy", "from_string", "is_signature", "optional", "supported"]
 
 
 def is_signature(value: Any) -> bool:
     """Whether ``value`` is a ``dspy.Signature`` class."""
     return isinstance(value, type) and issubclass(value, dspy.Signature)
-
-
-def is_program(value: Any) -> bool:
-    """Whether ``value`` is a DSPy program, that is an instance of ``dspy.Module``."""
-    return isinstance(value, dspy.Module)
 
 
 def from_dspy(signature: Any, name: str | None = None) -> SignatureSpec:
@@ -43,7 +32,7 @@ def from_dspy(signature: Any, name: str | None = None) -> SignatureSpec:
     Raises:
         SignatureDefinitionError: a field has a type that Hokusai cannot check, cache or store.
     """
-    fields = [*_specs(signature.input_fields, "input"), *_specs(signature.output_fields, "output")]
+    fields = [*field_specs(signature.input_fields, "input"), *field_specs(signature.output_fields, "output")]
     return SignatureSpec(name or signature.__name__, signature.instructions, fields).check()
 
 
@@ -75,73 +64,14 @@ def from_string(text: str, name: str | None = None) -> SignatureSpec:
     return SignatureSpec(name or "StringSignature", instructions, fields).check()
 
 
-def spec_of_program(program: Any, name: str) -> SignatureSpec:
-    """Return what a program takes and gives, as far as that can be known without running it.
-
-    Of ``dspy.Predict`` and ``dspy.ChainOfThought`` it is their signature. Of any other module the inputs are the
-    parameters of its ``forward``, and the outputs those of its attribute ``signature`` or else of its last predictor.
-    As ``forward`` may return something else, the latter are optional, and the spec says ``open_outputs``.
+def field_specs(infos: Mapping[str, Any], role: Role, *, lenient: bool = False) -> list[FieldSpec]:
+    """Return the specs of the fields of a ``dspy.Signature``.
 
     Args:
-        program: an instance of ``dspy.Module``.
-        name: name of the spec.
-
-    Raises:
-        SignatureDefinitionError: the program has neither predictors nor parameters to go by.
+        infos: its input or output fields.
+        role: ``input`` or ``output``.
+        lenient: whether a type outside of the table of types becomes ``Any``; else it is refused.
     """
-    predictor = program if isinstance(program, dspy.Predict) else None
-    if type(program) is dspy.ChainOfThought:
-        predictor = program.predict
-    if predictor is not None:
-        return evolve(_known(predictor.signature, name), demos=[dict(demo) for demo in predictor.demos]).check()
-    return _guessed(program, name).check()
-
-
-def _known(signature: Any, name: str) -> SignatureSpec:
-    fields = [*_specs(signature.input_fields, "input", lenient=True), *_specs(signature.output_fields, "output")]
-    return SignatureSpec(name, signature.instructions, fields)
-
-
-def _guessed(program: Any, name: str) -> SignatureSpec:
-    predictors = [predictor.signature for _, predictor in program.named_predictors()]
-    declared: Any = getattr(program, "signature", None)
-    stated = [declared] if is_signature(declared) else []
-    sources = stated or predictors
-    if not sources:
-        raise SignatureDefinitionError(
-            f"program {name!r}: what it returns cannot be known, because {type(program).__name__} holds no predictor; "
-            "give it an attribute 'signature' (a dspy.Signature class with its inputs and outputs)"
-        )
-    inputs = _parameters(program) or _specs(sources[0].input_fields, "input", lenient=True)
-    taken = {item.name for item in inputs}
-    known = _specs(sources[-1].output_fields, "output", lenient=True)
-    outputs = [
-        item if stated else evolve(item, annotation=_optional(item.annotation))
-        for item in known
-        if item.name not in taken
-    ]
-    instructions = inspect.cleandoc(type(program).__doc__ or "") or sources[-1].instructions
-    return SignatureSpec(name, instructions, [*inputs, *outputs], provenance={OPEN_OUTPUTS: True})
-
-
-def _parameters(program: Any) -> list[FieldSpec]:
-    forward = type(program).forward
-    try:
-        hints = typing.get_type_hints(forward)
-    except (NameError, TypeError):  # an annotation that exists for the type checker alone
-        hints = {}
-    fields = []
-    for parameter in list(inspect.signature(forward).parameters.values())[1:]:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        required = parameter.default is parameter.empty
-        annotation = _supported(hints.get(parameter.name, str if required else Any))
-        default = None if required else parameter.default
-        fields.append(FieldSpec(parameter.name, "input", annotation, required=required, default=default))
-    return fields
-
-
-def _specs(infos: Mapping[str, Any], role: Role, *, lenient: bool = False) -> list[FieldSpec]:
     return [_spec(name, info, role, lenient=lenient) for name, info in infos.items()]
 
 
@@ -155,9 +85,9 @@ def _spec(name: str, info: Any, role: Role, *, lenient: bool) -> FieldSpec:
         constraints["pattern"] = extra["pattern"]
     required = info.is_required()
     default = None if required else info.get_default(call_default_factory=True)
-    annotation = _supported(info.annotation) if lenient else info.annotation
+    annotation = supported(info.annotation) if lenient else info.annotation
     if role == "output" and not required and default is None:
-        annotation = _optional(annotation)
+        annotation = optional(annotation)
     return FieldSpec(
         name,
         role,
@@ -169,7 +99,7 @@ def _spec(name: str, info: Any, role: Role, *, lenient: bool) -> FieldSpec:
     )
 
 
-def _supported(annotation: Any) -> Any:
+def supported(annotation: Any) -> Any:
     """Return ``annotation``, or Any for what only the program itself understands (images, tools, ...)."""
     try:
         parse_annotation(annotation)
@@ -178,7 +108,8 @@ def _supported(annotation: Any) -> Any:
     return annotation
 
 
-def _optional(annotation: Any) -> Any:
+def optional(annotation: Any) -> Any:
+    """Return ``annotation``, with None as a further value."""
     return annotation if annotation is Any else annotation | None
 
 

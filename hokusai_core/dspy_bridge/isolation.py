@@ -13,7 +13,9 @@ __all__ = ["DEADLINE", "callbacks_active", "host_tracks_usage", "host_usage_trac
 DEADLINE = "hokusai_deadline"
 
 
-def isolated(lm: Any, *, deadline: float | None = None, **extra: Any) -> AbstractContextManager[None]:
+def isolated(
+    lm: Any, *, deadline: float | None = None, trace: list[Any] | None = None, **extra: Any
+) -> AbstractContextManager[None]:
     """Return the context for one call.
 
     The process-wide trace and history lists of DSPy, which grow by some 4 kB a call, get nothing. Callbacks and usage
@@ -23,11 +25,12 @@ def isolated(lm: Any, *, deadline: float | None = None, **extra: Any) -> Abstrac
         lm: the language model.
         deadline: when the call must be over, as ``time.monotonic()`` tells it; engines read it as
             ``dspy.settings.get("hokusai_deadline")``.
+        trace: where predictors write down their calls; None for nowhere. Some modules of DSPy cannot do without it.
         extra: further settings.
     """
     return settings.context(  # type: ignore[no-any-return]
         lm=lm,
-        trace=None,
+        trace=trace,
         disable_history=True,
         warn_on_type_mismatch=False,  # inputs are checked before, and better
         send_stream=None,

@@ -8,6 +8,7 @@ import time
 from typing import Any, Literal
 
 import dspy
+from attrs import define, field
 from dspy.clients._deprecation import adapter_message_call
 from dspy.clients.base_lm import BaseLM
 from dspy.clients.call_result import CallResult
@@ -35,6 +36,15 @@ __all__ = ["MeteredLM"]
 _log = logging.getLogger(__name__)
 
 
+@define
+class _Tally:
+    """What a facade and its copies have done."""
+
+    used: Usage = Usage()
+    ending: AnswerEnding = field(factory=AnswerEnding)
+    failure: Exception | None = None
+
+
 class MeteredLM(BaseLM):
     """Stands for a language model, asks before each of its calls and reports each.
 
@@ -60,9 +70,6 @@ class MeteredLM(BaseLM):
             must not go on paying.
         whole_answers: whether an answer that was cut off or withheld is an error. A program decides for itself.
 
-    Attributes:
-        used: tokens of the calls so far.
-        ending: how the last answer ended.
     """
 
     num_retries = 0
@@ -82,7 +89,7 @@ class MeteredLM(BaseLM):
         self._lm, self._recorder, self._gate, self._threads, self._use_cache = lm, recorder, gate, threads, cache
         self._deadline = deadline
         self._whole_answers = whole_answers
-        self.used, self.ending = Usage(), AnswerEnding()
+        self._tally = _Tally()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_lm" not in self.__dict__:
@@ -106,6 +113,21 @@ class MeteredLM(BaseLM):
         return has_async_engine(lm)
 
     @property
+    def used(self) -> Usage:
+        """Tokens of the calls so far, also of copies."""
+        return self._tally.used
+
+    @property
+    def ending(self) -> AnswerEnding:
+        """How the last answer ended."""
+        return self._tally.ending
+
+    @property
+    def failure(self) -> Exception | None:
+        """What the last call raised that failed or was not let through, None where none did."""
+        return self._tally.failure
+
+    @property
     def supports_function_calling(self) -> bool:
         """As the language model says."""
         return bool(self._lm.supports_function_calling)
@@ -127,7 +149,7 @@ class MeteredLM(BaseLM):
 
     def copy(self, **changes: Any) -> MeteredLM:
         """Return the facade of a changed copy of the language model, with the same gate and recorder."""
-        return MeteredLM(
+        twin = MeteredLM(
             self._lm.copy(**changes),
             self._recorder,
             gate=self._gate,
@@ -136,6 +158,8 @@ class MeteredLM(BaseLM):
             deadline=self._deadline,
             whole_answers=self._whole_answers,
         )
+        twin._tally = self._tally
+        return twin
 
     def dump_state(self) -> dict[str, Any]:
         """Return the language model's own state."""
@@ -151,9 +175,13 @@ class MeteredLM(BaseLM):
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Call the language model once and return its answers, as ``dspy.LM`` does."""
-        if self._gate is not None:
-            self._gate.before(self._estimate(prompt, messages, kwargs))
-        self._check_deadline()
+        try:
+            if self._gate is not None:
+                self._gate.before(self._estimate(prompt, messages, kwargs))
+            self._check_deadline()
+        except Exception as error:
+            self._tally.failure = error
+            raise
         started = time.perf_counter()
         try:
             answer, result = self._perform(prompt, messages, kwargs)
@@ -167,9 +195,13 @@ class MeteredLM(BaseLM):
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Do as ``__call__`` without blocking the event loop."""
-        if self._gate is not None:
-            await self._gate.abefore(self._estimate(prompt, messages, kwargs))
-        self._check_deadline()
+        try:
+            if self._gate is not None:
+                await self._gate.abefore(self._estimate(prompt, messages, kwargs))
+            self._check_deadline()
+        except Exception as error:
+            self._tally.failure = error
+            raise
         started = time.perf_counter()
         awaitable = self.awaitable(self._lm)
         try:
@@ -248,7 +280,7 @@ class MeteredLM(BaseLM):
         self._record(CallRecord(model, "ok", 0.0, usage))
 
     def _record(self, call: CallRecord) -> None:
-        self.used += call.usage
+        self._tally.used += call.usage
         self._recorder.record(call)
 
     @property
@@ -264,7 +296,7 @@ class MeteredLM(BaseLM):
 
     def _note(self, started: float, prompt: Any, messages: Any, result: Any) -> None:
         latency = time.perf_counter() - started
-        self.ending = ending = ending_of(result)
+        self._tally.ending = ending = ending_of(result)
         if ending.cut and not self._whole_answers:
             _log.warning("the answer of %s was cut off at its token limit; raise max_tokens", self._lm.model)
         self._record(
@@ -289,6 +321,8 @@ class MeteredLM(BaseLM):
         prompt: Any,
         messages: Any,
     ) -> None:
+        if isinstance(error, Exception):
+            self._tally.failure = error
         latency = time.perf_counter() - started
         exchange = self._exchange(prompt, messages, latency)
         self._record(CallRecord(self._lm.model, outcome, latency, Usage(calls=1), exchange=exchange, error=error))

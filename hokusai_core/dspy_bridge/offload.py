@@ -1,16 +1,17 @@
-"""Awaiting a call that can only block."""
+"""Await a call that can only block, and block on one that can only be awaited."""
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from hokusai_core.runtime.futures import outcome
 
-__all__ = ["Threads", "offload"]
+__all__ = ["Threads", "offload", "run_coroutine"]
 
 T = TypeVar("T")
 
@@ -50,3 +51,15 @@ async def offload(call: Callable[[], T], threads: Threads | None = None) -> T:
     """
     future: Future[T] = (threads or _OneThreadEach()).submit(call)
     return await outcome(future)
+
+
+def run_coroutine(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run the coroutine that ``make`` returns to its end, on an event loop of its own.
+
+    If an event loop runs on this thread already, the coroutine gets another thread, and this one waits for it.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(make())
+    return cast("T", _OneThreadEach().submit(lambda: asyncio.run(make())).result())

@@ -9,7 +9,7 @@ from typing import Any
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.isolation import host_tracks_usage, host_usage_tracker
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
-from hokusai_core.dspy_bridge.offload import Threads, offload
+from hokusai_core.dspy_bridge.offload import Threads, offload, run_coroutine
 from hokusai_core.dspy_bridge.program_state import is_described
 from hokusai_core.dspy_bridge.usage_relay import UsageRelay
 from hokusai_core.errors import OutputError
@@ -39,11 +39,12 @@ class ProgramCall(BridgeCall):
     ) -> None:
         super().__init__(spec, lm, adapter, threads=threads)
         self._program = program
+        self._awaitable, self._callable = _ways_to_run(type(program))
 
     @property
     def asynchronous(self) -> bool:
         """Whether the program can be awaited without a thread."""
-        return hasattr(type(self._program), "aforward")
+        return self._awaitable
 
     @property
     def whole_answers(self) -> bool:
@@ -52,7 +53,10 @@ class ProgramCall(BridgeCall):
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         with self._context(lm, options):
-            prediction = self._program(**inputs)
+            if self._callable:
+                prediction = self._program(**inputs)
+            else:
+                prediction = run_coroutine(lambda: self._program.acall(**inputs))
         return self._outputs(prediction, lm)
 
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
@@ -68,12 +72,14 @@ class ProgramCall(BridgeCall):
         tracker = host_usage_tracker()
         if tracker is not None or not host_tracks_usage():  # else DSPy opens one itself, for the prediction
             extra["usage_tracker"] = UsageRelay(tracker, lm.note_unmetered)
-        return self._isolated(lm, options, **extra)
+        return self._isolated(lm, options, trace=[], **extra)
 
     def _outputs(self, prediction: Any, lm: MeteredLM) -> dict[str, Any]:
         try:
             outputs = dict(prediction.items())
         except AttributeError:
+            if prediction is None and lm.failure is not None:
+                raise lm.failure from None  # modules that try several times give up without a word
             raise OutputError(
                 f"program {self._spec.name!r} returned {type(prediction).__name__}; its forward() must return a "
                 "dspy.Prediction",
@@ -88,6 +94,17 @@ class ProgramCall(BridgeCall):
                 outputs[name] = None if outputs[name].strip().lower() in ("none", "null") else outputs[name]
         _count_what_only_the_prediction_knows(prediction, lm)
         return outputs
+
+
+def _ways_to_run(kind: type) -> tuple[bool, bool]:
+    """Return whether a class of programs can be awaited, and whether it can be called.
+
+    A class that overrides ``forward`` and inherits an older ``aforward`` is only called.
+    """
+    bases = kind.__mro__
+    blocking = next((place for place, base in enumerate(bases) if "forward" in vars(base)), None)
+    awaited = next((place for place, base in enumerate(bases) if "aforward" in vars(base)), None)
+    return awaited is not None and (blocking is None or awaited <= blocking), blocking is not None
 
 
 def _count_what_only_the_prediction_knows(prediction: Any, lm: MeteredLM) -> None:

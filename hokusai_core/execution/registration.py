@@ -78,6 +78,7 @@ def signature_class(name: str, x: Any, signature: Any = None) -> tuple[type[Base
         return BaseSignature.from_spec(dspy_bridge.from_string(x, name)), None
     if dspy_bridge.is_signature(x):
         return BaseSignature.from_spec(dspy_bridge.from_dspy(x, name)), None
+    dspy_bridge.refuse_program(x, name)
     if dspy_bridge.is_program(x):
         if signature is not None:
             cls, _ = signature_class(name, signature)
