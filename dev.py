@@ -313,7 +313,7 @@ def lock(arguments: list[str]) -> None:
     install([uv, "export", "--quiet", "--frozen", *shape, "--output-file", str(fresh)])
     text = fresh.read_text()
     fresh.unlink()
-    # An address would tie everyone to the registry of whoever made the lock.
+    # An address would tie every user to one registry.
     if "://" in text:
         stop("the new lock would hold addresses, so requirements.lock was left as it is; look for direct references")
     LOCK.write_text(text)
@@ -367,7 +367,7 @@ def main(arguments: list[str]) -> None:
         stop(f"unknown task {arguments[0]!r}\n{usage()}")
     # Without compiled files every start of a process is several times slower.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    # An active environment is none of ours.
+    # An environment that is active does not belong to this project.
     os.environ.pop("VIRTUAL_ENV", None)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -70,7 +70,7 @@ class JsonlTracker:
         return True
 
     async def aflush(self, timeout: float | None = None) -> bool:
-        """Do as ``flush`` without blocking the event loop."""
+        """Async version of ``flush``."""
         import asyncio
 
         return await asyncio.to_thread(self.flush, timeout)

@@ -125,10 +125,10 @@ class DiskCache:
         self._put(entry, time.monotonic())
 
     async def aget(self, key: str) -> CacheEntry | None:
-        """Do as ``get`` without blocking the event loop.
+        """Async version of ``get``.
 
-        Where the store is open the look-up is made at once, waiting for no lock: it takes a tenth of what handing it to
-        a thread would. A thread takes over where that does not give an answer.
+        Where the store is open, the look-up is made on the event loop, without waiting for a lock: that takes a tenth
+        of the time of handing it to a thread. Where it cannot answer so, a thread takes over.
         """
         opened = self._access.fresh()
         if opened is not None and opened.network is None:
@@ -142,7 +142,7 @@ class DiskCache:
         return await self._offload(lambda: self._get(key, asked))
 
     async def aput(self, entry: CacheEntry) -> None:
-        """Do as ``put`` on a thread, since a write may have to wait for that of another process."""
+        """Async version of ``put``, on a thread: a write may have to wait for that of another process."""
         asked = time.monotonic()
         await self._offload(lambda: self._put(entry, asked))
 
@@ -216,7 +216,7 @@ class DiskCache:
             return None if data is None else decode(key, data, opened.secret)
         except Damaged:
             if self._folder.read_secret() not in (None, opened.secret):
-                # Somebody removed the secret, and another process made a new one: it is this one that is out of date.
+                # The secret was removed, and another process made a new one: the one of this process is out of date.
                 return self._read(self._access.reopen(opened, time.monotonic(), damaged=False), key)
             self._drop(opened, key)
             return None
@@ -273,7 +273,7 @@ class DiskCache:
             self._warn(
                 "corrupt",
                 f"the cache in {path} was damaged; it was moved aside to {opened.moved_aside.name} and a new one was "
-                "started. Remove that folder when nobody needs it",
+                "started. Remove that folder when it is not needed",
             )
         if opened.store.foreign_settings:
             self._foreign_settings += opened.store.foreign_settings

@@ -1,8 +1,8 @@
 """How an entry is written: three lines of JSON, checked when they are read.
 
 The first line is a keyed digest of the key and the rest, the second describes the answer, the third is the answer.
-The digest finds bits that rotted and rows that were moved or planted; the description is then checked field by field
-all the same, so that whatever is in the store, reading it gives an entry or ``Damaged`` and never anything else.
+The digest finds bits that rotted and rows that were moved or planted. The description is checked field by field as
+well. So reading gives an entry or ``Damaged``, whatever is in the store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FIRST_LINE = 2 * _DIGEST_BYTES + 2
 
 
 class Damaged(ValueError):
-    """What is stored is no entry that this format could have written."""
+    """What is stored is not an entry in this format."""
 
 
 def encode(entry: CacheEntry, secret: bytes) -> bytes:
@@ -59,7 +59,7 @@ def decode(key: str, data: bytes, secret: bytes) -> CacheEntry:
         Damaged: it did not.
     """
     body = data[_FIRST_LINE + 1 :]
-    # No comparison in constant time: nobody who measures this one has not the store in front of them.
+    # Not compared in constant time: an attacker who can measure it can read the store.
     if data[: _FIRST_LINE + 1] != b'"%b"\n' % _digest(key, body, secret):
         raise Damaged("the digest does not match")
     line, separator, outputs = body.partition(b"\n")
@@ -68,7 +68,7 @@ def decode(key: str, data: bytes, secret: bytes) -> CacheEntry:
     try:
         described = orjson.loads(line)
     except orjson.JSONDecodeError:
-        raise Damaged("the description is no JSON") from None
+        raise Damaged("the description is not JSON") from None
     return CacheEntry(key, described[1], outputs, *described[2:]) if _fits(described) else _misfit()
 
 

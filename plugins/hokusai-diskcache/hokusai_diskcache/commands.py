@@ -36,7 +36,7 @@ class _Age(click.ParamType[float]):
             return float(value)
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", str(value).strip())
         if found is None:
-            self.fail(f"{value!r} is no age; write it as 90s, 30m, 12h, 7d or 2w", param, ctx)
+            self.fail(f"{value!r} is not an age; write it as 90s, 30m, 12h, 7d or 2w", param, ctx)
         return float(found[1]) * _UNITS[found[2]]
 
 
@@ -90,8 +90,8 @@ def clear(signature: str | None, older_than: float | None, directory: Path | Non
             if signature is not None and "/" not in signature:
                 names = [name for name in _usage_by_signature(store) if name.rpartition("/")[2] == signature]
             removed = sum(store.remove(signature=name, older_than=older_than) for name in names)
-    told = f"{removed} answer{'' if removed == 1 else 's'} removed from {store.directory}"
-    click.echo(json.dumps({"removed": removed}) if as_json else told)
+    message = f"{removed} answer{'' if removed == 1 else 's'} removed from {store.directory}"
+    click.echo(json.dumps({"removed": removed}) if as_json else message)
 
 
 @cache.command()
@@ -108,7 +108,7 @@ def explain(
     given = gather_inputs(inputs)
     options: dict[str, Any] = {} if namespace is None else {"namespace": namespace}
     with _opened(directory) as store, Executor(cache=store, **options) as executor:
-        executor.check_inputs(name, given)  # before a language model is loaded that nobody may need
+        executor.check_inputs(name, given)  # before a language model is loaded, perhaps for nothing
         found = executor.explain(name, given, lm=lm)
     if as_json:
         print_json(found.to_dict())

@@ -1,4 +1,4 @@
-"""What can be wrong with a store, told from the errors that it raises."""
+"""What is wrong with a store, judged by the errors that it raises."""
 
 from __future__ import annotations
 
@@ -68,9 +68,12 @@ class StoreFailure:
     at: float = field(factory=time.monotonic)
 
     def raise_again(self, asked: float) -> None:
-        """Fail like it whoever asked before it was found out.
+        """Raise the same error for a caller that asked before the failure was known.
 
-        Of many who wait for a store that is locked, each trying in turn would make the last one wait very long.
+        Many callers may wait for a store that is locked. If each tried in turn, the last one would wait very long.
+
+        Raises:
+            CacheError: ``asked``, of ``time.monotonic()``, is before the failure.
         """
         if self.at >= asked:
             raise CacheError(*self.error.args) from self.error

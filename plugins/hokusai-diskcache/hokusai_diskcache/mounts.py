@@ -21,7 +21,7 @@ _NETWORK = frozenset(
 
 
 def network_file_system(folder: Path, table: str | None = None) -> str | None:
-    """Return the type of the network file system that holds ``folder``, or None where it is local or nobody can tell.
+    """Return the type of the network file system that holds ``folder``, or None where it is local or not known.
 
     Args:
         folder: an existing folder.

@@ -48,7 +48,7 @@ class JsonDisk(diskcache.Disk):
     def get(self, key: Any, raw: Any) -> str:
         """Return the key of a row."""
         if type(key) is not str or raw != 1:
-            raise Damaged("the key is no text")
+            raise Damaged("the key is not text")
         return key
 
     def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, None, bytes]:
@@ -94,7 +94,7 @@ class Store(diskcache.Cache):
             "eviction_policy": eviction_policy,
             # Counted in kibibytes where negative; each thread has a connection of its own.
             "sqlite_cache_size": -4096,
-            # Reading a mapped file that somebody truncates kills the process.
+            # A mapped file that is truncated kills the process that reads it.
             "sqlite_mmap_size": 0,
             "sqlite_journal_mode": "wal" if shared_memory else "delete",
             # What a planted view or trigger may call.
@@ -117,7 +117,7 @@ class Store(diskcache.Cache):
         if key in METADATA:
             figure = super().reset(key, value, update)
             if type(figure) is not int:
-                raise Damaged(f"the figure {key!r} is no number")
+                raise Damaged(f"the figure {key!r} is not a number")
             return figure
         if key not in self._ours:
             self.foreign_settings += 1

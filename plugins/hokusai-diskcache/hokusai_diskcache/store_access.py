@@ -6,8 +6,8 @@ the operation shows that the database is damaged or gone:
 - A damaged database is moved aside, under the folder's lock, and a new one started. Of several processes that find the
   damage the first does so.
 - A database that was deleted is made again. So is one that came through a fork, which SQLite forbids to use.
-- A lock of another process is waited for at most ``patience`` seconds. Whoever asked before that wait was over fails
-  with it, so that many callers do not wait one after the other.
+- A lock of another process is waited for at most ``patience`` seconds. Every caller that asked before that wait was
+  over fails with it, so that many callers do not wait one after the other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""StoreAdmin: every row of a store, read and removed in bulk.
+"""StoreAdmin: reads and removes rows of a store in bulk.
 
-It has a connection of its own, since diskcache neither lists entries by tag nor lets a row be removed whose key is not
-a key. Only plain SQL on the table ``Cache`` is used, and rows are handled in portions: no writer waits for long.
+It has a connection of its own, since diskcache neither lists entries by tag nor removes a row whose key is
+damaged. Only plain SQL on the table ``Cache`` is used, and rows are handled in portions: no writer waits for long.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hokusai_diskcache.codec import Damaged, decode
 __all__ = ["StoreAdmin"]
 
 _PORTION = 500
-#: Seconds to wait for a writer: whoever maintains a cache would rather wait than be turned away.
+#: Seconds to wait for a writer: for maintenance a wait is better than a refusal.
 _PATIENCE = 5.0
 
 
@@ -113,8 +113,8 @@ def _entry(row: list[Any], secret: bytes) -> CacheEntry:
         raise Damaged("the row is not in the form that this cache writes")
     try:
         entry = decode(key, value, secret)
-    except UnicodeEncodeError:  # a key that is no UTF-8
-        raise Damaged("the key is no text") from None
+    except UnicodeEncodeError:  # a key that is not UTF-8
+        raise Damaged("the key is not text") from None
     if tag != entry.signature:
         raise Damaged("the row is filed under another signature")
     return entry

@@ -72,7 +72,7 @@ def test_clear(folder: Path, options: tuple[str, ...], left: list[str]) -> None:
 def test_an_age_needs_a_unit(folder: Path, age: str) -> None:
     done = run("clear", "--older-than", age, "--directory", str(folder))
     assert done.exit_code == 2
-    assert "is no age" in done.output
+    assert "is not an age" in done.output
 
 
 def test_explain_names_what_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

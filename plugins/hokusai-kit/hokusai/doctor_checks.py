@@ -84,7 +84,9 @@ def _settings(found: Installed) -> Iterator[Check]:
     for variable in sorted(name for name in os.environ if name.startswith("HOKUSAI_") and name not in known):
         # Plugins have variables of their own, so only what is a letter away from a setting is worth a word.
         for meant in difflib.get_close_matches(variable, known, n=1, cutoff=0.92):
-            yield Check("warn", "settings", f"{variable} is set, and is no setting", f"did you mean {meant}?")
+            yield Check(
+                "warn", "settings", f"{variable} is set, but there is no such setting", f"did you mean {meant}?"
+            )
     if not given:
         yield Check("ok", "settings", "defaults; no HOKUSAI_ variable changes one")
 

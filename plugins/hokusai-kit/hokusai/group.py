@@ -53,8 +53,9 @@ class CommandGroup(click.Group):
             return None
         if not isinstance(command, click.Command):
             owner = installed(ctx).plugins.component("command", cmd_name).owner
+            kind = type(command).__name__
             raise CommandFailure(
-                f"{cmd_name!r} of plugin {owner} is no command but {type(command).__name__}; report it to its authors"
+                f"{cmd_name!r} of plugin {owner} is not a command but {kind}; report it to its authors"
             )
         return command
 

@@ -32,7 +32,7 @@ def parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
     """Return column -> field for options such as ``--map body=document``.
 
     Raises:
-        CommandMisuse: one is no such pair, or two are for one column.
+        CommandMisuse: a pair has another form, or two are for one column.
     """
     mapping: dict[str, str] = {}
     for pair in pairs:
@@ -46,7 +46,7 @@ def parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
 
 
 class BrokenLine(Mapping[str, Any]):
-    """A line that is no row: whoever asks it for a value gets the error, so that its row fails with it.
+    """A line that cannot be read. Reading a value from it raises the error, so that its row fails with it.
 
     Args:
         what: what is wrong, with the place.
@@ -64,8 +64,8 @@ class BrokenLine(Mapping[str, Any]):
 class RowFile:
     """The rows of a file; reading it again begins anew, except for stdin.
 
-    A line that cannot be read is a row that fails, and is told of on stderr; the others are not lost for it. A file
-    that cannot be read as a whole is refused before a row of it is run; of stdin that shows on the way only.
+    A line that cannot be read is a row that fails, and is reported on stderr; the other rows are run. A file that
+    cannot be read at all is refused before any row is run. Of stdin that shows only on the way.
 
     Args:
         source: path of the file, ``-`` for stdin.
@@ -74,7 +74,7 @@ class RowFile:
         spec: the signature.
 
     Raises:
-        CommandFailure: it cannot be opened, or is no text.
+        CommandFailure: it cannot be opened, or is not text.
         CommandMisuse: the columns of a table are not those of the signature and nothing maps them, or a mapping is
             wrong.
     """
@@ -97,7 +97,7 @@ class RowFile:
         self._stdin = _text(sys.stdin.buffer) if source == "-" else None
 
     def __length_hint__(self) -> int:
-        """Return how many rows there are; nobody knows for stdin."""
+        """Return how many rows there are; it is not known for stdin."""
         if self._stdin is not None:
             return NotImplemented  # type: ignore[no-any-return]  # as the protocol says
         with self._open() as file, self._reading():
@@ -179,7 +179,7 @@ class RowFile:
         unknown = [name for name in header if name not in self._fields]
         if unknown and not self._mapping:
             raise CommandMisuse(
-                f"{self.name}: column {unknown[0]!r} is no input of the signature, which has "
+                f"{self.name}: column {unknown[0]!r} is not an input of the signature, which has "
                 f"{', '.join(sorted(self._fields))}; choose columns with --map column=field"
             )
         given = {self._mapping.get(name, name) for name in header}

@@ -120,7 +120,7 @@ class TestBatch:
         )
         refused = hokusai("batch", "Ask", "in.csv", "-o", "out.jsonl")
         assert refused.returncode == 2
-        assert "column 'id' is no input" in refused.stderr
+        assert "column 'id' is not an input" in refused.stderr
         assert "--map column=field" in refused.stderr
         done = hokusai("batch", "Ask", "in.csv", "-o", "out.jsonl", "--map", "body=question")
         assert done.returncode == 3  # the row with a cell too many
@@ -149,7 +149,7 @@ class TestBatch:
     def test_a_ceiling_on_cost(self, hokusai: Command) -> None:
         done = hokusai("batch", "Ask", "-", "--max-cost", "0.5", stdin=b'{"question": "a"}\n')
         assert done.returncode == 0
-        assert "nobody knows what null/m costs, so --max-cost stops nothing" in done.stderr
+        assert "the price of null/m is not known, so --max-cost stops nothing" in done.stderr
         assert hokusai("batch", "Ask", "-", "--max-cost", "0").returncode == 2
 
     @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ class TestBatch:
             (["Ask", "missing.jsonl"], "missing.jsonl"),
             (["Ask", "-", "-o", "missing/out.jsonl"], "missing/out.jsonl"),
             (["Ask", "-", "-o", "."], ". is a folder"),
-            (["Ask", "-", "-o", "pipe"], "pipe is no regular file"),
+            (["Ask", "-", "-o", "pipe"], "pipe is not a regular file"),
             (["Ask", "in.jsonl", "-o", "../{folder}/in.jsonl"], "is the input, too"),
             (["Ask", "-", "--map", "question"], "--map column=field"),
             (["Ask", "-", "--map", "a=nope"], "no input 'nope'"),

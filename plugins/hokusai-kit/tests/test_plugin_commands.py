@@ -88,7 +88,7 @@ def test_command_that_cannot_be_loaded_is_one_line(hokusai: Command, install: In
     assert done.stderr.count("\n") == 1
     assert "no_such_module" in done.stderr
     assert "HOKUSAI_DISABLE_PLUGINS=greeter_plugin" in done.stderr
-    assert "is no command but function" in hokusai("plain").stderr
+    assert "is not a command but function" in hokusai("plain").stderr
     assert " lost " in hokusai("--help").stdout
 
 

@@ -61,7 +61,7 @@ def test_rows(name: str, content: str, mapping: dict[str, str], rows: list[Any] 
         ("a.jsonl", '{"question": "ü"}'.encode("utf-16"), {}, "not UTF-8 text"),
         ("a.csv", "question\nü\n".encode("latin-1"), {}, "not UTF-8 text"),
         ("a.csv", 'question\n"a\nb\nc\n', {}, "unexpected end of data; look at its quotes"),
-        ("a.csv", "qestion\na\n", {}, "column 'qestion' is no input"),
+        ("a.csv", "qestion\na\n", {}, "column 'qestion' is not an input"),
         ("a.csv", "question,question\na,b\n", {}, "the column 'question' more than once"),
         ("a.csv", "hint\na\n", {}, "no column for 'question', which the signature needs"),
         ("a.csv", "body\na\n", {"bodi": "question"}, "no column 'bodi'"),

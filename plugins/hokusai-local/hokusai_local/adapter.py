@@ -72,7 +72,7 @@ class LocalAdapter(JSONAdapter):
     async def acall(
         self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        """Do as a call, without blocking the event loop."""
+        """Async version of a call."""
         self._prepare(lm, lm_kwargs, signature, demos, inputs)
         answers = await super(JSONAdapter, self).acall(lm, lm_kwargs, signature, demos, inputs)
         return [_tidied(answer, inputs) for answer in answers]

@@ -97,7 +97,7 @@ class LlamaEngine:
         return self.complete_unless(request, threading.Event())
 
     def complete_unless(self, request: Request, cancelled: threading.Event) -> Response:
-        """Do as ``complete``, and stop early once ``cancelled`` is set."""
+        """Like ``complete``, but stop early once ``cancelled`` is set."""
         validate_request(request)
         interruption = Interruption(dspy.settings.get(DEADLINE_SETTING), cancelled)
         messages = chat_messages(request)
@@ -229,7 +229,7 @@ class AsyncLlamaEngine:
         self.close()
 
     def close(self) -> None:
-        """Do as ``aclose``, outside an event loop."""
+        """Close from outside an event loop."""
         pool, self._pool = self._pool, None
         if pool and pool[0] == os.getpid():
             pool[1].close()

@@ -45,7 +45,7 @@ class AnswerGenerator:
 
         Raises:
             TooLong: where the prompt does not fit, and was not to be truncated or could not be.
-            Interrupted: where nobody waits any longer.
+            Interrupted: where the caller does not wait any longer.
             NoValidAnswer: where no attempt gave a valid answer.
             ServerProblem: where llama.cpp refused the request.
         """

@@ -134,7 +134,7 @@ class InferenceSequence:
         """
         reader = _StreamReader(interruption, room, self._gate, enough)
         request = {**body, "stream": True, "return_progress": True, "id_slot": self._number}
-        # The tokens of an answer are told at its end only, which one that is ended here does not have.
+        # llama.cpp counts the tokens at the end of an answer; one that is stopped here has no such end.
         request["timings_per_token"] = enough is not None
         if threading.current_thread() is threading.main_thread():
             self._call_beside(request, reader)

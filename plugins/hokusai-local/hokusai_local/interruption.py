@@ -15,7 +15,7 @@ class Interruption:
     """What can end a generation before its natural end.
 
     Args:
-        deadline: value of ``time.monotonic()`` after which nobody waits for the answer; None for never.
+        deadline: value of ``time.monotonic()`` after which the caller does not wait any longer; None for never.
         cancelled: set by another thread when the caller has given up.
     """
 
@@ -32,7 +32,7 @@ class Interruption:
         return None
 
     def acquire(self, semaphore: threading.Semaphore) -> bool:
-        """Wait for ``semaphore``, but no longer than somebody waits for the answer; return whether it was had."""
+        """Wait for ``semaphore`` while the caller waits for the answer; return whether it was acquired."""
         while self.reason is None:
             # A cancellation cannot wake a waiting thread, so wake up now and then to look.
             wait = 0.05 if self.deadline is None else max(0.0, min(0.05, self.deadline - time.monotonic()))

@@ -86,7 +86,7 @@ class LabelScorer:
 
         Raises:
             TooLong: where the prompt does not fit.
-            Interrupted: where nobody waits any longer.
+            Interrupted: where the caller does not wait any longer.
             NotScorable: where one of the options cannot be judged.
         """
         with self._server.slot(self._interruption, prefix_of(messages)) as slot:

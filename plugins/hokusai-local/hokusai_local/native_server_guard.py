@@ -1,4 +1,4 @@
-"""The way into native code, which is shut for good before the process ends."""
+"""Guards calls into native code, which must all have returned before the process ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NativeServerGuard:
     a thread that asks for its lock then, which C++ takes for an exception, and what llama.cpp computes with is gone.
 
     Args:
-        native: the native server. Nobody else may keep a reference, so that ``close`` destroys it.
+        native: the native server. No other reference may exist, so that ``close`` destroys it.
     """
 
     def __init__(self, native: Any) -> None:

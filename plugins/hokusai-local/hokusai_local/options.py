@@ -1,4 +1,4 @@
-"""What an engine can be told: one frozen record, and the environment variables that set its defaults."""
+"""Options of an engine: one frozen record, and the environment variables that set its defaults."""
 
 from __future__ import annotations
 

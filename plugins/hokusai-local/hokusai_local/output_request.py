@@ -32,8 +32,8 @@ class OutputRequest:
     """The kind of output that a request wants: plain text, one of several options, or JSON.
 
     Args:
-        options: the labels to choose from; empty where the output is no choice.
-        schema: the schema of a JSON answer; None where the answer is no JSON.
+        options: the labels to choose from; empty where the output is not a choice.
+        schema: the schema of a JSON answer; None where the answer is not JSON.
         baselines: user messages without content, for judging the options by.
         prose: whether the texts of the answer are prose, which has no use for brackets and braces.
         question: whether plain text is to be one question. Texts inside JSON say so themselves.

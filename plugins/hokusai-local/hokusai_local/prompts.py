@@ -83,13 +83,13 @@ def _words(name: str) -> str:
 
 def _instructions(signature: Any) -> str:
     text = str(signature.instructions).strip()
-    # What DSPy writes where nobody wrote instructions names the fields with marks that a small model copies.
+    # DSPy's own text for a signature without instructions names the fields with marks that a small model copies.
     return "" if _NO_INSTRUCTIONS.match(text) else text
 
 
 def _description(name: str, info: Any) -> str:
     text = str((info.json_schema_extra or {}).get("desc") or "").strip()
-    # DSPy's own placeholder for a field that nobody described.
+    # DSPy's own placeholder for a field without a description.
     return "" if text == f"${{{name}}}" else text
 
 

@@ -66,7 +66,7 @@ class LocalProvider:
             options: of ``EngineOptions``; and ``temperature`` and ``max_tokens``, the model's defaults.
 
         Raises:
-            LanguageModelUnavailable: where llama.cpp or the weights are missing, or the file is no GGUF file.
+            LanguageModelUnavailable: where llama.cpp or the weights are missing, or the file is not a GGUF file.
             ConfigurationError: for an unknown option.
         """
         if importlib.util.find_spec(_RUNTIME) is None:

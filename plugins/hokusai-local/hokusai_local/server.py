@@ -166,8 +166,8 @@ def _load(settings: ServerSettings, key: str) -> Any:
     params.cache_ram_mib = 0
     # Nothing of llama.cpp's log.
     params.verbosity = -1
-    # The server listens on a random port of the loopback interface and this cannot be switched off: nobody but the
-    # holder of this random key gets an answer there.
+    # The server listens on a random port of the loopback interface and this cannot be switched off. It answers
+    # only those who know this random key.
     params.api_keys = [key]
     server = xllamacpp.Server(params)
     # A server that is destroyed before its loop has begun to run waits for ever. An answer says that it runs.

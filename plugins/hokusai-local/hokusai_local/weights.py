@@ -72,7 +72,7 @@ def cache_folder() -> Path:
 
 
 def weights_at(path: Path, *, subject: str = MODEL_VARIABLE, instead: str = "unset it") -> Weights:
-    """Return the weights in a file that somebody named.
+    """Return the weights in a file that the user named.
 
     Args:
         path: a GGUF file.
@@ -169,7 +169,7 @@ def _remove_left_behind(prepared: Path, part: Path) -> None:
         try:
             if other != part and time.time() - other.stat().st_mtime > _LEFT_BEHIND:
                 other.unlink()
-        except OSError:  # gone meanwhile, or somebody else's
+        except OSError:  # gone meanwhile, or of another user
             continue
 
 

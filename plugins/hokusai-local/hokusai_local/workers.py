@@ -18,7 +18,7 @@ class Workers:
     """A few daemon threads that make blocking calls.
 
     Those of ``concurrent.futures`` would keep the process from ending until the model has written the last word of an
-    answer that nobody waits for.
+    answer that no caller waits for.
 
     Args:
         most: threads at most; further calls wait for one of them.
@@ -51,7 +51,7 @@ def _serve(work: SimpleQueue[_Item]) -> None:
         if future.set_running_or_notify_cancel():
             try:
                 future.set_result(call())
-            except BaseException as error:  # belongs to whoever awaits the future
+            except BaseException as error:  # raised where the future is awaited
                 future.set_exception(error)
         del item, future, call  # an idle thread must not keep the last call's data alive
     work.put(None)  # for the next thread

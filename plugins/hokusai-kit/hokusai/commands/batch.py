@@ -137,7 +137,7 @@ class _Tally:
         elif outcome.cost is None and self._max_cost is not None:
             self._max_cost = None
             click.echo(
-                f"hokusai: warning: nobody knows what {outcome.model} costs, so --max-cost stops nothing",  # type: ignore[union-attr]
+                f"hokusai: warning: the price of {outcome.model} is not known, so --max-cost stops nothing",  # type: ignore[union-attr]
                 err=True,
             )
 
@@ -155,7 +155,7 @@ def check_output(output: str | None, source: str) -> None:
     if target.is_dir():
         raise CommandFailure(f"{output} is a folder; name a file")
     if target.exists() and not target.is_file():  # putting a file in its place would break it
-        raise CommandFailure(f"{output} is no regular file; leave -o out for stdout, and send that there")
+        raise CommandFailure(f"{output} is not a regular file; leave -o out for stdout, and send that there")
     if source != "-" and target.exists() and Path(source).expanduser().exists() and target.samefile(source):
         raise CommandMisuse(f"{output} is the input, too; give the output another name")
 

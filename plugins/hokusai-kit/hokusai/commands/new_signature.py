@@ -67,7 +67,7 @@ def _check_signature(signature: str) -> None:
 
 
 def _check_free(ctx: click.Context, name: str, plugin: str, signature: str) -> None:
-    """Refuse names that something installed has: the new pack could not be told from it."""
+    """Refuse names that are installed already: the new pack would be taken for the other one."""
     module = name.replace("-", "_")
     try:
         version = metadata.version(name)
