@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import pkgutil
 import re
 import sys
 import textwrap
@@ -42,7 +43,8 @@ def pages() -> dict[Path, str]:
     for page, modules in PAGES.items():
         parts = [_NOTE, ""]
         for name in modules:
-            parts += _module(page, name, described)
+            for module in _with_names(name):
+                parts += _module(page, module, described)
         written[FOLDER / f"{page}.md"] = "\n".join(parts).rstrip() + "\n"
     written[FOLDER / "README.md"] = _index(written)
     return written
@@ -59,10 +61,19 @@ def differences() -> list[str]:
 def _index(written: dict[Path, str]) -> str:
     lines = [_NOTE, "", "# Reference", "", "Every public name, described by its docstring.", ""]
     for path, text in written.items():
-        names = re.findall(r"^### `?([\w.]+)", text, re.MULTILINE)
         lines += [f"## [{path.stem}]({path.name})", ""]
-        lines += [", ".join(f"[`{name}`]({path.name}#{name.lower()})" for name in names) or "Nothing yet.", ""]
+        entries = re.findall(r"^### (\w+)\n\n(?!Described )", text, re.MULTILINE)
+        lines += [", ".join(f"[`{name}`]({path.name}#{name.lower()})" for name in entries), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _with_names(name: str) -> list[str]:
+    """Return a module, or the modules of a package that exports no names itself."""
+    module = importlib.import_module(name)
+    if hasattr(module, "__all__"):
+        return [name]
+    inside = [f"{name}.{part.name}" for part in pkgutil.iter_modules(module.__path__)]
+    return [part for part in inside if hasattr(importlib.import_module(part), "__all__")]
 
 
 def _module(page: str, name: str, described: dict[int, tuple[str, str]]) -> Iterator[str]:
