@@ -292,6 +292,12 @@ def docs(arguments: list[str]) -> None:
     become(VENV_PYTHON, "-m", "pytest", *pages, *arguments)
 
 
+def reference(arguments: list[str]) -> None:
+    """Write docs/reference and the picture of the architecture from the code."""
+    sync()
+    run_each([[str(VENV_PYTHON), f"tools/{name}.py", *arguments] for name in ("write_reference", "draw_architecture")])
+
+
 def bench(arguments: list[str]) -> None:
     """Run the benchmarks, all of them unless names follow."""
     sync()
@@ -342,6 +348,7 @@ TASKS = {
     "coverage": coverage,
     "lint": lint,
     "docs": docs,
+    "reference": reference,
     "bench": bench,
     "install": install_only,
     "lock": lock,
