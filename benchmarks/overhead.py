@@ -22,8 +22,8 @@ from typing import Any, Literal
 import dspy
 
 from hokusai_core import Executor
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.dspy_bridge import ModelCall, to_dspy
-from hokusai_core.signatures import BaseSignature
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 from hokusai_core.testing.lm import null_lm
 

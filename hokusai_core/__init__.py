@@ -15,6 +15,7 @@ from hokusai_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from hokusai_core.artifacts import read_artifact
+    from hokusai_core.base_signature import BaseSignature
     from hokusai_core.batch import BatchResult, FailedExecution
     from hokusai_core.components import Component
     from hokusai_core.composition import (
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from hokusai_core.process import process_trackers
     from hokusai_core.results import ExecutionResult, Problem, Usage
     from hokusai_core.settings import ExecutionMode, Settings
-    from hokusai_core.signatures import BaseSignature, InputField, OutputField, SignatureField, SignatureSpec
+    from hokusai_core.signatures import InputField, OutputField, SignatureField, SignatureSpec
     from hokusai_core.validation import SignatureValidator
 
 __version__ = "0.1.0"
@@ -99,8 +100,8 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "Usage",
             ),
             "hokusai_core.settings": ("ExecutionMode", "Settings"),
+            "hokusai_core.base_signature": ("BaseSignature",),
             "hokusai_core.signatures": (
-                "BaseSignature",
                 "InputField",
                 "OutputField",
                 "SignatureField",

@@ -23,9 +23,10 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.errors import ArtifactError, SignatureDefinitionError
 from hokusai_core.json_encoding import canonical_json
-from hokusai_core.signatures import BaseSignature, SignatureSpec
+from hokusai_core.signatures import SignatureSpec
 from hokusai_core.storage import atomic_write
 
 __all__ = ["FORMAT", "KIND", "Artifact", "ArtifactWarning", "differences", "read_artifact"]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.model import LanguageModel
     from hokusai_core.results import ExecutionResult
-    from hokusai_core.signatures import RegisteredSignature
+    from hokusai_core.signature_registry import RegisteredSignature
 
 __all__ = ["Executor"]
 

@@ -34,9 +34,10 @@ from typing import TYPE_CHECKING, Any
 from hokusai_core.markers import hookspec
 
 if TYPE_CHECKING:
+    from hokusai_core.base_signature import BaseSignature
     from hokusai_core.components import Component
     from hokusai_core.events import ExecutionFinished, ExecutionStarted, FeedbackGiven, OptimizationFinished
-    from hokusai_core.signatures import BaseSignature, SignatureSpec
+    from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["COMPONENT_HOOKS", "HokusaiSpecs"]
 

@@ -19,6 +19,7 @@ from hokusai_core.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from hokusai_core.artifacts import Artifact, read_artifact
+    from hokusai_core.base_signature import BaseSignature
     from hokusai_core.cache_entry import CacheEntry
     from hokusai_core.caching import MemoryCache
     from hokusai_core.components import Component, Owner
@@ -58,16 +59,8 @@ if TYPE_CHECKING:
     from hokusai_core.redaction import REDACTED
     from hokusai_core.results import Problem, StageTiming, Usage
     from hokusai_core.settings import Settings
-    from hokusai_core.signatures import (
-        BaseSignature,
-        Edition,
-        FieldSpec,
-        InputField,
-        OutputField,
-        SignatureField,
-        SignatureRegistry,
-        SignatureSpec,
-    )
+    from hokusai_core.signature_registry import Edition, SignatureRegistry
+    from hokusai_core.signatures import FieldSpec, InputField, OutputField, SignatureField, SignatureSpec
     from hokusai_core.storage import (
         AppendLog,
         LogLine,
@@ -236,14 +229,16 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "Usage",
             ),
             "hokusai_core.settings": ("Settings",),
-            "hokusai_core.signatures": (
-                "BaseSignature",
+            "hokusai_core.base_signature": ("BaseSignature",),
+            "hokusai_core.signature_registry": (
                 "Edition",
+                "SignatureRegistry",
+            ),
+            "hokusai_core.signatures": (
                 "FieldSpec",
                 "InputField",
                 "OutputField",
                 "SignatureField",
-                "SignatureRegistry",
                 "SignatureSpec",
             ),
             "hokusai_core.suggestions": ("did_you_mean",),

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from hokusai_core.model import LanguageModel
     from hokusai_core.optimization import Candidate, OptimizationTask
     from hokusai_core.results import Problem
-    from hokusai_core.signatures import Edition, SignatureSpec
+    from hokusai_core.signature_registry import Edition
+    from hokusai_core.signatures import SignatureSpec
 
 __all__ = [
     "COMPONENT_PROTOCOLS",

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
         Usage,
     )
     from hokusai_core.settings import UNSET, ExecutorOptions, SettingValue, Unset
-    from hokusai_core.signatures import Edition, FieldSpec, RegisteredSignature, SignatureSpec
+    from hokusai_core.signature_registry import Edition, RegisteredSignature
+    from hokusai_core.signatures import FieldSpec, SignatureSpec
 
 __all__ = [
     "UNSET",
@@ -138,10 +139,12 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             "hokusai_core.settings": ("UNSET", "ExecutorOptions", "SettingValue", "Unset"),
             "hokusai_core.execution.options": ("ExecutionOptions",),
-            "hokusai_core.signatures": (
+            "hokusai_core.signature_registry": (
                 "Edition",
-                "FieldSpec",
                 "RegisteredSignature",
+            ),
+            "hokusai_core.signatures": (
+                "FieldSpec",
                 "SignatureSpec",
             ),
         },

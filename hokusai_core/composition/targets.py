@@ -13,7 +13,8 @@ from hokusai_core.composition.references import FromInput, parts
 
 if TYPE_CHECKING:
     from hokusai_core.composition.definitions import Branch, PipelineDefinition
-    from hokusai_core.signatures import FieldSpec, RegisteredSignature, SignatureSpec
+    from hokusai_core.signature_registry import RegisteredSignature
+    from hokusai_core.signatures import FieldSpec, SignatureSpec
 
 __all__ = ["Resolved", "ResolvedBranch", "ResolvedChain", "ResolvedPipeline", "ResolvedSignature", "ResolvedStep"]
 

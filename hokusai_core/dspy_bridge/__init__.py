@@ -33,7 +33,7 @@ from hokusai_core.dspy_bridge.program_state import is_described, program_state
 from hokusai_core.dspy_bridge.to_dspy import Choices, to_dspy
 
 if TYPE_CHECKING:
-    from hokusai_core.signatures import RegisteredSignature
+    from hokusai_core.signatures import SignatureSpec
 
 __all__ = [
     "DEADLINE",
@@ -82,16 +82,17 @@ __all__ = [
 
 
 def make_call(
-    registered: RegisteredSignature, lm: Any, adapter: Any = None, *, threads: Threads | None = None
+    spec: SignatureSpec, program: Any, lm: Any, adapter: Any = None, *, threads: Threads | None = None
 ) -> BridgeCall:
-    """Return the call that asks ``lm`` for the outputs of a registered signature or program.
+    """Return the call that asks ``lm`` for the outputs of a signature or program.
 
     Args:
-        registered: the signature as the registry knows it.
+        spec: the signature.
+        program: the DSPy program that runs it; None for the signature alone.
         lm: the language model.
         adapter: the DSPy adapter; None for a ``FastChatAdapter``.
         threads: where awaited work runs that can only block; None for a thread each.
     """
-    if registered.program is None:
-        return ModelCall(registered.spec, lm, adapter, threads=threads)
-    return ProgramCall(registered.spec, registered.program, lm, adapter, threads=threads)
+    if program is None:
+        return ModelCall(spec, lm, adapter, threads=threads)
+    return ProgramCall(spec, program, lm, adapter, threads=threads)

@@ -15,7 +15,6 @@ from attrs import evolve, frozen
 
 from hokusai_core.dspy_bridge.from_dspy import field_specs, is_signature, optional, supported
 from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.signatures.base import BaseSignature
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 
 __all__ = ["MODULES", "OPEN_OUTPUTS", "DspyModule", "is_program", "refuse_program", "spec_of_program"]
@@ -170,10 +169,11 @@ def _of_comparison(program: Any, name: str) -> SignatureSpec:
 
 def _guessed(program: Any, name: str) -> SignatureSpec:
     declared: Any = getattr(program, "signature", None)
-    if isinstance(declared, type) and issubclass(declared, BaseSignature):
-        own = declared.spec.fields
-        given = [item for item in own if item.role == "input"]
-        return _open(program, name, _parameters(program) or given, own, declared.spec.instructions)
+    # A signature class is known by its spec: such classes are defined in a higher layer than the bridge.
+    spec = getattr(declared, "spec", None) if isinstance(declared, type) else None
+    if isinstance(spec, SignatureSpec):
+        given = [item for item in spec.fields if item.role == "input"]
+        return _open(program, name, _parameters(program) or given, spec.fields, spec.instructions)
     sources = [declared] if is_signature(declared) else [found.signature for _, found in program.named_predictors()]
     if not sources:
         raise SignatureDefinitionError(

@@ -16,14 +16,16 @@ from hokusai_core.caching.keys import KeyScheme
 from hokusai_core.errors import SignatureNotFoundError
 from hokusai_core.execution.registration import is_file, signature_class
 from hokusai_core.process import fork_callbacks, fork_gate
-from hokusai_core.signatures.registry import LOCAL, RegisteredSignature
+from hokusai_core.signature_registry import LOCAL, RegisteredSignature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from hokusai_core.base_signature import BaseSignature
     from hokusai_core.execution.model_resolver import ModelResolver
     from hokusai_core.model import LanguageModel
-    from hokusai_core.signatures import BaseSignature, SignatureRegistry, SignatureSpec
+    from hokusai_core.signature_registry import SignatureRegistry
+    from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["CallPlan", "CallPlanCache"]
 
@@ -186,7 +188,7 @@ class CallPlanCache:
         spec, program = registered.spec, registered.program
         if fork_callbacks.generation:
             self._reconnect(model.lm, adapter, program)
-        calls = dspy_bridge.make_call(registered, model.lm, adapter)
+        calls = dspy_bridge.make_call(spec, program, model.lm, adapter)
         description = dspy_bridge.describe_model(model.lm, calls.adapter)
         parts = {
             "fingerprint": spec.fingerprint,

@@ -12,7 +12,7 @@ from hokusai_core.errors import ComponentConflictError, HokusaiError
 from hokusai_core.process import fork_callbacks
 from hokusai_core.runtime.fork import made_after_fork
 from hokusai_core.settings import ExecutionMode, Settings
-from hokusai_core.signatures.registry import Edition
+from hokusai_core.signature_registry import Edition
 
 if TYPE_CHECKING:
     from hokusai_core.plugins import PluginManager

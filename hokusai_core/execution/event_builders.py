@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 
 from hokusai_core.events import REDACTED, ExecutionFinished, ExecutionStarted
+from hokusai_core.json_encoding import jsonable
 from hokusai_core.results import ModelExchange
-from hokusai_core.signatures import jsonable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,10 +7,10 @@ import re
 from typing import Any, TypeGuard
 
 from hokusai_core.artifacts import read_artifact
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.errors import AmbiguousSignatureError, SignatureDefinitionError, SignatureNotFoundError
 from hokusai_core.plugins.manager import PluginManager
-from hokusai_core.signatures.base import BaseSignature
-from hokusai_core.signatures.registry import SignatureRegistry
+from hokusai_core.signature_registry import SignatureRegistry
 
 __all__ = ["from_address", "is_address", "is_file", "register_signature", "signature_class", "signature_from_file"]
 

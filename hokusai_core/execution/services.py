@@ -45,7 +45,7 @@ from hokusai_core.runtime.task_pool import TaskPool
 from hokusai_core.runtime.window import Permit
 from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.settings import ExecutionMode, Settings
-from hokusai_core.signatures.registry import SignatureRegistry
+from hokusai_core.signature_registry import SignatureRegistry
 
 __all__ = ["ExecutorServices", "ExecutorState", "make_services"]
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from attrs import frozen
 
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.components import Component
 from hokusai_core.plugins.failures import FailureLog, Phase, PluginFailure
 from hokusai_core.plugins.fix_hints import or_turn_off
 from hokusai_core.plugins.records import PluginRecord
-from hokusai_core.signatures.base import BaseSignature
 
 __all__ = ["Listener", "collect_components", "collect_signatures"]
 

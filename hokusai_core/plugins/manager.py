@@ -32,7 +32,7 @@ from hokusai_core.process import fork_callbacks
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from hokusai_core.signatures import SignaturePack
+    from hokusai_core.signature_registry import SignaturePack
 
 __all__ = ["PluginManager"]
 
@@ -258,7 +258,7 @@ class PluginManager:
         return self._offers[hook]
 
     def _collect_packs(self) -> tuple[SignaturePack, ...]:
-        from hokusai_core.signatures import SignaturePack
+        from hokusai_core.signature_registry import SignaturePack
 
         if self._packs is None:
             packs = []

@@ -20,9 +20,11 @@ from typing import Any
 
 import pytest
 
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.errors import HokusaiError
 from hokusai_core.protocols import EditionSource
-from hokusai_core.signatures import BaseSignature, Edition, FieldSpec, SignatureSpec
+from hokusai_core.signature_registry import Edition
+from hokusai_core.signatures import FieldSpec, SignatureSpec
 
 __all__ = ["EditionSourceConformance"]
 

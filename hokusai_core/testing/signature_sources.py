@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.components import Component
 from hokusai_core.errors import HokusaiError
 from hokusai_core.executor import Executor
 from hokusai_core.markers import hookimpl
-from hokusai_core.signatures import BaseSignature
 
 __all__ = ["SignatureSourceConformance"]
 

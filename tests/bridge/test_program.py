@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import dspy
@@ -134,8 +133,8 @@ def test_nothing_is_left_behind() -> None:
 def test_a_registered_signature_is_called_and_a_registered_program_run() -> None:
     program = TwoSteps()
     spec = spec_of_program(program, "Steps")
-    assert type(make_call(SimpleNamespace(spec=spec, program=program), null_lm())) is ProgramCall  # type: ignore[arg-type]
-    assert type(make_call(SimpleNamespace(spec=spec, program=None), null_lm())) is ModelCall  # type: ignore[arg-type]
+    assert type(make_call(spec, program, null_lm())) is ProgramCall
+    assert type(make_call(spec, None, null_lm())) is ModelCall
 
 
 def test_an_abandoned_program_makes_no_more_calls() -> None:

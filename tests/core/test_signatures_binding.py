@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.errors import InputError
-from hokusai_core.signatures import BaseSignature, FieldSpec, InputBinder, InputField, OutputField, SignatureSpec
+from hokusai_core.signatures import FieldSpec, InputBinder, InputField, OutputField, SignatureSpec
 from hokusai_core.signatures.text_lists import split_list
 
 

@@ -14,9 +14,9 @@ from typing import ClassVar, Literal
 
 import pytest
 
+from hokusai_core.base_signature import BaseSignature, SignatureMeta
 from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.signatures import BaseSignature, FieldSpec, InputField, OutputField, SignatureField, SignatureSpec
-from hokusai_core.signatures.base import SignatureMeta
+from hokusai_core.signatures import FieldSpec, InputField, OutputField, SignatureField, SignatureSpec
 
 
 def roles(cls: type[BaseSignature]) -> dict[str, str]:
@@ -305,7 +305,9 @@ def test_defining_and_listing_imports_nothing_heavy() -> None:
     program = """
         import sys
         from hokusai_core.components import Owner
-        from hokusai_core.signatures import *
+        from hokusai_core.base_signature import BaseSignature
+        from hokusai_core.signature_registry import SignaturePack, SignatureRegistry
+        from hokusai_core.signatures import InputField, OutputField
         class Sig(BaseSignature):
             text: str = InputField(default="x")
             items: list[str] = InputField(default=["a"])

@@ -11,7 +11,8 @@ import dspy
 import pytest
 from dspy.lm15 import Message, Response, TextPart, Usage
 
-from hokusai_core.signatures import BaseSignature, InputField, OutputField
+from hokusai_core.base_signature import BaseSignature
+from hokusai_core.signatures import InputField, OutputField
 
 
 @attrs.define

@@ -91,7 +91,7 @@ def test_types_count_by_structure_and_not_by_module() -> None:
 def test_it_is_the_same_in_every_process() -> None:
     program = """
         from typing import Literal
-        from hokusai_core.signatures import *
+        from hokusai_core import BaseSignature, InputField, OutputField
         class S(BaseSignature):
             q: dict[str, int] = InputField(default={"b": 1, "a": 2})
             a: Literal["x", "y"] = OutputField()

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.dspy_bridge.to_dspy import to_dspy
 from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.signatures import BaseSignature, FieldSpec, InputField, OutputField, SignatureSpec
+from hokusai_core.signatures import FieldSpec, InputField, OutputField, SignatureSpec
 
 
 class Color(enum.Enum):

@@ -12,16 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.results import Problem
-from hokusai_core.signatures import (
-    BaseSignature,
-    FieldSpec,
-    InputField,
-    OutputField,
-    SignatureSpec,
-    example_problems,
-    sample_value,
-)
+from hokusai_core.signatures import FieldSpec, InputField, OutputField, SignatureSpec, example_problems, sample_value
 
 
 class Mood(enum.Enum):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.components import Owner
 from hokusai_core.errors import (
     AmbiguousSignatureError,
@@ -17,15 +18,8 @@ from hokusai_core.errors import (
     SignatureExistsError,
     SignatureNotFoundError,
 )
-from hokusai_core.signatures import (
-    BaseSignature,
-    FieldSpec,
-    InputField,
-    OutputField,
-    SignaturePack,
-    SignatureRegistry,
-    SignatureSpec,
-)
+from hokusai_core.signature_registry import SignaturePack, SignatureRegistry
+from hokusai_core.signatures import FieldSpec, InputField, OutputField, SignatureSpec
 
 
 def make(name: str, **metadata: Any) -> type[BaseSignature]:

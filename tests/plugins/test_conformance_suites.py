@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 
 import pytest
 
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.errors import ArtifactError, ConfigurationError, InputError, LanguageModelUnavailable
 from hokusai_core.execution.signature_runner import SignatureRunner
 from hokusai_core.hookspecs import COMPONENT_HOOKS
 from hokusai_core.model import LanguageModel
 from hokusai_core.results import Problem
-from hokusai_core.signatures import BaseSignature, Edition, FieldSpec, SignatureSpec
+from hokusai_core.signature_registry import Edition
+from hokusai_core.signatures import FieldSpec, SignatureSpec
 from hokusai_core.testing.backends import BackendConformance
 from hokusai_core.testing.edition_sources import EditionSourceConformance
 from hokusai_core.testing.language_models import LanguageModelProviderConformance

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.components import Owner
 from hokusai_core.errors import (
     AmbiguousSignatureError,
@@ -19,7 +20,6 @@ from hokusai_core.errors import (
     SignatureNotFoundError,
 )
 from hokusai_core.process import fork_callbacks
-from hokusai_core.signatures.base import BaseSignature
 from hokusai_core.signatures.spec import SignatureSpec
 from hokusai_core.suggestions import did_you_mean
 
