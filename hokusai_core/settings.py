@@ -72,6 +72,10 @@ class ExecutionMode(enum.Enum):
     TESTING = "testing"
 
 
+#: Formats of prompts and answers that an adapter can be chosen by.
+_FORMATS = ("chat", "json", "xml")
+
+
 def _mode(value: Any) -> ExecutionMode:
     if isinstance(value, ExecutionMode):
         return value
@@ -94,6 +98,18 @@ def _plugins(value: Any) -> tuple[object, ...]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise ValueError("expected plugin modules or objects, or pairs of a name and such an object")
     return tuple(value)
+
+
+def _adapter(value: Any) -> Any:
+    """The name of a format, or a DSPy adapter."""
+    if isinstance(value, str):
+        if value not in _FORMATS:
+            raise ValueError(f"{value!r} is no format of prompts; there are {', '.join(_FORMATS)}")
+    elif isinstance(value, type):
+        raise ValueError(f"{value.__name__} is a class; give an adapter, such as {value.__name__}()")
+    elif value is not None and not (callable(value) and hasattr(value, "format") and hasattr(value, "parse")):
+        raise ValueError(f"{type(value).__name__} is no DSPy adapter; give one, or one of {', '.join(_FORMATS)}")
+    return value
 
 
 def _trackers(value: Any) -> tuple[str, ...] | Mapping[str, Any]:
@@ -122,9 +138,9 @@ class ExecutorOptions(TypedDict, total=False):
     adapter: Annotated[
         Any,
         Option(
-            "DSPy adapter for every call; left out, the model's own, else dspy.settings.adapter of the host, else "
-            "FastChatAdapter",
-            anything,
+            'DSPy adapter for every call, or the name of a format ("chat", "json", "xml"); left out, the model\'s own, '
+            "else dspy.settings.adapter of the host, else FastChatAdapter",
+            _adapter,
             environment=False,
         ),
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hokusai_core.dspy_bridge.adapter_choice import strict_adapter
 from hokusai_core.dspy_bridge.bridge_call import Answer, BridgeCall, CallOptions, PreparedCall
 from hokusai_core.dspy_bridge.call_records import CallEstimate, CallGuard, CallRecord, Meter, Recorder
 from hokusai_core.dspy_bridge.error_map import scrub, translate_error
@@ -76,6 +77,7 @@ __all__ = [
     "refuse_program",
     "scrub",
     "spec_of_program",
+    "strict_adapter",
     "to_dspy",
     "translate_error",
 ]

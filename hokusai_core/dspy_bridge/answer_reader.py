@@ -11,14 +11,22 @@ text but the last line, and the parts of a header that may still grow.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
 
 from hokusai_core.dspy_bridge.text_markers import GAP, HEADER_OPENING, restore_markers
 
-__all__ = ["AnswerFormatError", "AnswerReader", "AnswerSplitter", "OutputReader", "trim_blank_lines"]
+__all__ = [
+    "AnswerFormatError",
+    "AnswerReader",
+    "AnswerSplitter",
+    "OutputReader",
+    "begin_of_answer",
+    "skip_thoughts",
+    "trim_blank_lines",
+]
 
 #: Name in the header that ends an answer.
 END = "completed"
@@ -29,8 +37,6 @@ _USUAL_HEADER = re.compile(r"(?:^|(?<=\n))\[\[ ## (\w+) ## \]\](?=\n|$)")
 _OPENING = re.compile(HEADER_OPENING)
 _HEADER = re.compile(rf"{HEADER_OPENING}([^\[\]#\n]{{1,200}})##{GAP}\]\]")
 _THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad"
-#: What ends the text before the answer: the first header, or the thoughts of a reasoning model.
-_HEADER_OR_THOUGHTS = re.compile(rf"{HEADER_OPENING}|<({_THOUGHTS})>", re.IGNORECASE)
 _THOUGHT_TAG = re.compile(rf"<(/?)(?:{_THOUGHTS})>", re.IGNORECASE)
 _FENCE_LINE = re.compile(r"^[ \t]*```[\w+-]*[ \t]*$", re.MULTILINE)
 #: What may follow the end marker on its line: tokens such as ``<|im_end|>``, or the end of an emphasis.
@@ -39,6 +45,14 @@ _AFTER_END = re.compile(r"(?:<[^<>\s]{1,40}>\s*)*[`*_]*")
 _BEFORE_HEADER = re.compile(
     rf"[{_BLANKS}]*+(?:(#{{1,6}}|>|[-+*]|\d{{1,3}}[.)])[{_BLANKS}]++)?([*_`]{{0,3}})[{_BLANKS}]*+"
 )
+
+
+def begin_of_answer(begin: str) -> re.Pattern[str]:
+    """Return the expression for what ends the text before an answer: its begin, or thoughts of a reasoning model."""
+    return re.compile(rf"{begin}|<({_THOUGHTS})>", re.IGNORECASE)
+
+
+_HEADER_OR_THOUGHTS = begin_of_answer(HEADER_OPENING)
 
 
 class AnswerFormatError(ValueError):
@@ -60,10 +74,12 @@ class OutputReader:
 
     Args:
         read: turns its text into its value; raises ``ValueError`` for text that does not fit.
+        take: turns a value that was read from JSON into its value; raises ``ValueError`` for one that does not fit.
         absent: returns its value where the answer has no header for it; None where every answer must have one.
     """
 
     read: Callable[[str], Any]
+    take: Callable[[Any], Any]
     absent: Callable[[], Any] | None = None
 
 
@@ -84,17 +100,38 @@ class AnswerReader:
         Raises:
             AnswerFormatError: an output is missing, does not fit its type, or could be read in more than one way.
         """
-        found: dict[str, Any] = {}
         restored = restore_markers(answer) != answer
-        for name, text in self._splitter.split(answer):
+        sections = self._splitter.split(answer)
+        return self.collect(
+            ((name, restore_markers(text) if restored else text) for name, text in sections), from_text=True
+        )
+
+    def collect(self, parts: Iterable[tuple[str, Any]], *, from_text: bool) -> dict[str, Any]:
+        """Return the outputs of an answer that is split already.
+
+        Args:
+            parts: name of each output with its text, or with the value that was read from JSON.
+            from_text: whether they are texts.
+
+        Raises:
+            AnswerFormatError: an output is missing, does not fit its type, or has two values.
+        """
+        found: dict[str, Any] = {}
+        for name, part in parts:
+            output = self._outputs[name]
             try:
-                value = self._outputs[name].read(restore_markers(text) if restored else text)
+                value = output.read(part) if from_text else output.take(part)
             except ValueError as error:
                 raise AnswerFormatError(f"does not fit the output {name}: {error}", name) from error
             if name in found and found[name] != value:
                 raise AnswerFormatError(f"has two values for the output {name}", name)
             found[name] = value
         return self._complete(found)
+
+    def name(self, written: str) -> str | None:
+        """Return the output that a name in an answer means, without regard to case; None if it is none."""
+        name = self._splitter.name(written)
+        return None if name == END else name
 
     def _complete(self, found: Mapping[str, Any]) -> dict[str, Any]:
         if len(found) == len(self._outputs):
@@ -176,28 +213,24 @@ class AnswerSplitter:
             found = _HEADER.match(text, opening.start())
             if found is not None:
                 written = found[1].strip()
-                yield _Header(written, self._name(written), found.start(), found.end())
+                yield _Header(written, self.name(written), found.start(), found.end())
             else:
                 self._refuse_malformed(text, opening)
 
-    def _name(self, written: str) -> str | None:
+    def name(self, written: str) -> str | None:
+        """Return the output that a name in an answer means, or the one that ends it; None if it is none."""
         return self._spellings.get(written) or self._spellings.get(_plain_name(written))
 
     def _refuse_malformed(self, text: str, opening: re.Match[str]) -> None:
         line = _first_line(text[opening.end() : opening.end() + 200])
         word = re.match(r"\w+", line.lstrip())
         begins_line = not _last_line(text[max(0, opening.start() - 200) : opening.start()]).strip()
-        if begins_line or (word is not None and self._name(word[0])):
+        if begins_line or (word is not None and self.name(word[0])):
             raise AnswerFormatError("has a header that does not end")
 
     def _after_thoughts(self, text: str) -> int:
         """Return where the answer begins: after the thoughts that a reasoning model writes before its first header."""
-        start = 0
-        while (found := _HEADER_OR_THOUGHTS.search(text, start)) and found[1]:
-            closing = re.compile(rf"</{found[1]}>", re.IGNORECASE).search(text, found.end())
-            if closing is None:
-                raise AnswerFormatError(f"has thoughts behind <{found[1]}> that do not end")
-            start = closing.end()
+        start = skip_thoughts(text, _HEADER_OR_THOUGHTS)
         if start or "</" not in text:
             return start
         tag = _THOUGHT_TAG.search(text)
@@ -208,7 +241,7 @@ class AnswerSplitter:
 
     def _names_until_end(self, text: str, start: int) -> Iterator[str | None]:
         for found in _HEADER.finditer(text, start):
-            name = self._name(found[1].strip())
+            name = self.name(found[1].strip())
             if name == END:
                 return
             yield name
@@ -306,6 +339,25 @@ class _Scan:
             if glued:
                 section.end = section.start + len(self.text[section.start : section.end].rstrip(_BLANKS))
         self._open = False
+
+
+def skip_thoughts(text: str, begin_or_thoughts: re.Pattern[str]) -> int:
+    """Return where thoughts end that come before the begin of an answer; 0 if there are none.
+
+    Args:
+        text: the answer.
+        begin_or_thoughts: what ``begin_of_answer`` returned.
+
+    Raises:
+        AnswerFormatError: the thoughts do not end.
+    """
+    start = 0
+    while (found := begin_or_thoughts.search(text, start)) and found[1]:
+        closing = re.compile(rf"</{found[1]}>", re.IGNORECASE).search(text, found.end())
+        if closing is None:
+            raise AnswerFormatError(f"has thoughts behind <{found[1]}> that do not end")
+        start = closing.end()
+    return start
 
 
 def trim_blank_lines(text: str) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 from attrs import frozen
 from dspy.utils.exceptions import AdapterParseError
 
+from hokusai_core.dspy_bridge.adapter_choice import strict_adapter
 from hokusai_core.dspy_bridge.call_records import CallGuard, Meter, Recorder
 from hokusai_core.dspy_bridge.error_map import translate_error
-from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.isolation import isolated
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_info import credentials_of
@@ -99,13 +99,13 @@ class BridgeCall(ABC):
     Args:
         spec: the signature.
         lm: the language model; it is never changed.
-        adapter: the DSPy adapter; None for a ``FastChatAdapter``.
+        adapter: the DSPy adapter, or its name; None for a ``FastChatAdapter``.
         threads: where awaited work runs that can only block; None for a thread each.
     """
 
     def __init__(self, spec: SignatureSpec, lm: Any, adapter: Any = None, *, threads: Threads | None = None) -> None:
         self._spec, self._lm, self._threads = spec, lm, threads
-        self.adapter = FastChatAdapter() if adapter is None else adapter
+        self.adapter = strict_adapter(adapter)
         #: Whether a call has been made. The first one imports modules and fills tables of DSPy under its locks, which a
         #: child process could not go on with, so no fork happens meanwhile.
         self._warm = False

@@ -14,6 +14,7 @@ from hokusai_core.dspy_bridge.isolation import callbacks_active
 from hokusai_core.dspy_bridge.memo import WeakMemo
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.prompt_plan import PromptPlan, has_media, stamp_of
+from hokusai_core.dspy_bridge.strict_adapters import StrictJSONAdapter
 from hokusai_core.dspy_bridge.text_markers import PromptText
 
 __all__ = ["FastChatAdapter"]
@@ -44,13 +45,22 @@ class FastChatAdapter(dspy.ChatAdapter):
         self._plans: WeakMemo[PromptPlan] = WeakMemo()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FastChatAdapter:
-        return type(self)(callbacks=list(self.callbacks))
+        twin = type(self)()
+        twin.__setstate__({**self.__getstate__(), "callbacks": list(self.callbacks)})
+        return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"callbacks": self.callbacks}
+        return {name: value for name, value in vars(self).items() if name != "_plans"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        FastChatAdapter.__init__(self, **state)
+        FastChatAdapter.__init__(self)
+        self.__dict__.update(state)
+
+    def _make_json_adapter_fallback(self) -> StrictJSONAdapter:
+        """Return the adapter of a second call, for a host whose ``dspy.ChatAdapter`` makes one."""
+        return StrictJSONAdapter(
+            use_native_function_calling=self.use_native_function_calling, parallel_tool_calls=self.parallel_tool_calls
+        )
 
     def plan(self, signature: Any) -> PromptPlan:
         """Return the constant parts of the prompts of ``signature``."""
@@ -129,7 +139,8 @@ class FastChatAdapter(dspy.ChatAdapter):
         """Return the plan of ``signature`` if nothing but this class has a part in the call, else None."""
         # Another LM than the metered facade expects DSPy's own planning around its call, and callbacks want to hear of
         # format() and parse().
-        if not isinstance(lm, MeteredLM) or type(self) is not FastChatAdapter or self.callbacks or callbacks_active():
+        own = type(self) is FastChatAdapter and not self.use_json_adapter_fallback and not self.callbacks
+        if not own or not isinstance(lm, MeteredLM) or callbacks_active():
             return None
         plan = self.plan(signature)
         if not plan.plain:

@@ -16,15 +16,18 @@ from hokusai_core.signatures.field_types import UnsupportedTypeError
 from hokusai_core.signatures.spec import FieldSpec
 from hokusai_core.signatures.text_json import NotJSON, parse_json, parse_literal, without_fence
 
-__all__ = ["output_readers", "table_field"]
+__all__ = ["FENCED", "output_readers", "table_field"]
 
 #: A code fence on lines of its own, and what it encloses.
-_FENCED = re.compile(r"^[ \t]*```[\w+-]*[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^[ \t]*```[\w+-]*[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)
 
 
 def output_readers(signature: Any) -> dict[str, OutputReader]:
     """Return how each output of ``signature`` is read, by name."""
-    return {name: OutputReader(_reader(name, info), _absence(info)) for name, info in signature.output_fields.items()}
+    return {
+        name: OutputReader(_reader(name, info), _taker(name, info), _absence(info))
+        for name, info in signature.output_fields.items()
+    }
 
 
 def table_field(name: str, info: Any) -> FieldSpec | None:
@@ -59,6 +62,20 @@ def _reader(name: str, info: Any) -> Callable[[str], Any]:
     return read if any(member.kind == "str" for member in field.shape.members) else _with_prose_around(read)
 
 
+def _taker(name: str, info: Any) -> Callable[[Any], Any]:
+    field = table_field(name, info)
+    if field is None:
+        return _validator(info.annotation)
+    coerce, read = field.coerce, field.text_reader
+    holds_text = any(member.kind == "str" for member in field.shape.members)
+
+    def take(value: Any) -> Any:
+        """Return the value; a JSON string is the text of a value that is no text, such as a date or a choice."""
+        return read(value) if isinstance(value, str) and not holds_text else coerce(value)
+
+    return take
+
+
 def _with_prose_around(read: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return ``read`` for values that are no texts, which may stand in a code fence with prose around it."""
 
@@ -66,7 +83,7 @@ def _with_prose_around(read: Callable[[str], Any]) -> Callable[[str], Any]:
         try:
             return read(text)
         except ValueError:
-            blocks = _FENCED.findall(text) if text.count("```") == 2 else []
+            blocks = FENCED.findall(text) if text.count("```") == 2 else []
             if not blocks:
                 raise
             return read(blocks[0])
@@ -76,16 +93,7 @@ def _with_prose_around(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def _special_reader(annotation: Any) -> Callable[[str], Any]:
     """Return what reads a value of a type that only DSPy or pydantic knows: as its text, or else as JSON."""
-    try:
-        validate = pydantic.TypeAdapter(annotation).validate_python
-    except PydanticUserError as error:
-        problem = str(error).partition("\n")[0]
-
-        def refuse(text: str) -> Any:
-            raise ValueError(f"its type cannot be read: {problem}")
-
-        return refuse
-
+    validate = _validator(annotation)
     text_first = isinstance(annotation, type) and issubclass(annotation, Type)
 
     def read(text: str) -> Any:
@@ -100,6 +108,18 @@ def _special_reader(annotation: Any) -> Callable[[str], Any]:
             return validate(text)
 
     return read
+
+
+def _validator(annotation: Any) -> Callable[[Any], Any]:
+    try:
+        return pydantic.TypeAdapter(annotation).validate_python
+    except PydanticUserError as error:
+        problem = str(error).partition("\n")[0]
+
+        def refuse(value: Any) -> Any:
+            raise ValueError(f"its type cannot be read: {problem}")
+
+        return refuse
 
 
 def _structure(text: str) -> Any:

@@ -9,16 +9,16 @@ from typing import Any, Protocol
 from attrs import define, field, frozen
 from dspy.adapters.types import History, Type
 from dspy.adapters.types.base_type import CUSTOM_TYPE_START_IDENTIFIER
-from dspy.adapters.utils import format_field_value
+from dspy.adapters.utils import format_field_value, serialize_for_json
 
 from hokusai_core.dspy_bridge.answer_reader import AnswerReader
 from hokusai_core.dspy_bridge.output_readers import output_readers, table_field
-from hokusai_core.dspy_bridge.text_markers import PromptText, disarm_markers
+from hokusai_core.dspy_bridge.text_markers import PromptText, TagMarkers, disarm_markers
 from hokusai_core.signatures.lenient_input import CoercionError
 from hokusai_core.signatures.spec import FieldSpec
 from hokusai_core.signatures.value_text import is_same
 
-__all__ = ["PromptPlan", "has_media", "stamp_of"]
+__all__ = ["PromptPlan", "disarmed_value", "has_media", "stamp_of"]
 
 _END_OF_ANSWER = "\n\n[[ ## completed ## ]]\n"
 #: Sets of demos whose messages are kept for one signature; two executors with other demos rarely share a signature.
@@ -54,6 +54,33 @@ def _holds_special(value: Any) -> bool:
     if isinstance(value, (list, tuple, set, frozenset)):
         return any(map(_holds_special, value))
     return isinstance(value, Type)
+
+
+def disarmed_value(info: Any, value: Any, tags: TagMarkers | None = None) -> Any:
+    """Return ``value`` with no marker of a prompt in its texts; an object of one of DSPy's types as it is.
+
+    Args:
+        info: the DSPy field, None for a value that belongs to none.
+        value: its value.
+        tags: tags that are no part of a text either, for a prompt in XML.
+    """
+    if info is None or type(value) is PromptText or _is_special(info) or _holds_special(value):
+        return value
+
+    def disarm(part: Any) -> Any:
+        if isinstance(part, str):
+            return disarm_markers(part) if tags is None else tags.disarm(disarm_markers(part))
+        if isinstance(part, list):
+            return [disarm(item) for item in part]
+        if isinstance(part, dict):
+            return {disarm(key): disarm(item) for key, item in part.items()}
+        return part
+
+    if type(value) is str:
+        return disarm(value)
+    plain = serialize_for_json(value)
+    safe = disarm(plain)
+    return value if safe == plain else safe
 
 
 @frozen(eq=False)

@@ -10,8 +10,9 @@ are written as JSON, too.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-__all__ = ["GAP", "HEADER_OPENING", "PromptText", "disarm_markers", "restore_markers"]
+__all__ = ["GAP", "HEADER_OPENING", "PromptText", "TagMarkers", "disarm_markers", "restore_markers"]
 
 #: White space that may stand inside a header.
 GAP = r"[ \t\xa0]*"
@@ -34,6 +35,23 @@ def restore_markers(text: str) -> str:
     if "~##" not in text and "~CUSTOM-TYPE-" not in text:
         return text
     return _DISARMED.sub(r"\1\2", text)
+
+
+class TagMarkers:
+    """Does the same for the tags of an XML prompt: ``<name>`` becomes ``<~name>`` for the names of one signature."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        alternatives = "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or "(?!)"
+        self._armed = re.compile(rf"<(/?)(~*)(?=(?:{alternatives})\b)", re.IGNORECASE)
+        self._disarmed = re.compile(rf"<(/?)(~*)~(?=(?:{alternatives})\b)", re.IGNORECASE)
+
+    def disarm(self, text: str) -> str:
+        """Return ``text`` with no tag of the signature in it."""
+        return self._armed.sub(r"<\1\2~", text) if "<" in text else text
+
+    def restore(self, text: str) -> str:
+        """Return the text that ``disarm`` was given."""
+        return self._disarmed.sub(r"<\1\2", text) if "<" in text else text
 
 
 class PromptText(str):

@@ -157,7 +157,7 @@ class CallPlanCache:
         from hokusai_core import dspy_bridge
 
         model = self._models.resolve(lm)
-        adapter = self._adapter or model.adapter or dspy_bridge.host_adapter() or dspy_bridge.FastChatAdapter()
+        adapter = dspy_bridge.strict_adapter(self._adapter or model.adapter or dspy_bridge.host_adapter())
         if fork_callbacks.generation:
             self._reconnect(model.lm, adapter, None)
         return evolve(model, adapter=adapter)

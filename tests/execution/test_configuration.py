@@ -147,6 +147,10 @@ def test_settings_show_no_credentials() -> None:
         def __repr__(self) -> str:
             return "Model(api_key='canary-1')"
 
+        def __call__(self) -> None: ...
+
+        format = parse = __call__
+
     settings = Settings(lm=Model(), adapter=Model())
     assert "canary" not in repr(settings) + str(settings)
 

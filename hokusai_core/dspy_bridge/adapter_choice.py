@@ -1,0 +1,50 @@
+"""Which adapter a call gets: one by name, one of DSPy's own in the form that reads strictly, or a host's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+import dspy
+
+from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
+from hokusai_core.dspy_bridge.strict_adapters import StrictJSONAdapter, StrictXMLAdapter
+
+__all__ = ["strict_adapter"]
+
+#: Name -> adapter, for hosts that choose one by name.
+_BY_NAME: Final[Mapping[str, Any]] = MappingProxyType(
+    {"chat": FastChatAdapter, "json": StrictJSONAdapter, "xml": StrictXMLAdapter}
+)
+#: DSPy's own adapter -> the one that writes the same prompts and reads strictly.
+_STRICT: Final[Mapping[type, type]] = MappingProxyType(
+    {dspy.ChatAdapter: FastChatAdapter, dspy.JSONAdapter: StrictJSONAdapter, dspy.XMLAdapter: StrictXMLAdapter}
+)
+#: What makes an adapter of DSPy what it is.
+_SETTINGS: Sequence[str] = (
+    "callbacks",
+    "native_response_types",
+    "parallel_tool_calls",
+    "use_json_adapter_fallback",
+    "use_native_function_calling",
+)
+
+
+def strict_adapter(adapter: Any) -> Any:
+    """Return the adapter for calls: one of DSPy's own in the form that reads strictly, a host's own as it is.
+
+    Args:
+        adapter: an adapter, a name (``chat``, ``json``, ``xml``), or None for a ``FastChatAdapter``.
+    """
+    if adapter is None:
+        return FastChatAdapter()
+    if isinstance(adapter, str):
+        return _BY_NAME[adapter]()
+    kind = _STRICT.get(type(adapter))
+    if kind is None:
+        return adapter
+    strict = kind()
+    for name in _SETTINGS:
+        setattr(strict, name, getattr(adapter, name))
+    return strict

@@ -1,0 +1,188 @@
+"""DSPy's JSON and XML formats, their answers read as strictly as those of the chat format."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError
+from pydantic import TypeAdapter
+
+from hokusai_core.dspy_bridge.answer_reader import (
+    AnswerFormatError,
+    AnswerReader,
+    begin_of_answer,
+    skip_thoughts,
+    trim_blank_lines,
+)
+from hokusai_core.dspy_bridge.output_readers import FENCED, output_readers, table_field
+from hokusai_core.dspy_bridge.prompt_plan import disarmed_value
+from hokusai_core.dspy_bridge.text_markers import PromptText, TagMarkers, restore_markers
+from hokusai_core.signatures.text_json import NotJSON, parse_json, parse_literal, without_fence
+
+__all__ = ["StrictJSONAdapter", "StrictXMLAdapter"]
+
+_OBJECT_OR_THOUGHTS = begin_of_answer(r"\{")
+_ENTITY = re.compile(r"&(lt|gt|amp|quot|apos);")
+_ENTITIES: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
+
+
+class StrictJSONAdapter(dspy.JSONAdapter):
+    """Writes the prompts of ``dspy.JSONAdapter`` and refuses answers that could be read in more than one way.
+
+    DSPy repairs an object that is cut off, takes the first of two values for one key, and reads NaN.
+    """
+
+    def format_user_message_content(
+        self, signature: Any, inputs: Any, prefix: str = "", suffix: str = "", main_request: bool = False
+    ) -> str:
+        """Return the text of a user message."""
+        safe = {name: disarmed_value(signature.input_fields.get(name), value) for name, value in inputs.items()}
+        return PromptText(super().format_user_message_content(signature, safe, prefix, suffix, main_request))
+
+    def format_assistant_message_content(
+        self, signature: Any, outputs: Any, missing_field_message: str | None = None
+    ) -> str:
+        """Return the text of an answer in a demo."""
+        safe = {name: disarmed_value(signature.output_fields.get(name), value) for name, value in outputs.items()}
+        content = super().format_assistant_message_content(signature, safe, missing_field_message)
+        return content  # type: ignore[no-any-return]
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        """Return the outputs in ``completion``.
+
+        Raises:
+            AdapterParseError: it holds no object, or an output is missing or could be read in more than one way.
+        """
+        try:
+            reader = AnswerReader(output_readers(signature))
+            values = _object(restore_markers(completion[skip_thoughts(completion, _OBJECT_OR_THOUGHTS) :]))
+            return reader.collect(_named(reader, values.items()), from_text=False)
+        except AnswerFormatError as error:
+            raise AdapterParseError(type(self).__name__, signature, completion, f"The answer {error}.") from error
+
+
+class StrictXMLAdapter(dspy.XMLAdapter):
+    """Writes the prompts of ``dspy.XMLAdapter`` and refuses answers that could be read in more than one way."""
+
+    def format_user_message_content(
+        self, signature: Any, inputs: Any, prefix: str = "", suffix: str = "", main_request: bool = False
+    ) -> str:
+        """Return the text of a user message."""
+        tags = TagMarkers([*signature.input_fields, *signature.output_fields])
+        safe = {name: disarmed_value(signature.input_fields.get(name), value, tags) for name, value in inputs.items()}
+        return PromptText(super().format_user_message_content(signature, safe, prefix, suffix, main_request))
+
+    def format_assistant_message_content(
+        self, signature: Any, outputs: Any, missing_field_message: str | None = None
+    ) -> str:
+        """Return the text of an answer in a demo."""
+        tags = TagMarkers([*signature.input_fields, *signature.output_fields])
+        safe = {name: disarmed_value(signature.output_fields.get(name), value, tags) for name, value in outputs.items()}
+        content = super().format_assistant_message_content(signature, safe, missing_field_message)
+        return content  # type: ignore[no-any-return]
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        """Return the outputs in ``completion``.
+
+        Raises:
+            AdapterParseError: it is no XML, or an output is missing or could be read in more than one way.
+        """
+        try:
+            reader = AnswerReader(output_readers(signature))
+            names = "|".join(map(re.escape, signature.output_fields))
+            text = completion[skip_thoughts(completion, begin_of_answer(rf"<(?:{names})\b")) :]
+            parts = list(self._parts(signature, reader, text))
+            return reader.collect(parts, from_text=False)
+        except AnswerFormatError as error:
+            raise AdapterParseError(type(self).__name__, signature, completion, f"The answer {error}.") from error
+
+    def _parts(self, signature: Any, reader: AnswerReader, text: str) -> Iterator[tuple[str, Any]]:
+        try:
+            root = ElementTree.fromstring(f"<answer_root>{text}</answer_root>")  # noqa: S314  # it can declare no entity
+        except ElementTree.ParseError as error:
+            raise AnswerFormatError(f"is no XML: {error}") from None
+        tags = TagMarkers([*signature.input_fields, *signature.output_fields])
+        for element in root:
+            name = reader.name(element.tag)
+            if name is None:
+                continue
+            field = table_field(name, signature.output_fields[name])
+            if field is not None and {member.kind for member in field.shape.members} == {"str"}:
+                value: Any = _text_of(element, text)
+            else:
+                value = self._value(signature.output_fields[name], element)
+            yield name, _restored(value, tags)
+
+    def _value(self, info: Any, element: Any) -> Any:
+        """Return what an element that is no text holds, as DSPy's nested tags spell it, or as JSON."""
+        if not list(element):
+            return _structure(without_fence(element.text or ""))
+        schema = TypeAdapter(info.annotation).json_schema(by_alias=False)
+        for candidate in (schema, *schema.get("anyOf", [])):
+            try:
+                return self._elements_to_value([element], candidate, schema.get("$defs", {}))
+            except ValueError:
+                continue
+        raise AnswerFormatError(f"does not fit the output {element.tag}")
+
+
+def _restored(value: Any, tags: TagMarkers) -> Any:
+    """Return ``value`` with the markers and tags that its texts had before they were disarmed."""
+    if isinstance(value, str):
+        return tags.restore(restore_markers(value))
+    if isinstance(value, list):
+        return [_restored(item, tags) for item in value]
+    if isinstance(value, dict):
+        return {_restored(key, tags): _restored(item, tags) for key, item in value.items()}
+    return value
+
+
+def _structure(text: str) -> Any:
+    for parse in (parse_json, parse_literal):
+        try:
+            return parse(text)
+        except NotJSON as problem:
+            if problem.certain:
+                raise AnswerFormatError(f"holds a value that {problem}") from None
+    return text
+
+
+def _text_of(element: Any, text: str) -> str:
+    """Return the text of an element as it was written, tags in it included."""
+    if not list(element):
+        return trim_blank_lines(element.text or "")
+    opening, closing = re.compile(rf"<{element.tag}\s*>"), re.compile(rf"</{element.tag}\s*>")
+    first, last = opening.search(text), list(closing.finditer(text))
+    if first is None or len(last) != 1 or len(opening.findall(text)) != 1:
+        raise AnswerFormatError(f"has two values for the output {element.tag}", element.tag)
+    inner = text[first.end() : last[0].start()]
+    return trim_blank_lines(_ENTITY.sub(lambda found: _ENTITIES[found[1]], inner))
+
+
+def _named(reader: AnswerReader, items: Any) -> Iterator[tuple[str, Any]]:
+    for written, value in items:
+        name = reader.name(str(written).strip())
+        if name is not None:
+            yield name, value
+
+
+def _object(text: str) -> Mapping[str, Any]:
+    """Return the only JSON object in ``text``, which may have prose or a code fence around it."""
+    stripped = without_fence(text)
+    blocks = FENCED.findall(text) if text.count("```") == 2 else []
+    braces = text[text.find("{") : text.rfind("}") + 1]
+    for candidate in (stripped, *(block.strip() for block in blocks), braces):
+        for parse in (parse_json, parse_literal):
+            try:
+                value = parse(candidate)
+            except NotJSON as problem:
+                if problem.certain:
+                    raise AnswerFormatError(f"holds an object that {problem}") from None
+            else:
+                if isinstance(value, dict):
+                    return value
+    raise AnswerFormatError("holds no JSON object that can be read")
