@@ -1,14 +1,14 @@
-"""Optimized signatures as files: one JSON document each, with all that is needed to judge and to refuse it.
+"""Optimized signatures as files: one JSON document each, with everything that is needed to check it.
 
 ::
 
     {"hokusai": 1, "kind": "optimized-signature",
      "signature": {...}, "fingerprint": "...",                            as ``BaseSignature.to_dict`` writes it
-     "base": {...}, "base_name": "pack/Name", "base_fingerprint": "...",  what it was made from
+     "base": {...}, "base_name": "pack/Name", "base_fingerprint": "...",  the signature that it was made from
      "versions": {"hokusai-core": "...", "dspy": "..."}, "dataset_hash": "...", "promoted": true,
-     "report": {...}, "checksum": "sha256 over all the rest"}
+     "report": {...}, "checksum": "sha256 of everything else"}
 
-Reading one imports nothing that it names and evaluates nothing that it holds.
+Reading a file imports and evaluates nothing that it names.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from hokusai_core.storage import atomic_write
 
 __all__ = ["FORMAT", "KIND", "Artifact", "ArtifactWarning", "differences", "read_artifact"]
 
-#: Version of the format; a file of a newer one is refused.
+#: Version of the format. A file of a newer version is refused.
 FORMAT: Final = 1
 KIND: Final = "optimized-signature"
 
@@ -43,21 +43,21 @@ _KEYS = {
 
 
 class ArtifactWarning(UserWarning):
-    """A saved signature was made with other versions than those that read it."""
+    """A saved signature was made with other versions of libraries than those that read it."""
 
 
 @frozen(eq=False)
 class Artifact:
-    """An optimized signature with where it comes from.
+    """An optimized signature and where it comes from.
 
     Args:
         spec: the optimized signature.
         base: the signature that it was made from.
-        base_name: the name by which that is found, ``pack/Name`` where a pack has it.
+        base_name: the name of ``base``, such as ``pack/Name``.
         report: how the two compare, JSON-able.
-        promoted: whether the optimized signature passed its gate.
+        promoted: whether the optimized signature was found to be better.
         dataset_hash: digest of the examples that were used.
-        versions: versions of what made it.
+        versions: versions of the libraries that made it.
     """
 
     spec: SignatureSpec
@@ -96,14 +96,14 @@ class Artifact:
 
     @classmethod
     def from_dict(cls, data: Any, origin: str = "artifact") -> Artifact:
-        """Return the artifact that ``to_dict`` wrote, after every check that needs nothing else.
+        """Return the artifact that ``to_dict`` wrote, after every check that needs no other signature.
 
         Args:
             data: the document.
             origin: where it comes from, for errors.
 
         Raises:
-            ArtifactError: it is no such document, of a newer format, or changed since it was written.
+            ArtifactError: the document is of another kind or a newer format, or was changed after it was written.
         """
         _check_document(data, origin)
         try:
@@ -124,23 +124,23 @@ class Artifact:
         )
 
     def write(self, path: str | os.PathLike[str]) -> Path:
-        """Write the document to a file, all of it or nothing, on disk when this returns; return the path."""
+        """Write the document to a file and return the path. The file is complete and on disk, or unchanged."""
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
         atomic_write(path, [text.encode()])
         return Path(path)
 
     def differences(self, other: SignatureSpec) -> list[str]:
-        """Return in words what of prompts and answers is different in ``other``; empty where nothing is."""
+        """Return how prompts and answers of ``other`` differ, in words; empty if they do not."""
         return differences(self.spec, other)
 
     def check_base(self, found: SignatureSpec) -> None:
-        """Refuse where the signature that this one was made from is not what it was.
+        """Raise if the signature that this one was made from has changed.
 
         Args:
-            found: the signature of that name as it is installed now.
+            found: the installed signature of that name.
 
         Raises:
-            ArtifactError: with the differences.
+            ArtifactError: it has changed; lists the differences.
         """
         if found.fingerprint == self.base.fingerprint:
             return
@@ -156,7 +156,7 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
     """Return the artifact in a file.
 
     Raises:
-        ArtifactError: there is none, or it cannot be used; says why.
+        ArtifactError: the file is missing or cannot be used; says why.
     """
     source = Path(path)
     try:
@@ -165,11 +165,11 @@ def read_artifact(path: str | os.PathLike[str]) -> Artifact:
     except OSError as error:
         raise ArtifactError(f"{source}: cannot be read: {error.strerror or error}") from error
     if len(content) > _MAX_BYTES:
-        raise ArtifactError(f"{source}: is larger than {_MAX_BYTES // 1_000_000} MB; that is no signature")
+        raise ArtifactError(f"{source}: is larger than {_MAX_BYTES // 1_000_000} MB, too large for a signature")
     try:
         data = json.loads(content, object_pairs_hook=_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{source}: is no JSON: {error}") from error
+        raise ArtifactError(f"{source}: is not JSON: {error}") from error
     return Artifact.from_dict(data, str(source))
 
 
@@ -182,11 +182,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> Any:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def differences(old: SignatureSpec, new: SignatureSpec) -> list[str]:
-    """Return in words what of prompts and answers differs between two signatures; empty where nothing does."""
+    """Return how prompts and answers of two signatures differ, in words; empty if they do not."""
     return list(_differences(old.to_dict(), new.to_dict()))
 
 
@@ -229,7 +229,7 @@ def _shown(value: Any) -> str:
 
 def current_versions() -> dict[str, str]:
     """Return the versions that decide how a signature becomes a prompt."""
-    # Slow to import, and listings come past this module.
+    # Imported here because both are slow to import, and listings import this module.
     import importlib.metadata
     import platform
 
@@ -242,7 +242,7 @@ def current_versions() -> dict[str, str]:
 
 def _check_document(data: Any, origin: str) -> None:
     if not isinstance(data, dict) or data.get("kind") != KIND:
-        raise ArtifactError(f"{origin}: is no optimized signature (it has no 'kind': {KIND!r})")
+        raise ArtifactError(f"{origin}: is not an optimized signature (it has no 'kind': {KIND!r})")
     version = data.get("hokusai")
     if type(version) is not int or version < 1:
         raise ArtifactError(f"{origin}: 'hokusai' must be the version of the format, not {version!r}")
@@ -265,7 +265,7 @@ def _check_document(data: Any, origin: str) -> None:
 
 
 def _changed(data: Mapping[str, Any]) -> str:
-    """Return in words what of a document no longer is what was written, as far as its fingerprints tell."""
+    """Return what was changed in a document after it was written, as far as its fingerprints show."""
     told = []
     for what, fingerprint in (("signature", "fingerprint"), ("base", "base_fingerprint")):
         try:
@@ -277,7 +277,7 @@ def _changed(data: Mapping[str, Any]) -> str:
             told.append(
                 f"the fingerprint of its {what} is written as {data[fingerprint]!r} but is {spec.fingerprint!r}"
             )
-    return "; ".join(told) or "instructions, fields and demos are as they were, and something beside them is not"
+    return "; ".join(told) or "instructions, fields and demos are unchanged, but something else is not"
 
 
 def _keys(word: str, names: list[str]) -> str:

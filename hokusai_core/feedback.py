@@ -1,4 +1,4 @@
-"""Executions that were kept so that people can say what they think of them."""
+"""Executions that are kept so that people can give feedback on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["KeptExecution"]
 
 @frozen
 class KeptExecution:
-    """An execution that was made with ``collect_feedback=True``, and what was said of it.
+    """An execution that was made with ``collect_feedback=True``, and the feedback on it.
 
     Args:
         execution_id: its id.
@@ -26,7 +26,7 @@ class KeptExecution:
         model: name of the language model.
         started_at: seconds since the epoch.
         spec: the signature as ``SignatureSpec.to_dict`` writes it; empty where it has no such form.
-        feedback: everything that was said, in order; of one source only the latest counts.
+        feedback: all feedback in order. Of each source only the latest counts.
     """
 
     execution_id: str
@@ -42,6 +42,6 @@ class KeptExecution:
 
     @property
     def current(self) -> tuple[FeedbackGiven, ...]:
-        """The latest word of each source, in the order in which they were given."""
+        """The latest feedback of each source, in the order in which it was given."""
         latest = {given.source: given for given in self.feedback}
         return tuple(given for given in self.feedback if latest[given.source] is given)

@@ -275,7 +275,7 @@ class HokusaiSpecs:
 
     @hookspec
     def provide_edition_sources(self) -> Iterable[Component]:
-        """Offer places that know which signature stands in for another one, such as an optimized one that was promoted.
+        """Offer edition sources. They know which signature replaces another one, such as an optimized one.
 
         Targets make an ``EditionSource`` and take no arguments.
 

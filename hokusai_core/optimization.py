@@ -1,4 +1,4 @@
-"""The records that optimizers and whoever calls them exchange."""
+"""The records that optimizers and their callers exchange."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class OptimizationExample:
 
     Args:
         inputs: input field -> value.
-        outputs: output field -> value; a subset of the outputs is enough where the metric reads no more.
-        source: where the example comes from; caps per source and provenance read it.
+        outputs: output field -> value; only the outputs that the metric reads are needed.
+        source: where the example comes from. The share of examples of one source may be limited.
     """
 
     inputs: Mapping[str, Any]
@@ -37,9 +37,9 @@ class Candidate:
     Args:
         instructions: the new instructions.
         demos: few-shot examples, each input and output field -> value.
-        score: what the optimizer itself measured on ``task.dev``, None where it did not.
-        label: how it came about, for reports.
-        nearest_demos: how many of the demos a prompt shows, the nearest ones; None for all of them.
+        score: what the optimizer measured on ``task.dev``; None where it did not measure.
+        label: name of the candidate in reports.
+        nearest_demos: how many demos a prompt shows: those that are nearest to its inputs. None for all demos.
     """
 
     instructions: str
@@ -56,17 +56,17 @@ class OptimizationTask:
     Args:
         signature: the signature to improve.
         train: examples to learn from.
-        dev: examples to choose between candidates; never the held-out ones.
+        dev: examples to choose between candidates by; never the held-out ones.
         metric: (expected outputs, outputs, inputs) -> score; higher is better.
-        model: the language model, metered: every call through it is charged to the budget. Where no further call may
-            be made it raises a ``BaseException`` that is no ``Exception``; let it pass.
+        model: the language model. Every call is charged to the budget. If no further call may be made, it raises a
+            ``BaseException`` that is not an ``Exception``; let it pass.
         seed: of everything random.
         workdir: where checkpoints may be kept; None for none.
-        progress: called with (done, total or None, best score or None) now and then.
-        prompt_model: the language model that writes instructions, metered likewise; None for ``model``.
+        progress: called now and then with (done, total or None, best score or None).
+        prompt_model: the language model that writes instructions, charged in the same way; None for ``model``.
         workers: calls that may be made at once.
-        found: to be told of each candidate as soon as it is scored on ``dev``, so that a search that is interrupted
-            loses none; candidates that are yielded need not be told here.
+        found: call it with each candidate as soon as it is scored on ``dev``, so that an interrupted search loses none.
+            Candidates that are yielded need no call.
     """
 
     signature: SignatureSpec

@@ -50,7 +50,7 @@ class SignaturePack:
 
 @frozen(eq=False)
 class Edition:
-    """A signature that stands in for another one under its name.
+    """A signature that replaces another one under its name.
 
     Args:
         signature_class: the signature.
@@ -77,8 +77,8 @@ class RegisteredSignature:
         signature_class: the signature as a class.
         program: a ``dspy.Module`` that runs instead of a plain prediction, or None.
         shadows: qualified names that the short name would mean without this one.
-        edition: the edition that stands in for the original; ``spec`` and ``signature_class`` are then its own.
-        original: the signature that the edition stands in for, None where there is no edition.
+        edition: the edition that replaces the original; ``spec`` and ``signature_class`` are then its own.
+        original: the signature that the edition replaces, None where there is no edition.
     """
 
     name: str
@@ -121,7 +121,7 @@ class SignatureRegistry:
     Args:
         load_packs: called once, when a signature is first needed.
         prefer: short name -> qualified name, for names that several packs have.
-        find_edition: returns the edition that stands in for a signature, given its qualified name and itself.
+        find_edition: returns the edition that replaces a signature, given its qualified name and its spec.
 
     Example:
         >>> from hokusai_core import InputField, OutputField
@@ -204,7 +204,7 @@ class SignatureRegistry:
             return entry
 
     def refresh(self, name: str) -> RegisteredSignature:
-        """Ask again which edition stands in for a signature; call it after one was promoted or rolled back.
+        """Ask again which edition replaces a signature; call it after one was promoted or rolled back.
 
         Args:
             name: name of the signature.
@@ -291,7 +291,7 @@ class SignatureRegistry:
             self._failures[qualified] = SignatureFailure(name, owner, error)
 
     def _edited(self, entry: RegisteredSignature) -> RegisteredSignature:
-        """Return the entry with the edition that stands in for its signature, itself where there is none."""
+        """Return the entry with the edition that replaces its signature, itself where there is none."""
         edition = None if entry.program is not None else self._find_edition(entry.qualified_name, entry.spec)
         if edition is None:
             return entry

@@ -1,4 +1,4 @@
-"""NearestDemos: for each call the demos whose inputs are most like its own."""
+"""NearestDemos: chooses for each call the demos whose inputs are most like its own."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _WORD = re.compile(r"\w+")
 
 
 class NearestDemos:
-    """Chooses demos by the cosine of their words, each weighted by how rare it is among them (tf-idf).
+    """Chooses demos by the words that they share with the inputs: the cosine of tf-idf weights.
 
-    Words need no model, no download and no call; where they say nothing, the first demos are taken.
+    This needs no model, no download and no call. If no word is shared, the first demos are chosen.
 
     Args:
-        spec: the signature; says how many, and which fields are inputs.
-        demos: the demos as prompts show them, in the order of those of the signature.
+        spec: the signature, with the number of demos to choose.
+        demos: the demos as prompts show them, in the order of the signature.
     """
 
     def __init__(self, spec: SignatureSpec, demos: Sequence[Mapping[str, Any]]) -> None:
@@ -39,7 +39,7 @@ class NearestDemos:
                 self._index[word].append((number, weight))
 
     def choose(self, inputs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Return the nearest demos, the nearest last: closest to the question that follows."""
+        """Return the nearest demos. The nearest comes last, next to the inputs in the prompt."""
         likeness = [0.0] * len(self._demos)
         for word, weight in self._weighted(self._words(inputs)).items():
             for number, other in self._index.get(word, ()):

@@ -1,4 +1,4 @@
-"""What tells a program from another one with the same signature, and from itself after it was changed in place."""
+"""A digest of a program: differs between programs of one signature, and after a program was changed in place."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def is_described(program: Any) -> bool:
-    """Whether ``program_state`` tells all about it: code of the host's own, tools and retrievers have no digest."""
+    """Return whether ``program_state`` covers a program: code of the host, tools and retrievers have no digest."""
     return type(program) in (dspy.Predict, dspy.ChainOfThought)
 
 
 def program_state(program: Any) -> str:
-    """Return a digest of the classes of a program and its parts, their plain attributes, and what can be optimized.
+    """Return a digest of a program.
 
-    That are instructions, demos and language models of its predictors, as DSPy saves them.
+    It covers the classes of the program and its parts, their plain attributes, and what DSPy saves of its predictors:
+    instructions, demos and language models.
     """
     parts = [
         [name, type(part).__module__, type(part).__qualname__, _plain_attributes(part)]
@@ -29,7 +30,7 @@ def program_state(program: Any) -> str:
     ]
     try:
         state = program.dump_state()
-    except Exception as error:  # a part that DSPy cannot save; the program runs all the same
+    except Exception as error:  # DSPy cannot save a part; the program can run anyway
         state = type(error).__name__
     text = json.dumps([parts, state], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""EditionFinder: asks the installed edition sources which signature stands in for another one."""
+"""EditionFinder: asks the installed edition sources which signature replaces another one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class EditionFinder:
         return cls(plugins, settings.value("namespace"), enabled=settings.value("promotions") and not testing)
 
     def find(self, name: str, spec: SignatureSpec) -> Edition | None:
-        """Return the edition that stands in for a signature, None for none.
+        """Return the edition that replaces a signature, None for none.
 
         Args:
             name: qualified name of the signature, ``pack/Name``.

@@ -1,4 +1,4 @@
-"""The feedback stage: keeps executions that somebody wants to give feedback on, before their caller has the result."""
+"""The feedback stage: keeps executions for feedback, before their caller has the result."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ __all__ = ["FeedbackStage", "FeedbackWarning"]
 
 
 class FeedbackWarning(UserWarning):
-    """An execution could not be kept for feedback; its result is as good as any."""
+    """An execution could not be kept for feedback. Its result is not affected."""
 
 
 class FeedbackStage:
-    """Hands executions to a feedback store, which is made when the first one comes.
+    """Keeps executions in a feedback store, which is made for the first one.
 
     Args:
         plugins: where stores come from.
-        chosen: name of a store, or a store; None for the only one that is offered.
+        chosen: name of a store, or a store; None for the only installed one.
     """
 
     def __init__(self, plugins: PluginManager, chosen: Any) -> None:
@@ -66,14 +66,14 @@ class FeedbackStage:
             return
 
     def keep(self, event: ExecutionFinished, spec: SignatureSpec) -> bool:
-        """Keep an execution and return whether it is kept for good; a failure is warned about, never raised."""
+        """Keep an execution and return whether it is durable. A failure is warned about, never raised."""
         try:
             store = self.store()
             if store is None:
                 self._fail("no feedback store is installed (pip install hokusai-teleprompt)")
                 return False
             store.keep(event, spec)
-        except Exception as error:  # the answer is paid for; a full disk must not take it away
+        except Exception as error:  # the answer is paid for, so a full disk must not cost it
             self._fail(f"{type(error).__name__}: {error}")
             return False
         with self._lock:
@@ -81,7 +81,7 @@ class FeedbackStage:
         return True
 
     async def akeep(self, event: ExecutionFinished, spec: SignatureSpec) -> bool:
-        """Do as ``keep`` without blocking the event loop."""
+        """Async version of ``keep``."""
         return await asyncio.to_thread(self.keep, event, spec)
 
     def store(self) -> FeedbackStore | None:
@@ -100,7 +100,7 @@ class FeedbackStage:
             return {"kept": self._kept, "failed": self._failed, "last_error": self._last_error}
 
     def close(self) -> None:
-        """Close the store where it was made here."""
+        """Close the store if it was made here."""
         with self._lock:
             store, self._store = self._store, None
             given = self._chosen is not None and not isinstance(self._chosen, str)

@@ -45,7 +45,7 @@ class EditionSourceConformance:
         raise NotImplementedError("define the fixture make_source")
 
     def put(self, name: str, base: SignatureSpec, better: SignatureSpec, namespace: str) -> None:
-        """Let ``better`` stand in for ``base``, the signature of that qualified name, in a namespace."""
+        """Let ``better`` replace ``base``, the signature of that qualified name, in a namespace."""
         raise NotImplementedError("define the method put")
 
     def test_satisfies_the_protocol(self, make_source: Any) -> None:

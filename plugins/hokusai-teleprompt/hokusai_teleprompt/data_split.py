@@ -1,4 +1,4 @@
-"""Splitting examples: to learn from, to choose by, and to compare on; the last are seen by nobody before the end."""
+"""Split examples into those to learn from, to choose by, and to compare on. The last are used only at the end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hokusai_teleprompt.example_reader import input_key
 
 __all__ = ["FEWEST", "DataSplit", "split_examples"]
 
-#: With fewer different inputs nothing is held out: a comparison of two or three examples says nothing.
+#: With fewer different inputs nothing is held out, because a comparison on two or three examples proves nothing.
 FEWEST = 8
 
 _TEST, _DEV = 0.4, 0.25
 _MOST_TEST, _MOST_DEV = 500, 200
-#: A field with more different values is no label.
+#: A field with more different values does not count as a label.
 _MOST_LABELS = 30
 
 _Group = list[OptimizationExample]
@@ -32,9 +32,9 @@ class DataSplit:
     Args:
         train: to learn from.
         dev: to choose between candidates by.
-        test: held out, to compare the best candidate with what there was before.
-        stratified_by: the output whose values are spread evenly over the three, None for none.
-        notes: what there is to say about it.
+        test: held out, to compare the best candidate with the baseline.
+        stratified_by: the output whose values are spread evenly over the three sets, None for none.
+        notes: notes for the report.
     """
 
     train: tuple[OptimizationExample, ...]
@@ -53,15 +53,15 @@ def split_examples(
     test: Sequence[OptimizationExample] | None = None,
     calls: int | None = None,
 ) -> DataSplit:
-    """Split examples by a seed, their labels spread evenly; examples with the same inputs stay together.
+    """Split examples at random, with labels spread evenly. Examples with the same inputs stay together.
 
     Args:
         spec: the signature.
         examples: the examples.
         seed: of the shuffling.
-        dev: examples to choose by, where the caller has set some aside.
-        test: examples to compare on, where the caller has set some aside.
-        calls: language-model calls that there are for everything; with few, less is held out.
+        dev: examples to choose by, in place of some of ``examples``.
+        test: examples to compare on, in place of some of ``examples``.
+        calls: limit on language-model calls. With a low limit fewer examples are held out.
     """
     notes = []
     apart = {input_key(example) for part in (dev, test) for example in part or ()}
@@ -99,12 +99,12 @@ def split_examples(
 
 
 def _mixed(examples: Sequence[OptimizationExample], rng: random.Random) -> tuple[OptimizationExample, ...]:
-    """Return examples in random order, so that the first of them stand for all where time runs out."""
+    """Return examples in random order, so that the first ones represent all of them if a budget ends early."""
     return tuple(rng.sample(examples, len(examples)))
 
 
 def _label_field(spec: SignatureSpec, examples: Sequence[OptimizationExample]) -> str | None:
-    """Return the output that is a label, None where there is none or more than one."""
+    """Return the output that is a label, None unless there is exactly one."""
     found = []
     for name, item in spec.outputs.items():
         values = {_shown(example.outputs.get(name)) for example in examples}
@@ -127,7 +127,7 @@ def _groups(examples: Iterable[OptimizationExample]) -> list[_Group]:
 
 
 def _strata(groups: Iterable[_Group], label: str | None, rng: random.Random) -> list[list[_Group]]:
-    """Return the groups of each label, shuffled; all in one where there is no label."""
+    """Return the groups of each label, shuffled; one list of all groups if there is no label."""
     strata: dict[str, list[_Group]] = defaultdict(list)
     for group in groups:
         strata[_shown(group[0].outputs.get(label)) if label else ""].append(group)
@@ -138,7 +138,7 @@ def _strata(groups: Iterable[_Group], label: str | None, rng: random.Random) -> 
 
 
 def _take(strata: Sequence[list[_Group]], count: int) -> tuple[list[_Group], list[list[_Group]]]:
-    """Return ``count`` groups, from each stratum by its share (largest remainders first), and what is left of each."""
+    """Return ``count`` groups, from each stratum by its share (largest remainders first), and the rest of each."""
     total = sum(map(len, strata))
     if count <= 0 or total == 0:
         return [], list(strata)

@@ -1,4 +1,4 @@
-"""Rows of examples out of files."""
+"""Read rows of examples from files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["ExampleRow", "read_file"]
 
 @frozen
 class ExampleRow:
-    """One example as it was found.
+    """One example as it was read.
 
     Args:
         number: its number, from 1.
-        label: how errors call it.
-        value: what is there.
-        flat: whether it is a table's row, in which ``inputs`` and ``outputs`` are names of columns like any other.
-        problem: why it could not be read, None where it could.
+        label: its name in errors.
+        value: its content.
+        flat: whether it is a row of a table, in which ``inputs`` and ``outputs`` are column names like any other.
+        problem: why it could not be read, None if it could.
     """
 
     number: int
@@ -40,7 +40,7 @@ def read_file(path: str | os.PathLike[str], what: str) -> Iterator[ExampleRow]:
     """Yield the rows of a JSONL, JSON or CSV file.
 
     Raises:
-        ConfigurationError: the file cannot be read, or its name does not say what it holds.
+        ConfigurationError: the file cannot be read, or its name does not tell its format.
     """
     source = Path(path)
     readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv}
@@ -52,7 +52,7 @@ def read_file(path: str | os.PathLike[str], what: str) -> Iterator[ExampleRow]:
     except OSError as error:
         raise ConfigurationError(f"{what}: {source} cannot be read: {error.strerror or error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"{what}: {source} is no text in UTF-8: {error}") from error
+        raise ConfigurationError(f"{what}: {source} is not UTF-8 text: {error}") from error
 
 
 def _jsonl(path: Path) -> Iterator[ExampleRow]:
@@ -64,14 +64,14 @@ def _jsonl(path: Path) -> Iterator[ExampleRow]:
             try:
                 yield ExampleRow(number, label, json.loads(line))
             except (ValueError, RecursionError) as error:
-                yield ExampleRow(number, label, problem=Problem("example", "not_json", f"is no JSON: {error}"))
+                yield ExampleRow(number, label, problem=Problem("example", "not_json", f"is not JSON: {error}"))
 
 
 def _json(path: Path) -> Iterator[ExampleRow]:
     try:
         items = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: is no JSON: {error}") from error
+        raise ConfigurationError(f"{path}: is not JSON: {error}") from error
     if not isinstance(items, list):
         raise ConfigurationError(f"{path}: expected a list of examples")
     for number, item in enumerate(items, 1):

@@ -1,4 +1,4 @@
-"""Examples in whatever form people have them, checked against the signature before anything is paid for."""
+"""Read examples in any of their forms, and check them against the signature before anything is paid for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Examples:
 
     Args:
         items: the examples, inputs bound and outputs typed.
-        notes: what was left out, in words.
+        notes: what was left out, for the report.
     """
 
     items: tuple[OptimizationExample, ...]
@@ -33,16 +33,16 @@ class Examples:
 
 
 def read_examples(spec: SignatureSpec, source: Any, what: str = "examples") -> Examples:
-    """Return examples, checked and typed, exact repetitions left out.
+    """Return examples, checked and typed, without exact repetitions.
 
     Args:
         spec: the signature that they are for.
         source: a list of ``{"inputs": {...}, "outputs": {...}}``, of flat ``{field: value}`` mappings, of
             ``dspy.Example`` or of ``OptimizationExample``; a pandas frame; or the path of a JSONL, JSON or CSV file.
-        what: what to call them in errors.
+        what: their name in errors.
 
     Raises:
-        InputError: some do not fit; carries every problem with the number of its row, from 1.
+        InputError: some do not fit the signature; carries every problem with the number of its row, from 1.
         ConfigurationError: the source cannot be read as examples, or holds none.
     """
     items: list[OptimizationExample] = []
@@ -65,7 +65,7 @@ def read_examples(spec: SignatureSpec, source: Any, what: str = "examples") -> E
     if problems:
         raise _error(spec, problems, what, list(unused))
     if not items:
-        raise ConfigurationError(f"{what}: there are none; give at least one with inputs and outputs")
+        raise ConfigurationError(f"{what}: empty; give at least one example with inputs and outputs")
     notes = [f"{repeated} of the {what} repeated others and were left out"] if repeated else []
     if unused:
         notes.append(f"columns that {spec.name} does not have were left out: {', '.join(unused)}")
@@ -78,12 +78,12 @@ def example_key(example: OptimizationExample) -> str:
 
 
 def input_key(example: OptimizationExample) -> str:
-    """Return a digest of the inputs alone; examples that share it must not be split up."""
+    """Return a digest of the inputs; examples with the same one belong in the same set."""
     return _digest(example.inputs)
 
 
 def dataset_hash(*parts: Sequence[OptimizationExample]) -> str:
-    """Return a digest over sets of examples, in their order."""
+    """Return a digest of sets of examples, in their order."""
     return _digest([[example_key(example) for example in part] for part in parts])
 
 
@@ -130,11 +130,11 @@ def _example(spec: SignatureSpec, row: ExampleRow) -> tuple[OptimizationExample 
     if problems:
         return None, problems, unused
     problems = [
-        Problem(str(name), "not_unicode", "holds half of a surrogate pair, which is no text")
+        Problem(str(name), "not_unicode", "holds half of a surrogate pair, which is not text")
         for name, value in {**inputs, **outputs}.items()
         if not _is_text(value)
     ]
-    if problems:  # no provider takes it, and no file
+    if problems:  # neither providers nor files accept it
         return None, problems, unused
     bound = spec.binder.bind(inputs)
     typed, _ = spec.codec.coerce(outputs)
@@ -157,7 +157,7 @@ _Parts = tuple[Mapping[str, Any], Mapping[str, Any], str, list[str]]
 
 
 def _parts(spec: SignatureSpec, value: Any, *, flat: bool) -> _Parts | Problem:
-    """Return inputs, outputs, source and the names of what belongs to neither."""
+    """Return inputs, outputs, source, and the names of values that are neither."""
     if isinstance(value, OptimizationExample):
         return value.inputs, value.outputs, value.source, []
     if hasattr(value, "toDict") and hasattr(value, "inputs"):  # a dspy.Example
@@ -190,7 +190,7 @@ def _output_problems(spec: SignatureSpec, outputs: Mapping[str, Any]) -> list[Pr
     ]
     if not outputs:
         wanted = ", ".join(spec.outputs)
-        problems.append(Problem("outputs", "missing", f"give at least one of {wanted}: what the right answer is"))
+        problems.append(Problem("outputs", "missing", f"give the right answer for at least one of {wanted}"))
     problems += (item for item in spec.codec.coerce(outputs)[1] if item.code != "missing")
     return problems
 
@@ -199,6 +199,8 @@ def _error(spec: SignatureSpec, problems: Sequence[Problem], what: str, unused: 
     lines = [f"\n- {problem}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"\n- and {len(problems) - _SHOWN} more (error.problems has them all)")
-    known = [item.name for item in spec.fields]
-    lines += (f"\n- column {name!r} is no field of {spec.name}{did_you_mean(name, known)}" for name in unused[:_SHOWN])
+    fields = [item.name for item in spec.fields]
+    lines += (
+        f"\n- column {name!r} is not a field of {spec.name}{did_you_mean(name, fields)}" for name in unused[:_SHOWN]
+    )
     return InputError(f"{what} do not fit {spec.name}:{''.join(lines)}", problems=problems, signature=spec.name)

@@ -1,4 +1,4 @@
-"""Which optimizer ``auto`` means, and why."""
+"""Choose the optimizer that ``auto`` means."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hokusai_teleprompt.data_split import DataSplit
 
 __all__ = ["OptimizerChoice", "choose_optimizer"]
 
-#: Calls that drawing one set of demos takes, beside scoring it.
+#: Calls for drawing one set of demos, in addition to those for scoring it.
 _DRAWING = 6
 _MOST_SETS = 8
 _MANY_EXAMPLES, _MANY_SETS = 200, 40
@@ -20,12 +20,12 @@ _MANY_EXAMPLES, _MANY_SETS = 200, 40
 
 @frozen
 class OptimizerChoice:
-    """An optimizer and why it is the one.
+    """An optimizer and the reason why it was chosen.
 
     Args:
         name: name of the component.
         options: its options.
-        reason: why, in words.
+        reason: the reason, in words.
     """
 
     name: str
@@ -34,12 +34,12 @@ class OptimizerChoice:
 
 
 def choose_optimizer(spec: SignatureSpec, split: DataSplit, budget: Budget | None) -> OptimizerChoice:
-    """Return the optimizer for so many examples and so large a budget.
+    """Return the optimizer that suits the number of examples and the budget.
 
     Args:
         spec: the signature.
         split: the examples.
-        budget: the budget, None where there is none.
+        budget: the budget, None for none.
     """
     if spec.outputs.keys() <= spec.sensitive:
         return OptimizerChoice(

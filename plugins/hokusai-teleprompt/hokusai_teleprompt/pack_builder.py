@@ -1,7 +1,7 @@
-"""A folder of optimized signatures as a wheel: a signature pack that pip installs.
+"""Build a wheel from a folder of optimized signatures: a signature pack that pip installs.
 
-The wheel is written as the binary distribution format says (PyPA specifications; PEP 427): a zip archive of a package
-with the files in it, a plugin module that reads them, and the metadata. It takes no build tool and no network.
+The wheel follows the binary distribution format of the PyPA specifications (PEP 427): a zip archive of a package with
+the files, a plugin module that reads them, and the metadata. It needs no build tool and no network.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Pack", "build_pack"]
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _VERSION = re.compile(r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?")
 _GENERATOR = "Generator: hokusai"
-#: The earliest date that a zip archive can hold: the same files always give the same wheel.
+#: The earliest date that a zip archive can hold. With a fixed date the same files always give the same wheel.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 _PLUGIN = '''"""The signatures of this pack."""
@@ -78,18 +78,18 @@ def build_pack(
     version: str = "1.0.0",
     summary: str = "",
 ) -> Pack:
-    """Build an installable wheel out of a folder of saved optimized signatures.
+    """Build an installable wheel from a folder of saved optimized signatures.
 
     Args:
         folder: the folder; its ``*.json`` files are the signatures.
-        out: folder for the wheel; made where it is missing.
-        name: name of the distribution, such as ``acme-support``; None for that of the folder.
-        version: its version.
+        out: folder for the wheel; made if it is missing.
+        name: name of the distribution, such as ``acme-support``; None for the name of the folder.
+        version: version of the distribution.
         summary: one line for package indexes.
 
     Raises:
         ConfigurationError: name or version cannot be used.
-        ArtifactError: a file cannot be used, there is none, or two have a signature of the same name.
+        ArtifactError: a file cannot be used, there are no files, or two have a signature of the same name.
     """
     source = Path(folder)
     chosen = name or re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-")
@@ -117,7 +117,7 @@ def build_pack(
 
 
 def _check_free(name: str) -> None:
-    """Refuse a name whose wheel would hide, or when it is installed replace, something that is no pack."""
+    """Refuse a name whose wheel would hide, or replace when installed, something that is not a pack."""
     module, taken = name.replace("-", "_"), ""
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
         taken = f"Python has its own {module!r}"
@@ -128,14 +128,14 @@ def _check_free(name: str) -> None:
     with suppress(importlib.metadata.PackageNotFoundError):
         installed = importlib.metadata.distribution(name)
         if _GENERATOR not in (installed.read_text("WHEEL") or ""):
-            taken = f"{name} {installed.version} is installed, and is no pack"
+            taken = f"{name} {installed.version} is installed, and is not a pack"
     if taken:
         raise ConfigurationError(f"name {name!r}: {taken}; choose another with --name, or name=")
 
 
 def _artifacts(folder: Path) -> dict[str, tuple[Path, Artifact]]:
     if not folder.is_dir():
-        raise ArtifactError(f"{folder}: is no folder")
+        raise ArtifactError(f"{folder}: is not a folder")
     found: dict[str, tuple[Path, Artifact]] = {}
     for path in sorted(folder.glob("*.json")):
         artifact = read_artifact(path)

@@ -1,4 +1,4 @@
-"""What this plugin offers: optimizers, metrics, the feedback store, and commands."""
+"""The components of this plugin: optimizers, metrics, the feedback store, promotions and commands."""
 
 from __future__ import annotations
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import threading
-import time
 from typing import Any, TextIO
 
 from attrs import frozen
@@ -15,16 +11,16 @@ __all__ = ["Progress", "ProgressBar"]
 
 @frozen
 class Progress:
-    """How far an optimization is.
+    """The progress of an optimization.
 
     Args:
         phase: ``baseline``, ``search``, ``choice`` or ``comparison``.
-        done: examples or candidates that are done in this phase.
-        total: how many there are, None where nobody knows.
+        done: finished examples or candidates of this phase.
+        total: how many there are, None if that is not known.
         candidate: the candidate that was scored last.
         best: best score so far on the examples that candidates are chosen by.
         calls: language-model calls so far.
-        cost: US dollars so far, None where no price is known.
+        cost: US dollars so far, None if no price is known.
         seconds: seconds so far.
     """
 
@@ -42,33 +38,21 @@ class ProgressBar:
     """Draws progress on one line of a terminal.
 
     Args:
-        stream: where to; None for standard error.
+        stream: where to draw; None for standard error.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._lock = threading.Lock()
-        self._drawn, self._at = 0, 0.0
+        from hokusai_core.cli_support.progress import StatusLine  # needs click, which only commands install
+
+        self._line = StatusLine(stream)
 
     def __call__(self, progress: Progress) -> None:
-        """Draw."""
-        now = time.monotonic()
-        with self._lock:
-            if now - self._at < 0.1 and progress.done != progress.total:
-                return
-            self._at = now
-            line = _line(progress)[: shutil.get_terminal_size().columns - 1]  # a line that wraps is not drawn over
-            self._stream.write(f"\r{line:<{self._drawn}}")
-            self._stream.flush()
-            self._drawn = len(line)
+        """Draw the progress."""
+        self._line.draw(_line(progress), final=progress.done == progress.total)
 
     def close(self) -> None:
-        """Leave the line, where something was drawn."""
-        with self._lock:
-            if self._drawn:
-                self._stream.write("\n")
-                self._stream.flush()
-                self._drawn = 0
+        """Go to the next line, if something was drawn."""
+        self._line.close()
 
 
 def _line(progress: Progress) -> str:

@@ -1,4 +1,4 @@
-"""Promotions: let an optimized signature stand in for the one of its name, and go back.
+"""Promote an optimized signature, so that it replaces the one of its name, and roll it back.
 
 A promotion holds for every executor of the namespace that is made later, in any process of the user, until it is rolled
 back. An executor leaves promotions out with ``promotions=False``.
@@ -26,7 +26,7 @@ _SOURCE = "promotions"
 
 
 def promote(executor: Executor, name: str, optimized: Any, *, note: str = "", force: bool = False) -> Promotion:
-    """Let an optimized signature stand in for the one of that name.
+    """Let an optimized signature replace the one of that name.
 
     The name means it from now on: here, and in every executor of this namespace that is made later, in any process of
     this user, unless that executor has ``promotions=False``.
@@ -51,7 +51,7 @@ def promote(executor: Executor, name: str, optimized: Any, *, note: str = "", fo
     if not artifact.promoted and not force:
         raise ArtifactError(
             f"this {artifact.spec.name} was not found to be better than {artifact.base_name}. Its report says why; "
-            "promote it all the same with force=True"
+            "promote it anyway with force=True"
         )
     original = _original(entry)
     if artifact.base.fingerprint != entry.spec.fingerprint:  # not made from what the name means now
@@ -116,7 +116,7 @@ def _history(executor: Executor) -> PromotionHistory:
 
 
 def _original(entry: RegisteredSignature) -> Any:
-    """Return the signature that promotions of an entry stand in for, as data."""
+    """Return the signature that promotions of an entry replace, as data."""
     if entry.program is not None:
         raise ArtifactError(f"{entry.qualified_name} is a program; only signatures are promoted and rolled back")
     return entry.spec if entry.original is None else entry.original.spec

@@ -37,7 +37,7 @@ class Promotion:
     Args:
         action: ``promote`` or ``rollback``.
         at: seconds since the epoch.
-        fingerprint: the signature that stands in from then on; None for the original.
+        fingerprint: the signature that is used from then on; None for the original.
         version: its version.
         note: the reason, empty where none was given.
     """
@@ -90,7 +90,7 @@ class PromotionHistory:
         return _read(self._place(name), entry)
 
     def promote(self, name: str, artifact: Artifact, note: str = "") -> Promotion:
-        """Let ``artifact`` stand in for the signature of that name."""
+        """Let ``artifact`` replace the signature of that name."""
         with self._locked(name) as place:
             artifact.write(place / f"{artifact.spec.fingerprint}.json")
             entry = Promotion("promote", time.time(), artifact.spec.fingerprint, artifact.spec.version, note)
@@ -100,19 +100,19 @@ class PromotionHistory:
     def rollback(
         self, name: str, note: str = "", *, check: Callable[[Artifact], None], original: bool = False
     ) -> Promotion:
-        """Go back to what stood in before the latest promotion that is still in force.
+        """Undo the latest promotion that is in force.
 
         Args:
             name: qualified name of the signature.
             note: the reason; kept in the history.
-            check: raises ``ArtifactError`` where its argument cannot stand in now; nothing is changed then.
+            check: raises ``ArtifactError`` if its argument cannot be used; nothing is changed then.
             original: go back to the original signature, past all promotions.
 
         Returns:
             The new entry of the history.
 
         Raises:
-            ArtifactError: nothing stands in for the signature, or what did before cannot be used.
+            ArtifactError: no promotion is in force, or the signature before it cannot be used.
         """
         with self._locked(name) as place:
             in_force = _in_force(self.entries(name))
@@ -150,12 +150,12 @@ def _read(place: Path, entry: Promotion) -> Artifact:
 
 
 def _check_usable(name: str, entry: Promotion, place: Path, check: Callable[[Artifact], None]) -> None:
-    """Raise where the artifact of an entry cannot stand in now."""
+    """Raise if the artifact of an entry cannot be used."""
     try:
         check(_read(place, entry))
     except ArtifactError as error:
         raise ArtifactError(
-            f"{name} was not rolled back, because {entry.version}, which stood in before, cannot be used: {error}. "
+            f"{name} was not rolled back, because version {entry.version}, the one before, cannot be used: {error}. "
             f"executor.rollback({name!r}, original=True) goes back to the signature as it was before all promotions"
         ) from error
 

@@ -1,4 +1,4 @@
-"""PromotionSource: tells executors which promoted signature stands in for the original one."""
+"""PromotionSource: gives executors the promoted signature of a name."""
 
 from __future__ import annotations
 

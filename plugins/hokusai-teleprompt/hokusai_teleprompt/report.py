@@ -1,4 +1,4 @@
-"""The report of an optimization: what was compared, what came of it, what it cost."""
+"""Report: what an optimization compared, the result, and the cost."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from attrs import asdict, field, fields, frozen
 from hokusai_core.errors import ArtifactError
 from hokusai_core.plugin_api import Usage
 from hokusai_teleprompt.score_plot import draw
-from hokusai_teleprompt.tables import table
 
 __all__ = ["ExampleResult", "Report", "Trial"]
 
 
-#: Parts of a report that may quote examples or what a language model wrote.
+#: Parts of a report that may quote examples or the language model.
 _TEXTS = ("examples", "notes", "stopped")
 
 
 @frozen
 class Trial:
-    """One candidate as it was tried.
+    """One candidate that was tried.
 
     Args:
-        label: how it came about.
-        score: its score on the examples that candidates are chosen by; None where it was not scored.
+        label: its name, with the optimizer that made it.
+        score: its score on the examples that candidates are chosen by; None if it was not scored.
         calls: language-model calls that had been made by then.
         demos: how many demos it has.
         instructions: its instructions.
-        fingerprint: of the signature that it would make.
-        chosen: whether it was compared with the baseline in the end.
+        fingerprint: of its signature.
+        chosen: whether it was compared with the baseline.
     """
 
     label: str
@@ -51,9 +50,9 @@ class ExampleResult:
 
     Args:
         key: digest of its inputs and outputs.
-        baseline: score of the baseline; None where its answer did not fit.
-        candidate: score of the candidate; likewise.
-        outcome: ``win``, ``loss`` or ``tie``, as the candidate sees it.
+        baseline: score of the baseline; None if its answer did not fit.
+        candidate: score of the candidate; None if its answer did not fit.
+        outcome: ``win``, ``loss`` or ``tie`` of the candidate.
     """
 
     key: str
@@ -64,38 +63,38 @@ class ExampleResult:
 
 @frozen
 class Report:
-    """How an optimized signature came about, and how it compares with what there was before.
+    """How an optimized signature was made, and how it compares with the baseline.
 
     Args:
         signature: name of the signature.
         optimizer: name of the optimizer.
-        reason: why it was chosen.
+        reason: why the optimizer was chosen.
         metric: name, range, direction and source of the metric.
         model: name of the language model.
         seed: of everything random.
         sizes: examples to learn from, to choose by, and held out.
-        stratified_by: the output whose values are spread evenly over these.
-        baseline_score: score of the baseline on the held-out examples, None where there are none.
+        stratified_by: the output whose values are spread evenly over these, None for none.
+        baseline_score: score of the baseline on the held-out examples, None if there are none.
         candidate_score: score of the best candidate on the same examples.
-        improvement: the difference in the direction of better; None where nothing was compared.
+        improvement: the difference, positive where the candidate is better; None if nothing was compared.
         interval: confidence interval of the improvement.
         confidence: of the interval.
         p_value: of the paired test.
-        test: its name.
-        promoted: whether the gate was passed.
+        test: name of the test.
+        promoted: whether the candidate was found to be better.
         verdict: why or why not.
         trials: the baseline, then the candidates in the order in which they were tried.
         examples: the held-out examples.
         calls: language-model calls that were made.
-        replayed: calls that a checkpoint, or an equal call before, spared.
+        replayed: calls that were answered from a checkpoint or an equal earlier call.
         failed_calls: calls that failed.
         usage: tokens of all calls.
-        cost: US dollars, None where no price is known.
+        cost: US dollars, None if no price is known.
         seconds: how long it took.
         invalid: held-out answers that did not fit, of the baseline and of the candidate.
-        stopped: why it was stopped early, None where it was not.
+        stopped: why it was stopped early, None if it was not.
         dataset_hash: digest of the examples.
-        notes: everything else that there is to say.
+        notes: further remarks.
     """
 
     signature: str
@@ -150,17 +149,17 @@ class Report:
         return {**data, "wins": self.wins, "losses": self.losses, "ties": self.ties}
 
     def figures(self) -> dict[str, Any]:
-        """Return what of ``to_dict`` comes neither from an example nor from a language model."""
+        """Return ``to_dict`` without the parts that quote examples or the language model."""
         data = {name: value for name, value in self.to_dict().items() if name not in _TEXTS}
         trials = [{name: value for name, value in trial.items() if name != "instructions"} for trial in data["trials"]]
         return {**data, "trials": trials}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Report:
-        """Return the report that ``to_dict`` wrote, of a newer version as well: what is unknown here is left out.
+        """Return the report that ``to_dict`` wrote. Values that only a newer version knows are left out.
 
         Raises:
-            ArtifactError: it is none.
+            ArtifactError: the data is not a report.
         """
         try:
             values = _known(cls, data)
@@ -182,7 +181,7 @@ class Report:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def to_svg(self) -> str:
-        """Return a plot of score against calls, a point for each candidate, as an SVG image."""
+        """Return a plot of score against calls as an SVG image, with a point for each candidate."""
         points = [(trial.calls, trial.score, trial.label) for trial in self.trials if trial.score is not None]
         chosen = next((trial.label for trial in self.trials if trial.chosen), None)
         name = str(self.metric.get("name", "score"))
@@ -201,7 +200,7 @@ class Report:
         return target
 
     def table(self) -> str:
-        """Return the report as a table for people."""
+        """Return the report as a table of text."""
         rows = [
             ("optimizer", f"{self.optimizer} ({self.reason})" if self.reason else self.optimizer),
             ("metric", f"{self.metric.get('name')}, {_direction(self.metric)}"),
@@ -221,7 +220,9 @@ class Report:
         if self.stopped:
             rows.append(("stopped", self.stopped))
         rows += [("note", note) for note in self.notes]
-        return table((self.signature, ""), rows)
+        width = max(len(self.signature), *(len(name) for name, _ in rows))
+        lines = [self.signature, "-" * width, *(f"{name:<{width}}  {value}".rstrip() for name, value in rows)]
+        return "\n".join(lines)
 
     def _improvement(self) -> str:
         if self.improvement is None or self.interval is None:

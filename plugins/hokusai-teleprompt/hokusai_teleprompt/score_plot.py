@@ -1,4 +1,4 @@
-"""A plot of scores as SVG, drawn by hand: one kind of picture is no reason for a plotting library."""
+"""A plot of scores as SVG. One kind of picture does not justify a plotting library."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def draw(
     marked: str | None = None,
     more_is_better: bool = True,
 ) -> str:
-    """Return an SVG image of points, with a line for the best score so far.
+    """Return an SVG image of points and a line for the best score so far.
 
     Args:
-        points: calls, score and label, first of the baseline, then of each candidate in the order of their trials.
-        title: above the plot.
-        y_label: beside it.
+        points: calls, score and label: first the baseline, then each candidate in the order of the trials.
+        title: text above the plot.
+        y_label: text beside the plot.
         marked: label of the point that is drawn as chosen.
-        more_is_better: which way the line of the best goes.
+        more_is_better: whether a higher score is better.
     """
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
@@ -78,7 +78,7 @@ def _legend() -> Iterator[str]:
 
 
 class _Frame:
-    """Where numbers are in the picture."""
+    """The places of numbers in the picture."""
 
     def __init__(self, x_ticks: Sequence[float], y_ticks: Sequence[float]) -> None:
         self._x, self._y = x_ticks, y_ticks
@@ -104,7 +104,7 @@ class _Frame:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return some five round numbers that enclose both ends."""
+    """Return about five round numbers that enclose both ends."""
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
     rough = (high - low) / 4

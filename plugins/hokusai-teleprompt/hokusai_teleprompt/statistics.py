@@ -1,14 +1,14 @@
-"""Paired statistics: is one system better than another on the same examples?
+"""Paired statistics: whether one system is better than another on the same examples.
 
 - interval: percentile bootstrap over the examples (Efron and Tibshirani, 1993; for comparing systems on test sets
   Koehn, 2004);
-- test for right and wrong: McNemar's exact test (McNemar, 1947; Dietterich, 1998), a binomial test on those examples
+- test for right and wrong: McNemar's exact test (McNemar, 1947; Dietterich, 1998), a binomial test on the examples
   that only one of the two gets right;
 - test for graded scores: paired permutation test, also called approximate randomization (Noreen, 1989; Dror et al.,
-  2018), every assignment where there are few and random ones where there are many. It is also used where the score of
-  a set is not the mean of its examples'.
+  2018), with all assignments if there are few, and random ones if there are many. It is also used if the score of a
+  set is not the mean of the scores of its examples.
 
-All are two-sided and depend on nothing but the scores and the seed.
+All tests are two-sided and depend only on the scores and the seed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Paired", "compare_paired", "mcnemar_exact"]
 
 RESAMPLES = 5_000
 PERMUTATIONS = 10_000
-#: So many differences that are not zero are permuted in every way there is: 2 to the power of it.
+#: Up to this number of differences that are not zero, all 2 ** number assignments are tried.
 _EVERY = 13
 
 #: (indices of the examples, whether the systems are swapped on each or None) -> difference of the two systems' scores.
@@ -40,7 +40,7 @@ class Paired:
         low: lower end of the interval.
         high: upper end of the interval.
         confidence: of the interval.
-        p_value: probability of a difference at least as large where the systems do not differ.
+        p_value: probability of a difference at least as large if the systems do not differ.
         test: name of the test.
     """
 
@@ -67,7 +67,8 @@ def compare_paired(
         after: goodness of the second system on each example, in the same order.
         confidence: of the interval, such as 0.95.
         seed: of everything random.
-        difference: difference of the systems on a selection of the examples, where it is not that of the means.
+        difference: returns the difference of the systems on a selection of the examples; None for the difference of
+            the means.
     """
     first, second = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     count = len(first)
@@ -95,7 +96,7 @@ def compare_paired(
 
 
 def mcnemar_exact(wins: int, losses: int) -> float:
-    """Return the two-sided probability of so uneven a share of wins and losses where both are equally likely.
+    """Return the two-sided p-value of wins and losses if both are equally likely.
 
     Example:
         >>> mcnemar_exact(8, 0)
@@ -109,7 +110,7 @@ def mcnemar_exact(wins: int, losses: int) -> float:
 
 
 def _permutation(gains: NDArray[np.float64], observed: float, rng: np.random.Generator) -> float:
-    """Return the share of assignments of signs that give a mean at least as far from zero as the one observed."""
+    """Return the share of sign assignments whose mean is at least as far from zero as the observed mean."""
     moved = gains[gains != 0.0]
     if len(moved) == 0:
         return 1.0

@@ -1,4 +1,4 @@
-"""What is to be optimized: a signature, however it is named, and what it is a better version of."""
+"""TargetSignature: the signature that is optimized, and the original that it was made from."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class TargetSignature:
 
     Args:
         spec: the signature as it is now, the baseline of the comparison.
-        name: the name by which the original is found.
-        base: the original: where ``spec`` is itself the result of an optimization, the signature that this began with,
-            which is what is installed under the name.
+        name: the name of the original.
+        base: the original. If ``spec`` is the result of an optimization, this is the signature that the first
+            optimization started from, which is the one that is installed under the name.
     """
 
     spec: SignatureSpec
@@ -33,21 +33,21 @@ class TargetSignature:
 
 
 def find_target(executor: Executor, signature: Any) -> TargetSignature:
-    """Return what ``signature`` means.
+    """Return the signature that ``signature`` means.
 
     Args:
-        executor: knows the signatures that have names.
+        executor: where names are looked up.
         signature: name, class, ``dspy.Signature`` class, text such as ``"question -> answer"``, or the path of a saved
             optimized signature.
 
     Raises:
         SignatureNotFoundError: no signature has this name.
-        ArtifactError: the file cannot be used, or its original is installed and is not what it was.
+        ArtifactError: the file cannot be used, or its original has changed.
         OptimizationError: it is a program.
     """
     if isinstance(signature, os.PathLike) or (isinstance(signature, str) and signature.endswith(".json")):
         artifact = read_artifact(signature)
-        executor.signature(signature)  # refuses it where its original has changed
+        executor.signature(signature)  # raises if its original has changed
         return _of_artifact(artifact)
     if isinstance(signature, str) and "->" not in signature:
         return target_of(executor.signatures.resolve(signature))
@@ -65,15 +65,14 @@ def find_target(executor: Executor, signature: Any) -> TargetSignature:
 
 
 def target_of(entry: RegisteredSignature) -> TargetSignature:
-    """Return a registered signature as what is optimized.
+    """Return a registered signature as the target of an optimization.
 
     Raises:
         OptimizationError: it is a program.
     """
     if entry.program is not None:
         raise OptimizationError(
-            f"{entry.qualified_name} is a program; only signatures can be optimized. Optimize the signatures that it "
-            "is made of"
+            f"{entry.qualified_name} is a program; only signatures can be optimized. Optimize the signatures in it"
         )
     artifact = getattr(entry.signature_class, "artifact", None)
     if isinstance(artifact, Artifact) and artifact.base_name == entry.qualified_name:  # it was promoted

@@ -34,7 +34,7 @@ class Reply(BaseSignature):
 class ThinkingEngine:
     """Answers by a function of the whole prompt: system text, the messages before, and the last one.
 
-    Asked for anything that is no output of the task, it gives ``proposal``: optimizers ask it for instructions.
+    For any other output it gives ``proposal``: optimizers ask it for instructions.
     """
 
     supports_response_schema = False

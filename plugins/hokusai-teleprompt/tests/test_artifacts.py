@@ -84,11 +84,11 @@ def test_a_file_whose_base_has_changed_is_refused_with_the_difference(path: Path
         (lambda data: data["signature"].update(instructions="Say food."), "written.*fingerprint of its signature is"),
         (lambda data: data["base"].update(instructions="Say food."), "written.*fingerprint of its base is written as"),
         (lambda data: data["signature"]["fields"][0].update(type="os"), "written.*its signature cannot be read"),
-        (lambda data: data["report"].update(candidate_score=2.0), "written.*something beside"),
+        (lambda data: data["report"].update(candidate_score=2.0), "written.*something else"),
         (lambda data: data.update(promoted=False), "changed after it was written"),
         (lambda data: data.update(hokusai=2), "newer than 1"),
         (lambda data: data.update(hokusai="1"), "version of the format"),
-        (lambda data: data.update(kind="pickle"), "no optimized signature"),
+        (lambda data: data.update(kind="pickle"), "not an optimized signature"),
         (lambda data: data.pop("report"), "lacks 'report'"),
         (lambda data: data.update(extra=1), "unknown 'extra'"),
         (lambda data: data.update(report=[]), "'report' must be of type dict"),
@@ -140,10 +140,10 @@ def test_what_is_no_artifact_is_refused(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda text: text.replace('"seed": 0', '"seed": NaN'), r"x\.json: is no JSON: NaN is no number"),
+        (lambda text: text.replace('"seed": 0', '"seed": NaN'), r"x\.json: is not JSON: NaN is not a number"),
         (lambda text: text.replace('"promoted": true', '"promoted": false, "promoted": true', 1), "is there twice"),
         (lambda text: text + " " * 50_000_000, r"x\.json: is larger than 50 MB"),
-        (lambda text: text[:500], r"x\.json: is no JSON"),
+        (lambda text: text[:500], r"x\.json: is not JSON"),
     ],
     ids=["nan", "twice", "huge", "truncated"],
 )

@@ -142,7 +142,7 @@ def executions(reply_signature: Any) -> list[str]:
 
 
 def test_feedback_on_the_command_line(executions: list[str], tmp_path: Path) -> None:
-    assert run(feedback, "list").stdout == "no such feedback; --unrated shows what waits for some\n"
+    assert run(feedback, "list").stdout == "no such feedback; --unrated shows executions without any\n"
     assert all(item in run(feedback, "list", "--unrated").stdout for item in executions)
     assert run(feedback, "add", executions[0], 2, "-c", "reply=Better", "--source", "ann").exit_code == 0
     listed = run(feedback, "list").stdout

@@ -235,8 +235,8 @@ def test_every_row_of_a_file_that_does_not_fit_is_named(
         found = {problem.field: problem.code for problem in caught.value.problems}
         assert found.keys() == expected.keys()
         assert all(found[field] == code for field, code in expected.items() if code)
-    assert "column 'txt' is no field of Topic; did you mean 'text'?" in str(caught.value)
-    assert "column 'mood' is no field of Topic" in str(caught.value)
+    assert "column 'txt' is not a field of Topic; did you mean 'text'?" in str(caught.value)
+    assert "column 'mood' is not a field of Topic" in str(caught.value)
     assert stubborn.engine.calls == 0
 
 
@@ -343,7 +343,7 @@ def test_progress_is_told(by_demos: Any, topics: Any, topic_signature: Any) -> N
     assert told[-1].best == 1.0
     assert told[-1].calls == by_demos.engine.calls
     assert any(item.candidate for item in told)
-    # A candidate can take minutes: every call of the search is told as well.
+    # A candidate can take minutes: every call of the search is reported as well.
     assert sum(item.phase == "search" for item in told) > 10
 
 

@@ -174,8 +174,8 @@ def test_a_bad_rating_is_refused(executor: Executor, collector: Any, rating: Any
 @pytest.mark.parametrize(
     ("corrections", "message"),
     [
-        ({"bdy": "x"}, "'bdy' is no output of local/Draft; did you mean 'body'"),
-        ({"recipient": "x"}, "'recipient' is no output"),
+        ({"bdy": "x"}, "'bdy' is not an output of local/Draft; did you mean 'body'"),
+        ({"recipient": "x"}, "'recipient' is not an output"),
         ({"tone": "warm"}, "tone"),
         ({"body": ""}, "body"),
         (["body"], "must be a mapping"),

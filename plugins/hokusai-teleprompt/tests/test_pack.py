@@ -74,7 +74,7 @@ def test_what_cannot_be_packed_is_refused(folder: Path, tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(ArtifactError, match="has no optimized signature"):
         build_pack(empty, tmp_path / "dist")
-    with pytest.raises(ArtifactError, match="is no folder"):
+    with pytest.raises(ArtifactError, match="is not a folder"):
         build_pack(tmp_path / "missing", tmp_path / "dist")
     for options in ({"name": "Acme Support"}, {"name": "../x"}, {"version": "one"}, {"version": "1.0/../../x"}):
         with pytest.raises(ConfigurationError):
@@ -83,7 +83,7 @@ def test_what_cannot_be_packed_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="both have a signature called 'Topic'"):
         build_pack(folder, tmp_path / "dist")
     (folder / "copy.json").write_text("{}")
-    with pytest.raises(ArtifactError, match=r"copy\.json: is no optimized signature"):
+    with pytest.raises(ArtifactError, match=r"copy\.json: is not an optimized signature"):
         build_pack(folder, tmp_path / "dist")
     assert not (tmp_path / "dist").exists()
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_packed_is_refused(folder: Path, tmp_path: Path) -> None:
     [
         ("json", "Python has its own 'json'"),
         ("class", "Python has its own 'class'"),
-        ("attrs", "is installed, and is no pack"),
+        ("attrs", "is installed, and is not a pack"),
         ("teleprompt", r"hokusai-teleprompt .* has a plugin of that name"),
     ],
 )

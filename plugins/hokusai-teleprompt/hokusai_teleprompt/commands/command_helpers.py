@@ -1,4 +1,4 @@
-"""What the commands have in common."""
+"""Shared by the commands."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hokusai_core.cli_support.tables import printable
+
 if TYPE_CHECKING:
     from hokusai_core import Executor
 
-__all__ = ["make_executor", "safe", "shown", "track_option"]
+__all__ = ["make_executor", "shown", "track_option"]
 
 track_option = click.option(
-    "--track", is_flag=True, help="Have MLflow hear of it; HOKUSAI_TRACKERS=mlflow does so for all."
+    "--track", is_flag=True, help="Record it in MLflow; HOKUSAI_TRACKERS=mlflow does so for all commands."
 )
 
 
 def make_executor(*, track: bool) -> Executor:
-    """Return an executor that runs nothing: it finds components, and its trackers hear what the command does."""
+    """Return an executor that runs nothing: it finds components, and its trackers record what the command does."""
     from hokusai_core import Executor, Settings
 
     settings = Settings.from_environment(cache_enabled=False, mode="production")
@@ -27,15 +29,10 @@ def make_executor(*, track: bool) -> Executor:
     return Executor(settings)
 
 
-def safe(text: str) -> str:
-    """Return a text without the control characters by which what a model wrote could steer a terminal."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "�" for letter in text)
-
-
 def shown(values: Mapping[str, Any]) -> str:
-    """Return values by name, each on a line of its own or indented where it has several."""
+    """Return values by name, one per line; values with several lines are indented."""
     lines = []
     for name, value in values.items():
-        text = safe(value if isinstance(value, str) else repr(value))
+        text = printable(value if isinstance(value, str) else repr(value))
         lines.append(f"  {name}: {text}" if "\n" not in text else f"  {name}:\n    " + text.replace("\n", "\n    "))
     return "\n".join(lines)

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from hokusai_core.cli_support.tables import printable
 from hokusai_core.plugin_api import Artifact, read_artifact
-from hokusai_teleprompt.commands.command_helpers import safe
 
 __all__ = ["diff"]
 
@@ -20,11 +20,11 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command()
 @click.argument("old", type=_FILE)
 @click.argument("new", type=_FILE)
-@click.option("--exit-code", is_flag=True, help="Exit with 1 where they differ.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if they differ.")
 def diff(old: Path, new: Path, exit_code: bool) -> None:
     """Show how two files with optimized signatures differ: fields, instructions, demos and scores."""
     lines = list(_lines(read_artifact(old), read_artifact(new)))
-    click.echo("\n".join(map(safe, lines)) if lines else "no difference")
+    click.echo("\n".join(map(printable, lines)) if lines else "no difference")
     if exit_code and lines:
         raise click.exceptions.Exit(1)
 

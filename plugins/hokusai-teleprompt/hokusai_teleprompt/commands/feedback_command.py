@@ -10,24 +10,24 @@ from typing import Any
 
 import click
 
+from hokusai_core.cli_support.tables import print_table, printable
 from hokusai_core.errors import FeedbackError
 from hokusai_core.plugin_api import KeptExecution
-from hokusai_teleprompt.commands.command_helpers import make_executor, safe, shown, track_option
+from hokusai_teleprompt.commands.command_helpers import make_executor, shown, track_option
 from hokusai_teleprompt.feedback.collector import Feedback, FeedbackCollector
-from hokusai_teleprompt.tables import table
 
 __all__ = ["feedback"]
 
-#: Exit code after Ctrl-C, as of all commands.
+#: Exit code of all commands after Ctrl-C.
 _INTERRUPTED = 130
 
 _store = click.option(
     "--store",
     type=click.Path(path_type=Path),
-    help="Folder or file of the store; left out, HOKUSAI_FEEDBACK_DIR, else the user's own.",
+    help="Folder or file of the store; left out, HOKUSAI_FEEDBACK_DIR, else the folder of the user.",
 )
 _signature = click.option("--signature", help="Only executions of this signature: pack/Name, or Name.")
-_source = click.option("--source", help="Who says it; left out, the name of the user.")
+_source = click.option("--source", help="Source of the feedback; left out, the name of the user.")
 
 
 @click.group()
@@ -38,9 +38,9 @@ def feedback() -> None:
 @feedback.command("list")
 @_store
 @_signature
-@click.option("--min-rating", type=click.IntRange(1, 5), help="Only from this rating on.")
-@click.option("--since", help="Only what was given from then on, such as 2026-05-01.")
-@click.option("--unrated", is_flag=True, help="Executions that nobody has rated yet, instead.")
+@click.option("--min-rating", type=click.IntRange(1, 5), help="Only with this rating or a higher one.")
+@click.option("--since", help="Only feedback given at this time or later, such as 2026-05-01.")
+@click.option("--unrated", is_flag=True, help="List executions without feedback instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 def list_(
     store: Path | None, signature: str | None, min_rating: int | None, since: str | None, unrated: bool, as_json: bool
@@ -60,22 +60,24 @@ def list_(
                 return
             rows = [_row(item) for item in given]
     head = ("execution", "signature", "when", "rating", "source", "corrected")
-    nothing = "nothing waits for feedback" if unrated else "no such feedback; --unrated shows what waits for some"
-    click.echo(table(head, rows) if rows else nothing)
+    if rows:
+        print_table(head, rows)
+    else:
+        click.echo("no execution is unrated" if unrated else "no such feedback; --unrated shows executions without any")
 
 
 @feedback.command()
 @click.argument("execution_id")
 @_store
 def show(execution_id: str, store: Path | None) -> None:
-    """Show an execution and everything that was said of it."""
+    """Show an execution and all feedback on it."""
     with FeedbackCollector(store) as collector:
         kept = collector.execution(execution_id)
     _print_execution(kept)
     for given in kept.feedback:
-        click.echo(f"\n{_when(given.given_at)}  {safe(given.source)}  rating {given.rating}")
+        click.echo(f"\n{_when(given.given_at)}  {printable(given.source)}  rating {given.rating}")
         if given.comment:
-            click.echo(f"  {safe(given.comment)}")
+            click.echo(f"  {printable(given.comment)}")
         if given.corrections:
             click.echo(f"corrections\n{shown(given.corrections)}")
 
@@ -110,7 +112,7 @@ def add(
 @_source
 @track_option
 def review(store: Path | None, signature: str | None, source: str | None, track: bool) -> None:
-    """Go through the executions that nobody has rated yet: rate them and correct their outputs."""
+    """Review executions without feedback one by one: rate them and correct their outputs."""
     rated, end = 0, None
     with make_executor(track=track), FeedbackCollector(store) as collector:
         waiting = list(collector.unrated(signature))
@@ -121,7 +123,7 @@ def review(store: Path | None, signature: str | None, source: str | None, track:
                 rated += _review_one(collector, kept, source or _user())
         except _Enough:
             pass
-        except click.Abort as abort:  # click's word for Ctrl-C and the end of input alike
+        except click.Abort as abort:  # raised by click for Ctrl-C and for the end of input
             click.echo()
             end = None if isinstance(abort.__context__, EOFError) else click.exceptions.Exit(_INTERRUPTED)
     click.echo(f"{rated} rated, {len(waiting) - rated} left")
@@ -130,11 +132,11 @@ def review(store: Path | None, signature: str | None, source: str | None, track:
 
 
 class _Enough(Exception):
-    """The reviewer wants to stop."""
+    """The reviewer ends the review."""
 
 
 def _review_one(collector: FeedbackCollector, kept: KeptExecution, source: str | None) -> int:
-    """Ask what an execution was like and store it; return how many were rated, 1 or 0."""
+    """Ask for feedback on an execution and store it; return 1 if it was rated, else 0."""
     answer = click.prompt("rating 1-5, s to skip, q to quit", type=click.Choice([*"12345sq"]), show_choices=False)
     if answer == "q":
         raise _Enough
@@ -168,7 +170,7 @@ def export(path: Path, store: Path | None, signature: str | None) -> None:
 @click.argument("execution_id")
 @_store
 def delete(execution_id: str, store: Path | None) -> None:
-    """Remove an execution with everything that was said of it."""
+    """Remove an execution and all feedback on it."""
     with FeedbackCollector(store) as collector:
         if not collector.delete(execution_id):
             raise click.ClickException(f"no execution {execution_id!r} is kept")
@@ -189,7 +191,7 @@ def _ask_corrections(kept: KeptExecution) -> dict[str, Any]:
 
 
 def _value(text: str, like: Any) -> Any:
-    """Return what was typed for a field that is no text as the JSON value that it is."""
+    """Return the typed text, read as JSON if the field is not a text."""
     if isinstance(like, str):
         return text
     try:
@@ -207,7 +209,7 @@ def _correction(pair: str) -> tuple[str, Any]:
     try:
         return name[:-1].strip(), json.loads(value)
     except ValueError as error:
-        raise click.BadParameter(f"{pair!r}: is no JSON: {error}", param_hint="-c") from error
+        raise click.BadParameter(f"{pair!r}: is not JSON: {error}", param_hint="-c") from error
 
 
 def _print_execution(kept: KeptExecution) -> None:
@@ -228,7 +230,7 @@ def _row(item: Feedback) -> tuple[str, str, str, str, str, str]:
         item.signature,
         _when(item.given_at),
         str(item.rating),
-        safe(item.source),
+        printable(item.source),
         ", ".join(item.corrections),
     )
 

@@ -18,7 +18,7 @@ __all__ = ["optimize"]
 @click.argument("name")
 @click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--metric", help="accuracy, f1, classification_accuracy, macro_f1, rouge_l, json_equal, quality_score.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where the result is saved.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File for the result.")
 @click.option("--optimizer", default="auto", show_default=True, help="An optimizer; auto chooses by data and budget.")
 @click.option("--set", "options", multiple=True, metavar="OPTION=VALUE", help="An option of the optimizer.")
 @click.option("--lm", help="Language model to optimize for: local, or one such as openai/gpt-5-mini.")
@@ -37,7 +37,7 @@ __all__ = ["optimize"]
 @track_option
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Save a plot of score against calls.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--require-better", is_flag=True, help="Exit with 1 where nothing better was found.")
+@click.option("--require-better", is_flag=True, help="Exit with 1 if nothing better was found.")
 def optimize(
     name: str,
     data: Path,
@@ -65,9 +65,9 @@ def optimize(
 ) -> None:
     """Improve signature NAME on the examples in DATA, and measure on held-out ones whether it is better.
 
-    DATA is a JSONL or CSV file. The result is saved to --output: the better signature, or the signature as it was where
-    none was found. Ctrl-C ends the search and compares the best so far; a second one ends that as well. Run again, it
-    continues.
+    DATA is a JSONL or CSV file. The result is saved to --output: the better signature, or the signature as it was if
+    none was found. Ctrl-C ends the search and compares the best candidate so far; a second Ctrl-C ends the comparison.
+    Run the same command again to continue.
 
     \b
     hokusai optimize ClassifyText reviews.jsonl --metric accuracy --calls 1500 -o better.json
@@ -123,7 +123,7 @@ def _check_writable(target: Path | None) -> None:
 def _saved(optimized: Any) -> str:
     if optimized.promoted:
         return "the better signature"
-    return "the signature as it was" if optimized.candidate is not None else "a signature that nobody has verified"
+    return "the signature as it was" if optimized.candidate is not None else "a signature that was not verified"
 
 
 def _option(text: str) -> tuple[str, Any]:

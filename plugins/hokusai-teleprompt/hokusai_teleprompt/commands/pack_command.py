@@ -24,11 +24,11 @@ def pack() -> None:
     show_default=True,
     help="Folder for the wheel.",
 )
-@click.option("--name", help="Name of the distribution, such as acme-support; left out, that of the folder.")
+@click.option("--name", help="Name of the distribution, such as acme-support; left out, the name of the folder.")
 @click.option("--version", default="1.0.0", show_default=True, help="Its version.")
 @click.option("--summary", default="", help="One line for package indexes.")
 def build(folder: Path, output: Path, name: str | None, version: str, summary: str) -> None:
-    """Build a wheel out of the optimized signatures (*.json) in FOLDER.
+    """Build a wheel from the optimized signatures (*.json) in FOLDER.
 
     \b
     hokusai pack build signatures/ --name acme-support

@@ -1,3 +1,3 @@
-"""Feedback: what people think of executions, kept, and made into examples."""
+"""Feedback on executions: collected, stored, and converted into examples."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""FeedbackCollector: ratings and corrections of executions, checked, kept, and told to whoever tracks."""
+"""FeedbackCollector: checks and stores ratings and corrections of executions, and informs trackers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Self
 
 from attrs import asdict, field, frozen
@@ -20,6 +19,7 @@ from hokusai_core.plugin_api import (
     KeptExecution,
     PluginManager,
     SignatureSpec,
+    atomic_write,
     did_you_mean,
     jsonable,
     process_trackers,
@@ -28,25 +28,25 @@ from hokusai_teleprompt.feedback.sqlite_store import SqliteFeedbackStore
 
 __all__ = ["ANONYMOUS", "Feedback", "FeedbackCollector"]
 
-#: The source of feedback whose giver is not named.
+#: The source of feedback that names none.
 ANONYMOUS = "anonymous"
 
 
 @frozen
 class Feedback:
-    """What one source says of one execution.
+    """The feedback of one source on one execution.
 
     Args:
         execution_id: the execution.
         signature: qualified name of its signature.
-        signature_version: its version.
+        signature_version: version of the signature.
         fingerprint: hash over its fields, types, instructions and demos.
-        inputs: what went in, sensitive values redacted.
-        outputs: what came out, likewise.
+        inputs: the inputs, sensitive values redacted.
+        outputs: the outputs, sensitive values redacted.
         rating: 1 to 5.
         corrections: output field -> what it should have been.
         comment: free text.
-        source: who said it.
+        source: the person or system that gave it.
         given_at: seconds since the epoch.
         model: name of the language model.
         spec: the signature as data.
@@ -67,21 +67,24 @@ class Feedback:
     spec: Mapping[str, Any] = field(factory=dict, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the feedback as JSON-able data, without the signature's own."""
+        """Return the feedback as JSON-able data, without ``spec``."""
         return {name: value for name, value in asdict(self).items() if name != "spec"}
 
 
 class FeedbackCollector:
-    """Takes feedback on executions that were made with ``collect_feedback=True``, in whichever process.
+    """Takes feedback on executions that were made with ``collect_feedback=True``, in this process or another one.
 
-    What a method stored is durable when it returns. Any number of processes may use the same store.
+    Feedback is durable when the method that stores it returns. Any number of processes may use the same store.
 
     Args:
-        path: folder or file of the local store; None for ``HOKUSAI_FEEDBACK_DIR``, else the user's own folder, where
-            executions are kept as well.
+        path: folder or file of the local store; None for ``HOKUSAI_FEEDBACK_DIR``, else the folder of the user, where
+            executors keep executions.
         store: another store: the name of a ``feedback_store`` component, or a ``FeedbackStore``.
-        executor: the executor whose trackers hear of the feedback; None for those of this process that made the
-            execution, else for all of this process that have trackers.
+        executor: the executor whose trackers are notified; None for the executors of this process that made the
+            execution, or for all executors of this process if another process made it.
+
+    Raises:
+        FeedbackError: both ``path`` and ``store`` are given.
 
     Example::
 
@@ -111,14 +114,14 @@ class FeedbackCollector:
         comment: str | None = None,
         source: str | None = None,
     ) -> Feedback:
-        """Say what an execution was like. A second word of the same source replaces the first; the history is kept.
+        """Store feedback on an execution. It replaces earlier feedback of the same source; the history is kept.
 
         Args:
             execution_id: ``result["execution_id"]``.
             rating: 1 (bad) to 5 (good).
             corrections: output field -> what it should have been.
             comment: free text.
-            source: who says it; left out, all who do not say so are one.
+            source: the person or system that gives it. All feedback without a source counts as one source.
 
         Raises:
             ExecutionNotFoundError: the execution is not kept.
@@ -150,13 +153,13 @@ class FeedbackCollector:
         min_rating: int | None = None,
         since: float | datetime.date | str | None = None,
     ) -> list[Feedback]:
-        """Return feedback, the latest word of each source on each execution, by the age of the executions.
+        """Return the latest feedback of each source on each execution, oldest executions first.
 
         Args:
             signature: only on executions of this signature, ``pack/Name`` or ``Name``.
-            min_rating: only from this rating on, 1 to 5.
-            since: only what was given from then on: seconds since the epoch, a ``datetime`` or ``date``, or such as
-                ``"2026-05-01"`` or ``"2026-05-01T09:30"``; local time where no time zone is said.
+            min_rating: only with this rating or a higher one, 1 to 5.
+            since: only feedback given at this time or later: seconds since the epoch, a ``datetime`` or ``date``, or a
+                text such as ``"2026-05-01"`` or ``"2026-05-01T09:30"``. Without a time zone it is local time.
 
         Raises:
             FeedbackError: a filter cannot be used.
@@ -172,17 +175,17 @@ class FeedbackCollector:
         ]
 
     def feedback_count(self, signature: str | None = None) -> int:
-        """Return how much feedback there is; what was replaced does not count."""
+        """Return the number of feedbacks; those that were replaced do not count."""
         return sum(len(kept.current) for kept in self._store.read(signature=signature, rated=True))
 
     def execution(self, execution_id: str) -> KeptExecution:
-        """Return a kept execution with all that was said of it, in order.
+        """Return a kept execution with all feedback on it, in order.
 
         Raises:
             ExecutionNotFoundError: the execution is not kept.
         """
         for kept in self._store.read(execution_id=execution_id):
-            return kept  # type: ignore[no-any-return]  # the store may be anybody's
+            return kept  # type: ignore[no-any-return]  # the store may come from any plugin
         place = f" in {self._store.path}" if hasattr(self._store, "path") else ""
         raise ExecutionNotFoundError(
             f"no execution {execution_id!r} is kept{place}. Run a signature with collect_feedback=True to keep the "
@@ -190,7 +193,7 @@ class FeedbackCollector:
         )
 
     def history(self, execution_id: str) -> list[FeedbackGiven]:
-        """Return everything that was said of an execution, the latest last.
+        """Return all feedback on an execution, the latest last.
 
         Raises:
             ExecutionNotFoundError: the execution is not kept.
@@ -198,21 +201,21 @@ class FeedbackCollector:
         return list(self.execution(execution_id).feedback)
 
     def unrated(self, signature: str | None = None) -> Iterator[KeptExecution]:
-        """Yield the executions that nobody has said anything of, the oldest first."""
+        """Yield the executions without feedback, the oldest first."""
         yield from self._store.read(signature=signature, rated=False)
 
     def export(self, path: str | os.PathLike[str], signature: str | None = None) -> int:
-        """Write feedback to a file, one JSON object a line, and return how many there are."""
+        """Write feedback to a file as JSON lines, and return the number of lines."""
         rows = [json.dumps(item.to_dict(), ensure_ascii=False) for item in self.get_feedback(signature)]
-        Path(path).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        atomic_write(path, (f"{row}\n".encode() for row in rows))
         return len(rows)
 
     def delete(self, execution_id: str) -> bool:
-        """Remove an execution with all that was said of it; return whether there was one."""
+        """Remove an execution with all feedback on it; return whether there was one."""
         return bool(self._store.delete(execution_id))
 
     def close(self) -> None:
-        """Close the store where it was made here; calling it twice is harmless."""
+        """Close the store if it was made here; calling it twice is harmless."""
         if not self._given:
             self._store.close()
 
@@ -259,13 +262,13 @@ def _problems(execution_id: Any, rating: Any, corrections: Any, comment: Any, so
 
 
 def _checked(kept: KeptExecution, corrections: Mapping[str, Any]) -> dict[str, Any]:
-    """Return corrections as they are kept: checked against the outputs, plain, those of sensitive fields redacted."""
+    """Return checked corrections in the form in which they are kept: plain values, sensitive ones redacted."""
     if not corrections:
         return {}
     spec = SignatureSpec.from_dict(kept.spec) if kept.spec else None
     outputs = spec.outputs if spec is not None else kept.outputs
     problems = [
-        f"{name!r} is no output of {kept.signature}{did_you_mean(str(name), outputs)}; it has {', '.join(outputs)}"
+        f"{name!r} is not an output of {kept.signature}{did_you_mean(str(name), outputs)}; it has {', '.join(outputs)}"
         for name in corrections
         if name not in outputs
     ]

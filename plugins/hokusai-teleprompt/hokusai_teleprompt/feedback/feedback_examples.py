@@ -1,4 +1,4 @@
-"""From feedback to examples: corrections are right, high ratings too; low ones without a correction are not shown."""
+"""Convert feedback into examples: corrected outputs and outputs with high ratings count as right."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NAMED = 5
 
 
 def spec_of(name: str, feedback: Any) -> SignatureSpec:
-    """Return the signature of that name as the executions knew it, of the latest of them.
+    """Return the signature of that name as the latest execution with feedback had it.
 
     Raises:
-        FeedbackError: no feedback is on a signature of that name.
+        FeedbackError: there is no feedback on a signature of that name.
     """
     mine = [item for item in _items(feedback) if _is_of(item, name)]
     found = [item for item in mine if item.spec]
@@ -44,18 +44,18 @@ def spec_of(name: str, feedback: Any) -> SignatureSpec:
 def examples_of(
     spec: SignatureSpec, name: str, feedback: Any, *, min_rating: int, per_source: float, seed: int
 ) -> Examples:
-    """Return what is to be learned from feedback, and what was left out and why.
+    """Return the examples in feedback, with notes on what was left out.
 
     Args:
         spec: the signature.
         name: its qualified name.
-        feedback: feedback on its executions; other feedback is passed by.
-        min_rating: from which rating on an output counts as right.
-        per_source: largest share of the examples that one source may have, where there are several.
+        feedback: feedback on its executions; feedback on others is left out.
+        min_rating: the least rating of an output that counts as right.
+        per_source: largest share of the examples that one source may have, if there are several sources.
         seed: of the choice among the examples of a source that has too many.
 
     Raises:
-        FeedbackError: nothing is to be learned from it.
+        FeedbackError: there are no examples in it.
         ConfigurationError: an argument cannot be used.
     """
     if type(min_rating) is not int or not 1 <= min_rating <= 5:
@@ -70,7 +70,7 @@ def examples_of(
     usable = _without_redacted(spec, mine, notes)
     examples = [*_corrected(spec, usable, min_rating, notes), *_praised(spec, usable, min_rating, notes)]
     fitting = _fitting(spec, examples, notes)
-    settled = _settled(fitting, notes)
+    settled = _one_per_input(fitting, notes)
     capped = _capped(settled, per_source, seed, notes)
     if not capped:
         said = "; ".join(notes) or "there is none"
@@ -124,7 +124,7 @@ def _corrected(
         corrections = _plain(item.corrections)
         if not corrections:
             continue
-        # Of a badly rated execution nobody has said that what was not corrected is right.
+        # A low rating does not say that the outputs without a correction are right.
         rest = _plain(item.outputs) if item.rating >= min_rating else {}
         examples.append(OptimizationExample(item.inputs, {**rest, **corrections}, item.source))
     return examples
@@ -136,7 +136,7 @@ def _praised(
     by_execution: dict[str, list[Feedback]] = defaultdict(list)
     for item in items:
         by_execution[item.execution_id].append(item)
-    # By what was answered: a cache gives the same answer to several executions.
+    # Compared by answer, because a cache gives the same answer to several executions.
     panned = {_answer(item) for item in items if item.rating < min_rating and not item.corrections}
     examples, disputed, low = [], 0, 0
     for said in by_execution.values():
@@ -177,8 +177,8 @@ def _fitting(
     return fitting
 
 
-def _settled(examples: Sequence[OptimizationExample], notes: list[str]) -> list[OptimizationExample]:
-    """Return one example for each input: what most say, the latest of them; report where they differ."""
+def _one_per_input(examples: Sequence[OptimizationExample], notes: list[str]) -> list[OptimizationExample]:
+    """Return one example for each input: the answer of most feedback, the latest of these; note where they differ."""
     by_input: dict[str, list[OptimizationExample]] = defaultdict(list)
     for example in examples:
         by_input[input_key(example)].append(example)
@@ -193,8 +193,8 @@ def _settled(examples: Sequence[OptimizationExample], notes: list[str]) -> list[
     if disputed:
         more = f" and {len(disputed) - _NAMED} more" if len(disputed) > _NAMED else ""
         notes.append(
-            f"conflicting corrections on {len(disputed)} inputs; what most say was taken, the latest where as many say "
-            f"otherwise: {'; '.join(disputed[:_NAMED])}{more}"
+            f"conflicting corrections on {len(disputed)} inputs; the most frequent answer was taken, or the latest of "
+            f"equally frequent ones: {'; '.join(disputed[:_NAMED])}{more}"
         )
     return settled
 
@@ -207,7 +207,7 @@ def _shown(inputs: Mapping[str, Any]) -> str:
 def _capped(
     examples: Sequence[OptimizationExample], per_source: float, seed: int, notes: list[str]
 ) -> list[OptimizationExample]:
-    """Return the examples without those by which one source would outweigh the others."""
+    """Return the examples, with at most ``per_source`` of them from each source."""
     by_source: dict[str, list[int]] = defaultdict(list)
     for number, example in enumerate(examples):
         by_source[example.source].append(number)

@@ -1,4 +1,4 @@
-"""SqliteFeedbackStore: kept executions and feedback in a database that many processes share."""
+"""SqliteFeedbackStore: keeps executions and feedback in a database that many processes share."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SqliteFeedbackStore:
     """Keeps executions and feedback in one SQLite file, in write-ahead mode and synced at every commit.
 
     Args:
-        path: a folder, or a file that ends in ``.db``; None for ``HOKUSAI_FEEDBACK_DIR``, else the user's own folder.
+        path: a folder, or a file that ends in ``.db``; None for ``HOKUSAI_FEEDBACK_DIR``, else the folder of the user.
         patience: seconds to wait for other processes that write.
     """
 
@@ -70,7 +70,7 @@ class SqliteFeedbackStore:
         try:
             spec = json.dumps(signature.to_dict())
         except SignatureDefinitionError:
-            spec = "{}"  # a type of DSPy's own; corrections are then checked by the names of the outputs alone
+            spec = "{}"  # it has a type of DSPy; corrections are then checked by the names of the outputs only
         row = (
             execution.execution_id,
             execution.signature,
@@ -92,7 +92,7 @@ class SqliteFeedbackStore:
             )
 
     def add(self, feedback: FeedbackGiven) -> None:
-        """Add feedback to what was said before.
+        """Add feedback; earlier feedback stays.
 
         Raises:
             ExecutionNotFoundError: the execution is not kept.
@@ -117,7 +117,7 @@ class SqliteFeedbackStore:
     def read(
         self, *, execution_id: str | None = None, signature: str | None = None, rated: bool | None = None
     ) -> Iterator[KeptExecution]:
-        """Yield kept executions, the oldest first, as they are at the time."""
+        """Yield kept executions, the oldest first."""
         conditions, arguments = ["executions.id > :last"], {"last": 0, "page": _PAGE}
         given: dict[str, Any] = {}
         if execution_id is not None:
@@ -135,23 +135,23 @@ class SqliteFeedbackStore:
         while True:
             with self._reading() as database:
                 rows = database.execute(query, {**arguments, **given}).fetchall()
-                said = [self._said(database, row[1], row[2]) for row in rows]
-            for row, feedback in zip(rows, said, strict=True):
+                feedbacks = [self._feedback(database, row[1], row[2]) for row in rows]
+            for row, feedback in zip(rows, feedbacks, strict=True):
                 yield _execution(row, feedback)
             if len(rows) < _PAGE:
                 return
             arguments["last"] = rows[-1][0]
 
     def delete(self, execution_id: str) -> bool:
-        """Remove an execution with all that was said of it, from the file as well; return whether there was one."""
+        """Remove an execution with all feedback on it, also from the file; return whether there was one."""
         with self._transaction() as database:
             removed = database.execute("DELETE FROM executions WHERE execution_id = ?", (execution_id,)).rowcount
         with self._reading() as database:
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # nothing of it is to stay in the log
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that nothing of it stays in the write-ahead log
         return removed > 0
 
     def close(self) -> None:
-        """Close the database; calling it twice is harmless, and another use opens it again."""
+        """Close the database; calling it twice is harmless. Using the store again opens it again."""
         with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None and self._owner == os.getpid():
@@ -159,7 +159,7 @@ class SqliteFeedbackStore:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _said(self, database: sqlite3.Connection, execution_id: str, signature: str) -> tuple[FeedbackGiven, ...]:
+    def _feedback(self, database: sqlite3.Connection, execution_id: str, signature: str) -> tuple[FeedbackGiven, ...]:
         rows = database.execute(
             "SELECT rating, corrections, comment, source, given_at FROM feedback WHERE execution_id = ? ORDER BY id",
             (execution_id,),
@@ -199,7 +199,7 @@ class SqliteFeedbackStore:
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and self._owner == os.getpid():
             return self._connection
-        # That of a parent process is left alone: SQLite forbids carrying one across a fork.
+        # The connection of a parent process is not used: SQLite forbids it after a fork.
         private_folder(self.path.parent)
         os.close(open_private_file(self.path))
         connection = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None, check_same_thread=False)
@@ -217,7 +217,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA {setting}")
     if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
         connection.execute("BEGIN IMMEDIATE")
-        # Asked again with the lock held: another process may have made the tables in the meantime.
+        # Checked again with the lock held, because another process may have made the tables in the meantime.
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)

@@ -1,4 +1,4 @@
-"""Metrics: how good outputs are, as a number."""
+"""Metrics: score outputs against the expected ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of users as metrics, whichever of the usual shapes they have."""
+"""CallableMetric: a function of the user as a metric."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hokusai_teleprompt.metrics.scoring import OPEN_RANGE
 
 __all__ = ["CallableMetric"]
 
-#: Names by which DSPy's examples and its users call the two arguments of a metric.
+#: Names that DSPy and its users give the two arguments of a metric.
 _EXAMPLES = frozenset({"example", "gold", "ex"})
 _PREDICTIONS = frozenset({"prediction", "pred"})
 
@@ -19,15 +19,15 @@ _PREDICTIONS = frozenset({"prediction", "pred"})
 class CallableMetric:
     """A function as a metric.
 
-    The names of its parameters say what it takes: ``(expected, outputs)`` and ``(expected, outputs, inputs)`` get
-    mappings; ``(example, prediction)``, ``(gold, pred, trace=None)`` and so on get a ``dspy.Example`` and a
-    ``dspy.Prediction``, as DSPy's metrics do. It returns a number, a bool, or a ``dspy.Prediction`` with a ``score``.
+    The names of its parameters decide what it is given. ``(expected, outputs)`` and ``(expected, outputs, inputs)`` get
+    mappings. ``(example, prediction)``, ``(gold, pred, trace=None)`` and the like get a ``dspy.Example`` and a
+    ``dspy.Prediction``. It returns a number, a bool, or a ``dspy.Prediction`` with a ``score``.
 
     Args:
-        function: the function; its attributes ``range`` and ``higher_is_better`` count where it has them.
+        function: the function. If it has attributes ``range`` and ``higher_is_better``, they are used.
 
     Raises:
-        ConfigurationError: it takes fewer than two arguments, or needs more than it can be given.
+        ConfigurationError: it takes fewer than two arguments, or requires others.
 
     Example:
         >>> def length(expected, outputs):
@@ -59,7 +59,7 @@ def _shape(function: Callable[..., Any], name: str) -> tuple[bool, int]:
     """Return whether the function is written for DSPy, and how many mappings it takes otherwise."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # written in C: nothing to go by
+    except (TypeError, ValueError):  # written in C, without a readable signature
         return False, 2
     positional = [item for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
     if any(item.kind is item.VAR_POSITIONAL for item in parameters):

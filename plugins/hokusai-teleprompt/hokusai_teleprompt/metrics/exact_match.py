@@ -33,7 +33,7 @@ class Accuracy:
 
 
 class ClassificationAccuracy:
-    """Whether every expected label was given; a label matches in whole or not at all, case and ends aside.
+    """Whether every expected label was given. A label matches as a whole, ignoring case and surrounding white space.
 
     Example:
         >>> ClassificationAccuracy().score({"topic": "Sports"}, {"topic": "sports"}, {})
@@ -52,18 +52,18 @@ class ClassificationAccuracy:
 
 
 class MacroF1(ClassificationAccuracy):
-    """F1 of each label, averaged over the labels, so that rare ones count as much as common ones.
+    """F1 of each label, averaged over the labels, so that rare labels count as much as common ones.
 
-    Of a single example it is the accuracy, which searches go by; of a whole set it is what the name says.
+    The score of a single example is its accuracy, which searches use. The score of a set is macro F1.
     """
 
     name = "macro_f1"
     source = "mean over the classes of F1 = 2TP / (2TP + FP + FN) (Yang and Liu, 1999; Opitz and Burst, 2019)"
 
     def aggregate(self, pairs: Sequence[Pair]) -> float:
-        """Return macro-F1 over pairs of expected and given outputs; the mean over the fields where there are several.
+        """Return macro F1 over pairs of expected and given outputs; the mean over the fields if there are several.
 
-        The classes are those that are expected somewhere; a label that is never expected costs precision elsewhere.
+        The classes are the expected labels. Giving a label that is never expected lowers the recall of others.
         """
         names = dict.fromkeys(name for expected, _ in pairs for name in expected)
         values = [_macro_f1([(e[name], o.get(name)) for e, o in pairs if name in e]) for name in names]
@@ -71,9 +71,9 @@ class MacroF1(ClassificationAccuracy):
 
 
 class JsonEqual:
-    """Whether every expected field is equal as JSON: same structure and values, whatever the order of keys.
+    """Whether every expected field is equal as JSON: same structure and values, in any order of keys.
 
-    Where an output is a text that holds JSON, its content is compared.
+    If an output is a text that holds JSON, its content is compared.
 
     Example:
         >>> JsonEqual().score({"data": {"a": 1, "b": 2.0}}, {"data": '{"b": 2, "a": 1}'}, {})

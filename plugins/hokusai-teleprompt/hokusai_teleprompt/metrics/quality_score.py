@@ -1,4 +1,4 @@
-"""quality_score: a language model grades an answer on a closed scale."""
+"""QualityScore: a language model grades an answer from 1 to 5."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hokusai_core.plugin_api import FieldSpec, LanguageModel, SignatureRunner, S
 
 __all__ = ["GRADES", "JUDGE", "QualityScore"]
 
-#: What a judge may say, worst first; the score rises evenly from 0 to 1.
+#: The grades, worst first; the score rises evenly from 0 to 1.
 GRADES: Final = ("1", "2", "3", "4", "5")
 
 JUDGE: Final = SignatureSpec(
@@ -34,7 +34,7 @@ JUDGE: Final = SignatureSpec(
 
 @frozen
 class _Bench:
-    """A judge that is ready: its language model and its prompt."""
+    """The judge: its prompt with its language model."""
 
     runner: SignatureRunner
 
@@ -43,12 +43,12 @@ class _Bench:
 
 
 class QualityScore:
-    """The grade that a language model gives, as a number from 0 to 1.
+    """The grade of a language model, as a number from 0 to 1.
 
     Args:
-        judge: the language model that grades, by name or as ``dspy.LM``; None for the one that is optimized. Another
-            and stronger one is better: a model is lenient with itself.
-        task: what was to be done, for the judge; None for the instructions of the signature.
+        judge: the language model that grades, by name or as ``dspy.LM``; None for the one that is optimized for. Use
+            another, stronger one: a model is lenient with itself.
+        task: the task, for the judge; None for the instructions of the signature.
     """
 
     name = "quality_score"
@@ -60,19 +60,19 @@ class QualityScore:
         self.judge, self.task, self._bench = judge, task, _bench
 
     def using(self, models: Callable[[Any], LanguageModel], task: str = "") -> Self:
-        """Return this metric with a language model to ask.
+        """Return this metric with its language model.
 
         Args:
-            models: returns a metered language model by what ``judge`` says, that which is optimized for None.
-            task: what the judge is told was to be done, where nothing else was said.
+            models: returns the metered language model for ``judge``.
+            task: the task for the judge, if this metric has none.
         """
         return type(self)(self.judge, self.task or task, _Bench(SignatureRunner(JUDGE, models(self.judge))))
 
     def score(self, expected: Mapping[str, Any], outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> float:
-        """Return the judge's grade of ``outputs``.
+        """Return the grade of ``outputs``.
 
         Raises:
-            OptimizationError: it has no language model yet.
+            OptimizationError: it has no language model; see ``using``.
             LanguageModelError: the judge failed.
         """
         if self._bench is None:

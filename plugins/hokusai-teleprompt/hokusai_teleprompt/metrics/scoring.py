@@ -1,4 +1,4 @@
-"""What the metrics have in common: comparing texts, and reading a score whatever its range and direction."""
+"""Shared by the metrics: comparing texts, and converting scores of any range and direction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hokusai_core.plugin_api import jsonable
 
 __all__ = ["OPEN_RANGE", "checked", "fields_of", "goodness", "normalized", "raw_score", "summary_of", "tokens"]
 
-#: Range of a metric that does not say what its numbers mean.
+#: Range of a metric that declares none.
 OPEN_RANGE: Final = (-math.inf, math.inf)
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -22,30 +22,30 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalized(value: Any) -> str:
-    """Return a text as it is compared: without case, punctuation, articles and superfluous white space.
+    """Return a text without case, punctuation, articles and superfluous white space, for comparison.
 
     This is the normalization of the SQuAD evaluation (Rajpurkar et al., 2016), after Unicode NFKC.
     """
     text = unicodedata.normalize("NFKC", value if isinstance(value, str) else str(value)).casefold()
     bare = " ".join(_ARTICLES.sub(" ", text.translate(_PUNCTUATION)).split())
-    return bare or " ".join(text.split())  # "?" or "the" must not equal everything else that is left empty
+    return bare or " ".join(text.split())  # so that "?" does not equal "the", both of which would be empty
 
 
 def tokens(value: Any) -> list[str]:
-    """Return the words of a value as they are compared."""
+    """Return the words of a normalized value."""
     return normalized(value).split()
 
 
 def fields_of(expected: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Return pairs of what is expected and what was given, plain values both; None for what was not given."""
+    """Return pairs of expected and given values, both plain; None for an output that was not given."""
     return [(jsonable(value), jsonable(outputs.get(name))) for name, value in expected.items()]
 
 
 def checked(score: Any, metric: Any) -> float:
-    """Return a score as a finite number within the metric's range.
+    """Return a score as a finite number within the range of the metric.
 
     Raises:
-        OptimizationError: it is none; names the metric.
+        OptimizationError: it is not such a number; names the metric.
     """
     name = type(metric).__name__ if not hasattr(metric, "name") else metric.name
     if hasattr(score, "score"):  # a dspy.Prediction(score=..., feedback=...)
@@ -67,7 +67,7 @@ def checked(score: Any, metric: Any) -> float:
 
 
 def goodness(metric: Any, score: float) -> float:
-    """Return a score so that more is better; from 0 to 1 where the metric has a closed range."""
+    """Return a score as goodness: more is better, from 0 to 1 if the metric has a closed range."""
     low, high = metric.range
     if math.isinf(low) or math.isinf(high):
         return score if metric.higher_is_better else -score
@@ -76,7 +76,7 @@ def goodness(metric: Any, score: float) -> float:
 
 
 def raw_score(metric: Any, good: float) -> float:
-    """Return the score whose goodness is ``good``."""
+    """Return the score whose goodness is ``good``; the inverse of ``goodness``."""
     low, high = metric.range
     if math.isinf(low) or math.isinf(high):
         return good if metric.higher_is_better else -good
@@ -84,7 +84,7 @@ def raw_score(metric: Any, good: float) -> float:
 
 
 def summary_of(metric: Any) -> dict[str, Any]:
-    """Return what a report says of a metric, JSON-able."""
+    """Return the description of a metric for reports, JSON-able."""
     low, high = metric.range
     return {
         "name": getattr(metric, "name", type(metric).__name__),

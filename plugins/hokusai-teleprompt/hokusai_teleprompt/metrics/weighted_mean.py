@@ -1,4 +1,4 @@
-"""A weighted mean of other metrics."""
+"""WeightedMetric: a weighted mean of other metrics."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["WeightedMetric"]
 
 
 class WeightedMetric:
-    """The weighted mean of metrics, each read so that 0 is worst and 1 is best.
+    """The weighted mean of metrics, each scaled so that 0 is worst and 1 is best.
 
     Args:
-        parts: pairs of a metric and its weight; weights are above zero, whatever their sum.
+        parts: pairs of a metric and its weight. Weights are above zero; they need not add up to 1.
 
     Raises:
-        ConfigurationError: there are none, a weight cannot be used, or a metric has no closed range.
+        ConfigurationError: there are no parts, a weight cannot be used, or a metric has no closed range.
 
     Example:
         >>> from hokusai_teleprompt.metrics import Accuracy, TokenF1
@@ -37,7 +37,7 @@ class WeightedMetric:
             raise ConfigurationError("a weighted metric needs parts, such as {'accuracy': 0.7, 'f1': 0.3}")
         for metric, _ in pairs:
             if math.inf in (abs(metric.range[0]), abs(metric.range[1])):
-                raise ConfigurationError(f"{_name(metric)} has no closed range, so it cannot be part of a mean")
+                raise ConfigurationError(f"{_name(metric)} has no closed range, so it cannot have a weight")
         self._parts = pairs
         total = sum(weight for _, weight in pairs)
         self.name = " + ".join(f"{weight / total:.2g} {_name(metric)}" for metric, weight in pairs)
@@ -55,7 +55,7 @@ class WeightedMetric:
         )
 
     def using(self, models: Callable[[Any], Any], task: str = "") -> Self:
-        """Return this metric with language models for those parts that ask one."""
+        """Return this metric with language models for the parts that need one."""
         return type(self)(
             [(part.using(models, task) if hasattr(part, "using") else part, weight) for part, weight in self._parts]
         )

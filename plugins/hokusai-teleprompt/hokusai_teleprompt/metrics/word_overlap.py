@@ -1,4 +1,4 @@
-"""Metrics that ask how much of a text is there."""
+"""Metrics that compare the words of texts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TokenF1:
 class RougeL:
     """F-measure of the longest common subsequence of words, averaged over the fields.
 
-    Unlike ``f1`` it minds the order of the words.
+    Unlike ``f1`` it depends on the order of the words.
 
     Example:
         >>> RougeL().score({"summary": "police killed gunman"}, {"summary": "gunman killed police"}, {})

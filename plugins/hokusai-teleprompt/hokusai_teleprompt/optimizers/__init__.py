@@ -1,3 +1,3 @@
-"""The optimizers of DSPy, as components."""
+"""Optimizers: those of DSPy as components, and two without calls."""
 
 from __future__ import annotations

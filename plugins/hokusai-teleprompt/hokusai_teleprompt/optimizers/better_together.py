@@ -1,4 +1,4 @@
-"""BetterTogether: several optimizers, one after the other."""
+"""DSPy's BetterTogether: several optimizers, one after the other."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Together"]
 
 
 class Together(DspyOptimizer):
-    """``dspy.BetterTogether``: first instructions (COPRO), then demos for them (random search); the best step is kept.
+    """``dspy.BetterTogether``: first instructions (COPRO), then demos (random search); keeps the best step.
 
     Args:
         num_candidate_programs: sets of demos that are drawn at random.
         breadth: instructions in each round.
         depth: rounds of instructions.
-        strategy: the order: ``i`` writes instructions, ``d`` chooses demos.
+        strategy: the order of steps: ``i`` writes instructions, ``d`` chooses demos.
     """
 
     name = "better_together"

@@ -1,4 +1,4 @@
-"""Optimizers that choose demos: examples as they are, or answers of the model that turned out right."""
+"""Optimizers of DSPy that choose demos: examples, and answers of the model that are right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["BootstrapDemos", "BootstrapOptuna", "BootstrapRandomSearch"]
 
 
 class _DemoOptimizer(DspyOptimizer):
-    """An optimizer whose only product is demos; none at all is a failure."""
+    """An optimizer that only makes demos, so that a result without demos is a failure."""
 
     makes_demos = True
 
@@ -27,7 +27,7 @@ class _DemoOptimizer(DspyOptimizer):
         problem = super()._problem(program, messages)
         if problem is None and not program.predictors()[0].demos:
             why = f"; first error: {messages[0]}" if messages else ""
-            return f"no demo came of it, not one answer was good enough{why}"
+            return f"it found no demo, because no answer was good enough{why}"
         return problem
 
     def _shuffled(self, dspy_task: DspyTask) -> list[Any]:
@@ -37,7 +37,7 @@ class _DemoOptimizer(DspyOptimizer):
 
 
 class BootstrapDemos(_DemoOptimizer):
-    """``dspy.BootstrapFewShot``: demos out of the model's own good answers, and examples beside them.
+    """``dspy.BootstrapFewShot``: good answers of the model as demos, and examples beside them.
 
     Args:
         max_bootstrapped_demos: answers of the model at most.
@@ -69,16 +69,16 @@ class BootstrapDemos(_DemoOptimizer):
 
 
 class BootstrapRandomSearch(DspyOptimizer):
-    """``dspy.BootstrapFewShotWithRandomSearch``: many sets of demos, the best of which is kept.
+    """``dspy.BootstrapFewShotWithRandomSearch``: tries many sets of demos and keeps the best.
 
-    Among them are no demos at all, so coming back without any is a result: nothing else was better.
+    One of the sets is empty, so a result without demos is valid: nothing else was better.
 
     Args:
-        num_candidate_programs: sets that are drawn at random, besides three that are not.
+        num_candidate_programs: sets that are drawn at random, in addition to three that are not.
         max_bootstrapped_demos: answers of the model in a set at most.
         max_labeled_demos: demos in a set at most.
         metric_threshold: how good an answer must be to become a demo, from 0 to 1.
-        stop_at_score: ends the search when a set reaches it, in percent.
+        stop_at_score: score in percent at which the search ends.
     """
 
     name = "bootstrap_random_search"
@@ -113,7 +113,7 @@ class BootstrapRandomSearch(DspyOptimizer):
 
 
 class _SeededOptuna(BootstrapFewShotWithOptuna):
-    """DSPy's optimizer with a seed: its own study begins somewhere else every time."""
+    """DSPy's optimizer with a seed, because its own study starts differently each time."""
 
     def __init__(self, seed: int, **options: Any) -> None:
         super().__init__(**options)

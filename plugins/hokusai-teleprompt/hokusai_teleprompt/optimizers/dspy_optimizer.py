@@ -1,4 +1,4 @@
-"""DspyOptimizer: what every optimizer of DSPy needs around it."""
+"""DspyOptimizer: the base class of components that run an optimizer of DSPy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 
 __all__ = ["DspyOptimizer", "DspyTask"]
 
-#: Seconds for calls that are under way when a search is stopped.
+#: Seconds to wait for running calls when a search is stopped.
 _PATIENCE = 10.0
 
 
@@ -30,7 +30,7 @@ class DspyTask:
 
     Args:
         task: the task.
-        label: how its candidates are called.
+        label: name of its candidates in reports.
     """
 
     def __init__(self, task: OptimizationTask, label: str) -> None:
@@ -67,7 +67,7 @@ class DspyTask:
         return _RecordedProgram(self.names, [dspy.Example({safe[name]: demo[name] for name in demo}) for demo in demos])
 
     def metric(self, example: Any, prediction: Any, trace: Any = None, *_more: Any) -> float:
-        """Return how good a prediction is, as metrics of DSPy do."""
+        """Return how good a prediction is, in the form of a metric of DSPy."""
         good, _ = self.judge(example, prediction)
         return good
 
@@ -98,7 +98,7 @@ class DspyTask:
             raise StudyFailed(f"the metric raised {type(error).__name__}: {error}", error) from error
 
     def _found(self, example: Any) -> OptimizationExample:
-        """Return the example that an equal copy was made of."""
+        """Return the example of an equal copy."""
         for known in (*self.train, *self.dev):
             if known.toDict() == example.toDict():
                 return self._examples[id(known)]
@@ -106,7 +106,7 @@ class DspyTask:
 
 
 class _RecordedProgram(SignatureProgram):
-    """A program whose predictions know what made them."""
+    """A program whose predictions carry their candidate."""
 
     def forward(self, **inputs: Any) -> Any:
         """Predict the outputs."""
@@ -115,8 +115,8 @@ class _RecordedProgram(SignatureProgram):
         return prediction
 
 
-def _settle(task: OptimizationTask, before: Sequence[threading.Thread]) -> None:
-    """Let what DSPy has left running come to its end, within reason, while it is still kept quiet and may not pay."""
+def _wait_for_threads(task: OptimizationTask, before: Sequence[threading.Thread]) -> None:
+    """Wait for threads that DSPy has left running, while they are still captured and may make no call."""
     for model in (task.model, task.prompt_model):
         stop = getattr(getattr(model, "lm", None), "stop", None)
         if stop is not None:
@@ -130,15 +130,15 @@ def _settle(task: OptimizationTask, before: Sequence[threading.Thread]) -> None:
 class DspyOptimizer(ABC):
     """An optimizer of DSPy as a component.
 
-    It runs in a context of its own, quietly and metered. What it swallows comes out: an error of the metric or of the
-    language model is raised with its first traceback, and a search that comes back with nothing is a failure.
+    It runs in its own DSPy context, with its output captured and its calls metered. Errors that DSPy swallows are
+    raised: an error of the metric or of the language model with its first traceback, and a search without a result.
     """
 
     #: Name of the component.
     name = ""
     #: Fewest examples to learn from, and to choose by.
     least_train, least_dev = 1, 1
-    #: Whether it makes demos, which must not be none.
+    #: Whether it makes demos, which needs an output that is not sensitive.
     makes_demos = False
 
     def check(self, task: OptimizationTask) -> Sequence[str]:
@@ -153,17 +153,17 @@ class DspyOptimizer(ABC):
         return problems
 
     def propose(self, task: OptimizationTask) -> Iterator[Candidate]:
-        """Yield what the optimizer of DSPy comes back with; ``task.found`` hears of what it tries on its way.
+        """Yield the result of the optimizer; ``task.found`` is called with the candidates that it tries.
 
         Raises:
-            OptimizationError: it failed; the cause is the first thing that went wrong.
+            OptimizationError: it failed; the cause is the first error.
             StudyStop: no further call may be made.
         """
         dspy_task = DspyTask(task, self.name)
         try:
             program = self._run(dspy_task)
         except (StudyStop, KeyboardInterrupt):
-            dspy_task.recorder.tell_unfinished()
+            dspy_task.recorder.report_unfinished()
             raise
         except StudyFailed as failure:
             raise OptimizationError(f"{self.name} on {task.signature.name}: {failure.problem}") from failure.cause
@@ -180,7 +180,7 @@ class DspyOptimizer(ABC):
             "track_usage": False,
             "warn_on_type_mismatch": False,
             "provide_traceback": True,
-            # Answers that do not fit are part of a search; the ledger ends it where the language model is dead.
+            # Answers that do not fit are part of a search; the call counter ends it if the language model is dead.
             "max_errors": 1_000_000_000,
             "num_threads": task.workers,
             CAPTURED: True,
@@ -190,8 +190,8 @@ class DspyOptimizer(ABC):
             try:
                 program = self._compile(dspy_task)
             except BaseException as error:
-                _settle(task, before)
-                # Bars that were not closed draw themselves once more when they go; they are to go while it is quiet.
+                _wait_for_threads(task, before)
+                # Progress bars that were not closed draw themselves when they are deleted; that has to be captured.
                 traceback.clear_frames(error.__traceback__)
                 if not isinstance(error, Exception):
                     raise
@@ -204,11 +204,11 @@ class DspyOptimizer(ABC):
         return program
 
     def _problem(self, program: Any, messages: Sequence[str]) -> str | None:
-        """Return why what came back is no success, None where it is one."""
+        """Return why the result is a failure, None if it is not."""
         if getattr(program, "flag_compilation_error_occurred", False):
             return f"a step failed: {'; '.join(messages[:2])}"
         return None
 
     @abstractmethod
     def _compile(self, dspy_task: DspyTask) -> Any:
-        """Run the optimizer and return the program that it comes back with."""
+        """Run the optimizer and return its program."""

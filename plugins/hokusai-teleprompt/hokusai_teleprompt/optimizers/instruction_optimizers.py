@@ -1,4 +1,4 @@
-"""Optimizers that write instructions, some of them demos as well."""
+"""Optimizers of DSPy that write instructions. Some of them choose demos as well."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hokusai_teleprompt.optimizers.dspy_optimizer import DspyOptimizer, DspyTask
 
 __all__ = ["Copro", "Gepa", "Mipro", "Simba"]
 
-#: With more examples to choose by, MIPROv2 tries candidates on some of them first.
+#: With more examples to choose by, MIPROv2 first tries candidates on some of them.
 _MINIBATCH_FROM = 50
 
 
@@ -24,8 +24,9 @@ class Mipro(DspyOptimizer):
 
     Args:
         num_candidates: instructions, and sets of demos.
-        num_trials: combinations that are tried; None for as many as the candidates call for.
-        max_bootstrapped_demos: answers of the model in a set at most; 0, with the next one, for instructions alone.
+        num_trials: combinations that are tried; None for a number that suits the candidates.
+        max_bootstrapped_demos: answers of the model in a set at most. If this and ``max_labeled_demos`` are 0, it
+            writes instructions only.
         max_labeled_demos: examples in a set at most.
         metric_threshold: how good an answer must be to become a demo, from 0 to 1.
     """
@@ -42,7 +43,7 @@ class Mipro(DspyOptimizer):
         metric_threshold: float = 0.8,
     ) -> None:
         self.candidates = num_candidates
-        # As MIPROv2 reckons for one predictor: enough for two choices among so many.
+        # The formula of MIPROv2 for one predictor with two choices.
         self.trials = num_trials or int(max(4 * math.log2(max(2, num_candidates)), 1.5 * num_candidates))
         self.options = {
             "max_bootstrapped_demos": max_bootstrapped_demos,
@@ -69,13 +70,13 @@ class Mipro(DspyOptimizer):
             num_trials=self.trials,
             minibatch=count > _MINIBATCH_FROM,
             minibatch_size=min(35, count),
-            # It would describe our own class to the model, not the task.
+            # It would describe SignatureProgram to the model, and not the task.
             program_aware_proposer=False,
         )
 
 
 class Copro(DspyOptimizer):
-    """``dspy.COPRO``: writes instructions, scores them, and writes new ones in view of the scores.
+    """``dspy.COPRO``: writes instructions, scores them, and writes new ones from the scores.
 
     Args:
         breadth: instructions in each round.
@@ -100,7 +101,7 @@ class Copro(DspyOptimizer):
         )
 
     def evaluation(self, dspy_task: DspyTask) -> dict[str, Any]:
-        """Return how it shall evaluate."""
+        """Return the options of its evaluation."""
         return {"num_threads": dspy_task.task.workers, "display_progress": False, "display_table": False}
 
     def _compile(self, dspy_task: DspyTask) -> Any:
@@ -110,13 +111,13 @@ class Copro(DspyOptimizer):
 
 
 class Simba(DspyOptimizer):
-    """``dspy.SIMBA``: looks at what goes wrong in small batches, and adds rules and demos against it.
+    """``dspy.SIMBA``: finds errors in small batches, and adds rules and demos against them.
 
     Args:
-        bsize: examples in a batch; fewer where there are fewer.
+        bsize: examples in a batch at most.
         num_candidates: candidates in each step.
         max_steps: steps.
-        max_demos: demos at most; 0 for rules alone.
+        max_demos: demos at most; 0 for rules only.
     """
 
     name = "simba"
@@ -142,16 +143,16 @@ class Simba(DspyOptimizer):
         problem = super()._problem(program, messages)
         made, spec = program.names.candidate(program), program.names.spec
         if problem is None and messages and (made.instructions, made.demos) == (spec.instructions, spec.demos):
-            return f"not one step succeeded; first error: {messages[0]}"
+            return f"no step succeeded; first error: {messages[0]}"
         return problem
 
 
 class Gepa(DspyOptimizer):
-    """``dspy.GEPA``: reflects on what went wrong, in words, and evolves the instructions.
+    """``dspy.GEPA``: describes errors in words, and improves the instructions step by step.
 
     Args:
-        max_metric_calls: evaluations of single examples; None for some ten rounds over the examples to choose by.
-        reflection_minibatch_size: examples that one reflection looks at.
+        max_metric_calls: evaluations of single examples; None for about ten rounds over the examples to choose by.
+        reflection_minibatch_size: examples in one reflection.
     """
 
     name = "gepa"
@@ -188,9 +189,9 @@ class Gepa(DspyOptimizer):
 
 
 class _Proposer(InstructionProposer):
-    """DSPy's own proposer, with the adapter of the language model in place of one that wants JSON of every model.
+    """DSPy's own proposer, with the adapter of the language model in place of one that asks every model for JSON.
 
-    GEPA goes on where writing an instruction fails; this remembers why.
+    GEPA goes on when writing an instruction fails. This class remembers the error.
     """
 
     def __init__(self, adapter: Any) -> None:
@@ -209,7 +210,7 @@ class _Proposer(InstructionProposer):
 
 
 def _feedback(gold: Any, outputs: dict[str, Any], good: float) -> str:
-    """Return in words what was wrong, for the model that reflects."""
+    """Return a description of the error for the model that reflects."""
     if good >= 1.0:
         return "This answer is right."
     wanted = "; ".join(f"{name}: {jsonable(value)}" for name, value in gold.labels().items())

@@ -1,8 +1,8 @@
-"""Keeping DSPy's optimizers quiet: what they print, log and draw goes to a logger of ours, at level DEBUG.
+"""Capture what DSPy's optimizers print, log and draw: it goes to the logger ``hokusai_teleprompt.dspy`` at level DEBUG.
 
-They write to standard output and error from whichever thread evaluates, while other threads of the host may write
-there as well. So what is written is told apart by a DSPy setting, which travels with DSPy's own threads; everything
-that is written without it goes where it would have gone.
+They write to standard output and error from many threads, while other threads of the host may write there as well. A
+DSPy setting, which DSPy passes on to its own threads, marks the output that is captured. All other output goes where it
+would have gone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import dspy
 
 __all__ = ["CAPTURED", "FirstErrors", "capture_output"]
 
-#: Key of ``dspy.settings``; true where output is to be kept back.
+#: Key of ``dspy.settings``; true in threads whose output is captured.
 CAPTURED = "hokusai_captured"
 
 _log = logging.getLogger("hokusai_teleprompt.dspy")
@@ -31,7 +31,7 @@ def _is_captured() -> bool:
 
 
 class _Stream:
-    """Stands in for a standard stream; passes through what is not to be kept back.
+    """Replaces a standard stream, and passes through what is not captured.
 
     Args:
         stream: the stream.
@@ -51,18 +51,18 @@ class _Stream:
         return int(self._stream.write(text) or 0)
 
     def retire(self) -> Any:
-        """Pass everything through from now on, for whoever still holds this; return the stream itself."""
+        """Return the original stream. Code that still holds this one writes to the original from now on."""
         self._active = False
         return self._stream
 
 
 class FirstErrors(logging.Filter):
-    """Keeps records of quiet threads back, and remembers the first errors among them.
+    """Captures log records, and remembers the first errors among them.
 
-    DSPy logs many an error and goes on; where nothing comes of an optimization, they are the reason.
+    DSPy logs many errors and goes on. If an optimization has no result, they are the reason.
 
     Attributes:
-        messages: what was logged as an error, the first few.
+        messages: the first few messages that were logged as errors.
         error: the first exception that was logged with its traceback.
     """
 
@@ -72,7 +72,7 @@ class FirstErrors(logging.Filter):
         self.error: BaseException | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the handler shall write the record."""
+        """Return whether the handler writes the record."""
         if not _is_captured():
             return True
         if record.levelno >= logging.ERROR:
@@ -86,7 +86,7 @@ class FirstErrors(logging.Filter):
 
 @contextmanager
 def capture_output() -> Iterator[FirstErrors]:
-    """Keep back what is written and logged under the setting ``CAPTURED``, for as long as the context lasts."""
+    """Capture what is written and logged under the setting ``CAPTURED`` while the context lasts."""
     errors = FirstErrors()
     handlers = [handler for name in _NOISY for handler in logging.getLogger(name).handlers]
     for handler in handlers:
@@ -99,7 +99,7 @@ def capture_output() -> Iterator[FirstErrors]:
     finally:
         for name, stream in streams.items():
             original = stream.retire()
-            if getattr(sys, name) is stream:  # somebody may have put another one on top in the meantime
+            if getattr(sys, name) is stream:  # the host may have replaced it in the meantime
                 setattr(sys, name, original)
         for handler in handlers:
             handler.removeFilter(errors)

@@ -1,4 +1,4 @@
-"""A signature as the DSPy program that optimizers work on, and the way back."""
+"""SignatureProgram: a signature as the DSPy program that optimizers work on. FieldNames converts back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hokusai_core.plugin_api import Candidate, OptimizationExample, SignatureSpe
 
 __all__ = ["FieldNames", "SignatureProgram"]
 
-#: Narrowed signatures that are kept; making one takes some milliseconds.
+#: Narrowed signatures that are kept, because making one takes some milliseconds.
 _KEPT = 64
 
 
 class FieldNames:
-    """The names of a signature's fields, and those under which DSPy has them.
+    """The names of the fields of a signature, and their names in DSPy.
 
     Args:
         spec: the signature.
@@ -32,16 +32,16 @@ class FieldNames:
         self._back = {safe: name for name, safe in {**self.inputs, **self.outputs}.items()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # optimizers copy programs all the time; this never changes
+        return self  # it never changes, and optimizers copy programs often
 
     def example(self, example: OptimizationExample) -> Any:
-        """Return an example as DSPy takes it; optional inputs that are not given stay out of the prompt."""
+        """Return an example as DSPy takes it. Optional inputs that are not given stay out of the prompt."""
         inputs = self.input_values(example.inputs)
         outputs = {self.outputs[name]: value for name, value in example.outputs.items()}
         return dspy.Example(**inputs, **outputs).with_inputs(*inputs)
 
     def input_values(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return bound inputs as a prompt has them."""
+        """Return bound inputs with their names and values in a prompt."""
         spec = self.spec
         return {
             self.inputs[name]: jsonable(value) if name in spec.attrs_fields else value
@@ -50,12 +50,12 @@ class FieldNames:
         }
 
     def outputs_of(self, prediction: Any) -> dict[str, Any]:
-        """Return the outputs in a prediction, by the names of the signature."""
+        """Return the outputs of a prediction by their names in the signature."""
         given = dict(prediction.items())
         return {name: given[safe] for name, safe in self.outputs.items() if safe in given}
 
     def demo(self, demo: Any) -> dict[str, Any]:
-        """Return a demo as the signature keeps it: plain values, none of a sensitive field."""
+        """Return a demo as the signature keeps it: plain values, without those of sensitive fields."""
         values = {self._back[safe]: value for safe, value in dict(demo).items() if safe in self._back}
         return {
             item.name: jsonable(values[item.name])
@@ -64,10 +64,12 @@ class FieldNames:
         }
 
     def candidate(self, program: Any, *, score: float | None = None, label: str = "") -> Candidate:
-        """Return what a program would do as a candidate."""
+        """Return the instructions and demos of a program as a candidate."""
         predictor = program.predictors()[0]
         instructions = predictor.signature.instructions
-        if instructions == self.signature.instructions:  # DSPy cleans texts, and makes one up where there is none
+        if (
+            instructions == self.signature.instructions
+        ):  # DSPy changes white space, and invents instructions if there are none
             instructions = self.spec.instructions
         demos = [self.demo(demo) for demo in predictor.demos]
         shown = [demo for demo in demos if demo.keys() & self.spec.outputs.keys()]
@@ -75,7 +77,7 @@ class FieldNames:
 
 
 class SignatureProgram(dspy.Module):
-    """A predictor for a signature, narrowed for each call where an output is chosen from an input.
+    """A predictor for a signature. If an output is chosen from an input, its type is narrowed for each call.
 
     Args:
         names: the signature's names.
