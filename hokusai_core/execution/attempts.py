@@ -6,11 +6,9 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
-
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError
 from hokusai_core.execution.event_builders import withheld
-from hokusai_core.results import Attempt
+from hokusai_core.results import Attempt, ModelExchange
 from hokusai_core.runtime.deadline import Deadline
 from hokusai_core.runtime.drivers import Abandoned, Call, Operation, Pause, Standby
 
@@ -149,7 +147,9 @@ class Attempts:
                 )
             )
             for exchange in meter.exchanges:
-                kept = evolve(exchange, attempt=number)
+                kept = ModelExchange(
+                    exchange.messages, exchange.completions, exchange.finish_reason, exchange.latency, number
+                )
                 state.exchanges.append(withheld(kept) if plan.spec.sensitive else kept)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -75,6 +75,11 @@ class ContentPolicy:
                     value = orjson.Fragment(encoded)
             kept[name] = value
         return kept
+
+    def fits(self, texts: Iterable[Any]) -> bool:
+        """Return whether all of ``texts`` may be recorded as they are: texts of a length that is not cut."""
+        limit = self._limit
+        return all(type(text) is str and len(text) <= limit for text in texts)
 
     def text(self, kind: str, text: str | None, cut: dict[str, int]) -> str | None:
         """Return what may be recorded of one text, such as the message of an error."""

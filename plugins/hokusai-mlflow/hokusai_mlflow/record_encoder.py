@@ -165,9 +165,13 @@ class RecordEncoder:
 
     def _exchange(self, exchange: ModelExchange, cut: dict[str, int]) -> tuple[Any, ...]:
         """Return the record of a prompt and what came back. A prompt quotes inputs, an answer is where outputs are."""
-        policy = self._policy
-        messages = [self._message(message, cut) for message in exchange.messages] if policy.inputs else None
-        answers = [policy.text("answer", text, cut) for text in exchange.completions] if policy.outputs else None
+        policy, messages, answers = self._policy, None, None
+        if policy.inputs:
+            texts = [message.get("content") for message in exchange.messages]
+            messages = exchange.messages if policy.fits(texts) else [self._message(m, cut) for m in exchange.messages]
+        if policy.outputs:
+            given = exchange.completions
+            answers = given if policy.fits(given) else [policy.text("answer", text, cut) for text in given]
         return exchange.attempt, messages, answers, exchange.finish_reason, exchange.latency
 
     def _message(self, message: Mapping[str, Any], cut: dict[str, int]) -> dict[str, Any]:
