@@ -26,6 +26,10 @@ _KINDS: Final = {
 }
 
 
+#: Other trackers ask for prompts and raw answers; a line of this one does not have them.
+_WITHOUT_PROMPTS: Final = attrs.filters.exclude("exchanges")
+
+
 class JsonlTracker:
     """Appends every event to a file.
 
@@ -50,7 +54,7 @@ class JsonlTracker:
         Raises:
             OSError: the file cannot be written to; the executor counts it, and the execution goes on.
         """
-        line = _encoded({"kind": _KINDS[type(event).__name__], **attrs.asdict(event)}) + b"\n"
+        line = _encoded({"kind": _KINDS[type(event).__name__], **attrs.asdict(event, filter=_WITHOUT_PROMPTS)}) + b"\n"
         with self._lock:
             try:
                 if self._descriptor is None:

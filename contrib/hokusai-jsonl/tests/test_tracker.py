@@ -8,6 +8,7 @@ import pytest
 
 from hokusai_core.protocols import Tracker
 from hokusai_core.testing.trackers import TrackerConformance, make_event
+from hokusai_core.types import ModelExchange
 from hokusai_jsonl import JsonlTracker, read_lines
 
 
@@ -29,6 +30,13 @@ def test_a_line_that_was_cut_off_spoils_no_other(tmp_path: Path) -> None:
     tracker.record(event := make_event())
     tracker.close()
     assert [line["execution_id"] for line in read_lines(path)] == [event.execution_id]
+
+
+def test_prompts_that_another_tracker_asked_for_are_left_out(tmp_path: Path) -> None:
+    tracker = JsonlTracker(path := tmp_path / "executions.jsonl")
+    tracker.record(make_event(exchanges=(ModelExchange(({"role": "user", "content": "Canary"},), ("a",)),)))
+    tracker.close()
+    assert "Canary" not in path.read_text()
 
 
 def test_the_path_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

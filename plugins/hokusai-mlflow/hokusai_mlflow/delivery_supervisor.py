@@ -230,7 +230,7 @@ def start_writer(folder: Path, secret_uris: Mapping[str, str]) -> None:
         subprocess.SubprocessError: it did not get as far as detaching.
     """
     environment = {**os.environ, SECRET_URIS: orjson.dumps(dict(secret_uris)).decode()}
-    # -P: a file in the working directory must not stand in for a library.
+    # -P: a file in the working directory must not be imported in place of a library.
     command = [sys.executable, "-P", "-m", "hokusai_mlflow.writer", os.fspath(folder)]
     _log.info("starting a writer process for %s", folder)
     subprocess.run(  # noqa: S603  # our own module, by this interpreter

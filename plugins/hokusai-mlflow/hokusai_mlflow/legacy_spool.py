@@ -44,7 +44,7 @@ class _Target:
     Args:
         header: what a segment says of its destination.
         run: its id and experiment in MLflow, where they are known.
-        instead_of: the host's run that it stands in for.
+        instead_of: the host's run that it replaces.
         totals: sums that the run's metrics show, or are about to.
         records: what MLflow does not have.
         counted: how many executions at the beginning of ``records`` are in ``totals``.

@@ -63,7 +63,7 @@ class OptimizationResult:
 
     @property
     def promoted(self) -> bool:
-        """Whether it was found to be better; yes where nobody says otherwise."""
+        """Whether it was found to be better; True where its document does not say."""
         return bool((self.document or {}).get("promoted", True))
 
     @property

@@ -31,7 +31,7 @@ class TargetState:
         path: its file.
         description: the header of a segment: store, experiment, run.
         run: ``id`` and ``experiment_id`` in MLflow, None until the run is found or made.
-        instead_of: id of the host's run that was deleted, where ``run`` stands in for it.
+        instead_of: id of the host's run that was deleted, where ``run`` replaces it.
         totals: sums over the executions that were delivered.
         signatures: those whose parameters were delivered.
         segments: name -> ``offset`` (what is before is delivered), ``counted`` (executions that ``totals`` holds

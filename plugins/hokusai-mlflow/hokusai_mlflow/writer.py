@@ -68,7 +68,7 @@ def main(folder: Path) -> None:
 
 
 def _detach() -> None:
-    """Leave the process that started this one; whoever waits for it waits no longer."""
+    """Leave the process that started this one, which does not wait any longer."""
     if os.fork():
         os._exit(0)
     os.nice(10)  # callers come first

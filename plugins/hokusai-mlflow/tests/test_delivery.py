@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -16,8 +17,10 @@ from hokusai_core import Usage
 from hokusai_core.plugin_api import StageTiming
 from hokusai_core.testing.trackers import make_event, make_failure, make_feedback, make_operation
 from hokusai_core.types import Attempt
+from hokusai_mlflow import target_state
 from hokusai_mlflow.delivery.writer_loop import Writer, locked
 from hokusai_mlflow.loading import load_executions, read_part
+from hokusai_mlflow.outbox import segment_files
 from hokusai_mlflow.target_state import state_files
 
 
@@ -342,6 +345,23 @@ def test_a_lost_state_duplicates_nothing(place: Any, damage: bytes | None) -> No
     (run,) = place.runs()
     assert run.data.metrics["hokusai/executions"] == 6
     assert len(place.traces()) == 6
+
+
+def test_a_disk_that_is_full_is_emptied_by_delivery(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tracker = place.tracker()
+    tracker.record(first := make_event())
+    assert place.deliver()
+    tracker.record(second := make_event())
+    tracker.close()
+    monkeypatch.setattr(target_state, "atomic_write", full)
+    assert place.deliver()
+    assert segment_files(place.spool) == []
+    assert [row["execution_id"] for row in place.rows()] == [first.execution_id, second.execution_id]
+    (run,) = place.runs()
+    assert (run.info.status, run.data.metrics["hokusai/executions"]) == ("FINISHED", 2)
 
 
 def test_a_state_of_a_later_version_is_refused_by_name(place: Any) -> None:

@@ -1,4 +1,4 @@
-"""Optimizations that the tracker hears of, as runs of MLflow."""
+"""Optimizations that reach the tracker, as runs of MLflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hokusai_mlflow.options import make_options
 
 
 class Greet(BaseSignature):
-    """Greet somebody."""
+    """Greet a person."""
 
     name: str = InputField(description="who is greeted")
     greeting: str = OutputField(description="the greeting")
@@ -35,7 +35,7 @@ def document(instructions: str = "Greet warmly.", *, promoted: bool = True) -> d
         "improvement": 0.25,
         "interval": [0.1, 0.4],
         "trials": [
-            {"label": "baseline", "score": 0.4, "instructions": "Greet somebody."},
+            {"label": "baseline", "score": 0.4, "instructions": "Greet a person."},
             {"label": "rewrite 1", "score": 0.7, "instructions": instructions, "chosen": True},
         ],
     }
@@ -66,10 +66,10 @@ def test_an_optimization_is_a_run_below_that_of_the_tracker(place: Any) -> None:
     assert [(score.step, score.value) for score in scores] == [(0, 0.4), (1, 0.7)]
     path = place.client.download_artifacts(run.info.run_id, "candidates.json")
     rows = json.loads(Path(path).read_text())
-    assert [row[rows["columns"].index("instructions")] for row in rows["data"]] == ["Greet somebody.", "Greet warmly."]
+    assert [row[rows["columns"].index("instructions")] for row in rows["data"]] == ["Greet a person.", "Greet warmly."]
     path = place.client.download_artifacts(run.info.run_id, "signature/optimized-signature.json")
     assert json.loads(Path(path).read_text()) == event.document
-    assert not place.client.search_registered_models()  # nobody asked for that
+    assert not place.client.search_registered_models()  # no alias was chosen
     assert place.rows() == []
 
 

@@ -14,7 +14,7 @@ from hokusai_mlflow import Trial, load_signature, log_optimization, log_pyfunc
 
 
 class Greet(BaseSignature):
-    """Greet somebody."""
+    """Greet a person."""
 
     version = "2.0.0"
     name: str = InputField(description="who is greeted")
@@ -22,7 +22,7 @@ class Greet(BaseSignature):
 
 
 TRIALS = [
-    Trial("baseline", 0.5, 0.5, "Greet somebody."),
+    Trial("baseline", 0.5, 0.5, "Greet a person."),
     Trial("rewrite 1", 0.75, 0.7, "Greet warmly.", ({"name": "Ada", "greeting": "Hello"},)),
     Trial("rewrite 2", None),
 ]
@@ -86,7 +86,7 @@ REPORT = {
     "p_value": 0.002,
     "verdict": "promoted",
     "trials": [
-        {"label": "baseline", "score": 0.4, "calls": 20, "demos": 0, "instructions": "Greet somebody."},
+        {"label": "baseline", "score": 0.4, "calls": 20, "demos": 0, "instructions": "Greet a person."},
         {"label": "copro 1", "score": 0.6, "calls": 40, "demos": 0, "instructions": "Greet.", "chosen": False},
         {"label": "copro 2", "score": 0.8, "calls": 60, "demos": 2, "instructions": "Greet warmly.", "chosen": True},
     ],

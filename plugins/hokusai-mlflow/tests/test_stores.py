@@ -15,7 +15,7 @@ from hokusai_mlflow.delivery.mlflow_stores import StoreBusy, is_busy, open_store
 from hokusai_mlflow.delivery_supervisor import complaint
 
 
-def test_a_database_that_somebody_makes_is_left_to_them_until_they_are_gone(tmp_path: Path) -> None:
+def test_a_database_that_another_process_makes_is_left_to_it_until_it_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     path.touch()
     with pytest.raises(StoreBusy):

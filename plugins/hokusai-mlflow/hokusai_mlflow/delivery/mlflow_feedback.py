@@ -40,10 +40,10 @@ def write_feedback(target: Target, feedback: Mapping[str, Any], waits: Callable[
         if waits(feedback["id"]):
             return False
         row = _row(target, feedback["id"])
-        if row is not None and row["trace_id"]:  # a step, which is in the trace of its chain
+        if row is not None and row["trace_id"] not in (None, trace_id):  # a step, which is in the trace of its chain
             trace_id, span_id = row["trace_id"], span_id_of(row["trace_id"], feedback["id"])
         else:
-            # Without a row the execution was recorded elsewhere or not at all; the feedback is kept all the same.
+            # Without a row the execution was recorded elsewhere or not at all; the feedback is kept anyway.
             write_traces(target, [TracePart("trace", _bare(feedback) if row is None else record_of(row))])
         info = client.get_trace_info(trace_id)
     present = {assessment.assessment_id for assessment in info.assessments}

@@ -138,7 +138,7 @@ class Targets:
         if "***" in full:
             raise MissingCredentials(
                 f"the credentials of {uri} are on no disk, and this writer was started without them; it is delivered "
-                "by the next process that is told to track there, or by `hokusai tracking flush` with "
+                "by the next process that tracks there, or by `hokusai tracking flush` with "
                 "MLFLOW_TRACKING_URI set"
             )
         return full
@@ -252,7 +252,7 @@ def _artifacts(experiment: str, uri: str) -> str | None:
 def _own_run(client: MlflowClient, experiment: str, state: TargetState) -> Any:
     """Return a run of an executor's own. It is looked for by its tag first: a delivery that was cut off made it."""
     description = state.description
-    # What stands in for a run of the host's that was deleted is no run of an executor's.
+    # What replaces a run of the host that was deleted is not the executor's own run.
     key = f"run:{state.instead_of}" if state.instead_of else description["run_key"]
     found = client.search_runs(
         [experiment],

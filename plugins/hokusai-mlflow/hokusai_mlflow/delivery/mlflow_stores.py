@@ -17,13 +17,14 @@ from mlflow import MlflowClient
 from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+from hokusai_core.plugin_api import private_folder
 from hokusai_mlflow.destination import default_uri
 
 __all__ = ["StoreBusy", "database_of", "is_busy", "open_store", "private_files", "probe"]
 
 #: Seconds for which a write waits for the host's own writes to the same database; MLflow's default is five.
 _PATIENCE: Final = 60
-#: A database that somebody makes is left to them for as long as it changes at least this often, in seconds.
+#: Seconds without a change after which a half-made database counts as abandoned by the process that made it.
 _ABANDONED: Final = 20.0
 #: Seconds within which a store that did not answer before has to answer the question whether it is back.
 _PROBE: Final = "5"
@@ -61,7 +62,7 @@ def open_store(uri: str) -> str:
 
 def _make(path: Path, uri: str) -> None:
     """Make a database and put it in its place whole: two processes that both make one in place spoil each other's."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(path.parent) if uri == default_uri() else path.parent.mkdir(parents=True, exist_ok=True)
     artifacts = (path.parent / "artifacts").as_uri() if uri == default_uri() else DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         fresh = Path(folder) / path.name
@@ -69,7 +70,7 @@ def _make(path: Path, uri: str) -> None:
         try:
             os.link(fresh, path)
         except FileExistsError:
-            return  # somebody was faster
+            return  # another process was faster
         except OSError:  # a file system without links
             fresh.rename(path)
 

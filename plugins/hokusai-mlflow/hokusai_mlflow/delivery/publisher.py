@@ -67,7 +67,7 @@ class Publisher:
         self._find()
         done = False
         for one in list(self._deliveries.values()):
-            if one.state.pending is None and self._guarded(one, one.finish):
+            if one.state.pending is None and self._guarded(one, one.finish, talks=False):
                 del self._deliveries[one.key]
                 self._delivered_at.pop(one.key, None)
                 done = True
@@ -111,7 +111,7 @@ class Publisher:
             if path.stem not in found:
                 path.unlink(missing_ok=True)  # its segments were deleted by the user
 
-    def _guarded(self, one: TargetDelivery, deliver: Callable[[], bool]) -> bool:
+    def _guarded(self, one: TargetDelivery, deliver: Callable[[], bool], *, talks: bool = True) -> bool:
         if self.failures.is_paused(one.uri, one.key):
             return False
         try:
@@ -131,7 +131,8 @@ class Publisher:
                 self._targets.forget(one.state)
             self.failures.note(one.uri, one.key, one.name, error)
             return False
-        self.failures.worked(one.uri, one.key, one.name)
+        if talks:
+            self.failures.worked(one.uri, one.key, one.name)
         return done
 
     def _touch(self, uri: str) -> None:

@@ -17,7 +17,7 @@ import orjson
 from hokusai_core.plugin_api import atomic_write, lock_descriptor, open_private_file
 from hokusai_mlflow.delivery_supervisor import LOCK
 from hokusai_mlflow.delivery_wait import is_waited_for
-from hokusai_mlflow.legacy_spool import import_legacy_spool
+from hokusai_mlflow.legacy_spool import has_legacy_spool, import_legacy_spool
 from hokusai_mlflow.spool_status import STATUS, read_status, something_waits
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Writer:
             moved = self._step(hurry=True)
             if not moved and self._deliverer().is_done() and not self._deliverer().retire():
                 self._note(force=True)
-                return True
+                return not has_legacy_spool(self._folder)
             if end is not None and time.monotonic() > end:
                 break
             if not moved:
@@ -120,7 +120,7 @@ class Writer:
         return now - self._busy_at > enough and publisher.is_done()
 
     def _owns_folder(self) -> bool:
-        """Return whether the folder is still there; one that was deleted must not be made anew."""
+        """Return whether the folder is still there; one that was deleted must not be made again."""
         try:
             return (self._folder / LOCK).stat().st_ino == self._lock_inode
         except FileNotFoundError:
