@@ -93,6 +93,7 @@ def import_legacy_spool(folder: Path) -> bool:
 
 def _write_aside(folder: Path) -> None:
     outbox = private_folder(outbox_folder(folder))
+    TargetState.make_folder(folder)
     for path in outbox.glob(f"*{_ASIDE}"):
         path.unlink()
     token, ledger = _read_ledger(folder / _LEDGER)

@@ -52,6 +52,11 @@ class TargetState:
     pending: dict[str, Any] | None = None
     ended: bool = False
 
+    @staticmethod
+    def make_folder(folder: Path) -> None:
+        """Make the folder of the states. ``save`` does not, so that a spool folder that is deleted stays deleted."""
+        private_folder(folder / _FOLDER)
+
     @classmethod
     def load(cls, folder: Path, key: str, description: dict[str, Any]) -> TargetState:
         """Return the state of a target; a new one where there is none, or where it is damaged."""
@@ -74,7 +79,6 @@ class TargetState:
         """
         data = asdict(self, filter=lambda attribute, _: attribute.name != "path")
         try:
-            private_folder(self.path.parent)
             atomic_write(self.path, [orjson.dumps({"version": _VERSION, **data})])
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -18,6 +18,7 @@ from hokusai_core.plugin_api import StageTiming
 from hokusai_core.testing.trackers import make_event, make_failure, make_feedback, make_operation
 from hokusai_core.types import Attempt
 from hokusai_mlflow import target_state
+from hokusai_mlflow.delivery.publisher import Publisher
 from hokusai_mlflow.delivery.writer_loop import Writer, locked
 from hokusai_mlflow.loading import load_executions, read_part
 from hokusai_mlflow.outbox import segment_files
@@ -459,3 +460,17 @@ def test_processes_that_are_killed_lose_nothing_that_was_accepted(place: Any) ->
     assert set(accepted) <= counts.keys()
     assert set(counts.values()) == {1}
     assert {run.info.status for run in place.runs()} == {"KILLED"}
+
+
+def test_the_writer_waits_until_its_caller_pauses(place: Any) -> None:
+    tracker = place.tracker()
+    tracker.record(make_event())
+    publisher = Publisher(place.spool, {}, lambda: None)
+    assert not publisher.step()
+    (segment,) = segment_files(place.spool)
+    os.utime(segment.path, (time.time() - 3,) * 2)
+    assert publisher.step()
+    tracker.record(make_event())
+    assert not publisher.step()
+    assert publisher.step(hurry=True)
+    assert len(place.rows()) == 2

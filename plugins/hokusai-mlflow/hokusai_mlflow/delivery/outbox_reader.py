@@ -16,6 +16,7 @@ from hokusai_mlflow.destination import default_uri
 from hokusai_mlflow.outbox import outbox_folder, segment_files, unfinished_files
 
 __all__ = [
+    "CHUNK",
     "Chunk",
     "is_finished",
     "is_waiting",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 #: Bytes that are read at a time.
-_CHUNK: Final = 4 * 2**20
+CHUNK: Final = 4 * 2**20
 
 
 @frozen
@@ -52,7 +53,7 @@ def segment_path(folder: Path, name: str) -> Path:
     return outbox_folder(folder) / name
 
 
-def read_chunk(path: Path, start: int, *, end: int | None = None, limit: int = _CHUNK) -> Chunk:
+def read_chunk(path: Path, start: int, *, end: int | None = None, limit: int = CHUNK) -> Chunk:
     """Return the next records of a segment.
 
     Args:

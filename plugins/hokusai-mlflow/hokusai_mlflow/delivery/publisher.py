@@ -13,16 +13,18 @@ from mlflow.exceptions import MlflowException
 from hokusai_mlflow.delivery.failures import Failures, network_error
 from hokusai_mlflow.delivery.mlflow_runs import Targets
 from hokusai_mlflow.delivery.mlflow_stores import is_busy, private_files
-from hokusai_mlflow.delivery.outbox_reader import remove_unfinished
+from hokusai_mlflow.delivery.outbox_reader import CHUNK, remove_unfinished
 from hokusai_mlflow.delivery.target_delivery import TargetDelivery, TraceWaits
 from hokusai_mlflow.delivery.trace_sampler import TraceSampler
 from hokusai_mlflow.outbox import destination_of, segment_files
-from hokusai_mlflow.target_state import state_files
+from hokusai_mlflow.target_state import TargetState, state_files
 
 __all__ = ["Publisher"]
 
-#: Seconds between two deliveries to a target that nothing waits for.
-_PACE: Final = 1.0
+#: Seconds without a new record after which a target is delivered to, so that the writer works when its caller does not;
+#: and seconds after which it is delivered to although records keep coming.
+_QUIET: Final = 2.0
+_LONGEST: Final = 10.0
 
 
 class Publisher:
@@ -36,9 +38,11 @@ class Publisher:
 
     def __init__(self, folder: Path, secret_uris: Mapping[str, str], on_contact: Callable[[], None]) -> None:
         self._folder, self._on_contact = folder, on_contact
+        TargetState.make_folder(folder)
         self._targets, self._sampler = Targets(secret_uris), TraceSampler()
         self._deliveries: dict[str, TargetDelivery] = {}
-        self._delivered_at: dict[str, float] = {}
+        #: Target -> since when something waits there.
+        self._waiting: dict[str, float] = {}
         self.failures = Failures(self._described)
         #: Address that was talked to last.
         self.contact: str | None = None
@@ -56,11 +60,15 @@ class Publisher:
         # Those that failed come last, so that a store that does not answer holds up the others least.
         failed = self.failures.has_failed
         for one in sorted(self._deliveries.values(), key=lambda d: failed(d.uri) or failed(d.uri, d.key)):
-            paced = time.monotonic() - self._delivered_at.get(one.key, float("-inf")) < _PACE
-            if one.has_more() and (hurry or not paced):
+            if one.has_more() and (hurry or self._is_due(one)):
                 sent |= self._guarded(one, one.deliver)
-                self._delivered_at[one.key] = time.monotonic()
+                if one.backlog() < CHUNK:
+                    self._waiting.pop(one.key, None)
         return sent
+
+    def _is_due(self, one: TargetDelivery) -> bool:
+        now = time.monotonic()
+        return now - self._waiting.setdefault(one.key, now) > _LONGEST or one.quiet_for() > _QUIET
 
     def retire(self) -> bool:
         """Delete segments that are delivered and have no owner any more; return whether a target is done with."""
@@ -69,7 +77,6 @@ class Publisher:
         for one in list(self._deliveries.values()):
             if one.state.pending is None and self._guarded(one, one.finish, talks=False):
                 del self._deliveries[one.key]
-                self._delivered_at.pop(one.key, None)
                 done = True
         remove_unfinished(self._folder)
         return done
@@ -112,8 +119,8 @@ class Publisher:
                 path.unlink(missing_ok=True)  # its segments were deleted by the user
 
     def _guarded(self, one: TargetDelivery, deliver: Callable[[], bool], *, talks: bool = True) -> bool:
-        if self.failures.is_paused(one.uri, one.key):
-            return False
+        if self.failures.is_paused(one.uri, one.key) or not self._folder.is_dir():
+            return False  # for what was deleted, no store must be made again
         try:
             with private_files(one.uri):
                 self._targets.prepare(one.uri)

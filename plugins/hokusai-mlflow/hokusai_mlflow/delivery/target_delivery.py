@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -112,9 +114,15 @@ class TargetDelivery:
 
     def has_more(self) -> bool:
         """Return whether something is not delivered yet."""
-        return self.state.pending is not None or any(
-            size > self.state.segments[name]["offset"] for name, size in self._sizes()
-        )
+        return self.state.pending is not None or self.backlog() > 0
+
+    def backlog(self) -> int:
+        """Return how many bytes are not delivered yet."""
+        return sum(size - self.state.segments[name]["offset"] for name, size in self._sizes())
+
+    def quiet_for(self) -> float:
+        """Return for how many seconds nothing was appended."""
+        return time.time() - max((stat.st_mtime for _, stat in self._stats()), default=0.0)
 
     def deliver(self) -> bool:
         """Deliver a chunk; return whether there was one.
@@ -323,12 +331,12 @@ class TargetDelivery:
                     raise
 
     def _sizes(self) -> Iterator[tuple[str, int]]:
+        return ((name, stat.st_size) for name, stat in self._stats())
+
+    def _stats(self) -> Iterator[tuple[str, os.stat_result]]:
         for name in list(self.state.segments):
-            path = segment_path(self._folder, name)
-            try:
-                yield name, path.stat().st_size
-            except FileNotFoundError:
-                continue
+            with contextlib.suppress(FileNotFoundError):
+                yield name, segment_path(self._folder, name).stat()
 
 
 def _rows_of(chunk: Chunk, table: str) -> Chunk:
