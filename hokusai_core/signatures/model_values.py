@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hokusai_core.json_encoding import jsonable
-from hokusai_core.signatures.field_types import Shape, is_model
+from hokusai_core.signatures.field_types import Shape, is_attrs_model, is_model
 from hokusai_core.signatures.model_fields import ModelField, deep_kinds, model_fields, reads_itself
 from hokusai_core.signatures.scalar_input import Coercer, CoercionError, is_finite, mismatch
 
@@ -15,6 +15,7 @@ __all__ = ["model_coercer"]
 MakeCoercer = Callable[[Shape], Coercer]
 
 _SHOWN = 3
+_NUMBERS = {"float", "any", "raw"}
 
 
 def model_coercer(shape: Shape, make: MakeCoercer) -> Coercer:
@@ -29,23 +30,38 @@ def model_coercer(shape: Shape, make: MakeCoercer) -> Coercer:
     """
     fields = {item.name: _FieldRule(item, make) for item in model_fields(shape.cls)}
     build = _attrs_builder(shape, fields) if shape.kind == "attrs" else _pydantic_builder(shape, fields)
-    may_be_infinite = bool(deep_kinds(shape) & {"float", "any", "raw"})
+    # What was coerced is finite; what functions of the model made of it, and fields it does not declare, may not be.
+    changes = _changes_values(shape.cls)
+    numbers = [rule.item.attribute for rule in fields.values() if deep_kinds(rule.item.shape) & _NUMBERS]
 
     def coerce(value: Any) -> Any:
         if not isinstance(value, shape.cls):
-            value = build(jsonable(value) if is_model(type(value)) else value)
-        if may_be_infinite and not _is_finite(value):
+            value = build(jsonable(value) if type(value) is not dict and is_model(type(value)) else value)
+            finite = not changes or is_finite(value)
+        else:
+            finite = is_finite(value) if changes else all(is_finite(getattr(value, name)) for name in numbers)
+        if not finite:
             raise CoercionError(f"does not fit {shape.cls.__name__}: expected finite numbers", "out_of_range")
         return value
 
     return coerce
 
 
-def _is_finite(model: Any) -> bool:
-    try:
-        return is_finite(jsonable(model))
-    except (TypeError, ValueError):  # said where it is written
+def _changes_values(cls: Any) -> bool:
+    """Return whether a model may hold other values than its fields were given."""
+    if is_attrs_model(cls):
         return True
+    decorators = cls.__pydantic_decorators__
+    return bool(
+        decorators.field_validators
+        or decorators.model_validators
+        or cls.model_config.get("extra") == "allow"
+        or any(item.raw or item.lost for item in model_fields(cls))
+    )
+
+
+#: Values of exactly this type need no coercion.
+_EXACT = {"str": str, "int": int, "bool": bool}
 
 
 class _FieldRule:
@@ -55,6 +71,7 @@ class _FieldRule:
         self.item = item
         self.names = tuple(dict.fromkeys(name for name in (item.alias, item.name) if name))
         self.coerce = make(item.shape)
+        self.exact = _EXACT.get(item.shape.kind)
 
     def __call__(self, value: Any, model: str) -> Any:
         if self.item.raw or (value is None and self.item.default is None and not self.item.required):
@@ -74,8 +91,11 @@ def _pydantic_builder(shape: Shape, fields: Mapping[str, _FieldRule]) -> Coercer
     rules = {key: rule for rule in fields.values() for key in rule.names}
 
     def build(value: Any) -> Any:
-        if isinstance(value, Mapping) and not raw:
-            value = {key: rules[key](item, name) if key in rules else item for key, item in value.items()}
+        if not raw and (type(value) is dict or isinstance(value, Mapping)):
+            value = {
+                key: item if (rule := rules.get(key)) is None or type(item) is rule.exact else rule(item, name)
+                for key, item in value.items()
+            }
         elif not raw:
             raise mismatch(shape, value)
         try:

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from hokusai_core.errors import HokusaiError
 from hokusai_core.json_encoding import jsonable
-from hokusai_core.signatures.field_types import Shape
+from hokusai_core.signatures.field_types import Shape, is_attrs_model, is_pydantic_model
 
 __all__ = ["SCALARS", "Coercer", "CoercionError", "is_finite", "mismatch", "type_name"]
 
@@ -72,14 +72,20 @@ def mismatch(shape: Shape, value: Any) -> CoercionError:
 
 
 def is_finite(value: Any) -> bool:
-    """Return whether no NaN and no infinity is in a number, list or mapping."""
+    """Return whether no NaN and no infinity is in a number, list, mapping or model."""
     kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return True
     if kind is float:
         return bool(value - value == 0.0)  # false for NaN and the infinities
     if kind is list or kind is tuple:
         return all(map(is_finite, value))
     if kind is dict:
         return all(map(is_finite, value.values()))
+    if is_pydantic_model(kind):
+        return all(map(is_finite, vars(value).values())) and is_finite(value.__pydantic_extra__)
+    if is_attrs_model(kind):
+        return all(is_finite(getattr(value, item.name, None)) for item in kind.__attrs_attrs__)
     return True
 
 
