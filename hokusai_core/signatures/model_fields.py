@@ -160,7 +160,11 @@ def field_names(cls: Any) -> frozenset[str]:
 
 
 def deep_kinds(shape: Shape) -> frozenset[str]:
-    """Return the kinds of everything in ``shape``, models looked into; ``raw`` stands for what validators read."""
+    """Return the kinds of everything in ``shape``, models looked into.
+
+    ``raw`` stands for what validators of a model read, ``any`` also for fields that it does not declare, and
+    ``serialized`` for models that write themselves in a way of their own.
+    """
     found: set[str] = set()
     seen: set[type] = set()
     pending = [shape]
@@ -169,6 +173,9 @@ def deep_kinds(shape: Shape) -> frozenset[str]:
             found.add("raw" if part.raw else part.kind)
             if part.kind in ("model", "attrs") and part.cls not in seen:
                 seen.add(part.cls)
+                if part.kind == "model":
+                    found.update({"any"} if part.cls.model_config.get("extra") == "allow" else ())
+                    found.update({"serialized"} if custom_serializers(part.cls) else ())
                 for item in model_fields(part.cls):
                     found.update({"raw"} if item.raw else ())
                     pending.append(item.shape)

@@ -72,14 +72,14 @@ def text_writer(shape: Shape, read: TextReader) -> Callable[[Any], str]:
         quoted = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else text
         if _reads_as(read, quoted, value):
             return quoted
-        raise CoercionError(f"a value of {shape.expected} cannot be told from another one as text; change the type")
+        raise CoercionError("its text would not be read as the same value; make the members of the union differ")
 
     return write
 
 
 def _unsure(shape: Shape) -> bool:
-    """Return whether a union of models or texts is somewhere inside, whose members may look alike."""
-    return bool(deep_kinds(shape) & {"union", "raw"})
+    """Return whether there are unions inside, whose members may look alike, or models that read or write themselves."""
+    return bool(deep_kinds(shape) & {"union", "raw", "serialized"})
 
 
 def _reads_decimals(shape: Shape) -> bool:

@@ -165,11 +165,66 @@ def test_what_cannot_be_told_apart_is_not_written() -> None:
         y: int = 0
 
     field = FieldSpec("a", "output", Large | Small)
-    with pytest.raises(CoercionError, match="cannot be told from another"):
+    with pytest.raises(CoercionError, match="would not be read as the same value"):
         write_value(field, Small(x=1))
     with pytest.raises(ValueError, match="another member of the union"):
         SignatureSpec("S", "", (field,)).codec.encode({"a": Small(x=1)})
     assert read(Small | Large, '{"x": 1, "y": 2}') == Large(x=1, y=2)
+
+
+class Own(pydantic.BaseModel):
+    """A model with rules of its own."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="allow", str_strip_whitespace=True)
+    tags: list[str]
+    share: Annotated[int, pydantic.BeforeValidator(lambda value: int(str(value).strip("%")))] = 0
+    when: datetime.date | None = None
+    price: decimal.Decimal = decimal.Decimal(1)
+    color: Color = pydantic.Field(default=Color.RED, alias="colour")
+    upper: list[Annotated[str, pydantic.AfterValidator(str.upper)]] = []
+
+    @pydantic.field_validator("tags", mode="before")
+    @classmethod
+    def split(cls, value: Any) -> Any:
+        return value.split("|") if isinstance(value, str) else value
+
+
+class Whole(pydantic.BaseModel):
+    x: int
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def parse(cls, value: Any) -> Any:
+        return {"x": int(value[1:])} if isinstance(value, str) else value
+
+
+def test_a_model_keeps_its_own_rules() -> None:
+    text = (
+        '{"tags": "a| b", "share": "5%", "when": "2024-01-31", "price": 1.5, "colour": "RED", "upper": ["x"], '
+        '"more": 1.5}'
+    )
+    own = read(Own, text)
+    assert (own.tags, own.share, own.when) == (["a", "b"], 5, datetime.date(2024, 1, 31))
+    assert (own.price, own.color, own.upper) == (decimal.Decimal("1.5"), Color.RED, ["X"])
+    assert is_same(own.more, 1.5)
+    field = FieldSpec("a", "output", Own)
+    assert read_value(field, write_value(field, own)) == own
+    assert read(Whole, "x5") == Whole(x=5)
+    for wrong in ('"tags": [1]', '"tags": [], "more": NaN', '"tags": [], "more": [1e999]', '"tags": [], "color": "x"'):
+        with pytest.raises(CoercionError):
+            read(Own, "{" + wrong + "}")
+
+
+def test_a_model_that_writes_itself_otherwise_is_not_shown_in_prompts() -> None:
+    class Lossy(pydantic.BaseModel):
+        day: datetime.date
+
+        @pydantic.field_serializer("day")
+        def german(self, value: datetime.date) -> str:
+            return f"{value:%d.%m.%Y}"
+
+    with pytest.raises(CoercionError, match="would not be read as the same value"):
+        write_value(FieldSpec("a", "output", Lossy), Lossy(day=datetime.date(2024, 1, 31)))
 
 
 def test_choices_are_found_within_quotes() -> None:
