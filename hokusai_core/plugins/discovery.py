@@ -33,7 +33,8 @@ __all__ = ["Discovery", "FoundPlugin", "discover", "from_entry_points"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TARGET = re.compile(r"(?P<target>[A-Za-z_][\w.]*(\s*:\s*[A-Za-z_][\w.]*)?)\s*(\[.*\])?")
 #: A section header that was meant to be ours and is not one.
-_BROKEN_HEADER = re.compile(rf"^\s*\[?\s*['\"]?{PROJECT}['\"]?\s*\]?\s*$", re.MULTILINE | re.IGNORECASE)
+#: Blanks only, no line feeds: else many empty lines would take quadratic time.
+_BROKEN_HEADER = re.compile(rf"^[ \t]*\[?[ \t]*['\"]?{PROJECT}['\"]?[ \t]*\]?[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
 
 
 @frozen

@@ -25,7 +25,7 @@ _INHERITED = ("version", "category", "tags", "cache_ttl")
 #: A derived signature is found under its own name only, is not deprecated with its base, and has its own fields.
 _OWN = ("examples", "aliases", "deprecated")
 _METADATA = (*_INHERITED, *_OWN)
-_VERSION = re.compile(r"v?\d+(?:\.\d+)*(?:[-+.]?[0-9A-Za-z]+)*")
+_VERSION = re.compile(r"v?\d[\w.+-]*", re.ASCII)
 _SIMPLE = {name: getattr(builtins, name) for name in ("str", "int", "float", "bool")}
 
 
