@@ -6,10 +6,11 @@ import threading
 import time
 import warnings
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.errors import CacheError, CacheWarning
+from hokusai_core.loggers import AreaLogger
 from hokusai_core.process import fork_callbacks
 from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
@@ -22,6 +23,7 @@ __all__ = ["CacheTiers"]
 T = TypeVar("T")
 
 #: Seconds for which a persistent tier that failed is left alone: the first time, and the longest.
+_LOG: Final = AreaLogger("cache")
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 15.0
 #: Different causes that are warned about; a cache whose every message is new must not flood the log.
 _WARNINGS = 8
@@ -214,6 +216,7 @@ class CacheTiers:
         self._note(str(error) or type(error).__name__)
 
     def _note(self, cause: str) -> None:
+        _LOG.warning("cache %s is out of order: %s", self._name, cause)
         with self._lock:
             self._last_error = cause
             if cause in self._warned or len(self._warned) >= _WARNINGS:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError
 from hokusai_core.execution.event_builders import withheld
+from hokusai_core.loggers import AreaLogger
 from hokusai_core.results import Attempt, ModelExchange
 from hokusai_core.runtime.deadline import Deadline
 from hokusai_core.runtime.drivers import Abandoned, Call, Operation, Pause, Standby
@@ -22,6 +23,7 @@ __all__ = ["Attempts", "Steps", "too_late"]
 
 Steps = Generator[Operation, Any, dict[str, Any]]
 
+_LOG: Final = AreaLogger("execution")
 _UNBOUNDED = Deadline()
 #: Seconds after which a row looks whether the rate limit has room by now.
 _LONGEST_NAP = 1.0
@@ -57,6 +59,13 @@ class Attempts:
                         raise
                     again = Pause(wait, state.deadline)
                 failure = error
+                _LOG.info(
+                    "%s is tried again after try %d: %s",
+                    state.plan.name,
+                    number,
+                    type(error).__name__,
+                    execution_id=state.execution_id,
+                )
             else:
                 if state.permit is not None:
                     state.permit.window.succeeded()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from hokusai_core.loggers import AreaLogger
 from hokusai_core.process import fork_callbacks, process_trackers
 from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from hokusai_core.protocols import Tracker
 
 __all__ = ["ObserverWarning", "Observers"]
+
+_LOG: Final = AreaLogger("tracking")
 
 
 #: Executions whose feedback finds its way back to the trackers that recorded them.
@@ -177,9 +180,10 @@ class Observers:
             try:
                 tracker.record(event)
             except Exception as error:
-                self._failed(name, error)
+                self._failed(name, error, getattr(event, "execution_id", ""))
 
-    def _failed(self, name: str, error: Exception) -> None:
+    def _failed(self, name: str, error: Exception, execution_id: str = "") -> None:
+        _LOG.warning("tracker %s failed: %s", name, type(error).__name__, execution_id=execution_id)
         with self._lock:
             count = self._failures[name] = self._failures.get(name, 0) + 1
         if count == 1:

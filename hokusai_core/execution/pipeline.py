@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.errors import ExecutionError, RateLimitedError
@@ -19,6 +19,7 @@ from hokusai_core.execution.cache_explanation import explain
 from hokusai_core.execution.event_builders import failed_event, finished_event, started_event
 from hokusai_core.execution.testing_mode import sample_outputs
 from hokusai_core.execution.validation import ValidationStage
+from hokusai_core.loggers import AreaLogger
 from hokusai_core.results import ExecutionResult, ExecutionTrace, StageTiming, Usage
 from hokusai_core.runtime.drivers import Abandoned, Operation, OwnThread, Step, Wait
 from hokusai_core.runtime.single_flight import LeaderGone, SharedCall, SharedCalls
@@ -318,12 +319,22 @@ class ExecutionPipeline:
             ExecutionTrace(tuple(state.stages)) if keep_trace else None,
         )
         self._stats.hit(tier, latency)
+        if _CACHE_LOG.debugs:
+            _CACHE_LOG.debug("%s answered from %s", plan.name, tier, execution_id=state.execution_id)
         if self._observers.hear_end:
             self._observers.finished(finished_event(state, result), track=True)
         return result
 
     def _done(self, state: ExecutionState, result: ExecutionResult) -> ExecutionResult:
         self._stats.finished(result.usage, result.cost, result.latency)
+        if _LOG.debugs:
+            _LOG.debug(
+                "%s answered by %s in %.3f s",
+                state.plan.name,
+                result.model,
+                result.latency,
+                execution_id=state.execution_id,
+            )
         if self._observers.hear_end:
             self._observers.finished(finished_event(state, result), track=True)
         return result
@@ -336,8 +347,17 @@ class ExecutionPipeline:
 
     def _failed(self, state: ExecutionState, error: BaseException) -> None:
         self._stats.finished(state.usage, state.cost, state.latency, type(error).__name__)
+        _LOG.info(
+            "%s failed after %.3f s: %s",
+            state.plan.name,
+            state.latency,
+            type(error).__name__,
+            execution_id=state.execution_id,
+        )
         if self._observers.hear_end:
             self._observers.finished(failed_event(state, error), track=True)
 
 
 _NO_USAGE = Usage()
+_LOG: Final = AreaLogger("execution")
+_CACHE_LOG: Final = AreaLogger("cache")

@@ -6,12 +6,13 @@ import inspect
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import frozen
 
 from hokusai_core.components import Component, Owner
 from hokusai_core.errors import PluginLoadError
+from hokusai_core.loggers import AreaLogger
 from hokusai_core.plugins.fix_hints import mend_import, missing_distributions, or_turn_off
 from hokusai_core.plugins.hook_validation import NewerHookApiError
 from hokusai_core.plugins.records import PluginRecord
@@ -34,6 +35,7 @@ __all__ = [
 #: or an ``on_*`` hook (``observe``).
 Phase = Literal["discovery", "import", "register", "provide", "signature", "target", "observe"]
 
+_LOG: Final = AreaLogger("plugins")
 _LONGEST_MESSAGE = 400
 #: The core, and the distribution that builds on its executor.
 _OWN = frozenset({__name__.partition(".")[0], "hokusai"})
@@ -168,6 +170,8 @@ class FailureLog:
         with self._lock:
             known = _key(failure) in self._failures
             self._failures[_key(failure)] = failure
+            if not known:
+                _LOG.warning("%s", failure)
             if warn and not known:
                 self._unsaid.append(str(failure))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pluggy
 
 from hokusai_core.components import Component
 from hokusai_core.errors import ClosedError, PluginError, PluginLoadError
 from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
+from hokusai_core.loggers import AreaLogger
 from hokusai_core.markers import PROJECT
 from hokusai_core.plugins.catalog import Catalog, Entry
 from hokusai_core.plugins.component_factory import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PluginManager"]
 
+_LOG: Final = AreaLogger("plugins")
 _SIGNATURES = "provide_signatures"
 #: Failures of these phases are the plugin's state; the others happen to a component or an observer in use.
 _LOADING: frozenset[Phase] = frozenset({"discovery", "import", "register", "provide", "signature"})
@@ -178,6 +180,7 @@ class PluginManager:
         else:
             entry.plugin = plugin
             entry.become("loaded")
+            _LOG.debug("plugin %s loaded", entry.record.owner)
 
     def _listen(self, hook: str) -> Iterable[Listener]:
         implementing = {
