@@ -13,7 +13,6 @@ import click
 
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.errors import HokusaiError, InputError
-from hokusai_core.plugin_api import describe_os_error
 
 __all__ = ["INTERRUPTED", "clear_failures", "debugging", "warnings_as_lines"]
 
@@ -70,6 +69,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, HokusaiError):
         return _one_line(str(error))
     if isinstance(error, OSError) and error.strerror:
+        from hokusai_core.plugin_api import describe_os_error  # help does without
+
         return _one_line(describe_os_error(error))
     notes = getattr(error, "__notes__", ())  # a plugin that refused is named by one
     if notes:
