@@ -1,4 +1,4 @@
-"""Pydantic models that stand in for attrs models in prompts, because DSPy and JSON schema know only the former."""
+"""Pydantic models that replace attrs models in prompts: DSPy and JSON schema know only pydantic."""
 
 from __future__ import annotations
 

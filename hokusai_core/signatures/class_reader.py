@@ -81,7 +81,7 @@ def _collect(cls: type, problems: list[str]) -> tuple[dict[str, FieldDeclaration
             if name in declared:
                 annotations[name] = _resolve(annotation, name, base, body, problems)
             elif name not in vars(base) and name not in _METADATA and not _is_class_var(annotation):
-                problems.append(f"{name!r} has a type but is no field; write '{name}: ... = InputField()'")
+                problems.append(f"{name!r} has a type but is not a field; write '{name}: ... = InputField()'")
         problems += (
             f"field {name!r} is a field of DSPy; declare it with the InputField or OutputField of hokusai_core"
             for name, value in vars(base).items()
@@ -141,7 +141,7 @@ def _flipped_roles(cls: type, roles: Mapping[str, Role]) -> Iterator[str]:
         for _, body in bodies(base):
             inherited.update(body.declared)
         if len(inherited) < 2:
-            continue  # not usable on its own, so nobody knows it under the other role
+            continue  # not usable on its own, so no caller has seen its roles
         for name, role in _roles(inherited).items():
             if roles[name] != role and inherited[name].role is None and _same_declaration(cls, name, inherited[name]):
                 yield (
@@ -160,7 +160,7 @@ def _metadata(cls: type, problems: list[str]) -> dict[str, Any]:
     found |= {name: vars(cls).get(name, None if name == "deprecated" else ()) for name in _OWN}
     version = found["version"]
     if isinstance(version, str) and not _VERSION.fullmatch(version):
-        problems.append(f"version {version[:40]!r} is none; write numbers with dots, such as 1.0.0")
+        problems.append(f"version {version[:40]!r} is not a version; write numbers with dots, such as 1.0.0")
     for name in ("tags", "examples", "aliases"):
         if isinstance(found[name], (str, bytes, Mapping)) or not hasattr(found[name], "__iter__"):
             problems.append(f"{name} must be a tuple or list, not {type(found[name]).__name__}")

@@ -166,13 +166,13 @@ def _constraint_problems(item: FieldSpec, shape: Shape) -> Iterator[str]:
         try:
             re.compile(item.pattern)
         except re.error as error:
-            yield f"pattern is no regular expression: {error}"
+            yield f"pattern is not a regular expression: {error}"
 
 
 def _is_constraint(name: str, value: Any, shape: Shape) -> bool:
     if name == "pattern":
         return isinstance(value, str)
-    if isinstance(value, bool) or value != value:  # NaN is no limit
+    if isinstance(value, bool) or value != value:  # NaN limits nothing
         return False
     if name in ("ge", "le", "gt", "lt") and not isinstance(value, (int, float, Decimal)):
         return any(member.kind in TEXT_FORMS and isinstance(value, member.cls) for member in shape.members)
@@ -191,7 +191,7 @@ def _choices_problems(item: FieldSpec, shape: Shape, spec: SignatureData) -> Ite
         yield "choices_from is for outputs"
     source = spec.inputs.get(str(item.choices_from))
     if source is None:
-        yield f"choices_from={item.choices_from!r} names no input{did_you_mean(str(item.choices_from), spec.inputs)}"
+        yield f"choices_from={item.choices_from!r} is not an input{did_you_mean(str(item.choices_from), spec.inputs)}"
     elif not _is_list_of_str(source):
         yield f"choices_from: input {source.name!r} must be a list[str]"
     elif not source.required and not source.default:

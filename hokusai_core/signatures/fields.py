@@ -76,7 +76,7 @@ def _declare(role: Role | None, description: str, options: Mapping[str, Any]) ->
     unknown = [name for name in options if name not in OPTIONS and name != "desc"]
     if unknown:
         guess = did_you_mean(unknown[0], {*OPTIONS, "desc", "role"})
-        raise SignatureDefinitionError(f"{unknown[0]!r} is no option of a field{guess}")
+        raise SignatureDefinitionError(f"{unknown[0]!r} is not an option of a field{guess}")
     rest = {name: value for name, value in options.items() if name != "desc"}
     return FieldDeclaration(role, {"description": description or options.get("desc", ""), **rest})
 

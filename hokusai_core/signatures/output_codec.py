@@ -187,7 +187,7 @@ def write_value(field: FieldSpec, value: Any) -> str:
     """Return ``value`` as prompts show it; ``read_value`` reads the same value from it.
 
     Raises:
-        CoercionError: the value does not fit the field's type, or could not be told from another one.
+        CoercionError: the value does not fit the field's type, or its text would be read as another value.
 
     Example:
         >>> write_value(FieldSpec("note", "output", str | None), None), write_value(

@@ -1,7 +1,7 @@
 """Turning what callers and language models give into scalars: texts, numbers, choices, dates, identifiers.
 
-Lenient where text stands for something else (``"3"`` for a whole number), strict where a type was mixed up (True is no
-number, a number is no text, a date is no moment). Messages name types, never a value.
+Lenient where text stands for something else (``"3"`` for a whole number), strict between types: True is not a
+number, a number is not a text, a date is not a date and time. Messages name types, never a value.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _whole(shape: Shape) -> Coercer:
                     return int(value)
                 except ValueError:  # more digits than Python reads
                     pass
-            raise CoercionError("expected a whole number, got a text that is none")
+            raise CoercionError("expected a whole number, got another text")
         if isinstance(value, float) and value.is_integer():
             return int(value)
         if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
@@ -131,11 +131,11 @@ def _number(shape: Shape) -> Coercer:
         if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
             raise mismatch(shape, value)
         if isinstance(value, str) and "_" in value:
-            raise CoercionError("expected a number, got a text that is none")
+            raise CoercionError("expected a number, got another text")
         try:
             number = float(value)
         except (ValueError, OverflowError):
-            raise CoercionError("expected a number, got a text or size that is none") from None
+            raise CoercionError("expected a number, got another text or one that is too large") from None
         if not math.isfinite(number):
             raise CoercionError("expected a finite number", "out_of_range")
         return number

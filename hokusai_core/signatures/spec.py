@@ -26,7 +26,7 @@ class SignatureSpec(SignatureData):
 
     Args:
         name: short name.
-        instructions: what the language model is told to do.
+        instructions: the task, as the prompt gives it to the language model.
         fields: inputs and outputs, in order.
         version: version of the signature.
         category: one word for listings.
@@ -79,7 +79,7 @@ class SignatureSpec(SignatureData):
 
     @cached_property
     def mirrors(self) -> Mirrors:
-        """Pydantic models that stand in for the attrs models of this signature; importing pydantic."""
+        """Pydantic models that replace the attrs models of this signature in prompts. Imports pydantic."""
         from hokusai_core.signatures.attrs_mirrors import Mirrors
 
         return Mirrors()

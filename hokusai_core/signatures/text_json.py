@@ -20,14 +20,14 @@ _BRACKETS: Final = {"[": "]", "{": "}", "(": ")"}
 
 
 class NotJSON(ValueError):
-    """The text is no JSON, or one that cannot be trusted; the message says why and holds nothing of it.
+    """The text is not JSON, or cannot be trusted. The message says why and quotes nothing.
 
     Args:
-        reason: why it cannot be trusted; None where it is no JSON at all.
+        reason: why it cannot be trusted; None where it is not JSON at all.
     """
 
     def __init__(self, reason: str | None = None) -> None:
-        super().__init__(reason or "is no JSON")
+        super().__init__(reason or "is not JSON")
         #: Whether it is meant as JSON beyond doubt, so that reading it as another form makes no sense.
         self.certain = reason is not None
 
@@ -98,7 +98,7 @@ def _check_literal(tree: ast.AST, text: str) -> None:
 def _is_joined(node: ast.Constant, lines: list[bytes]) -> bool:
     """Return whether a text is written as several that stand side by side, which Python joins."""
     if node.end_lineno != node.lineno:
-        return True  # none of ours spans lines
+        return True  # Python displays a text on one line
     source = lines[node.lineno - 1][node.col_offset : node.end_col_offset]
     quote = source.lstrip(b"rRbBuUfF")[:1]
     body = source[source.index(quote) + 1 : -1]

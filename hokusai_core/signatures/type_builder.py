@@ -149,7 +149,7 @@ class TypeBuilder:
         kind = definition.at("kind").one_of("enum", "model", "attrs")
         name = definition.at("name").text(at_most=200)
         if not name.isprintable() or name.startswith("__") or not name:
-            raise definition.at("name").error("is no name for a type")
+            raise definition.at("name").error("is not a name for a type")
         if kind == "enum":
             return _make_enum(definition, name)
         definition.only({"kind", "name", "description", "config", "fields"})
@@ -173,7 +173,7 @@ class TypeBuilder:
         part.only({*_FIELD_KEYS, *CONSTRAINTS, "default", "factory"})
         name = part.at("name").text(at_most=200)
         if not name.isidentifier() or name.startswith("_") or name.startswith("model_"):
-            raise part.at("name").error("is no name for a field of a model")
+            raise part.at("name").error("is not a name for a field of a model")
         annotation = self.build(part.at("type"))
         texts = {
             key: reader.text()
@@ -276,7 +276,7 @@ def _make_enum(definition: CheckedJson, name: str) -> type[enum.Enum]:
     for part in definition.at("members").items(at_least=1):
         key, value = part.items(exactly=2)
         if key.text(at_most=200).startswith("_") or key.value == "mro" or key.value in members:
-            raise key.error("is no name for a member, or is there twice")
+            raise key.error("is not a name for a member, or is there twice")
         members[key.value] = value.scalar(*(_ENUM_BASES[base] or (str, int, float, bool)))
     bases = _ENUM_BASES[base]
     try:

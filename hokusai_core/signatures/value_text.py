@@ -1,7 +1,7 @@
 """The text of one value: as a prompt shows it, and as a language model answers it.
 
 What ``text_writer`` writes, ``text_reader`` reads as an equal value, or it is an error; never as another value. Texts
-keep every character. A code fence around a value that is no text is removed. Where a type holds texts and other
+keep every character. A code fence is removed, except around a text. Where a type holds texts and other
 values, a text that would be read as another value is written as a JSON string: ``"None"`` is a text of ``str | None``.
 """
 
@@ -159,7 +159,7 @@ def _structured(shape: Shape, kinds: Collection[str], coerce: Coercer, *, exact:
             return coerce(_unquoted(stripped))
         items = _bulleted(stripped)
         if items is None:
-            raise CoercionError(f"expected {shape.expected} as JSON, got a text that is none")
+            raise CoercionError(f"expected {shape.expected} as JSON, got another text")
         return coerce(items)
 
     return read

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from hokusai_core.base_signature import BaseSignature, SignatureMeta
 from hokusai_core.errors import HokusaiError
-from hokusai_core.signatures import BaseSignature, FieldSpec, InputField, OutputField, read_value
-from hokusai_core.signatures.base import SignatureMeta
+from hokusai_core.signatures import FieldSpec, InputField, OutputField, read_value
 from hokusai_core.signatures.text_json import NotJSON, parse_json, parse_literal, without_fence
 from hokusai_core.signatures.text_lists import split_list
 

@@ -175,7 +175,7 @@ def test_every_problem_is_reported_at_once() -> None:
         "tags must be a tuple or list, not str",
         "unknown field 'txet'; did you mean 'text'?",
         "examples[1] must be a mapping",
-        "'forgotten' has a type but is no field",
+        "'forgotten' has a type but is not a field",
         "field '_hidden': the name must not begin with an underscore",
         "field 'execution_id': the name is reserved",
         "alias 'not an identifier' of field 'text': the name must be a Python identifier",
@@ -185,9 +185,9 @@ def test_every_problem_is_reported_at_once() -> None:
         "field 'limit': min_length suits texts, lists and mappings only",
         "field 'low': ge is above le",
         "field 'count': default: expected a whole number",
-        "field 'label': choices_from='lables' names no input",
+        "field 'label': choices_from='lables' is not an input",
         "field 'kind': choices_from: input 'text' must be a list[str]",
-        "field 'wrong': pattern is no regular expression",
+        "field 'wrong': pattern is not a regular expression",
         "field 'early': an output that may be left out needs a default that fits, or an Optional type",
     ):
         assert part in message, part
@@ -203,7 +203,7 @@ def test_choices_must_be_there_when_they_are_needed() -> None:
 
 
 def test_an_unknown_option_of_a_field_is_an_error() -> None:
-    with pytest.raises(SignatureDefinitionError, match="'descripton' is no option of a field; did you mean"):
+    with pytest.raises(SignatureDefinitionError, match="'descripton' is not an option of a field; did you mean"):
         InputField(descripton="x")  # type: ignore[call-arg]
     with pytest.raises(SignatureDefinitionError, match="an 'input' or an 'output'"):
         SignatureField(role="both")
@@ -326,8 +326,8 @@ def test_defining_and_listing_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("attributes", "problem"),
     [
-        ({"version": "latest"}, "version 'latest' is none"),
-        ({"version": ""}, "version '' is none"),
+        ({"version": "latest"}, "version 'latest' is not a version"),
+        ({"version": ""}, "version '' is not a version"),
         ({"verison": "2.0"}, "attribute 'verison' means nothing; did you mean 'version'?"),
         ({"exmaples": ()}, "did you mean 'examples'?"),
         ({"examples": ({"inputs": {"count": "many"}, "outputs": {}},)}, "examples[0].inputs.count: expected a whole"),

@@ -17,7 +17,8 @@ import pytest
 from pydantic import BaseModel, Field, HttpUrl
 
 from hokusai_core import BaseSignature, Executor
-from hokusai_core.signatures import FieldSpec, SignatureSpec, jsonable, read_value, write_value
+from hokusai_core.json_encoding import jsonable
+from hokusai_core.signatures import FieldSpec, SignatureSpec, read_value, write_value
 from hokusai_core.signatures.field_types import Kind
 from hokusai_core.signatures.lenient_input import CoercionError
 from hokusai_core.signatures.model_fields import deep_kinds
