@@ -287,11 +287,12 @@ class _Scan:
     def _is_new_turn(self, header: _Header, behind: int) -> bool:
         """Whether the model goes on with an example of its own; refuse an unknown header inside a value."""
         before = _BEFORE_HEADER.fullmatch(_last_line(self.text[behind : header.start]))
-        if before is None:
+        ends_line = not _first_line(self.text[header.end : header.end + 200]).strip()
+        if before is None and not ends_line:
             return False  # in the middle of a line it is part of a text
         if self.ended_at is None and self._open:
             raise AnswerFormatError(f"has a header {header.written!r} of no output", self.sections[-1].name)
-        return self.ended_at is not None
+        return self.ended_at is not None and before is not None
 
     def _accept_in_line(self, header: _Header, prefix: str, after: str) -> None:
         suffix = _first_line(after)

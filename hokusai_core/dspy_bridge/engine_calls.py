@@ -1,4 +1,11 @@
-"""One call of a language model's engine: no retry, no cache unless asked for, no thread hop that is not needed."""
+"""One call of a language model's engine: no retry, no cache unless asked for, no thread hop that is not needed.
+
+DSPy's public seam for this is ``lm(dspy.lm15.Request)``. Measured with DSPy 3.4.1, an awaited call through it costs
+two to four times the CPU of this module (140 to 310 us against 60), because it hops to a thread to prepare the request
+and to another one to price the answer. A blocking call costs about a third more. So this module and ``metered_lm`` use
+what the public call is made of: ``dspy.clients.execution``, ``call_result``, ``errors`` and ``_deprecation``. They are
+the reason why the range of DSPy ends before 3.5.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +13,10 @@ import inspect
 from typing import Any
 
 import dspy
-from dspy.clients.base_lm import BaseLM
+from dspy import BaseLM, settings
 from dspy.clients.call_result import CallResult
 from dspy.clients.errors import error_boundary
 from dspy.clients.execution import aexecute, execute, prepare
-from dspy.dsp.utils.settings import settings
 from dspy.lm15 import Response
 from dspy.utils.callback import with_callbacks
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import dspy
-from dspy.adapters.base import Adapter
+from dspy import Adapter
 from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core.dspy_bridge.answer_reader import AnswerFormatError

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import dspy
-from dspy.clients.base_lm import BaseLM
+from dspy import BaseLM
 
 from hokusai_core.runtime.fork import check_fork_safe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any
 
-from dspy.dsp.utils.settings import settings
+from dspy import settings
 
 __all__ = ["DEADLINE", "callbacks_active", "host_tracks_usage", "host_usage_tracker", "isolated"]
 

@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 import dspy
 from attrs import define, field
+from dspy import BaseLM, settings
 from dspy.clients._deprecation import adapter_message_call
-from dspy.clients.base_lm import BaseLM
 from dspy.clients.call_result import CallResult
 from dspy.clients.execution import finalize
-from dspy.dsp.utils.settings import settings
 from dspy.utils.callback import with_callbacks
 
 from hokusai_core.dspy_bridge.answer_ending import AnswerEnding, ending_of

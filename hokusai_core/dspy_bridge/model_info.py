@@ -11,8 +11,7 @@ from typing import Any
 
 import dspy
 from attrs import frozen
-from dspy.clients.base_lm import BaseLM
-from dspy.dsp.utils.settings import settings
+from dspy import BaseLM, settings
 from dspy.utils.dummies import DummyLM
 from dspy.utils.exceptions import DSPyError
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pydantic
-from dspy.adapters.types import Type
+from dspy import Type
 from dspy.adapters.utils import annotation_allows_none
 from pydantic.errors import PydanticUserError
 

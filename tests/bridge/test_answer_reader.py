@@ -66,6 +66,7 @@ def test_answers_that_can_be_read(answer: str, outputs: dict[str, str]) -> None:
 
 REFUSED = {
     "unknown header on its line": "[[ ## a ## ]]\nx\n[[ ## note ## ]]\nz",
+    "unknown header at the end of a line": "[[ ## a ## ]]\nx[[ ## note ## ]]\nz",
     "unknown header at the begin of a line": "[[ ## a ## ]]\nx\n[[ ## note ## ]] z",
     "thoughts that do not end": "<think>\n[[ ## a ## ]]\nLyon",
     "begins again after thoughts": "[[ ## b ## ]]\n3\n</think>\n[[ ## b ## ]]\n4",
@@ -190,6 +191,9 @@ noisy_signature = dspy.Signature(
 )
 
 
+noisy_adapter = FastChatAdapter()
+
+
 def _value(chance: random.Random, name: str) -> Any:
     words = [chance.choice(WORDS) for _ in range(chance.randint(1, 2))]
     return {
@@ -205,8 +209,7 @@ def _value(chance: random.Random, name: str) -> Any:
 
 def _noisy(chance: random.Random, values: dict[str, Any]) -> str:
     """Return the answer that says ``values``, written as carelessly as models write."""
-    adapter = FastChatAdapter()
-    written = adapter.format_assistant_message_content(noisy_signature, values).strip()
+    written = noisy_adapter.format_assistant_message_content(noisy_signature, values).strip()
     sections = written.split("[[ ## ")[1:]
     heads = [section.partition(" ## ]]")[0] for section in sections]
     bodies = [section.partition(" ## ]]\n")[2].rstrip("\n") for section in sections]
@@ -252,7 +255,7 @@ def _same(found: Any, said: Any) -> bool:
 
 def _read_noisy(count: int, seed: int) -> int:
     """Read ``count`` careless answers; return how many are refused."""
-    chance, adapter, refused = random.Random(seed), FastChatAdapter(), 0  # noqa: S311
+    chance, adapter, refused = random.Random(seed), noisy_adapter, 0  # noqa: S311
     for _ in range(count):
         values = {name: _value(chance, name) for name in noisy_signature.output_fields}
         answer = _noisy(chance, values)
