@@ -225,6 +225,7 @@ def test_every_row_of_a_file_that_does_not_fit_is_named(
 ) -> None:
     lines = [json.dumps(topics[0]), "{broken", "[1]", '{"text": "x", "topic": "cars"}']
     table = ["txt,topic,mood", "we eat,food,good", "we run,sport,bad,more"]
+    message = ""
     for name, content, expected in (
         ("data.jsonl", lines, {"line 2: example": "not_json", "line 3: example": "wrong_type", "line 4: topic": ""}),
         ("data.csv", table, {"row 1: text": "missing", "row 2: example": "too_many_cells"}),
@@ -235,8 +236,9 @@ def test_every_row_of_a_file_that_does_not_fit_is_named(
         found = {problem.field: problem.code for problem in caught.value.problems}
         assert found.keys() == expected.keys()
         assert all(found[field] == code for field, code in expected.items() if code)
-    assert "column 'txt' is not a field of Topic; did you mean 'text'?" in str(caught.value)
-    assert "column 'mood' is not a field of Topic" in str(caught.value)
+        message = str(caught.value)
+    assert "column 'txt' is not a field of Topic; did you mean 'text'?" in message
+    assert "column 'mood' is not a field of Topic" in message
     assert stubborn.engine.calls == 0
 
 
