@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hokusai_teleprompt.promotion import promote, promotions, rollback
     from hokusai_teleprompt.promotion_history import Promotion
     from hokusai_teleprompt.promotion_rule import PromotionRule
-    from hokusai_teleprompt.report import ExampleResult, Report, Trial
+    from hokusai_teleprompt.report import ExampleResult, Report, TrialResult
 
 _HOME: Final = {
     "ExampleResult": "report",
@@ -32,7 +32,7 @@ _HOME: Final = {
     "Report": "report",
     "SqliteFeedbackStore": "feedback.sqlite_store",
     "TelepromptFineTuner": "finetuner",
-    "Trial": "report",
+    "TrialResult": "report",
     "build_pack": "pack_builder",
     "load_optimized": "optimized_signature",
     "promote": "promotion",
@@ -52,7 +52,7 @@ __all__ = [
     "Report",
     "SqliteFeedbackStore",
     "TelepromptFineTuner",
-    "Trial",
+    "TrialResult",
     "build_pack",
     "load_optimized",
     "promote",

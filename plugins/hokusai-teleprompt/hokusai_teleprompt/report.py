@@ -14,7 +14,7 @@ from hokusai_core.errors import ArtifactError
 from hokusai_core.plugin_api import Usage
 from hokusai_teleprompt.score_plot import draw
 
-__all__ = ["ExampleResult", "Report", "Trial"]
+__all__ = ["ExampleResult", "Report", "TrialResult"]
 
 
 #: Parts of a report that may quote examples or the language model.
@@ -22,7 +22,7 @@ _TEXTS = ("examples", "notes", "stopped")
 
 
 @frozen
-class Trial:
+class TrialResult:
     """One candidate that was tried.
 
     Args:
@@ -114,7 +114,7 @@ class Report:
     test: str | None = None
     promoted: bool = False
     verdict: str = ""
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[TrialResult, ...] = ()
     examples: tuple[ExampleResult, ...] = ()
     calls: int = 0
     replayed: int = 0
@@ -166,7 +166,7 @@ class Report:
             interval = values.get("interval")
             values |= {
                 "interval": tuple(interval) if interval else None,
-                "trials": tuple(Trial(**_known(Trial, item)) for item in values.get("trials", ())),
+                "trials": tuple(TrialResult(**_known(TrialResult, item)) for item in values.get("trials", ())),
                 "examples": tuple(ExampleResult(**_known(ExampleResult, item)) for item in values.get("examples", ())),
                 "usage": Usage(**_known(Usage, values.get("usage", {}))),
                 "invalid": tuple(values.get("invalid", (0, 0))),

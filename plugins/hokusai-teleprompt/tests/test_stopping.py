@@ -137,15 +137,15 @@ def test_a_dead_language_model_says_what_is_wrong_with_it(thinking: Any, topics:
     class Private(topic_signature):  # type: ignore[misc]
         text: str = InputField(sensitive=True)
 
-    for signature, told in ((topic_signature, True), (Private, False)):
+    for signature, quoted in ((topic_signature, True), (Private, False)):
         lm = thinking(topic=lambda *_: "sport")
         lm.engine.fail = lambda number: AuthError("this key has expired; we eat number 1")
         with pytest.raises(OptimizationError, match="the provider refused the credentials") as caught:
             compile_(signature, topics, lm)
-        assert ("this key has expired" in str(caught.value)) is told
+        assert ("this key has expired" in str(caught.value)) is quoted
         error: Any = caught.value
         while error is not None:  # what a traceback would show
-            assert told or "number 1" not in str(error)
+            assert quoted or "number 1" not in str(error)
             error = error.__cause__
 
 

@@ -27,7 +27,7 @@ from hokusai_teleprompt.optimized_signature import OptimizedSignature, candidate
 from hokusai_teleprompt.optimizer_choice import OptimizerChoice
 from hokusai_teleprompt.progress import Progress
 from hokusai_teleprompt.promotion_rule import PromotionRule
-from hokusai_teleprompt.report import Report, Trial
+from hokusai_teleprompt.report import Report, TrialResult
 from hokusai_teleprompt.study.call_cache import CallCache
 from hokusai_teleprompt.study.candidate_search import CandidatePool, FoundCandidate, search
 from hokusai_teleprompt.study.evaluation import Evaluator, Measurement
@@ -314,13 +314,15 @@ class Study:
     ) -> type[OptimizedSignature]:
         return make_optimized(spec, report, base=self._plan.target.base, base_name=self._name, candidate=candidate)
 
-    def _trials(self, baseline: _Baseline, pool: CandidatePool, chosen: FoundCandidate | None) -> tuple[Trial, ...]:
+    def _trials(
+        self, baseline: _Baseline, pool: CandidatePool, chosen: FoundCandidate | None
+    ) -> tuple[TrialResult, ...]:
         spec = self._spec
-        first = Trial(
+        first = TrialResult(
             "baseline", baseline.dev_score, baseline.used.calls, len(spec.demos), spec.instructions, spec.fingerprint
         )
         rest = (
-            Trial(
+            TrialResult(
                 label=found.candidate.label or f"candidate {number}",
                 score=None if found.candidate.score is None else raw_score(self._metric, found.candidate.score),
                 calls=found.calls,
