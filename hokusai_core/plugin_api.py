@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from hokusai_core.base_signature import BaseSignature
     from hokusai_core.cache_entry import CacheEntry
     from hokusai_core.caching import MemoryCache
+    from hokusai_core.call_records import CallEstimate, CallRecord
     from hokusai_core.components import Component, Owner
-    from hokusai_core.dspy_bridge.call_records import CallEstimate, CallRecord
     from hokusai_core.dspy_bridge.error_map import translate_error
     from hokusai_core.dspy_bridge.metered_lm import MeteredLM
     from hokusai_core.events import (
@@ -176,7 +176,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             "hokusai_core.dspy_bridge.error_map": ("translate_error",),
             "hokusai_core.dspy_bridge.metered_lm": ("MeteredLM",),
-            "hokusai_core.dspy_bridge.call_records": (
+            "hokusai_core.call_records": (
                 "CallEstimate",
                 "CallRecord",
             ),

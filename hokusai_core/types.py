@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from hokusai_core.artifacts import Artifact
     from hokusai_core.batch import BatchProgress, BatchResult, BatchRow, FailedExecution
     from hokusai_core.cache_entry import CacheEntry
+    from hokusai_core.call_records import CallEstimate, CallRecord
     from hokusai_core.components import Owner
     from hokusai_core.composition import ChainResult
-    from hokusai_core.dspy_bridge.call_records import CallEstimate, CallRecord
     from hokusai_core.events import (
         ExecutionFinished,
         ExecutionStarted,
@@ -105,7 +105,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.execution.cache_explanation": ("CacheExplanation",),
             "hokusai_core.components": ("Owner",),
             "hokusai_core.composition": ("ChainResult",),
-            "hokusai_core.dspy_bridge.call_records": (
+            "hokusai_core.call_records": (
                 "CallEstimate",
                 "CallRecord",
             ),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from hokusai_core.cached_property import cached_property
 from hokusai_core.composition.compatibility import canonical_names
 from hokusai_core.composition.references import FromInput, parts
 

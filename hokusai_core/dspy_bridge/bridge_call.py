@@ -12,8 +12,8 @@ from typing import Any
 from attrs import frozen
 from dspy.utils.exceptions import AdapterParseError
 
+from hokusai_core.call_records import CallGuard, Meter, Recorder
 from hokusai_core.dspy_bridge.adapter_choice import strict_adapter
-from hokusai_core.dspy_bridge.call_records import CallGuard, Meter, Recorder
 from hokusai_core.dspy_bridge.error_map import translate_error
 from hokusai_core.dspy_bridge.isolation import isolated
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM

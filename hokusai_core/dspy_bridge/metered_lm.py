@@ -15,8 +15,8 @@ from dspy.clients.call_result import CallResult
 from dspy.clients.execution import finalize
 from dspy.utils.callback import with_callbacks
 
+from hokusai_core.call_records import CallEstimate, CallGuard, CallRecord, Recorder, usage_of
 from hokusai_core.dspy_bridge.answer_ending import AnswerEnding, ending_of
-from hokusai_core.dspy_bridge.call_records import CallEstimate, CallGuard, CallRecord, Recorder, usage_of
 from hokusai_core.dspy_bridge.engine_calls import (
     acomplete,
     complete,

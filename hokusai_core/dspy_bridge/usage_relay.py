@@ -7,7 +7,7 @@ from typing import Any
 
 from dspy.utils.usage_tracker import UsageTracker
 
-from hokusai_core.dspy_bridge.call_records import usage_of
+from hokusai_core.call_records import usage_of
 from hokusai_core.results import Usage
 
 __all__ = ["UsageRelay"]

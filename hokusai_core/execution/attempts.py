@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError
+from hokusai_core.execution.call_limits import CallLimiter, ChargingMeter
 from hokusai_core.execution.event_builders import withheld
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.results import Attempt, ModelExchange
@@ -99,9 +100,6 @@ class Attempts:
         return Pause(nap, _UNBOUNDED)
 
     def _attempt(self, state: ExecutionState, number: int, *, keep_exchanges: bool) -> Steps:
-        # Not at the top: the bridge brings dspy along, which listing signatures must not wait for.
-        from hokusai_core.execution.call_limits import CallLimiter, ChargingMeter
-
         plan, budget = state.plan, state.options.budget
         meter = ChargingMeter(keep_exchanges=keep_exchanges, budget=budget, limits=self._limits)
         gate = None

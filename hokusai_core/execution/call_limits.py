@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define
 
-from hokusai_core.dspy_bridge.call_records import CallEstimate, CallRecord, Meter
+from hokusai_core.call_records import CallEstimate, CallRecord, Meter
 from hokusai_core.errors import BudgetExceeded, RateLimitedError
 
 if TYPE_CHECKING:

@@ -148,7 +148,8 @@ class CallPlanCache:
         ):
             return plan
         generation = self._registry.generation  # before the signature is looked up: another may take its place
-        plan = self._make(self._registered(signature), model, adapter, generation)
+        with fork_gate:  # tables of signatures and of DSPy are filled under locks, which a child could not go on with
+            plan = self._make(self._registered(signature), model, adapter, generation)
         self._keep(key, plan)
         return plan
 
@@ -186,6 +187,7 @@ class CallPlanCache:
         from hokusai_core import dspy_bridge
 
         spec, program = registered.spec, registered.program
+        _ = spec.binder, spec.codec  # worked out here, where no fork happens: they import modules
         if fork_callbacks.generation:
             self._reconnect(model.lm, adapter, program)
         calls = dspy_bridge.make_call(spec, program, model.lm, adapter)

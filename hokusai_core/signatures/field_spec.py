@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from typing import Any, Literal
 
 from attrs import field, fields, frozen
 
+from hokusai_core.cached_property import cached_property
 from hokusai_core.signatures.constraints import CONSTRAINTS, Constraints
 from hokusai_core.signatures.field_types import Shape, parse_annotation
 

@@ -27,11 +27,11 @@ import enum
 import types
 import typing
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import Any, Final, Literal
 
 from attrs import frozen
 
+from hokusai_core.cached_property import cached_property
 from hokusai_core.signatures.constraints import (
     Constraints,
     UnsupportedTypeError,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import Any
 
 from attrs import NOTHING, fields, frozen
 
+from hokusai_core.cached_property import cached_property
 from hokusai_core.signatures.constraints import Constraints, constraints_of, lost_rules, reads_raw_values
 from hokusai_core.signatures.field_types import Shape, UnsupportedTypeError, is_attrs_model, parse_annotation, walk
 

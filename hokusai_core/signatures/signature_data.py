@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from typing import Any
 
 from attrs import field, frozen
 
+from hokusai_core.cached_property import cached_property
 from hokusai_core.signatures.field_spec import FieldSpec, declared_state
 
 __all__ = ["SignatureData"]

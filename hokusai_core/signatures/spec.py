@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
+from hokusai_core.cached_property import cached_property
 from hokusai_core.redaction import REDACTED
 from hokusai_core.signatures.field_spec import FieldSpec, Role
 from hokusai_core.signatures.signature_data import SignatureData
