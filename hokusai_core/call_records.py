@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
 from attrs import define, field, frozen
@@ -20,11 +20,13 @@ class CallEstimate:
         model: name of the model.
         input_tokens: rough size of the prompt, four characters to a token.
         max_tokens: most tokens that the answer may have, None where the model's own limit holds.
+        is_priced: returns whether the cost of the call will be known; asked only where a ceiling on cost needs it.
     """
 
     model: str
     input_tokens: int
     max_tokens: int | None = None
+    is_priced: Callable[[], bool] = field(default=lambda: True, eq=False, repr=False)
 
 
 @frozen

@@ -25,6 +25,7 @@ from hokusai_core.dspy_bridge.engine_calls import (
     is_public_call_plain,
     prepare_call,
 )
+from hokusai_core.dspy_bridge.model_prices import is_free, is_priced
 from hokusai_core.dspy_bridge.offload import Threads, offload
 from hokusai_core.dspy_bridge.usage_relay import UsageRelay
 from hokusai_core.errors import DeadlineExceeded
@@ -272,7 +273,7 @@ class MeteredLM(BaseLM):
         contents = [message.get("content") for message in messages] if messages else [prompt]
         characters = sum(len(content) if isinstance(content, str) else 0 for content in contents)
         limit = kwargs.get("max_tokens") or self._lm.kwargs.get("max_tokens")
-        return CallEstimate(self._lm.model, characters // 4, limit)
+        return CallEstimate(self._lm.model, characters // 4, limit, lambda: is_priced(self._lm))
 
     def note_unmetered(self, model: str, usage: Usage) -> None:
         """Record a call that another language model has answered."""
@@ -304,7 +305,7 @@ class MeteredLM(BaseLM):
                 "ok",
                 latency,
                 Usage() if result.cache_hit else usage_of(result.usage, max(1, len(result.responses))),
-                0.0 if result.cache_hit else result.cost,
+                0.0 if result.cache_hit or is_free(self._lm) else result.cost,
                 self._exchange(prompt, messages, latency, result),
                 ending.reason,
             )

@@ -43,6 +43,9 @@ class NullEngine:
     supports_reasoning = False
     supported_params = frozenset({"max_tokens", "temperature"})
 
+    #: Calls cost nothing, so a ceiling on cost lets them pass.
+    free = True
+
     def __init__(
         self,
         *,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hokusai_core.errors import BudgetExceeded, ConfigurationError
 from hokusai_core.process import fork_callbacks
 from hokusai_core.results import Usage
+
+if TYPE_CHECKING:
+    from hokusai_core.call_records import CallEstimate
 
 __all__ = ["Budget"]
 
@@ -23,11 +26,13 @@ class Budget:
     Args:
         calls: language-model calls.
         tokens: tokens of prompts and answers together.
-        cost: US dollars, as far as prices are known.
+        cost: US dollars.
         seconds: seconds from the first charge.
+        unpriced: what a ceiling on cost does with calls whose price is not known: ``"refuse"`` makes no such call,
+            ``"allow"`` makes it and counts it as free. The embedded model and answers from a cache cost nothing.
 
     Raises:
-        ConfigurationError: a ceiling that is not above zero.
+        ConfigurationError: a ceiling that is not above zero, or another word for ``unpriced``.
 
     Example:
         >>> budget = Budget(calls=1)
@@ -43,12 +48,18 @@ class Budget:
         tokens: int | None = None,
         cost: float | None = None,
         seconds: float | None = None,
+        unpriced: Literal["refuse", "allow"] = "refuse",
     ) -> None:
+        if unpriced not in ("refuse", "allow"):
+            raise ConfigurationError(f"Budget(unpriced={unpriced!r}): expected 'refuse' or 'allow'")
         for name, value in {"calls": calls, "tokens": tokens, "cost": cost, "seconds": seconds}.items():
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if value is not None and not (number and value > 0):
                 raise ConfigurationError(f"Budget({name}={value!r}): expected a number above zero, or None")
         self.calls, self.tokens, self.cost, self.seconds = calls, tokens, cost, seconds
+        self.unpriced = unpriced
+        #: A model whose calls were charged without a price.
+        self._unpriced_model = ""
         self._reserved = 0
         self._usage = Usage()
         self._cost = 0.0
@@ -59,12 +70,25 @@ class Budget:
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
 
-    def reserve(self) -> None:
+    def reserve(self, estimate: CallEstimate | None = None) -> None:
         """Take one call out of the budget, before it is made.
 
+        Args:
+            estimate: what is known of the call.
+
         Raises:
-            BudgetExceeded: something is spent; names it.
+            BudgetExceeded: something is spent, or the cost of the call would not be known; names it.
         """
+        if self.cost is not None and self.unpriced == "refuse":
+            unknown = self._unpriced_model
+            if not unknown and estimate is not None and not estimate.is_priced():
+                unknown = estimate.model
+            if unknown:
+                raise BudgetExceeded(
+                    f"no price of {unknown} is known, so a ceiling on cost cannot be kept: bound calls or tokens "
+                    "instead (Budget(calls=..., tokens=...)), or count such calls as free with "
+                    "Budget(cost=..., unpriced='allow')"
+                )
         with self._lock:
             if self._since is None:
                 self._since = time.monotonic()
@@ -73,9 +97,17 @@ class Budget:
                 raise BudgetExceeded(f"the budget is spent: {reason}. Raise it, or go on with what is done")
             self._reserved += 1
 
-    def charge(self, usage: Usage, cost: float | None) -> None:
-        """Charge what a call has used."""
+    def charge(self, usage: Usage, cost: float | None, model: str = "a model that was called") -> None:
+        """Charge what a call has used.
+
+        Args:
+            usage: its tokens.
+            cost: US dollars, None where no price is known.
+            model: name of the model.
+        """
         with self._lock:
+            if cost is None and usage.total_tokens:
+                self._unpriced_model = model
             self._usage += usage
             self._cost += cost or 0.0
 

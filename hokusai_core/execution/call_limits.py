@@ -38,7 +38,7 @@ class ChargingMeter(Meter):
         """Keep the record and charge it."""
         self.calls.append(call)
         if self.budget is not None:
-            self.budget.charge(call.usage, call.cost)
+            self.budget.charge(call.usage, call.cost, call.model)
         if self.limits is not None:
             self.limits.used(call.model, call.usage.total_tokens)
 
@@ -92,7 +92,7 @@ class CallLimiter:
                 return wait
         if self.budget is not None:
             try:
-                self.budget.reserve()
+                self.budget.reserve(estimate)
             except BudgetExceeded:
                 if self.limits is not None:
                     self.limits.used(estimate.model, 0.0)

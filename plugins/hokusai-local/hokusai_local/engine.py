@@ -59,6 +59,8 @@ class LlamaEngine:
         >>> lm = dspy.LM("local/smollm2", engine=engine, async_engine=AsyncLlamaEngine(engine))  # doctest: +SKIP
     """
 
+    #: Read by the executor: calls cost nothing, so a ceiling on cost lets them pass.
+    free = True
     supports_function_calling = False
     supports_reasoning = False
     supports_response_schema = True

@@ -83,7 +83,7 @@ class CallCounter:
                 if self.first_error is None and isinstance(call.error, Exception):
                     self.first_error = call.error
         if self.budget is not None:
-            self.budget.charge(call.usage, call.cost)
+            self.budget.charge(call.usage, call.cost, call.model)
         self.on_call()
 
     def replay(self) -> None:
@@ -216,7 +216,7 @@ class PhaseBudget:
             self.reason = self._limits.reached(self._counter.spent, self._counter.seconds)
         if self.reason is None and self._counter.budget is not None:
             try:
-                self._counter.budget.reserve()
+                self._counter.budget.reserve(estimate)
             except BudgetExceeded as error:
                 self.reason = str(error)
         if self.reason is not None:
