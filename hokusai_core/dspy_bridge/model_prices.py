@@ -28,19 +28,12 @@ def is_priced(lm: Any) -> bool:
         return False  # DSPy estimates no cost for engines of others
     try:
         return _is_listed(lm)
-    except Exception:  # DSPy or litellm has no entry for this name; each says so in its own way
+    except Exception:  # DSPy knows no provider of this name
         return False
 
 
 def _is_listed(lm: Any) -> bool:
     prefix, _, model = lm.model.partition("/")
-    if lm._engine_spec != "litellm":
-        for provider in (prefix, resolve(lm).provider):
-            entry = model_info(provider, model)
-            if all(entry.get(price) is not None for price in _PRICES):
-                return True
-        return False
-    import litellm  # takes a second, and only models that DSPy hands to it need it
-
-    entry = litellm.get_model_info(lm.model)
-    return all(entry.get(price) is not None for price in _PRICES)
+    providers = [prefix] if lm._engine_spec == "litellm" else [prefix, resolve(lm).provider]
+    entries = (model_info(provider, model) for provider in providers)
+    return any(all(entry.get(price) is not None for price in _PRICES) for entry in entries)
