@@ -101,7 +101,6 @@ class Scheduler:
         except BaseException as error:
             self.end(error)
         finally:
-            permit.forget()
             permit.leave()
 
     def _hand_out(self, row: Row, outcome: Outcome) -> None:
@@ -163,9 +162,9 @@ class ThreadScheduler(Scheduler):
             self._watch.close()
 
     def _add_worker(self) -> bool:
+        if not self._more_threads or self._workers >= self.window.width:
+            return False
         with self._changed:
-            if not self._more_threads or self._workers >= self.window.width:
-                return False
             self._workers += 1
         try:
             self._threads.submit(self._work)

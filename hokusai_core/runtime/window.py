@@ -77,11 +77,6 @@ class ConcurrencyWindow:
                 self._changed.wait(wait)
         return None
 
-    def try_enter(self) -> Permit | None:
-        """Return a place where there is one right now."""
-        with self._changed:
-            return Permit(self, held=True) if self._open and self._take() <= 0.0 else None
-
     async def aenter(self) -> Permit | None:
         """Do as ``enter`` without blocking the event loop."""
         permit = Permit(self)
@@ -142,12 +137,6 @@ class ConcurrencyWindow:
             return _FOREVER
         self._taken += 1
         return 0.0
-
-    def _keeps(self) -> bool:
-        """Whether as many as are inside may be."""
-        with self._changed:
-            blocked = self._blocked_until > time.monotonic()
-            return self._open and not blocked and not self._returning and self._taken <= self.limit
 
     def _leave(self) -> None:
         with self._changed:
@@ -217,8 +206,8 @@ class ConcurrencyWindow:
         return waiter
 
 
-def _nobody() -> None:
-    """Go on with nothing: there is no watch that would ask for it."""
+def _nothing() -> None:
+    """Take over nothing: without a watch, no call is given up."""
 
 
 @define(eq=False)
@@ -236,25 +225,15 @@ class Permit:
     window: ConcurrencyWindow = field()
     held: bool = False
     watch: DeadlineWatch | None = None
-    take_over: Callable[[], None] = _nobody
+    take_over: Callable[[], None] = _nothing
     path: Any = None
 
-    def forget(self) -> None:
-        """Let go of the execution, which is over."""
-        self.watch, self.take_over, self.path = None, _nobody, None
-
     def leave(self) -> None:
-        """Give the place to the next; harmless where it is given away already."""
+        """Return the permit, as the execution is over; harmless if it was given away already."""
+        self.watch, self.take_over, self.path = None, _nothing, None
         if self.held:
             self.held = False
             self.window._leave()
-
-    def hand_on(self) -> Permit | None:
-        """Return this place for the next execution; None where the window has become narrower or was shut."""
-        if not self.held or not self.window._keeps():
-            return None
-        self.held = False
-        return Permit(self.window, held=True)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -293,9 +272,12 @@ async def _asleep(waiter: asyncio.Future[None], seconds: float) -> None:
 
 def _release(waiter: asyncio.Future[None]) -> None:
     loop = waiter.get_loop()
+    if loop is asyncio._get_running_loop():
+        _set(waiter)
+        return
     try:
         loop.call_soon_threadsafe(_set, waiter)
-    except RuntimeError:  # the event loop is closed, so nobody waits any more
+    except RuntimeError:  # the event loop is closed, so there is nothing left to wake
         if not loop.is_closed():
             raise
 
