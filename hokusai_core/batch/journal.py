@@ -1,29 +1,25 @@
-"""The journal of a batch: what makes a killed batch go on where it stopped.
+"""The journal of a batch: what lets a killed batch continue where it stopped.
 
-A journal is a text file that only ever grows. A row that is over becomes one line in one ``write`` call, so it is with
-the operating system before the row's place is given to the next, and neither ``kill -9`` nor a full disk can damage
-the lines before it; lines need no recovery, no library and no second file, and a person can read them. That is why it
-is not an SQLite database, whose write-ahead log does the same in a form that only SQLite reads, and takes over ten
-times as long a row.
+A journal is an append log (``hokusai_core.storage``): a text file that only grows. A finished row becomes one line in
+one ``write`` call, so it is with the operating system before the row's permit goes to the next row, and neither a kill
+nor a full disk can damage the lines before it. Lines need no recovery, no library and no second file, and a person can
+read them. That is why it is not an SQLite database, whose write-ahead log does the same in a form that only SQLite
+reads, and takes over ten times as long a row.
 
-Each line is three fields and a line feed, separated by tabs: a JSON object, the outputs as a JSON object (empty for a
-failed row), and a checksum over both. A line whose checksum is wrong, such as the one that a kill cut off, counts as
-not written: its row is run again. The first line is the header.
+The payload of a line is a JSON object, a tab, and the outputs as a JSON object (nothing for a failed row). A line whose
+checksum is wrong counts as not written: its row is run again. The first line is the header. Journals of 0.1, which have
+the checksum at the end of the line, are continued.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import os
 import re
-import stat
-import threading
 import time
 import warnings
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +29,7 @@ from hokusai_core.batch.results import FailedExecution, Outcome, json_text
 from hokusai_core.errors import JournalError
 from hokusai_core.json_encoding import canonical_json
 from hokusai_core.results import ExecutionResult
+from hokusai_core.storage import AppendLog, describe_os_error
 
 if TYPE_CHECKING:
     from hokusai_core.signatures import SignatureSpec
@@ -41,6 +38,8 @@ __all__ = ["Journal", "JournalWarning"]
 
 _SCHEMA: Final = 1
 _MAGIC: Final = b'{"hokusai_journal":'
+#: The checksum before the payload of a line; lines of 0.1 have it at the end.
+_CHECKSUM: Final = re.compile(rb"\A[0-9a-f]{8} ")
 #: Seconds between calls that bring the file to the disk itself, so that a power cut costs at most this much work.
 _SYNC_EVERY: Final = 5.0
 _LENGTH_BITS: Final = 32
@@ -79,17 +78,14 @@ class Journal:
     ) -> None:
         self.path = Path(path)
         self._spec, self._name, self._model = spec, name, model
-        self._lock = threading.Lock()
         self._finished: dict[int, int] = {}
         self._outputs_stay = not spec.sensitive & frozenset(spec.outputs)
-        self._torn = self._told = False
-        self._synced = time.monotonic()
-        self._file = _open(self.path)
+        self._warned_of_loss = False
+        self._log = _open(self.path)
         try:
             self._salt = self._begin(testing)
         except BaseException:
-            file, self._file = self._file, -1
-            os.close(file)
+            self._log.close()
             raise
         if not self._outputs_stay:
             warnings.warn(
@@ -113,7 +109,7 @@ class Journal:
         try:
             text = canonical_json(inputs)
         except Exception as error:  # a class of the caller's may say in code of its own what its JSON form is
-            self._tell_lost(f"inputs of {self._name} have no JSON form ({error})")
+            self._warn_of_loss(f"inputs of {self._name} have no JSON form ({error})")
             return None
         if occurrence:
             text += b"#%d" % occurrence
@@ -126,7 +122,7 @@ class Journal:
         place = self._finished.get(_short(key))
         if place is None:
             return None
-        fields = _fields(os.pread(self._file, place & ((1 << _LENGTH_BITS) - 1), place >> _LENGTH_BITS))
+        fields = _fields(self._log.read_at(place >> _LENGTH_BITS, place & ((1 << _LENGTH_BITS) - 1)))
         if fields is None or fields[0].get("key") != key:
             return None
         record, encoded = fields
@@ -158,34 +154,24 @@ class Journal:
             JournalError: it cannot be written, say because the disk is full.
         """
         line = self._line(key, index, outcome)
-        if line is None:
+        if line is None or self._log.closed:
             return
-        with self._lock:
-            if self._file < 0:
-                return
-            try:
-                self._write(line)
-            except OSError as error:
-                raise JournalError(
-                    f"journal {self.path} cannot be written ({error}); the batch stops. Make room, then run it again "
-                    "with the same journal: what is in it is not run again"
-                ) from error
+        try:
+            self._log.append(line)
+        except OSError as error:
+            raise JournalError(
+                f"journal {self.path} cannot be written ({error}); the batch stops. Make room, then run it again "
+                "with the same journal: what is in it is not run again"
+            ) from error
 
     def close(self) -> None:
         """Bring everything to the disk and let others open the file; calling it twice is harmless."""
-        with self._lock:
-            file, self._file = self._file, -1
-        if file >= 0:
-            try:
-                os.fsync(file)
-            except OSError as error:  # every row is written; only a power cut could still cost some
-                warnings.warn(f"journal {self.path}: {error}", JournalWarning, stacklevel=3)
-            finally:
-                os.close(file)  # which also gives the lock back
-
-    def __del__(self) -> None:
-        if getattr(self, "_file", -1) >= 0:  # nobody has begun the batch that it was opened for
-            os.close(self._file)
+        try:
+            self._log.sync()
+        except OSError as error:  # every row is written; only a power cut could still cost some
+            warnings.warn(f"journal {self.path}: {error}", JournalWarning, stacklevel=3)
+        finally:
+            self._log.close()
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -198,7 +184,7 @@ class Journal:
         try:
             outputs = self._spec.codec.encode(outcome.outputs)
         except (TypeError, ValueError) as error:
-            self._tell_lost(f"outputs of {self._name} have no JSON form ({error})")
+            self._warn_of_loss(f"outputs of {self._name} have no JSON form ({error})")
             return None
         record = {
             "key": key,
@@ -213,9 +199,9 @@ class Journal:
         }
         return _encode(record, outputs)
 
-    def _tell_lost(self, why: str) -> None:
-        if not self._told:
-            self._told = True
+    def _warn_of_loss(self, why: str) -> None:
+        if not self._warned_of_loss:
+            self._warned_of_loss = True
             warnings.warn(
                 f"journal {self.path}: {why}; such rows are not written to it, and run again when the batch is "
                 "continued",
@@ -223,65 +209,48 @@ class Journal:
                 stacklevel=2,
             )
 
-    def _write(self, line: bytes) -> None:
-        if self._torn:
-            line = b"\n" + line  # what was cut off must not swallow this line
-        self._torn = True
-        written = os.write(self._file, line)
-        if written < len(line):  # the disk has become full in between; this raises
-            os.write(self._file, line[written:])
-        self._torn = False
-        now = time.monotonic()
-        if now - self._synced >= _SYNC_EVERY:
-            os.fsync(self._file)
-            self._synced = time.monotonic()
-
     # -- opening ------------------------------------------------------------------------------------------------
 
     def _begin(self, testing: bool) -> bytes:
         """Read the journal, or write the header of a new one, and return its salt."""
-        if self._is_new():
+        if not self._log.size():
             salt = os.urandom(16)
-            self._write(
-                _encode(
-                    {
-                        "hokusai_journal": _SCHEMA,
-                        "signature": self._name,
-                        "version": self._spec.version,
-                        "fingerprint": self._spec.fingerprint,
-                        "testing": testing,
-                        "salt": salt.hex(),
-                        "at": time.time(),
-                    },
-                    b"",
-                )
-            )
+            header = {
+                "hokusai_journal": _SCHEMA,
+                "signature": self._name,
+                "version": self._spec.version,
+                "fingerprint": self._spec.fingerprint,
+                "testing": testing,
+                "salt": salt.hex(),
+                "at": time.time(),
+            }
+            self._log.append(_encode(header, b""))
             return salt
-        lines = self._lines()
-        salt = self._read_header(next(lines)[1], testing)
+        lines = self._log.scan()
+        salt = self._read_header(next(lines).payload, testing)
         damaged = 0
         models: dict[int, str] = {}
-        for place, line in lines:
-            fields = _fields(line)
+        for line in lines:
+            fields = _fields(line.payload)
+            place = line.offset << _LENGTH_BITS | line.length
             if fields is None:
-                # A line that a kill has cut off is what a journal is for; one that is whole and wrong is not.
-                damaged += len(line.rstrip(b"\n").rpartition(b"\t")[2]) == 8
+                damaged += line.damaged
             elif fields[0].get("ok") is True and _KEY.fullmatch(str(fields[0].get("key"))):
                 short, model = _short(fields[0]["key"]), fields[0].get("model")
                 self._finished[short] = place
                 models.pop(short, None)
                 if isinstance(model, str) and model not in ("", self._model):
                     models[short] = model
-        self._torn = self._ends_torn()
         self._warn_of(damaged, models)
         return salt
 
-    def _read_header(self, line: bytes, testing: bool) -> bytes:
-        """Return the salt, once it is clear that the journal is one, and this batch's."""
-        header = _fields(line)
+    def _read_header(self, payload: bytes | None, testing: bool) -> bytes:
+        """Return the salt, after a check that the journal is this batch's."""
+        header = _fields(payload)
         if header is None or "hokusai_journal" not in header[0]:
-            what = "a journal with a damaged first line" if line.startswith(_MAGIC) else "no journal of a batch"
-            raise JournalError(f"{self.path} is {what}, and was left alone; give another path")
+            raise JournalError(
+                f"{self.path} is a journal with a damaged first line, and was left alone; give another path"
+            )
         try:
             self._check(header[0], testing)
             return bytes.fromhex(header[0]["salt"])
@@ -322,65 +291,46 @@ class Journal:
             kind = "made-up answers of testing mode" if header.get("testing") else "answers of a language model"
             raise JournalError(f"journal {self.path} holds {kind}; give another path in this mode")
 
-    def _is_new(self) -> bool:
-        size = os.fstat(self._file).st_size
-        if size == 0:
-            return True
-        start = os.pread(self._file, 4_096, 0)
-        if b"\n" not in start and (start.startswith(_MAGIC) or _MAGIC.startswith(start)):
-            os.ftruncate(self._file, 0)  # killed while the header was written: there is nothing else in it
-            return True
-        return False
 
-    def _lines(self) -> Iterator[tuple[int, bytes]]:
-        """Yield every line with its place in the file (offset and length in one number)."""
-        offset = 0
-        with open(os.dup(self._file), "rb") as file:
-            file.seek(0)
-            for line in file:
-                yield offset << _LENGTH_BITS | len(line), line
-                offset += len(line)
-
-    def _ends_torn(self) -> bool:
-        size = os.fstat(self._file).st_size
-        return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
-
-
-def _open(path: Path) -> int:
-    """Open the file for this process alone."""
+def _open(path: Path) -> AppendLog:
+    """Open the file for this process alone, after a check that it is a journal, or empty."""
     try:
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except (OSError, ValueError) as error:
+        if path.exists() and not path.is_file():
+            raise JournalError(f"journal {path} is not a regular file; give another path")
+        _refuse_other_file(path)  # before the log removes what it takes for a line that was cut off
+        return AppendLog(path, follow_links=True, sync_every=_SYNC_EVERY)
+    except BlockingIOError:
+        raise JournalError(
+            f"journal {path} is in use by another batch; wait until it is over, or give another path"
+        ) from None
+    except OSError as error:
+        raise JournalError(f"journal {path} cannot be opened: {describe_os_error(error, str(path))}") from error
+    except ValueError as error:  # of a path that holds a null character
         raise JournalError(f"journal {path} cannot be opened: {error}") from error
+
+
+def _refuse_other_file(path: Path) -> None:
+    """Raise if the file is neither empty nor begins as a journal does, whole or cut off."""
     try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise JournalError(f"journal {path} is no regular file; give another path")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, whatever kills it
-        except BlockingIOError:
-            raise JournalError(
-                f"journal {path} is in use by another batch; wait until it is over, or give another path"
-            ) from None
-        except OSError as error:
-            raise JournalError(f"journal {path} cannot be locked on this file system ({error})") from error
-    except BaseException:
-        os.close(file)
-        raise
-    return file
+        with path.open("rb") as file:
+            start = file.read(4_096)
+    except FileNotFoundError:
+        return
+    head = _CHECKSUM.sub(b"", start, count=1)
+    cut_off = b"\n" not in start and _MAGIC.startswith(head)
+    if start and not head.startswith(_MAGIC) and not cut_off:
+        raise JournalError(f"{path} is no journal of a batch, and was left alone; give another path")
 
 
 def _encode(record: Mapping[str, Any], outputs: bytes) -> bytes:
-    head = json_text(record)
-    body = head + b"\t" + outputs
-    return b"%b\t%08x\n" % (body, zlib.crc32(body))
+    return json_text(record) + b"\t" + outputs
 
 
-def _fields(line: bytes) -> tuple[dict[str, Any], bytes] | None:
-    """Return the two JSON texts of a line, the first decoded; None where its checksum is wrong."""
-    body, _, checksum = line.rstrip(b"\n").rpartition(b"\t")
-    if checksum != b"%08x" % zlib.crc32(body):
+def _fields(payload: bytes | None) -> tuple[dict[str, Any], bytes] | None:
+    """Return the two JSON texts of a line, the first decoded; None if they cannot be trusted."""
+    if payload is None:
         return None
-    head, _, outputs = body.partition(b"\t")
+    head, _, outputs = payload.partition(b"\t")
     try:
         record = orjson.loads(head)
     except ValueError:

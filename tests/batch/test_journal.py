@@ -10,14 +10,16 @@ import sys
 import textwrap
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hokusai_core import BaseSignature, Executor, InputField, OutputField
+from hokusai_core import BaseSignature, ExecutionResult, Executor, InputField, OutputField
 from hokusai_core.batch.journal import Journal, JournalWarning
-from hokusai_core.errors import ConfigurationError, JournalError
+from hokusai_core.errors import AnswerCutOff, ConfigurationError, JournalError
+from hokusai_core.testing.lm import null_lm
 
 MakeExecutor = Callable[..., Executor]
 WINDOWS = pytest.mark.parametrize("workers", [4, 80], ids=["threads", "event loop"])
@@ -93,8 +95,7 @@ def test_a_kill_between_two_rows_costs_the_rows_under_way_only(
     lines = whole.splitlines(keepends=True)
     for cut in (len(lines[0]), len(b"".join(lines[:8])), len(whole) - 1, len(whole) - 5, len(lines[0]) + 3):
         path.write_bytes(whole[:cut])
-        # A line that lacks nothing but its line feed is whole.
-        kept = whole[:cut].count(b"\n") - 1 + (cut == len(whole) - 1)
+        kept = whole[:cut].count(b"\n") - 1
         lm = make_lm()
         results = make_executor(lm=lm, cache_enabled=False).execute_batch("Ask", ask(20), journal=path)
         assert [result["answer"] for result in results] == [f"answer to q{n}" for n in range(20)]
@@ -104,7 +105,7 @@ def test_a_kill_between_two_rows_costs_the_rows_under_way_only(
         assert again.engine.calls == 0
 
 
-@pytest.mark.parametrize("size", [1, 10, 40])
+@pytest.mark.parametrize("size", [0, 9, 10, 40])
 def test_a_kill_while_the_journal_was_begun(make_executor: MakeExecutor, path: Path, size: int) -> None:
     executor = make_executor()
     executor.execute_batch("Ask", ask(1), journal=path)
@@ -131,10 +132,9 @@ def test_outputs_that_do_not_fit_the_signature_are_not_served(tmp_path: Path) ->
         journal = Journal(tmp_path / "j", spec, "local/Rate", testing=True)
         key = journal.key({"text": "Good."})
         assert key is not None
-        result = executor.execute_signature("Rate", {"text": "Good."})
-        object.__setattr__(result, "outputs", {"stars": 4})
+        result = ExecutionResult({"stars": 4}, execution_id="e", signature="Rate")
         journal.record(key, 0, result)
-        object.__setattr__(result, "outputs", {"stars": "many"})
+        result = ExecutionResult({"stars": "many"}, execution_id="e", signature="Rate")
         journal.record(journal.key({"text": "Bad."}) or "", 1, result)
         journal.close()
         results = executor.execute_batch("Rate", [{"text": "Good."}, {"text": "Bad."}], journal=tmp_path / "j")
@@ -164,7 +164,9 @@ def test_a_journal_of_something_else_is_refused_and_left_alone(make_executor: Ma
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"notes\n", b"\x00\xff" * 50, b'{"index": 1}\n{"index": 2}\n', b"no line feed"])
+@pytest.mark.parametrize(
+    "content", [b"notes\n", b"\x00\xff" * 50, b'{"index": 1}\n{"index": 2}\n', b"no line feed", b"c0ffee"]
+)
 def test_a_file_that_is_no_journal_is_never_written(make_executor: MakeExecutor, path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(JournalError, match="no journal"):
@@ -344,7 +346,11 @@ def test_rows_that_another_model_has_answered_are_kept_and_told(
 
 def write_line(record: Any, outputs: bytes = b"") -> bytes:
     body = json.dumps(record).encode() + b"\t" + outputs
-    return b"%b\t%08x\n" % (body, zlib.crc32(body))
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def read_line(line: bytes) -> Any:
+    return json.loads(line[9:].partition(b"\t")[0])
 
 
 @pytest.mark.parametrize(
@@ -366,7 +372,7 @@ def test_lines_that_somebody_has_made_up_are_no_rows(
     executor.execute_batch("Ask", ask(1), journal=path)
     header, row = path.read_bytes().splitlines(keepends=True)
     if record.get("key") == "KEY":
-        record = record | {"key": json.loads(row.partition(b"\t")[0])["key"]}
+        record = record | {"key": read_line(row)["key"]}
     path.write_bytes(header + write_line(record, b'{"answer": "made up"}'))
     results = executor.execute_batch("Ask", ask(1), journal=path)
     assert results[0]["answer"] == "answer to q0"
@@ -378,10 +384,55 @@ def test_a_header_that_somebody_has_made_up_is_refused(
 ) -> None:
     executor = make_executor()
     executor.execute_batch("Ask", ask(1), journal=path)
-    header = json.loads(path.read_bytes().partition(b"\t")[0]) | change
+    header = read_line(path.read_bytes().partition(b"\n")[0]) | change
     path.write_bytes(write_line({name: value for name, value in header.items() if value is not None}))
     with pytest.raises(JournalError, match=str(path)):
         executor.execute_batch("Ask", ask(1), journal=path)
     path.write_bytes(path.read_bytes().replace(b'"testing"', b'"tasting"'))
     with pytest.raises(JournalError, match="a journal with a damaged first line"):
         executor.execute_batch("Ask", ask(1), journal=path)
+
+
+class Rate(BaseSignature):
+    """Rate a text."""
+
+    text: str = InputField("a text")
+    limit: int = InputField("the most stars", default=5)
+    stars: int = OutputField("how good it is")
+    reasons: list[str] = OutputField("why")
+
+
+@pytest.mark.parametrize("torn", [0, 1, 30])
+def test_a_journal_of_0_1_is_continued(path: Path, torn: int) -> None:
+    """``data/journal-0.1`` was written by that version, for the rows "Text 0" to "Text 3"."""
+    old = (Path(__file__).parent / "data" / "journal-0.1").read_bytes()
+    path.write_bytes(old[: len(old) - torn])
+    rows = [{"text": f"Text {number}"} for number in range(6)]
+    kept = 4 if torn == 0 else 3
+    lm = null_lm(answers={"stars": "4", "reasons": '["short", "clear"]'})
+    with Executor(plugins=[], lm=lm, cache_enabled=False) as executor:
+        executor.register_signature("Rate", Rate)
+        results = executor.execute_batch("Rate", rows, journal=path)
+        assert [result.cached for result in results.succeeded] == ["journal"] * kept + [None] * (6 - kept)
+        assert {(result["stars"], tuple(result["reasons"])) for result in results} == {(4, ("short", "clear"))}
+        again = executor.execute_batch("Rate", rows, journal=path)
+        assert {result.cached for result in again.succeeded} == {"journal"}
+    assert lm.engine.calls == 6 - kept
+
+
+def test_an_answer_that_was_cut_off_is_not_in_it(make_executor: MakeExecutor, make_lm: Any, path: Path) -> None:
+    """It may look complete, and yet lack the end of its last output."""
+    lm = make_lm()
+    answer = lm.engine.answer
+
+    def cut(question: str, orders: dict[str, float], count: int) -> Any:
+        return replace(answer(question, orders, count), finish_reason="length" if count == 1 else "stop")
+
+    lm.engine.answer = cut
+    executor = make_executor(lm=lm)
+    first = executor.execute_batch("Ask", ask(3), journal=path)
+    assert [type(failure.error) for failure in first.failed] == [AnswerCutOff] * 3
+    second = executor.execute_batch("Ask", ask(3), journal=path)
+    assert [result["answer"] for result in second] == [f"answer to q{n}" for n in range(3)]
+    assert {result.cached for result in second.succeeded} == {None}
+    assert lm.engine.calls == 6
