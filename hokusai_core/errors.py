@@ -36,7 +36,8 @@ works without knowing this module::
         │   ├── AnswerCutOff                            the answer ended at its token limit
         │   └── AnswerRefused                           the model refused, or the provider withheld the answer
         ├── DeadlineExceeded (TimeoutError)      the timeout passed
-        └── BudgetExceeded                       the budget is spent
+        ├── BudgetExceeded                       the budget is spent
+        └── ResourcesExhausted (RuntimeError)    the system has no threads or file descriptors left
 
 ``BatchInterrupted`` is a ``KeyboardInterrupt``: a batch that Ctrl-C stopped, with what was finished.
 
@@ -87,6 +88,7 @@ __all__ = [
     "PluginLoadError",
     "PromptTooLong",
     "RateLimitedError",
+    "ResourcesExhausted",
     "SignatureDefinitionError",
     "SignatureError",
     "SignatureExistsError",
@@ -334,5 +336,11 @@ class DeadlineExceeded(ExecutionError, TimeoutError):
 
 class BudgetExceeded(ExecutionError):
     """The budget is spent; nothing further was called."""
+
+    shared = False
+
+
+class ResourcesExhausted(ExecutionError, RuntimeError):
+    """The system has no threads or file descriptors left for the call; run fewer at once, or raise the limit."""
 
     shared = False

@@ -35,7 +35,12 @@ class BatchRows(Iterator[BatchRow]):
         self._state = state = _Iteration(operation, source, self._queue)
         self._finalizer = weakref.finalize(self, state.abandon)
         self._finalizer.atexit = False
-        operation.services.threads.submit(state.run)
+        try:
+            operation.services.threads.submit(state.run)
+        except BaseException:
+            state.abandon()
+            state.end()
+            raise
 
     def __next__(self) -> BatchRow:
         if self._ended:
@@ -106,9 +111,13 @@ class _Iteration:
         finally:
             self.error = self._run.scheduler.error or self.error
             try:
-                self._operation.end(self._run.scheduler)
+                self.end()
             finally:
                 self._queue.put(None)
+
+    def end(self) -> None:
+        """Release what the batch holds, and tell observers."""
+        self._operation.end(self._run.scheduler)
 
     def stop(self) -> None:
         """Take no further row; when those under way are finished, that is the end."""
@@ -124,7 +133,7 @@ class _Iteration:
     def finish(self) -> None:
         """Take no further row, and wait for those under way; not for the source, which may not give one for long."""
         self._run.finish()
-        self._operation.end(self._run.scheduler)
+        self.end()
 
     def abandon(self) -> None:
         """Take no further row, and cancel what can be cancelled."""

@@ -224,7 +224,7 @@ class BlockingRun:
         self._abandoned = False
         window = ConcurrencyWindow(width)
         self.scheduler: ThreadScheduler | TaskScheduler
-        if operation.awaitable and width >= _LOOP_FROM and not self._loop.inside:
+        if operation.awaitable and width >= _LOOP_FROM and not self._loop.inside and self._loop.start():
             self.scheduler = TaskScheduler(operation.execution, window, deliver, room, self._queue)
         else:
             self.scheduler = ThreadScheduler(

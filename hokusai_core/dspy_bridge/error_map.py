@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Collection
 from typing import Any
@@ -22,7 +23,9 @@ from hokusai_core.errors import (
     OutputError,
     PromptTooLong,
     RateLimitedError,
+    ResourcesExhausted,
 )
+from hokusai_core.storage import describe_os_error
 
 __all__ = ["scrub", "shortened", "translate_error"]
 
@@ -156,7 +159,23 @@ _TIMEOUTS = (raised.LMTimeoutError, TimeoutError)
 _LATE = (DeadlineExceeded, "the deadline passed before the answer was there", "give it more time with timeout=...")
 
 
+def _exhausted(error: BaseException) -> str | None:
+    """Return what the operating system has none left of, in words; None if that is not the cause."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            return describe_os_error(cause)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def _classify(error: BaseException) -> tuple[type[ExecutionError], str, str]:
+    exhausted = _exhausted(error)
+    if exhausted is not None:
+        what, _, remedy = exhausted.partition("; ")
+        return ResourcesExhausted, what, remedy
     if _names_no_provider(error):
         return (
             LanguageModelUnavailable,

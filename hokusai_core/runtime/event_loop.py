@@ -42,6 +42,14 @@ class EventLoopThread:
         """Whether the caller runs on this event loop, and so must not wait for it."""
         return threading.current_thread() is self._thread
 
+    def start(self) -> bool:
+        """Start the event loop if it does not run; return whether the system had a thread and files for it."""
+        try:
+            self._running()
+        except (OSError, RuntimeError):
+            return False
+        return True
+
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run ``work`` in a copy of the caller's context and return its future; cancelling that cancels the work."""
         return asyncio.run_coroutine_threadsafe(work, self._running())
@@ -56,11 +64,14 @@ class EventLoopThread:
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=_serve, args=(self._loop,), name="hokusai-event-loop", daemon=True
-                )
-                self._thread.start()
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=_serve, args=(loop,), name="hokusai-event-loop", daemon=True)
+                try:
+                    thread.start()
+                except BaseException:
+                    loop.close()
+                    raise
+                self._loop, self._thread = loop, thread
             return self._loop
 
 

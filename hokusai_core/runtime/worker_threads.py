@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from hokusai_core.errors import ResourcesExhausted
 from hokusai_core.process import fork_callbacks
 
 __all__ = ["WorkerThreads"]
@@ -67,7 +68,11 @@ class WorkerThreads:
         self._idle, self._lock = [], threading.RLock()  # a child inherits the list, not the threads
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Run ``call`` on a thread, in a copy of the caller's context, and return its future."""
+        """Run ``call`` on a thread, in a copy of the caller's context, and return its future.
+
+        Raises:
+            ResourcesExhausted: The system has no thread left; the call has not begun.
+        """
         context = contextvars.copy_context()
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # nobody may cancel what its thread is going to set
@@ -75,7 +80,13 @@ class WorkerThreads:
             worker = self._idle.pop() if self._idle else None
         if worker is None:
             worker = _Worker(self)
-            worker.start()
+            try:
+                worker.start()
+            except RuntimeError as error:
+                raise ResourcesExhausted(
+                    f"the system has no thread left ({error}); run fewer rows at once with max_workers=..., or "
+                    "raise the limit of processes and threads (ulimit -u)"
+                ) from error
         worker.work.put((future, lambda: context.run(call)))
         return future
 
