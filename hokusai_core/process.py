@@ -16,6 +16,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ class ForkCallbacks:
 
     def __init__(self) -> None:
         #: A dict is changed in one step, so a fork on another thread never sees it half changed.
-        self._methods: dict[int, weakref.WeakMethod[Callable[[], Any]]] = {}
+        self._methods: dict[int, tuple[weakref.ref[Any], Callable[[Any], Any]]] = {}
         self._numbers = itertools.count()
         self.generation = 0
         if hasattr(os, "register_at_fork"):
@@ -264,16 +265,20 @@ class ForkCallbacks:
         thread of the parent may have held; it replaces such locks.
         """
         number, methods = next(self._numbers), self._methods
-        methods[number] = weakref.WeakMethod(method, lambda _: methods.pop(number, None))
+        # Not `weakref.WeakMethod`: one that dies while the interpreter ends prints an error of its own.
+        if not isinstance(method, MethodType):
+            raise TypeError(f"expected a bound method, got {method!r}")
+        owner = weakref.ref(method.__self__, lambda _: methods.pop(number, None))
+        methods[number] = owner, method.__func__
 
     def _run(self) -> None:
         self.generation += 1
         errors: list[Exception] = []
-        for reference in list(self._methods.values()):
-            method = reference()
-            if method is not None:
+        for reference, method in list(self._methods.values()):
+            owner = reference()
+            if owner is not None:
                 try:
-                    method()
+                    method(owner)
                 except Exception as error:  # the others must be renewed too
                     errors.append(error)
         if errors:

@@ -26,7 +26,10 @@ def closest(name: str, known: Iterable[str], *, cutoff: float = 0.75) -> str | N
         known: what it may have been meant as.
         cutoff: share of the letters that have to be the same, from 0 to 1.
     """
-    import difflib  # 9 ms that only an error has to pay
+    try:
+        import difflib  # 9 ms that only an error has to pay
+    except OSError:  # no file descriptor is left: the error matters more than a guess
+        return None
 
     # A name from outside may be megabytes long, and the comparison is quadratic.
     folded = {candidate.casefold(): candidate for candidate in sorted(known)}

@@ -12,6 +12,7 @@ A distribution that is on ``sys.path`` twice counts once: the first copy shadows
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ from attrs import frozen
 
 from hokusai_core.markers import PROJECT
 from hokusai_core.plugins.failures import PluginFailure, describe_error
-from hokusai_core.plugins.fix_hints import normalize
+from hokusai_core.plugins.fix_hints import normalize, system_hint
 from hokusai_core.plugins.records import PluginRecord
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def _metadata() -> ModuleType:
 def discover() -> Discovery:
     """Scan the installed distributions."""
     scan = _Scan()
+    scan.check_system()
     try:
         for distribution in _metadata().distributions():
             scan.visit(distribution)
@@ -118,6 +120,14 @@ class _Scan:
         self.plugins: list[FoundPlugin] = []
         self.failures: list[PluginFailure] = []
         self._seen: set[str] = set()
+
+    def check_system(self) -> None:
+        """Record that no file can be opened: the standard library then finds no distribution, and says nothing."""
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            remedy = system_hint(error) or "The system refuses to open files"
+            self.failures.append(PluginFailure("", "", "", "discovery", error, f"{remedy}; then make a new executor"))
 
     def visit(self, distribution: Distribution) -> None:
         """Add the plugins of one distribution, or the reason why they cannot be known."""
@@ -192,7 +202,8 @@ class _Scan:
             cause: Exception | str = str(error)
         else:
             cause = f"entry_points.txt or METADATA cannot be read: {describe_error(error)}"
-        remedy = _reinstall(header.name) or f"Remove or reinstall the damaged distribution in {_origin(distribution)}."
+        remedy = system_hint(error) or _reinstall(header.name)
+        remedy = remedy or f"Remove or reinstall the damaged distribution in {_origin(distribution)}."
         self.failures.append(PluginFailure("", header.name, header.version, "discovery", cause, remedy))
 
 

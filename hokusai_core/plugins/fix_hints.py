@@ -1,11 +1,12 @@
-"""What mends a failed import: not installed, the wrong version, or broken."""
+"""How to fix a failed import: not installed, the wrong version, broken, or a system that has run out of something."""
 
 from __future__ import annotations
 
+import errno
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["mend_import", "missing_distributions", "normalize", "or_turn_off"]
+__all__ = ["mend_import", "missing_distributions", "normalize", "or_turn_off", "system_hint"]
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*([^;\s][^;]*)?")
 
@@ -29,6 +30,9 @@ def mend_import(error: BaseException, *, module: str, distribution: str, require
         distribution: the distribution that it belongs to; empty where unknown.
         requires: requirements that the distribution declares, as in its metadata.
     """
+    hint = system_hint(error)
+    if hint is not None:
+        return hint
     missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
     if missing:
         top = missing.partition(".")[0]
@@ -48,6 +52,34 @@ def mend_import(error: BaseException, *, module: str, distribution: str, require
     return "Failed to import" + (
         f": pip install --upgrade {distribution}, or report it to its author." if distribution else "."
     )
+
+
+def system_hint(error: BaseException) -> str | None:
+    """Return how to fix what the system refused, None if the error has another cause.
+
+    Reinstalling a plugin does not help where the process has no file descriptor left.
+    """
+    for cause in _chain(error):
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number in (errno.EMFILE, errno.ENFILE):
+            return "No file descriptor is left: close files and connections, or raise the limit (ulimit -n)"
+        if number in (errno.EACCES, errno.EPERM):
+            place = f" {cause.filename}" if isinstance(cause, OSError) and cause.filename else " it"
+            return f"Not permitted: let this user read{place}, or install the plugin for this user"
+        if number == errno.ENOMEM or isinstance(cause, MemoryError):
+            return "No memory is left: free some, or raise the limit of this process"
+        if isinstance(cause, RuntimeError) and "can't start new thread" in str(cause):
+            return "No thread is left: end some, or raise the limit (ulimit -u)"
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def missing_distributions(requires: Iterable[str]) -> list[str]:

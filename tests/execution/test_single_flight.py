@@ -240,7 +240,7 @@ def test_a_child_process_waits_for_no_leader_of_its_parent() -> None:
     _, leads = calls.join("k")
     assert leads
     assert not calls.join("k")[1]
-    calls._process = -1  # as it looks in a forked child
+    calls._after_fork()  # as in a forked child
     assert calls.join("k")[1]
 
 
