@@ -7,11 +7,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import dspy
+from dspy.adapters.baml_adapter import BAMLAdapter
 
 from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
-from hokusai_core.dspy_bridge.strict_adapters import StrictJSONAdapter, StrictXMLAdapter
+from hokusai_core.dspy_bridge.strict_adapters import StrictBAMLAdapter, StrictJSONAdapter, StrictXMLAdapter
 
-__all__ = ["strict_adapter"]
+__all__ = ["is_strict", "strict_adapter", "tells_none_from_text"]
 
 #: Name -> adapter, for hosts that choose one by name.
 _BY_NAME: Final[Mapping[str, Any]] = MappingProxyType(
@@ -19,7 +20,12 @@ _BY_NAME: Final[Mapping[str, Any]] = MappingProxyType(
 )
 #: DSPy's own adapter -> the one that writes the same prompts and reads strictly.
 _STRICT: Final[Mapping[type, type]] = MappingProxyType(
-    {dspy.ChatAdapter: FastChatAdapter, dspy.JSONAdapter: StrictJSONAdapter, dspy.XMLAdapter: StrictXMLAdapter}
+    {
+        BAMLAdapter: StrictBAMLAdapter,
+        dspy.ChatAdapter: FastChatAdapter,
+        dspy.JSONAdapter: StrictJSONAdapter,
+        dspy.XMLAdapter: StrictXMLAdapter,
+    }
 )
 #: What makes an adapter of DSPy what it is.
 _SETTINGS: Sequence[str] = (
@@ -48,3 +54,13 @@ def strict_adapter(adapter: Any) -> Any:
     for name in _SETTINGS:
         setattr(strict, name, getattr(adapter, name))
     return strict
+
+
+def is_strict(adapter: Any) -> bool:
+    """Whether ``adapter`` keeps markers in values apart from those of its prompts; one of a host's own does not."""
+    return type(adapter) in (FastChatAdapter, *_STRICT.values())
+
+
+def tells_none_from_text(adapter: Any) -> bool:
+    """Whether ``adapter`` reads None and the text "None" as what they are."""
+    return type(adapter) in (FastChatAdapter, StrictBAMLAdapter, StrictJSONAdapter)

@@ -9,12 +9,14 @@ from typing import Any, Union, get_args, get_origin
 import dspy
 from dspy.adapters.types.decision import Choice, Noul, Score
 
+from hokusai_core.dspy_bridge.adapter_choice import is_strict, tells_none_from_text
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
-from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.isolation import callbacks_active
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.nearest_demos import NearestDemos
 from hokusai_core.dspy_bridge.offload import Threads
+from hokusai_core.dspy_bridge.prompt_plan import disarmed_value
+from hokusai_core.dspy_bridge.text_markers import restored_value
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature, render
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.signatures.spec import SignatureSpec
@@ -32,9 +34,10 @@ class ModelCall(BridgeCall):
         super().__init__(spec, lm, adapter, threads=threads)
         self._rendered = render(spec)
         self._choosing = {name: item.choices_from for name, item in spec.outputs.items() if item.choices_from}
-        # The reader of a FastChatAdapter tells None from a text of these letters; DSPy's own cannot.
+        #: An adapter of the host's own does not keep markers in values apart from those of its prompt.
+        self._foreign = not is_strict(self.adapter)
         texts = [name for name, item in spec.outputs.items() if _is_optional_text(item.annotation)]
-        self._nullable = [] if isinstance(self.adapter, FastChatAdapter) else texts
+        self._nullable = [] if tells_none_from_text(self.adapter) else texts
         self._optional = frozenset(name for name, item in spec.inputs.items() if not item.required)
         self._mirrored_inputs = spec.attrs_fields & spec.inputs.keys()
         self._mirrored_outputs = spec.attrs_fields & spec.outputs.keys()
@@ -91,7 +94,7 @@ class ModelCall(BridgeCall):
         for name in self._mirrored_inputs:
             if safe[name] in values:
                 values[safe[name]] = jsonable(inputs[name])
-        return rendered, values
+        return rendered, self._disarmed(values) if self._foreign else values
 
     def _demos_for(self, inputs: Mapping[str, Any], options: CallOptions) -> Sequence[Mapping[str, Any]]:
         if options.demos is not None:
@@ -100,14 +103,21 @@ class ModelCall(BridgeCall):
 
     def _prepared(self, demos: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
         mirrored = self._spec.attrs_fields
-        if not self._rendered.renamed and not mirrored:
+        if not self._rendered.renamed and not mirrored and not self._foreign:
             return demos
         plain = ({n: jsonable(v) if n in mirrored else v for n, v in demo.items()} for demo in demos)
-        return tuple(self._rendered.to_safe(demo) for demo in plain)
+        prepared = (self._rendered.to_safe(demo) for demo in plain)
+        return tuple(self._disarmed(demo) if self._foreign else demo for demo in prepared)
+
+    def _disarmed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        fields = self._rendered.signature.fields
+        return {name: disarmed_value(fields.get(name), value) for name, value in values.items()}
 
     def _outputs(self, rendered: RenderedSignature, answer: Mapping[str, Any]) -> dict[str, Any]:
         safe = rendered.safe
         outputs = {name: answer[safe[name]] for name in self._spec.outputs}
+        if self._foreign:
+            outputs = {name: restored_value(value) for name, value in outputs.items()}
         for name in self._mirrored_outputs:
             outputs[name] = self._spec.outputs[name].coerce(outputs[name])
         for name in self._nullable:

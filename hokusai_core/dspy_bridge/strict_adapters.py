@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import dspy
+from dspy.adapters.baml_adapter import BAMLAdapter
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import TypeAdapter
 
@@ -23,17 +24,17 @@ from hokusai_core.dspy_bridge.prompt_plan import disarmed_value
 from hokusai_core.dspy_bridge.text_markers import PromptText, TagMarkers, restore_markers
 from hokusai_core.signatures.text_json import NotJSON, parse_json, parse_literal, without_fence
 
-__all__ = ["StrictJSONAdapter", "StrictXMLAdapter"]
+__all__ = ["StrictBAMLAdapter", "StrictJSONAdapter", "StrictXMLAdapter"]
 
 _OBJECT_OR_THOUGHTS = begin_of_answer(r"\{")
 _ENTITY = re.compile(r"&(lt|gt|amp|quot|apos);")
 _ENTITIES: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
 
 
-class StrictJSONAdapter(dspy.JSONAdapter):
-    """Writes the prompts of ``dspy.JSONAdapter`` and refuses answers that could be read in more than one way.
+class _StrictJSON(dspy.JSONAdapter):
+    """Refuses answers in JSON that could be read in more than one way, and disarms markers in values.
 
-    DSPy repairs an object that is cut off, takes the first of two values for one key, and reads NaN.
+    DSPy repairs an object that is cut off, takes the last of two values for one key, and reads NaN.
     """
 
     def format_user_message_content(
@@ -63,6 +64,14 @@ class StrictJSONAdapter(dspy.JSONAdapter):
             return reader.collect(_named(reader, values.items()), from_text=False)
         except AnswerFormatError as error:
             raise AdapterParseError(type(self).__name__, signature, completion, f"The answer {error}.") from error
+
+
+class StrictJSONAdapter(_StrictJSON):
+    """Writes the prompts of ``dspy.JSONAdapter`` and reads the answers strictly."""
+
+
+class StrictBAMLAdapter(_StrictJSON, BAMLAdapter):
+    """Writes the prompts of DSPy's ``BAMLAdapter`` and reads the answers strictly."""
 
 
 class StrictXMLAdapter(dspy.XMLAdapter):

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
-__all__ = ["GAP", "HEADER_OPENING", "PromptText", "TagMarkers", "disarm_markers", "restore_markers"]
+__all__ = ["GAP", "HEADER_OPENING", "PromptText", "TagMarkers", "disarm_markers", "restore_markers", "restored_value"]
 
 #: White space that may stand inside a header.
 GAP = r"[ \t\xa0]*"
@@ -35,6 +36,17 @@ def restore_markers(text: str) -> str:
     if "~##" not in text and "~CUSTOM-TYPE-" not in text:
         return text
     return _DISARMED.sub(r"\1\2", text)
+
+
+def restored_value(value: Any) -> Any:
+    """Return ``value`` with the markers that its texts had, also inside lists and mappings."""
+    if isinstance(value, str):
+        return restore_markers(value)
+    if isinstance(value, list):
+        return [restored_value(item) for item in value]
+    if isinstance(value, dict):
+        return {restored_value(key): restored_value(item) for key, item in value.items()}
+    return value
 
 
 class TagMarkers:
