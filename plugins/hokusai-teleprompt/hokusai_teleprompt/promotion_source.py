@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from hokusai_core.errors import ArtifactError, ConfigurationError
-from hokusai_teleprompt.promotion_history import PromotionHistory
+from hokusai_core.plugin_api import user_data_folder
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import Edition, SignatureSpec
@@ -29,9 +30,12 @@ class PromotionSource:
             OSError: the folder of promotions cannot be read.
         """
         try:
-            history = PromotionHistory(namespace)
-        except ConfigurationError:  # a user without a home has promoted nothing
-            return None
+            os.stat(user_data_folder("promotions"))
+        except (ConfigurationError, FileNotFoundError, NotADirectoryError):
+            return None  # nothing was promoted; a user without a home cannot promote
+        from hokusai_teleprompt.promotion_history import PromotionHistory  # most listings end above
+
+        history = PromotionHistory(namespace)
         try:
             entries = history.entries(name)
             if not entries or entries[-1].fingerprint in (None, spec.fingerprint):
