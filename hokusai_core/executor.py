@@ -311,6 +311,16 @@ class Executor:
         )
         return await self._batches.aexecute(signature_name, inputs_list, batch, options)
 
+    @overload
+    def execute_async(
+        self, signature_name: type[S], inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+    ) -> Future[ExecutionResult[S]]: ...
+
+    @overload
+    def execute_async(
+        self, signature_name: str | PathLike[str], inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+    ) -> Future[ExecutionResult]: ...
+
     def execute_async(
         self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
     ) -> Future[ExecutionResult]:

@@ -185,7 +185,7 @@ class TestFutures:
         with pytest.raises(DeadlineExceeded):
             executor.execute_async("Ask", {"question": "hang=60"}, timeout=0.1).result(10)
         with pytest.raises(TypeError):
-            executor.execute_async("Ask", {"question": "?"}, tiemout=1)  # type: ignore[call-arg]
+            executor.execute_async("Ask", {"question": "?"}, tiemout=1)  # type: ignore[call-overload]
         executor.close()
         with pytest.raises(ClosedError):
             executor.execute_async("Ask", {"question": "?"})

@@ -85,3 +85,5 @@ class Plugin:
 def submit(executor: Executor) -> None:
     future = executor.execute_async("EmailDraft", {"recipient": "Ada"})
     assert_type(future, Future[ExecutionResult])
+    typed = executor.execute_async(RouteTicket, {"message": "?"})
+    assert_type(typed.result().outputs.reason, str)
