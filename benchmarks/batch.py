@@ -32,7 +32,7 @@ Way = Callable[[list[dict[str, str]], int], Any]
 
 
 class Ways:
-    """Everybody's way of running rows, with so many at once."""
+    """The way of each library to run rows, with so many at once."""
 
     def __init__(self, delay: float) -> None:
         self.lm = null_lm(delay=delay)
@@ -75,7 +75,7 @@ class Ways:
 
 
 def compare(ways: dict[str, Way], lm: Any, count: int, workers: int, rounds: int) -> dict[str, float]:
-    """Return the median seconds of each way; each round runs all of them on rows that nobody has run before."""
+    """Return the median seconds of each way; each round runs all of them on new rows."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     with dspy.context(lm=lm, trace=None, disable_history=True):
         for number in range(rounds + 1):
@@ -92,7 +92,7 @@ def compare(ways: dict[str, Way], lm: Any, count: int, workers: int, rounds: int
 
 
 def table(title: str, seconds: dict[str, float], ideal: float | None, per: int | None = None) -> None:
-    """Print seconds, the part above the ideal, and everybody's time over Hokusai's best."""
+    """Print seconds, the part above the ideal, and each time over Hokusai's best."""
     print(f"\n{title}" + (f"; ideal {ideal:.3f} s" if ideal else ""))
     best = min(taken for name, taken in seconds.items() if name.startswith("hokusai"))
     for name, taken in seconds.items():

@@ -68,7 +68,7 @@ def run_on_backend(
                 deliver(row, known)
                 continue
             try:
-                spec.binder.bind(row.inputs)  # whoever runs it elsewhere shall not be paid for finding out
+                spec.binder.bind(row.inputs)  # what cannot run is not sent, as sending it is paid
             except Exception as error:
                 _over(execution, row, failed(row, error, execution.hidden(row)), deliver)
                 continue

@@ -63,8 +63,8 @@ class Journal:
         testing: whether answers are made up; such a journal is never continued with a language model.
 
     Raises:
-        JournalError: it belongs to another signature or version, is no journal, is used by somebody else, or cannot be
-            read or written.
+        JournalError: it belongs to another signature or version, is not a journal, is used by another batch, or cannot
+            be read or written.
     """
 
     def __init__(

@@ -31,10 +31,10 @@ class BatchProgress:
         done: rows that are over, the failed ones included.
         failed: rows that failed.
         cached: rows that a cache, the journal or an identical row answered.
-        total: rows that there are, None where nobody knows.
+        total: rows that there are, None if that is not known.
         elapsed: seconds since the batch began.
         rate: rows a second that were really executed.
-        eta: seconds that are left at that rate, None where it cannot be told.
+        eta: seconds that are left at that rate, None if that is not known.
         usage: tokens of this run.
         cost: estimated US dollars of this run.
     """
@@ -67,7 +67,7 @@ class BatchProgress:
 
 
 class Reporter(Protocol):
-    """Tells somebody how far a batch is."""
+    """Shows how far a batch is."""
 
     def update(self, progress: Callable[[], BatchProgress]) -> None:
         """Take note that a row is over; ``progress`` works the figures out where they are wanted."""
@@ -83,8 +83,8 @@ class ProgressCounter:
 
     Args:
         name: what is run.
-        total: rows that there are, None where nobody knows.
-        reporter: who is told.
+        total: rows that there are, None if that is not known.
+        reporter: shows progress; None for none.
     """
 
     def __init__(self, name: str, total: int | None, reporter: Reporter | None) -> None:
@@ -136,12 +136,12 @@ class ProgressCounter:
 
 
 def make_reporter(progress: Any, total: int | None) -> Reporter | None:
-    """Return who is told of progress.
+    """Return what shows progress; None for nothing.
 
     Args:
-        progress: False for nobody; None for a bar, or lines in a log, once the batch takes a while; True for the same
+        progress: False for nothing; None for a bar, or lines in a log, once the batch takes a while; True for the same
             from the start; or a callable that is given a ``BatchProgress`` after every row.
-        total: rows that there are, None where nobody knows.
+        total: rows that there are, None if that is not known.
 
     Raises:
         ConfigurationError: ``progress`` is none of these.

@@ -275,7 +275,7 @@ def redacted(values: Any, hidden: frozenset[str]) -> dict[Any, Any]:
 
 
 def plain(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return ``values`` as JSON-able ones; a value that has no JSON form is told by its type."""
+    """Return ``values`` as JSON-able ones; a value without a JSON form is replaced by the name of its type."""
     return {str(name): _plain_value(value) for name, value in values.items()}
 
 

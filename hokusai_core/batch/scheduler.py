@@ -1,8 +1,8 @@
 """Which row runs next, and where: on a thread each, or as a task of an event loop each.
 
-One row at a time is taken from the source, and only when the window has room for it. Whoever has taken a row lets the
-next one be taken before the row runs. What a row gave is noted before its permit is returned. Both drivers below differ
-only in how they wait.
+One row at a time is taken from the source, and only when the window has room for it. The thread or task that
+has taken a row lets another take the next one, and then runs its own. What a row gave is noted before its permit is
+returned. The two drivers below differ only in how they wait.
 """
 
 from __future__ import annotations

@@ -304,7 +304,7 @@ class _Checker:
                 "write literal(...) where the text itself is meant"
             )
         step = earlier[name]
-        if step is None:  # it has a problem of its own, which is told
+        if step is None:  # its own problem is reported
             return FromStep(name, field)
         outputs = step.target.outputs()
         if outputs is not None and field not in outputs:

@@ -20,7 +20,7 @@ def canonical_names(spec: SignatureSpec) -> dict[str, str]:
 
 
 def input_problems(spec: SignatureSpec, values: Any, fed: frozenset[str]) -> list[str]:
-    """Return everything that is wrong with the inputs of a signature, as far as it can be told before it runs.
+    """Return everything that is wrong with the inputs of a signature, as far as that is known before it runs.
 
     Args:
         spec: the signature.

@@ -1,4 +1,4 @@
-"""The event by which observers hear that a chain or pipeline is over."""
+"""The event that observers receive at the end of a chain or pipeline."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def ref(path: str) -> Ref:
     Unlike a plain string it is an error where there is no such thing.
 
     Raises:
-        CompositionError: ``path`` is no text.
+        CompositionError: ``path`` is not a text.
     """
     if not isinstance(path, str) or not path:
         raise CompositionError(f"ref({path!r}): give the name of an initial input, or 'Step.field'")

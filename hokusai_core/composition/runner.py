@@ -79,7 +79,7 @@ def _checked_inputs(inputs: Any, name: str) -> Mapping[str, Any]:
 
 
 class _Operation:
-    """One run of a chain or pipeline, which observers hear of at its end.
+    """One run of a chain or pipeline; observers receive an event at its end.
 
     Args:
         services: parts of the executor.

@@ -38,7 +38,7 @@ class Scope:
         options: what the caller asked for, for every execution.
         deadline: when all of it must be over; unbounded where the caller gave no timeout, and each execution then has
             the executor's.
-        over: is told of every execution that is over.
+        over: receives the result or error of every finished execution.
         path: names of the steps and branches around, outermost first.
         permit: permit in a window, where all of this is one task of several.
     """

@@ -48,7 +48,7 @@ class ResolvedSignature:
         return self.spec.inputs.get(self.names.get(name, ""))
 
     def outputs(self) -> Outputs | None:
-        """Return the outputs by name, None where nobody knows them before it has run."""
+        """Return the outputs by name, None if they are known only after it has run."""
         return None if self.spec.open_outputs else self.spec.outputs
 
     def choose_inputs(self, names: Iterable[str]) -> list[str]:
@@ -113,7 +113,7 @@ class ResolvedChain:
         return frozenset(part.name for part in origins if isinstance(part, FromInput))
 
     def outputs(self) -> Outputs | None:
-        """Return the outputs by name, None where nobody knows them before it has run."""
+        """Return the outputs by name, None if they are known only after it has run."""
         return self.steps[-1].target.outputs()
 
     def choose_inputs(self, names: Iterable[str]) -> list[str]:
@@ -164,7 +164,7 @@ class ResolvedPipeline:
         return self.pipeline.name
 
     def outputs(self) -> Outputs | None:
-        """Return what any branch gives; the type of an output is told only where all branches agree about it."""
+        """Return what any branch gives; an output has a type only if all branches agree about it."""
         found: dict[str, Any] = {}
         for branch in self.branches:
             outputs = branch.target.outputs()
