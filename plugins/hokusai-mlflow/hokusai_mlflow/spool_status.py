@@ -37,7 +37,7 @@ def spool_status(folder: Path, writer: Mapping[str, Any]) -> dict[str, Any]:
         MLflow will never take), ``refused`` (executions that went untracked because the spool or the disk was full),
         ``damaged`` (lines that could not be read), ``last_error``, ``spool_bytes``, ``spool_folder``.
     """
-    offsets = read_offsets(folder)
+    offsets = read_offsets(folder, rows=True)
     backlog, oldest = 0, None
     for entry in segment_files(folder):
         count, first = _unread(entry.path, offsets.get(entry.name, 0))

@@ -38,6 +38,8 @@ class TargetState:
             already) and ``parts`` (table -> ``number``, ``start`` and ``traced`` of the part that still grows).
         operations: batches, chains and pipelines that are not over: id -> ``kind``, ``began``, ``traced``.
         pending: what is being sent: ``segment``, ``start``, ``end``, ``traced``, ``at``, ``totals``, ``metrics``.
+        owed: stretches of segments whose rows are delivered and whose traces are not: ``segment``, ``start``, ``end``,
+            ``traced``.
         ended: whether a tracker said that the run is over.
     """
 
@@ -50,6 +52,7 @@ class TargetState:
     segments: dict[str, dict[str, Any]] = field(factory=dict)
     operations: dict[str, dict[str, Any]] = field(factory=dict)
     pending: dict[str, Any] | None = None
+    owed: list[dict[str, Any]] = field(factory=list)
     ended: bool = False
 
     @staticmethod
@@ -94,11 +97,18 @@ def state_files(folder: Path) -> list[Path]:
     return sorted((folder / _FOLDER).glob("*.json"))
 
 
-def read_offsets(folder: Path) -> dict[str, int]:
-    """Return segment -> bytes of it that MLflow has. A segment of which nothing is delivered may be missing."""
+def read_offsets(folder: Path, *, rows: bool = False) -> dict[str, int]:
+    """Return segment -> bytes of it that MLflow has. A segment of which nothing is delivered may be missing.
+
+    Args:
+        folder: the spool folder.
+        rows: whether rows alone count; their traces may follow later.
+    """
     found: dict[str, int] = {}
     for path in state_files(folder):
         with contextlib.suppress(FileNotFoundError, ValueError, AttributeError, KeyError):
-            segments = orjson.loads(path.read_bytes())["segments"]
-            found |= {name: segment["offset"] for name, segment in segments.items()}
+            state = orjson.loads(path.read_bytes())
+            found |= {name: segment["offset"] for name, segment in state["segments"].items()}
+            for owed in [] if rows else reversed(state["owed"]):
+                found[owed["segment"]] = owed["start"]
     return found

@@ -60,9 +60,10 @@ class Publisher:
         # Those that failed come last, so that a store that does not answer holds up the others least.
         failed = self.failures.has_failed
         for one in sorted(self._deliveries.values(), key=lambda d: failed(d.uri) or failed(d.uri, d.key)):
-            if one.has_more() and (hurry or self._is_due(one)):
-                sent |= self._guarded(one, one.deliver)
-                if one.backlog() < CHUNK:
+            rows = one.has_rows() and (hurry or self._is_due(one))
+            if rows or one.state.owed:
+                sent |= self._guarded(one, one.deliver_rows if rows else one.deliver_traces)
+                if rows and one.backlog() < CHUNK:
                     self._waiting.pop(one.key, None)
         return sent
 
@@ -75,7 +76,7 @@ class Publisher:
         self._find()
         done = False
         for one in list(self._deliveries.values()):
-            if one.state.pending is None and self._guarded(one, one.finish, talks=False):
+            if not one.state.pending and not one.state.owed and self._guarded(one, one.finish, talks=False):
                 del self._deliveries[one.key]
                 done = True
         remove_unfinished(self._folder)

@@ -1,4 +1,7 @@
-"""Delivers one target, a chunk of a segment at a time: fix what is sent, send it, note that it is sent."""
+"""Delivers one target, a chunk of a segment at a time: fix what is sent, send it, note that it is sent.
+
+Rows and metrics of all that waits come first. Traces, feedback and optimizations are owed, and follow in order.
+"""
 
 from __future__ import annotations
 
@@ -89,6 +92,8 @@ class TargetDelivery:
         self._rows: dict[tuple[str, str], list[bytes]] = {}
         #: Feedback that waits for its execution -> since when.
         self._waiting: dict[str, float] = {}
+        #: What is owed first, and what is left of it.
+        self._owed: tuple[dict[str, Any], RecordBatch] | None = None
 
     @property
     def uri(self) -> str:
@@ -111,9 +116,14 @@ class TargetDelivery:
             known.setdefault(name, {"offset": 0, "counted": 0, "parts": {}})
         if self.state.pending is not None and self.state.pending["segment"] not in known:
             self.state.pending = None
+        self.state.owed = [one for one in self.state.owed if one["segment"] in known]
 
     def has_more(self) -> bool:
         """Return whether something is not delivered yet."""
+        return self.has_rows() or bool(self.state.owed)
+
+    def has_rows(self) -> bool:
+        """Return whether rows are not delivered yet."""
         return self.state.pending is not None or self.backlog() > 0
 
     def backlog(self) -> int:
@@ -124,8 +134,8 @@ class TargetDelivery:
         """Return for how many seconds nothing was appended."""
         return time.time() - max((stat.st_mtime for _, stat in self._stats()), default=0.0)
 
-    def deliver(self) -> bool:
-        """Deliver a chunk; return whether there was one.
+    def deliver_rows(self) -> bool:
+        """Deliver rows, metrics and parameters of a chunk; return whether there was one.
 
         Raises:
             RunGone, MlflowException, OSError: it was not possible; what was fixed is sent again the next time.
@@ -139,6 +149,33 @@ class TargetDelivery:
                     self._deliver(name, chunk)
                     return True
         return False
+
+    def deliver_traces(self) -> bool:
+        """Deliver some of the traces that are owed, and what belongs to them; return whether there were any.
+
+        Raises:
+            TraceWaits, RunGone, MlflowException, OSError: it was not possible.
+        """
+        if not self.state.owed:
+            return False
+        owed = self.state.owed[0]
+        if self._owed is None or self._owed[0] != owed:
+            fixed = iter(owed["traced"])
+            batch = RecordBatch({}, [], 0, host=False)
+            path = segment_path(self._folder, owed["segment"])
+            batch.add(read_chunk(path, owed["start"], end=owed["end"]), lambda *_: next(fixed) == "1")
+            self._owed = (owed, batch)
+        batch = self._owed[1]
+        self._touch(self.uri)
+        target = self._targets.of(self.state)
+        if batch.traces:
+            self._send_traces(target, batch.traces[:_TRACES])
+            del batch.traces[:_TRACES]  # in memory only: sent again after a crash, a trace stays one
+            return True
+        self._send_others(target, batch, owed)
+        self.state.owed = self.state.owed[1:]
+        self.state.save()
+        return True
 
     def finish(self) -> bool:
         """Delete segments that are delivered and have no owner any more; return whether none are left."""
@@ -192,7 +229,8 @@ class TargetDelivery:
             batch.add(chunk, lambda *_: next(fixed) == "1")
         else:
             takes, header = self._sampler.takes, state.description
-            batch.add(chunk, lambda record, waiting, known: takes(record, self.key, header, waiting, known))
+            before = sum(one["traced"].count("1") for one in state.owed)
+            batch.add(chunk, lambda record, waiting, known: takes(record, self.key, header, before + waiting, known))
         return batch
 
     def _fix(self, name: str, chunk: Chunk, batch: RecordBatch) -> None:
@@ -214,6 +252,8 @@ class TargetDelivery:
         assert pending is not None  # noqa: S101  # for the type checker
         segment.update(offset=chunk.end, counted=batch.counted, parts=parts)
         state.totals, state.signatures, state.operations = pending["totals"], batch.signatures, batch.operations
+        if batch.traces or batch.feedback or batch.optimizations:
+            state.owed.append({key: pending[key] for key in ("segment", "start", "end", "traced")})
         state.ended |= batch.ended
         state.save()
         self._count("delivered", batch.sums.executions)
@@ -224,7 +264,7 @@ class TargetDelivery:
     # -- sending --------------------------------------------------------------------------------------------------
 
     def _send(self, target: Target, name: str, batch: RecordBatch) -> dict[str, Any]:
-        state, pending = self.state, self.state.pending
+        pending = self.state.pending
         assert pending is not None  # noqa: S101  # for the type checker
         files, parts = self._parts(name, batch)
         write_parts(target, files)
@@ -232,16 +272,18 @@ class TargetDelivery:
         write_metrics(
             target, pending["metrics"], batch.parameters, step=pending["totals"]["executions"], at=pending["at"]
         )
-        for start in range(0, len(batch.traces), _TRACES):
+        return parts
+
+    def _send_others(self, target: Target, batch: RecordBatch, owed: Mapping[str, Any]) -> None:
+        state = self.state
+        while batch.feedback:
+            feedback = batch.feedback[0]
             self._touch(self.uri)
-            self._send_traces(target, batch.traces[start : start + _TRACES])
-        for feedback in batch.feedback:
-            self._touch(self.uri)
-            self._send_one(state, f"feedback on {feedback['id']}", partial(self._send_feedback, target, feedback))
+            self._send_one(state, f"feedback on {feedback['id']}", partial(self._send_feedback, target, feedback, owed))
+            del batch.feedback[0]
         for record in batch.optimizations:
             self._touch(self.uri)
             self._send_one(state, f"optimization {record['id']}", partial(write_optimization_run, target, record))
-        return parts
 
     def _send_traces(self, target: Target, traces: list[Any]) -> None:
         try:
@@ -252,11 +294,8 @@ class TargetDelivery:
             for one in traces:  # MLflow does not say which of them it does not accept
                 self._send_one(self.state, f"trace of {one.record['id']}", partial(write_traces, target, [one]))
 
-    def _send_feedback(self, target: Target, feedback: Mapping[str, Any]) -> None:
-        offsets = read_offsets(self._folder) | {n: s["offset"] for n, s in self.state.segments.items()}
-        own = self.state.pending
-        if own is not None:  # what is in this chunk is sent already
-            offsets[own["segment"]] = own["end"]
+    def _send_feedback(self, target: Target, feedback: Mapping[str, Any], owed: Mapping[str, Any]) -> None:
+        offsets = read_offsets(self._folder) | {owed["segment"]: owed["end"]}  # the traces before it are sent
 
         def waits(execution_id: str) -> bool:
             since = self._waiting.setdefault(execution_id, time.monotonic())
