@@ -39,8 +39,8 @@ from hokusai_core.results import Attempt, StageTiming, Usage
 
 __all__ = ["TrackerConformance", "make_event", "make_feedback", "make_operation", "make_optimization"]
 
-#: Seconds within which a healthy tracker delivers a handful of executions, the start of a writer included.
-PATIENCE = 60.0
+#: Seconds that delivery may take on a busy machine. Each wait ends with what it waits for.
+PATIENCE = 300.0
 
 
 def make_event(**changes: Any) -> ExecutionFinished:

@@ -60,11 +60,14 @@ class Publisher:
         # Those that failed come last, so that a store that does not answer holds up the others least.
         failed = self.failures.has_failed
         for one in sorted(self._deliveries.values(), key=lambda d: failed(d.uri) or failed(d.uri, d.key)):
-            rows = one.has_rows() and (hurry or self._is_due(one))
-            if rows or one.state.owed:
-                sent |= self._guarded(one, one.deliver_rows if rows else one.deliver_traces)
-                if rows and one.backlog() < CHUNK:
+            delivered = False
+            if one.has_rows() and (hurry or self._is_due(one)):
+                delivered = self._guarded(one, one.deliver_rows)
+                if one.backlog() < CHUNK:
                     self._waiting.pop(one.key, None)
+            if not delivered and one.state.owed:
+                delivered = self._guarded(one, one.deliver_traces)
+            sent |= delivered
         return sent
 
     def _is_due(self, one: TargetDelivery) -> bool:

@@ -171,6 +171,7 @@ class TargetDelivery:
         if batch.traces:
             self._send_traces(target, batch.traces[:_TRACES])
             del batch.traces[:_TRACES]  # in memory only: sent again after a crash, a trace stays one
+        if batch.traces:
             return True
         self._send_others(target, batch, owed)
         self.state.owed = self.state.owed[1:]
