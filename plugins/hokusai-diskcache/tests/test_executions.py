@@ -171,7 +171,7 @@ def test_sensitive_inputs_leave_no_trace_on_disk(make: Make, tmp_path: Path) -> 
     explanation = make(Private).explain("Ask", {**inputs, "patient": "Ada"})
     assert explanation.differs == ("input:patient",)
     assert not contains(tmp_path / "answers", canary)
-    # Without the secret nobody can try out names: the same input gives another key in another store.
+    # Without the secret an attacker cannot try out names: the same input gives another key in another store.
     other = Executor(lm=null_lm(), plugins=[], cache=DiskCache(tmp_path / "elsewhere"))
     other.register_signature("Ask", Private)
     here, there = make(Private).explain("Ask", inputs), other.explain("Ask", inputs)
@@ -198,7 +198,7 @@ def test_sensitive_outputs_are_never_persisted(make: Make, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("outputs", [b'{"answer":5}', b'{"other":"x"}', b"[]", b"not json", b'{"answer":""}'], ids=repr)
 def test_outputs_that_do_not_fit_are_not_served(make: Make, tmp_path: Path, outputs: bytes) -> None:
-    """Even where whoever planted them has read the secret."""
+    """Even where an attacker who planted them has read the secret."""
     executor = make()
     tier(executor)
     ((key,),) = sqlite3.connect(tmp_path / "answers" / "store" / "cache.db").execute("SELECT key FROM Cache")

@@ -1,4 +1,4 @@
-"""Somebody who can write to the store plants things in it: nothing is executed, served, or reached outside of it."""
+"""An attacker who can write to the store plants things: nothing is executed, served, or reached outside of it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_pickled_key_is_dropped(folder: Path, database: sqlite3.Connection, tr
 
 
 def test_a_pickled_tag_is_found(folder: Path, database: sqlite3.Connection, trace: Path) -> None:
-    """It would hide the entry from whoever clears its signature."""
+    """It would hide the entry from a command that clears its signature."""
     database.execute("UPDATE Cache SET tag = ?", (pickle.dumps(Payload(trace)),))
     cache = DiskCache(folder)
     with pytest.warns(CacheWarning, match="dropped"):
@@ -206,7 +206,7 @@ def test_a_flipped_bit_is_found(folder: Path, database: sqlite3.Connection) -> N
     ],
 )
 def test_every_field_is_checked_even_where_the_digest_is_right(position: int, wrong: Any) -> None:
-    """As when whoever plants it has read the secret, too."""
+    """As when an attacker has read the secret, too."""
     import hashlib
 
     import orjson

@@ -62,7 +62,7 @@ class DSPyPipelineExecutor(Executor):
         super().__init__(settings, environ=environ, **options)
 
     def promote(self, name: str, optimized: Any, *, note: str = "", force: bool = False) -> Promotion:
-        """Let an optimized signature stand in for the one of that name.
+        """Let an optimized signature replace the one of that name.
 
         The name means it from now on: here, and in every executor of this namespace that is made later, in any process
         of this user, unless that executor has ``promotions=False``.

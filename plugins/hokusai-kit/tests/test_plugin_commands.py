@@ -14,7 +14,7 @@ from hokusai_core import Component, hookimpl
 @hookimpl
 def provide_commands():
     return [
-        Component("greet", "greeter_plugin:greet", summary="Greet somebody"),
+        Component("greet", "greeter_plugin:greet", summary="Greet a person"),
         Component("list", "greeter_plugin:greet", summary="Has the name of a built-in command"),
         Component("lost", "no_such_module:command", summary="Its module is missing"),
         Component("plain", "greeter_plugin:plain", summary="Is no command"),
