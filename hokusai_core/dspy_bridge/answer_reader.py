@@ -11,7 +11,7 @@ text but the last line, and the parts of a header that may still grow.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -39,6 +39,8 @@ _HEADER = re.compile(rf"{HEADER_OPENING}([^\[\]#\n]{{1,200}})##{GAP}\]\]")
 _THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad"
 _THOUGHT_TAG = re.compile(rf"<(/?)(?:{_THOUGHTS})>", re.IGNORECASE)
 _FENCE_LINE = re.compile(r"^[ \t]*```[\w+-]*[ \t]*$", re.MULTILINE)
+#: A line with the name of an output between ``##``, whatever stands around it. Bounded: answers may be long.
+_MANGLED_HEADER = r"^[^\w\n]{{0,8}}##[ \t]{{0,4}}{name}[ \t]{{0,4}}##[^\w\n]{{0,8}}$"
 #: What may follow the end marker on its line: tokens such as ``<|im_end|>``, or the end of an emphasis.
 _AFTER_END = re.compile(r"(?:<[^<>\s]{1,40}>\s*)*[`*_]*")
 #: What may come before a header on its line: a mark of a heading, quote or list, and the begin of an emphasis.
@@ -102,9 +104,17 @@ class AnswerReader:
         """
         restored = restore_markers(answer) != answer
         sections = self._splitter.split(answer)
+        if len(sections) < len(self._outputs) and "##" in answer:
+            self._refuse_mangled(answer, {name for name, _ in sections})
         return self.collect(
             ((name, restore_markers(text) if restored else text) for name, text in sections), from_text=True
         )
+
+    def _refuse_mangled(self, answer: str, found: Collection[str]) -> None:
+        """Refuse an answer with a line that looks like the header of an output that would be taken for absent."""
+        for name in self._outputs.keys() - found:
+            if re.search(_MANGLED_HEADER.format(name=re.escape(name)), answer, re.MULTILINE | re.IGNORECASE):
+                raise AnswerFormatError(f"has a header of {name} that is not spelled as asked for", name)
 
     def collect(self, parts: Iterable[tuple[str, Any]], *, from_text: bool) -> dict[str, Any]:
         """Return the outputs of an answer that is split already.
@@ -314,7 +324,7 @@ class _Scan:
             raise AnswerFormatError(f"has a {mark!r} before the header {header.written!r}", self.sections[-1].name)
         if not self.sections:
             self._mark = mark
-        end = header.end + (len(emphasis) if emphasized else 0)
+        end = header.end + (len(emphasis) if emphasized else int(suffix.startswith(":")))
         self._accept(header, header.start - len(prefix), end, prefix if prefix.isspace() else "")
 
     def _accept(self, header: _Header, start: int, end: int, indent: str, *, glued: bool = False) -> None:

@@ -38,6 +38,7 @@ READ = {
     "bold": (f"**[[ ## a ## ]]**\nParis\n**[[ ## b ## ]]** 3\n`{END}`", {"a": "Paris", "b": "3"}),
     "headings": ("### [[ ## a ## ]]\nParis\n### [[ ## b ## ]]\n3", {"a": "Paris", "b": "3"}),
     "list": ("- [[ ## a ## ]]\nParis\n- [[ ## b ## ]]\n3", {"a": "Paris", "b": "3"}),
+    "colon": ("[[ ## a ## ]]: Paris\n[[ ## b ## ]]:\n3", {"a": "Paris", "b": "3"}),
     "other spelling": ("[[## A ##]]\nParis\n[[##b##]]\n3", {"a": "Paris", "b": "3"}),
     "fence around all": ("```\n[[ ## a ## ]]\nParis\n```", {"a": "Paris"}),
     "fence around all, code inside": ("```\n[[ ## a ## ]]\n```py\nx\n```\n```", {"a": "```py\nx\n```"}),
@@ -101,6 +102,14 @@ signature = dspy.Signature("question -> a, n: int | None, tags: list[str] | None
 def test_two_values_or_none_are_an_error(answer: str) -> None:
     with pytest.raises(AdapterParseError):
         FastChatAdapter().parse(signature, answer)
+
+
+@pytest.mark.parametrize("header", ["[ ## n ## ]", "## n ##", "{{ ## N ## }}", "[[##n##]"])
+def test_a_mangled_header_does_not_make_an_output_absent(header: str) -> None:
+    with pytest.raises(AdapterParseError):
+        FastChatAdapter().parse(signature, f"[[ ## a ## ]]\nx\n\n{header}\n3")
+    answer = f"[[ ## a ## ]]\nx\n{header.replace('[[', '[')}\ny\n\n[[ ## n ## ]]\n3\n\n[[ ## tags ## ]]\n[]"
+    assert FastChatAdapter().parse(signature, answer)["n"] == 3  # it is part of a text
 
 
 def test_an_output_is_absent_only_if_it_has_no_header() -> None:
