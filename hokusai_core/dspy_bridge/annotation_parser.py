@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import datetime
+import decimal
 import functools
 import operator
+import uuid
 from typing import Any, Literal
 
 from hokusai_core.errors import SignatureDefinitionError
@@ -20,11 +23,21 @@ _NAMES: dict[str, Any] = {
     "List": list,
     "dict": dict,
     "Dict": dict,
+    "set": set,
+    "frozenset": frozenset,
+    "date": datetime.date,
+    "datetime": datetime.datetime,
+    "time": datetime.time,
+    "timedelta": datetime.timedelta,
+    "Decimal": decimal.Decimal,
+    "UUID": uuid.UUID,
     "Any": Any,
     "None": type(None),
 }
 #: How many arguments each generic type takes.
-_ARITY = {"list": 1, "List": 1, "dict": 2, "Dict": 2}
+_ARITY = {"list": 1, "List": 1, "set": 1, "frozenset": 1, "dict": 2, "Dict": 2}
+#: Modules by whose name a type may be written.
+_MODULES = frozenset({"typing", "datetime", "decimal", "uuid"})
 
 
 def annotation_of(node: ast.expr) -> Any:
@@ -41,7 +54,7 @@ def annotation_of(node: ast.expr) -> Any:
         return annotation_of(node.left) | annotation_of(node.right)
     if isinstance(node, ast.Subscript):
         return _generic(node)
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "typing":
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in _MODULES:
         return annotation_of(ast.Name(node.attr))
     raise _unknown(node)
 
@@ -55,6 +68,11 @@ def _generic(node: ast.Subscript) -> Any:
         return annotation_of(nodes[0]) | None
     if base == "Union" and nodes:
         return functools.reduce(operator.or_, (annotation_of(item) for item in nodes))
+    if base in ("tuple", "Tuple"):
+        endless = len(nodes) == 2 and isinstance(nodes[1], ast.Constant) and nodes[1].value is Ellipsis
+        if endless:
+            return tuple[annotation_of(nodes[0]), ...]  # type: ignore[misc]
+        return tuple[tuple(annotation_of(item) for item in nodes)]  # type: ignore[misc]
     if _ARITY.get(base) == len(nodes):
         return _NAMES[base][tuple(annotation_of(item) for item in nodes)]
     raise _unknown(node)
@@ -71,6 +89,7 @@ def _constant(node: ast.expr) -> Any:
 
 def _unknown(node: ast.expr) -> SignatureDefinitionError:
     return SignatureDefinitionError(
-        f"type {ast.unparse(node)!r} is not known in a signature string; use str, int, float, bool, Any, list[...], "
-        "dict[...], Literal[...], Optional[...] and | between them, or write the signature as a class"
+        f"type {ast.unparse(node)!r} is not known in a signature string; use str, int, float, bool, Any, date, "
+        "datetime, time, timedelta, Decimal, UUID, list[...], tuple[...], set[...], frozenset[...], dict[...], "
+        "Literal[...], Optional[...] and | between them, or write the signature as a class"
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import decimal
 import gc
 import importlib
+import uuid
 import warnings
 from typing import Annotated, Any, Literal
 
@@ -196,6 +198,9 @@ def test_a_type_that_cannot_be_handled_is_named() -> None:
         ("a -> b: Literal['x', \"y\", 3, -1, True]", {"a": str, "b": Literal["x", "y", 3, -1, True]}),
         ("a: Optional[int] -> b: str | None", {"a": int | None, "b": str | None}),
         ("a: typing.List[str] -> b: Union[int, str]", {"a": list[str], "b": int | str}),
+        ("a: date -> b: datetime.datetime | None", {"a": datetime.date, "b": datetime.datetime | None}),
+        ("a: tuple[str, ...] -> b: tuple[str, int]", {"a": tuple[str, ...], "b": tuple[str, int]}),
+        ("a: set[Decimal] -> b: frozenset[UUID]", {"a": set[decimal.Decimal], "b": frozenset[uuid.UUID]}),
         ("a: Any -> b: list", {"a": Any, "b": list}),
     ],
 )

@@ -8,7 +8,7 @@ from hokusai_core.plugin_api import FieldSpec
 
 __all__ = ["type_text"]
 
-_NAMES: Final = {"null": "None", "any": "Any", "datetime": "datetime", "date": "date"}
+_NAMES: Final = {"null": "None", "any": "Any"}
 
 
 def type_text(field: FieldSpec) -> str:
@@ -32,6 +32,10 @@ def _text(shape: Any) -> str:
             return " | ".join(repr(member.value) for member in shape.cls)
         case "list" | "dict":
             return shape.kind if shape.args[-1].kind == "any" else f"{shape.kind}[{', '.join(inner)}]"
+        case "tuple":
+            return f"tuple[{inner[0]}, ...]"
+        case "fixed_tuple" | "set" | "frozenset":
+            return f"{shape.kind.removeprefix('fixed_')}[{', '.join(inner)}]"
         case "union":
             return " | ".join(inner)
         case "constrained":

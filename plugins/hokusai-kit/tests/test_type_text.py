@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import enum
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import attrs
@@ -43,6 +45,11 @@ class Part:
         (Item, "Item"),
         (list[Part], "list[Part]"),
         (Annotated[int, pydantic.Field(ge=1)], "int"),
+        (datetime.datetime, "datetime"),
+        (set[Decimal], "set[Decimal]"),
+        (tuple[str, ...], "tuple[str, ...]"),
+        (tuple[str, datetime.date], "tuple[str, date]"),
+        (pydantic.HttpUrl, "HttpUrl"),
     ],
     ids=str,
 )
