@@ -208,7 +208,7 @@ def test_signature_strings(text: str, types: dict[str, Any]) -> None:
     spec = from_string(text)
     assert {item.name: item.annotation for item in spec.fields} == types
     assert spec.name == "StringSignature"
-    if "-1" not in text:  # DSPy itself refuses negative numbers
+    if not any(word in text for word in ("-1", "date", "UUID")):  # DSPy itself refuses negative numbers and these names
         assert to_dspy(spec).instructions == dspy.Signature(text).instructions
 
 
@@ -233,7 +233,9 @@ def test_signature_strings(text: str, types: dict[str, Any]) -> None:
         "a: list[int, str] -> b",
         "a: Literal[1.5] -> b",
         "a: Literal[open('/etc/passwd')] -> b",
-        "a: tuple[int] -> b",
+        "a: tuple -> b",
+        "a: os.date -> b",
+        "a: set[list[int]] -> b",
         "a: int = Field(gt=1) -> b",
         "a: " + "list[" * 5000 + " -> b",
         "a \x00 -> b",
