@@ -14,6 +14,7 @@ from dspy.adapters.utils import format_field_value, serialize_for_json
 from hokusai_core.dspy_bridge.answer_reader import AnswerReader
 from hokusai_core.dspy_bridge.output_readers import output_readers, table_field
 from hokusai_core.dspy_bridge.text_markers import PromptText, TagMarkers, disarm_markers
+from hokusai_core.json_encoding import jsonable
 from hokusai_core.signatures.lenient_input import CoercionError
 from hokusai_core.signatures.spec import FieldSpec
 from hokusai_core.signatures.value_text import is_same
@@ -99,7 +100,7 @@ class _Field:
         if self.output is None or (type(value) is str and self.info.annotation is str):
             return self.text(value)
         try:
-            said, written = self.output.coerce(value), format_field_value(field_info=self.info, value=value)
+            said, written = self.output.coerce(value), _written(self.info, value)
             if not _reads_as(self.output, written, said):
                 written = self.output.text_writer(value)
         except CoercionError:  # the demo of a host may say anything
@@ -115,10 +116,16 @@ class _Field:
             return f"{self.header}{value}"
         if kind is list and self.info.annotation is not str and all(type(item) is str for item in value):
             return self.header + disarm_markers(json.dumps(value, ensure_ascii=False))
-        written = format_field_value(field_info=self.info, value=value)
+        written = _written(self.info, value)
         if self.special or kind is PromptText or _holds_special(value):
             return f"{self.header}{written}"  # the marker in it is DSPy's own, or has been looked at already
         return self.header + disarm_markers(written)
+
+
+def _written(info: Any, value: Any) -> str:
+    """Return a value as DSPy writes it, with the items of a set in the same order in every process."""
+    plain = jsonable(value) if isinstance(value, (set, frozenset)) else value
+    return str(format_field_value(field_info=info, value=plain))
 
 
 def _reads_as(field: FieldSpec, text: str, value: Any) -> bool:

@@ -168,6 +168,15 @@ def test_a_cell_of_a_table_and_an_argument_of_a_command_give_the_value(row: Row)
     assert is_same(field.coerce(write_value(field, value)), value)
 
 
+def test_a_set_is_shown_in_one_order_in_every_process() -> None:
+    lm = null_lm(answers={"a": "x"}, keep_requests=True)
+    spec = SignatureSpec("S", "Do.", (FieldSpec("q", "input", set[str]), FieldSpec("a", "output", str)))
+    with Executor(plugins=[], environ={}) as executor:
+        result = executor.execute_signature(BaseSignature.from_spec(spec), {"q": "b, c, a"}, lm=lm)
+    assert result["a"] == "x"
+    assert '["a", "b", "c"]' in str(lm.engine.requests)
+
+
 def test_values_of_numpy_are_plain_values() -> None:
     def coerced(annotation: Any, value: Any) -> Any:
         return FieldSpec("a", "input", annotation).coerce(value)
