@@ -3,17 +3,9 @@
 A component needs no base class. An object with the methods of the protocol is one, and it is checked when it is made.
 A method that does I/O has an asynchronous version whose name begins with ``a``.
 
-These kinds have a conformance suite, which a plugin's tests subclass:
-
-========== ==================================================================
-Cache      ``hokusai_core.testing.caches.CacheConformance``
-Tracker    ``hokusai_core.testing.trackers.TrackerConformance``
-Metric     ``hokusai_core.testing.metrics.MetricConformance``
-Optimizer  ``hokusai_core.testing.optimizers.OptimizerConformance``
-========== ==================================================================
-
-The other kinds (language model, validator, feedback store, edition source, backend) have none yet. Signature sources
-and commands are no objects with methods: the hook that provides them says what their targets do.
+Each kind has a conformance suite in ``hokusai_core.testing``, which a plugin's tests subclass: ``CacheConformance`` in
+``hokusai_core.testing.caches``, ``TrackerConformance`` in ``.trackers``, and so on. Signature sources and commands are
+no objects with methods: the hook that provides them says what their targets do, and suites of their own test it.
 """
 
 from __future__ import annotations
