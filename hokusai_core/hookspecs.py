@@ -410,6 +410,36 @@ class HokusaiSpecs:
         raise NotImplementedError
 
     @hookspec
+    def transform_outputs(
+        self, signature: SignatureSpec, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        """Change the outputs of an execution, such as to redact or normalise them.
+
+        Args:
+            signature: the signature as data.
+            inputs: a copy of the inputs, by field name.
+            outputs: a copy of the outputs in their types, as the plugin before left them.
+
+        Returns:
+            All outputs, changed; None to leave them as they are. They are read by the table of types and checked
+            against the constraints again. What does not fit is a ``PluginError``.
+
+        Used: after a language model has answered and the answer fits, before validators, caches and trackers see it;
+        on the thread of the execution or on its event loop, so return quickly. Plugins are asked in the order in which
+        they were loaded. Stored answers are not changed again: which plugins change outputs is part of the cache key.
+
+        Example::
+
+            from hokusai_core.plugin_api import hookimpl
+
+            @hookimpl
+            def transform_outputs(signature, outputs):
+                if "summary" in outputs:
+                    return {**outputs, "summary": outputs["summary"].strip()}
+        """
+        raise NotImplementedError
+
+    @hookspec
     def check_execution(self, signature: SignatureSpec, inputs: Mapping[str, Any]) -> None:
         """Refuse an execution by raising.
 

@@ -32,6 +32,7 @@ __all__ = [
     "options_of",
     "shown",
     "text",
+    "verbatim_text",
 ]
 
 
@@ -98,6 +99,12 @@ def text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("expected a non-empty text")
     return value.strip()
+
+
+def verbatim_text(value: Any) -> str:
+    """Return a text that is not empty, as it was written: tenants that differ in a space are two."""
+    text(value)
+    return str(value)
 
 
 def optional_text(value: Any) -> str | None:

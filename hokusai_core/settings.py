@@ -26,7 +26,7 @@ from hokusai_core.option_table import (
     optional_number,
     options_of,
     shown,
-    text,
+    verbatim_text,
 )
 from hokusai_core.protocols import Cache, FeedbackStore, Tracker, protocol_problems
 from hokusai_core.suggestions import did_you_mean
@@ -164,7 +164,7 @@ class ExecutorOptions(TypedDict, total=False):
     cache_ttl: Annotated[float | None, Option("seconds for which a stored answer is served", optional_number)]
     cache_entries: Annotated[int, Option("answers that the memory cache holds at most", count(1), 10_000)]
     cache_bytes: Annotated[int, Option("bytes that the memory cache holds at most", count(1), 64 * 2**20)]
-    namespace: Annotated[str, Option("part of every cache key, to keep tenants apart", text, "default")]
+    namespace: Annotated[str, Option("part of every cache key, to keep tenants apart", verbatim_text, "default")]
     timeout: Annotated[
         float | None,
         Option("seconds that bound one execution, retries included; none for no bound", optional_number, 300.0),

@@ -31,7 +31,8 @@ __all__ = ["scrub", "shortened", "translate_error"]
 
 # Each takes time in proportion to the text: a provider may send a long one.
 _CREDENTIALS = (
-    # key=value and "key": "value", whatever the value looks like
+    # key=value and "key": "value", whatever the value looks like. What stands before the word is not looked at: a
+    # pattern that tries every place where a name may begin takes quadratic time on a text such as a-a-a-a.
     re.compile(
         r"""(?ix) ((?:api[_-]?key|access[_-]?key|secret|token|password|passwd|authorization)
         ["']?\s*[:=]\s*) (?!["']?\.\.\.) (?:bearer\s+|basic\s+)? (?: "[^"]*" | '[^']*' | [^\s,;&)}\]]+ )"""
@@ -46,7 +47,9 @@ _ADVICE = re.compile(r"(?:^|[.:;,]\s+)(?:set|pass|shorten)\s", re.IGNORECASE)
 #: What litellm, which DSPy hands a model of an unknown provider to, says of it.
 _NO_PROVIDER = "LLM Provider NOT provided"
 #: Provider messages can hold a whole request.
-_LONGEST = 600
+_LONGEST = 300
+#: Characters of an error that is kept as the cause; a longer one may quote the inputs.
+_LONGEST_CAUSE = 1_000
 
 
 def scrub(text: str) -> str:
@@ -94,8 +97,48 @@ def translate_error(
     translated = kind(
         message, signature=signature, retryable=_retryable(error, kind), retry_after=getattr(error, "retry_after", None)
     )
-    translated.__cause__ = None if sensitive else error  # which also suppresses the context
+    # Which also suppresses the context.
+    translated.__cause__ = None if sensitive else _printable(error, credentials)
     return translated
+
+
+class RedactedError(Exception):
+    """Stands for an error of DSPy or a provider whose text holds a credential or quotes a whole request."""
+
+
+def _printable(error: BaseException, credentials: Collection[str]) -> BaseException:
+    """Return ``error``, or what stands for it where printing it with its causes would show what a message must not."""
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in chain:
+        chain.append(following)
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+    if not any(_tells_too_much(one, credentials) for one in chain):
+        return error
+    stand_in: RedactedError | None = None
+    for one in reversed(chain):
+        text = _redacted(str(one), credentials)
+        named = RedactedError(f"{type(one).__name__}: {text}" if text else type(one).__name__)
+        named.__traceback__, named.__cause__ = one.__traceback__, stand_in
+        stand_in = named
+    return stand_in or error
+
+
+def _tells_too_much(error: BaseException, credentials: Collection[str]) -> bool:
+    texts = [str(error), *getattr(error, "__notes__", ())]
+    if isinstance(error, BaseExceptionGroup):
+        texts += map(repr, error.exceptions)
+    return any(
+        len(text) > _LONGEST_CAUSE or text != scrub(text) or any(credential in text for credential in credentials)
+        for text in texts
+    )
+
+
+def _redacted(text: str, credentials: Collection[str]) -> str:
+    for credential in sorted(credentials, key=len, reverse=True):
+        text = text.replace(credential, "[redacted]")
+    text = " ".join(scrub(text).split())
+    return text[:_LONGEST].rstrip(". ") + (" ..." if len(text) > _LONGEST else "")
 
 
 def _own(error: BaseException) -> HokusaiError | None:
@@ -226,7 +269,4 @@ def _detail(error: BaseException, credentials: Collection[str]) -> str:
 
 def shortened(text: str, credentials: Collection[str] = ()) -> str:
     """Return what a provider or model said in one line, cut to a few hundred characters, without credentials."""
-    for credential in sorted(credentials, key=len, reverse=True):
-        text = text.replace(credential, "[redacted]")
-    text = " ".join(scrub(text).split())
-    return text[:_LONGEST].rstrip(". ") + (" ..." if len(text) > _LONGEST else "")
+    return _redacted(text, credentials)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dspy
-from attrs import frozen
+from attrs import field, frozen
 from dspy import BaseLM, settings
 from dspy.utils.dummies import DummyLM
 from dspy.utils.exceptions import DSPyError
@@ -37,6 +37,13 @@ _PRIVATE_WORDS = frozenset({"auth", "bearer", "cookie", "cookies", "header", "he
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 #: A ``session_token`` is a credential, ``stop_token_ids`` and ``max_tokens`` are not.
 _PRIVATE = re.compile(r"(?i)(?:api|access|private)key|secret|passw|credential|authorization|token(?:_?provider)?$")
+#: Names that mean a credential and nothing else. What they hold never decides about an answer.
+_CREDENTIAL = re.compile(
+    r"(?i)(?:api|access|private|secret)[_-]?key|secret|passw|credential|authorization|token(?:_?provider)?$|bearer|jwt"
+    r"|^(?:x-)?auth$|cookies?$"
+)
+#: Parameters of the connection, which say nothing of what is asked.
+_CLIENT_SETTINGS = frozenset({"timeout", "num_retries", "max_retries"})
 _QUERY = re.compile(r"([?&])([\w.-]+)=[^&#\s]*")
 _PLAIN = (str, int, float, bool, type(None))
 #: Texts that are shorter are no credentials, and stand in messages by chance.
@@ -54,12 +61,15 @@ class ModelDescription:
         parameters: its parameters, JSON-able, credentials left out.
         adapter: class of the adapter and its settings.
         engine: class of the engine where it is not DSPy's own, with a digest of its state; else DSPy's word for it.
+        unshown: what may decide about answers and must not be shown, as its name may be that of a credential: headers,
+            ``organization``, parameters such as ``knowledge_key``. Without what is a credential for certain.
     """
 
     name: str
     parameters: Mapping[str, Any]
     adapter: str = ""
     engine: str = ""
+    unshown: Mapping[str, Any] = field(factory=dict, repr=False)
 
 
 def is_language_model(value: Any) -> bool:
@@ -110,6 +120,7 @@ def describe_model(lm: Any, adapter: Any = None) -> ModelDescription:
         },
         adapter=_describe_adapter(adapter),
         engine=_describe_engine(lm),
+        unshown=_unshown_parts(lm),
     )
 
 
@@ -173,6 +184,54 @@ def _json(value: Any) -> Any:
     if isinstance(value, type) and hasattr(value, "model_json_schema"):
         return _digest(value.model_json_schema())
     return f"{_class_path(value)}"
+
+
+def _unshown_parts(lm: Any) -> dict[str, Any]:
+    engine = getattr(lm, "_engine_spec", None)
+    parts = {
+        "parameters": _unshown(lm.kwargs, opaque=True),
+        "engine": None if engine is None or isinstance(engine, str) else _unshown(_dumped(engine)),
+        "state": None if isinstance(lm, DummyLM) or type(lm).dump_state in _OF_DSPY else _unshown(lm.dump_state()),
+    }
+    return {name: part for name, part in parts.items() if part}
+
+
+def _dumped(engine: Any) -> Any:
+    dump = getattr(engine, "dump_state", None)
+    return dump() if callable(dump) else None
+
+
+def _unshown(value: Any, *, private: bool = False, opaque: bool = False) -> Any:
+    """Return what ``_json`` leaves out of ``value`` and is no credential; None where it shows everything.
+
+    Args:
+        value: a parameter.
+        private: whether it is left out as a whole.
+        opaque: whether ``_json`` shows no more than the class of an object.
+    """
+    if isinstance(value, Mapping):
+        parts = {
+            str(name): _unshown(item, private=private or _private(str(name)), opaque=opaque)
+            for name, item in value.items()
+            if not _is_credential(str(name)) and str(name) not in _CLIENT_SETTINGS
+        }
+        return {name: part for name, part in parts.items() if part is not None} or None
+    if isinstance(value, (list, tuple)):
+        items = [_unshown(item, private=private, opaque=opaque) for item in value]
+        return items if any(item is not None for item in items) else None
+    if isinstance(value, str):
+        # A query such as ?sig_style=casual is not shown, but says what is asked for.
+        kept = _QUERY.sub(lambda found: f"{found[1]}{found[2]}=..." if _is_credential(found[2]) else found[0], value)
+        return kept if private or ("://" in value and kept != _without_secrets(value)) else None
+    if type(value) in _PLAIN:
+        return value if private else None
+    if isinstance(value, type) and hasattr(value, "model_json_schema"):
+        return None
+    return repr(value) if private or opaque else None
+
+
+def _is_credential(name: str) -> bool:
+    return _CREDENTIAL.search(name) is not None
 
 
 def _describe_adapter(adapter: Any) -> str:

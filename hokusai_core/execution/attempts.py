@@ -118,6 +118,8 @@ class Attempts:
             answered = True
             # Settled as a stored answer would be read back, so that fresh and cached answers are the same.
             outputs, found = plan.spec.codec.settle(state.inputs, outputs)
+            if not found:
+                outputs = self._validation.transform(plan, state.inputs, outputs)
             problems = [*found, *self._validation.outputs(plan, state.inputs, outputs)]
             state.stage("validate_outputs", now)
             if problems:

@@ -89,6 +89,7 @@ class CallPlanCache:
         cache_ttl: the executor's, in seconds.
         secret: returns the secret that sensitive inputs are hashed with.
         read_file: returns the optimized signature in a file.
+        transforms: returns the names of the plugins that change outputs.
     """
 
     def __init__(
@@ -101,10 +102,11 @@ class CallPlanCache:
         cache_ttl: float | None,
         secret: Callable[[], bytes],
         read_file: Callable[[Any], type[BaseSignature]],
+        transforms: Callable[[], list[str]] = list,
     ) -> None:
         self._registry, self._models = registry, models
         self._adapter, self._namespace, self._secret = adapter, namespace, secret
-        self._cache_ttl, self._read_file = cache_ttl, read_file
+        self._cache_ttl, self._read_file, self._transforms = cache_ttl, read_file, transforms
         self._plans: OrderedDict[tuple[Any, ...], CallPlan] = OrderedDict()
         #: Tells programs apart in cache keys, which share a signature but not what they make of it.
         self._tokens: weakref.WeakKeyDictionary[RegisteredSignature, str] = weakref.WeakKeyDictionary()
@@ -199,6 +201,9 @@ class CallPlanCache:
             "adapter": description.adapter,
             "namespace": self._namespace,
         }
+        transforms = self._transforms()
+        if transforms:
+            parts["transforms"] = transforms
         described, state = True, ""
         if program is not None:
             state, described = dspy_bridge.program_state(program), dspy_bridge.is_described(program)
@@ -208,7 +213,7 @@ class CallPlanCache:
             registered,
             model=model,
             calls=calls,
-            keys=KeyScheme(parts, sensitive, self._secret),
+            keys=KeyScheme(parts, sensitive, self._secret, description.unshown),
             model_name=description.name,
             model_parameters=description.parameters,
             parameters_seen=dspy_bridge.live_parameters(model.lm),

@@ -273,6 +273,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
                 cache_ttl=value("cache_ttl"),
                 secret=lambda: b"" if cache is None else cache.secret,
                 read_file=lambda path: signature_from_file(signatures, path),
+                transforms=lambda: [name for name, _ in plugins.callers("transform_outputs")],
             ),
             pipeline=ExecutionPipeline(
                 plugins=plugins,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import InputError, PluginError
@@ -65,7 +67,7 @@ class ValidationStage:
                 lines = "".join(f"\n  {problem}" for problem in problems)
                 raise InputError(f"the inputs do not fit {plan.name}:{lines}", problems=problems, signature=plan.name)
         if self._plugins.implements("check_execution"):
-            self._plugins.check("check_execution", signature=plan.spec, inputs=inputs)
+            self._plugins.check("check_execution", signature=plan.spec, inputs=read_only_copy(inputs))
 
     def outputs(self, plan: CallPlan, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[Problem]:
         """Return everything that validators object to in typed outputs.
@@ -77,6 +79,47 @@ class ValidationStage:
         for name, validator in self._validators().items():
             problems += self._asked(name, validator.validate_outputs, plan.spec, inputs, outputs)
         return problems
+
+    def transform(self, plan: CallPlan, inputs: Mapping[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
+        """Return outputs as ``transform_outputs`` hooks leave them.
+
+        Raises:
+            PluginError: a hook failed, or returned what does not fit the signature.
+        """
+        if not self._plugins.implements("transform_outputs"):
+            return outputs
+        for name, call in self._plugins.callers("transform_outputs"):
+            outputs = self._transformed(name, call, plan.spec, inputs, outputs)
+        return outputs
+
+    def _transformed(
+        self,
+        name: str,
+        call: Callable[..., Any],
+        spec: SignatureSpec,
+        inputs: Mapping[str, Any],
+        outputs: dict[str, Any],
+    ) -> dict[str, Any]:
+        try:
+            answers = call(signature=spec, inputs=read_only_copy(inputs), outputs=dict(read_only_copy(outputs)))
+            if not answers:  # the hook returned None
+                return outputs
+            changed = answers[0]
+            unknown = changed.keys() - outputs.keys()
+            if unknown:
+                raise ValueError(f"{', '.join(map(repr, sorted(unknown)))} is no output")
+            typed, problems = spec.codec.settle(inputs, changed)
+            if not problems:
+                return typed
+            raise ValueError("; ".join(map(str, problems)))
+        except Exception as error:
+            told = type(error).__name__ if spec.sensitive else f"{type(error).__name__}: {error}"
+            failure = PluginError(
+                f"transform_outputs of plugin {name!r} failed on {spec.name} ({told}); mend the plugin, or leave it "
+                f"out: HOKUSAI_DISABLE_PLUGINS={name.partition(' ')[0]}"
+            )
+            failure.__cause__ = None if spec.sensitive else error
+        raise failure
 
     def accept(self, plan: CallPlan, inputs: Mapping[str, Any], entry: CacheEntry) -> bool:
         """Return whether validators let pass what an executor with other validators may have stored.
@@ -90,7 +133,7 @@ class ValidationStage:
         self, name: str, ask: Callable[..., Sequence[Problem]], spec: SignatureSpec, *values: Mapping[str, Any]
     ) -> Sequence[Problem]:
         try:
-            said = tuple(ask(spec, *values))
+            said = tuple(ask(spec, *map(read_only_copy, values)))  # a check must not change what it checks
             if all(isinstance(problem, Problem) for problem in said):
                 return said
             raise TypeError("it must return a sequence of Problem")
@@ -105,3 +148,18 @@ class ValidationStage:
             )
             failure.__cause__ = None if spec.sensitive else error
         raise failure
+
+
+def read_only_copy(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a copy of values whose changes nobody sees; a value that cannot be copied is handed over as it is."""
+    try:
+        return MappingProxyType(copy.deepcopy(dict(values)))
+    except Exception:
+        return MappingProxyType({name: _copied(value) for name, value in values.items()})
+
+
+def _copied(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:
+        return value

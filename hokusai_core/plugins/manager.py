@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import pluggy
@@ -312,6 +312,13 @@ class PluginManager:
             except Exception as error:
                 error.add_note(f"refused by {hook} of plugin {listener.record.name!r}")
                 raise
+
+    def callers(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
+        """Return each plugin that implements a hook, as its name and version, with its implementation."""
+        return [
+            (f"{listener.record.name} {listener.record.version}".rstrip(), listener.call)
+            for listener in self._listeners_of(hook)
+        ]
 
     def _listeners_of(self, hook: str) -> tuple[Listener, ...]:
         if not self._loaded or self._closed or self._strict:

@@ -58,7 +58,7 @@ def test_every_setting_is_listed_with_its_source() -> None:
         ("disable_plugins", "a", ("a",)),
         ("prefer", "A=p/A, B = q/B", {"A": "p/A", "B": "q/B"}),
         ("requests_per_minute", "60", 60.0),
-        ("namespace", " tenant ", "tenant"),
+        ("namespace", " tenant ", " tenant "),
     ],
 )
 def test_the_environment_is_text(name: str, text: str, expected: Any) -> None:
