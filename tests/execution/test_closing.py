@@ -198,6 +198,15 @@ def test_an_executor_that_cannot_be_made_closes_what_it_has_made() -> None:
     class Kept:
         def record(self, event: Any) -> None: ...
 
+        def flush(self, timeout: float | None = None) -> bool:
+            return True
+
+        async def aflush(self, timeout: float | None = None) -> bool:
+            return True
+
+        def status(self) -> dict[str, Any]:
+            return {"accepted": 0, "delivered": 0, "backlog": 0, "last_error": None}
+
         def close(self) -> None:
             closed.append("tracker")
 
