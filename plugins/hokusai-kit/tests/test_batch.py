@@ -50,6 +50,7 @@ class Provider:
                 os.write(file, b".")
                 os.close(file)
                 return super().answer(number, request)
+        Counting.free = "UNPRICED" not in os.environ
         engine = Counting(answers={"answer": echo, "reply": echo}, delay=float(name or 0))
         return LanguageModel(dspy.LM("null/m", engine=engine, cache=False, num_retries=0))
     def close(self):
@@ -147,9 +148,13 @@ class TestBatch:
         assert (tmp_path / "link").is_symlink()
 
     def test_a_ceiling_on_cost(self, hokusai: Command) -> None:
-        done = hokusai("batch", "Ask", "-", "--max-cost", "0.5", stdin=b'{"question": "a"}\n')
-        assert done.returncode == 0
-        assert "the price of null/m is not known, so --max-cost stops nothing" in done.stderr
+        rows = b'{"question": "a"}\n'
+        assert hokusai("batch", "Ask", "-", "--max-cost", "0.5", stdin=rows).returncode == 0
+        refused = hokusai("batch", "Ask", "-", "--max-cost", "0.5", stdin=rows, UNPRICED="1")
+        assert refused.returncode == 3
+        assert "no price of null/m is known, so a ceiling on cost cannot be kept" in refused.stderr
+        allowed = hokusai("batch", "Ask", "-", "--max-cost", "0.5", "--unpriced", "allow", stdin=rows, UNPRICED="1")
+        assert allowed.returncode == 0
         assert hokusai("batch", "Ask", "-", "--max-cost", "0").returncode == 2
 
     @pytest.mark.parametrize(

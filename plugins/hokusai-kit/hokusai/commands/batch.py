@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -34,6 +34,13 @@ _SOME_FAILED = 3
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv", "tsv"]), help="Form of IN. [default: by its name]")
 @execution_flags("lm", "timeout", "max_retries")
 @click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), help="US dollars to spend at most.")
+@click.option(
+    "--unpriced",
+    type=click.Choice(["refuse", "allow"]),
+    default="refuse",
+    show_default=True,
+    help="What --max-cost does with a model whose price is not known: make no call, or count its calls as free.",
+)
 @click.option("--sensitive", is_flag=True, help="Write values of sensitive fields, too.")
 @click.option("--track", is_flag=True, help="Record the rows in MLflow.")
 @click.option("--progress/--no-progress", default=None, help="Show how far it is. [default: if it takes a while]")
@@ -45,6 +52,7 @@ def batch(
     pairs: tuple[str, ...],
     form: str | None,
     max_cost: float | None,
+    unpriced: Literal["refuse", "allow"],
     sensitive: bool,
     track: bool,
     progress: bool | None,
@@ -65,11 +73,11 @@ def batch(
     output = None if output in (None, "-") else str(Path(output).expanduser())
     check_output(output, source)
     signature = signature_called(name)
-    budget = None if max_cost is None else Budget(cost=max_cost)
+    budget = None if max_cost is None else Budget(cost=max_cost, unpriced=unpriced)
     journal = None if output is None else f"{output}.journal"
     with make_executor(options, track=track, max_workers=workers) as executor:
         rows = RowFile(source, form, mapping, executor.signature(signature).spec)
-        tally = _Tally(max_cost)
+        tally = _Tally()
         try:
             with executor.iter_batch(
                 signature, rows, journal=journal, progress=progress, budget=budget, **options
@@ -91,8 +99,7 @@ def batch(
 class _Tally:
     """Counts rows on their way to the output."""
 
-    def __init__(self, max_cost: float | None) -> None:
-        self._max_cost = max_cost
+    def __init__(self) -> None:
         self.done = self.failed = self.kept = self.tokens = 0
         self.cost = 0.0
         self.first_error = ""
@@ -134,12 +141,6 @@ class _Tally:
                 self.first_error = f"row {row.index}: {type(error).__name__}: {message}"
         elif outcome.cached == "journal":  # type: ignore[union-attr]  # only results have no error
             self.kept += 1
-        elif outcome.cost is None and self._max_cost is not None:
-            self._max_cost = None
-            click.echo(
-                f"hokusai: warning: the price of {outcome.model} is not known, so --max-cost stops nothing",  # type: ignore[union-attr]
-                err=True,
-            )
 
 
 def counted(number: int, what: str) -> str:
