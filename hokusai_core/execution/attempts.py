@@ -1,4 +1,4 @@
-"""Attempts: call the language model until there is an answer that fits, or no reason to try again."""
+"""Attempts: call the language model until an answer fits the signature or no retry is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budget: one ceiling for everything that is charged to it, retries and optimizers included."""
+"""Budget: a ceiling on calls, tokens and cost, including retries and optimizers."""
 
 from __future__ import annotations
 

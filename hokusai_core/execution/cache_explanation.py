@@ -1,4 +1,4 @@
-"""Why an execution would be served from the cache, or why not."""
+"""Explain why an execution would be served from the cache, or why not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PLAIN = ("miss", "expired", _UNREADABLE, _REFUSED)
 
 @frozen
 class StoredAnswer:
-    """What is told about a stored entry; never its outputs.
+    """The description of a stored entry; never its outputs.
 
     Args:
         key: what it is stored under.
@@ -56,7 +56,7 @@ class StoredAnswer:
 
 @frozen
 class CacheExplanation:
-    """Why an execution would be served from the cache, or why not.
+    """Explain why an execution would be served from the cache, or why not.
 
     Args:
         signature: qualified name of the signature.
@@ -151,7 +151,7 @@ def _each_tier(
         return
     try:
         entry = stage.read(key)
-    except Exception as error:  # as for an execution: whatever a cache does wrong is told, not raised
+    except Exception as error:  # as in an execution, a failure of a cache is reported, not raised
         yield stage.persistent.tier, f"unavailable: {error}"
         return
     if entry is None or entry.expired(time.time(), state.ttl):

@@ -1,4 +1,4 @@
-"""The gate that every call of a language model passes: is there budget, and does the rate allow it?"""
+"""The gate before every call of a language model: it checks budgets and rate limits."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CallLimiter:
             time.sleep(min(wait, _LONGEST_NAP))
 
     async def abefore(self, estimate: CallEstimate) -> None:
-        """Do as ``before`` without blocking the event loop."""
+        """Async version of ``before``."""
         while (wait := self._admit(estimate)) > 0:  # noqa: ASYNC110  # room comes with time, not by an event
             await asyncio.sleep(min(wait, _LONGEST_NAP))
 

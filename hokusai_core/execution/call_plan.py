@@ -1,4 +1,4 @@
-"""Call plans: everything about a signature and a language model that is the same for every execution of the two."""
+"""CallPlan: the prepared parts of an execution that depend only on the signature and the language model."""
 
 from __future__ import annotations
 

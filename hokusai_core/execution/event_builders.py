@@ -1,4 +1,4 @@
-"""Makes the events of an execution; the only place where values of inputs and outputs leave for observers."""
+"""Builds the events of an execution. Only this module passes values of inputs and outputs to observers."""
 
 from __future__ import annotations
 

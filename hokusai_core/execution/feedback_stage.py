@@ -1,4 +1,4 @@
-"""The feedback stage: keeps executions for feedback, before their caller has the result."""
+"""The feedback stage: stores an execution for feedback before its caller gets the result."""
 
 from __future__ import annotations
 

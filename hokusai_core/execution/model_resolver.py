@@ -1,4 +1,4 @@
-"""Which language model answers: the first that is there, and said so in its error where none is."""
+"""ModelResolver: finds the language model of a call, and raises a clear error if none is available."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Embedded:
 class ModelResolver:
     """Finds language models for one executor and keeps those that it loaded.
 
-    The first that is there answers: the call's, the executor's, the host's ``dspy.settings.lm``, ``HOKUSAI_LM``, an
+    The first one available answers: the call's, the executor's, the host's ``dspy.settings.lm``, ``HOKUSAI_LM``, an
     embedded one that is installed.
 
     Args:
@@ -124,7 +124,7 @@ class ModelResolver:
         for provider in providers:
             try:
                 provider.close()
-            except Exception as error:  # the others have to be closed all the same
+            except Exception as error:  # the others must still be closed
                 errors.append(error)
         if errors:
             raise ExceptionGroup("closing language-model providers", errors)
@@ -197,7 +197,7 @@ class ModelResolver:
     def _announce(self, name: str) -> None:
         if not self._announced:
             self._announced = True
-            print(  # noqa: T201  # said once: a model that nobody chose is about to answer
+            print(  # noqa: T201  # said once: a model that the user did not choose is about to answer
                 f"hokusai: no language model is configured, so the embedded one answers ({name}). "
                 "Choose another with lm=... (--lm in a terminal), dspy.configure(lm=...) or HOKUSAI_LM.",
                 file=sys.stderr,

@@ -1,4 +1,4 @@
-"""The observe stage: trackers and ``on_*`` hooks hear of every execution, and can neither slow nor break it."""
+"""The observe stage: notifies trackers and ``on_*`` hooks of every execution. They cannot slow or break it."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ class Observers:
         self._aside: dict[str, Tracker] = {}
         self._failures: dict[str, int] = {}
         self._lock = threading.Lock()
-        #: Executions that were kept for feedback, the latest last; feedback on them is told here.
+        #: Executions that were kept for feedback, the latest last. Feedback on them is reported through this object.
         self._remembered: dict[str, None] = {}
-        #: Whether anybody hears of executions; read on the path of every cache hit. Asked of the plugins when there is
-        #: something to hear, as asking imports them.
+        #: Whether there are observers of executions; read on the path of every cache hit. The plugins are asked when
+        #: there is the first event, because asking imports them.
         self.hear_start = self.hear_end = True
         self._asked = False
         #: Whether a tracker wants to see prompts and raw answers.
@@ -105,7 +105,7 @@ class Observers:
             self._undecided = False
 
     def add(self, name: str, tracker: Tracker) -> None:
-        """Let ``tracker`` hear of every execution from now on, in place of one of the same name until ``remove``."""
+        """Notify ``tracker`` of every execution from now on. It replaces one of the same name until ``remove``."""
         with self._lock:
             if name in self._trackers:
                 self._aside[name] = self._trackers[name]
@@ -114,9 +114,9 @@ class Observers:
             self._asked, self.hear_end = False, True
 
     def remove(self, name: str) -> Tracker | None:
-        """Stop telling the tracker of that name and return it, or None where there is none.
+        """Stop notifying the tracker of that name and return it, or None if there is none.
 
-        The one whose place it had taken, if any, hears of executions again.
+        The tracker that it had replaced, if any, is notified of executions again.
         """
         with self._lock:
             tracker, before = self._trackers.get(name), self._aside.pop(name, None)
@@ -151,14 +151,14 @@ class Observers:
         self._plugins.notify("on_execution_finished" if event.status == "ok" else "on_execution_failed", event)
 
     def remember(self, execution_id: str) -> None:
-        """Note that feedback on this execution is to be told here, as far as it comes within 10,000 executions."""
+        """Report feedback on this execution through this object, for the next 10,000 executions."""
         with self._lock:
             self._remembered[execution_id] = None
             if len(self._remembered) > _REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
 
     def remembers(self, execution_id: str) -> bool:
-        """Return whether feedback on this execution is to be told here."""
+        """Return whether feedback on this execution is reported through this object."""
         return execution_id in self._remembered
 
     def operation(self, event: OperationFinished) -> None:
@@ -166,7 +166,7 @@ class Observers:
         self._record(event)
 
     def feedback(self, event: FeedbackGiven) -> None:
-        """Tell that somebody rated an execution."""
+        """Notify trackers and hooks that a user rated an execution."""
         self._record(event)
         self._plugins.notify("on_feedback_given", event)
 
@@ -270,7 +270,7 @@ class Observers:
     def _flush(self, name: str, tracker: Tracker, timeout: float | None) -> bool:
         try:
             return tracker.flush(timeout)
-        except Exception as error:  # the others have to be flushed all the same
+        except Exception as error:  # the others must still be flushed
             self._failed(name, error)
             return False
 

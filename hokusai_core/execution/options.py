@@ -1,4 +1,4 @@
-"""Options of an execution: one table, and the values that a call gave with the settings filled in.
+"""Options of an execution: their table, and the values of one call with defaults from the settings.
 
 ``ExecutionOptions`` is the table. The keyword arguments of every ``execute_*`` method, the flags of the ``hokusai``
 command and the reference page are read from it.

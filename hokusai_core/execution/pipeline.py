@@ -1,4 +1,4 @@
-"""The one path that every execution walks, single or in a batch, chained, synchronous or not.
+"""The execution pipeline: the stages that every execution passes, single, batched or chained, sync or async.
 
     resolve -> bind -> validate inputs -> cache look-up -> language model -> validate outputs -> cache store -> observe
 
@@ -46,7 +46,7 @@ class ExecutionPipeline:
     Args:
         plugins: whose ``check_execution`` hooks are asked.
         cache: the cache stage, None where caching is off.
-        observers: who hears of executions.
+        observers: what notifies trackers and hooks of executions.
         stats: what counts them.
         threads: where calls run that a deadline bounds.
         limits: rate limits that calls of a language model keep to, or None.
@@ -148,7 +148,7 @@ class ExecutionPipeline:
             self._name(state, error)
             self._failed(state, error)
             raise
-        except BaseException as error:  # cancellation, Ctrl-C, a bug: observers hear of it, nothing swallows it
+        except BaseException as error:  # cancellation, Ctrl-C, a bug: reported to observers and raised again
             self._failed(state, error)
             raise
 
@@ -251,7 +251,7 @@ class ExecutionPipeline:
         ttl = state.ttl
         try:
             encoded = plan.spec.codec.encode(outputs)
-        except (TypeError, ValueError):  # a program may return what has no JSON form: it is an answer all the same
+        except (TypeError, ValueError):  # a program may return a value without a JSON form; it is still an answer
             return None
         return CacheEntry(
             key=state.key or "",

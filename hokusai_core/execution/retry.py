@@ -1,4 +1,4 @@
-"""When a failed call is tried again, and how long to wait before it."""
+"""The retry policy: which failed calls are retried, and how long to wait before each retry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record that the parts of one executor share, and how it is made.
+"""ExecutorServices: the objects that the parts of one executor share.
 
 ``Executor`` makes one ``ExecutorServices`` and hands it to everything that runs something: batches, chains, pipelines
 and parallel tasks. They need no executor, so the modules do not import each other in a circle.

@@ -1,4 +1,4 @@
-"""SignatureRunner: one signature with one language model, and nothing around them."""
+"""SignatureRunner: runs one signature with one language model, without cache, retries and observers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ExecutionState: the state of one execution on its way along the path, and what the caller asked for."""
+"""ExecutionState: the request and the state of one execution as it passes through the pipeline."""
 
 from __future__ import annotations
 

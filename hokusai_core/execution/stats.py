@@ -1,4 +1,4 @@
-"""Figures of an executor since it was made."""
+"""Statistics of an executor since it was created."""
 
 from __future__ import annotations
 

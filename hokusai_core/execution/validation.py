@@ -1,4 +1,4 @@
-"""The validate stages: what validators say of inputs and outputs, and whether gates let an execution pass."""
+"""The validate stages: run validators on inputs and outputs, and ask ``check_execution`` hooks."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class ValidationStage:
                 return said
             raise TypeError("it must return a sequence of Problem")
         except Exception as error:
-            # Going on would skip a check that somebody relies on. What was raised may quote a sensitive value.
+            # Going on would skip a check that the host relies on. The error may quote a sensitive value.
             told = type(error).__name__ if spec.sensitive else f"{type(error).__name__}: {error}"
             plugin = name.partition("/")[0]
             owner = self._plugins.component("validator", name).owner
@@ -151,7 +151,7 @@ class ValidationStage:
 
 
 def read_only_copy(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a copy of values whose changes nobody sees; a value that cannot be copied is handed over as it is."""
+    """Return a copy, so that changes to it do not reach the originals. A value that cannot be copied stays itself."""
     try:
         return MappingProxyType(copy.deepcopy(dict(values)))
     except Exception:

@@ -1,1 +1,1 @@
-"""What blocks and what awaits: drivers, threads, event loops, shared calls and the window of a batch."""
+"""Blocking and async execution: drivers, threads, event loops, shared calls and the window of a batch."""

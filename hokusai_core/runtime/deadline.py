@@ -1,4 +1,4 @@
-"""Deadline: one point in time that bounds an execution, with everything that it does."""
+"""Deadline: the point in time at which an execution must end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DeadlineWatch: deadlines of blocking calls, without a second thread for each.
+"""DeadlineWatch: watches the deadlines of many blocking calls from one thread.
 
 A call that a deadline bounds usually runs on a thread of its own, so that its caller can give it up. Where the caller
 is itself only a thread for one execution, that is one too many. Such a call runs where it is, and the watch looks
@@ -90,7 +90,7 @@ class DeadlineWatch:
                 self._give_up(late.pop())
 
     def _wait(self) -> list[_Call] | None:
-        """Return the calls whose deadline has passed, once there are some; None where nobody wants to know any more."""
+        """Wait for calls whose deadline has passed and return them, or None if this watch is closed."""
         with self._changed:
             while True:
                 now = time.monotonic()

@@ -1,4 +1,4 @@
-"""What the execution path waits for, each both ways: blocking a thread, and awaited on an event loop.
+"""Drivers: run the waits of the execution pipeline either blocking on a thread or awaited on an event loop.
 
 The path itself (``path.py``) is written once, as a generator that yields operations; ``drive`` runs it on a thread
 and ``adrive`` on an event loop. Neither has any logic of its own, so both behave the same.
@@ -50,7 +50,7 @@ class Abandoned(TimeoutError):
     """The deadline passed during an operation.
 
     Args:
-        stopped: whether what was under way was really stopped; False where a thread runs on that nobody waits for.
+        stopped: whether the operation was really stopped; False if it runs on in a thread whose result is discarded.
     """
 
     def __init__(self, *, stopped: bool) -> None:
@@ -220,7 +220,7 @@ class Pause:
     def _within(self) -> float:
         remaining = self.deadline.remaining()
         if remaining is not None and remaining <= self.seconds:
-            raise Abandoned(stopped=True)  # waiting out a deadline that is bound to pass helps nobody
+            raise Abandoned(stopped=True)  # the deadline would pass during the wait, so fail now
         return self.seconds
 
 

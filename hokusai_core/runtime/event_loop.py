@@ -1,4 +1,4 @@
-"""EventLoopThread: an event loop on a thread of its own, for blocking callers whose language model can be awaited."""
+"""EventLoopThread: an event loop on its own thread, for blocking callers of an async language model."""
 
 from __future__ import annotations
 

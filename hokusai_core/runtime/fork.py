@@ -1,4 +1,4 @@
-"""What a child process may use of the components that its parent had made before ``os.fork``.
+"""Components after ``os.fork``: which of the parent's components a child process may use.
 
 A component says with an attribute ``fork_safe`` whether it works in a child process. One that was made by its name is
 cheap to make again, so it is used on only if ``fork_safe`` is true. One that the host passed as an object cannot be

@@ -1,4 +1,4 @@
-"""Awaiting a future that a thread is going to set."""
+"""Await a future that a thread sets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def outcome(future: Future[T]) -> T:
     def wake(_: Future[Any]) -> None:
         try:
             loop.call_soon_threadsafe(_release, waiter)
-        except RuntimeError:  # the event loop was closed, so nobody waits any more
+        except RuntimeError:  # the event loop was closed, and the waiting task with it
             if not loop.is_closed():
                 raise
 

@@ -52,7 +52,7 @@ class SharedCalls(Generic[T]):
         self._calls, self._lock = {}, threading.Lock()  # a child inherits the calls, but not their leaders
 
     def under_way(self, key: str) -> bool:
-        """Return whether somebody works on ``key`` right now."""
+        """Return whether a call for ``key`` is in progress."""
         return key in self._calls
 
     def join(self, key: str, retries: int = 0) -> tuple[SharedCall[T], bool]:

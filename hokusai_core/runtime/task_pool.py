@@ -1,4 +1,4 @@
-"""TaskPool: executions that nobody waits for yet, a bounded number at once."""
+"""TaskPool: runs a bounded number of executions in the background, one future each."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class TaskPool:
         _inside.set(_inside.get() | {id(self)})
         try:
             result = work()
-        except BaseException as error:  # belongs to whoever waits for the future
+        except BaseException as error:  # raised where the future is awaited
             future.set_exception(error)
         else:
             future.set_result(result)

@@ -1,4 +1,4 @@
-"""ConcurrencyWindow: how many executions of a batch may run at once right now.
+"""ConcurrencyWindow: limits how many executions of a batch run at once, and adapts to rate limits.
 
 The window has a fixed greatest width. Where a provider asks to slow down, the window is halved and nothing new begins
 until the time that it asked for has passed; every success widens it again. That is the additive increase and
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ConcurrencyWindow", "Permit"]
 
-#: Seconds that a provider may ask for before those who have not begun are let through all the same, to fail with what
-#: the provider says: a batch that stands still for an hour helps nobody.
+#: The longest wait in seconds that a provider may ask for. Past it, waiting executions begin anyway and fail with the
+#: provider's message: a batch must not stand still for an hour.
 _LONGEST_BLOCK = 120.0
 #: Seconds of the first and the longest wait where the provider does not say how long.
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
@@ -47,7 +47,7 @@ class ConcurrencyWindow:
         self._least = float(min(width, max(2, width // 8)))
         self._limit = float(width)
         self._taken = self._aside = 0
-        #: Those who were turned away, in that order: whoever waits longest goes first, or a storm would starve it.
+        #: Executions that were turned away, in that order. The one that waits longest goes first, so that none starves.
         self._returning: deque[Permit] = deque()
         self._blocked_until = self._cut_at = 0.0
         self._storms = 0
@@ -78,7 +78,7 @@ class ConcurrencyWindow:
         return None
 
     async def aenter(self) -> Permit | None:
-        """Do as ``enter`` without blocking the event loop."""
+        """Async version of ``enter``."""
         permit = Permit(self)
         while self._open:
             with self._changed:
@@ -91,7 +91,7 @@ class ConcurrencyWindow:
         return None
 
     def shut(self) -> None:
-        """Let nobody in any more; those inside go on."""
+        """Let no more executions enter. Those inside go on."""
         with self._changed:
             self._open = False
             self._wake()
@@ -219,7 +219,7 @@ class Permit:
         held: whether the execution counts right now.
         watch: looks after the deadlines of blocking calls; None where each gets a thread for that.
         take_over: goes on with the execution on another thread.
-        path: the execution as it is driven, for whoever goes on with it.
+        path: the execution as it is driven, for the thread that goes on with it.
     """
 
     window: ConcurrencyWindow = field()
@@ -257,7 +257,7 @@ class Permit:
         return self.window._come_back(self, _FOREVER if remaining is None else remaining)
 
     async def acome_back(self, deadline: Deadline) -> bool:
-        """Do as ``come_back`` without blocking the event loop."""
+        """Async version of ``come_back``."""
         remaining = deadline.remaining()
         return await self.window._acome_back(self, _FOREVER if remaining is None else remaining)
 

@@ -36,9 +36,9 @@ class _Worker(threading.Thread):
             result, failure = None, None
             try:
                 result = call()
-            except BaseException as error:  # handed to whoever waits: that thread decides what it means
+            except BaseException as error:  # raised in the waiting thread, which decides what it means
                 failure = error
-            # Idle again before the caller wakes up, else its next call would find nobody and start another thread.
+            # Idle again before the caller wakes up, else its next call would find no idle thread and start another.
             stays = self._owner.retire(self)
             if failure is not None:
                 future.set_exception(failure)
@@ -59,7 +59,7 @@ class WorkerThreads:
     def __init__(self, keep: int = 32) -> None:
         self._keep = keep
         self._idle: list[_Worker] = []
-        # Reentrant: the garbage collector may run inside, and close the pool of an executor that nobody closed.
+        # Reentrant: the garbage collector may run inside, and close the pool of an executor that was never closed.
         self._lock = threading.RLock()
         self._closed = False
         fork_callbacks.add(self._after_fork)
@@ -75,7 +75,7 @@ class WorkerThreads:
         """
         context = contextvars.copy_context()
         future: Future[T] = Future()
-        future.set_running_or_notify_cancel()  # nobody may cancel what its thread is going to set
+        future.set_running_or_notify_cancel()  # the caller cannot cancel what its thread is going to set
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         if worker is None:
