@@ -1,4 +1,4 @@
-"""Many executions of one signature: a sliding window over any iterable, one outcome a row, whatever fails.
+"""Batches: many executions of one signature over any iterable. Each row has its own outcome.
 
 In reading order: ``runner`` (what an executor runs batches with), ``rows`` (where rows come from), ``row_execution``
 (one row), ``scheduler`` (which row runs next, on a thread or as a task), ``operation`` (a batch from its first row to

@@ -1,4 +1,4 @@
-"""Batches that run somewhere else: on a cluster, or through a provider's batch service."""
+"""Run a batch through a backend: on a cluster, or through a provider's batch service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch whose rows are taken one by one, as they finish."""
+"""BatchRows: iterates over the results of a batch as its rows finish."""
 
 from __future__ import annotations
 

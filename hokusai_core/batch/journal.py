@@ -1,4 +1,4 @@
-"""The journal of a batch: what lets a killed batch continue where it stopped.
+"""The journal of a batch: a file of finished rows, from which a killed batch continues.
 
 A journal is an append log (``hokusai_core.storage``): a text file that only grows. A finished row becomes one line in
 one ``write`` call, so it is with the operating system before the row's permit goes to the next row, and neither a kill

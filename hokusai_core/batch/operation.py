@@ -1,4 +1,4 @@
-"""One batch from its first row to its result."""
+"""BatchOperation: one batch from its first row to its result."""
 
 from __future__ import annotations
 

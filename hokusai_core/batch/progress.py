@@ -1,4 +1,4 @@
-"""How far a batch is: a bar on a terminal, plain lines in a log, or a callable of the host's."""
+"""Progress of a batch: a bar on a terminal, plain lines in a log, or a callback of the host."""
 
 from __future__ import annotations
 

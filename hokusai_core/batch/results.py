@@ -1,4 +1,4 @@
-"""What a batch gives back: one outcome a row, in input order, whatever fails."""
+"""The result of a batch: one outcome per row, in input order, also for rows that failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One row: how it is run, and what has to happen when it is over."""
+"""Runs one row of a batch and makes its outcome."""
 
 from __future__ import annotations
 

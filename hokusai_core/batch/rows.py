@@ -1,4 +1,4 @@
-"""Where rows come from: any iterable, also an endless one, also an asynchronous one."""
+"""Sources of rows: any iterable, sync or async, finite or endless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BatchRunner: many executions of one signature."""
+"""BatchRunner: runs batches of one signature."""
 
 from __future__ import annotations
 

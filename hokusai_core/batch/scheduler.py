@@ -1,4 +1,4 @@
-"""Which row runs next, and where: on a thread each, or as a task of an event loop each.
+"""Schedulers of a batch: run rows on threads or as tasks of an event loop.
 
 One row at a time is taken from the source, and only when the window has room for it. The thread or task that
 has taken a row lets another take the next one, and then runs its own. What a row gave is noted before its permit is

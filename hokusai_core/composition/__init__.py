@@ -1,4 +1,4 @@
-"""Programs made of signatures: chains, branches and tasks side by side; each may stand inside the others.
+"""Programs made of signatures: chains, conditional pipelines and concurrent tasks. They can be nested.
 
 In reading order: ``definitions`` (what chains and pipelines consist of), ``references`` (what a value of a mapping
 means), ``chain`` and ``conditional`` (what people write), ``targets`` (a signature, chain or pipeline as something that

@@ -1,4 +1,4 @@
-"""SignatureChain: steps that hand their outputs on."""
+"""SignatureChain: a sequence of steps whose outputs are inputs of later steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks a whole chain or pipeline before any call, and works out what feeds what."""
+"""Checks a whole chain or pipeline before any call, and finds out which outputs feed which inputs."""
 
 from __future__ import annotations
 

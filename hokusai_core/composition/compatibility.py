@@ -1,4 +1,4 @@
-"""Whether values, and outputs of other signatures, can be inputs of a signature."""
+"""Checks whether values, and outputs of other signatures, can be inputs of a signature."""
 
 from __future__ import annotations
 

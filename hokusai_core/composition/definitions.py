@@ -1,4 +1,4 @@
-"""What chains and pipelines consist of, apart from the classes that people build them with."""
+"""Definitions of chains and pipelines: their steps and branches, as plain data."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class PipelineDefinition:
         """Return the branch for ``inputs``.
 
         Raises:
-            CompositionError: a condition raises, or none holds and there is no ``otherwise``.
+            CompositionError: a condition raises, or no condition holds and ``otherwise`` is missing.
         """
         for branch in self.branches:
             if branch.condition is None:

@@ -1,4 +1,4 @@
-"""Chains as TOML or YAML files: names and values, nothing that is run or imported.
+"""Read and write chains as TOML or YAML files. A file holds names and values; nothing in it is run or imported.
 
 A file has ``inputs``, the names of its initial inputs, and ``steps``. Each step has ``signature`` (or ``steps`` again,
 for a chain inside), ``inputs`` and ``name``, the last two optional::

@@ -1,4 +1,4 @@
-"""What a value in the mapping of a step means: an initial input, an output of an earlier step, or itself."""
+"""References of a step: each value is an initial input, an output of an earlier step, or a literal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chain gives back."""
+"""The result of a chain."""
 
 from __future__ import annotations
 

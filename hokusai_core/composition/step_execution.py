@@ -1,4 +1,4 @@
-"""Runs resolved chains and pipelines: each step as soon as what it needs is there."""
+"""Runs resolved chains and pipelines: each step starts as soon as its inputs are available."""
 
 from __future__ import annotations
 

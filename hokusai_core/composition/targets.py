@@ -1,4 +1,4 @@
-"""Signatures, chains and pipelines once everything about them is worked out: things that take inputs."""
+"""Resolved signatures, chains and pipelines, ready to take inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TaskRunner: different signatures, chains and pipelines side by side."""
+"""TaskRunner: runs different signatures, chains and pipelines concurrently."""
 
 from __future__ import annotations
 

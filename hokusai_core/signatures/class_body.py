@@ -1,4 +1,4 @@
-"""ClassBody: what the statement of one signature class declared."""
+"""ClassBody: the declarations in the body of one signature class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a signature class to its spec: inheritance, types, roles, metadata and instructions."""
+"""Read a signature class into its spec: inheritance, types, roles, metadata and instructions."""
 
 from __future__ import annotations
 

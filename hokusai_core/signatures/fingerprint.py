@@ -1,4 +1,4 @@
-"""The fingerprint of a signature: a hash over all that decides about prompts and answers."""
+"""The fingerprint of a signature: a hash over everything that affects prompts and answers."""
 
 from __future__ import annotations
 

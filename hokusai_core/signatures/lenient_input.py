@@ -1,4 +1,4 @@
-"""Turning what callers and language models give into values of a field's type.
+"""Convert values of callers and language models to a field's type.
 
 Text may stand for a list (``"a, b"``), a mapping or a model (JSON); numpy's scalars and arrays stand for the plain
 values that they hold. Scalars are in ``scalar_input``. Messages name types and positions, never a value.

@@ -1,4 +1,4 @@
-"""Values of pydantic and attrs models: from mappings and from models of equal structure."""
+"""Build values of pydantic and attrs models from mappings and from models of equal structure."""
 
 from __future__ import annotations
 

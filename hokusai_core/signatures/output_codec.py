@@ -1,4 +1,4 @@
-"""Outputs: giving them their types, checking them, and writing and reading them as JSON."""
+"""OutputCodec: converts outputs to their types, checks them, and writes and reads them as JSON."""
 
 from __future__ import annotations
 

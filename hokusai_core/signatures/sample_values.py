@@ -1,4 +1,4 @@
-"""Sample values: what stands for an answer where no language model may be called."""
+"""Sample values: made-up answers for testing mode, where no language model may be called."""
 
 from __future__ import annotations
 

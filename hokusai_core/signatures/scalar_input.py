@@ -1,4 +1,4 @@
-"""Turning what callers and language models give into scalars: texts, numbers, choices, dates, identifiers.
+"""Convert values of callers and language models to scalars: texts, numbers, choices, dates, identifiers.
 
 Lenient where text stands for something else (``"3"`` for a whole number), strict between types: True is not a
 number, a number is not a text, a date is not a date and time. Messages name types, never a value.

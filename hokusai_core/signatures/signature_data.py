@@ -1,4 +1,4 @@
-"""SignatureData: the content of a signature, for the modules that work out something from it."""
+"""SignatureData: the content of a signature, for the modules that derive something from it."""
 
 from __future__ import annotations
 

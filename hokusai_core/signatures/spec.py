@@ -1,4 +1,4 @@
-"""SignatureSpec: a signature as plain immutable data, with everything that can be worked out from it."""
+"""SignatureSpec: a signature as plain immutable data, with everything that is derived from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures as JSON data, and back.
+"""Convert signatures to JSON data and back.
 
 Types are written by structure. What a class does beyond its structure (validators, converters, methods) stays behind:
 a signature that was read from data checks types and constraints only.

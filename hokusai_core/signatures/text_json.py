@@ -1,4 +1,4 @@
-"""JSON in the text of one value, read strictly: what is ambiguous or not finite is an error, never a guess."""
+"""Read the JSON text of one value strictly: an ambiguous or non-finite value is an error, never a guess."""
 
 from __future__ import annotations
 

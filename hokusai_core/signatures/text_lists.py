@@ -1,4 +1,4 @@
-"""Reading lists out of text."""
+"""Read lists from text."""
 
 from __future__ import annotations
 

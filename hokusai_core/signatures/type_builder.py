@@ -1,4 +1,4 @@
-"""Types from JSON: rebuilding enums and models out of their descriptions.
+"""Rebuild types from JSON: enums and models from their descriptions.
 
 The table of types is closed: a description names rows of the table and nothing else, so nothing is ever imported or
 evaluated from data. Everything that a description may hold is checked before a class is made of it.

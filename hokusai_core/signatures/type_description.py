@@ -1,4 +1,4 @@
-"""Types as JSON: describing the types of a signature, by structure and not by where they are defined.
+"""Describe the types of a signature as JSON: by structure, not by the module that defines them.
 
 A scalar is its name (``"str"``), and so is a list or mapping of anything; other types are mappings of one key:
 ``{"list": T}`` and likewise ``tuple``, ``set`` and ``frozenset``, ``{"fixed_tuple": [...]}``, ``{"dict": [K, V]}``,

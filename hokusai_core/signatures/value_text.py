@@ -1,4 +1,4 @@
-"""The text of one value: as a prompt shows it, and as a language model answers it.
+"""Convert one value to the text that a prompt shows, and read it from a language model's answer.
 
 What ``text_writer`` writes, ``text_reader`` reads as an equal value, or it is an error; never as another value. Texts
 keep every character. A code fence is removed, except around a text. Where a type holds texts and other
