@@ -1,4 +1,4 @@
-"""Which adapter a call gets: one by name, one of DSPy's own in the form that reads strictly, or a host's own."""
+"""Choose the adapter of a call: one by name, the strict form of one of DSPy's own, or the host's own."""
 
 from __future__ import annotations
 

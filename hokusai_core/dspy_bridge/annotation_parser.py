@@ -1,4 +1,4 @@
-"""Types in signature strings: read from the syntax tree by a closed table, nothing imported or evaluated."""
+"""Parse types in signature strings from the syntax tree with a closed table. Nothing is imported or evaluated."""
 
 from __future__ import annotations
 

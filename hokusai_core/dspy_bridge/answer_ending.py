@@ -1,4 +1,4 @@
-"""How an answer ended: by itself, at the token limit, or because the provider or the model did not want to go on."""
+"""How an answer ended: complete, cut off at the token limit, or withheld by the provider or the model."""
 
 from __future__ import annotations
 

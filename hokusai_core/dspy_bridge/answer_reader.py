@@ -1,4 +1,4 @@
-"""Read an answer in chat format: split it at its headers, and read the text under each as the value of an output.
+"""Read an answer in chat format: split it at its headers and read the text below each as an output.
 
 One rule stands above the others: an answer is read as what it says, or it is refused. It is never read as another
 value. DSPy's own parser is more generous: it takes the first of two values for one output, and it drops the text under

@@ -1,4 +1,4 @@
-"""What ModelCall and ProgramCall have in common: one attempt, prepared first and made later, on a thread or awaited."""
+"""The base class of ModelCall and ProgramCall: an attempt that is prepared first and made later, sync or async."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class BridgeCall(ABC):
 
         Args:
             inputs: bound inputs.
-            recorder: is told about every call of the language model, also where the attempt fails.
+            recorder: receives a record of every call of the language model, also if the attempt fails.
             gate: is asked before every call of the language model.
             options: those of ``CallOptions``.
         """
@@ -188,7 +188,7 @@ class BridgeCall(ABC):
     async def arun(
         self, inputs: Mapping[str, Any], *, meter: Meter | None = None, gate: CallGuard | None = None, **options: Any
     ) -> Answer:
-        """Do as ``run`` without blocking the event loop; cancelling it cancels the call of the language model."""
+        """Async version of ``run``. Cancelling it cancels the call of the language model."""
         meter, chosen = meter or Meter(), CallOptions(**options)
         lm = self._metered(meter, gate, chosen)
         return self._answer(await self._aattempt(lm, inputs, chosen), meter)

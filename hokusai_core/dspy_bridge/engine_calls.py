@@ -1,4 +1,4 @@
-"""One call of a language model's engine: no retry, no cache unless asked for, no thread hop that is not needed.
+"""Direct calls of a language model's engine: no retries, no cache unless requested, no needless change of thread.
 
 DSPy's public seam for this is ``lm(dspy.lm15.Request)``. Measured with DSPy 3.4.1, an awaited call through it costs
 two to four times the CPU of this module (140 to 310 us against 60), because it hops to a thread to prepare the request
@@ -87,7 +87,7 @@ def complete(lm: Any, facade: Any, call: Any) -> Any:
 
 
 async def acomplete(lm: Any, facade: Any, call: Any) -> Any:
-    """Do as ``complete`` without blocking the event loop."""
+    """Async version of ``complete``."""
     engine = _direct(lm._async_engine_spec, call) if call.managed else None
     if engine is None:
         return await aexecute(facade if call.managed else lm, call)

@@ -1,4 +1,4 @@
-"""What DSPy and providers raise, as the errors of ``hokusai_core.errors``."""
+"""Map errors of DSPy and of providers to the errors of ``hokusai_core.errors``."""
 
 from __future__ import annotations
 

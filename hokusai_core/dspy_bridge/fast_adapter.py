@@ -1,4 +1,4 @@
-"""FastChatAdapter: DSPy's chat format, its constant parts written once, its answers read strictly."""
+"""FastChatAdapter: DSPy's chat format, with its constant parts built once and its answers read strictly."""
 
 from __future__ import annotations
 
@@ -137,8 +137,8 @@ class FastChatAdapter(dspy.ChatAdapter):
 
     def _short_way(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> PromptPlan | None:
         """Return the plan of ``signature`` if nothing but this class has a part in the call, else None."""
-        # Another LM than the metered facade expects DSPy's own planning around its call, and callbacks want to hear of
-        # format() and parse().
+        # Another LM than the metered facade expects DSPy's own planning around its call, and callbacks expect an
+        # event for format() and parse().
         own = type(self) is FastChatAdapter and not self.use_json_adapter_fallback and not self.callbacks
         if not own or not isinstance(lm, MeteredLM) or callbacks_active():
             return None

@@ -1,4 +1,4 @@
-"""Connections of language models in a process that was forked.
+"""Renew the connections of language models in a forked process.
 
 A connection that came through a fork still belongs to the parent: two processes that read from one socket get each
 other's answers. So a language model connects anew in a child process. What it inherited is kept and never closed, since

@@ -1,4 +1,4 @@
-"""The DSPy settings under which a call runs: nothing is left behind in the host, nothing of the host is lost."""
+"""The DSPy settings of a call. They do not leak into the host, and the host's own settings still apply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memos that live as long as what they are about."""
+"""Memos: cached values that live as long as the object that they were computed from."""
 
 from __future__ import annotations
 

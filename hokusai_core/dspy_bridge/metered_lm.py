@@ -1,4 +1,4 @@
-"""MeteredLM: the one door through which every call of a language model goes."""
+"""MeteredLM: the wrapper through which every call of a language model goes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MeteredLM(BaseLM):
     they read of it is the language model's own. What it changes:
 
     - one call is one attempt: DSPy's retries are off, its cache too unless ``cache=True``;
-    - ``gate`` is asked before a call, ``recorder`` is told after it;
+    - ``gate`` is asked before a call, ``recorder`` gets a record after it;
     - a language model without an asynchronous engine can be awaited: the call gets a thread;
     - callbacks of the host fire as ever, once, and with the host's language model as their instance. Where there are
       none, the engine is called without the detours that DSPy takes for them.
@@ -62,11 +62,11 @@ class MeteredLM(BaseLM):
 
     Args:
         lm: the language model.
-        recorder: is told about every call.
-        gate: is asked before every call; None for nobody.
+        recorder: receives a record of every call.
+        gate: is asked before every call; None for no gate.
         threads: where calls of a language model without an asynchronous engine run; None for a thread each.
         cache: whether DSPy's cache may answer, as far as the language model itself allows.
-        deadline: no call begins after it, as ``time.monotonic()`` tells it: a program that nobody waits for any more
+        deadline: no call begins after it, in seconds of ``time.monotonic()``. A program whose caller has given up
             must not go on paying.
         whole_answers: whether an answer that was cut off or withheld is an error. A program decides for itself.
 
@@ -194,7 +194,7 @@ class MeteredLM(BaseLM):
         return answer
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        """Do as ``__call__`` without blocking the event loop."""
+        """Async version of ``__call__``."""
         try:
             if self._gate is not None:
                 await self._gate.abefore(self._estimate(prompt, messages, kwargs))

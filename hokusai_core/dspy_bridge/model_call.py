@@ -67,7 +67,7 @@ class ModelCall(BridgeCall):
         rendered, values = self._render(inputs, options)
         demos, config = self._demos_for(inputs, options), options.for_language_model()
         with self._isolated(lm, options):
-            if self._by_predictor or callbacks_active():  # callbacks of the host hear of a module around the call
+            if self._by_predictor or callbacks_active():  # callbacks of the host expect a module around the call
                 answer = dict(dspy.Predict(rendered.signature)(**values, demos=demos, config=config).items())
             else:
                 answer = self.adapter(lm, config, rendered.signature, demos, values)[0]

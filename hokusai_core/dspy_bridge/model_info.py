@@ -1,4 +1,4 @@
-"""Language models and adapters: which one the host has set, how a name becomes one, what tells two apart."""
+"""Facts about language models and adapters: the host's current one, one by its name, and the identity of each."""
 
 from __future__ import annotations
 

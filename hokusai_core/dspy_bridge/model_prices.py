@@ -1,4 +1,4 @@
-"""Whether the cost of a call will be known, for ceilings on cost."""
+"""Tell whether the cost of a call will be known, for ceilings on cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A language model without a model: answers at once, in the format that the prompt asks for."""
+"""A fake language model that answers immediately, in the format that the prompt asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Await a call that can only block, and block on one that can only be awaited."""
+"""Await a blocking call, and wait for an async call from blocking code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _OneThreadEach:
         def work() -> None:
             try:
                 future.set_result(context.run(call))
-            except BaseException as error:  # belongs to whoever awaits the future
+            except BaseException as error:  # raised where the future is awaited
                 future.set_exception(error)
 
         threading.Thread(target=work, name="hokusai-blocking-call", daemon=True).start()
@@ -47,7 +47,7 @@ class _OneThreadEach:
 async def offload(call: Callable[[], T], threads: Threads | None = None) -> T:
     """Run ``call`` on a thread and await it.
 
-    Where the awaiting task is cancelled it goes on at once; the thread finishes its call and nobody hears of it.
+    If the awaiting task is cancelled, it ends immediately. The thread finishes its call and the result is discarded.
     """
     future: Future[T] = (threads or _OneThreadEach()).submit(call)
     return await outcome(future)

@@ -1,4 +1,4 @@
-"""Make the readers for the outputs of a ``dspy.Signature``: by the table of types, or by pydantic beside it."""
+"""Make the readers for the outputs of a ``dspy.Signature``: by the table of types, or by pydantic for other types."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _taker(name: str, info: Any) -> Callable[[Any], Any]:
     holds_text = any(member.kind == "str" for member in field.shape.members)
 
     def take(value: Any) -> Any:
-        """Return the value; a JSON string is the text of a value that is no text, such as a date or a choice."""
+        """Return the value; a JSON string is the text form of a value of another type, such as a date or a choice."""
         return read(value) if isinstance(value, str) and not holds_text else coerce(value)
 
     return take

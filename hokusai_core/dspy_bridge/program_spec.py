@@ -1,4 +1,4 @@
-"""What a DSPy program takes and gives, and which of DSPy's own modules can be programs."""
+"""The inputs and outputs of a DSPy program, and which of DSPy's own modules can be programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A digest of a program: differs between programs of one signature, and after a program was changed in place."""
+"""A digest of a program. It differs between programs of one signature, and changes when a program is changed."""
 
 from __future__ import annotations
 

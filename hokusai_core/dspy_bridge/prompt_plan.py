@@ -1,4 +1,4 @@
-"""PromptPlan: what of a signature's prompt is the same in every call, made once."""
+"""PromptPlan: the parts of a signature's prompt that are the same in every call, built once."""
 
 from __future__ import annotations
 

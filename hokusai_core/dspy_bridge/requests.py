@@ -1,4 +1,4 @@
-"""What an engine is asked, built straight from chat messages."""
+"""Build the request of an engine directly from chat messages."""
 
 from __future__ import annotations
 

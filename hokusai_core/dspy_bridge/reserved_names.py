@@ -1,4 +1,4 @@
-"""Field names that DSPy cannot carry, and the names under which it gets them instead."""
+"""Field names that DSPy reserves, and the names that replace them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DSPy's JSON and XML formats, their answers read as strictly as those of the chat format."""
+"""Adapters for DSPy's JSON and XML formats that read answers as strictly as the chat format."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class StrictXMLAdapter(dspy.XMLAdapter):
         """Return the outputs in ``completion``.
 
         Raises:
-            AdapterParseError: it is no XML, or an output is missing or could be read in more than one way.
+            AdapterParseError: it is not valid XML, or an output is missing or could be read in more than one way.
         """
         try:
             reader = AnswerReader(output_readers(signature))
@@ -113,7 +113,7 @@ class StrictXMLAdapter(dspy.XMLAdapter):
         try:
             root = ElementTree.fromstring(f"<answer_root>{text}</answer_root>")  # noqa: S314  # it can declare no entity
         except ElementTree.ParseError as error:
-            raise AnswerFormatError(f"is no XML: {error}") from None
+            raise AnswerFormatError(f"is not valid XML: {error}") from None
         tags = TagMarkers([*signature.input_fields, *signature.output_fields])
         for element in root:
             name = reader.name(element.tag)
@@ -127,7 +127,7 @@ class StrictXMLAdapter(dspy.XMLAdapter):
             yield name, _restored(value, tags)
 
     def _value(self, info: Any, element: Any) -> Any:
-        """Return what an element that is no text holds, as DSPy's nested tags spell it, or as JSON."""
+        """Return the value of an element whose field is not a text: nested tags as DSPy writes them, or JSON."""
         if not list(element):
             return _structure(without_fence(element.text or ""))
         schema = TypeAdapter(info.annotation).json_schema(by_alias=False)

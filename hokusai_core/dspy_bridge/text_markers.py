@@ -1,4 +1,4 @@
-"""Keep texts from being taken for markers of a prompt: they are changed on the way in, and changed back on the way out.
+"""Escape texts that look like markers of a prompt, and restore them in answers.
 
 DSPy marks the fields of a prompt as ``[[ ## name ## ]]`` and encloses images and files in
 ``<<CUSTOM-TYPE-START-IDENTIFIER>>``. A text that holds such a marker could pass for another field, or become another

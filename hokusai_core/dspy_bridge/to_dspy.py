@@ -1,4 +1,4 @@
-"""From a SignatureSpec to the ``dspy.Signature`` class that prompts are made of."""
+"""Turn a SignatureSpec into the ``dspy.Signature`` class that prompts are made from."""
 
 from __future__ import annotations
 

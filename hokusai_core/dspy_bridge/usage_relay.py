@@ -1,4 +1,4 @@
-"""Usage of calls that pass the meter by, because a program brought its own language model for them."""
+"""Collect the usage of calls that bypass the meter because a program uses its own language model."""
 
 from __future__ import annotations
 
