@@ -1,4 +1,4 @@
-"""Optimized signatures as files: one JSON document each, with everything that is needed to check it.
+"""Optimized signatures as files: one JSON document each, with the data to verify it.
 
 ::
 

@@ -105,7 +105,7 @@ def _local_names(annotations: Mapping[str, Any] | None, frame: Any) -> dict[str,
 
 
 class BaseSignature(metaclass=SignatureMeta):
-    """Base class of signatures. The docstring of a subclass is what the language model is told to do.
+    """Base class of signatures. The docstring of a subclass holds the instructions for the language model.
 
     Metadata are plain class attributes: ``version``, ``category``, ``tags``, ``examples``, ``aliases``,
     ``deprecated`` (True, or what to use instead) and ``cache_ttl`` (seconds). Problems of a definition are raised all

@@ -46,8 +46,8 @@ class CacheEntry:
     def expired(self, now: float, ttl: float | None = None) -> bool:
         """Return whether it may no longer be served at ``now`` to a reader who accepts an age below ``ttl`` seconds.
 
-        One that only lives for a while has expired, too, where the clock was set back behind the time at which it was
-        stored: nobody can tell how old it is.
+        An entry with a time to live has also expired if the clock was set back behind the time at which the entry was
+        stored. Its age is then unknown.
         """
         if self.expires_at is None and ttl is None:
             return False

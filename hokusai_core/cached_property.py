@@ -1,4 +1,4 @@
-"""``cached_property`` without a lock, which Python 3.11 still has.
+"""``cached_property`` without the lock that it has in Python 3.11.
 
 The lock of Python 3.11 belongs to the class: while one instance works out its value all others wait, and a child
 process that was forked meanwhile waits for ever. Two threads that ask at once may both work the value out here; one of

@@ -1,4 +1,4 @@
-"""What the bridge reports about every call of a language model, and whom it asks before each."""
+"""Records of calls of a language model, and the protocols of guards before a call and of recorders after it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CallRecord:
     Args:
         model: name of the model.
         outcome: ``ok``; ``failed``; ``cancelled`` where the call was really stopped; ``abandoned`` where it runs on in
-            a thread that nobody waits for.
+            a thread whose result is discarded.
         latency: seconds.
         usage: tokens; zero where the call failed or was answered by DSPy's own cache.
         cost: US dollars as DSPy estimates them, None where it knows no price.
@@ -63,12 +63,12 @@ class CallGuard(Protocol):
         ...
 
     async def abefore(self, estimate: CallEstimate) -> None:
-        """Do as ``before`` without blocking the event loop."""
+        """Async version of ``before``."""
         ...
 
 
 class Recorder(Protocol):
-    """Is told about every call."""
+    """Receives a record of every call of a language model."""
 
     #: Whether records shall hold prompts and raw answers.
     keep_exchanges: bool
@@ -80,7 +80,7 @@ class Recorder(Protocol):
 
 @define(eq=False)
 class Meter:
-    """A recorder that keeps what it is told, for one execution or one optimization.
+    """A recorder that keeps every record, for one execution or one optimization.
 
     Args:
         keep_exchanges: whether to keep prompts and raw answers.

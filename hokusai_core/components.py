@@ -1,4 +1,4 @@
-"""Component: the one record by which a plugin offers anything but signatures."""
+"""Component: the record with which a plugin offers anything except signatures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error that Hokusai raises, as one tree.
+"""All errors that Hokusai raises, in one hierarchy.
 
 Each class also inherits the builtin that callers already catch, so ``except TimeoutError`` or ``except LookupError``
 works without knowing this module::

@@ -1,4 +1,4 @@
-"""What observers and trackers are told: one frozen record per event.
+"""Events for observers and trackers: one frozen record each.
 
 A field may be added to a record at any time; none is renamed. Values of sensitive fields are replaced by ``REDACTED``
 before a record is made, so an observer cannot leak them.
@@ -110,7 +110,7 @@ class ExecutionFinished:
 
 @frozen
 class OperationFinished:
-    """A batch, chain or pipeline is over; its executions were told of one by one before.
+    """A batch, chain or pipeline is over. Each of its executions had its own event before.
 
     Args:
         operation_id: the ``parent_id`` of its executions.
@@ -149,7 +149,7 @@ class OperationFinished:
 
 @frozen
 class FeedbackGiven:
-    """Somebody rated an execution.
+    """A user rated an execution.
 
     Args:
         execution_id: the rated execution.
@@ -203,5 +203,5 @@ class OptimizationFinished:
     started_at: float
 
 
-#: What a tracker is told of.
+#: The events that a tracker receives.
 TrackedEvent = ExecutionFinished | FeedbackGiven | OperationFinished | OptimizationFinished

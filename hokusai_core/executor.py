@@ -1,4 +1,4 @@
-"""Executor: run signatures by name, with everything that makes a program of them."""
+"""Executor: runs signatures by name, with cache, retries, limits, tracking and plugins."""
 
 from __future__ import annotations
 
@@ -498,14 +498,14 @@ class Executor:
         return self.services.plans.model(lm)
 
     def feedback_given(self, event: FeedbackGiven) -> None:
-        """Tell trackers and ``on_feedback_given`` hooks that somebody rated an execution."""
+        """Tell trackers and ``on_feedback_given`` hooks that a user rated an execution."""
         self.services.check_open()
         self.services.observers.feedback(event)
 
     def optimization_finished(self, event: OptimizationFinished) -> None:
         """Tell trackers and ``on_optimization_finished`` hooks that an optimization is over.
 
-        What it came to was paid for, so a closed executor tells those that still listen, instead of raising.
+        The result was paid for, so a closed executor does not raise: it notifies the trackers that are still open.
         """
         self.services.observers.optimization(event)
 

@@ -17,7 +17,7 @@ import orjson
 __all__ = ["canonical_json", "jsonable", "without_numpy"]
 
 _SCALARS: Final = frozenset((str, int, float, bool, type(None)))
-#: Beyond this an int and a float can no longer be told apart by orjson, which writes 64 bits.
+#: Beyond this limit orjson, which writes 64 bits, cannot distinguish an int from a float.
 _INT_LIMIT: Final = 2**63
 #: CPython refuses to write longer integers in decimal.
 _DIGITS_LIMIT: Final = 14_000

@@ -1,4 +1,4 @@
-"""Public modules whose names are imported when they are first used (PEP 562)."""
+"""Lazy exports: public modules import a name when it is first used (PEP 562)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LanguageModel: a language model together with what suits it."""
+"""LanguageModel: a language model with the adapter and the options that suit it."""
 
 from __future__ import annotations
 

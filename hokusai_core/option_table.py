@@ -1,4 +1,4 @@
-"""Tables of options: what an option is, how tables are read, and parsers of option values.
+"""Tables of options: the record of an option, the reader of tables, and parsers of option values.
 
 A table is a TypedDict whose keys are annotated as ``Annotated[type, Option(...)]``. Type checkers read it as the
 keyword arguments of a function (``**options: Unpack[Table]``). At run time ``options_of`` reads the same table.

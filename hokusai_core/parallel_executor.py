@@ -1,4 +1,4 @@
-"""ParallelExecutor: different signatures side by side."""
+"""ParallelExecutor: runs different signatures concurrently."""
 
 from __future__ import annotations
 

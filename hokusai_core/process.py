@@ -1,4 +1,4 @@
-"""What belongs to the process and to no executor. The only module of the core with module-level state.
+"""State per process, not per executor. The only module of the core with module-level state.
 
 ``process_trackers`` gives every executor of this process a tracker. Executors do not know each other, so a host that
 wants everything in its process recorded has no executor to ask. ``fork_callbacks`` runs code in a child process after

@@ -1,4 +1,4 @@
-"""What a component must be able to do: one protocol for each kind.
+"""Protocols of components: one for each kind.
 
 A component needs no base class. An object with the methods of the protocol is one, and it is checked when it is made.
 A method that does I/O has an asynchronous version whose name begins with ``a``.

@@ -1,4 +1,4 @@
-"""What is shown in place of a sensitive value."""
+"""Redaction of sensitive values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an execution gives back: outputs, and how they came about."""
+"""Results of executions: the outputs, the attempts, the usage and the cost."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Attempt:
     Args:
         number: 1 for the first.
         outcome: ``ok``; ``failed``; ``cancelled`` where the call was really stopped; ``abandoned`` where the deadline
-            passed and the call runs on in a thread that nobody waits for.
+            passed and the call runs on in a thread whose result is discarded.
         latency: seconds.
         model: model that was called.
         usage: tokens of this try.

@@ -1,4 +1,4 @@
-"""Settings of an executor: argument, else environment variable, else default, and which of them it was.
+"""Settings of an executor: argument, else environment variable, else default. Each keeps its source.
 
 ``ExecutorOptions`` is the one table of all settings. The keyword arguments of ``Executor``, the environment variables,
 the listings of the ``hokusai`` command and the reference page are read from it.
@@ -108,7 +108,7 @@ def _adapter(value: Any) -> Any:
     elif isinstance(value, type):
         raise ValueError(f"{value.__name__} is a class; give an adapter, such as {value.__name__}()")
     elif value is not None and not (callable(value) and hasattr(value, "format") and hasattr(value, "parse")):
-        raise ValueError(f"{type(value).__name__} is no DSPy adapter; give one, or one of {', '.join(_FORMATS)}")
+        raise ValueError(f"{type(value).__name__} is not a DSPy adapter; give one, or one of {', '.join(_FORMATS)}")
     return value
 
 
@@ -119,7 +119,7 @@ def _trackers(value: Any) -> tuple[str, ...] | Mapping[str, Any]:
     for name, tracker in value.items():
         problems = protocol_problems(Tracker, tracker)
         if problems:
-            raise ValueError(f"trackers[{name!r}]: {type(tracker).__name__} is no Tracker: {'; '.join(problems)}")
+            raise ValueError(f"trackers[{name!r}]: {type(tracker).__name__} is not a Tracker: {'; '.join(problems)}")
     return MappingProxyType(dict(value))
 
 

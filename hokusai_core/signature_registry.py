@@ -1,4 +1,4 @@
-"""SignatureRegistry: which signature a name stands for."""
+"""SignatureRegistry: finds signatures by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Did-you-mean: the one place that guesses what a misspelt name meant."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 

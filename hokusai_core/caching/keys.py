@@ -1,4 +1,4 @@
-"""Cache keys: what has to be equal for an answer to be served again.
+"""Cache keys: hashes over everything that must be equal for an answer to be served again.
 
 A key is the SHA-256 of canonical JSON over the signature's fingerprint, the bound inputs, the language model's
 identity and parameters, the adapter, the namespace and the version of this scheme. Credentials never enter. Values of

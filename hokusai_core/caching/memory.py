@@ -1,4 +1,4 @@
-"""The memory tier: least recently used first out, bounded by entries and by bytes."""
+"""The memory tier: an LRU cache, bounded by entries and by bytes."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ class MemoryCache:
                 self._evicted += 1
 
     async def aget(self, key: str) -> CacheEntry | None:
-        """Do as ``get``; it never blocks."""
+        """Async version of ``get``. It never blocks."""
         return self.get(key)
 
     async def aput(self, entry: CacheEntry) -> None:
-        """Do as ``put``; it never blocks."""
+        """Async version of ``put``. It never blocks."""
         self.put(entry)
 
     def entries(self, signature: str | None = None) -> Iterator[CacheEntry]:

@@ -1,4 +1,4 @@
-"""The cache stage: the memory tier, and behind it a persistent one that may fail without anybody noticing."""
+"""The cache stage: the memory tier and an optional persistent tier, whose failures do not fail an execution."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class CacheTiers:
     async def alook_up(
         self, key: str, now: float, ttl: float | None, fits: Callable[[CacheEntry], bool] | None = None
     ) -> CacheEntry | None:
-        """Do as ``look_up`` without blocking the event loop."""
+        """Async version of ``look_up``."""
 
         async def read(cache: Cache) -> CacheEntry | None:
             return _checked(key, await cache.aget(key))
@@ -147,7 +147,7 @@ class CacheTiers:
         self._guarded(lambda cache: cache.put(entry), self._writing)
 
     async def apersist(self, entry: CacheEntry) -> None:
-        """Do as ``persist`` without blocking the event loop."""
+        """Async version of ``persist``."""
         await self._aguarded(lambda cache: cache.aput(entry), self._writing)
 
     def stats(self) -> dict[str, Any]:
@@ -231,7 +231,7 @@ class CacheTiers:
 
 
 def _checked(key: str, found: Any) -> CacheEntry | None:
-    """Return what a cache has found where it is what was asked for: whoever wrote the cache may have erred."""
+    """Return what a cache has found. Raise if it is not an entry for ``key``, because a cache may have a bug."""
     if found is None:
         return None
     if not isinstance(found, CacheEntry):

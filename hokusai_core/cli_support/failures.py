@@ -1,4 +1,4 @@
-"""How a command says that it cannot go on."""
+"""Errors with which a command ends."""
 
 from __future__ import annotations
 

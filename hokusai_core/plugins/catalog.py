@@ -1,4 +1,4 @@
-"""The catalog: which plugins there are, and which of them may load."""
+"""The catalog of plugins: those found and those that may load."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Entry:
 class Catalog:
     """Plugins given in process, in their order, then the installed ones by distribution and name.
 
-    Two installed plugins of one name: neither loads. There is no telling which one is meant, and whichever were taken,
-    somebody's signatures would silently come from the other distribution. Both are recorded as failed; denying one
+    Two installed plugins of one name: neither loads. It is unknown which one the host means, and
+    signatures could silently come from the wrong distribution. Both are recorded as failed; denying one
     as ``distribution:name`` lets the other load. A plugin given in process is the host's explicit choice: it loads,
     and an installed one of its name is recorded as failed.
 

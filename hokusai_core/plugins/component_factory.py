@@ -53,7 +53,7 @@ def find_component(
     Raises:
         ComponentConflictError: several plugins offer the short name.
         PluginLoadError: the plugin that is named, or that has this name, failed.
-        ComponentNotFoundError: nobody offers it.
+        ComponentNotFoundError: no plugin offers it.
     """
     found = [component for component in components if name in {component.name, component.qualified_name}]
     if len(found) == 1:
@@ -111,8 +111,8 @@ def create_component(kind: str, component: Component, options: Mapping[str, Any]
     """Resolve the target and call it with ``options``; the caller owns what comes back.
 
     Raises:
-        PluginLoadError: the target does not exist, raises something that is no ``HokusaiError``, or makes an object
-            that lacks something of the protocol of its kind.
+        PluginLoadError: the target does not exist, raises another error than a ``HokusaiError``, or makes an object
+            that lacks a member of the protocol of its kind.
         ConfigurationError: the target does not take these options.
         HokusaiError: what the target itself raises about its configuration or store, unchanged.
     """

@@ -95,7 +95,7 @@ def discover() -> Discovery:
         for distribution in _metadata().distributions():
             scan.visit(distribution)
     except Exception as error:
-        # A path finder of somebody else's broke; what was found before it stays.
+        # A path finder of another package failed; the plugins found before it stay.
         remedy = "A finder on sys.meta_path raised; plugins that it would have listed are missing."
         scan.failures.append(PluginFailure("", "", "", "discovery", error, remedy))
     return scan.result()
@@ -248,7 +248,7 @@ def _readable(distribution: Distribution) -> _Header:
     """Return whose entry points could not be read, as far as METADATA still says so."""
     try:
         return _header(distribution)
-    except Exception:  # damaged as well, and what it did to entry_points.txt is told already
+    except Exception:  # damaged as well; the damage to entry_points.txt is already reported
         return _Header("", "", ())
 
 
@@ -262,7 +262,7 @@ def _fields(text: str) -> Iterator[tuple[str, str]]:
 def _origin(distribution: Distribution) -> str:
     try:
         return str(distribution.locate_file(""))
-    except Exception:  # a finder of somebody else's; the folder is only shown
+    except Exception:  # a finder of another package failed; the folder is only shown
         return "an unknown place"
 
 

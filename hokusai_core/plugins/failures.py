@@ -1,4 +1,4 @@
-"""What failed in a plugin: the record of it, the log that warns about each once, and what fixes it."""
+"""Failures of plugins: their records, the log that warns about each once, and how to fix each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How to fix a failed import: not installed, the wrong version, broken, or a system that has run out of something."""
+"""Hints that say how to fix a failed import: not installed, wrong version, broken, or out of a system resource."""
 
 from __future__ import annotations
 

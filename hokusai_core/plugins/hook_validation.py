@@ -1,4 +1,4 @@
-"""The checks that a plugin passes before its hooks are registered; what pluggy itself would let through silently."""
+"""The checks on a plugin before its hooks are registered. They find mistakes that pluggy does not report."""
 
 from __future__ import annotations
 

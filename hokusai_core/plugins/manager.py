@@ -1,4 +1,4 @@
-"""The plugin manager: loads plugins one at a time, and goes on without those that fail."""
+"""PluginManager: loads plugins one at a time, and continues without those that fail."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class PluginManager:
         """Return one component by its short name, or as ``plugin/name``.
 
         Raises:
-            ComponentNotFoundError: nobody offers it; the message lists what there is, and the plugins that failed.
+            ComponentNotFoundError: no plugin offers it. The message lists the components and the failed plugins.
             ComponentConflictError: several plugins offer the short name.
             PluginLoadError: the plugin that is meant failed; raised from the original cause.
         """
@@ -226,7 +226,7 @@ class PluginManager:
         The target of a ``command`` is the command itself: it is returned, not called.
 
         Raises:
-            ComponentNotFoundError: nobody offers it.
+            ComponentNotFoundError: no plugin offers it.
             ComponentConflictError: several plugins offer the short name.
             ConfigurationError: the target does not take these options.
             PluginLoadError: the plugin failed, or the target does not exist or raises; from the original cause.
@@ -282,7 +282,7 @@ class PluginManager:
         """Tell the observers of an ``on_*`` hook; none of their errors gets out.
 
         An observer's first failure is warned about, and after 10 in a row it is no longer called. On a closed manager
-        this does nothing: an execution that ends late has nobody left to tell.
+        this does nothing: the observers of an execution that ends late are closed as well.
         """
         if self._closed:
             return

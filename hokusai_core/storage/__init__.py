@@ -1,4 +1,4 @@
-"""How Hokusai keeps files: appended logs, whole files, locks, and folders for one user alone.
+"""File storage: append-only logs, atomic writes, file locks, and private folders.
 
 Every writer of the core and of the plugins uses these functions, so that each file that holds values is readable by its
 user alone, survives a kill, and is locked the same way.

@@ -1,4 +1,4 @@
-r"""A file of checksummed lines that only grows.
+r"""AppendLog: an append-only file of checksummed lines.
 
 A line is the CRC-32 of its payload in eight hexadecimal digits, a space, the payload, and a line feed::
 

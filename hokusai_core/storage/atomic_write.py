@@ -1,4 +1,4 @@
-"""Files that are complete or not there."""
+"""Write files atomically: a file is complete or does not exist."""
 
 from __future__ import annotations
 

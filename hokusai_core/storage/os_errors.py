@@ -1,4 +1,4 @@
-"""What an error of the operating system means for the user, and the next step."""
+"""Explain errors of the operating system: what each means for the user, and the next step."""
 
 from __future__ import annotations
 

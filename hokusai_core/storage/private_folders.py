@@ -1,4 +1,4 @@
-"""Folders and files for one user alone, and the folders of what Hokusai keeps between processes.
+"""Folders and files that only one user can read, and the data folders of Hokusai.
 
 ``HOKUSAI_DATA_DIR`` names that folder. Without it, it is where the platform keeps the data of users: on Linux
 ``XDG_DATA_HOME``, else ``~/.local/share``.

@@ -1,4 +1,4 @@
-"""What tests of plugins and hosts need: language models that cost nothing, and conformance suites.
+"""Tools for tests of plugins and hosts: language models that cost nothing, and conformance suites.
 
 Nothing is imported here, because the language models bring DSPy along; see the modules.
 """

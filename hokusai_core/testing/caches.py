@@ -1,4 +1,4 @@
-"""What a cache has to do: subclass ``CacheConformance`` in the tests of a plugin that offers one.
+"""The conformance suite for caches: subclass ``CacheConformance`` in the tests of a plugin that offers one.
 
 Example::
 
@@ -211,7 +211,7 @@ class CacheConformance:
         second.close()
 
     def test_two_objects_share_the_store(self, make_cache: Callable[[], Cache]) -> None:
-        """An entry is seen by whoever has the store open already."""
+        """An object that has the store open already sees an entry that another one puts."""
         if not self.persistent:
             pytest.skip("this cache says that it is not persistent")
         first, second = make_cache(), make_cache()

@@ -1,4 +1,4 @@
-"""A tracker for tests: it keeps what it hears."""
+"""ListeningTracker: a tracker for tests that keeps every event."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ListeningTracker"]
 
 
 class ListeningTracker:
-    """Keeps every event in memory, in the order in which it hears of them.
+    """Keeps every event in memory, in order of arrival.
 
     Args:
         wants_exchanges: whether the events of executions are to carry prompts and raw answers.

@@ -1,4 +1,4 @@
-"""Language models for tests: no network, no weights, hardly any time."""
+"""Language models for tests: fast, without network and weights."""
 
 from __future__ import annotations
 

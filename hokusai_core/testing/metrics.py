@@ -1,4 +1,4 @@
-"""What a metric has to do: subclass ``MetricConformance`` in the tests of a plugin that offers one.
+"""The conformance suite for metrics: subclass ``MetricConformance`` in the tests of a plugin that offers one.
 
 Example::
 

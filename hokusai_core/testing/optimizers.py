@@ -1,4 +1,4 @@
-"""What an optimizer has to do: subclass ``OptimizerConformance`` in the tests of a plugin that offers one.
+"""The conformance suite for optimizers: subclass ``OptimizerConformance`` in the tests of a plugin that offers one.
 
 Example::
 

@@ -1,4 +1,4 @@
-"""What a tracker has to do: subclass ``TrackerConformance`` in the tests of a plugin that offers one.
+"""The conformance suite for trackers: subclass ``TrackerConformance`` in the tests of a plugin that offers one.
 
 Example::
 

@@ -1,4 +1,4 @@
-"""Checking inputs without executing anything."""
+"""Check inputs without executing anything."""
 
 from hokusai_core.validation.signature_validator import SignatureValidator
 

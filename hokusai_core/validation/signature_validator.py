@@ -1,4 +1,4 @@
-"""SignatureValidator: would these inputs be accepted?"""
+"""SignatureValidator: checks whether inputs would be accepted."""
 
 from __future__ import annotations
 

@@ -99,7 +99,9 @@ def test_a_property_is_not_read() -> None:
 def test_objects_of_a_host_are_checked_too() -> None:
     with pytest.raises(ConfigurationError, match=r"it has no method aput\(\)"):
         Executor(plugins=[], cache=Nothing())
-    with pytest.raises(ConfigurationError, match=r"trackers\['mine'\]: Nothing is no Tracker: it has no method record"):
+    with pytest.raises(
+        ConfigurationError, match=r"trackers\['mine'\]: Nothing is not a Tracker: it has no method record"
+    ):
         Executor(plugins=[], trackers={"mine": Nothing()})
 
 
