@@ -3,6 +3,11 @@
 A component needs no base class. An object with the methods of the protocol is one, and it is checked when it is made.
 A method that does I/O has an asynchronous version whose name begins with ``a``.
 
+Each component may have an attribute ``fork_safe``: whether an object that was made before ``os.fork`` works in the child
+process. If it is true, the object is used on. If it is false or left out, an object that was made by its name is made
+again in the child. An object that the host has passed is used on, unless ``fork_safe`` is false: then the first call in
+the child raises ``ForkError``.
+
 Each kind has a conformance suite in ``hokusai_core.testing``, which a plugin's tests subclass: ``CacheConformance`` in
 ``hokusai_core.testing.caches``, ``TrackerConformance`` in ``.trackers``, and so on. Signature sources and commands are
 no objects with methods: the hook that provides them says what their targets do, and suites of their own test it.
@@ -53,6 +58,11 @@ class Cache(Protocol):
         tier: the word that results show in ``cached``, such as ``"disk"``.
         secret: at least 16 random bytes that belong to the store and outlive the process. Sensitive inputs enter keys
             only hashed with it.
+
+    A cache may have more:
+
+    ``fork_safe``
+        whether it works in a child process of the one that made it; see the top of this module.
     """
 
     tier: str
@@ -110,6 +120,8 @@ class Tracker(Protocol):
         context variables that it sets are there when ``record`` is called.
     ``wants_exchanges``
         if true, the events of executions carry prompts and raw answers.
+    ``fork_safe``
+        whether it works in a child process of the one that made it; see the top of this module.
     """
 
     def record(self, event: TrackedEvent) -> None:
@@ -154,7 +166,14 @@ class Validator(Protocol):
 
 @runtime_checkable
 class LanguageModelProvider(Protocol):
-    """Makes language models out of names such as ``local`` or ``local/path-to-weights``."""
+    """Makes language models out of names such as ``local`` or ``local/path-to-weights``.
+
+    A provider may have more:
+
+    ``fork_safe``
+        whether it works in a child process of the one that made it; see the top of this module. The engine of a
+        language model may have it, too.
+    """
 
     def available(self) -> str | None:
         """Return None if it can serve, else one line that says why not and how to fix it. Must be cheap."""
@@ -200,6 +219,11 @@ class FeedbackStore(Protocol):
     """Keeps executions and the feedback on them.
 
     Many threads and processes use it at once. What a method stores is durable when it returns.
+
+    A store may have more:
+
+    ``fork_safe``
+        whether it works in a child process of the one that made it; see the top of this module.
     """
 
     def keep(self, execution: ExecutionFinished, signature: SignatureSpec) -> None:
