@@ -3,8 +3,8 @@
 A component needs no base class. An object with the methods of the protocol is one, and it is checked when it is made.
 A method that does I/O has an asynchronous version whose name begins with ``a``.
 
-Each component may have an attribute ``fork_safe``: whether an object that was made before ``os.fork`` works in the child
-process. If it is true, the object is used on. If it is false or left out, an object that was made by its name is made
+Each component may have an attribute ``fork_safe``: whether an object that was made before ``os.fork`` works in the
+child process. If it is true, the object is used on. If it is false or left out, an object that was made by its name is made
 again in the child. An object that the host has passed is used on, unless ``fork_safe`` is false: then the first call in
 the child raises ``ForkError``.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hokusai_core.execution.validation import ValidationStage
     from hokusai_core.runtime.worker_threads import WorkerThreads
 
-__all__ = ["Attempts", "Steps", "too_late"]
+__all__ = ["Attempts", "Steps", "too_late", "under_way"]
 
 Steps = Generator[Operation, Any, dict[str, Any]]
 
@@ -122,6 +122,8 @@ class Attempts:
                 outputs = self._validation.transform(plan, state.inputs, outputs)
             problems = [*found, *self._validation.outputs(plan, state.inputs, outputs)]
             state.stage("validate_outputs", now)
+            if state.deadline.passed:  # reading and checking an answer take time, too
+                raise too_late(state, "its answer was not ready by then, and is not used")
             if problems:
                 raise OutputError(f"the answer does not fit {plan.name}: " + "; ".join(map(str, problems)))
             outcome = "ok"
@@ -129,13 +131,13 @@ class Attempts:
         except Abandoned as abandoned:
             stopped = abandoned.stopped or call.stops
             outcome = "cancelled" if stopped else "abandoned"
-            error = too_late(state, stopped=stopped)
+            error = too_late(state, under_way(stopped=stopped))
             raise error from None
         except ExecutionError as failure:
             error = failure
-            if not isinstance(failure, DeadlineExceeded) or not state.deadline.passed:
+            if answered or not isinstance(failure, DeadlineExceeded) or not state.deadline.passed:
                 raise
-            outcome, error = "cancelled", too_late(state, stopped=True)  # the call kept to the deadline by itself
+            outcome, error = "cancelled", too_late(state, under_way(stopped=True))  # the call kept to it by itself
             raise error from failure.__cause__
         except BaseException as interruption:
             outcome, error = "failed" if isinstance(interruption, Exception) else "cancelled", interruption
@@ -162,12 +164,21 @@ class Attempts:
                 state.exchanges.append(withheld(kept) if plan.spec.sensitive else kept)
 
 
-def too_late(state: ExecutionState, *, stopped: bool) -> DeadlineExceeded:
-    """Return the error of an execution whose time is over."""
-    under_way = "was cancelled" if stopped else "was abandoned and runs on in its thread"
+def under_way(*, stopped: bool) -> str:
+    """Return what became of a call that the deadline has interrupted."""
+    return "what was under way " + ("was cancelled" if stopped else "was abandoned and runs on in its thread")
+
+
+def too_late(state: ExecutionState, outcome: str) -> DeadlineExceeded:
+    """Return the error of an execution whose time is over.
+
+    Args:
+        state: the execution.
+        outcome: what became of the call, as a clause.
+    """
     timeout = state.deadline.timeout or 0.0
     seconds = round(timeout, 2) or timeout  # in a chain it is what was left of 0.6, which is 0.599706
     return DeadlineExceeded(
-        f"{state.plan.name} took longer than its timeout of {seconds:g} s; what was under way "
-        f"{under_way}. Give it more time with timeout=..., or a faster model with lm=..."
+        f"{state.plan.name} took longer than its timeout of {seconds:g} s; {outcome}. "
+        "Give it more time with timeout=..., or a faster model with lm=..."
     )

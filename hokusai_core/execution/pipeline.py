@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.errors import ExecutionError, RateLimitedError
-from hokusai_core.execution.attempts import Attempts, Steps, too_late
+from hokusai_core.execution.attempts import Attempts, Steps, too_late, under_way
 from hokusai_core.execution.cache_explanation import explain
 from hokusai_core.execution.event_builders import failed_event, finished_event, started_event
 from hokusai_core.execution.testing_mode import sample_outputs
@@ -184,7 +184,7 @@ class ExecutionPipeline:
             except OwnThread:  # a blocking call inside a task, while another task of that event loop leads
                 return (yield from self._fresh(state, keep_trace=keep_trace))
             except Abandoned as abandoned:
-                raise too_late(state, stopped=abandoned.stopped) from None
+                raise too_late(state, under_way(stopped=abandoned.stopped)) from None
             except ExecutionError as error:
                 if error.retryable and shared_call.retries < state.options.retry.retries:
                     continue  # this caller wants more tries than the leader made

@@ -109,14 +109,32 @@ def test_the_words_of_a_model_stay_out_where_a_field_is_sensitive() -> None:
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_cut_answer_is_kept_nowhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("lm", "kind", "said"), ENDINGS, ids=IDS)
+@pytest.mark.parametrize("awaited", [False, True], ids=["called", "awaited"])
+def test_an_answer_that_is_not_whole_is_kept_nowhere(
+    lm: Any, kind: type[Exception], said: str, awaited: bool, tmp_path: Path
+) -> None:
+    """Neither in memory nor on disk, nor in a journal; a whole answer afterwards is the only one that is served."""
     rows, journal = [{"occasion": "lunch"}, {"occasion": "dinner"}], tmp_path / "journal.jsonl"
-    with Executor(lm=ending(LIST, "length"), plugins=[], cache=DiskCache(tmp_path / "cache")) as executor:
-        assert len(executor.execute_batch(Shopping, rows, journal=journal).failed) == 2
+
+    def run(executor: Executor, **options: Any) -> Any:
+        if awaited:
+            return asyncio.run(executor.aexecute_batch(Shopping, rows, journal=journal, **options))
+        return executor.execute_batch(Shopping, rows, journal=journal, **options)
+
     whole = ending(LIST.replace("pota", "potatoes"), "stop")
+    with Executor(lm=lm, plugins=[], cache=DiskCache(tmp_path / "cache")) as executor:
+        failed = run(executor).failed
+        assert [type(failure.error) for failure in failed] == [kind] * 2
+        assert executor.explain(Shopping, rows[0]).hit is None
+    assert "carr" not in journal.read_text(encoding="utf-8")
     with Executor(lm=whole, plugins=[], cache=DiskCache(tmp_path / "cache")) as executor:
-        result = executor.execute_batch(Shopping, rows, journal=journal)
-        assert [row["things"][-1] for row in result] == ["potatoes", "potatoes"]
+        assert executor.explain(Shopping, rows[0], lm=lm).hit is None
+        assert executor.explain(Shopping, rows[0]).hit is None
+        first, again = run(executor), run(executor)
+    for result, cached in ((first, None), (again, "journal")):
+        assert [row["things"] for row in result] == [["salad", "carrots", "potatoes"]] * 2
+        assert {row.cached for row in result} == {cached}
     assert whole.engine.calls == 2
 
 

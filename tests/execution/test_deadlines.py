@@ -7,14 +7,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
+import dspy
 import pytest
 from dspy import lm15
+from pydantic import BaseModel, field_validator
 
-from hokusai_core import Executor
+from hokusai_core import BaseSignature, Component, Executor, InputField, OutputField, hookimpl
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, HokusaiError, LanguageModelError
 from hokusai_core.testing.lm import null_lm
+from hokusai_diskcache import DiskCache
 
 MakeExecutor = Callable[..., Executor]
 
@@ -214,8 +218,6 @@ def test_a_timeout_of_the_language_models_own_is_told_apart(make_executor: MakeE
 
 
 def test_a_program_makes_no_call_after_the_deadline(make_executor: MakeExecutor) -> None:
-    import dspy
-
     class Slow(dspy.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -270,3 +272,79 @@ def test_an_error_of_the_caller_is_no_timeout(make_executor: MakeExecutor) -> No
     with pytest.raises(HokusaiError) as caught:
         make_executor().execute_signature("Answer", {}, timeout=1)
     assert not isinstance(caught.value, TimeoutError)
+
+
+class Mail(BaseModel):
+    """What takes a while to be read."""
+
+    subject: str
+
+    @field_validator("subject")
+    @classmethod
+    def _read_slowly(cls, subject: str) -> str:
+        time.sleep(Mail.seconds)
+        return subject
+
+    seconds: ClassVar[float] = 0.3
+
+
+class Draft(BaseSignature):
+    """Draft a mail."""
+
+    topic: str = InputField("What about")
+    mail: Mail = OutputField("The mail")
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("program", [False, True], ids=["signature", "program"])
+def test_an_answer_that_is_read_too_late_is_not_used(
+    make_executor: MakeExecutor,
+    awaited: bool,
+    program: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    lm = null_lm(raw=lambda _user: '[[ ## mail ## ]]\n{"subject": "Hello"}\n\n[[ ## completed ## ]]')
+    executor = make_executor(lm=lm, cache=DiskCache(tmp_path))
+    executor.register_signature("Draft", dspy.Predict(Draft.to_dspy()) if program else Draft)
+
+    def run_it(timeout: float) -> Any:
+        inputs = {"topic": "?"}
+        if awaited:
+            return asyncio.run(executor.aexecute_signature("Draft", inputs, timeout=timeout))
+        return executor.execute_signature("Draft", inputs, timeout=timeout)
+
+    with pytest.raises(DeadlineExceeded, match="took longer than its timeout of") as caught:
+        run_it(0.2)
+    assert [attempt.outcome for attempt in caught.value.attempts] != ["ok"]
+    monkeypatch.setattr(Mail, "seconds", 0.0)
+    result = run_it(GUARD)
+    assert (result["mail"].subject, result.cached, lm.engine.calls) == ("Hello", None, 2)
+
+
+class SlowCheck:
+    """Takes longer to check outputs than the execution may take."""
+
+    def validate_inputs(self, signature: Any, inputs: Any) -> list[Any]:
+        return []
+
+    def validate_outputs(self, signature: Any, inputs: Any, outputs: Any) -> list[Any]:
+        time.sleep(0.8)
+        return []
+
+
+class SlowPlugin:
+    @hookimpl
+    def provide_validators(self) -> list[Component]:
+        return [Component("slow", SlowCheck)]
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+def test_an_answer_that_is_checked_too_late_is_not_used(make_executor: MakeExecutor, awaited: bool) -> None:
+    executor = make_executor(extra_plugins=[("p", SlowPlugin())])
+    run(executor, awaited=awaited, cache="off", timeout=GUARD)  # the first call imports what later ones need
+    with pytest.raises(DeadlineExceeded, match="its answer was not ready by then, and is not used") as caught:
+        run(executor, awaited=awaited, timeout=0.5)
+    assert [attempt.outcome for attempt in caught.value.attempts] == ["failed"]
+    assert executor.explain("Answer", {"question": "?"}).hit is None
+    assert run(executor, awaited=awaited, timeout=GUARD).cached is None
