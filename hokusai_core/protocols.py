@@ -4,9 +4,9 @@ A component needs no base class. An object with the methods of the protocol is o
 A method that does I/O has an asynchronous version whose name begins with ``a``.
 
 Each component may have an attribute ``fork_safe``: whether an object that was made before ``os.fork`` works in the
-child process. If it is true, the object is used on. If it is false or left out, an object that was made by its name is made
-again in the child. An object that the host has passed is used on, unless ``fork_safe`` is false: then the first call in
-the child raises ``ForkError``.
+child process. If it is true, the object is used on. If it is false or left out, an object that was made by its name is
+made again in the child. An object that the host has passed is used on, unless ``fork_safe`` is false: then the first
+call in the child raises ``ForkError``.
 
 Each kind has a conformance suite in ``hokusai_core.testing``, which a plugin's tests subclass: ``CacheConformance`` in
 ``hokusai_core.testing.caches``, ``TrackerConformance`` in ``.trackers``, and so on. Signature sources and commands are
