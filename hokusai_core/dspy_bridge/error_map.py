@@ -84,7 +84,7 @@ def translate_error(
     """
     own = _own(error)
     if own is not None:
-        return own
+        return _without_credentials(own, credentials)
     if isinstance(error, lm15.LM15Error):
         error = _wrapped(error, model)
     kind, what, remedy = _LATE if late and isinstance(error, _TIMEOUTS) else _classify(error)
@@ -106,17 +106,23 @@ class RedactedError(Exception):
     """Stands for an error of DSPy or a provider whose text holds a credential or quotes a whole request."""
 
 
+def _without_credentials(error: HokusaiError, credentials: Collection[str]) -> HokusaiError:
+    """Return an error that an engine has raised itself, with no credential in its text or in that of its causes."""
+    error.args = tuple(_hidden(part, credentials) if isinstance(part, str) else part for part in error.args)
+    if getattr(error, "__notes__", None):
+        error.__notes__ = [_hidden(str(note), credentials) for note in error.__notes__]
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None and _printable(cause, credentials) is not cause:
+        error.__cause__ = _printable(cause, credentials)
+    return error
+
+
 def _printable(error: BaseException, credentials: Collection[str]) -> BaseException:
     """Return ``error``, or what stands for it where printing it with its causes would show what a message must not."""
-    chain: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in chain:
-        chain.append(following)
-        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
-    if not any(_tells_too_much(one, credentials) for one in chain):
+    if not any(_tells_too_much(one, credentials) for one in _all_printed(error)):
         return error
     stand_in: RedactedError | None = None
-    for one in reversed(chain):
+    for one in reversed(_chain(error)):
         text = _redacted(str(one), credentials)
         named = RedactedError(f"{type(one).__name__}: {text}" if text else type(one).__name__)
         named.__traceback__, named.__cause__ = one.__traceback__, stand_in
@@ -124,20 +130,42 @@ def _printable(error: BaseException, credentials: Collection[str]) -> BaseExcept
     return stand_in or error
 
 
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error with its causes, the last of them last."""
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in chain:
+        chain.append(following)
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+    return chain
+
+
+def _all_printed(error: BaseException) -> list[BaseException]:
+    """Return every error that a traceback of ``error`` shows: its causes, and those in groups with their causes."""
+    seen: dict[int, BaseException] = {}
+    waiting = [error]
+    while waiting:
+        for one in _chain(waiting.pop()):
+            if id(one) not in seen:
+                seen[id(one)] = one
+                waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+    return list(seen.values())
+
+
 def _tells_too_much(error: BaseException, credentials: Collection[str]) -> bool:
-    texts = [str(error), *getattr(error, "__notes__", ())]
-    if isinstance(error, BaseExceptionGroup):
-        texts += map(repr, error.exceptions)
-    return any(
-        len(text) > _LONGEST_CAUSE or text != scrub(text) or any(credential in text for credential in credentials)
-        for text in texts
-    )
+    texts = [str(error), *map(str, getattr(error, "__notes__", ()))]
+    return any(len(text) > _LONGEST_CAUSE or text != _hidden(text, credentials) for text in texts)
+
+
+def _hidden(text: str, credentials: Collection[str]) -> str:
+    """Return ``text`` without credentials, otherwise as it is."""
+    for credential in sorted(credentials, key=len, reverse=True):
+        text = text.replace(credential, "[redacted]")
+    return scrub(text)
 
 
 def _redacted(text: str, credentials: Collection[str]) -> str:
-    for credential in sorted(credentials, key=len, reverse=True):
-        text = text.replace(credential, "[redacted]")
-    text = " ".join(scrub(text).split())
+    text = " ".join(_hidden(text, credentials).split())
     return text[:_LONGEST].rstrip(". ") + (" ..." if len(text) > _LONGEST else "")
 
 

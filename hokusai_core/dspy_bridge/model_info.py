@@ -37,10 +37,13 @@ _PRIVATE_WORDS = frozenset({"auth", "bearer", "cookie", "cookies", "header", "he
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 #: A ``session_token`` is a credential, ``stop_token_ids`` and ``max_tokens`` are not.
 _PRIVATE = re.compile(r"(?i)(?:api|access|private)key|secret|passw|credential|authorization|token(?:_?provider)?$")
-#: Names that mean a credential and nothing else. What they hold never decides about an answer.
+#: Names that mean a credential and nothing else. What they hold never decides about an answer. An ``eos_token``, a
+#: ``secret_word`` or a cookie may.
 _CREDENTIAL = re.compile(
-    r"(?i)(?:api|access|private|secret)[_-]?key|secret|passw|credential|authorization|token(?:_?provider)?$|bearer|jwt"
-    r"|^(?:x-)?auth$|cookies?$"
+    r"(?i)(?:api|access|private|secret|subscription)[_-]?key(?:_?id)?$|(?:^|client[_-]?)secret$|(?:^|[_-])passw(?:or)?d$"
+    r"|credentials?$|authorization$|^(?:x-)?auth$|^bearer$|^jwt$"
+    r"|(?:^|access[_-]?|session[_-]?|auth[_-]?|bearer[_-]?|refresh[_-]?|security[_-]?|api[_-]?)token(?:_?provider)?$"
+    r"|(?:^|[_-])(?:ad|hf|id)[_-]?token(?:_?provider)?$"
 )
 #: Parameters of the connection, which say nothing of what is asked.
 _CLIENT_SETTINGS = frozenset({"timeout", "num_retries", "max_retries"})
@@ -158,7 +161,7 @@ def has_parameters(lm: Any, seen: Any) -> bool:
         and lm.model == model
         and getattr(lm, "model_type", None) == kind
         and getattr(lm, "_engine_spec", None) == engine
-        and (not state or state == _state(lm))
+        and state == _state(lm)
     )
 
 
@@ -175,8 +178,10 @@ def _without_secrets(text: str) -> str:
 
 
 def _json(value: Any) -> Any:
+    if isinstance(value, str):
+        return _without_secrets(str.__str__(value))  # of a StrEnum its value
     if type(value) in _PLAIN:
-        return _without_secrets(value) if type(value) is str else value
+        return value
     if isinstance(value, Mapping):
         return {str(name): _json(item) for name, item in value.items() if not _private(str(name))}
     if isinstance(value, (list, tuple)):
@@ -250,9 +255,9 @@ def _describe_setting(value: Any) -> Any:
     if isinstance(value, BaseLM):  # the one that a TwoStepAdapter has its answers read by
         described = describe_model(value)
         return [described.name, described.parameters, described.engine]
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(item, type) for item in value):
         return sorted(map(str, value))
-    return _json(value) if type(value) in _PLAIN else None
+    return _json(value)
 
 
 def _describe_engine(lm: Any) -> str:
@@ -278,7 +283,7 @@ def _state(lm: Any) -> str:
             answers = answers.__reduce__()[1]
         return _digest([answers, lm.follow_examples, lm.reasoning])
     if type(lm).dump_state in _OF_DSPY:
-        return ""
+        return "developer_role" if getattr(lm, "use_developer_role", False) else ""
     told_already = BaseLM.dump_state(lm)
     own = {name: value for name, value in lm.dump_state().items() if name not in told_already}
     return _digest(_public(own)) if own else ""

@@ -233,7 +233,7 @@ def test_parameters_whose_names_remind_of_credentials_count(make_executor: MakeE
 
 CREDENTIALS = (
     "api_key", "apiKey", "aws_secret_access_key", "session_token", "authToken", "azure_ad_token_provider", "X-Auth",
-    "cookies", "token", "accesskey", "clientSecret", "OPENAI_API_KEY",
+    "token", "accesskey", "clientSecret", "OPENAI_API_KEY",
 )  # fmt: skip
 
 

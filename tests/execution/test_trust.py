@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import dspy
+import numpy
 import pytest
 from dspy.lm15 import ServerError
 
 from hokusai_core import Budget, Component, Executor, hookimpl
 from hokusai_core.dspy_bridge.error_map import scrub
-from hokusai_core.errors import BudgetExceeded, ConfigurationError, ExecutionError, PluginError
+from hokusai_core.errors import (
+    BatchError,
+    BudgetExceeded,
+    ConfigurationError,
+    ExecutionError,
+    LanguageModelError,
+    PluginError,
+)
 from hokusai_core.testing.lm import null_lm
 from hokusai_diskcache import DiskCache
 
@@ -40,6 +49,13 @@ def key_with(folder: Path, **parameters: Any) -> Any:
         {"sig_style": "casual"},
         {"extra_body": {"knowledge_key": "kb"}},
         {"api_base": "http://127.0.0.1/v1?sig_style=casual"},
+        {"stop_token": "casual"},
+        {"cookies": "tenant=casual"},
+        {"eos_token": "casual"},
+        {"secret_word": "casual"},
+        {"authorization_level": 2},
+        {"extra_headers": {"Cookie": "tenant=casual"}},
+        {"extra_body": {"options": {"pad_token": "casual"}}},
     ],
 )
 def test_each_parameter_is_part_of_the_key_and_none_is_stored_in_clear(
@@ -59,11 +75,57 @@ def test_each_parameter_is_part_of_the_key_and_none_is_stored_in_clear(
         ({"api_key": "one"}, {"api_key": "two"}),
         ({"extra_headers": {"Authorization": "Bearer 1"}}, {"extra_headers": {"Authorization": "Bearer 2"}}),
         ({"azure_ad_token": "one"}, {"azure_ad_token": "two"}),
+        ({"aws_session_token": "one"}, {"aws_session_token": "two"}),
+        ({"client_secret": "one"}, {"client_secret": "two"}),
+        ({"extra_headers": {"x-api-key": "one"}}, {"extra_headers": {"x-api-key": "two"}}),
     ],
 )
 def test_another_credential_has_the_same_key(credentials: Any, tmp_path: Path) -> None:
     before, after = credentials
     assert key_with(tmp_path, **before) == key_with(tmp_path, **after)
+
+
+class Effort(StrEnum):
+    LOW = "low"
+    HIGH = "high"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Effort.LOW, Effort.HIGH),
+        (numpy.str_("a"), numpy.str_("b")),
+        ({"a"}, {"b"}),
+        (b"a", b"b"),
+        (("a", "b"), ("ab",)),
+    ],
+)
+def test_values_of_every_type_tell_parameters_apart(one: Any, other: Any, tmp_path: Path) -> None:
+    assert key_with(tmp_path, effort=one)[0] != key_with(tmp_path, effort=other)[0]
+
+
+class Styled(dspy.ChatAdapter):
+    """An adapter with a setting of its own."""
+
+    def __init__(self, style: Any) -> None:
+        super().__init__()
+        self.style = style
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [({"s": "a"}, {"s": "b"}), (("a",), ("b",)), (Effort.LOW, Effort.HIGH), (["a", "b"], ["b", "a"])]
+)
+def test_settings_of_an_adapter_are_part_of_the_key(one: Any, other: Any, make_executor: MakeExecutor) -> None:
+    keys = {make_executor(adapter=Styled(style)).explain("Answer", {"question": "?"}).key for style in (one, other)}
+    assert len(keys) == 2
+
+
+def test_the_role_of_instructions_is_part_of_the_key(make_executor: MakeExecutor) -> None:
+    lm = null_lm()
+    executor = make_executor(lm=lm)
+    before = executor.explain("Answer", {"question": "?"}).key
+    lm.use_developer_role = True
+    assert executor.explain("Answer", {"question": "?"}).key != before
 
 
 @pytest.mark.parametrize(("one", "other"), [("a", " a"), ("a", "a "), ("a", "A")])
@@ -165,6 +227,52 @@ def test_no_traceback_shows_a_credential(make_executor: MakeExecutor) -> None:
     told = "".join(traceback.format_exception(caught.value))
     assert KEY not in told
     assert "ConnectionError: POST failed" in told
+
+
+def raise_note() -> None:
+    error = ServerError("failed", status=500)
+    error.add_note(f"sent Authorization: Bearer {KEY}")
+    raise error
+
+
+def raise_group() -> None:
+    inner = ConnectionError("inner")
+    inner.__cause__ = ValueError(f"api_key={KEY}")
+    raise ExceptionGroup("many", [ExceptionGroup("within", [inner])])
+
+
+def raise_from_group() -> None:
+    inner = ConnectionError("inner")
+    inner.add_note(f"Bearer {KEY}")
+    raise ServerError("failed", status=500) from ExceptionGroup("many", [inner])
+
+
+def raise_own() -> None:
+    raise LanguageModelError(f"the server refused Bearer {KEY}") from ConnectionError(f"sk-{KEY}")
+
+
+def raise_own_in_context() -> None:
+    try:
+        raise KeyError(f"token={KEY}")
+    except KeyError:
+        raise LanguageModelError("the server refused") from ConnectionError(f"Bearer {KEY}")
+
+
+@pytest.mark.parametrize("fail", [raise_note, raise_group, raise_from_group, raise_own, raise_own_in_context])
+def test_no_note_group_or_error_of_an_engine_shows_a_credential(
+    fail: Callable[[], None], make_executor: MakeExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(RawEngine):
+        def complete(self, request: Any) -> Any:
+            fail()
+
+    executor = make_executor(lm=raw_lm(Failing()))
+    with caplog.at_level("DEBUG"), pytest.raises(ExecutionError) as caught:
+        executor.execute_signature("Answer", {"question": "?"}, retry_on_failure=True, max_retries=1, timeout=20)
+    with pytest.raises(BatchError) as batch:
+        executor.execute_batch("Answer", [{"question": "a"}, {"question": "b"}], progress=False, on_error="raise")
+    told = [*traceback.format_exception(caught.value), *traceback.format_exception(batch.value)]
+    assert KEY not in "".join([*told, caplog.text, str(caught.value.attempts), str(executor.stats())])
 
 
 def test_no_error_quotes_a_whole_request(make_executor: MakeExecutor) -> None:
