@@ -105,6 +105,7 @@ def find_conflicts(kind: str, offers: Iterable[tuple[str, Owner | None]]) -> lis
 
 #: Kinds whose target is the object itself and is not called; calling a ``click.Command`` would run it.
 OBJECT_KINDS = frozenset({"command"})
+_MAKERS = ("__new__", "__init__")
 
 
 def create_component(kind: str, component: Component, options: Mapping[str, Any]) -> object:
@@ -168,8 +169,15 @@ def _check_protocol(kind: str, instance: object) -> None:
         raise ProtocolError(f"{type(instance).__name__} is no {protocol.__name__}: {'; '.join(problems)}")
 
 
+def _has_no_parameters(target: Any) -> bool:
+    """Return whether a target is a class that is made as ``object`` is, whose signature takes milliseconds to read."""
+    return type(target) is type and all(getattr(target, name) is getattr(object, name) for name in _MAKERS)
+
+
 def _check_options(kind: str, component: Component, target: Callable[..., object], options: Mapping[str, Any]) -> None:
     """Refuse options that the target does not take, before it runs: a TypeError from inside it would mean its fault."""
+    if not options and _has_no_parameters(target):
+        return
     try:
         signature = inspect.signature(target)
     except (TypeError, ValueError):

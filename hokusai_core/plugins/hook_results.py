@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from hokusai_core.base_signature import BaseSignature
 from hokusai_core.components import Component
 from hokusai_core.plugins.failures import FailureLog, Phase, PluginFailure
 from hokusai_core.plugins.fix_hints import or_turn_off
 from hokusai_core.plugins.records import PluginRecord
+
+if TYPE_CHECKING:
+    from hokusai_core.base_signature import BaseSignature
 
 __all__ = ["Listener", "collect_components", "collect_signatures"]
 
@@ -106,6 +108,8 @@ def collect_signatures(listener: Listener, failures: FailureLog) -> tuple[type[B
 def _usable_signature(
     record: PluginRecord, hook: str, item: object, failures: FailureLog
 ) -> tuple[str, type[BaseSignature]] | None:
+    from hokusai_core.base_signature import BaseSignature  # commands that list no signatures do without it
+
     if not (isinstance(item, type) and issubclass(item, BaseSignature)):
         kind = f"the class {item.__name__}" if isinstance(item, type) else type(item).__name__
         cause = f"{hook} offers {kind}, which is not a subclass of BaseSignature"

@@ -13,9 +13,9 @@ from typing import Any
 
 from hokusai_core.signatures.class_body import ClassBody, bodies
 from hokusai_core.signatures.definition_checks import definition_problems, raise_problems
-from hokusai_core.signatures.examples import example_problems
 from hokusai_core.signatures.field_spec import Role
 from hokusai_core.signatures.fields import FieldDeclaration
+from hokusai_core.signatures.plain_values import is_plain_example
 from hokusai_core.signatures.spec import SignatureSpec
 from hokusai_core.suggestions import closest
 
@@ -51,7 +51,9 @@ def build_spec(cls: type) -> SignatureSpec:
     )
     problems += _misspelt(cls)
     problems += definition_problems(spec)
-    if not problems:
+    if not problems and not all(is_plain_example(spec, example) for example in spec.examples):
+        from hokusai_core.signatures.examples import example_problems
+
         # An example may leave fields out.
         problems += (str(problem) for problem in example_problems(spec) if problem.code != "missing")
     raise_problems(cls.__name__, problems)

@@ -11,7 +11,7 @@ from typing import Any
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures.field_spec import FieldSpec
 from hokusai_core.signatures.field_types import ALLOWED, COLLECTIONS, TEXT_FORMS, Shape, UnsupportedTypeError
-from hokusai_core.signatures.scalar_input import CoercionError
+from hokusai_core.signatures.plain_values import has_plain_type
 from hokusai_core.signatures.signature_data import SignatureData
 from hokusai_core.suggestions import did_you_mean
 
@@ -211,11 +211,15 @@ def _is_list_of_str(source: FieldSpec) -> bool:
 
 
 def _default_problems(item: FieldSpec) -> Iterator[str]:
-    try:
-        value = item.coerce(item.default)
-    except CoercionError as error:
-        yield f"default: {error}"
-        return
+    value = item.default
+    if not has_plain_type(item.shape, value):
+        from hokusai_core.signatures.scalar_input import CoercionError
+
+        try:
+            value = item.coerce(value)
+        except CoercionError as error:
+            yield f"default: {error}"
+            return
     violation = item.constraints.violation(value)
     if violation:
         yield f"default: {violation[1]}"

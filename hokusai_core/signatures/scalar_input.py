@@ -27,21 +27,20 @@ _TRUTHS: Final = {
     "true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
 _WHOLE: Final = re.compile(r"\s*[+-]?[0-9]+\s*")
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+# Compiled when a value of their type is first read, and kept by the module re: a listing reads no values.
+_DATE: Final = r"(?a)\d{4}-\d\d-\d\d"
 _CLOCK: Final = r"\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:?\d\d(?::?\d\d(?:\.\d{1,6})?)?)?"
-_TIME: Final = re.compile(_CLOCK, re.ASCII)
-_DATETIME: Final = re.compile(rf"\d{{4}}-\d\d-\d\d[T ]{_CLOCK}", re.ASCII)
-_DECIMAL: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,6})?", re.ASCII)
-_UUID: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
-_DURATION: Final = re.compile(
-    r"(?P<sign>[+-])?P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
-    r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)(?:\.(?P<fraction>\d{1,6}))?S)?)?",
-    re.ASCII,
+_TIME: Final = rf"(?a){_CLOCK}"
+_DATETIME: Final = rf"(?a)\d{{4}}-\d\d-\d\d[T ]{_CLOCK}"
+_DECIMAL: Final = r"(?a)[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,6})?"
+_UUID: Final = r"(?ai)[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}"
+_DURATION: Final = (
+    r"(?a)(?P<sign>[+-])?P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
+    r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)(?:\.(?P<fraction>\d{1,6}))?S)?)?"
 )
-_HOURS: Final = re.compile(
-    r"(?P<sign>[+-])?(?:(?P<days>\d+) days?,? )?(?P<hours>\d+):(?P<minutes>[0-5]\d)"
-    r"(?::(?P<seconds>[0-5]\d)(?:\.(?P<fraction>\d{1,6}))?)?",
-    re.ASCII,
+_HOURS: Final = (
+    r"(?a)(?P<sign>[+-])?(?:(?P<days>\d+) days?,? )?(?P<hours>\d+):(?P<minutes>[0-5]\d)"
+    r"(?::(?P<seconds>[0-5]\d)(?:\.(?P<fraction>\d{1,6}))?)?"
 )
 _LONGEST: Final = 5000
 
@@ -235,7 +234,7 @@ def _date(shape: Shape) -> Coercer:
     def coerce(value: Any) -> datetime.date:
         if type(value) is datetime.date:
             return value
-        if isinstance(value, str) and _DATE.fullmatch(value.strip()):
+        if isinstance(value, str) and re.fullmatch(_DATE, value.strip()):
             return _parsed(datetime.date.fromisoformat, value.strip(), shape)
         if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
             return datetime.date(value.year, value.month, value.day)
@@ -248,7 +247,7 @@ def _datetime(shape: Shape) -> Coercer:
     def coerce(value: Any) -> datetime.datetime:
         if type(value) is datetime.datetime:
             return value
-        if isinstance(value, str) and _DATETIME.fullmatch(value.strip()):
+        if isinstance(value, str) and re.fullmatch(_DATETIME, value.strip()):
             return _parsed(datetime.datetime.fromisoformat, value.strip(), shape)
         # A subclass, such as a timestamp of pandas, which may be finer than microseconds or no time at all.
         if isinstance(value, datetime.datetime) and value == value and not getattr(value, "nanosecond", 0):
@@ -265,7 +264,7 @@ def _time(shape: Shape) -> Coercer:
     def coerce(value: Any) -> datetime.time:
         if isinstance(value, datetime.time):
             return value
-        if isinstance(value, str) and _TIME.fullmatch(value.strip()):
+        if isinstance(value, str) and re.fullmatch(_TIME, value.strip()):
             return _parsed(datetime.time.fromisoformat, value.strip(), shape)
         raise mismatch(shape, value)
 
@@ -286,7 +285,7 @@ def _timedelta(shape: Shape) -> Coercer:
 
 
 def _duration(text: str) -> datetime.timedelta:
-    found = _DURATION.fullmatch(text) or _HOURS.fullmatch(text)
+    found = re.fullmatch(_DURATION, text) or re.fullmatch(_HOURS, text)
     parts = {name: part for name, part in found.groupdict().items() if part} if found and len(text) < 60 else {}
     sign = -1 if parts.pop("sign", "+") == "-" else 1
     if not parts:
@@ -310,7 +309,7 @@ def _decimal(shape: Shape) -> Coercer:
             if not math.isfinite(value):
                 raise CoercionError("expected a finite number", "out_of_range")
             return Decimal(repr(float(value)))  # what was written, not the binary number next to it
-        if isinstance(value, str) and len(value) < _LONGEST and _DECIMAL.fullmatch(value.strip()):
+        if isinstance(value, str) and len(value) < _LONGEST and re.fullmatch(_DECIMAL, value.strip()):
             return Decimal(value.strip())
         raise mismatch(shape, value)
 
@@ -321,7 +320,7 @@ def _uuid(shape: Shape) -> Coercer:
     def coerce(value: Any) -> uuid.UUID:
         if isinstance(value, uuid.UUID):
             return value
-        if isinstance(value, str) and _UUID.fullmatch(value.strip()):
+        if isinstance(value, str) and re.fullmatch(_UUID, value.strip()):
             return uuid.UUID(value.strip())
         raise mismatch(shape, value)
 
