@@ -1,4 +1,4 @@
-"""What this plugin offers: the tracker ``jsonl``."""
+"""The component of this plugin: the tracker ``jsonl``."""
 
 from __future__ import annotations
 

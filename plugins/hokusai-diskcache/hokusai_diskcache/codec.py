@@ -1,4 +1,4 @@
-"""How an entry is written: three lines of JSON, checked when they are read.
+"""The file format of an entry: three lines of JSON, checked when they are read.
 
 The first line is a keyed digest of the key and the rest, the second describes the answer, the third is the answer.
 The digest finds bits that rotted and rows that were moved or planted. The description is checked field by field as

@@ -1,4 +1,4 @@
-"""What is wrong with a store, judged by the errors that it raises."""
+"""Classify faults of a store by the errors that it raises."""
 
 from __future__ import annotations
 

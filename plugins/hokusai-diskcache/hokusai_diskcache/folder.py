@@ -1,4 +1,4 @@
-"""The folder: who may use it, the secret, and the database's place in it.
+"""The folder of a cache: its permissions, its secret, and the path of its database.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Whether a folder is on a file system that other machines share.
+"""Tell whether a folder is on a network file system.
 
 SQLite's write-ahead log needs memory that all users of a file share, which a network file system cannot give: there it
 corrupts databases, or kills the process with a bus error.

@@ -1,4 +1,4 @@
-"""The store: diskcache, made unable to unpickle, to follow a file name out of the database, or to wait for long.
+"""The store: diskcache without unpickling, without file names read from the database, and without long waits.
 
 Two things of diskcache are overridden that it does not document: the properties ``_sql`` and ``_sql_retry``, which run
 a statement on the connection of this thread. The second waits up to a minute for a lock, and every opening runs about

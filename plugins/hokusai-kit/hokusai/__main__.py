@@ -1,4 +1,4 @@
-"""``python -m hokusai``: the command, where its script is not on the path."""
+"""``python -m hokusai``: the command, for when its script is not on the path."""
 
 from __future__ import annotations
 

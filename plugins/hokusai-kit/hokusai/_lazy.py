@@ -1,4 +1,4 @@
-"""Names of a module that are imported when they are first used (PEP 562)."""
+"""Lazy exports: import a name of a module when it is first used (PEP 562)."""
 
 from __future__ import annotations
 

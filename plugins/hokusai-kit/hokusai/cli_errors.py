@@ -1,4 +1,4 @@
-"""How the command fails: an exit code, and a clear line on stderr in place of a traceback."""
+"""Errors of the command: an exit code and a clear line on stderr instead of a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands that execute signatures have in common: the executor, and which signature a name means."""
+"""Helpers for commands that execute signatures: make the executor, and find the signature of a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``hokusai doctor`` checks. Versions are read from metadata: no library is imported for them."""
+"""The checks of ``hokusai doctor``. Versions are read from metadata: no library is imported for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures: what to define one with, and the pre-built ones.
+"""Signatures: the names to define one with, and the pre-built ones.
 
 Example:
     >>> from hokusai.dspy_signatures import BaseSignature, SignatureField

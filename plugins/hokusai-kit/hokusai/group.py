@@ -1,4 +1,4 @@
-"""The group of commands: its own and those of plugins, listed without importing any."""
+"""The command group: its own commands and those of plugins, listed without importing them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed, as far as the environment admits it, without an executor: listings need no more."""
+"""List installed plugins and components without an executor."""
 
 from __future__ import annotations
 

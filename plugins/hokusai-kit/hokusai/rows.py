@@ -1,4 +1,4 @@
-"""Reading the rows of a batch from a file of JSON lines, a table, or stdin, one at a time."""
+"""Read the rows of a batch from a file of JSON lines, a table, or stdin, one at a time."""
 
 from __future__ import annotations
 

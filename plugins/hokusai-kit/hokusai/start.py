@@ -1,4 +1,4 @@
-"""Where the process of the command begins: what has to be settled before anything is imported."""
+"""The entry point of the command: what must happen before other imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types of fields as a reader of Python expects to see them."""
+"""Show types of fields as Python writes them."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_no_language_model_at_all(hokusai: Command) -> None:
     assert "the plugin 'local' of hokusai-local is switched off" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["nonsense", "nobody/nothing"])
+@pytest.mark.parametrize("name", ["nonsense", "unknown/nothing"])
 def test_unknown_language_model(hokusai: Command, name: str) -> None:
     done = hokusai("run", *WEATHER, "--lm", name)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""A DSPy adapter for very small models: short prompts, and no JSON where none is needed."""
+"""A DSPy adapter for very small models: short prompts, and JSON only where it is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which characters an answer may be written with."""
+"""The characters that an answer may contain."""
 
 from __future__ import annotations
 

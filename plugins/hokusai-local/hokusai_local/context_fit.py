@@ -1,4 +1,4 @@
-"""Makes prompts fit the context, and says so; finds out early that one cannot fit."""
+"""Shortens prompts to fit the context and warns about it; detects early that a prompt cannot fit."""
 
 from __future__ import annotations
 

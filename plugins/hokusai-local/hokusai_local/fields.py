@@ -1,4 +1,4 @@
-"""What the outputs of a signature are: one text, one choice, or a JSON object with a schema."""
+"""The form of a signature's outputs: one text, one choice, or a JSON object with a schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call of the native model: exclusive use of a sequence, and the reader of what comes back."""
+"""One call of the native model: exclusive use of a sequence, and a reader of the output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says when work has to stop: a deadline has passed, or the caller has given up."""
+"""Interruption: tells work to stop when a deadline has passed or the caller has given up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chooses among labels by how likely the model finds each, corrected for labels that it always likes.
+"""Chooses the label with the highest probability, corrected for labels that the model always prefers.
 
 Letting the model write under a grammar decides by its first letters, and a small model then answers with the same
 label whatever the text. Asking for the probability of each whole label, and dividing by the probability that the label

@@ -1,4 +1,4 @@
-"""Answers with several outputs one after the other, as a conversation: small models write poorly inside JSON."""
+"""Generates several outputs one after the other, as a conversation, because small models write poorly inside JSON."""
 
 from __future__ import annotations
 

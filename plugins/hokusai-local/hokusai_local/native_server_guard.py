@@ -1,4 +1,4 @@
-"""Guards calls into native code, which must all have returned before the process ends."""
+"""Tracks calls into native code: all must return before the process ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an lm15 request asks of the embedded model."""
+"""OutputRequest: the outputs that an lm15 request asks of the embedded model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tidies free text as a small model leaves it."""
+"""Tidies the free text of a small model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which models are loaded in this process, and by how many they are used."""
+"""The models loaded in this process, and the number of users of each."""
 
 from __future__ import annotations
 

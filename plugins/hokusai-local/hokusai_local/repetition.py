@@ -1,4 +1,4 @@
-"""Notices how a text repeats itself, as the texts of small models do."""
+"""Detects repetition in a text; small models often repeat themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One request on its way through the model: what was asked, and how the model is asked for it."""
+"""RequestContext: one request, and how the model is asked for its outputs."""
 
 from __future__ import annotations
 

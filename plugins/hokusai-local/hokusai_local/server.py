@@ -1,4 +1,4 @@
-"""The native model: one llama.cpp server inside this process, asked through direct calls."""
+"""The native model: a llama.cpp server inside this process, called directly."""
 
 from __future__ import annotations
 

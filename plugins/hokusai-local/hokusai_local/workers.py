@@ -1,4 +1,4 @@
-"""Threads for calls that are awaited."""
+"""Threads that run awaited calls."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SENTENCES = {
     ],
     "negative": [
         "The soup was cold and the waiter was rude.",
-        "It broke after one day and nobody answered my mails.",
+        "It broke after one day and my mails were never answered.",
         "I waited two hours and then they cancelled the flight.",
         "A dull plot and terrible acting.",
         "The parcel arrived damaged and half of it was missing.",

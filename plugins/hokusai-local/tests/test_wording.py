@@ -133,8 +133,8 @@ def test_copied_labels_are_removed() -> None:
     text = "Email body: Dear Ana,\nSubject: Launch\nAll is well: we start on Monday.\nKey points: launch"
     assert without_labels(signature, "email_body", text) == "Dear Ana,\nAll is well: we start on Monday."
     assert without_labels(signature, "email_body", "Subject: Launch") == "Launch"
-    copied = "Dear Ana,\n\nSubject: Launch\nKey points: We start on Monday, and everybody is welcome to come."
-    kept = "Dear Ana,\n\nLaunch\nWe start on Monday, and everybody is welcome to come."
+    copied = "Dear Ana,\n\nSubject: Launch\nKey points: We start on Monday, and all of you are welcome to come."
+    kept = "Dear Ana,\n\nLaunch\nWe start on Monday, and all of you are welcome to come."
     assert without_labels(signature, "email_body", copied) == kept
 
 

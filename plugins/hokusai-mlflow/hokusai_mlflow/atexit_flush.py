@@ -1,4 +1,4 @@
-"""The end of the process: one wait for the trackers of all executors, not one after the other."""
+"""Flush the trackers of all executors at the end of the process, in one common wait."""
 
 from __future__ import annotations
 

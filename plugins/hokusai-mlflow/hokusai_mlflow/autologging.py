@@ -1,4 +1,4 @@
-"""autolog: tracks whatever executors of this process run."""
+"""autolog: tracks every execution of every executor in this process."""
 
 from __future__ import annotations
 

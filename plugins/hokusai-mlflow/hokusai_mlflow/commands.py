@@ -1,4 +1,4 @@
-"""``hokusai tracking``: what waits for delivery to MLflow, and delivering it."""
+"""``hokusai tracking``: show what waits for delivery to MLflow, and deliver it."""
 
 from __future__ import annotations
 

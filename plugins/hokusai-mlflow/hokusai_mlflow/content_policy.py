@@ -1,4 +1,4 @@
-"""What of an execution's content is recorded: chosen, redacted and limited before anything is written anywhere."""
+"""ContentPolicy: selects, redacts and limits the content of an execution before it is recorded."""
 
 from __future__ import annotations
 

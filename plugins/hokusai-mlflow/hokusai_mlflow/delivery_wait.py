@@ -1,4 +1,4 @@
-"""Waiting for delivery: until MLflow has what a tracker accepted, or for as long as one is willing to wait."""
+"""Wait until MLflow has every record that a tracker accepted, or until a timeout."""
 
 from __future__ import annotations
 

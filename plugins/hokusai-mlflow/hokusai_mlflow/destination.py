@@ -1,4 +1,4 @@
-"""Where an execution is recorded: the host's active run where there is one, else the executor's own run.
+"""The destination of an execution: the host's active run if there is one, else the executor's own run.
 
 Everything here runs on the caller's thread. MLflow is looked at only where the host has imported it already.
 """

@@ -1,4 +1,4 @@
-"""Reads back what was recorded."""
+"""Load recorded executions from MLflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The winner of an optimization, in whatever form it is given, and what its report says."""
+"""The winner of an optimization and its report, read from any of the supported forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an MLflow run holds of an optimization. Written again, it is the same: a delivery may be cut off halfway."""
+"""The MLflow run of an optimization. Writing it twice is safe, because a delivery may be cut off halfway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this plugin offers: the tracker, signatures of the model registry and the command ``hokusai tracking``."""
+"""The components of this plugin: the tracker, signatures of the model registry and the command ``hokusai tracking``."""
 
 from __future__ import annotations
 

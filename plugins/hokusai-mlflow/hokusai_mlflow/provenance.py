@@ -1,4 +1,4 @@
-"""What code a process runs: its main file, the git commit of that, and the user."""
+"""The provenance of a process: its main file, the git commit of that file, and the user."""
 
 from __future__ import annotations
 

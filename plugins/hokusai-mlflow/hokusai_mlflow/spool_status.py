@@ -1,4 +1,4 @@
-"""What waits in a spool folder, and what its writer says of itself. Read by trackers and commands, never written."""
+"""The status of a spool folder and of its writer. Trackers and commands read it and never write it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a target: how much of its segments MLflow has, and what is being sent. One small file, replaced whole.
+"""The state of a target: how much of its segments MLflow has, and what is being sent. A small file, written atomically.
 
 What is sent next is written down before it is sent: which part of a segment, which of its executions get a trace, the
 point of each metric with its time. Sent again after a crash, it is the same, and MLflow keeps one of it. The file goes

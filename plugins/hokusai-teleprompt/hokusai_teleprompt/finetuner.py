@@ -1,4 +1,4 @@
-"""TelepromptFineTuner: from a signature and examples to an optimized signature."""
+"""TelepromptFineTuner: optimizes a signature with examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TargetSignature: the signature that is optimized, and the original that it was made from."""
+"""TargetSignature: the signature to optimize, and the original that it was made from."""
 
 from __future__ import annotations
 

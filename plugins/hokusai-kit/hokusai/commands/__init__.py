@@ -1,4 +1,4 @@
-"""The commands of ``hokusai``, a module each; none is imported before it is run."""
+"""The commands of ``hokusai``, one module each. A module is imported only when its command runs."""
 
 from __future__ import annotations
 

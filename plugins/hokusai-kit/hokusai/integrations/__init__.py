@@ -1,4 +1,4 @@
-"""Other systems that Hokusai works with."""
+"""Integrations with other systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running signatures: the executor, optimization, validation."""
+"""Services to run signatures: the executor, optimization, validation."""
 
 from __future__ import annotations
 

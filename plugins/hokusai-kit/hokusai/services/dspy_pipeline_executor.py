@@ -1,4 +1,4 @@
-"""The executor with everything that is installed, its modes, and compositions of signatures."""
+"""The executor with the standard plugins, its modes, and compositions of signatures."""
 
 from __future__ import annotations
 

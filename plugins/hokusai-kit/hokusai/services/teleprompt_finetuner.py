@@ -1,4 +1,4 @@
-"""Optimizing signatures from examples and from feedback."""
+"""Optimize signatures from examples and from feedback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The writer's side: what brings spooled executions to MLflow. Only ``mlflow_*`` modules import mlflow."""
+"""The writer's side: delivers spooled executions to MLflow. Only ``mlflow_*`` modules import mlflow."""
 
 from __future__ import annotations
 

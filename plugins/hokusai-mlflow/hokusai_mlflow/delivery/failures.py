@@ -1,4 +1,4 @@
-"""What a failed delivery means: does it concern the address, or one target there; and when to try again."""
+"""Failed deliveries: whether one concerns the tracking server or one target, and when to retry."""
 
 from __future__ import annotations
 

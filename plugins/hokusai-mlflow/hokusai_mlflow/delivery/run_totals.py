@@ -1,4 +1,4 @@
-"""What a run shows beside its table: aggregate metrics by step, and parameters."""
+"""The totals of a run: aggregate metrics by step, and parameters."""
 
 from __future__ import annotations
 

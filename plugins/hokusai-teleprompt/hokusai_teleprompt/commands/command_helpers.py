@@ -1,4 +1,4 @@
-"""Shared by the commands."""
+"""Helpers that the commands share."""
 
 from __future__ import annotations
 

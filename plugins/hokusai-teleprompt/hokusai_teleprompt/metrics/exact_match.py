@@ -1,4 +1,4 @@
-"""Metrics that ask whether an output is right."""
+"""Metrics that check whether an output is right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shared by the metrics: comparing texts, and converting scores of any range and direction."""
+"""Helpers that the metrics share: compare texts, and convert scores of any range and direction."""
 
 from __future__ import annotations
 

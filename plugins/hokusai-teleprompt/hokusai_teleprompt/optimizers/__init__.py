@@ -1,3 +1,3 @@
-"""Optimizers: those of DSPy as components, and two without calls."""
+"""Optimizers: those of DSPy as components, and two that make no language-model calls."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""PhaseBudget: whether a phase of a study may make another language-model call, and CallCounter: what calls used."""
+"""PhaseBudget limits the language-model calls of a phase of a study; CallCounter counts what calls used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ProgressReporter: keeps track of how far a study is, and reports it."""
+"""ProgressReporter: tracks and reports the progress of a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ends a study early.
+"""Signals that end a study early.
 
 Neither class is an ``Exception``, because optimizers of DSPy swallow those and go on paying.
 """

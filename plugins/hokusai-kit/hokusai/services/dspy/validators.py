@@ -1,4 +1,4 @@
-"""Checking inputs before anything is executed."""
+"""Check inputs without executing anything."""
 
 from __future__ import annotations
 
