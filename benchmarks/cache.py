@@ -62,8 +62,8 @@ class Sides:
         self.executor = Executor(lm=model(cache=False), plugins=[], cache=cache, cache_entries=10**6, cache_bytes=2**30)
         self.executor.register_signature("Email", "recipient, subject, key_points -> body")
         # Whatever is imported and built once: not what a hit costs.
-        self.dspy({"recipient": "nobody", "subject": "s", "key_points": "k"})
-        self.hokusai({"recipient": "nobody", "subject": "s", "key_points": "k"})
+        self.dspy({"recipient": "Ana", "subject": "s", "key_points": "k"})
+        self.hokusai({"recipient": "Ana", "subject": "s", "key_points": "k"})
 
     def dspy(self, row: dict[str, Any]) -> str:
         """Execute with DSPy."""

@@ -31,7 +31,7 @@ from hokusai_core.errors import ExecutionError
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "embedded-model.md"
 
-#: Words in brackets or braces that somebody would have to fill in. In code they are part of the language.
+#: Words in brackets or braces that the reader would have to fill in. In code they are part of the language.
 FILL_IN = re.compile(r"\[[^\[\]\n]*[A-Za-z][^\[\]\n]*\](?!\()|\{[^{}\n]*\w[^{}\n]*\}|\$\{|<[A-Za-z_/][\w _/]{0,30}>")
 SAMPLE_LENGTH = 260
 

@@ -39,7 +39,7 @@ TYPED = SignatureSpec(
         FieldSpec("age", "input", int, "Days since it was written"),
         FieldSpec("summary", "output", str, "One sentence"),
         FieldSpec("affected", "output", list[str], "Products that the ticket is about"),
-        FieldSpec("urgency", "output", Literal["low", "normal", "high"], "How soon somebody has to act"),
+        FieldSpec("urgency", "output", Literal["low", "normal", "high"], "How soon the team has to act"),
         FieldSpec("confidence", "output", float, "From 0 to 1"),
         FieldSpec("refund", "output", bool, "Whether the customer asks for money back"),
     ),

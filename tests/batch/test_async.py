@@ -78,7 +78,7 @@ def test_cancelling_a_batch_cancels_every_call(make_executor: MakeExecutor, make
     async def main() -> None:
         rows = [{"question": "quick"}, *ask(100, "{} hang=60")]
         work = asyncio.create_task(executor.aexecute_batch("Ask", rows, max_workers=7, journal=path))
-        while lm.engine.calls < 8:  # noqa: ASYNC110  # the language model tells nobody
+        while lm.engine.calls < 8:  # noqa: ASYNC110  # the language model has no event for this
             await asyncio.sleep(0.005)
         work.cancel()
         with pytest.raises(asyncio.CancelledError) as caught:
@@ -122,7 +122,7 @@ def test_a_batch_from_inside_a_running_event_loop(make_executor: MakeExecutor) -
     executor = make_executor()
 
     async def main() -> Any:
-        return executor.execute_batch("Ask", ask(10), max_workers=70)  # blocks this loop, and ends all the same
+        return executor.execute_batch("Ask", ask(10), max_workers=70)  # blocks this loop, but still ends
 
     assert len(asyncio.run(main()).succeeded) == 10
 
@@ -137,7 +137,7 @@ def test_what_blocks_a_loop_waits_for_none_of_its_tasks(make_executor: MakeExecu
 
     async def main() -> Any:
         task = asyncio.create_task(executor.aexecute_signature("Ask", question))
-        while not lm.engine.calls:  # noqa: ASYNC110  # the language model tells nobody
+        while not lm.engine.calls:  # noqa: ASYNC110  # the language model has no event for this
             await asyncio.sleep(0.001)
         if way == "chain":
             blocked = executor.execute_chain(chain).steps["one"]

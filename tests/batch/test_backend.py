@@ -26,7 +26,7 @@ class Elsewhere:
         self.rows, self.signature, self.options = list(rows), signature, options
 
     def results(self) -> Iterator[tuple[int, Any]]:
-        yield 4711, {"answer": "of nobody's row"}
+        yield 4711, {"answer": "of an unknown row"}
         for index, row in reversed(self.rows):
             question = row["question"]
             if question == "lost":

@@ -14,7 +14,7 @@ from opentelemetry import baggage, context
 from hokusai_core import ConditionalPipeline, Executor, ParallelExecutor, SignatureChain
 
 MakeExecutor = Callable[..., Executor]
-tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
+tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="no tenant")
 ROWS = [{"question": f"q{n}"} for n in range(12)]
 
 
@@ -91,12 +91,12 @@ def test_what_a_row_sets_stays_with_that_row(make_executor: MakeExecutor, make_l
 
     def setting(request: Any) -> Any:
         before.append(tenant.get())
-        tenant.set("somebody else")
+        tenant.set("another tenant")
         return begin(request)
 
     lm.engine.begin = setting
     executor = make_executor(lm=lm, cache_enabled=False)
     for way in ("threads", "event loop", "awaited", "futures"):
         WAYS[way](executor)
-    assert set(before) == {"nobody"}
-    assert tenant.get() == "nobody"
+    assert set(before) == {"no tenant"}
+    assert tenant.get() == "no tenant"

@@ -1,4 +1,4 @@
-"""Progress: who is told, of what, and where it is written."""
+"""Progress: which events are reported, to which callback, and where the lines are written."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_log_that_is_gone_costs_the_batch_nothing(
 
 class _Closed(io.StringIO):
     def write(self, text: str) -> int:
-        raise BrokenPipeError("nobody listens")
+        raise BrokenPipeError("the reader is gone")
 
 
 def test_a_short_batch_is_quiet_unless_asked() -> None:

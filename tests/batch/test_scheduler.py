@@ -1,4 +1,4 @@
-"""Rows on threads: none is lost between two threads, and a thread that is stuck keeps nobody else."""
+"""Rows on threads: no row is lost between two threads, and a stuck thread does not hold up the others."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ class TestPace:
             assert place is not None
             place.leave()
 
-        pace._taken += 1  # somebody else, so that both have to wait
+        pace._taken += 1  # another execution, so that both have to wait
         threads = [threading.Thread(target=come_back), threading.Thread(target=enter)]
         for thread in threads:
             thread.start()

@@ -1,4 +1,4 @@
-"""What observers hear of batches, chains and tasks: every execution with its parent, and the whole at its end."""
+"""Events of batches, chains and tasks: one per execution, with its parent, and one at the end of the whole."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_sensitive_values_are_left_out(executor: Executor, recorder: ListeningTr
     assert [set(operation.outputs.values()) for operation in recorder.operations] == [{"[redacted]"}] * 2
 
 
-def test_testing_mode_tells_nobody(make_executor: MakeExecutor, recorder: ListeningTracker) -> None:
+def test_testing_mode_notifies_no_observer(make_executor: MakeExecutor, recorder: ListeningTracker) -> None:
     executor = make_executor(trackers={"recorder": recorder}, mode="testing")
     executor.execute_batch("Ask", ROWS)
     executor.execute_chain(SignatureChain().add("Ask", {"question": "q"}), {})

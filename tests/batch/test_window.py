@@ -69,7 +69,7 @@ def test_an_endless_source_is_read_no_further_than_the_window(make_executor: Mak
 
     with make_executor().iter_batch("Ask", source(), max_workers=workers) as rows:
         first = [next(rows) for _ in range(10)]
-        time.sleep(0.2)  # nobody takes a row meanwhile
+        time.sleep(0.2)  # no row is taken meanwhile
         assert taken <= 10 + 3 * workers
     assert len({row.index for row in first}) == 10
     assert all(row["answer"] == f"answer to q{row.index}" for row in first)

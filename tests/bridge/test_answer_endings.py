@@ -78,7 +78,7 @@ def test_an_answer_that_is_not_whole_is_an_error(lm: Any, kind: type[Exception],
             work()  # type: ignore[no-untyped-call]
     (attempt,) = caught.value.attempts  # type: ignore[attr-defined]
     assert attempt.finish_reason == lm.engine.reason
-    assert attempt.usage.output_tokens == 5  # it was paid for all the same
+    assert attempt.usage.output_tokens == 5  # it was paid for anyway
 
 
 @pytest.mark.parametrize("adapter", [dspy.ChatAdapter(), dspy.JSONAdapter()], ids=["chat", "JSON"])

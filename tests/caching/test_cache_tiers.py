@@ -216,7 +216,7 @@ def test_a_secret_that_could_not_be_had_comes_with_the_store(
     stage = CacheTiers(memory, store, "store")
     store.reading = "it is locked"
     assert [stage.secret, stage.secret] == [memory.secret] * 2
-    assert store.asked_for_secret == 1  # whoever asks for a key must not wait for the lock again and again
+    assert store.asked_for_secret == 1  # later lookups must not wait for the lock again
     store.reading = None
     now += 1.0
     if asynchronous:

@@ -69,7 +69,7 @@ class TestReferences:
             ("Extract.", "Extract."),
             ("Extract.facts and more", "Extract.facts and more"),
             ("See Extract.facts", "See Extract.facts"),
-            ("Nobody.facts", "Nobody.facts"),
+            ("Missing.facts", "Missing.facts"),
             ("Extrakt.pdf", "Extrakt.pdf"),
             (literal("Extrakt.facts"), "Extrakt.facts"),
             (literal("doc"), "doc"),
@@ -149,7 +149,7 @@ class TestChecks:
             lambda: SignatureChain().add("Rate", {"text": ref("dok")}), ["ref('dok')", "did you mean 'doc'"],
         ),
         "no such step": (
-            lambda: SignatureChain().add("Rate", {"text": ref("Nobody.x")}), ["neither an initial input nor"],
+            lambda: SignatureChain().add("Rate", {"text": ref("Missing.x")}), ["neither an initial input nor"],
         ),
         "a wrong reference inside a list": (
             lambda: SignatureChain().add("Mail", {"recipient": "doc", "key_points": [ref("No.x")]}), ["ref('No.x')"],
@@ -362,7 +362,7 @@ class TestFailures:
 
         async def main() -> None:
             task = asyncio.create_task(executor.aexecute_chain(chain, {}))
-            while lm.engine.in_flight < 2:  # noqa: ASYNC110  # the language model tells nobody
+            while lm.engine.in_flight < 2:  # noqa: ASYNC110  # the language model has no event for this
                 await asyncio.sleep(0.005)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -36,7 +36,7 @@ class Word(enum.StrEnum):
 
 
 class Address(pydantic.BaseModel):
-    """Where somebody lives."""
+    """Where a person lives."""
 
     model_config = pydantic.ConfigDict(extra="forbid", title="Place")
     street: str = pydantic.Field(min_length=1, max_length=50, description="Street and number", examples=["Main St 1"])
@@ -115,7 +115,7 @@ def test_rebuilt_models_have_the_same_schema_and_behave_alike() -> None:
 
 
 def test_prompts_are_the_same() -> None:
-    # Constraints inside of a list are told by their class names in DSPy's prompts, which a rebuilt type cannot match.
+    # DSPy's prompts show constraints inside a list by their class names, which a rebuilt type cannot match.
     spec = Everything.spec.evolve(fields=[item for item in Everything.spec.fields if item.name != "limited"])
     again = SignatureSpec.from_dict(spec.to_dict())
     prompts = [dspy.ChatAdapter().format(to_dspy(each), [], {"text": "x"}) for each in (spec, again)]

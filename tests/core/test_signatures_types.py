@@ -180,7 +180,7 @@ class Checked:
         raise ValueError(f"bad token {value}")
 
 
-SECRET = "hunter2"  # noqa: S105 - of nobody
+SECRET = "hunter2"  # noqa: S105 - not a real one
 
 
 @pytest.mark.parametrize(

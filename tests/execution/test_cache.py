@@ -69,7 +69,7 @@ def test_turned_off_for_the_executor(make_executor: MakeExecutor, run: Any) -> N
 
 
 class Clock:
-    """A clock that a test sets forward; stands for ``time.time`` where ages of answers are told."""
+    """A clock that a test sets forward. It replaces ``time.time``, from which ages of answers are computed."""
 
     def __init__(self) -> None:
         self.ahead = 0.0

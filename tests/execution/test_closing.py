@@ -1,4 +1,4 @@
-"""Closing an executor, and what happens to one that nobody closes."""
+"""Closing an executor, and what happens to one that is never closed."""
 
 from __future__ import annotations
 
@@ -299,4 +299,4 @@ def test_a_part_that_cannot_be_closed_keeps_no_other_open() -> None:
     assert (first.closed, second.closed) == (1, 1)
     assert "locked" in str(caught.value.exceptions[-1])
     assert caught.value.exceptions[-1].__notes__ == ["while closing the cache of the executor"]
-    executor.close()  # it is closed all the same
+    executor.close()  # it is closed nevertheless

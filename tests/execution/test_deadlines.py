@@ -1,4 +1,4 @@
-"""Deadlines: a caller goes on in time whatever the language model does, and so does everybody else."""
+"""Deadlines: all callers continue in time, whatever the language model does."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_thread_whose_caller_left_serves_again(make_executor: MakeExecutor) ->
     async def leave() -> None:
         with pytest.raises(DeadlineExceeded):
             await executor.aexecute_signature("Answer", {"question": "slow"}, lm=slow, timeout=0.05)
-        await asyncio.sleep(0.4)  # the thread is done by then, with nobody there to take the answer
+        await asyncio.sleep(0.4)  # the thread is done by then, and its answer is discarded
         for number in range(3):
             await executor.aexecute_signature("Answer", {"question": str(number)}, lm=fast, timeout=GUARD)
 

@@ -96,7 +96,7 @@ INPUTS = {"question": "?", "password": CANARY}
 
 
 def everything(error: BaseException) -> str:
-    """Return all the text that somebody could print of an error, hidden contexts included."""
+    """Return all the text that a program could print of an error, including hidden contexts."""
     texts: list[str] = []
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
@@ -140,7 +140,7 @@ FAILING_MODELS: dict[str, Any] = {
 
 
 class Listener(ListeningTracker):
-    """Keeps every event that it hears of, as a plugin and as a tracker."""
+    """Keeps every event that it receives, as a plugin and as a tracker."""
 
     @hookimpl
     def on_execution_started(self, event: Any) -> None:
@@ -157,7 +157,7 @@ class Listener(ListeningTracker):
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    """Yield a listener, and check in the end that it was told no secret."""
+    """Yield a listener, and check in the end that it received no secret."""
     listener = Listener()
     yield listener
     assert not leaks(repr(listener.events))
@@ -255,7 +255,7 @@ def test_no_failing_validator_gives_anything_away(
     assert "faulty" in str(error)
     assert not leaks(everything(error))
     told = failure(executor, awaited, "Answer", {"question": "?"}, lm=null_lm())
-    assert isinstance(told.__cause__, ValueError), "what is not sensitive is told in full"
+    assert isinstance(told.__cause__, ValueError), "what is not sensitive is reported in full"
 
 
 @pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])

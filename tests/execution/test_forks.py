@@ -73,7 +73,7 @@ def test_forked_under_load_no_answer_is_crossed(forks: int, tmp_path: Path) -> N
 
 
 def test_each_lock_is_renewed() -> None:
-    """At the fork a thread holds every lock of the executor's parts; the child works all the same."""
+    """At the fork a thread holds every lock of the executor's parts; the child still works."""
     assert run(
         """
         import gc

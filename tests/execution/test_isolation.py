@@ -122,7 +122,7 @@ def test_a_host_finds_its_dspy_as_it_left_it(make_executor: MakeExecutor, host: 
     assert dict(dspy.settings.config) == settings
     assert len(base_lm.GLOBAL_HISTORY) == history
     assert lm.history == []
-    assert len(heard.calls) == 41, "the host's callbacks hear of every call, once"
+    assert len(heard.calls) == 41, "the host's callbacks are notified of every call, once"
 
 
 def test_a_hosts_own_predictors_work_beside(make_executor: MakeExecutor, host: Any) -> None:

@@ -28,7 +28,7 @@ MakeExecutor = Callable[..., Executor]
 
 
 class Checks:
-    """A validator that says what it is told to say, and counts."""
+    """A validator that returns given problems, and counts its calls."""
 
     def __init__(self, inputs: Any = (), outputs: Any = ()) -> None:
         self.said = {"inputs": inputs, "outputs": outputs}
@@ -135,7 +135,7 @@ def test_a_gate_refuses_with_its_own_error_also_what_is_stored(make_executor: Ma
 
 
 class Listener:
-    """Hears of executions, as a plugin and as a tracker."""
+    """Receives events of executions, as a plugin and as a tracker."""
 
     def __init__(self, failing: BaseException | None = None) -> None:
         self.heard: list[tuple[str, Any]] = []

@@ -175,7 +175,7 @@ def test_where_the_leader_has_no_time_for_a_retry_the_others_may(make_executor: 
     assert waiter.outcome["answer"] == "fine"
 
 
-def test_a_waiter_that_runs_out_of_time_disturbs_nobody(make_executor: MakeExecutor) -> None:
+def test_a_waiter_that_runs_out_of_time_disturbs_no_other(make_executor: MakeExecutor) -> None:
     lm = null_lm(delay=0.3)
     executor = make_executor(lm=lm)
     leader = Caller(executor)
@@ -253,8 +253,8 @@ def test_a_leader_may_leave_after_landing() -> None:
     assert calls.join("k")[1]
 
 
-def test_nobody_hangs_under_stress(make_executor: MakeExecutor) -> None:
-    """Threads and event loops, few keys, failing models, short deadlines, cancelled tasks: everybody comes home."""
+def test_no_caller_hangs_under_stress(make_executor: MakeExecutor) -> None:
+    """Threads and event loops, few keys, failing models, short deadlines, cancelled tasks: every call ends."""
     executor = make_executor(cache_ttl=0.01)
     models = [null_lm(delay=delay, asynchronous=bool(number % 2), fail_first=5)
               for number, delay in enumerate((0.0, 0.002, 0.005, 0.01))]  # fmt: skip

@@ -30,7 +30,7 @@ MakeExecutor = Callable[..., Executor]
 
 
 def key_with(folder: Path, **parameters: Any) -> Any:
-    """Return the key of an execution with these parameters, and what is told of its parts."""
+    """Return the key of an execution with these parameters, and the explanation of its parts."""
     lm = null_lm()
     lm.kwargs.update(parameters)
     with Executor(lm=lm, plugins=[], cache=DiskCache(folder)) as executor:

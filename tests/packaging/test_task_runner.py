@@ -1,4 +1,4 @@
-"""The set-up of dev.py: complete environments are reused, half-built ones made anew, failures explained.
+"""The set-up of dev.py: complete environments are reused, half-built ones rebuilt, failures explained.
 
 Everything is real and offline: a small project with one dependency, whose wheel is made here, and the installer that
 set up the environment of these tests.

@@ -1,4 +1,4 @@
-"""Editions: signatures that a plugin lets stand in for others, and what a plugin that does so wrongly can do."""
+"""Editions: signatures with which a plugin replaces others, and the limits on a plugin that does so wrongly."""
 
 from __future__ import annotations
 
