@@ -48,7 +48,7 @@ class ArtifactWarning(UserWarning):
 
 @frozen(eq=False)
 class Artifact:
-    """An optimized signature and where it comes from.
+    """An optimized signature and its origin.
 
     Args:
         spec: the optimized signature.

@@ -135,7 +135,7 @@ class BaseSignature(metaclass=SignatureMeta):
 
     @classmethod
     def to_dspy(cls) -> Any:
-        """Return the ``dspy.Signature`` class of this signature; the same one at every call. Imports DSPy.
+        """Return the ``dspy.Signature`` class of this signature. Every call returns the same class. Imports DSPy.
 
         Raises:
             SignatureDefinitionError: listing every problem of the definition.

@@ -14,7 +14,7 @@ _DRIFT = 2.0
 
 @frozen
 class CacheEntry:
-    """A validated answer and what is needed to serve, expire and explain it.
+    """A validated answer with the data to serve, expire and explain it.
 
     Args:
         key: hexadecimal digest that it is stored under.
@@ -44,7 +44,7 @@ class CacheEntry:
     parts: Mapping[str, str] = field(factory=dict)
 
     def expired(self, now: float, ttl: float | None = None) -> bool:
-        """Return whether it may no longer be served at ``now`` to a reader who accepts an age below ``ttl`` seconds.
+        """Return whether the entry has expired at ``now`` for a reader that accepts an age below ``ttl`` seconds.
 
         An entry with a time to live has also expired if the clock was set back behind the time at which the entry was
         stored. Its age is then unknown.

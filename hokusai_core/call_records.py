@@ -14,7 +14,7 @@ __all__ = ["CallEstimate", "CallGuard", "CallRecord", "Meter", "Recorder", "usag
 
 @frozen
 class CallEstimate:
-    """What is known of a call before it is made.
+    """An estimate of a call before it is made.
 
     Args:
         model: name of the model.
@@ -31,7 +31,7 @@ class CallEstimate:
 
 @frozen
 class CallRecord:
-    """One call of a language model, after it.
+    """The record of a finished call of a language model.
 
     Args:
         model: name of the model.

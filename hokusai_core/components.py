@@ -41,7 +41,7 @@ def _names(value: Iterable[str]) -> tuple[str, ...]:
 
 @frozen
 class Component:
-    """An offer of a plugin: a cache, tracker, validator, optimizer, metric, backend, command or model provider.
+    """An object that a plugin offers, such as a cache, tracker, validator, optimizer, command or model provider.
 
     Args:
         name: short name, unique within its kind and plugin; letters, digits, ``_``, ``.`` and ``-``.

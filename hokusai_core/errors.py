@@ -206,7 +206,7 @@ class BatchError(HokusaiError, ExceptionGroup[Exception]):
 
 
 class BatchInterrupted(KeyboardInterrupt):
-    """Ctrl-C stopped a batch: no further row was taken, and those under way were waited for.
+    """Ctrl-C stopped a batch. No further row was started; rows in progress were finished first.
 
     Attributes:
         result: the ``BatchResult`` of the rows that were taken, or None where they were handed out one by one.
@@ -236,7 +236,7 @@ class JournalError(HokusaiError, ValueError):
 
 
 class CacheError(HokusaiError, OSError):
-    """A cache could not be opened or maintained. Executions never raise it: they go on without the cache."""
+    """A cache could not be opened or maintained. Executions never raise this; they continue without the cache."""
 
 
 class CacheWarning(UserWarning):
@@ -319,7 +319,7 @@ class OutputError(ExecutionError, ValueError):
 
 
 class AnswerCutOff(OutputError):
-    """The answer ended at its token limit, however complete it looks; ``max_tokens`` has to be raised."""
+    """The answer ended at its token limit, even if it looks complete. Raise ``max_tokens``."""
 
 
 class AnswerRefused(OutputError):
@@ -335,7 +335,7 @@ class DeadlineExceeded(ExecutionError, TimeoutError):
 
 
 class BudgetExceeded(ExecutionError):
-    """The budget is spent; nothing further was called."""
+    """The budget is spent. No further call was made."""
 
     shared = False
 

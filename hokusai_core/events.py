@@ -52,7 +52,7 @@ class ExecutionStarted:
 
 @frozen
 class ExecutionFinished:
-    """An execution is over, well or badly.
+    """An execution succeeded or failed.
 
     Args:
         execution_id: id of the execution.

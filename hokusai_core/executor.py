@@ -166,7 +166,7 @@ class Executor:
         return services.pipeline.bind(state, inputs)
 
     def explain(self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None) -> CacheExplanation:
-        """Tell what the cache would do with an execution: which key, hit or miss, and what a miss differs in.
+        """Explain what the cache would do with an execution: its key, hit or miss, and the reason for a miss.
 
         Args:
             signature_name: name or signature class.
@@ -408,7 +408,7 @@ class Executor:
     # -- signatures ---------------------------------------------------------------------------------------------
 
     def register_signature(self, name: str, x: Any, replace: bool = False, *, signature: Any = None) -> None:
-        """Make a signature of the host's own available under ``name``.
+        """Register a signature of the host under ``name``.
 
         Args:
             name: how it is called; ``local/NAME`` always works too.
@@ -486,7 +486,7 @@ class Executor:
         }
 
     def language_model(self, lm: Any = None) -> LanguageModel:
-        """Return the language model that a call would use, and the adapter that would go with it.
+        """Return the language model and the adapter that a call would use.
 
         Args:
             lm: as for ``execute_signature``.
@@ -498,12 +498,12 @@ class Executor:
         return self.services.plans.model(lm)
 
     def feedback_given(self, event: FeedbackGiven) -> None:
-        """Tell trackers and ``on_feedback_given`` hooks that a user rated an execution."""
+        """Notify trackers and ``on_feedback_given`` hooks that a user rated an execution."""
         self.services.check_open()
         self.services.observers.feedback(event)
 
     def optimization_finished(self, event: OptimizationFinished) -> None:
-        """Tell trackers and ``on_optimization_finished`` hooks that an optimization is over.
+        """Notify trackers and ``on_optimization_finished`` hooks that an optimization is over.
 
         The result was paid for, so a closed executor does not raise: it notifies the trackers that are still open.
         """

@@ -89,7 +89,7 @@ class HokusaiSpecs:
 
     @hookspec
     def provide_language_models(self) -> Iterable[Component]:
-        """Provide language-model providers, which make models out of names such as ``local``.
+        """Provide language-model providers, which make models from names such as ``local``.
 
         Returns:
             ``Component`` records. The target makes a ``LanguageModelProvider`` and takes no arguments. A
@@ -131,7 +131,7 @@ class HokusaiSpecs:
 
     @hookspec
     def provide_trackers(self) -> Iterable[Component]:
-        """Provide trackers, which record executions somewhere.
+        """Provide trackers, which record executions.
 
         Returns:
             ``Component`` records. The target makes a ``Tracker`` from keyword options, each with a default.
@@ -212,7 +212,7 @@ class HokusaiSpecs:
 
     @hookspec
     def provide_feedback_stores(self) -> Iterable[Component]:
-        """Provide feedback stores, which keep executions and what people say of them.
+        """Provide feedback stores, which keep executions and the feedback on them.
 
         Returns:
             ``Component`` records. The target makes a ``FeedbackStore`` from keyword options, each with a
@@ -253,7 +253,7 @@ class HokusaiSpecs:
 
     @hookspec
     def provide_signature_sources(self) -> Iterable[Component]:
-        """Provide places that signatures are registered from by address.
+        """Provide signature sources, which load signatures by address.
 
         Returns:
             ``Component`` records. The name of the component is the scheme of its addresses: ``models`` for
@@ -275,7 +275,7 @@ class HokusaiSpecs:
 
     @hookspec
     def provide_edition_sources(self) -> Iterable[Component]:
-        """Offer edition sources. They know which signature replaces another one, such as an optimized one.
+        """Provide edition sources, which find the signature that replaces another one, such as an optimized one.
 
         Targets make an ``EditionSource`` and take no arguments.
 
@@ -441,7 +441,7 @@ class HokusaiSpecs:
 
     @hookspec
     def check_execution(self, signature: SignatureSpec, inputs: Mapping[str, Any]) -> None:
-        """Refuse an execution by raising.
+        """Raise to refuse an execution.
 
         Args:
             signature: the signature as data.

@@ -24,7 +24,7 @@ _DIGITS_LIMIT: Final = 14_000
 
 
 def jsonable(value: Any) -> Any:
-    """Return ``value`` as None, bool, int, float, str, list and dict with str keys.
+    """Convert ``value`` to None, bool, int, float, str, lists, and dicts with str keys.
 
     Enums become their values; pydantic models, attrs models and dataclasses become mappings of their fields; dates,
     durations, UUIDs, decimals, URLs and paths become texts; sets become sorted lists; scalars and arrays of numpy

@@ -17,7 +17,7 @@ __all__ = ["Candidate", "OptimizationExample", "OptimizationTask"]
 
 @frozen
 class OptimizationExample:
-    """Inputs, and the outputs that are right for them.
+    """Inputs and their correct outputs.
 
     Args:
         inputs: input field -> value.

@@ -38,7 +38,7 @@ class ParallelExecutor:
 
     @property
     def executor(self) -> Executor:
-        """What the tasks run on."""
+        """The executor that runs the tasks."""
         if self._given is not None:
             return self._given
         if self._own is None:
@@ -81,7 +81,7 @@ class ParallelExecutor:
         return await TaskRunner(self.executor.services).aexecute(tasks, on_error, options)
 
     def close(self) -> None:
-        """Close the executor if it is its own."""
+        """Close the executor if this object created it."""
         own, self._own = self._own, None
         if own is not None:
             own.close()

@@ -91,7 +91,7 @@ class Cache(Protocol):
 
 @runtime_checkable
 class CacheMaintenance(Protocol):
-    """What ``hokusai cache`` needs of a cache beyond ``Cache``; a cache may leave it out."""
+    """Optional methods of a cache that the command ``hokusai cache`` uses."""
 
     def entries(self, signature: str | None = None) -> Iterator[CacheEntry]:
         """Yield the stored entries, only those of one signature if it is named."""
@@ -108,7 +108,7 @@ class CacheMaintenance(Protocol):
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Records executions somewhere.
+    """Records executions, such as in a file or on a tracking server.
 
     ``record`` runs on the thread of the caller: it must return within microseconds, and must not raise because its
     backend fails. An event that it has accepted must survive until it is delivered.
@@ -147,7 +147,7 @@ class Tracker(Protocol):
 
 @runtime_checkable
 class Validator(Protocol):
-    """Checks inputs before a language model is paid, and outputs before they are returned.
+    """Checks inputs before a call of a language model, and outputs before they are returned.
 
     It runs on the thread of the execution, or on its event loop: return quickly, because the timeout of the execution
     does not interrupt it. A validator that raises stops the execution with a ``PluginError``: no check is skipped.
@@ -166,7 +166,7 @@ class Validator(Protocol):
 
 @runtime_checkable
 class LanguageModelProvider(Protocol):
-    """Makes language models out of names such as ``local`` or ``local/path-to-weights``.
+    """Makes language models from names such as ``local`` or ``local/path-to-weights``.
 
     A provider may have more:
 
@@ -194,7 +194,7 @@ class LanguageModelProvider(Protocol):
 
 @runtime_checkable
 class EditionSource(Protocol):
-    """Knows which signature replaces another one under its name.
+    """Finds the signature that replaces another one under its name.
 
     Listings ask for every installed signature: answer quickly, from a file or from memory.
     """
@@ -304,7 +304,7 @@ class Optimizer(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Runs rows of a batch somewhere: in this process, on a cluster, through a provider's batch service."""
+    """Runs rows of a batch: in this process, on a cluster, or through a provider's batch service."""
 
     def submit(self, rows: Iterable[tuple[int, Mapping[str, Any]]], signature: str, options: Mapping[str, Any]) -> None:
         """Take rows (index, inputs) to be executed with ``options`` of ``execute_signature``."""

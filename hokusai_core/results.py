@@ -32,7 +32,7 @@ __all__ = [
 
 @frozen
 class Problem:
-    """One thing that is wrong with an input or an output.
+    """One fault of an input or an output.
 
     Args:
         field: name of the field, as the caller wrote it.
@@ -86,7 +86,7 @@ def known_cost(costs: Iterable[float | None]) -> float | None:
 
 @frozen
 class Attempt:
-    """One try to get an answer.
+    """One attempt to get an answer.
 
     Args:
         number: 1 for the first.
@@ -113,7 +113,7 @@ class Attempt:
 
 @frozen
 class ModelExchange:
-    """One prompt and what came back. Kept in development mode, and for trackers that ask for it.
+    """One prompt and its raw answer. Kept in development mode, and for trackers that ask for it.
 
     Args:
         messages: the prompt, as role and content.
@@ -132,7 +132,7 @@ class ModelExchange:
 
 @frozen
 class StageTiming:
-    """How long one stage of an execution took.
+    """The duration of one stage of an execution.
 
     Args:
         name: ``bind``, ``validate_inputs``, ``cache_lookup``, ``language_model``, ``validate_outputs`` or
@@ -205,7 +205,7 @@ class Outputs(dict[str, Any]):
 
 @frozen(eq=False, repr=False)
 class ExecutionResult(Mapping[str, Any], Generic[S_co]):
-    """The outputs of an execution, as a read-only mapping, and how they came about as attributes.
+    """The outputs of an execution as a read-only mapping, with attributes such as its attempts, usage and cost.
 
     ``result["execution_id"]`` is the id that feedback needs; it is not an output, so iterating leaves it out.
 

@@ -45,7 +45,7 @@ __all__ = [
 
 
 class Unset(enum.Enum):
-    """Type of ``UNSET``: an argument that was not given, where None has a meaning of its own."""
+    """The type of ``UNSET``, which marks an argument that was not given, where None is a valid value."""
 
     UNSET = "unset"
 
@@ -60,7 +60,7 @@ UNSET: Final = Unset.UNSET
 
 
 class ExecutionMode(enum.Enum):
-    """How an executor behaves.
+    """The mode of an executor.
 
     ``PRODUCTION`` is quiet. ``DEVELOPMENT`` also keeps prompts, raw completions and stage timings on
     ``result.trace``. ``TESTING`` calls no language model and no tracker: answers are typed, deterministic, and taken
@@ -124,7 +124,7 @@ def _trackers(value: Any) -> tuple[str, ...] | Mapping[str, Any]:
 
 
 class ExecutorOptions(TypedDict, total=False):
-    """Options of an executor. Every one but the first three can also be given as an environment variable."""
+    """Options of an executor. All but the first three can also be set by environment variables."""
 
     lm: Annotated[
         Any,
@@ -296,7 +296,7 @@ class Settings(Mapping[str, SettingValue]):
         return self._of({**self._values, **changed, **given}, self.environ)
 
     def shown_with(self, **values: SettingValue) -> Settings:
-        """Return these settings with values that listings show in place of some."""
+        """Return these settings with other values for listings to show."""
         return self._of({**self._values, **values}, self.environ)
 
     def value(self, name: str) -> Any:

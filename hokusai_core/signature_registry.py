@@ -157,7 +157,7 @@ class SignatureRegistry:
 
     @property
     def generation(self) -> int:
-        """A number that grows whenever a name may mean another signature than before."""
+        """A number that grows whenever the signature of a name may have changed."""
         return self._generation
 
     def register(
@@ -250,7 +250,7 @@ class SignatureRegistry:
             return sorted(self._entries.values(), key=lambda entry: (entry.name, entry.qualified_name))
 
     def names(self) -> Sequence[str]:
-        """Return a name for every signature, sorted: the short one where that means it, else ``pack/Name``."""
+        """Return a name for every signature, sorted: the short one if it is unambiguous, else ``pack/Name``."""
         return [self.display_name(entry) for entry in self.list()]
 
     def display_name(self, entry: RegisteredSignature) -> str:
@@ -262,7 +262,7 @@ class SignatureRegistry:
                 return entry.qualified_name
 
     def failures(self) -> tuple[SignatureFailure, ...]:
-        """Return the signatures of packs that cannot be used, each with what is wrong."""
+        """Return the signatures of packs that cannot be used, each with its faults."""
         with self._lock:
             self._ensure_loaded()
             return tuple(self._failures.values())

@@ -24,7 +24,7 @@ _QUIET, _DRAW_EVERY, _LINES_EVERY = 1.0, 0.1, 10.0
 
 @frozen
 class BatchProgress:
-    """How far a batch is.
+    """The progress of a batch.
 
     Args:
         name: what is run.

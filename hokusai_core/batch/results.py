@@ -27,7 +27,7 @@ _FIGURES = frozenset(
 
 @frozen(eq=False, repr=False)
 class FailedExecution:
-    """The outcome of a row that failed. Asking it for an output raises the row's own error.
+    """The outcome of a row that failed. Reading an output from it raises the row's error.
 
     Args:
         index: number of the row, from 0.
@@ -74,7 +74,7 @@ Outcome = ExecutionResult | FailedExecution
 
 
 class BatchRow(tuple[Any, Any]):  # Any, so that subscripting with a name type-checks
-    """A row of a batch that is over: the pair of its number and its outcome.
+    """A finished row of a batch: the pair of its number and its outcome.
 
     Subscripting it with a name asks the outcome, so a loop that does not care about numbers need not unpack.
 
@@ -105,7 +105,7 @@ class BatchRow(tuple[Any, Any]):  # Any, so that subscripting with a name type-c
 
     @property
     def outcome(self) -> Outcome:
-        """Its result, or how it failed."""
+        """The result of the row, or its failure."""
         return tuple.__getitem__(self, 1)  # type: ignore[no-any-return]
 
     @property
@@ -115,7 +115,7 @@ class BatchRow(tuple[Any, Any]):  # Any, so that subscripting with a name type-c
 
     @property
     def error(self) -> Exception | None:
-        """What it failed with, or None."""
+        """The error of a row that failed, or None."""
         outcome = self.outcome
         return outcome.error if isinstance(outcome, FailedExecution) else None
 
@@ -139,7 +139,7 @@ class BatchRow(tuple[Any, Any]):  # Any, so that subscripting with a name type-c
 
 
 class BatchResult(Sequence[Outcome]):
-    """The outcomes of a batch, one a row, in the order of the rows.
+    """The outcomes of a batch, one per row, in the order of the rows.
 
     Args:
         outcomes: result or failure of every row.
@@ -185,7 +185,7 @@ class BatchResult(Sequence[Outcome]):
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all rows in this run; what came from a cache or the journal counts nothing."""
+        """Tokens of all rows in this run. Rows from a cache or the journal count as zero."""
         return sum((outcome.usage for outcome in self._outcomes), Usage())
 
     @property
@@ -194,7 +194,7 @@ class BatchResult(Sequence[Outcome]):
         return known_cost(outcome.cost for outcome in self._outcomes)
 
     def to_jsonl(self, path: str | os.PathLike[str], *, sensitive: bool = False) -> None:
-        """Write a JSON object a row to ``path``, in input order; the file appears whole or not at all.
+        """Write one JSON object per row to ``path``, in input order. The file is written completely or not at all.
 
         Each has ``index``, ``inputs``, and either ``outputs`` with ``execution_id`` and figures, or ``error``.
 
@@ -206,7 +206,7 @@ class BatchResult(Sequence[Outcome]):
         atomic_write(path, (json_text(record) + b"\n" for record in self._records(sensitive)))
 
     def to_pandas(self, *, sensitive: bool = False) -> Any:
-        """Return a ``pandas.DataFrame`` with a row for each row: inputs, outputs, error, figures.
+        """Return a ``pandas.DataFrame`` with one line per row of the batch: inputs, outputs, error, figures.
 
         Columns of inputs are called ``input.NAME``; those of outputs ``NAME``, or ``output.NAME`` where that is the
         name of a figure.

@@ -44,7 +44,7 @@ class MemoryCache:
         self._bytes = sum(map(_size, self._entries.values()))  # another thread may have been about to count an entry
 
     def get(self, key: str) -> CacheEntry | None:
-        """Return the entry stored under ``key``, or None; an entry past its time is dropped."""
+        """Return the entry stored under ``key``, or None. An expired entry is removed."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
@@ -56,7 +56,7 @@ class MemoryCache:
             return entry
 
     def put(self, entry: CacheEntry) -> None:
-        """Store ``entry``; what was used longest ago goes where room is short. An entry beyond all room is not kept."""
+        """Store ``entry`` and evict the least recently used. An entry larger than the whole cache is not stored."""
         size = _size(entry)
         with self._lock:
             self._drop(entry.key)
@@ -108,7 +108,7 @@ class MemoryCache:
             }
 
     def close(self) -> None:
-        """Forget everything."""
+        """Remove every entry."""
         with self._lock:
             self._entries.clear()
             self._bytes = 0

@@ -28,7 +28,7 @@ class HasServices(Protocol):
 
 
 class SignatureChain(ChainDefinition):
-    """Steps, each fed from the initial inputs and the outputs of earlier steps.
+    """A sequence of steps. Each takes its inputs from the initial inputs and the outputs of earlier steps.
 
     A string in a mapping is a reference if it names an initial input or, as ``"Step.field"``, an output of an earlier
     step; any other string is a value. ``ref(...)`` and ``literal(...)`` say outright what is meant. Lists and dicts may
@@ -116,7 +116,7 @@ class SignatureChain(ChainDefinition):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Make a chain of what such a file holds.
+        """Make a chain from the content of such a file.
 
         Raises:
             CompositionError: naming the place of what is wrong.

@@ -34,7 +34,7 @@ class _Opening:
 
 
 class ConditionalPipeline(PipelineDefinition):
-    """Branches, of which the first whose condition holds is run.
+    """Branches with conditions. The first branch whose condition holds runs.
 
     Conditions are asked in the order of ``when``, with a read-only view of the inputs, and only until one holds.
     Inputs that the chosen signature does not know are left out.

@@ -54,7 +54,7 @@ def ref(path: str) -> Ref:
 
 
 def literal(value: Any) -> Literal:
-    """Return ``value`` as itself, even where it reads like a reference."""
+    """Return a literal ``value``, even if it looks like a reference."""
     return Literal(value)
 
 

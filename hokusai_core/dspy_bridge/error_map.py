@@ -68,7 +68,7 @@ def translate_error(
     late: bool = False,
     credentials: Collection[str] = (),
 ) -> HokusaiError:
-    """Return the Hokusai error for what an attempt to get an answer raised.
+    """Return the Hokusai error for an error of DSPy or of a provider.
 
     Args:
         error: what was raised.

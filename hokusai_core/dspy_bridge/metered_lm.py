@@ -46,7 +46,7 @@ class _Tally:
 
 
 class MeteredLM(BaseLM):
-    """Stands for a language model, asks before each of its calls and reports each.
+    """A wrapper of a language model that asks a gate before each call and reports each call.
 
     It is a ``dspy.BaseLM``, so adapters, predictors and optimizers take it for the language model itself; whatever
     they read of it is the language model's own. What it changes:
@@ -124,27 +124,27 @@ class MeteredLM(BaseLM):
 
     @property
     def failure(self) -> Exception | None:
-        """What the last call raised that failed or was not let through, None where none did."""
+        """The error of the last call that failed or was refused, or None."""
         return self._tally.failure
 
     @property
     def supports_function_calling(self) -> bool:
-        """As the language model says."""
+        """The value of the wrapped language model."""
         return bool(self._lm.supports_function_calling)
 
     @property
     def supports_reasoning(self) -> bool:
-        """As the language model says."""
+        """The value of the wrapped language model."""
         return bool(self._lm.supports_reasoning)
 
     @property
     def supports_response_schema(self) -> bool:
-        """As the language model says."""
+        """The value of the wrapped language model."""
         return bool(self._lm.supports_response_schema)
 
     @property
     def supported_params(self) -> set[str]:
-        """As the language model says."""
+        """The value of the wrapped language model."""
         return set(self._lm.supported_params)
 
     def copy(self, **changes: Any) -> MeteredLM:

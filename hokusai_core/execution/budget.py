@@ -124,7 +124,7 @@ class Budget:
             return self._cost
 
     def reason(self) -> str | None:
-        """Return in words what is spent, or None where there is room."""
+        """Return in words which ceiling is reached, or None if another call is allowed."""
         with self._lock:
             return self._reason()
 

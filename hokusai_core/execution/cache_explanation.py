@@ -56,7 +56,7 @@ class StoredAnswer:
 
 @frozen
 class CacheExplanation:
-    """Explain why an execution would be served from the cache, or why not.
+    """The explanation why an execution would be served from the cache, or why not.
 
     Args:
         signature: qualified name of the signature.

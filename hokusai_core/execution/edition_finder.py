@@ -25,7 +25,7 @@ _KIND = "edition_source"
 
 
 class EditionWarning(UserWarning):
-    """An edition is not used; the signature that it was made for is."""
+    """An edition cannot be used, so the original signature is."""
 
 
 class EditionFinder:
@@ -56,7 +56,7 @@ class EditionFinder:
 
     @classmethod
     def of(cls, plugins: PluginManager, settings: Settings) -> EditionFinder:
-        """Return the finder that the settings of an executor ask for.
+        """Return the finder for the settings of an executor.
 
         In testing mode editions are used only where the setting ``promotions`` is given, because the tests of a host
         must not depend on what was promoted on the machine that runs them.

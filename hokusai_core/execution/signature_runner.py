@@ -16,7 +16,7 @@ __all__ = ["SignatureRunner"]
 
 
 class SignatureRunner:
-    """Runs a signature as an executor would, but unobserved: no cache, no tracker, no hook, no retry.
+    """Runs a signature as an executor does, but without cache, trackers, hooks and retries.
 
     Optimizers measure candidates with it: prompt, parsing and checks are those of an execution, so what is measured is
     what will be run. Safe to use from many threads at once.

@@ -46,12 +46,12 @@ class ProtocolError(TypeError):
 
 
 class PluginWarning(UserWarning):
-    """A plugin failed, and the rest goes on without it."""
+    """A plugin failed. Everything else continues without it."""
 
 
 @frozen
 class PluginFailure:
-    """Something of a plugin that cannot be used, why, and what mends it.
+    """A failure of a plugin: the part that cannot be used, the cause, and the fix.
 
     Args:
         plugin: name of the entry point; empty where the distribution's metadata could not be read that far.

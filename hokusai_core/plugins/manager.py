@@ -116,7 +116,7 @@ class PluginManager:
         return records
 
     def failures(self) -> tuple[PluginFailure, ...]:
-        """Return what failed so far; before ``load`` that is what the metadata alone shows."""
+        """Return the failures so far. Before ``load``, these are failures found in the metadata."""
         self._entries()
         self._failures.announce()
         return self._failures.all()
@@ -275,11 +275,11 @@ class PluginManager:
     # -- observing and gating -----------------------------------------------------------------------------------
 
     def implements(self, hook: str) -> bool:
-        """Return whether any loaded plugin implements a hook, so that a caller can spare itself the event."""
+        """Return whether any loaded plugin implements a hook. If none does, the caller need not build the event."""
         return bool(self._listeners_of(hook))
 
     def notify(self, hook: str, event: object) -> None:
-        """Tell the observers of an ``on_*`` hook; none of their errors gets out.
+        """Notify the observers of an ``on_*`` hook. Their errors are not raised.
 
         An observer's first failure is warned about, and after 10 in a row it is no longer called. On a closed manager
         this does nothing: the observers of an execution that ends late are closed as well.
@@ -301,7 +301,7 @@ class PluginManager:
         self._failures.announce()
 
     def check(self, hook: str, **arguments: Any) -> None:
-        """Ask the plugins of a ``check_*`` hook for consent, in order; the first error gets out, with a note of whose.
+        """Ask the plugins of a ``check_*`` hook for consent, in order. The first error is raised and names its plugin.
 
         Raises:
             ClosedError: the manager was closed; a gate that is gone consents to nothing.

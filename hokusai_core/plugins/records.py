@@ -36,7 +36,7 @@ class PluginRecord:
 
     @property
     def owner(self) -> Owner:
-        """The owner that is set on what this plugin offers."""
+        """The owner of this plugin's components and signatures."""
         return Owner(plugin=self.name, distribution=self.distribution, version=self.version)
 
 

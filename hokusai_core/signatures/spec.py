@@ -22,7 +22,7 @@ __all__ = ["FieldSpec", "Role", "SignatureSpec"]
 
 @frozen(slots=False, eq=False)
 class SignatureSpec(SignatureData):
-    """A signature as data: what it asks for, what it gives, and how it asks the language model.
+    """A signature as data: its inputs, its outputs and its instructions.
 
     Args:
         name: short name.
@@ -99,7 +99,7 @@ class SignatureSpec(SignatureData):
         return evolve(self, **changes)
 
     def check(self) -> SignatureSpec:
-        """Return this spec when it can be run.
+        """Return this spec if it can be run.
 
         Raises:
             SignatureDefinitionError: listing every problem.

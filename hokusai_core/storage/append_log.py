@@ -37,7 +37,7 @@ _OLD_END = re.compile(rb"\t[0-9a-f]{8}\n?\Z")
 
 
 class LogLine(NamedTuple):
-    """A line of a log, whole or not.
+    """A line of a log, complete or damaged.
 
     Attributes:
         number: its number in the file, from 1; of what was read, where reading began elsewhere.
@@ -112,7 +112,7 @@ class AppendLog:
             raise
 
     def append(self, *payloads: bytes) -> None:
-        """Append a line for each payload, all of them by one write.
+        """Append one line per payload, all in one write.
 
         Raises:
             OSError: They cannot be written whole, say because the disk is full. A line that was cut off is removed.
@@ -139,7 +139,7 @@ class AppendLog:
         yield from scan_lines(io.BufferedReader(_PositionedReader(self._descriptor), _CHUNK))
 
     def read_at(self, offset: int, length: int) -> bytes | None:
-        """Return the payload of one line by its place, None where it cannot be trusted; ``scan`` tells the places."""
+        """Return the payload of the line at a position that ``scan`` gave, or None if the line is damaged."""
         return parse_line(os.pread(self._descriptor, length, offset))
 
     def size(self) -> int:
@@ -161,7 +161,7 @@ class AppendLog:
         self.path = Path(path)
 
     def sync(self) -> None:
-        """Bring every line to the disk itself.
+        """Flush every line to the disk.
 
         Raises:
             OSError: The disk reports an error.
@@ -171,7 +171,7 @@ class AppendLog:
                 os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Close and unlock the file; calling it twice is harmless. Lines that only the kernel has are not lost."""
+        """Close and unlock the file; calling it twice is harmless. Lines that the kernel holds are still written."""
         with self._mutex:
             self._close()
 
@@ -248,7 +248,7 @@ def parse_line(line: bytes) -> bytes | None:
 
 
 def scan_lines(lines: Iterable[bytes], offset: int = 0) -> Iterator[LogLine]:
-    """Yield the lines of a log that is read by other means.
+    """Yield the lines of a log from an iterable of raw lines.
 
     Args:
         lines: the lines with their line feeds, such as a file opened in binary mode.

@@ -59,7 +59,7 @@ def unlock_descriptor(descriptor: int) -> None:
 def file_lock(
     path: str | os.PathLike[str], timeout: float | None = None, *, check_owner: bool = False
 ) -> Iterator[None]:
-    """Hold the lock of a lock file, which is made where it is missing and left in place.
+    """Hold the lock of a lock file. The file is created if it is missing, and stays.
 
     Args:
         path: the lock file.

@@ -35,7 +35,7 @@ class UnsafeFileError(OSError):
 
 
 def user_data_folder(*parts: str, variable: str | None = None) -> Path:
-    """Return a folder of this user for what Hokusai keeps; it is not made.
+    """Return this user's folder for permanent data. The folder is not created.
 
     Args:
         parts: names of folders inside it.
@@ -48,7 +48,7 @@ def user_data_folder(*parts: str, variable: str | None = None) -> Path:
 
 
 def user_cache_folder(*parts: str, variable: str | None = None) -> Path:
-    """Return a folder of this user for what can be made again at some cost; it is not made.
+    """Return this user's folder for cached data. The folder is not created.
 
     Args:
         parts: names of folders inside Hokusai's folder in the user's cache.
@@ -61,7 +61,7 @@ def user_cache_folder(*parts: str, variable: str | None = None) -> Path:
 
 
 def make_missing_folders(path: Path) -> None:
-    """Make a folder and its parents, those that are missing, for this user alone; leave all others as they are.
+    """Make the missing ones of a folder and its parents, private to this user. Existing folders stay unchanged.
 
     Raises:
         OSError: One cannot be made.

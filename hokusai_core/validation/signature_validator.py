@@ -43,7 +43,7 @@ class SignatureValidator:
         self._last = threading.local()
 
     def validate_inputs(self, signature_name: Any, inputs: Mapping[str, Any]) -> bool:
-        """Return whether ``inputs`` would be accepted; ``get_errors`` then says what is wrong.
+        """Return whether ``inputs`` would be accepted. If not, ``get_errors`` returns the reasons.
 
         Args:
             signature_name: name of a signature, or a signature class.
@@ -53,7 +53,7 @@ class SignatureValidator:
         return not self._last.problems
 
     def get_errors(self) -> list[Problem]:
-        """Return every problem of this thread's last check; empty where there was none."""
+        """Return every problem of this thread's last check; an empty list if there was none."""
         return list(getattr(self._last, "problems", ()))
 
     def _problems(self, signature: Any, inputs: Mapping[str, Any]) -> tuple[Problem, ...]:
