@@ -112,7 +112,7 @@ def said_in_prompt(spec: SignatureSpec) -> list[str]:
 
 
 def form_of(spec: SignatureSpec, text: str) -> bool:
-    """Return whether a text is laid out like the inputs of a prompt: two of their names, each before a colon."""
+    """Return whether a text looks like the inputs of a prompt: it has two of their names, each before a colon."""
     names = [name.replace("_", " ") for name in spec.inputs]
     return sum(bool(re.search(rf"^\W*{name}:", text, re.I | re.M)) for name in names) > 1
 

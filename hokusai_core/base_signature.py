@@ -38,7 +38,7 @@ _Class = TypeVar("_Class", bound="SignatureMeta")
 
 
 class SignatureMeta(type):
-    """Makes signature classes: takes the fields out of the class body and lets DSPy read the result as its own."""
+    """Makes signature classes: reads the fields from the class body, and makes the class usable as a DSPy signature."""
 
     __signature_body__: ClassBody
 

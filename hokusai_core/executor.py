@@ -558,7 +558,7 @@ class Executor:
 
 
 def _keep_first(error: BaseException | None, failure: Exception) -> None:
-    """Raise what closing failed with, unless the ``with`` block itself failed: its error comes first."""
+    """Raise the error of closing, unless the ``with`` block itself failed. Its error has priority."""
     if error is None:
         raise failure
     errors = failure.exceptions if isinstance(failure, ExceptionGroup) else (failure,)

@@ -30,8 +30,8 @@ _DEBUG, _INFO, _WARNING = 10, 20, 30  # as in the standard library
 class AreaLogger:
     """The logger of one area.
 
-    The standard module is not imported for it: while nothing else has imported ``logging``, nothing can listen, and the
-    import is a good part of what a command such as ``hokusai list`` may take.
+    This does not import ``logging``. Until another module imports it, no handler can exist, and the import would take a
+    large part of the run time of a command such as ``hokusai list``.
 
     Args:
         area: last part of its name.
@@ -52,7 +52,7 @@ class AreaLogger:
         self._log(_DEBUG, message, values, execution_id)
 
     def info(self, message: str, *values: object, execution_id: str = "") -> None:
-        """Log what the caller learns from an error anyway."""
+        """Log an event that also reaches the caller as an error."""
         self._log(_INFO, message, values, execution_id)
 
     def warning(self, message: str, *values: object, execution_id: str = "") -> None:

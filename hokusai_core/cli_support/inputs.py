@@ -107,10 +107,10 @@ def parse_json(text: str, where: str) -> Any:
 
 
 def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object that ``pairs`` of a JSON text are.
+    """Return a dict from the ``pairs`` of a JSON object.
 
     Raises:
-        ValueError: A name is there twice.
+        ValueError: A name occurs twice.
     """
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -115,7 +115,7 @@ class PipelineDefinition:
         return self._name or " | ".join(branch.name for branch in self.branches)
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the pipeline itself, whatever its signatures are."""
+        """Return the faults of the pipeline itself, independent of its signatures."""
         found = []
         for condition, branch in self._branches.items():
             if condition is not None and condition not in self._conditions:

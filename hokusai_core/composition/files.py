@@ -46,7 +46,7 @@ def read_chain(cls: type[ChainT], path: str | os.PathLike[str]) -> ChainT:
     """Read a chain from a file ending in ``.toml``, ``.yaml`` or ``.yml``.
 
     Raises:
-        CompositionError: naming the place of what is wrong.
+        CompositionError: the file has a fault; the message names its place.
     """
     file = Path(path)
     try:
@@ -68,7 +68,7 @@ def chain_of(cls: type[ChainT], data: Any) -> ChainT:
     """Make a chain of what a file holds.
 
     Raises:
-        CompositionError: naming the place of what is wrong.
+        CompositionError: the file has a fault; the message names its place.
     """
     chain: ChainT = _Reader(cls).chain(data, "", 0)
     return chain

@@ -30,7 +30,7 @@ __all__ = ["Answer", "BridgeCall", "CallOptions", "PreparedCall"]
 
 @frozen
 class Answer:
-    """What an attempt gave.
+    """The answer of an attempt.
 
     Args:
         outputs: output field -> value, parsed but not validated.
@@ -117,7 +117,7 @@ class BridgeCall(ABC):
 
     @property
     def keeps_deadline(self) -> bool:
-        """Whether a blocking attempt ends by the deadline of itself."""
+        """Whether a blocking attempt ends at the deadline by itself."""
         return False
 
     @property

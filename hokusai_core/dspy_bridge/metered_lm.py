@@ -328,7 +328,7 @@ class MeteredLM(BaseLM):
         self._record(CallRecord(self._lm.model, outcome, latency, Usage(calls=1), exchange=exchange, error=error))
 
     def _exchange(self, prompt: Any, messages: Any, latency: float, result: Any = None) -> ModelExchange | None:
-        """Return what was sent and what came back, where the recorder keeps that."""
+        """Return the prompt and the raw answer if the recorder keeps them."""
         if not self._recorder.keep_exchanges:
             return None
         outputs = [] if result is None else result.outputs

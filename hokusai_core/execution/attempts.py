@@ -104,7 +104,7 @@ class Attempts:
         meter = ChargingMeter(keep_exchanges=keep_exchanges, budget=budget, limits=self._limits)
         gate = None
         if budget is not None or self._limits is not None:
-            # A row of a batch waits where its time does not run.
+            # A row of a batch waits outside its own deadline.
             gate = CallLimiter(
                 state.deadline, budget, self._limits, waits=state.permit is None or bool(state.usage.calls)
             )

@@ -35,7 +35,7 @@ class ClassBody:
 
 
 def body_of(cls: type) -> ClassBody:
-    """Return what the statement of this very class declared, without what it inherits."""
+    """Return the declarations of this class itself, without inherited ones."""
     body: ClassBody = vars(cls)["__signature_body__"]
     return body
 

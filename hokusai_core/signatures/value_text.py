@@ -123,14 +123,14 @@ def _choices(member: Shape) -> list[str]:
 
 
 def _unquoted(text: str) -> str:
-    """Return what stands between two quotes around the whole text, else the text."""
+    """Return the text without the quotes around it, if there are any."""
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`" and text[0] not in text[1:-1]:
         return text[1:-1]
     return text
 
 
 def _scalars(shape: Shape, coerce: Coercer, *, exact: bool) -> TextReader:
-    """Read one of several kinds of scalars: a number is the kind of number that it is in JSON."""
+    """Read a scalar of one of several kinds. A number is an int or a float as in JSON."""
 
     def read(text: str) -> Any:
         stripped = without_fence(text)

@@ -43,7 +43,7 @@ HOSTILE_KEYS = (
 
 
 def make_entry(key: str = "ab" * 32, **changes: Any) -> CacheEntry:
-    """Return an entry with every field set, stored now, except for what ``changes`` says."""
+    """Return an entry with every field set, stored now, with ``changes`` applied."""
     values: dict[str, Any] = {
         "key": key,
         "signature": "pack/Greet",

@@ -44,7 +44,7 @@ class CommandConformance:
         assert command.name
 
     def test_every_part_has_help(self, command: Any) -> None:
-        """A subcommand has one line for listings, and each option a text."""
+        """A subcommand has a one-line help text for listings, and each option has a help text."""
         import click
 
         for path, part in _parts(command, command.name):

@@ -83,7 +83,7 @@ class EditionSourceConformance:
         assert make_source().edition("pack/Shout", _BASE, namespace) is None
 
     def test_an_edition_of_another_version_is_not_returned(self, make_source: Any) -> None:
-        """The original may have changed since the edition was made: then there is none, or an error that says so."""
+        """If the original has changed since the edition was made, there is no edition, or an error says so."""
         self.put("pack/Shout", _BASE, _BETTER, "default")
         changed = SignatureSpec(
             "Shout", "Say it louder.", (FieldSpec("words", "input"), FieldSpec("loud", "output")), version="2.0.0"

@@ -119,7 +119,7 @@ def test_a_provider_that_asks_for_an_hour_is_not_waited_for(make_executor: MakeE
     rows = [{"question": f"{n} storm=1"} for n in range(12)]
     results = executor.execute_batch("Ask", rows, timeout=60, max_workers=4)
     assert len(results.failed) == 12
-    assert {type(failure.error) for failure in results.failed} == {RateLimitedError}  # not that its time is up
+    assert {type(failure.error) for failure in results.failed} == {RateLimitedError}  # not that the deadline has passed
     assert results.failed[0].error.retry_after == 3600.0  # type: ignore[attr-defined]
 
 

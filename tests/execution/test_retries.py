@@ -26,7 +26,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def script(*steps: Any) -> Any:
-    """Return a language model that goes through ``steps``: raises an exception, answers a text; the last one stays."""
+    """Return a language model that follows ``steps``: it raises an exception, answers a text, and repeats the last."""
     rest = iter(steps)
     last: list[Any] = []
 

@@ -42,7 +42,7 @@ warnings.simplefilter("ignore")
 import importlib.metadata
 from hokusai_core.plugin_api import PluginManager
 from hokusai_core.errors import ComponentNotFoundError
-PluginManager(entry_points=()).components("cache")  # imports what it needs while that is possible
+PluginManager(entry_points=()).components("cache")  # imports what it needs while it still can
 manager = PluginManager()
 resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))
 held = []

@@ -82,7 +82,7 @@ def _settings(found: Installed) -> Iterator[Check]:
         yield Check("ok", "settings", f"{name} = {value}")
     known = {f"HOKUSAI_{name.upper()}" for name in settings} | set(_OTHERS)
     for variable in sorted(name for name in os.environ if name.startswith("HOKUSAI_") and name not in known):
-        # Plugins have variables of their own, so only what is a letter away from a setting is worth a word.
+        # Plugins have their own variables, so only near misses of a setting are reported.
         for meant in difflib.get_close_matches(variable, known, n=1, cutoff=0.92):
             yield Check(
                 "warn", "settings", f"{variable} is set, but there is no such setting", f"did you mean {meant}?"

@@ -1,4 +1,4 @@
-"""What the pages say of the command and the settings is so."""
+"""Tests that the pages are right about the command and the settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ inputs = { document = "report", info_types = "Key facts" }
 
 
 def shown_commands() -> list[str]:
-    """Return each line that the pages tell to type, without its comment."""
+    """Return each command line of the pages, without its comment."""
     lines = []
     for page in PAGES:
         for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):

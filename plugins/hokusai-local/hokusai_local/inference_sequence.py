@@ -190,7 +190,7 @@ class _StreamReader:
         self._failure: BaseException | None = None
 
     def __call__(self, chunk: dict[str, Any]) -> bool:
-        # llama.cpp swallows what a callback raises: keep it for the one who waits for the result.
+        # llama.cpp swallows errors of a callback: keep this one and raise it in the thread that waits for the result.
         try:
             self._read(chunk)
             reason = self._interruption.reason or self._gate.reason
@@ -226,7 +226,7 @@ class _StreamReader:
             generation.output_tokens = chunk["timings"]["predicted_n"]
 
     def result(self) -> Generation:
-        """Return what was collected, or raise what went wrong."""
+        """Return the collected output, or raise the error of the call."""
         if self._failure is not None:
             raise self._failure
         generation = self._generation

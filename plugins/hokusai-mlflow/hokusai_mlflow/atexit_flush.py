@@ -18,7 +18,7 @@ class Closing(Protocol):
     """A tracker that may have something to deliver when the process ends."""
 
     def begin_closing(self) -> DeliveryWait | None:
-        """Say that its run is over, and return what is to be waited for."""
+        """End the tracker's run, and return what the exit of the process must wait for."""
 
     def end_closing(self, wait: DeliveryWait | None) -> None:
         """Release everything."""
@@ -27,8 +27,8 @@ class Closing(Protocol):
 class _AtExit:
     """Closes trackers when the process ends.
 
-    The interpreter calls what is registered there one by one, so the waits of several trackers for a server that is
-    down would add up. This is the one thing of the plugin that belongs to the process, as its end does.
+    The interpreter runs exit handlers one by one, so the waits of several trackers for a server that is down would add
+    up. This is the only state of the plugin that belongs to the process.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class _AtExit:
         self._open[id(tracker)] = tracker
 
     def discard(self, tracker: Closing) -> None:
-        """Forget ``tracker``: it is closed."""
+        """Remove a closed ``tracker``."""
         self._open.pop(id(tracker), None)
 
     def _run(self) -> None:

@@ -81,7 +81,7 @@ class DeliveryWait:
     def _wait(self, sign: Path) -> Iterator[float]:
         targets = {destination_of(name) for name in self._positions}
         while True:
-            with contextlib.suppress(OSError):  # a full disk, which the writer may have mended by the next time
+            with contextlib.suppress(OSError):  # such as a full disk, which may have space again by the next time
                 if not sign.exists():
                     os.close(open_private_file(sign))
                 self._supervisor.ensure_writer()

@@ -53,7 +53,7 @@ class Destination:
 
 
 class Destinations:
-    """Finds out where to record, once per event.
+    """Finds the destination of each event.
 
     Args:
         options: the tracker's options.

@@ -117,7 +117,7 @@ class Outbox:
             return not self.lost
 
     def close(self) -> None:
-        """Give the segments up; the next record begins a new one."""
+        """Release the segments. The next record begins a new one."""
         with self._lock:
             self._close_all()
 

@@ -45,7 +45,7 @@ class OptimizedSignature(BaseSignature):
         """Write the signature and its report to one JSON file, and return its path.
 
         Raises:
-            SignatureDefinitionError: something in it has no JSON form.
+            SignatureDefinitionError: a value in it has no JSON form.
         """
         return cls.artifact.write(path)
 

@@ -32,7 +32,7 @@ _SIGNATURE = re.compile(r"[A-Z][A-Za-z0-9]*")
 def new_signature(ctx: click.Context, name: str, signature: str | None, directory: Path | None) -> None:
     """Start a signature pack: a project NAME with a signature, its entry point and tests that pass.
 
-    Nothing that exists is changed.
+    Existing files are not changed.
     """
     module, plugin = name.replace("-", "_"), name.removeprefix("hokusai-")
     _check_name(name, module)

@@ -57,7 +57,7 @@ class Failures:
         return (uri, target) in self._pauses
 
     def note_busy(self, uri: str) -> None:
-        """Leave an address alone for a moment: its database has other things to do."""
+        """Pause deliveries to an address for a moment, because its database is busy."""
         pause = self._pauses.get((uri, None))
         self._pauses[uri, None] = _Pause(time.monotonic() + _BUSY_PAUSE, pause.seconds if pause else 0.5)
 

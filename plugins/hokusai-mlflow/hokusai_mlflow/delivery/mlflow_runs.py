@@ -119,7 +119,7 @@ class Targets:
             state.run = {**state.run, "lost": "yes"}
 
     def probe(self, uri: str) -> None:
-        """Ask a store that did not answer before whether it does now.
+        """Check whether a store that did not respond before responds now.
 
         Raises:
             MlflowException: it does not.
@@ -181,7 +181,7 @@ def _number(total: str, value: float) -> int | float:
 
 
 def _live_run(client: MlflowClient, run_id: str) -> Any:
-    """Return a run of the host's; None where it was deleted. Where only its experiment was, that is revived."""
+    """Return a run of the host, None if it was deleted. If only its experiment was deleted, restore that."""
     try:
         run = client.get_run(run_id)
         if run.info.lifecycle_stage == LifecycleStage.DELETED and _revive(client, run.info.experiment_id):
@@ -250,7 +250,7 @@ def _artifacts(experiment: str, uri: str) -> str | None:
 
 
 def _own_run(client: MlflowClient, experiment: str, state: TargetState) -> Any:
-    """Return a run of an executor's own. It is looked for by its tag first: a delivery that was cut off made it."""
+    """Return an executor's own run. Look for it by its tag first, because an interrupted delivery may have made it."""
     description = state.description
     # What replaces a run of the host that was deleted is not the executor's own run.
     key = f"run:{state.instead_of}" if state.instead_of else description["run_key"]

@@ -56,7 +56,7 @@ _PATIENCE: Final = 60.0
 
 
 class TraceWaits(Exception):
-    """Feedback came before the execution that it is about, which waits in another segment."""
+    """Feedback arrived before its execution, which waits in another segment."""
 
 
 class TargetDelivery:

@@ -1,4 +1,4 @@
-"""Optimizers of DSPy that choose demos: examples, and answers of the model that are right."""
+"""Optimizers of DSPy that choose demos: examples, and correct answers of the model."""
 
 from __future__ import annotations
 

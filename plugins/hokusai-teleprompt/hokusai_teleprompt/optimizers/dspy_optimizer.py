@@ -26,7 +26,7 @@ _PATIENCE = 10.0
 
 
 class DspyTask:
-    """A task as an optimizer of DSPy takes it.
+    """A task in the form that DSPy's optimizers take.
 
     Args:
         task: the task.
@@ -67,7 +67,7 @@ class DspyTask:
         return _RecordedProgram(self.names, [dspy.Example({safe[name]: demo[name] for name in demo}) for demo in demos])
 
     def metric(self, example: Any, prediction: Any, trace: Any = None, *_more: Any) -> float:
-        """Return how good a prediction is, in the form of a metric of DSPy."""
+        """Return the score of a prediction, in the form of a DSPy metric."""
         good, _ = self.judge(example, prediction)
         return good
 

@@ -69,7 +69,7 @@ class StudyLM(MeteredLM):
         return StudyLM(self.wrapped.copy(**changes), self._meter, self._identity)
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        """Return the answers to a call; the language model is asked only where the cache has none."""
+        """Return the answers to a call, from the cache or else from the language model."""
         key = self._key(prompt, messages, kwargs)
         known = self._known(key)
         if known is not None:
