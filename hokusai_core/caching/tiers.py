@@ -12,6 +12,7 @@ from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.errors import CacheError, CacheWarning
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.process import fork_callbacks
+from hokusai_core.redaction import scrub
 from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class CacheTiers:
 
     def _failed(self, error: Exception, health: _Health, began: float) -> None:
         health.failed(began)
-        self._note(str(error) or type(error).__name__)
+        self._note(scrub(str(error)) or type(error).__name__)
 
     def _note(self, cause: str) -> None:
         _LOG.warning("cache %s is out of order: %s", self._name, cause)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hokusai_core.call_records import CallEstimate, CallGuard, CallRecord, Meter, Recorder
 from hokusai_core.dspy_bridge.adapter_choice import strict_adapter
 from hokusai_core.dspy_bridge.bridge_call import Answer, BridgeCall, CallOptions, PreparedCall
-from hokusai_core.dspy_bridge.error_map import scrub, translate_error
+from hokusai_core.dspy_bridge.error_map import translate_error
 from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.forked_connections import forget_client_cache, forget_connections, language_models_of
 from hokusai_core.dspy_bridge.from_dspy import from_dspy, from_string, is_signature
@@ -75,7 +75,6 @@ __all__ = [
     "offload",
     "program_state",
     "refuse_program",
-    "scrub",
     "spec_of_program",
     "strict_adapter",
     "to_dspy",

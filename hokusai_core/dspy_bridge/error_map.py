@@ -25,38 +25,17 @@ from hokusai_core.errors import (
     RateLimitedError,
     ResourcesExhausted,
 )
+from hokusai_core.redaction import hidden, printable_cause, quoted
 from hokusai_core.storage import describe_os_error
 
-__all__ = ["scrub", "shortened", "translate_error"]
+__all__ = ["shortened", "translate_error"]
 
-# Each takes time in proportion to the text: a provider may send a long one.
-_CREDENTIALS = (
-    # key=value and "key": "value", whatever the value looks like. What stands before the word is not looked at: a
-    # pattern that tries every place where a name may begin takes quadratic time on a text such as a-a-a-a.
-    re.compile(
-        r"""(?ix) ((?:api[_-]?key|access[_-]?key|secret|token|password|passwd|authorization)
-        ["']?\s*[:=]\s*) (?!["']?\.\.\.) (?:bearer\s+|basic\s+)? (?: "[^"]*" | '[^']*' | [^\s,;&)}\]]+ )"""
-    ),
-    re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"),
-    # keys that are known by their look
-    re.compile(r"(\b)(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|pplx|nvapi|r8|AKIA|AIza|ya29)[-_.]?[A-Za-z0-9_*.-]{10,}"),
-    re.compile(r"(https?://)[^/\s:@]+:[^/\s@]+(?=@)"),
-)
 #: How a sentence begins that says what to do.
 _ADVICE = re.compile(r"(?:^|[.:;,]\s+)(?:set|pass|shorten)\s", re.IGNORECASE)
 #: What litellm, which DSPy hands a model of an unknown provider to, says of it.
 _NO_PROVIDER = "LLM Provider NOT provided"
-#: Provider messages can hold a whole request.
-_LONGEST = 300
 #: Characters of an error that is kept as the cause; a longer one may quote the inputs.
 _LONGEST_CAUSE = 1_000
-
-
-def scrub(text: str) -> str:
-    """Return ``text`` without what looks like a credential."""
-    for pattern in _CREDENTIALS:
-        text = pattern.sub(r"\1[redacted]", text)
-    return text
 
 
 def translate_error(
@@ -98,75 +77,21 @@ def translate_error(
         message, signature=signature, retryable=_retryable(error, kind), retry_after=getattr(error, "retry_after", None)
     )
     # Which also suppresses the context.
-    translated.__cause__ = None if sensitive else _printable(error, credentials)
+    translated.__cause__ = None if sensitive else printable_cause(error, credentials, longest=_LONGEST_CAUSE)
     return translated
-
-
-class RedactedError(Exception):
-    """Stands for an error of DSPy or a provider whose text holds a credential or quotes a whole request."""
 
 
 def _without_credentials(error: HokusaiError, credentials: Collection[str]) -> HokusaiError:
     """Return an error that an engine has raised itself, with no credential in its text or in that of its causes."""
-    error.args = tuple(_hidden(part, credentials) if isinstance(part, str) else part for part in error.args)
+    error.args = tuple(hidden(part, credentials) if isinstance(part, str) else part for part in error.args)
     if getattr(error, "__notes__", None):
-        error.__notes__ = [_hidden(str(note), credentials) for note in error.__notes__]
+        error.__notes__ = [hidden(str(note), credentials) for note in error.__notes__]
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None and _printable(cause, credentials) is not cause:
-        error.__cause__ = _printable(cause, credentials)
+    if cause is not None:
+        shown = printable_cause(cause, credentials, longest=_LONGEST_CAUSE)
+        if shown is not cause:
+            error.__cause__ = shown
     return error
-
-
-def _printable(error: BaseException, credentials: Collection[str]) -> BaseException:
-    """Return ``error``, or what stands for it where printing it with its causes would show what a message must not."""
-    if not any(_tells_too_much(one, credentials) for one in _all_printed(error)):
-        return error
-    stand_in: RedactedError | None = None
-    for one in reversed(_chain(error)):
-        text = _redacted(str(one), credentials)
-        named = RedactedError(f"{type(one).__name__}: {text}" if text else type(one).__name__)
-        named.__traceback__, named.__cause__ = one.__traceback__, stand_in
-        stand_in = named
-    return stand_in or error
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """Return an error with its causes, the last of them last."""
-    chain: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in chain:
-        chain.append(following)
-        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
-    return chain
-
-
-def _all_printed(error: BaseException) -> list[BaseException]:
-    """Return every error that a traceback of ``error`` shows: its causes, and those in groups with their causes."""
-    seen: dict[int, BaseException] = {}
-    waiting = [error]
-    while waiting:
-        for one in _chain(waiting.pop()):
-            if id(one) not in seen:
-                seen[id(one)] = one
-                waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
-    return list(seen.values())
-
-
-def _tells_too_much(error: BaseException, credentials: Collection[str]) -> bool:
-    texts = [str(error), *map(str, getattr(error, "__notes__", ()))]
-    return any(len(text) > _LONGEST_CAUSE or text != _hidden(text, credentials) for text in texts)
-
-
-def _hidden(text: str, credentials: Collection[str]) -> str:
-    """Return ``text`` without credentials, otherwise as it is."""
-    for credential in sorted(credentials, key=len, reverse=True):
-        text = text.replace(credential, "[redacted]")
-    return scrub(text)
-
-
-def _redacted(text: str, credentials: Collection[str]) -> str:
-    text = " ".join(_hidden(text, credentials).split())
-    return text[:_LONGEST].rstrip(". ") + (" ..." if len(text) > _LONGEST else "")
 
 
 def _own(error: BaseException) -> HokusaiError | None:
@@ -297,4 +222,4 @@ def _detail(error: BaseException, credentials: Collection[str]) -> str:
 
 def shortened(text: str, credentials: Collection[str] = ()) -> str:
     """Return what a provider or model said in one line, cut to a few hundred characters, without credentials."""
-    return _redacted(text, credentials)
+    return quoted(text, credentials)

@@ -15,8 +15,8 @@ from dspy import BaseLM, settings
 from dspy.utils.dummies import DummyLM
 from dspy.utils.exceptions import DSPyError
 
-from hokusai_core.dspy_bridge.error_map import scrub
 from hokusai_core.errors import LanguageModelUnavailable
+from hokusai_core.redaction import scrub
 
 __all__ = [
     "ModelDescription",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal
@@ -106,10 +107,11 @@ class Budget:
             model: name of the model.
         """
         with self._lock:
-            if cost is None and usage.total_tokens:
+            known = cost is not None and 0 <= cost < math.inf  # a NaN would never reach the ceiling
+            if not known and (cost is not None or usage.total_tokens):
                 self._unpriced_model = model
             self._usage += usage
-            self._cost += cost or 0.0
+            self._cost += cost if cost is not None and known else 0.0
 
     @property
     def spent(self) -> Usage:

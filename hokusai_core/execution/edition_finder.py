@@ -10,6 +10,7 @@ from attrs import evolve
 
 from hokusai_core.errors import ComponentConflictError, HokusaiError
 from hokusai_core.process import fork_callbacks
+from hokusai_core.redaction import scrubbed_error
 from hokusai_core.runtime.fork import made_after_fork
 from hokusai_core.settings import ExecutionMode, Settings
 from hokusai_core.signature_registry import Edition
@@ -109,7 +110,7 @@ class EditionFinder:
         except Exception as error:
             del self._made_sources()[label]
             _warn(
-                f"the edition source {label} failed ({type(error).__name__}: {error}) and is not asked again; the "
+                f"the edition source {label} failed ({scrubbed_error(error)}) and is not asked again; the "
                 "original signatures are used. Leave editions out with promotions=False or HOKUSAI_PROMOTIONS=off"
             )
             return None

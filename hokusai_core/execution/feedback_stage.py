@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import ComponentConflictError, PluginError
 from hokusai_core.process import fork_callbacks
+from hokusai_core.redaction import scrubbed_error
 from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class FeedbackStage:
                 return False
             store.keep(event, spec)
         except Exception as error:  # the answer is paid for, so a full disk must not cost it
-            self._fail(f"{type(error).__name__}: {error}")
+            self._fail(scrubbed_error(error))
             return False
         with self._lock:
             self._kept += 1

@@ -11,6 +11,7 @@ from attrs import frozen
 from hokusai_core.errors import ClosedError, ConfigurationError, HokusaiError, LanguageModelUnavailable, PluginError
 from hokusai_core.model import LanguageModel
 from hokusai_core.process import fork_callbacks, fork_gate
+from hokusai_core.redaction import printable_cause, scrubbed_error
 from hokusai_core.runtime.fork import made_after_fork
 
 if TYPE_CHECKING:
@@ -178,8 +179,8 @@ class ModelResolver:
         except Exception as error:
             raise LanguageModelUnavailable(
                 f"language-model provider {provider!r} could not load {name or 'its default model'!r} "
-                f"({type(error).__name__}: {error}); see the cause, or choose another with lm=..."
-            ) from error
+                f"({scrubbed_error(error)}); see the cause, or choose another with lm=..."
+            ) from printable_cause(error)
         if not isinstance(model, LanguageModel) or not self._dspy().is_language_model(model.lm):
             raise PluginError(
                 f"language-model provider {provider!r} returned {type(model).__name__} for {name or 'its default'!r}; "
@@ -215,7 +216,7 @@ class ModelResolver:
             except (PluginError, LanguageModelUnavailable) as error:
                 reason = str(error)
             except Exception as error:  # a provider that fails is one that cannot serve; the next may
-                reason = f"{type(error).__name__}: {error}"
+                reason = scrubbed_error(error)
             reasons.append(reason if len(embedded) == 1 else f"{component.qualified_name}: {reason}")
         reasons += [
             f"the plugin {record.name!r} of {record.distribution} is switched off (plugins=, disable_plugins=, "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.process import fork_callbacks, process_trackers
+from hokusai_core.redaction import scrubbed_error
 from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class Observers:
             count = self._failures[name] = self._failures.get(name, 0) + 1
         if count == 1:
             warnings.warn(
-                f"tracker {name!r} failed ({type(error).__name__}: {error}); executions go on, "
+                f"tracker {name!r} failed ({scrubbed_error(error)}); executions go on, "
                 "further failures are counted in executor.stats()",
                 ObserverWarning,
                 stacklevel=2,
@@ -246,7 +247,7 @@ class Observers:
                 tracker.close()
             except Exception as error:  # the other trackers must be closed too
                 failures.append(
-                    f"tracker {name!r} failed to close ({type(error).__name__}: {error}); what it had not delivered "
+                    f"tracker {name!r} failed to close ({scrubbed_error(error)}); what it had not delivered "
                     "yet may be lost"
                 )
         for failure in failures:  # afterwards, because a host may turn warnings into errors
@@ -264,7 +265,7 @@ class Observers:
             try:
                 told[name] = dict(tracker.status())
             except Exception as error:  # figures of one tracker must not cost those of everything else
-                told[name] = {"last_error": f"{type(error).__name__}: {error}"}
+                told[name] = {"last_error": scrubbed_error(error)}
         return told
 
     def _flush(self, name: str, tracker: Tracker, timeout: float | None) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import InputError, PluginError
 from hokusai_core.process import fork_callbacks
+from hokusai_core.redaction import printable_cause, scrubbed_error
 from hokusai_core.results import Problem
 from hokusai_core.runtime.fork import made_after_fork
 
@@ -113,12 +114,12 @@ class ValidationStage:
                 return typed
             raise ValueError("; ".join(map(str, problems)))
         except Exception as error:
-            told = type(error).__name__ if spec.sensitive else f"{type(error).__name__}: {error}"
+            told = type(error).__name__ if spec.sensitive else scrubbed_error(error)
             failure = PluginError(
                 f"transform_outputs of plugin {name!r} failed on {spec.name} ({told}); mend the plugin, or leave it "
                 f"out: HOKUSAI_DISABLE_PLUGINS={name.partition(' ')[0]}"
             )
-            failure.__cause__ = None if spec.sensitive else error
+            failure.__cause__ = None if spec.sensitive else printable_cause(error)
         raise failure
 
     def accept(self, plan: CallPlan, inputs: Mapping[str, Any], entry: CacheEntry) -> bool:
@@ -139,14 +140,14 @@ class ValidationStage:
             raise TypeError("it must return a sequence of Problem")
         except Exception as error:
             # Going on would skip a check that the host relies on. The error may quote a sensitive value.
-            told = type(error).__name__ if spec.sensitive else f"{type(error).__name__}: {error}"
+            told = type(error).__name__ if spec.sensitive else scrubbed_error(error)
             plugin = name.partition("/")[0]
             owner = self._plugins.component("validator", name).owner
             failure = PluginError(
                 f"validator {name!r} failed on {spec.name} ({told}), and a check is never skipped; mend its plugin "
                 f"{owner}, or leave it out: HOKUSAI_DISABLE_PLUGINS={plugin}"
             )
-            failure.__cause__ = None if spec.sensitive else error
+            failure.__cause__ = None if spec.sensitive else printable_cause(error)
         raise failure
 
 

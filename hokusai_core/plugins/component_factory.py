@@ -21,6 +21,7 @@ from hokusai_core.hookspecs import COMPONENT_HOOKS
 from hokusai_core.plugins.failures import PluginFailure, ProtocolError, describe_error, target_failure
 from hokusai_core.plugins.records import Conflict
 from hokusai_core.protocols import COMPONENT_PROTOCOLS, protocol_problems
+from hokusai_core.redaction import printable_cause
 from hokusai_core.suggestions import did_you_mean
 
 __all__ = ["OBJECT_KINDS", "create_component", "find_component", "find_conflicts", "hook_of", "resolve_target"]
@@ -132,7 +133,7 @@ def create_component(kind: str, component: Component, options: Mapping[str, Any]
     except (KeyboardInterrupt, HokusaiError):
         raise
     except BaseException as error:
-        raise PluginLoadError(str(target_failure(kind, component, error))) from error
+        raise PluginLoadError(str(target_failure(kind, component, error))) from printable_cause(error)
 
 
 def resolve_target(target: str) -> object:

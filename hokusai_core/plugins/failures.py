@@ -17,6 +17,7 @@ from hokusai_core.plugins.fix_hints import mend_import, missing_distributions, o
 from hokusai_core.plugins.hook_validation import NewerHookApiError
 from hokusai_core.plugins.records import PluginRecord
 from hokusai_core.process import fork_callbacks
+from hokusai_core.redaction import printable_cause, scrub
 
 __all__ = [
     "FailureLog",
@@ -81,7 +82,7 @@ class PluginFailure:
     def as_error(self) -> PluginLoadError:
         """Return an error to raise, with the cause as its ``__cause__``."""
         error = PluginLoadError(str(self))
-        error.__cause__ = self.cause if isinstance(self.cause, BaseException) else None
+        error.__cause__ = printable_cause(self.cause) if isinstance(self.cause, BaseException) else None
         return error
 
     def __str__(self) -> str:
@@ -141,7 +142,7 @@ def describe_error(error: BaseException) -> str:
     """Return class and message of an exception in one line, whatever its ``__str__`` does."""
     kind = type(error).__name__
     try:
-        text = " ".join(str(error).split())
+        text = scrub(" ".join(str(error).split()))
     except Exception:  # an exception class of a plugin may itself be broken
         return f"{kind} (its message cannot be shown)"
     if len(text) > _LONGEST_MESSAGE:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hokusai_core import errors
-from hokusai_core.dspy_bridge import Meter, ModelCall, scrub, translate_error
+from hokusai_core.dspy_bridge import Meter, ModelCall, translate_error
+from hokusai_core.redaction import scrub
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 from hokusai_core.testing.lm import NullEngine
 

@@ -13,7 +13,8 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 from pydantic import BaseModel
 
-from hokusai_core.dspy_bridge import FastChatAdapter, scrub, translate_error
+from hokusai_core.dspy_bridge import FastChatAdapter, translate_error
+from hokusai_core.redaction import scrub
 
 
 def grows_linearly(work: Callable[[int], Any], size: int = 4_000) -> None:

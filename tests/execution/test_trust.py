@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import warnings
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -14,15 +15,17 @@ import pytest
 from dspy.lm15 import ServerError
 
 from hokusai_core import Budget, Component, Executor, hookimpl
-from hokusai_core.dspy_bridge.error_map import scrub
 from hokusai_core.errors import (
     BatchError,
     BudgetExceeded,
     ConfigurationError,
     ExecutionError,
+    HokusaiError,
     LanguageModelError,
     PluginError,
 )
+from hokusai_core.redaction import scrub
+from hokusai_core.results import Usage
 from hokusai_core.testing.lm import null_lm
 from hokusai_diskcache import DiskCache
 
@@ -318,3 +321,96 @@ def test_scrubbing_takes_linear_time(unit: str) -> None:
     """Sixteen times the text takes about sixteen times as long; a quadratic pattern takes 256 times as long."""
     small, large = scrubbing_steps(4_000, unit), scrubbing_steps(64_000, unit)
     assert large < 64 * max(small, 300)
+
+
+class Leaking:
+    """Every kind of component at once; what it raises quotes a credential."""
+
+    tier, secret = "leaking", b"s" * 32
+
+    def _leak(self, *_arguments: Any, **_options: Any) -> Any:
+        try:
+            raise OSError(f"https://user:{KEY}@host failed")
+        except OSError as error:
+            raise ConnectionError(f"Authorization: Bearer {KEY}") from error
+
+    get = put = load = record = flush = status = validate_outputs = _leak
+
+    def available(self) -> None:
+        return None
+
+    def validate_inputs(self, signature: Any, inputs: Any) -> list[Any]:
+        return []
+
+    async def aget(self, key: str) -> Any:
+        self._leak()
+
+    async def aput(self, entry: Any) -> None:
+        self._leak()
+
+    async def aflush(self, timeout: float | None = None) -> bool:
+        return bool(self._leak())
+
+    def close(self) -> None:
+        return None
+
+
+def never_made() -> Any:
+    Leaking()._leak()
+
+
+class LeakingPlugin:
+    def __init__(self, kind: str, target: Any) -> None:
+        self.kind, self.target = kind, target
+
+    def _offer(self, kind: str) -> list[Component]:
+        return [Component("leaking", self.target)] if kind == self.kind else []
+
+    @hookimpl
+    def provide_language_models(self) -> list[Component]:
+        return self._offer("lm")
+
+    @hookimpl
+    def provide_caches(self) -> list[Component]:
+        return self._offer("cache")
+
+    @hookimpl
+    def provide_trackers(self) -> list[Component]:
+        return self._offer("trackers")
+
+    @hookimpl
+    def provide_validators(self) -> list[Component]:
+        return self._offer("validator")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("target", [Leaking, never_made], ids=["used", "made"])
+@pytest.mark.parametrize("kind", ["lm", "cache", "trackers", "validator"])
+def test_no_error_or_warning_about_a_component_shows_a_credential(
+    kind: str, target: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    options: dict[str, Any] = {} if kind == "validator" else {kind: ["leaking"] if kind == "trackers" else "leaking"}
+    told: list[str] = []
+    with warnings.catch_warnings(record=True) as caught, caplog.at_level("DEBUG"):
+        warnings.simplefilter("always")
+        try:
+            plugins = [("p", LeakingPlugin(kind, target))]
+            with Executor(**{"lm": null_lm(), **options}, plugins=[], extra_plugins=plugins, environ={}) as executor:
+                executor.register_signature("Answer", "question -> answer")
+                executor.execute_signature("Answer", {"question": "?"})
+                told.append(str(executor.stats()))
+        except HokusaiError as error:
+            told += traceback.format_exception(error)
+        told += [str(warning.message) for warning in caught]
+    assert "ConnectionError" in "".join(told) or kind == "cache"
+    assert "[redacted]" in "".join(told)
+    assert KEY not in "".join([*told, caplog.text])
+
+
+@pytest.mark.parametrize("cost", [float("nan"), float("inf"), -5.0])
+def test_a_price_that_is_none_closes_a_ceiling_on_cost(cost: float) -> None:
+    budget = Budget(cost=1)
+    budget.charge(Usage(1, 1, 1), cost, "odd/model")
+    assert budget.spent_cost == 0
+    with pytest.raises(BudgetExceeded, match="no price of odd/model is known"):
+        budget.reserve()
