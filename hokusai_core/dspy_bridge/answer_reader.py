@@ -17,6 +17,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from hokusai_core.dspy_bridge.text_markers import GAP, HEADER_OPENING, restore_markers
+from hokusai_core.signatures.value_text import is_same
 
 __all__ = [
     "AnswerFormatError",
@@ -31,7 +32,8 @@ __all__ = [
 #: Name in the header that ends an answer.
 END = "completed"
 
-_BLANKS = " \t\xa0"
+#: Blanks of a line, and the characters without width that models and editors put beside a header.
+_BLANKS = " \t\xa0\u200b\ufeff"
 #: A header as prompts ask for it: alone on its line, and spelled as DSPy spells it.
 _USUAL_HEADER = re.compile(r"(?:^|(?<=\n))\[\[ ## (\w+) ## \]\](?=\n|$)")
 _OPENING = re.compile(HEADER_OPENING)
@@ -39,8 +41,8 @@ _HEADER = re.compile(rf"{HEADER_OPENING}([^\[\]#\n]{{1,200}})##{GAP}\]\]")
 _THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad"
 _THOUGHT_TAG = re.compile(rf"<(/?)(?:{_THOUGHTS})>", re.IGNORECASE)
 _FENCE_LINE = re.compile(r"^[ \t]*```[\w+-]*[ \t]*$", re.MULTILINE)
-#: A line with the name of an output between ``##``, whatever stands around it. Bounded: answers may be long.
-_MANGLED_HEADER = r"^[^\w\n]{{0,8}}##[ \t]{{0,4}}{name}[ \t]{{0,4}}##[^\w\n]{{0,8}}$"
+#: A line with the name of an output behind ``#``, whatever else stands around it. Bounded: answers may be long.
+_MANGLED_HEADER = r"^[^\w\n]{{0,8}}#[ \t]{{0,4}}{name}[^\w\n]{{0,12}}$"
 #: What may follow the end marker on its line: tokens such as ``<|im_end|>``, or the end of an emphasis.
 _AFTER_END = re.compile(r"(?:<[^<>\s]{1,40}>\s*)*[`*_]*")
 #: What may come before a header on its line: a mark of a heading, quote or list, and the begin of an emphasis.
@@ -104,7 +106,7 @@ class AnswerReader:
         """
         restored = restore_markers(answer) != answer
         sections = self._splitter.split(answer)
-        if len(sections) < len(self._outputs) and "##" in answer:
+        if len(sections) < len(self._outputs) and "#" in answer:
             self._refuse_mangled(answer, {name for name, _ in sections})
         return self.collect(
             ((name, restore_markers(text) if restored else text) for name, text in sections), from_text=True
@@ -133,7 +135,7 @@ class AnswerReader:
                 value = output.read(part) if from_text else output.take(part)
             except ValueError as error:
                 raise AnswerFormatError(f"does not fit the output {name}: {error}", name) from error
-            if name in found and found[name] != value:
+            if name in found and not is_same(found[name], value):
                 raise AnswerFormatError(f"has two values for the output {name}", name)
             found[name] = value
         return self._complete(found)

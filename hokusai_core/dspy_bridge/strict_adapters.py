@@ -28,6 +28,8 @@ __all__ = ["StrictBAMLAdapter", "StrictJSONAdapter", "StrictXMLAdapter"]
 
 _OBJECT_OR_THOUGHTS = begin_of_answer(r"\{")
 _ENTITY = re.compile(r"&(lt|gt|amp|quot|apos);")
+#: A tag or section as it is, or else the character that XML does not keep in texts.
+_CARRIAGE_RETURN = re.compile(r"(<!\[CDATA\[.*?\]\]>|<[^<>]*>)|\r", re.DOTALL)
 _ENTITIES: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
 
 
@@ -111,7 +113,9 @@ class StrictXMLAdapter(dspy.XMLAdapter):
 
     def _parts(self, signature: Any, reader: AnswerReader, text: str) -> Iterator[tuple[str, Any]]:
         try:
-            root = ElementTree.fromstring(f"<answer_root>{text}</answer_root>")  # noqa: S314  # it can declare no entity
+            # A parser of XML turns the ends of lines of Windows into others, unless they are written as entities.
+            kept = _CARRIAGE_RETURN.sub(lambda found: found[1] or "&#13;", text) if "\r" in text else text
+            root = ElementTree.fromstring(f"<answer_root>{kept}</answer_root>")  # noqa: S314  # it can declare no entity
         except ElementTree.ParseError as error:
             raise AnswerFormatError(f"is not valid XML: {error}") from None
         tags = TagMarkers([*signature.input_fields, *signature.output_fields])

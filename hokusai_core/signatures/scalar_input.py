@@ -35,7 +35,7 @@ _DATETIME: Final = rf"(?a)\d{{4}}-\d\d-\d\d[T ]{_CLOCK}"
 _DECIMAL: Final = r"(?a)[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,6})?"
 _UUID: Final = r"(?ai)[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}"
 _DURATION: Final = (
-    r"(?a)(?P<sign>[+-])?P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
+    r"(?a)(?P<sign>[+-])?P(?:(?P<years>\d+)Y)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)(?:\.(?P<fraction>\d{1,6}))?S)?)?"
 )
 _HOURS: Final = (
@@ -288,8 +288,10 @@ def _duration(text: str) -> datetime.timedelta:
     found = re.fullmatch(_DURATION, text) or re.fullmatch(_HOURS, text)
     parts = {name: part for name, part in found.groupdict().items() if part} if found and len(text) < 60 else {}
     sign = -1 if parts.pop("sign", "+") == "-" else 1
-    if not parts:
-        raise ValueError
+    if not parts or (sign < 0 and found and not found[0].startswith("-P") and "days" in parts):
+        raise ValueError  # Python writes minus one hour as "-1 day, 23:00:00", in which the sign is that of the day
+    if "years" in parts:  # pydantic, and so a prompt, writes 400 days as P1Y35D
+        parts["days"] = str(365 * int(parts.pop("years")) + int(parts.get("days", 0)))
     fraction = parts.pop("fraction", "")
     parts["microseconds"] = fraction.ljust(6, "0") if fraction else "0"
     return sign * datetime.timedelta(**{name: int(part) for name, part in parts.items()})

@@ -118,7 +118,7 @@ def _is_nothing(text: str, shape: Shape) -> bool:
 
 def _choices(member: Shape) -> list[str]:
     if member.kind == "enum":
-        return [str(item.value) for item in member.cls]
+        return [text for name, item in member.cls.__members__.items() for text in (name, str(item.value))]
     return [value for value in member.values if isinstance(value, str)]
 
 

@@ -56,6 +56,7 @@ READ = {
     "unknown header in a line": ("[[ ## a ## ]]\nsee [[ ## note ## ]] there", {"a": "see [[ ## note ## ]] there"}),
     "blank lines": ("[[ ## a ## ]]\n\n \n  x\n\ny  \n \n\n" + END, {"a": "  x\n\ny  "}),
     "Windows": ("[[ ## a ## ]]\r\nx\r\ny\r\n\r\n[[ ## b ## ]]\r\n3\r\n", {"a": "x\r\ny", "b": "3"}),
+    "characters without width": ("\ufeff[[ ## a ## ]]\nx\n\u200b[[ ## b ## ]]\n3", {"a": "x", "b": "3"}),
     "nothing": ("[[ ## a ## ]]\n\n[[ ## b ## ]]\n3", {"a": "", "b": "3"}),
 }
 
@@ -104,7 +105,15 @@ def test_two_values_or_none_are_an_error(answer: str) -> None:
         FastChatAdapter().parse(signature, answer)
 
 
-@pytest.mark.parametrize("header", ["[ ## n ## ]", "## n ##", "{{ ## N ## }}", "[[##n##]"])
+@pytest.mark.parametrize(("first", "second"), [("true", "1"), ("[1]", "[true]"), ('{"x": 1}', '{"x": 1.0}')])
+def test_values_that_only_python_calls_equal_are_two_values(first: str, second: str) -> None:
+    open_signature = dspy.Signature({"q": (str, dspy.InputField()), "a": (Any, dspy.OutputField())})
+    with pytest.raises(AdapterParseError):
+        FastChatAdapter().parse(open_signature, f"[[ ## a ## ]]\n{first}\n[[ ## a ## ]]\n{second}")
+    assert FastChatAdapter().parse(open_signature, f"[[ ## a ## ]]\n{first}\n[[ ## a ## ]]\n {first}\n{END}")
+
+
+@pytest.mark.parametrize("header", ["[ ## n ## ]", "## n ##", "{{ ## N ## }}", "[[##n##]", "[[ # n # ]]", "### N"])
 def test_a_mangled_header_does_not_make_an_output_absent(header: str) -> None:
     with pytest.raises(AdapterParseError):
         FastChatAdapter().parse(signature, f"[[ ## a ## ]]\nx\n\n{header}\n3")

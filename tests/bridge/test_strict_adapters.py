@@ -107,6 +107,12 @@ XML_READ = {
 }
 
 
+@pytest.mark.parametrize("text", ["a\r\nb", "a\rb", "a &lt;\r\n&amp; b"])
+def test_xml_keeps_the_ends_of_lines(text: str) -> None:
+    answer = XML.replace("two\n\nlines", text).replace("<answer>", "<answer\r\n>")
+    assert xml_adapter.parse(signature, answer)["answer"] == text.replace("&lt;", "<").replace("&amp;", "&")
+
+
 @pytest.mark.parametrize("answer", XML_READ.values(), ids=XML_READ)
 def test_xml_answers_that_can_be_read(answer: str) -> None:
     assert xml_adapter.parse(signature, answer) == VALUES

@@ -114,6 +114,8 @@ UTC = datetime.UTC
         (datetime.date | datetime.datetime, "2024-01-02", datetime.date(2024, 1, 2)),
         (datetime.timedelta, "PT1H30M", datetime.timedelta(minutes=90)),
         (datetime.timedelta, "1 day, 2:03:04.5", datetime.timedelta(days=1, hours=2, minutes=3, seconds=4.5)),
+        (datetime.timedelta, "P1Y35D", datetime.timedelta(days=400)),  # as pydantic writes it in prompts
+        (Nothing | None, "NONE", Nothing.NONE),
         (decimal.Decimal, "1.10", decimal.Decimal("1.10")),
         (list[decimal.Decimal], "[0.12345678901234567890123]", [decimal.Decimal("0.12345678901234567890123")]),
         (Point, '{"x": "1", "color": "RED"}', Point(1)),
@@ -147,7 +149,7 @@ def test_a_model_is_read_like_a_signature() -> None:
         (list[str], "a, b"), (list[str], "- a\nb"), (tuple[str, int], '["a"]'), (datetime.datetime, "5"),
         (datetime.datetime, "2024-01-02"), (datetime.date, "2024-01-02T00:00:00"), (datetime.date, "2024-02-30"),
         (decimal.Decimal, "NaN"), (decimal.Decimal, "1_0"), (uuid.UUID, "x"), (pydantic.HttpUrl, "no url"),
-        (set[int | bool], "[1, true]"), (Annotated[int, pydantic.Field(gt=0)], "0"),
+        (datetime.timedelta, "-1 day, 23:00:00"), (datetime.timedelta, "P1M"), (set[int | bool], "[1, true]"), (Annotated[int, pydantic.Field(gt=0)], "0"),
     ],
 )  # fmt: skip
 def test_unreadable(annotation: Any, text: str) -> None:
