@@ -58,6 +58,8 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, (set, frozenset)):
         return sorted((_jsonable(item) for item in value), key=canonical_json)
     if isinstance(value, (datetime.date, datetime.time)):
+        if value != value:  # pandas calls a missing time one
+            raise TypeError(f"a value of type {kind.__name__} has no JSON form")
         return value.isoformat()
     if isinstance(value, datetime.timedelta):
         return _duration(value)

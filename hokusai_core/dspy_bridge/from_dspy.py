@@ -32,8 +32,21 @@ def from_dspy(signature: Any, name: str | None = None) -> SignatureSpec:
     Raises:
         SignatureDefinitionError: a field has a type that Hokusai cannot check, cache or store.
     """
+    _refuse_lost_rules(signature)
     fields = [*field_specs(signature.input_fields, "input"), *field_specs(signature.output_fields, "output")]
     return SignatureSpec(name or signature.__name__, signature.instructions, fields).check()
+
+
+def _refuse_lost_rules(signature: Any) -> None:
+    """Refuse rules that neither DSPy nor Hokusai applies to answers, because both never make an object of the class."""
+    validators = signature.__pydantic_decorators__
+    lost = [*validators.field_validators, *validators.model_validators, *validators.root_validators]
+    lost += [name for name in signature.model_config if name.startswith("str_")]
+    if lost:
+        raise SignatureDefinitionError(
+            f"signature {signature.__name__!r}: {lost[0]!r} is a rule of pydantic that signatures do not keep; put it "
+            "into a pydantic model, or write an output validator"
+        )
 
 
 def from_string(text: str, name: str | None = None) -> SignatureSpec:

@@ -105,6 +105,9 @@ def refuse_program(value: Any, name: str) -> None:
                 "which is not installed. Install it with pip install 'dspy[deno]', or give the module an "
                 "interpreter_factory"
             )
+    if inspect.iscoroutinefunction(getattr(type(value), "forward", None)):
+        kind = type(value).__name__
+        raise SignatureDefinitionError(f"program {name!r}: the forward() of {kind} is async; name it aforward()")
     if _entry_of(value) is None:
         raise SignatureDefinitionError(
             f"program {name!r}: {type(value).__name__} has no forward() and no aforward(); write one of them"

@@ -25,7 +25,7 @@ _INHERITED = ("version", "category", "tags", "cache_ttl")
 #: A derived signature is found under its own name only, is not deprecated with its base, and has its own fields.
 _OWN = ("examples", "aliases", "deprecated")
 _METADATA = (*_INHERITED, *_OWN)
-_VERSION = re.compile(r"v?\d[\w.+-]*", re.ASCII)
+_VERSION = re.compile(r"v?\d\w*(?:[.+-]\w+)*", re.ASCII)
 _SIMPLE = {name: getattr(builtins, name) for name in ("str", "int", "float", "bool")}
 
 
@@ -88,6 +88,12 @@ def _collect(cls: type, problems: list[str]) -> tuple[dict[str, FieldDeclaration
             f"field {name!r} is a field of DSPy; declare it with the InputField or OutputField of hokusai_core"
             for name, value in vars(base).items()
             if type(value).__name__ == "FieldInfo" and type(value).__module__.startswith("pydantic")
+        )
+        problems += (
+            f"{name!r} is a validator of pydantic, which signatures do not run; put it into a pydantic model, or write "
+            "an output validator"
+            for name, value in vars(base).items()
+            if type(value).__name__ == "PydanticDescriptorProxy"
         )
     return declared, annotations
 

@@ -166,6 +166,8 @@ def _union(shape: Shape) -> Coercer:
     text_forms = [coercer(member) for member in shape.members if member.kind in TEXT_FORMS]
 
     def coerce(value: Any) -> Any:
+        if type(value) not in exact and not isinstance(value, enum.Enum):
+            value = _without_subclass(value)
         kind = type(value)
         if kind in exact:
             # A value that is of one of the types already must not become another that comes first: 3 in ``str | int``.
@@ -185,6 +187,15 @@ def _union(shape: Shape) -> Coercer:
         raise told[0] if len(told) == 1 else mismatch(shape, value)
 
     return coerce
+
+
+def _without_subclass(value: Any) -> Any:
+    """Return a text or number of a subclass, numpy's among them, as Python's own; everything else as it is."""
+    plain = without_numpy(value)
+    for base in (bool, int, float, str):
+        if isinstance(plain, base):
+            return base.__str__(plain) if base is str else base(plain)
+    return plain
 
 
 def _first(attempts: Iterable[Coercer], value: Any) -> tuple[Any, list[CoercionError]]:

@@ -44,6 +44,7 @@ class ModelField:
         lost: rules of pydantic that a description cannot carry; validators are not among them.
         of_model: whether pydantic validates it.
         raw: whether a validator of the model reads the value as it was given.
+        strict: whether pydantic takes no text for a number.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ModelField:
     lost: tuple[str, ...] = ()
     of_model: bool = False
     raw: bool = False
+    strict: bool = False
 
     @cached_property
     def shape(self) -> Shape:
@@ -94,10 +96,14 @@ def _pydantic_fields(cls: Any) -> list[ModelField]:
         if decorator.info.mode != "after"
         for field in decorator.info.fields
     }
-    return [_pydantic_field(name, info, raw=name in raw or "*" in raw) for name, info in cls.model_fields.items()]
+    strict = bool(cls.model_config.get("strict"))
+    return [
+        _pydantic_field(name, info, raw=name in raw or "*" in raw, strict=strict)
+        for name, info in cls.model_fields.items()
+    ]
 
 
-def _pydantic_field(name: str, info: Any, *, raw: bool) -> ModelField:
+def _pydantic_field(name: str, info: Any, *, raw: bool, strict: bool) -> ModelField:
     required = info.is_required()
     alias = info.validation_alias or info.alias
     if info.default_factory is not None and getattr(info, "default_factory_takes_validated_data", False):
@@ -119,6 +125,7 @@ def _pydantic_field(name: str, info: Any, *, raw: bool) -> ModelField:
         lost=tuple(lost_rules(info.metadata)),
         of_model=True,
         raw=raw or reads_raw_values(info.metadata),
+        strict=next((rule.strict for rule in info.metadata if isinstance(getattr(rule, "strict", None), bool)), strict),
     )
 
 

@@ -77,9 +77,24 @@ class _FieldRule:
         if self.item.raw or (value is None and self.item.default is None and not self.item.required):
             return value  # pydantic keeps None where it is the default, whatever the type
         try:
-            return self.coerce(value)
+            coerced = self.coerce(value)
         except CoercionError as error:
             raise CoercionError(f"does not fit {model}: {self.item.name}: {error}", error.code) from None
+        if self.item.strict and not _is_strict(value, coerced):
+            raise CoercionError(f"does not fit {model}: {self.item.name}: is strict; expected its type in JSON")
+        return coerced
+
+
+def _is_strict(given: Any, coerced: Any) -> bool:
+    """Return whether pydantic's strict mode takes ``given`` from JSON: text is no number, and no list."""
+    if isinstance(coerced, (list, tuple)):
+        return isinstance(given, (list, tuple)) and all(map(_is_strict, given, coerced))
+    if isinstance(coerced, Mapping):
+        return isinstance(given, Mapping) and all(map(_is_strict, given.values(), coerced.values()))
+    if isinstance(coerced, (set, frozenset)):
+        return not isinstance(given, str)
+    kind = type(coerced)
+    return kind not in (int, float, bool) or type(given) is kind or (kind is float and type(given) is int)
 
 
 def _pydantic_builder(shape: Shape, fields: Mapping[str, _FieldRule]) -> Coercer:

@@ -14,7 +14,7 @@ import dspy
 import pytest
 
 from hokusai_core import Budget, Executor, SignatureChain
-from hokusai_core.dspy_bridge.program_spec import MODULES, is_program
+from hokusai_core.dspy_bridge.program_spec import MODULES, is_program, spec_of_program
 from hokusai_core.errors import BudgetExceeded, LanguageModelError, SignatureDefinitionError
 from hokusai_core.testing.lm import NullEngine, null_lm
 
@@ -159,6 +159,19 @@ class Awaited(dspy.Module):
 
     async def aforward(self, question: str) -> Any:
         return await self.answer.acall(question=question)
+
+
+def test_an_async_forward_is_refused() -> None:
+    class Misnamed(dspy.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.predict = dspy.Predict("question -> answer")
+
+        async def forward(self, question: str) -> Any:
+            return await self.predict.acall(question=question)
+
+    with pytest.raises(SignatureDefinitionError, match="of Misnamed is async; name it aforward"):
+        spec_of_program(Misnamed(), "P")
 
 
 def test_a_module_with_aforward_alone_runs_wherever_it_is_called() -> None:

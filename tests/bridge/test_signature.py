@@ -183,6 +183,30 @@ def test_a_rule_that_cannot_be_kept_is_refused(rule: Any) -> None:
         from_dspy(signature)
 
 
+def test_validators_of_a_dspy_signature_are_refused() -> None:
+    class Checked(dspy.Signature):
+        """Do."""
+
+        a: str = dspy.InputField()
+        n: int = dspy.OutputField()
+
+        @pydantic.field_validator("n")
+        @classmethod
+        def even(cls, value: int) -> int:
+            return value
+
+    class Short(dspy.Signature):
+        """Do."""
+
+        model_config = pydantic.ConfigDict(str_max_length=2)
+        a: str = dspy.InputField()
+        n: str = dspy.OutputField()
+
+    for signature, rule in ((Checked, "even"), (Short, "str_max_length")):
+        with pytest.raises(SignatureDefinitionError, match=f"{rule}.* is a rule of pydantic"):
+            from_dspy(signature)
+
+
 def test_a_type_that_cannot_be_handled_is_named() -> None:
     signature = dspy.Signature({"a": (str, dspy.InputField()), "when": (bytes, dspy.OutputField())}, "Do.")
     with pytest.raises(SignatureDefinitionError, match="when"):

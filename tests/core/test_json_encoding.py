@@ -140,3 +140,9 @@ def test_the_text_does_not_depend_on_order_or_kind_of_number(value: Any) -> None
 @given(VALUES, VALUES)
 def test_texts_are_equal_where_values_are(first: Any, second: Any) -> None:
     assert (canonical_json(first) == canonical_json(second)) == (kinds(first) == kinds(second))
+
+
+def test_a_missing_time_of_pandas_has_no_json_form() -> None:
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(TypeError, match="NaTType"):
+        jsonable([pandas.NaT])

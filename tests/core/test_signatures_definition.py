@@ -12,6 +12,7 @@ import sys
 import textwrap
 from typing import ClassVar, Literal
 
+import pydantic
 import pytest
 
 from hokusai_core.base_signature import BaseSignature, SignatureMeta
@@ -328,6 +329,8 @@ def test_defining_and_listing_imports_nothing_heavy() -> None:
     [
         ({"version": "latest"}, "version 'latest' is not a version"),
         ({"version": ""}, "version '' is not a version"),
+        ({"version": "1..0"}, "version '1..0' is not a version"),
+        ({"even": pydantic.field_validator("count")(lambda value: value)}, "'even' is a validator of pydantic"),
         ({"verison": "2.0"}, "attribute 'verison' means nothing; did you mean 'version'?"),
         ({"exmaples": ()}, "did you mean 'examples'?"),
         ({"examples": ({"inputs": {"count": "many"}, "outputs": {}},)}, "examples[0].inputs.count: expected a whole"),

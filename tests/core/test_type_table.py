@@ -186,6 +186,8 @@ def test_values_of_numpy_are_plain_values() -> None:
     assert is_same(coerced(bool, numpy.bool_(True)), True)
     assert is_same(coerced(list[float], numpy.array([1.0, 2.0])), [1.0, 2.0])
     assert is_same(coerced(list[list[int]], numpy.array([[1], [2]])), [[1], [2]])
+    assert is_same(coerced(int | str, numpy.str_("3")), "3")
+    assert is_same(coerced(int | float, numpy.float64(3.0)), 3.0)
     assert is_same(coerced(set[int], numpy.array([1, 1])), {1})
     assert is_same(coerced(Any, {"x": numpy.arange(2)}), {"x": [0, 1]})
     moment = datetime.datetime(2024, 1, 2, 3, 4, 5)

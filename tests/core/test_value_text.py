@@ -59,6 +59,17 @@ class Event(pydantic.BaseModel):
     share: float = 0.5
 
 
+class Exact(pydantic.BaseModel, strict=True):
+    n: int
+    share: float = 0.5
+    counts: list[int] = []
+    by_name: dict[str, int] = {}
+    born: datetime.date | None = None
+    color: Color = Color.RED
+    yes: bool = pydantic.Field(default=True, strict=True)
+    free: int = pydantic.Field(default=3, strict=False)
+
+
 @attrs.frozen
 class Point:
     x: int
@@ -119,6 +130,11 @@ UTC = datetime.UTC
         (decimal.Decimal, "1.10", decimal.Decimal("1.10")),
         (list[decimal.Decimal], "[0.12345678901234567890123]", [decimal.Decimal("0.12345678901234567890123")]),
         (Point, '{"x": "1", "color": "RED"}', Point(1)),
+        (
+            Exact,
+            '{"n": 1, "share": 1, "born": "2024-01-02", "color": "BLUE", "free": "4"}',
+            Exact(n=1, share=1.0, born=datetime.date(2024, 1, 2), color=Color.BLUE, free=4),
+        ),
         (list[Point] | None, '[{"x": 1}]', [Point(1)]),
     ],
 )
@@ -147,9 +163,13 @@ def test_a_model_is_read_like_a_signature() -> None:
         (Event, '{"title": "t", "start": "2024-01-02T03:04:05", "price": 1, "share": NaN}'),
         (dict[str, int], '{"a": 1, "a": 2}'), (dict[str, int], "{'a': 1, 'a': 2}"), (list[str], "['a' 'b']"),
         (list[str], "a, b"), (list[str], "- a\nb"), (tuple[str, int], '["a"]'), (datetime.datetime, "5"),
+        (datetime.timedelta, "-1 day, 23:00:00"), (datetime.timedelta, "P1M"), (Exact, '{"n": "1"}'),
+        (Exact, '{"n": 1.0}'), (Exact, '{"n": 1, "share": "0.5"}'), (Exact, '{"n": 1, "counts": ["1"]}'),
+        (Exact, '{"n": 1, "counts": "1"}'), (Exact, '{"n": 1, "yes": "true"}'),
+        (Exact, '{"n": 1, "by_name": {"a": "1"}}'),
         (datetime.datetime, "2024-01-02"), (datetime.date, "2024-01-02T00:00:00"), (datetime.date, "2024-02-30"),
         (decimal.Decimal, "NaN"), (decimal.Decimal, "1_0"), (uuid.UUID, "x"), (pydantic.HttpUrl, "no url"),
-        (datetime.timedelta, "-1 day, 23:00:00"), (datetime.timedelta, "P1M"), (set[int | bool], "[1, true]"), (Annotated[int, pydantic.Field(gt=0)], "0"),
+        (set[int | bool], "[1, true]"), (Annotated[int, pydantic.Field(gt=0)], "0"),
     ],
 )  # fmt: skip
 def test_unreadable(annotation: Any, text: str) -> None:
