@@ -38,6 +38,8 @@ __all__ = ["resolve_chain", "resolve_pipeline", "resolve_target"]
 _DEEPEST = 20
 #: Names that a misspelt one is compared with, and problems that get such a hint: each comparison takes a while.
 _MOST_COMPARED = 200
+#: Pairs of a text and a name that are compared at most.
+_MOST_PAIRS = 2_000
 
 
 def resolve_chain(
@@ -173,9 +175,12 @@ class _Checker:
         return f"{meant}; there are {enumerate_names(known)}" if known else f"{meant}; there are none"
 
     def _check_names(self, chain: ChainDefinition, used: frozenset[str], names: frozenset[str], where: str) -> None:
-        """Find initial inputs that no step uses, where a text reads as if it meant one."""
-        unused = names - used
-        if not unused or len(unused) > _MOST_COMPARED:
+        """Find texts that read as if they meant an initial input.
+
+        Where inputs are declared, a text that differs from one by a slip is an error; else only if the input is unused.
+        """
+        compared = names - used if chain.inputs is None else names
+        if not compared or len(compared) > _MOST_COMPARED:
             return
         texts = {
             value: f"step {step.name!r}: {key}"
@@ -183,7 +188,18 @@ class _Checker:
             for key, value in (step.mapping or {}).items()
             if isinstance(value, str) and value.isidentifier() and value not in used
         }
-        for name in sorted(unused) if len(texts) <= _MOST_COMPARED else ():
+        if len(texts) > _MOST_COMPARED:
+            return
+        if chain.inputs is not None:
+            for text, place in texts.items() if len(texts) * len(names) <= _MOST_PAIRS else ():
+                close = closest(text, names)
+                if close is not None:
+                    self.problems.append(
+                        f"{where}{place}: {text!r} is no initial input; did you mean {close!r}? Write "
+                        f"literal({text!r}) where the text itself is meant"
+                    )
+            return
+        for name in sorted(compared):
             close = closest(name, texts)
             if close is not None:
                 self.problems.append(

@@ -442,3 +442,23 @@ def test_signature_classes_and_qualified_names_are_steps(executor: Executor) -> 
     assert executor.execute_chain(chain, {"doc": "hi"})["summary"].startswith(
         "summary of <[[ ## document ## ]] some loud"
     )
+
+
+@pytest.mark.parametrize("order", [["report", "reprot"], ["reprot", "report"], ["reprot"]])
+def test_a_slip_in_the_name_of_a_declared_input_is_no_text(make_executor: MakeExecutor, order: list[str]) -> None:
+    executor = make_executor()
+    chain = SignatureChain(inputs=["report"])
+    for number, source in enumerate(order):
+        chain.add("Summarize", {"document": source}, name=f"s{number}")
+    with pytest.raises(CompositionError, match=r"document: 'reprot' is no initial input; did you mean 'report'\?"):
+        executor.execute_chain(chain, {"report": "Revenue rose."})
+    assert executor.stats()["executions"] == 0
+
+
+def test_a_text_that_resembles_a_declared_input_can_be_written_outright(make_executor: MakeExecutor) -> None:
+    chain = SignatureChain(inputs=["report"])
+    chain.add("Summarize", {"document": "report", "max_length": literal("reports")})
+    chain.add("Summarize", {"document": "A long text", "max_length": "short"}, name="other")
+    result = make_executor().execute_chain(chain, {"report": "Revenue rose."})
+    assert "reports" in result.steps["Summarize"]["summary"]
+    assert "A long text" in result["summary"]
