@@ -86,7 +86,7 @@ class _FieldRule:
 
 
 def _is_strict(given: Any, coerced: Any) -> bool:
-    """Return whether pydantic's strict mode takes ``given`` from JSON: text is no number, and no list."""
+    """Return whether pydantic's strict mode takes ``given`` from JSON: text is not a number, and no list."""
     if isinstance(coerced, (list, tuple)):
         return isinstance(given, (list, tuple)) and all(map(_is_strict, given, coerced))
     if isinstance(coerced, Mapping):

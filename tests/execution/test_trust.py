@@ -330,7 +330,7 @@ class Leaking:
 
     def _leak(self, *_arguments: Any, **_options: Any) -> Any:
         try:
-            raise OSError(f"https://user:{KEY}@host failed")
+            raise OSError(f"https://user:{KEY}@example.com/ failed")
         except OSError as error:
             raise ConnectionError(f"Authorization: Bearer {KEY}") from error
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from dev import ROOT
-from tools import plain_english
+from tools import draw_architecture, plain_english, write_reference
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
@@ -24,6 +24,18 @@ def test_every_file_of_the_architecture_page_exists() -> None:
 def test_the_glossary_has_at_most_25_words() -> None:
     rows = re.findall(r"^\| (?!Word|---)", PAGE.partition("## Words")[2], re.MULTILINE)
     assert 10 < len(rows) <= 25
+
+
+def test_the_picture_is_what_the_imports_are() -> None:
+    assert draw_architecture.PICTURE.read_text(encoding="utf-8") == draw_architecture.picture()
+
+
+def test_the_reference_is_what_the_docstrings_say() -> None:
+    assert write_reference.differences() == []
+
+
+def test_no_phrase_has_come_back_that_makes_a_reader_stop() -> None:
+    assert plain_english.repository_findings() == []
 
 
 @pytest.mark.parametrize(
