@@ -41,8 +41,12 @@ _HEADER = re.compile(rf"{HEADER_OPENING}([^\[\]#\n]{{1,200}})##{GAP}\]\]")
 _THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad"
 _THOUGHT_TAG = re.compile(rf"<(/?)(?:{_THOUGHTS})>", re.IGNORECASE)
 _FENCE_LINE = re.compile(r"^[ \t]*```[\w+-]*[ \t]*$", re.MULTILINE)
-#: A line with the name of an output behind ``#``, whatever else stands around it. Bounded: answers may be long.
-_MANGLED_HEADER = r"^[^\w\n]{{0,8}}#[ \t]{{0,4}}{name}[^\w\n]{{0,12}}$"
+#: What looks like the header of an output: its name behind ``#`` at the begin of a line, or between ``##`` anywhere.
+#: Bounded: answers may be long. A marker that was neutralised has a ``~`` and is part of a text.
+_MANGLED_HEADER = (
+    r"^[^\w\n~]{{0,8}}#[ \t]{{0,4}}{name}(?:[ \t]{{0,4}}[#:]|[^\w\n]{{0,12}}$)"
+    r"|(?<![~#])##[ \t]{{0,4}}{name}[ \t]{{0,4}}##"
+)
 #: What may follow the end marker on its line: tokens such as ``<|im_end|>``, or the end of an emphasis.
 _AFTER_END = re.compile(r"(?:<[^<>\s]{1,40}>\s*)*[`*_]*")
 #: What may come before a header on its line: a mark of a heading, quote or list, and the begin of an emphasis.

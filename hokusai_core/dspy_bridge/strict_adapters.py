@@ -119,12 +119,16 @@ class StrictXMLAdapter(dspy.XMLAdapter):
         except ElementTree.ParseError as error:
             raise AnswerFormatError(f"is not valid XML: {error}") from None
         tags = TagMarkers([*signature.input_fields, *signature.output_fields])
+        said = {reader.name(element.tag) for element in root}
         for element in root:
             name = reader.name(element.tag)
             if name is None:
                 continue
             field = table_field(name, signature.output_fields[name])
             if field is not None and {member.kind for member in field.shape.members} == {"str"}:
+                inside = {reader.name(part.tag) for part in element.iter()} - said - {None}
+                if inside:
+                    raise AnswerFormatError(f"has the output {inside.pop()} inside a text", name)
                 value: Any = _text_of(element, text)
             else:
                 value = self._value(signature.output_fields[name], element)
@@ -166,7 +170,7 @@ def _structure(text: str) -> Any:
 
 def _text_of(element: Any, text: str) -> str:
     """Return the text of an element as it was written, tags in it included."""
-    if not list(element):
+    if not list(element) and "<!--" not in text and "<?" not in text:
         return trim_blank_lines(element.text or "")
     opening, closing = re.compile(rf"<{element.tag}\s*>"), re.compile(rf"</{element.tag}\s*>")
     first, last = opening.search(text), list(closing.finditer(text))

@@ -121,6 +121,17 @@ def test_a_mangled_header_does_not_make_an_output_absent(header: str) -> None:
     assert FastChatAdapter().parse(signature, answer)["n"] == 3  # it is part of a text
 
 
+@pytest.mark.parametrize("line", ["[ ## n ## ] 3", "## n ## 3", "## n: 3", "so [ ## n ## ] 3"])
+def test_a_mangled_header_before_its_value_is_found(line: str) -> None:
+    with pytest.raises(AdapterParseError):
+        FastChatAdapter().parse(signature, f"[[ ## a ## ]]\nx\n{line}")
+
+
+def test_a_neutralised_header_is_text_where_its_output_is_absent() -> None:
+    answer = "[[ ## a ## ]]\nx\n[[ ~## n ## ]]\n3"
+    assert FastChatAdapter().parse(signature, answer) == {"a": "x\n[[ ## n ## ]]\n3", "n": None, "tags": None}
+
+
 def test_an_output_is_absent_only_if_it_has_no_header() -> None:
     adapter = FastChatAdapter()
     assert adapter.parse(signature, "[[ ## a ## ]]\nx") == {"a": "x", "n": None, "tags": None}

@@ -113,6 +113,16 @@ def test_xml_keeps_the_ends_of_lines(text: str) -> None:
     assert xml_adapter.parse(signature, answer)["answer"] == text.replace("&lt;", "<").replace("&amp;", "&")
 
 
+def test_an_output_inside_a_text_of_xml_is_not_absent() -> None:
+    with pytest.raises(AdapterParseError, match="has the output n inside a text"):
+        xml_adapter.parse(signature, XML.replace("<n>3</n>", "").replace("two", "<n>3</n>"))
+
+
+@pytest.mark.parametrize("text", ["a<!-- c -->b", "a <?c?> b"])
+def test_xml_keeps_comments_in_texts(text: str) -> None:
+    assert xml_adapter.parse(signature, XML.replace("two\n\nlines", text))["answer"] == text
+
+
 @pytest.mark.parametrize("answer", XML_READ.values(), ids=XML_READ)
 def test_xml_answers_that_can_be_read(answer: str) -> None:
     assert xml_adapter.parse(signature, answer) == VALUES
