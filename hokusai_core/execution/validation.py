@@ -33,6 +33,7 @@ class ValidationStage:
     def __init__(self, plugins: PluginManager) -> None:
         self._plugins = plugins
         self._made: dict[str, Validator] | None = None
+        self._transforms: Sequence[tuple[str, Callable[..., Any]]] | None = None
         #: Validators of parent processes; kept, as freeing one might free what the parent uses.
         self._inherited: list[Validator] = []
         fork_callbacks.add(self._after_fork)
@@ -60,6 +61,8 @@ class ValidationStage:
             Exception: whatever a gate refuses with.
         """
         validators = self._validators()
+        if self._transforms is None:  # now, as an execution that is under way outlives the closing of its executor
+            self._transforms = self._plugins.callers("transform_outputs")
         if validators:
             problems: list[Problem] = []
             for name, validator in validators.items():
@@ -87,9 +90,7 @@ class ValidationStage:
         Raises:
             PluginError: a hook failed, or returned what does not fit the signature.
         """
-        if not self._plugins.implements("transform_outputs"):
-            return outputs
-        for name, call in self._plugins.callers("transform_outputs"):
+        for name, call in self._transforms or ():
             outputs = self._transformed(name, call, plan.spec, inputs, outputs)
         return outputs
 

@@ -146,6 +146,7 @@ def test_many_executions_grow_nothing(make_executor: MakeExecutor) -> None:
     import tracemalloc
 
     executor = make_executor(cache_entries=50)
+    threads = threading.active_count()
 
     def execute(start: int, count: int) -> None:
         for number in range(start, start + count):
@@ -166,7 +167,7 @@ def test_many_executions_grow_nothing(make_executor: MakeExecutor) -> None:
     assert after - before < 200_000, "bytes for 9,000 executions"
     assert len(executor.services.plans._plans) == 1
     assert executor.services.pipeline._shared_calls._calls == {}
-    assert threading.active_count() < 50
+    assert threading.active_count() <= threads + 2  # the call's, and the loop's
 
 
 def test_plans_are_not_kept_without_bound(make_executor: MakeExecutor) -> None:
