@@ -66,6 +66,7 @@ def test_forked_under_load_no_answer_is_crossed(forks: int, tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
+    print(f"{forks} forks under load: {counts}")
     stored, right = counts.pop("stored"), counts.pop("right")
     assert {name: count for name, count in counts.items() if count} == {}
     assert right >= forks * 8
