@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,7 +171,7 @@ class RowFile:
         """Refuse a header that cannot give the signature its inputs, and return it."""
         if header is None:
             return ()
-        twice = sorted({name for name in header if header.count(name) > 1})
+        twice = sorted(name for name, times in Counter(header).items() if times > 1)
         if twice:
             raise CommandMisuse(f"{self.name} has the column {twice[0]!r} more than once; keep one of them")
         missing = sorted(set(self._mapping) - set(header))

@@ -100,3 +100,9 @@ def test_a_mapped_name_that_lines_lack_is_told_once(capsys: pytest.CaptureFixtur
     Path("a.jsonl").write_text("".join(json.dumps({"body": n}) + "\n" for n in "abc"), encoding="utf-8")
     list(RowFile("a.jsonl", None, {"bodi": "question"}, Ask.spec))
     assert capsys.readouterr().err == "hokusai: a.jsonl line 1 has no 'bodi', which --map names\n"
+
+
+def test_a_table_may_have_very_many_columns() -> None:
+    header = ",".join(["question", *(f"column {number}" for number in range(50_000))])
+    found = read("wide.csv", f"{header}\nWhy?{',x' * 50_000}\n", question="question")
+    assert [row["question"] for row in found] == ["Why?"]
