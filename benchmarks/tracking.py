@@ -18,7 +18,6 @@ import contextlib
 import os
 import signal
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -367,4 +366,4 @@ def end_writers(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())  # type: ignore[func-returns-value]
+    main()

@@ -103,7 +103,7 @@ class _TaskExecution:
         task = self.tasks[row.index]
         try:
             with self._counted(task, permit):
-                return run_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]
+                return run_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]  # any target
         except Exception as error:
             return failed(row, error, self.hidden(row))
 
@@ -114,7 +114,7 @@ class _TaskExecution:
         task = self.tasks[row.index]
         try:
             with self._counted(task, permit):
-                return await arun_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]
+                return await arun_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]  # any target
         except Exception as error:
             return failed(row, error, self.hidden(row))
 

@@ -71,8 +71,8 @@ def _generic(node: ast.Subscript) -> Any:
     if base in ("tuple", "Tuple"):
         endless = len(nodes) == 2 and isinstance(nodes[1], ast.Constant) and nodes[1].value is Ellipsis
         if endless:
-            return tuple[annotation_of(nodes[0]), ...]  # type: ignore[misc]
-        return tuple[tuple(annotation_of(item) for item in nodes)]  # type: ignore[misc]
+            return tuple[annotation_of(nodes[0]), ...]  # type: ignore[misc]  # made at run time
+        return tuple[tuple(annotation_of(item) for item in nodes)]  # type: ignore[misc]  # made at run time
     if _ARITY.get(base) == len(nodes):
         return _NAMES[base][tuple(annotation_of(item) for item in nodes)]
     raise _unknown(node)

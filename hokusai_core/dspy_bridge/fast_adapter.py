@@ -76,7 +76,7 @@ class FastChatAdapter(dspy.ChatAdapter):
         """Write the prompt, call ``lm``, read its answers."""
         plan = self._short_way(lm, lm_kwargs, signature)
         if plan is None:
-            return super().__call__(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]
+            return super().__call__(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]  # DSPy: Any
         outputs = lm(messages=self._messages(plan, signature, demos, inputs), **lm_kwargs)
         return [self._answer(output, plan, signature, lm, lm_kwargs) for output in outputs]
 
@@ -86,7 +86,7 @@ class FastChatAdapter(dspy.ChatAdapter):
         """Async version of ``__call__``."""
         plan = self._short_way(lm, lm_kwargs, signature)
         if plan is None:
-            return await super().acall(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]
+            return await super().acall(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]  # DSPy: Any
         outputs = await lm.acall(messages=self._messages(plan, signature, demos, inputs), **lm_kwargs)
         return [self._answer(output, plan, signature, lm, lm_kwargs) for output in outputs]
 
@@ -106,14 +106,14 @@ class FastChatAdapter(dspy.ChatAdapter):
         self, plan: PromptPlan, signature: Any, demos: Sequence[Any], inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
         if not plan.plain:
-            return _dspy_format(self, signature, demos, inputs)  # type: ignore[no-any-return]
+            return _dspy_format(self, signature, demos, inputs)  # type: ignore[no-any-return]  # DSPy: Any
         content = plan.user_content(inputs, main_request=True)
         messages = [{"role": "system", "content": plan.system}]
         messages += plan.demo_messages(demos, lambda: self.format_demos(signature, demos))
         if content:
             messages.append({"role": "user", "content": content})
         if any(has_media(message["content"]) for message in messages):
-            return _dspy_format(self, signature, demos, inputs)  # type: ignore[no-any-return]
+            return _dspy_format(self, signature, demos, inputs)  # type: ignore[no-any-return]  # DSPy: Any
         return messages
 
     def _read(self, plan: PromptPlan, signature: Any, completion: str) -> dict[str, Any]:
@@ -161,4 +161,4 @@ class FastChatAdapter(dspy.ChatAdapter):
                 lm_response=str(output),
                 message="The LM returned an empty or null response.",
             )
-        return self._call_postprocess(signature, signature, [output], lm, lm_kwargs)[0]  # type: ignore[no-any-return]
+        return self._call_postprocess(signature, signature, [output], lm, lm_kwargs)[0]  # type: ignore[no-any-return]  # DSPy: Any
