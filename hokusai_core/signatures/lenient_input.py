@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
+from itertools import cycle
 from typing import Any, Final
 
 from hokusai_core.json_encoding import without_numpy
@@ -15,7 +16,7 @@ from hokusai_core.signatures.constraints import Constraints
 from hokusai_core.signatures.field_types import TEXT_FORMS, Shape
 from hokusai_core.signatures.model_fields import field_names
 from hokusai_core.signatures.model_values import model_coercer
-from hokusai_core.signatures.scalar_input import SCALARS, Coercer, CoercionError, mismatch, type_name
+from hokusai_core.signatures.scalar_input import Coercer, CoercionError, mismatch, scalar_coercer, type_name
 from hokusai_core.signatures.text_json import NotJSON, parse_json
 from hokusai_core.signatures.text_lists import split_list
 
@@ -27,8 +28,7 @@ _SPLIT: Final = frozenset({"str", "int", "float", "bool", "null", "literal", "en
 
 def coercer(shape: Shape) -> Coercer:
     """Return the function that turns values into ``shape``; it raises CoercionError for what cannot be turned."""
-    make = _CONTAINERS.get(shape.kind) or SCALARS[shape.kind]
-    coerce = make(shape)
+    coerce = _CONTAINERS.get(shape.kind, scalar_coercer)(shape)
 
     def without_wrappers(value: Any) -> Any:
         try:
@@ -55,9 +55,13 @@ def _json_or_text(text: str) -> Any:
         return text
 
 
-def _items(shape: Shape, given: Any = (list, tuple)) -> Callable[[Any], list[Any]]:
-    """Return what takes the items out of a list, or out of a text where such items can stand in one."""
-    splits = all(member.kind in _SPLIT for member in shape.args[0].members) and shape.kind != "fixed_tuple"
+def _collection(shape: Shape) -> Coercer:
+    make = _COLLECTIONS[shape.kind]
+    coercers = [coercer(arg) for arg in shape.args]
+    fixed, is_set = shape.kind == "fixed_tuple", shape.kind in ("set", "frozenset")
+    given = (list, tuple, set, frozenset) if is_set else (list, tuple)
+    splits = not fixed and all(member.kind in _SPLIT for member in shape.args[0].members)
+    plain_texts = shape.kind == "list" and shape.args[0].kind == "str"
 
     def items(value: Any) -> list[Any]:
         if isinstance(value, str):
@@ -65,72 +69,42 @@ def _items(shape: Shape, given: Any = (list, tuple)) -> Callable[[Any], list[Any
             if isinstance(parsed, list):
                 return parsed
             if splits:
-                return list(split_list(value))
+                return split_list(value)
         elif isinstance(value, given):
             return [*value]
         raise mismatch(shape, value)
 
-    return items
-
-
-def _coerce_items(items: Iterable[Any], coercers: Iterable[Coercer]) -> list[Any]:
-    coerced = []
-    for number, (item, coerce) in enumerate(zip(items, coercers, strict=False), start=1):
-        try:
-            coerced.append(coerce(item))
-        except CoercionError as error:
-            raise CoercionError(f"item {number}: {error}", error.code) from None
-    return coerced
-
-
-def _list(shape: Shape) -> Coercer:
-    items, coerce_item = _items(shape), coercer(shape.args[0])
-    plain_texts = shape.args[0].kind == "str"
-
-    def coerce(value: Any) -> list[Any]:
+    def coerce(value: Any) -> Any:
         found = items(value)
         if plain_texts and all(type(item) is str for item in found):
             return found
-        return _coerce_items(found, [coerce_item] * len(found))
-
-    return coerce
-
-
-def _tuple(shape: Shape) -> Coercer:
-    items, coerce_item = _items(shape), coercer(shape.args[0])
-
-    def coerce(value: Any) -> tuple[Any, ...]:
-        found = items(value)
-        return tuple(_coerce_items(found, [coerce_item] * len(found)))
-
-    return coerce
-
-
-def _fixed_tuple(shape: Shape) -> Coercer:
-    items, coercers = _items(shape), [coercer(arg) for arg in shape.args]
-
-    def coerce(value: Any) -> tuple[Any, ...]:
-        found = items(value)
-        if len(found) != len(coercers):
+        if fixed and len(found) != len(coercers):
             raise CoercionError(f"expected {shape.expected}, got {len(found)}")
-        return tuple(_coerce_items(found, coercers))
-
-    return coerce
-
-
-def _set(shape: Shape) -> Coercer:
-    items, coerce_item = _items(shape, (list, tuple, set, frozenset)), coercer(shape.args[0])
-    make: Callable[[list[Any]], Any] = set if shape.kind == "set" else frozenset
-
-    def coerce(value: Any) -> Any:
-        found = items(value)
-        coerced = _coerce_items(found, [coerce_item] * len(found))
+        pairs = zip(found, coercers if fixed else cycle(coercers), strict=False)
+        coerced = [_coerce_item(coerce_item, item, number) for number, (item, coerce_item) in enumerate(pairs, start=1)]
         result = make(coerced)
-        if len(result) != len({(type(item), item) for item in coerced}):
+        if is_set and len(result) != len({(type(item), item) for item in coerced}):
             raise CoercionError("two items differ in type only, such as 1 and true; a set keeps one of them")
         return result
 
     return coerce
+
+
+def _coerce_item(coerce: Coercer, item: Any, number: int) -> Any:
+    try:
+        return coerce(item)
+    except CoercionError as error:
+        raise CoercionError(f"item {number}: {error}", error.code) from None
+
+
+#: Kind -> what makes a value of it out of a list of its items.
+_COLLECTIONS: Final[dict[str, Callable[[list[Any]], Any]]] = {
+    "list": list,
+    "tuple": tuple,
+    "fixed_tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+}
 
 
 def _dict(shape: Shape) -> Coercer:
@@ -261,11 +235,7 @@ def _model(shape: Shape) -> Coercer:
 
 
 _CONTAINERS: Final[dict[str, Callable[[Shape], Coercer]]] = {
-    "list": _list,
-    "tuple": _tuple,
-    "fixed_tuple": _fixed_tuple,
-    "set": _set,
-    "frozenset": _set,
+    **dict.fromkeys(_COLLECTIONS, _collection),
     "dict": _dict,
     "union": _union,
     "constrained": _constrained,

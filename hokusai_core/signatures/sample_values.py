@@ -12,9 +12,9 @@ from typing import Any, Final
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures.constraints import Constraints
 from hokusai_core.signatures.field_spec import FieldSpec
-from hokusai_core.signatures.field_types import COLLECTIONS, Shape
+from hokusai_core.signatures.field_types import Shape
 from hokusai_core.signatures.lenient_input import CoercionError, coercer
-from hokusai_core.signatures.model_fields import ModelField, model_fields
+from hokusai_core.signatures.model_fields import model_fields
 
 __all__ = ["sample_value"]
 
@@ -80,60 +80,63 @@ def _sample(shape: Shape, name: str, constraints: Constraints, depth: int) -> An
         return _moment(_SCALARS[kind], constraints)
     if kind == "url":
         return _URLS.get(shape.cls.__name__, "https://example.com/")
-    if kind == "literal":
-        return shape.values[0]
-    if kind == "enum":
-        return next(iter(shape.cls))
+    if kind in ("literal", "enum"):
+        return _choices(shape)[0]
     if kind == "constrained":
         return _sample(shape.args[0], name, shape.constraints or constraints, depth)
     if kind == "union":
-        return _sample_union(shape, name, constraints, depth)
+        told = next((member for member in shape.members if member.kind != "null"), shape.members[0])
+        return None if depth >= _DEEPEST and shape.optional else _sample(told, name, constraints, depth)
+    if kind in ("model", "attrs"):
+        required = [item for item in model_fields(shape.cls) if item.required and depth <= 2 * _DEEPEST]
+        data = {item.name: _sample(item.shape, item.name, item.constraints, depth + 1) for item in required}
+        return coercer(shape)(data) if depth <= 2 * _DEEPEST else None
     if kind == "fixed_tuple":
         return [_sample(arg, name, Constraints(), depth + 1) for arg in shape.args]
-    if kind in COLLECTIONS:
-        return _items(shape, name, constraints, depth)
-    if kind == "dict":
-        return _mapping(shape, name, constraints, depth)
-    return None if depth > 2 * _DEEPEST else _model(shape, depth)
-
-
-def _items(shape: Shape, name: str, constraints: Constraints, depth: int) -> list[Any]:
     fewest = constraints.min_length
     if fewest is None:
         fewest = int(depth < _DEEPEST and constraints.max_length != 0)
-    items = [_sample(shape.args[0], name, Constraints(), depth + 1) for _ in range(fewest)]
-    if shape.kind in ("set", "frozenset"):
-        items = [f"{item} {number}" if isinstance(item, str) and number else item for number, item in enumerate(items)]
-        items = [item + number if type(item) is int else item for number, item in enumerate(items)]
-    return items
+    items = [_sample(shape.args[-1], name, Constraints(), depth + 1) for _ in range(fewest)]
+    if kind == "dict":
+        return {_key(shape.args[0], number): item for number, item in enumerate(items)}
+    return [_distinct(item, number) for number, item in enumerate(items)] if kind in ("set", "frozenset") else items
+
+
+def _choices(shape: Shape) -> list[Any]:
+    return list(shape.values if shape.kind == "literal" else shape.cls)
+
+
+def _key(shape: Shape, number: int) -> Any:
+    if shape.kind in ("literal", "enum"):
+        choices = _choices(shape)
+        return choices[number % len(choices)]
+    return number if shape.kind == "int" else f"key {number + 1}"
+
+
+def _distinct(item: Any, number: int) -> Any:
+    """Return the item of a set as one that differs from those of other numbers."""
+    if isinstance(item, str) and number:
+        return f"{item} {number}"
+    return item + number if type(item) is int else item
+
+
+def _first(candidates: Iterable[Any], constraints: Constraints, otherwise: Any) -> Any:
+    return next((value for value in candidates if constraints.violation(value) is None), otherwise)
 
 
 def _moment(value: Any, constraints: Constraints) -> Any:
     """Return ``value``, or a value at or beside a bound."""
-    if constraints.violation(value) is None:
-        return value
     step = datetime.timedelta(days=1) if type(value) is datetime.date else datetime.timedelta(seconds=1)
-    bounds = ((constraints.ge, 0), (constraints.le, 0), (constraints.gt, 1), (constraints.lt, -1))
-    near = [bound + sign * step if sign else bound for bound, sign in bounds
-            if bound is not None and not isinstance(bound, datetime.time)]  # fmt: skip
-    near += [bound for bound in (constraints.ge, constraints.le) if isinstance(bound, datetime.time)]
-    return next((bound for bound in near if constraints.violation(bound) is None), value)
-
-
-def _sample_union(shape: Shape, name: str, constraints: Constraints, depth: int) -> Any:
-    if depth >= _DEEPEST and shape.optional:
-        return None
-    told = next((member for member in shape.members if member.kind != "null"), shape.members[0])
-    return _sample(told, name, constraints, depth)
+    at = [bound for bound in (constraints.ge, constraints.le) if bound is not None]
+    beside = [bound + sign * step for bound, sign in ((constraints.gt, 1), (constraints.lt, -1))
+              if bound is not None and not isinstance(bound, datetime.time)]  # fmt: skip
+    return _first([value, *at, *beside], constraints, value)
 
 
 def _text(text: str, constraints: Constraints) -> str:
-    for word in (text, *_WORDS) if constraints.pattern is not None else (text,):
-        padded = word.ljust(constraints.min_length or 0, ".")
-        fitting = padded if constraints.max_length is None else padded[: constraints.max_length]
-        if constraints.violation(fitting) is None:
-            return fitting
-    return text
+    words = (text, *_WORDS) if constraints.pattern is not None else (text,)
+    fewest, most = constraints.min_length or 0, constraints.max_length
+    return str(_first((word.ljust(fewest, ".")[:most] for word in words), constraints, text))
 
 
 def _number(constraints: Constraints, kind: str) -> Any:
@@ -142,10 +145,8 @@ def _number(constraints: Constraints, kind: str) -> Any:
     if constraints.multiple_of is not None:
         steps = 1 if low is None else math.floor(low / constraints.multiple_of) + 1
         value = steps * constraints.multiple_of
-    elif low is not None and high is not None:
-        value = (low + high) / 2
     elif low is not None:
-        value = low + 1
+        value = low + 1 if high is None else (low + high) / 2
     else:
         value = 1 if high is None else min(1, high - 1)
     if kind == "float":
@@ -154,29 +155,4 @@ def _number(constraints: Constraints, kind: str) -> Any:
         exact = Decimal(str(value))
         return exact if constraints.decimal_places is None else round(exact, constraints.decimal_places)
     # Between two bounds that lie close together the rounded middle may be outside while the lower end is not.
-    rounded = math.floor(value)
-    return rounded if constraints.violation(rounded) is None else math.ceil(value)
-
-
-def _mapping(shape: Shape, name: str, constraints: Constraints, depth: int) -> dict[Any, Any]:
-    keys, values = shape.args
-    fewest = constraints.min_length if constraints.min_length is not None else int(depth < _DEEPEST)
-    choices = list(keys.values) if keys.kind == "literal" else list(keys.cls) if keys.kind == "enum" else None
-    made = {}
-    for number in range(fewest):
-        if choices is not None:
-            key = choices[number % len(choices)]
-        else:
-            key = number if keys.kind == "int" else f"key {number + 1}"
-        made[key] = _sample(values, name, Constraints(), depth + 1)
-    return made
-
-
-def _model(shape: Shape, depth: int) -> Any:
-    fields = model_fields(shape.cls)
-    data = {item.name: _field(item, depth) for item in fields if item.required}
-    return coercer(shape)(data)
-
-
-def _field(item: ModelField, depth: int) -> Any:
-    return _sample(item.shape, item.name, item.constraints, depth + 1)
+    return _first([math.floor(value)], constraints, math.ceil(value))

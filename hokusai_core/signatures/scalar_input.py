@@ -11,15 +11,19 @@ import enum
 import math
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final
+
+from attrs import frozen
 
 from hokusai_core.errors import HokusaiError
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.signatures.field_types import Shape, is_attrs_model, is_pydantic_model
 
-__all__ = ["SCALARS", "Coercer", "CoercionError", "is_finite", "mismatch", "type_name"]
+__all__ = ["Coercer", "CoercionError", "is_finite", "mismatch", "scalar_coercer", "type_name"]
 
 Coercer = Callable[[Any], Any]
 
@@ -88,104 +92,176 @@ def is_finite(value: Any) -> bool:
     return True
 
 
-def _text(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> str:
-        if type(value) is str:
-            return value
-        if isinstance(value, str):
-            return str.__str__(value)  # a subclass, an Enum of texts among them, may write itself differently
+def _text(shape: Shape, value: Any) -> str:
+    if isinstance(value, str):
+        # A subclass, an Enum of texts among them, may write itself differently.
+        return value if type(value) is str else str.__str__(value)
+    raise mismatch(shape, value)
+
+
+def _whole(shape: Shape, value: Any) -> int:
+    if type(value) is int:
+        return value
+    if isinstance(value, str):
+        if len(value) < _LONGEST and _WHOLE.fullmatch(value):
+            with suppress(ValueError):  # more digits than Python reads
+                return int(value)
+        raise CoercionError("expected a whole number, got another text")
+    if isinstance(value, (float, Decimal)):
+        if value.is_integer() if isinstance(value, float) else value.is_finite() and value == value.to_integral_value():
+            return int(value)
+        raise CoercionError("expected a whole number, got a number with a fraction")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    raise mismatch(shape, value)
+
+
+def _number(shape: Shape, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         raise mismatch(shape, value)
-
-    return coerce
-
-
-def _whole(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> int:
-        if type(value) is int:
-            return value
-        if isinstance(value, bool):
-            raise mismatch(shape, value)
-        if isinstance(value, int):
-            return int(value)
-        if isinstance(value, str):
-            if len(value) < _LONGEST and _WHOLE.fullmatch(value):
-                try:
-                    return int(value)
-                except ValueError:  # more digits than Python reads
-                    pass
-            raise CoercionError("expected a whole number, got another text")
-        if isinstance(value, float) and value.is_integer():
-            return int(value)
-        if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
-            return int(value)
-        if isinstance(value, (float, Decimal)):
-            raise CoercionError("expected a whole number, got a number with a fraction")
-        raise mismatch(shape, value)
-
-    return coerce
+    if isinstance(value, str) and "_" in value:
+        raise CoercionError("expected a number, got another text")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise CoercionError("expected a number, got another text or one that is too large") from None
+    if not math.isfinite(number):
+        raise CoercionError("expected a finite number", "out_of_range")
+    return number
 
 
-def _number(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
-            raise mismatch(shape, value)
-        if isinstance(value, str) and "_" in value:
-            raise CoercionError("expected a number, got another text")
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            raise CoercionError("expected a number, got another text or one that is too large") from None
-        if not math.isfinite(number):
+def _decimal(shape: Shape, value: Any) -> Decimal:
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        # Of a float what was written, not the binary number next to it.
+        number = Decimal(repr(float(value)) if isinstance(value, float) else value)
+        if not number.is_finite():
             raise CoercionError("expected a finite number", "out_of_range")
         return number
+    if isinstance(value, str) and len(value) < _LONGEST and re.fullmatch(_DECIMAL, value.strip()):
+        return Decimal(value.strip())
+    raise mismatch(shape, value)
 
-    return coerce
+
+def _truth(shape: Shape, value: Any) -> bool:
+    truth = _TRUTHS.get(value.strip().lower()) if isinstance(value, str) else value
+    if type(truth) is bool:
+        return truth
+    raise mismatch(shape, value)
 
 
-def _truth(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> bool:
-        if type(value) is bool:
-            return value
-        if isinstance(value, str):
-            truth = _TRUTHS.get(value.strip().lower())
-            if truth is not None:
-                return truth
-            raise CoercionError("expected true or false, got another text")
+def _nothing(shape: Shape, value: Any) -> None:
+    if value is not None:
         raise mismatch(shape, value)
 
-    return coerce
+
+def _anything(_shape: Shape, value: Any) -> Any:
+    if type(value) is str:
+        return value
+    try:
+        plain = jsonable(value)
+    except (TypeError, ValueError):
+        raise CoercionError(f"expected plain data that JSON can hold, got {type_name(value)}") from None
+    if not is_finite(plain):
+        raise CoercionError("expected finite numbers", "out_of_range")
+    return plain
 
 
-def _nothing(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> None:
-        if value is not None:
-            raise mismatch(shape, value)
+def _text_form(shape: Shape, value: Any) -> Any:
+    """Read a date, time, duration or identifier."""
+    form = _FORMS[shape.kind]
+    if type(value) is shape.cls:
+        return value
+    if isinstance(value, str):
+        text = value.strip()
+        if re.fullmatch(form.pattern, text):
+            with suppress(ValueError, OverflowError):
+                return form.parse(text)
+    elif isinstance(value, shape.cls) and value == value:  # pandas calls a missing time one
+        plain = form.plain(value)
+        if plain is not None:
+            return plain
+    raise mismatch(shape, value)
 
-    return coerce
+
+def _plain_date(value: Any) -> datetime.date | None:
+    return None if isinstance(value, datetime.datetime) else datetime.date(value.year, value.month, value.day)
 
 
-def _anything(_shape: Shape) -> Coercer:
-    def coerce(value: Any) -> Any:
-        if type(value) is str:
-            return value
-        try:
-            plain = jsonable(value)
-        except (TypeError, ValueError):
-            raise CoercionError(f"expected plain data that JSON can hold, got {type_name(value)}") from None
-        if not is_finite(plain):
-            raise CoercionError("expected finite numbers", "out_of_range")
-        return plain
+def _plain_datetime(value: Any) -> datetime.datetime | None:
+    if getattr(value, "nanosecond", 0):  # of pandas, finer than what it would become
+        return None
+    clock = datetime.time(value.hour, value.minute, value.second, value.microsecond, value.tzinfo, fold=value.fold)
+    return datetime.datetime.combine(datetime.date(value.year, value.month, value.day), clock)
 
-    return coerce
+
+def _plain_timedelta(value: Any) -> datetime.timedelta | None:
+    fine = getattr(value, "nanoseconds", 0)
+    return None if fine else datetime.timedelta(value.days, value.seconds, value.microseconds)
+
+
+def _duration(text: str) -> datetime.timedelta:
+    found = re.fullmatch(_DURATION, text) or re.fullmatch(_HOURS, text)
+    parts = {name: part for name, part in found.groupdict().items() if part} if found else {}
+    sign = -1 if parts.pop("sign", "+") == "-" else 1
+    if not parts or (sign < 0 and found and not found[0].startswith("-P") and "days" in parts):
+        raise ValueError  # Python writes minus one hour as "-1 day, 23:00:00", in which the sign is that of the day
+    if "years" in parts:  # pydantic, and so a prompt, writes 400 days as P1Y35D
+        parts["days"] = str(365 * int(parts.pop("years")) + int(parts.get("days", 0)))
+    fraction = parts.pop("fraction", "")
+    parts["microseconds"] = fraction.ljust(6, "0") if fraction else "0"
+    return sign * datetime.timedelta(**{name: int(part) for name, part in parts.items()})
+
+
+@frozen
+class _TextForm:
+    """How values of one kind are written.
+
+    Args:
+        pattern: what a text has to match.
+        parse: reads it; raises ``ValueError``.
+        plain: makes a value of a subclass one of the class itself; None where that would change it.
+    """
+
+    pattern: str
+    parse: Callable[[str], Any]
+    plain: Callable[[Any], Any]
+
+
+_FORMS: Final = {
+    "date": _TextForm(_DATE, datetime.date.fromisoformat, _plain_date),
+    "datetime": _TextForm(_DATETIME, datetime.datetime.fromisoformat, _plain_datetime),
+    "time": _TextForm(_TIME, datetime.time.fromisoformat, lambda value: value),
+    "timedelta": _TextForm(r".{1,59}", _duration, _plain_timedelta),
+    "uuid": _TextForm(_UUID, uuid.UUID, lambda value: value),
+}
 
 
 def _literal(shape: Shape) -> Coercer:
     exact = {(type(value), value): value for value in shape.values}
-    by_text: dict[str, Any] = {str(value): value for value in shape.values}
-    for value in shape.values:
-        if isinstance(value, bool):
-            by_text.setdefault(str(value).lower(), value)
+    by_text = {str(value).lower(): value for value in shape.values if isinstance(value, bool)}
+    return _choice(shape, exact, by_text | {str(value): value for value in shape.values})
 
+
+def _enumeration(shape: Shape) -> Coercer:
+    members: type[enum.Enum] = shape.cls
+    exact = {(type(member.value), member.value): member for member in members}
+    # JSON may write 1 for 1.0.
+    whole = {(int, int(value)): member for (kind, value), member in exact.items()
+             if kind is float and value.is_integer() and abs(value) < 2**53}  # fmt: skip
+    # A text that is one member's name and another's value means the value: that is what prompts and JSON show.
+    by_text = dict(members.__members__) | {str(member.value): member for member in members}
+    choose = _choice(shape, whole | exact, by_text)
+
+    def coerce(value: Any) -> enum.Enum:
+        if isinstance(value, members):
+            return value
+        # The value of a class that was rebuilt from its description, or of the one that was described.
+        return choose(value.value if isinstance(value, enum.Enum) else value)
+
+    return coerce
+
+
+def _choice(shape: Shape, exact: Mapping[tuple[type, Any], Any], by_text: Mapping[str, Any]) -> Coercer:
     def coerce(value: Any) -> Any:
         try:
             if (type(value), value) in exact:
@@ -202,133 +278,6 @@ def _literal(shape: Shape) -> Coercer:
     return coerce
 
 
-def _enumeration(shape: Shape) -> Coercer:
-    members: type[enum.Enum] = shape.cls
-    by_value = {(type(member.value), member.value): member for member in members}
-    # A text that is one member's name and another's value means the value: that is what prompts and JSON show.
-    by_text = dict(members.__members__) | {str(member.value): member for member in members}
-
-    def coerce(value: Any) -> enum.Enum:
-        if isinstance(value, members):
-            return value
-        if isinstance(value, enum.Enum):
-            value = value.value  # of a class rebuilt from its description, or the one that was described
-        try:
-            member = by_value.get((type(value), value))
-        except TypeError:  # unhashable
-            raise mismatch(shape, value) from None
-        if member is None and isinstance(value, str):
-            member = by_text.get(value.strip())
-            if member is None:
-                raise CoercionError(f"must be {shape.expected}", "not_a_choice")
-        if member is None and type(value) is int:
-            member = by_value.get((float, float(value))) if abs(value) < 2**53 else None  # JSON may write 1 for 1.0
-        if member is None:
-            raise mismatch(shape, value)
-        return member
-
-    return coerce
-
-
-def _date(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> datetime.date:
-        if type(value) is datetime.date:
-            return value
-        if isinstance(value, str) and re.fullmatch(_DATE, value.strip()):
-            return _parsed(datetime.date.fromisoformat, value.strip(), shape)
-        if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-            return datetime.date(value.year, value.month, value.day)
-        raise mismatch(shape, value)
-
-    return coerce
-
-
-def _datetime(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> datetime.datetime:
-        if type(value) is datetime.datetime:
-            return value
-        if isinstance(value, str) and re.fullmatch(_DATETIME, value.strip()):
-            return _parsed(datetime.datetime.fromisoformat, value.strip(), shape)
-        # A subclass, such as a timestamp of pandas, which may be finer than microseconds or no time at all.
-        if isinstance(value, datetime.datetime) and value == value and not getattr(value, "nanosecond", 0):
-            return datetime.datetime.combine(
-                datetime.date(value.year, value.month, value.day),
-                datetime.time(value.hour, value.minute, value.second, value.microsecond, value.tzinfo, fold=value.fold),
-            )
-        raise mismatch(shape, value)
-
-    return coerce
-
-
-def _time(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> datetime.time:
-        if isinstance(value, datetime.time):
-            return value
-        if isinstance(value, str) and re.fullmatch(_TIME, value.strip()):
-            return _parsed(datetime.time.fromisoformat, value.strip(), shape)
-        raise mismatch(shape, value)
-
-    return coerce
-
-
-def _timedelta(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> datetime.timedelta:
-        if type(value) is datetime.timedelta:
-            return value
-        if isinstance(value, str):
-            return _parsed(_duration, value.strip(), shape)
-        if isinstance(value, datetime.timedelta) and value == value and not getattr(value, "nanoseconds", 0):
-            return datetime.timedelta(value.days, value.seconds, value.microseconds)
-        raise mismatch(shape, value)
-
-    return coerce
-
-
-def _duration(text: str) -> datetime.timedelta:
-    found = re.fullmatch(_DURATION, text) or re.fullmatch(_HOURS, text)
-    parts = {name: part for name, part in found.groupdict().items() if part} if found and len(text) < 60 else {}
-    sign = -1 if parts.pop("sign", "+") == "-" else 1
-    if not parts or (sign < 0 and found and not found[0].startswith("-P") and "days" in parts):
-        raise ValueError  # Python writes minus one hour as "-1 day, 23:00:00", in which the sign is that of the day
-    if "years" in parts:  # pydantic, and so a prompt, writes 400 days as P1Y35D
-        parts["days"] = str(365 * int(parts.pop("years")) + int(parts.get("days", 0)))
-    fraction = parts.pop("fraction", "")
-    parts["microseconds"] = fraction.ljust(6, "0") if fraction else "0"
-    return sign * datetime.timedelta(**{name: int(part) for name, part in parts.items()})
-
-
-def _decimal(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> Decimal:
-        if isinstance(value, bool):
-            raise mismatch(shape, value)
-        if isinstance(value, Decimal):
-            if not value.is_finite():
-                raise CoercionError("expected a finite number", "out_of_range")
-            return Decimal(value)
-        if isinstance(value, int):
-            return Decimal(int(value))
-        if isinstance(value, float):
-            if not math.isfinite(value):
-                raise CoercionError("expected a finite number", "out_of_range")
-            return Decimal(repr(float(value)))  # what was written, not the binary number next to it
-        if isinstance(value, str) and len(value) < _LONGEST and re.fullmatch(_DECIMAL, value.strip()):
-            return Decimal(value.strip())
-        raise mismatch(shape, value)
-
-    return coerce
-
-
-def _uuid(shape: Shape) -> Coercer:
-    def coerce(value: Any) -> uuid.UUID:
-        if isinstance(value, uuid.UUID):
-            return value
-        if isinstance(value, str) and re.fullmatch(_UUID, value.strip()):
-            return uuid.UUID(value.strip())
-        raise mismatch(shape, value)
-
-    return coerce
-
-
 def _url(shape: Shape) -> Coercer:
     from pydantic import TypeAdapter  # imported already: the type is one of pydantic's
 
@@ -338,37 +287,29 @@ def _url(shape: Shape) -> Coercer:
         if type(value) is shape.cls:
             return value
         if isinstance(value, str) or type(value).__module__ in ("pydantic.networks", "pydantic_core._pydantic_core"):
-            return _parsed(validate, str(value).strip(), shape)
+            with suppress(ValueError):
+                return validate(str(value).strip())
         raise mismatch(shape, value)
 
     return coerce
 
 
-_Parsed = TypeVar("_Parsed")
-
-
-def _parsed(parse: Callable[[str], _Parsed], text: str, shape: Shape) -> _Parsed:
-    try:
-        return parse(text)
-    except (ValueError, OverflowError):
-        raise mismatch(shape, text) from None
-
-
-#: Kind -> what makes its coercer.
-SCALARS: Final[dict[str, Callable[[Shape], Coercer]]] = {
+#: Kind -> what reads a value of it.
+_READERS: Final[dict[str, Callable[[Shape, Any], Any]]] = {
     "str": _text,
     "int": _whole,
     "float": _number,
     "bool": _truth,
     "null": _nothing,
     "any": _anything,
-    "literal": _literal,
-    "enum": _enumeration,
-    "date": _date,
-    "datetime": _datetime,
-    "time": _time,
-    "timedelta": _timedelta,
     "decimal": _decimal,
-    "uuid": _uuid,
-    "url": _url,
+    **dict.fromkeys(_FORMS, _text_form),
 }
+#: Kind -> what prepares the reading of its values.
+_MAKERS: Final[dict[str, Callable[[Shape], Coercer]]] = {"literal": _literal, "enum": _enumeration, "url": _url}
+
+
+def scalar_coercer(shape: Shape) -> Coercer:
+    """Return the function that turns values into a scalar; it raises CoercionError for what cannot be turned."""
+    make = _MAKERS.get(shape.kind)
+    return make(shape) if make else partial(_READERS[shape.kind], shape)
