@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
-from hokusai_core.signatures.class_body import ClassBody, bodies, body_of
+from hokusai_core.signatures.class_reader import ClassBody, bodies, body_of
 from hokusai_core.signatures.fields import FieldDeclaration
 from hokusai_core.signatures.spec import SignatureSpec
 

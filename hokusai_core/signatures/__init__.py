@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hokusai_core.lazy_exports import lazy_exports
-from hokusai_core.signatures.field_spec import FieldSpec, Role
-from hokusai_core.signatures.fields import InputField, OutputField, SignatureField
+from hokusai_core.signatures.fields import FieldSpec, InputField, OutputField, Role, SignatureField
 from hokusai_core.signatures.spec import SignatureSpec
 
 if TYPE_CHECKING:
-    from hokusai_core.signatures.examples import example_problems
+    from hokusai_core.signatures.class_reader import example_problems
     from hokusai_core.signatures.field_types import UnsupportedTypeError
     from hokusai_core.signatures.input_binder import InputBinder
     from hokusai_core.signatures.output_codec import OutputCodec, read_value, write_value
@@ -40,7 +39,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "hokusai_core.signatures.examples": ("example_problems",),
+            "hokusai_core.signatures.class_reader": ("example_problems",),
             "hokusai_core.signatures.field_types": ("UnsupportedTypeError",),
             "hokusai_core.signatures.input_binder": ("InputBinder",),
             "hokusai_core.signatures.output_codec": ("OutputCodec", "read_value", "write_value"),

@@ -9,17 +9,20 @@ import sys
 import typing
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hokusai_core.signatures.class_body import ClassBody, bodies
+from attrs import evolve
+
 from hokusai_core.signatures.definition_checks import definition_problems, raise_problems
-from hokusai_core.signatures.field_spec import Role
-from hokusai_core.signatures.fields import FieldDeclaration
+from hokusai_core.signatures.fields import FieldDeclaration, Role
 from hokusai_core.signatures.plain_values import is_plain_example
 from hokusai_core.signatures.spec import SignatureSpec
 from hokusai_core.suggestions import closest
 
-__all__ = ["build_spec"]
+if TYPE_CHECKING:
+    from hokusai_core.results import Problem  # listings make no problems
+
+__all__ = ["ClassBody", "bodies", "body_of", "build_spec", "example_problems"]
 
 _INHERITED = ("version", "category", "tags", "cache_ttl")
 #: A derived signature is found under its own name only, is not deprecated with its base, and has its own fields.
@@ -27,6 +30,41 @@ _OWN = ("examples", "aliases", "deprecated")
 _METADATA = (*_INHERITED, *_OWN)
 _VERSION = re.compile(r"v?\d\w*(?:[.+-]\w+)*", re.ASCII)
 _SIMPLE = {name: getattr(builtins, name) for name in ("str", "int", "float", "bool")}
+
+
+class ClassBody:
+    """What one class statement declared, kept until the signature is first used.
+
+    Args:
+        declared: field name -> declaration, in order.
+        annotations: name -> annotation as written; None where the interpreter computes them on demand.
+        local_names: names that string annotations mention and that exist where the class was defined.
+    """
+
+    __slots__ = ("annotations", "declared", "local_names", "resolved")
+
+    def __init__(
+        self,
+        declared: dict[str, FieldDeclaration],
+        annotations: Mapping[str, Any] | None,
+        local_names: Mapping[str, Any],
+    ) -> None:
+        self.declared = declared
+        self.annotations = annotations
+        self.local_names = local_names
+        self.resolved: dict[str, SignatureSpec] = {}
+
+
+def body_of(cls: type) -> ClassBody:
+    """Return the declarations of this class itself, without inherited ones."""
+    body: ClassBody = vars(cls)["__signature_body__"]
+    return body
+
+
+def bodies(cls: type) -> list[tuple[type, ClassBody]]:
+    """Return the classes that a signature class is made of, the oldest first, without ``BaseSignature``."""
+    found = [(base, body_of(base)) for base in reversed(cls.__mro__) if "__signature_body__" in vars(base)]
+    return found[1:]
 
 
 def build_spec(cls: type) -> SignatureSpec:
@@ -52,8 +90,6 @@ def build_spec(cls: type) -> SignatureSpec:
     problems += _misspelt(cls)
     problems += definition_problems(spec)
     if not problems and not all(is_plain_example(spec, example) for example in spec.examples):
-        from hokusai_core.signatures.examples import example_problems
-
         # An example may leave fields out.
         problems += (str(problem) for problem in example_problems(spec) if problem.code != "missing")
     raise_problems(cls.__name__, problems)
@@ -188,3 +224,23 @@ def _generated_instructions(roles: Mapping[str, Role]) -> str:
         return ", ".join(f"`{name}`" for name, value in roles.items() if value == role)
 
     return f"Given the fields {quoted('input')}, produce the fields {quoted('output')}."
+
+
+def example_problems(spec: SignatureSpec) -> list[Problem]:
+    """Return everything that keeps the examples of ``spec`` from being inputs and outputs of it.
+
+    Fields are named ``examples[0].inputs.topic``.
+    """
+    problems: list[Problem] = []
+    for number, example in enumerate(spec.examples):
+        inputs = example["inputs"]
+        found = [("inputs", problem) for problem in spec.binder.problems(inputs)]
+        if all(problem.code == "missing" for _, problem in found):
+            bound = {} if found else spec.binder.bind(inputs)
+            found += [
+                ("outputs", problem)
+                for problem in spec.codec.check(bound, example["outputs"])
+                if bound or problem.code != "not_a_choice"  # the choices are among the inputs
+            ]
+        problems += (evolve(problem, field=f"examples[{number}].{part}.{problem.field}") for part, problem in found)
+    return problems

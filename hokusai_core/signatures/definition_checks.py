@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.signatures.field_spec import FieldSpec
 from hokusai_core.signatures.field_types import ALLOWED, COLLECTIONS, TEXT_FORMS, Shape, UnsupportedTypeError
+from hokusai_core.signatures.fields import FieldSpec
 from hokusai_core.signatures.plain_values import has_plain_type
 from hokusai_core.signatures.signature_data import SignatureData
 from hokusai_core.suggestions import did_you_mean

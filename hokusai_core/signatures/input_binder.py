@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from hokusai_core.errors import InputError
 from hokusai_core.results import Problem
-from hokusai_core.signatures.field_spec import FieldSpec, default_value
+from hokusai_core.signatures.fields import FieldSpec, default_value
 from hokusai_core.signatures.lenient_input import Coercer, CoercionError, coercer, type_name
 from hokusai_core.signatures.signature_data import SignatureData
 from hokusai_core.suggestions import did_you_mean, enumerate_names

@@ -11,8 +11,8 @@ import orjson
 
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.results import Problem
-from hokusai_core.signatures.field_spec import FieldSpec, default_value
 from hokusai_core.signatures.field_types import TEXT_FORMS, Shape, walk
+from hokusai_core.signatures.fields import FieldSpec, default_value
 from hokusai_core.signatures.lenient_input import CoercionError, coercer
 from hokusai_core.signatures.scalar_input import is_finite
 from hokusai_core.signatures.signature_data import SignatureData

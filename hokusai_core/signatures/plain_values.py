@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from hokusai_core.signatures.field_spec import FieldSpec
 from hokusai_core.signatures.field_types import Shape
+from hokusai_core.signatures.fields import FieldSpec
 from hokusai_core.signatures.signature_data import SignatureData
 
 __all__ = ["has_plain_type", "is_plain_example"]

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures.constraints import Constraints
-from hokusai_core.signatures.field_spec import FieldSpec
 from hokusai_core.signatures.field_types import Shape
+from hokusai_core.signatures.fields import FieldSpec
 from hokusai_core.signatures.lenient_input import CoercionError, coercer
 from hokusai_core.signatures.model_fields import model_fields
 

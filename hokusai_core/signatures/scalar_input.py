@@ -252,7 +252,7 @@ def _enumeration(shape: Shape) -> Coercer:
     by_text = dict(members.__members__) | {str(member.value): member for member in members}
     choose = _choice(shape, whole | exact, by_text)
 
-    def coerce(value: Any) -> enum.Enum:
+    def coerce(value: Any) -> Any:
         if isinstance(value, members):
             return value
         # The value of a class that was rebuilt from its description, or of the one that was described.

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from hokusai_core.cached_property import cached_property
-from hokusai_core.signatures.field_spec import FieldSpec, declared_state
+from hokusai_core.signatures.fields import FieldSpec, declared_state
 
 __all__ = ["SignatureData"]
 

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from hokusai_core.cached_property import cached_property
 from hokusai_core.redaction import REDACTED
-from hokusai_core.signatures.field_spec import FieldSpec, Role
+from hokusai_core.signatures.fields import FieldSpec, Role
 from hokusai_core.signatures.signature_data import SignatureData
 
 if TYPE_CHECKING:

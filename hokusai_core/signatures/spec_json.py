@@ -15,8 +15,8 @@ from attrs import evolve
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.signatures.checked_json import CheckedJson, check_size
-from hokusai_core.signatures.field_spec import OPTIONS, FieldSpec, Role
 from hokusai_core.signatures.field_types import UnsupportedTypeError
+from hokusai_core.signatures.fields import OPTIONS, FieldSpec, Role
 from hokusai_core.signatures.lenient_input import CoercionError
 from hokusai_core.signatures.signature_data import SignatureData
 from hokusai_core.signatures.type_builder import TypeBuilder, bound

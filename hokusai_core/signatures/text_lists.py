@@ -1,16 +1,16 @@
-"""Read lists from text."""
+"""Read lists from text that is no JSON."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["split_list"]
+__all__ = ["bulleted", "split_list"]
 
 #: Longer pieces are sentences or clauses rather than items of an enumeration.
 LONGEST_ITEM = 60
 
 #: Matched at the beginning of a stripped line only: what stands inside an item is no bullet.
-_BULLET = re.compile(r"(?:[-*\u2022\u2013]|\(?\d{1,3}[.)])\s+")
+_BULLET = re.compile(r"^(?:[-*\u2022\u2013]|\(?\d{1,3}[.)])\s+")
 _SENTENCE_END = re.compile(r"[.!?]\s")
 
 
@@ -26,7 +26,7 @@ def split_list(text: str) -> list[str]:
         >>> split_list("We met on Monday. Ann, Bob and Carl were there.")
         ['We met on Monday. Ann, Bob and Carl were there.']
     """
-    lines = [_without_bullet(line.strip()) for line in text.splitlines()]
+    lines = [_BULLET.sub("", line.strip(), count=1) for line in text.splitlines()]
     lines = [line for line in lines if line]
     if len(lines) != 1:
         return lines
@@ -36,6 +36,8 @@ def split_list(text: str) -> list[str]:
     return [piece for piece in pieces if piece]
 
 
-def _without_bullet(line: str) -> str:
-    bullet = _BULLET.match(line)
-    return line[bullet.end() :] if bullet else line
+def bulleted(text: str) -> list[str] | None:
+    """Return the items of a text whose lines all begin with a bullet or number, else None."""
+    lines = [line for line in map(str.strip, text.splitlines()) if line]
+    items = [_BULLET.sub("", line, count=1) for line in lines]
+    return items if lines and all(map(str.__ne__, items, lines)) else None

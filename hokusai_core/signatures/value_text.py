@@ -8,7 +8,6 @@ values, a text that would be read as another value is written as a JSON string: 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from hokusai_core.signatures.field_types import COLLECTIONS, Shape
 from hokusai_core.signatures.lenient_input import Coercer, CoercionError, coercer
 from hokusai_core.signatures.model_fields import deep_kinds
 from hokusai_core.signatures.text_json import NotJSON, parse_json, parse_literal, without_fence
+from hokusai_core.signatures.text_lists import bulleted
 
 __all__ = ["is_same", "text_reader", "text_writer"]
 
@@ -27,7 +27,6 @@ _MISSING: Final = object()
 _NOTHING: Final = frozenset({"none", "null"})
 _TRUTHS: Final = {"True": True, "False": False}
 _STRUCTURED: Final = COLLECTIONS | {"dict", "model", "attrs"}
-_BULLET: Final = re.compile(r"(?:[-*\u2022\u2013]|\(?\d{1,3}[.)])\s+(?=\S)")
 
 
 def text_reader(shape: Shape) -> TextReader:
@@ -157,7 +156,7 @@ def _structured(shape: Shape, kinds: Collection[str], coerce: Coercer, *, exact:
             return coerce(value)
         if not lists:
             return coerce(_unquoted(stripped))
-        items = _bulleted(stripped)
+        items = bulleted(stripped)
         if items is None:
             raise CoercionError(f"expected {shape.expected} as JSON, got another text")
         return coerce(items)
@@ -177,20 +176,6 @@ def _parsed(text: str, *, exact: bool) -> Any:
         if problem.certain:
             raise CoercionError(str(problem)) from None
     return _MISSING
-
-
-def _bulleted(text: str) -> list[str] | None:
-    """Return the items of a text whose lines all begin with a bullet or number, else None."""
-    items = []
-    for line in text.splitlines():
-        stripped = line.strip()
-        bullet = _BULLET.match(stripped)
-        if bullet is None:
-            if stripped:
-                return None
-            continue
-        items.append(stripped[bullet.end() :])
-    return items or None
 
 
 class _MixedText:

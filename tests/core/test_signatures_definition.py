@@ -392,8 +392,7 @@ def test_constraints_of_every_kind_are_checked() -> None:
 
 
 def test_options_of_fields_are_declared_once() -> None:
-    from hokusai_core.signatures.field_spec import OPTIONS
-    from hokusai_core.signatures.fields import FieldOptions
+    from hokusai_core.signatures.fields import OPTIONS, FieldOptions
 
     assert FieldOptions.__annotations__.keys() - {"desc"} == OPTIONS.keys() - {"description"}
 
