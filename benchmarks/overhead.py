@@ -83,7 +83,9 @@ def compare_calls(spec: SignatureSpec, inputs: dict[str, Any], rounds: int, call
     predict, call = dspy.Predict(to_dspy(spec)), ModelCall(spec, lm)
     with dspy.context(lm=lm, trace=None, disable_history=True):
         return paired(
-            lambda: seconds(lambda: predict(**inputs), calls), lambda: seconds(lambda: call.run(inputs), calls), rounds
+            lambda: seconds(lambda: predict(**inputs), calls),
+            lambda: seconds(lambda: call.prepare(inputs).run(), calls),
+            rounds,
         )
 
 
@@ -100,7 +102,7 @@ def compare_gather(spec: SignatureSpec, inputs: dict[str, Any], rows: int, round
     with dspy.context(lm=lm, trace=None, disable_history=True):
         return paired(
             lambda: asyncio.run(gather(lambda: predict.acall(**inputs))),
-            lambda: asyncio.run(gather(lambda: call.arun(inputs))),
+            lambda: asyncio.run(gather(lambda: call.prepare(inputs).arun())),
             rounds,
         )
 

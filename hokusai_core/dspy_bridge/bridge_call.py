@@ -4,47 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 from attrs import frozen
+from dspy import settings
 from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core.call_records import CallGuard, Meter, Recorder
 from hokusai_core.dspy_bridge.adapter_choice import strict_adapter
 from hokusai_core.dspy_bridge.error_map import translate_error
-from hokusai_core.dspy_bridge.isolation import isolated
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_info import credentials_of
-from hokusai_core.dspy_bridge.offload import Threads
-from hokusai_core.dspy_bridge.to_dspy import Choices
 from hokusai_core.errors import AnswerCutOff, AnswerRefused, HokusaiError, LanguageModelError
 from hokusai_core.process import fork_gate
-from hokusai_core.results import ModelExchange, Usage
 from hokusai_core.signatures.spec import SignatureSpec
 
-__all__ = ["Answer", "BridgeCall", "CallOptions", "PreparedCall"]
-
-
-@frozen
-class Answer:
-    """The answer of an attempt.
-
-    Args:
-        outputs: output field -> value, parsed but not validated.
-        model: name of the language model.
-        usage: tokens.
-        cost: US dollars as DSPy estimates them, None where it knows no price.
-        exchanges: prompts and raw answers, where they are kept.
-    """
-
-    outputs: dict[str, Any]
-    model: str
-    usage: Usage = Usage()
-    cost: float | None = None
-    exchanges: tuple[ModelExchange, ...] = ()
+__all__ = ["BridgeCall", "CallOptions", "PreparedCall"]
 
 
 @frozen(eq=False)
@@ -53,13 +31,15 @@ class PreparedCall:
 
     Args:
         run: makes it on this thread and returns the outputs.
-        arun: makes it on the event loop; None where only a thread can.
+        arun: async version of ``run``.
+        asynchronous: whether ``arun`` blocks no thread; a program that is not asynchronous has no ``arun``.
         keeps_deadline: whether ``run`` ends by the deadline of itself.
         stops: whether ``run`` ends soon after the deadline, so that it does not run on where it was given up.
     """
 
     run: Callable[[], dict[str, Any]]
-    arun: Callable[[], Awaitable[dict[str, Any]]] | None
+    arun: Callable[[], Coroutine[Any, Any, dict[str, Any]]]
+    asynchronous: bool
     keeps_deadline: bool = False
     stops: bool = False
 
@@ -69,21 +49,15 @@ class CallOptions:
     """How an attempt is to be made.
 
     Args:
-        demos: few-shot examples; None for those of the signature. Those of a tuple are formatted once only.
-        choices: output -> texts that it may be; None for what ``choices_from`` says.
         config: options of the language model for this call such as ``temperature``.
         deadline: when it must be over, as ``time.monotonic()`` tells it. No call of a language model begins later;
             engines that can keep to it find it as ``dspy.settings.get("hokusai_deadline")``.
         attempt: number of the attempt, from 1; a later one is not answered from a cache of DSPy or of the provider.
-        metadata: what engines and callbacks find as ``dspy.settings.get("hokusai_call")``.
     """
 
-    demos: Sequence[Mapping[str, Any]] | None = None
-    choices: Choices | None = None
     config: Mapping[str, Any] | None = None
     deadline: float | None = None
     attempt: int = 1
-    metadata: Mapping[str, Any] | None = None
 
     def for_language_model(self) -> dict[str, Any]:
         """Return the options that go with the call of the language model; the caller's own to change."""
@@ -100,11 +74,10 @@ class BridgeCall(ABC):
         spec: the signature.
         lm: the language model; it is never changed.
         adapter: the DSPy adapter, or its name; None for a ``FastChatAdapter``.
-        threads: where awaited work runs that can only block; None for a thread each.
     """
 
-    def __init__(self, spec: SignatureSpec, lm: Any, adapter: Any = None, *, threads: Threads | None = None) -> None:
-        self._spec, self._lm, self._threads = spec, lm, threads
+    def __init__(self, spec: SignatureSpec, lm: Any, adapter: Any = None) -> None:
+        self._spec, self._lm = spec, lm
         self.adapter = strict_adapter(adapter)
         #: Whether a call has been made. The first one imports modules and fills tables of DSPy under its locks, which a
         #: child process could not go on with, so no fork happens meanwhile.
@@ -130,68 +103,56 @@ class BridgeCall(ABC):
         """Whether an answer that was cut off or withheld is an error; else who asked for it decides."""
         return True
 
-    def _metered(self, recorder: Recorder, gate: CallGuard | None, options: CallOptions) -> MeteredLM:
-        return MeteredLM(
-            self._lm,
-            recorder,
-            gate=gate,
-            threads=self._threads,
-            deadline=options.deadline,
-            whole_answers=self.whole_answers,
-        )
+    def _isolated(
+        self, lm: MeteredLM, options: CallOptions, *, trace: list[Any] | None = None, **extra: Any
+    ) -> AbstractContextManager[None]:
+        """Return the DSPy settings of one attempt. They do not leak into the host, whose own settings still apply.
 
-    def _isolated(self, lm: MeteredLM, options: CallOptions, **extra: Any) -> AbstractContextManager[None]:
-        """Return the DSPy settings of one attempt."""
+        The process-wide trace and history lists of DSPy, which grow by some 4 kB a call, get nothing. Callbacks and
+        usage trackers of the host stay in force. Some modules of DSPy cannot do without a trace of their own.
+        """
         if self._spec.sensitive:
             # The host's callbacks get prompts in clear, and those of mlflow.dspy.autolog() send them on.
             extra["callbacks"] = []
-        return isolated(lm, deadline=options.deadline, adapter=self.adapter, hokusai_call=options.metadata, **extra)
+        return settings.context(  # type: ignore[no-any-return]  # DSPy: Any
+            lm=lm,
+            adapter=self.adapter,
+            trace=trace,
+            disable_history=True,
+            warn_on_type_mismatch=False,  # inputs are checked before, and better
+            send_stream=None,
+            hokusai_deadline=options.deadline,
+            **extra,
+        )
 
     def prepare(
-        self, inputs: Mapping[str, Any], *, recorder: Recorder, gate: CallGuard | None = None, **options: Any
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        recorder: Recorder | None = None,
+        gate: CallGuard | None = None,
+        **options: Any,
     ) -> PreparedCall:
         """Return one attempt, to be made later.
 
         Args:
             inputs: bound inputs.
-            recorder: receives a record of every call of the language model, also if the attempt fails.
+            recorder: receives a record of every call of the language model, also if the attempt fails; None for no
+                record.
             gate: is asked before every call of the language model.
             options: those of ``CallOptions``.
         """
         chosen = CallOptions(**options)
-        lm = self._metered(recorder, gate, chosen)
+        lm = MeteredLM(
+            self._lm, recorder or Meter(), gate=gate, deadline=chosen.deadline, whole_answers=self.whole_answers
+        )
         return PreparedCall(
             partial(self._attempt, lm, inputs, chosen),
-            partial(self._aattempt, lm, inputs, chosen) if self.asynchronous else None,
+            partial(self._aattempt, lm, inputs, chosen),
+            self.asynchronous,
             self.keeps_deadline,
             self.stops,
         )
-
-    def run(
-        self, inputs: Mapping[str, Any], *, meter: Meter | None = None, gate: CallGuard | None = None, **options: Any
-    ) -> Answer:
-        """Make one attempt.
-
-        Args:
-            inputs: bound inputs; an optional one that is None is left out of the prompt.
-            meter: keeps what was used, also where the attempt fails; None for a new one.
-            gate: is asked before every call of the language model.
-            options: those of ``CallOptions``.
-
-        Raises:
-            ExecutionError: it failed; which subclass says how. Never holds a value of a sensitive field.
-        """
-        meter, chosen = meter or Meter(), CallOptions(**options)
-        lm = self._metered(meter, gate, chosen)
-        return self._answer(self._attempt(lm, inputs, chosen), meter)
-
-    async def arun(
-        self, inputs: Mapping[str, Any], *, meter: Meter | None = None, gate: CallGuard | None = None, **options: Any
-    ) -> Answer:
-        """Async version of ``run``. Cancelling it cancels the call of the language model."""
-        meter, chosen = meter or Meter(), CallOptions(**options)
-        lm = self._metered(meter, gate, chosen)
-        return self._answer(await self._aattempt(lm, inputs, chosen), meter)
 
     @abstractmethod
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]: ...
@@ -229,9 +190,6 @@ class BridgeCall(ABC):
         except Exception as error:
             failure = self._failure(error, lm)
         raise failure
-
-    def _answer(self, outputs: dict[str, Any], meter: Meter) -> Answer:
-        return Answer(outputs, self._lm.model, meter.usage, meter.cost, meter.exchanges)
 
     def _cancelled(self) -> HokusaiError:
         """Return the error for a call that something inside the language model has cancelled, and not its caller."""

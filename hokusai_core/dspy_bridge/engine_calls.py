@@ -10,6 +10,8 @@ the reason why the range of DSPy ends before 3.5.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import dspy
@@ -17,12 +19,24 @@ from dspy import BaseLM, settings
 from dspy.clients.call_result import CallResult
 from dspy.clients.errors import error_boundary
 from dspy.clients.execution import aexecute, execute, prepare
-from dspy.lm15 import Response
+from dspy.lm15 import Config, Message, Request, Response, TextPart, request_from_openai_chat
 from dspy.utils.callback import with_callbacks
 
-from hokusai_core.dspy_bridge.requests import request_of
+__all__ = [
+    "acomplete",
+    "complete",
+    "has_async_engine",
+    "is_managed",
+    "is_public_call_plain",
+    "prepare_call",
+    "request_of",
+]
 
-__all__ = ["acomplete", "complete", "has_async_engine", "is_managed", "is_public_call_plain", "prepare_call"]
+#: Options that steer DSPy and are no part of what the engine is asked.
+_NOT_FOR_ENGINE = frozenset({"n", "num_generations", "prompt_cache", "rollout_id"})
+#: Options that mean the same to the engine, under the same name.
+_DIRECT = ("max_tokens", "temperature", "top_p", "top_k", "seed")
+_EASY = frozenset({"model", "messages", *_DIRECT})
 
 
 @with_callbacks
@@ -114,3 +128,42 @@ def _result(lm: Any, call: Any, response: Any) -> Any:
     if not isinstance(response, Response):
         raise TypeError(f"Engine.complete must return dspy.lm15.Response, got {type(response).__qualname__}")
     return CallResult.native(response, model_type=lm.model_type, logprobs=bool(call.legacy.get("logprobs")))
+
+
+def request_of(options: Mapping[str, Any]) -> Request:
+    """Return the request for chat messages and options as DSPy has merged them.
+
+    Equal to what DSPy's converter makes of them. That one knows every shape that a message can have and reads each
+    against the dialect of a provider; nearly all prompts are texts, which need none of it.
+    """
+    body = {name: value for name, value in options.items() if value is not None and name not in _NOT_FOR_ENGINE}
+    if body.keys() <= _EASY:
+        messages = body["messages"]
+        if all(map(_is_text, messages)):
+            return _text_request(body, messages) or request_from_openai_chat(body)
+    return request_from_openai_chat(body)
+
+
+def _is_text(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    return type(content) is str and content != "" and len(message) == 2 and "role" in message
+
+
+def _text_request(body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> Request | None:
+    system, turns = None, messages
+    if messages and messages[0]["role"] == "system":
+        system, turns = messages[0]["content"], messages[1:]
+    if not turns or any(turn["role"] not in ("user", "assistant") for turn in turns):
+        return None
+    return Request(
+        model=body["model"],
+        messages=tuple(Message(role=turn["role"], parts=(TextPart(turn["content"]),)) for turn in turns),
+        system=system,
+        config=_config(*[body.get(name) for name in _DIRECT]),
+    )
+
+
+# typed: True and 1 are equal keys, and only one of them is a temperature
+@lru_cache(maxsize=128, typed=True)
+def _config(*values: Any) -> Config:
+    return Config(**dict(zip(_DIRECT, values, strict=True)))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dspy
-from dspy import Adapter
+from dspy import Adapter, settings
 from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core.dspy_bridge.answer_reader import AnswerFormatError
-from hokusai_core.dspy_bridge.isolation import callbacks_active
-from hokusai_core.dspy_bridge.memo import WeakMemo
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.prompt_plan import PromptPlan, has_media, stamp_of
 from hokusai_core.dspy_bridge.strict_adapters import StrictJSONAdapter
@@ -42,7 +41,7 @@ class FastChatAdapter(dspy.ChatAdapter):
 
     def __init__(self, callbacks: list[Any] | None = None) -> None:
         super().__init__(callbacks=callbacks, use_json_adapter_fallback=False)
-        self._plans: WeakMemo[PromptPlan] = WeakMemo()
+        self._plans: WeakKeyDictionary[Any, PromptPlan] = WeakKeyDictionary()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FastChatAdapter:
         twin = type(self)()
@@ -64,10 +63,9 @@ class FastChatAdapter(dspy.ChatAdapter):
 
     def plan(self, signature: Any) -> PromptPlan:
         """Return the constant parts of the prompts of ``signature``."""
-        plan = self._plans.get(signature, None, lambda: PromptPlan.of(self, signature))
-        if plan.stamp != stamp_of(signature):
-            self._plans.discard(signature)
-            plan = self._plans.get(signature, None, lambda: PromptPlan.of(self, signature))
+        plan = self._plans.get(signature)
+        if plan is None or plan.stamp != stamp_of(signature):
+            plan = self._plans[signature] = PromptPlan.of(self, signature)
         return plan
 
     def __call__(
@@ -140,7 +138,7 @@ class FastChatAdapter(dspy.ChatAdapter):
         # Another LM than the metered facade expects DSPy's own planning around its call, and callbacks expect an
         # event for format() and parse().
         own = type(self) is FastChatAdapter and not self.use_json_adapter_fallback and not self.callbacks
-        if not own or not isinstance(lm, MeteredLM) or callbacks_active():
+        if not own or not isinstance(lm, MeteredLM) or settings.callbacks:
             return None
         plan = self.plan(signature)
         if not plan.plain:

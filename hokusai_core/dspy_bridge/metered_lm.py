@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import dspy
@@ -14,6 +15,7 @@ from dspy.clients._deprecation import adapter_message_call
 from dspy.clients.call_result import CallResult
 from dspy.clients.execution import finalize
 from dspy.utils.callback import with_callbacks
+from dspy.utils.usage_tracker import UsageTracker
 
 from hokusai_core.call_records import CallEstimate, CallGuard, CallRecord, Recorder, usage_of
 from hokusai_core.dspy_bridge.answer_ending import AnswerEnding, ending_of
@@ -26,12 +28,12 @@ from hokusai_core.dspy_bridge.engine_calls import (
     prepare_call,
 )
 from hokusai_core.dspy_bridge.model_prices import is_free, is_priced
-from hokusai_core.dspy_bridge.offload import Threads, offload
-from hokusai_core.dspy_bridge.usage_relay import UsageRelay
 from hokusai_core.errors import DeadlineExceeded
 from hokusai_core.results import ModelExchange, Usage
+from hokusai_core.runtime.futures import outcome
+from hokusai_core.runtime.worker_threads import WorkerThreads
 
-__all__ = ["MeteredLM"]
+__all__ = ["MeteredLM", "UsageRelay"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,13 +47,44 @@ class _Tally:
     failure: Exception | None = None
 
 
+def _of_wrapped(name: str) -> Any:
+    """Return a property that reads ``name`` of the wrapped language model; ``BaseLM`` has one of that name, too."""
+    return property(lambda metered: getattr(metered.wrapped, name), doc="That of the wrapped language model.")
+
+
+class UsageRelay(UsageTracker):
+    """Stands where DSPy looks for a usage tracker while a program runs.
+
+    DSPy tells it about every call that is not metered. It passes that on to the host's own tracker, where there is
+    one, and to ``report``.
+
+    Args:
+        parent: the usage tracker of the host, or None.
+        report: takes the model's name and what the call used.
+    """
+
+    def __init__(self, parent: Any, report: Callable[[str, Usage], None]) -> None:
+        super().__init__()
+        self.parent, self._report = parent, report
+        if parent is not None:
+            self.usage_data = parent.usage_data  # trackers opened inside the program add theirs here
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> UsageRelay:
+        return self  # dspy.Parallel copies trackers for its workers, and what the copies hear is lost
+
+    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
+        """Take note of one call."""
+        super().add_usage(lm, usage_entry)
+        self._report(lm, usage_of(usage_entry))
+
+
 class MeteredLM(BaseLM):
     """A wrapper of a language model that asks a gate before each call and reports each call.
 
     It is a ``dspy.BaseLM``, so adapters, predictors and optimizers take it for the language model itself; whatever
     they read of it is the language model's own. What it changes:
 
-    - one call is one attempt: DSPy's retries are off, its cache too unless ``cache=True``;
+    - one call is one attempt: DSPy's retries and its cache are off;
     - ``gate`` is asked before a call, ``recorder`` gets a record after it;
     - a language model without an asynchronous engine can be awaited: the call gets a thread;
     - callbacks of the host fire as ever, once, and with the host's language model as their instance. Where there are
@@ -64,8 +97,6 @@ class MeteredLM(BaseLM):
         lm: the language model.
         recorder: receives a record of every call.
         gate: is asked before every call; None for no gate.
-        threads: where calls of a language model without an asynchronous engine run; None for a thread each.
-        cache: whether DSPy's cache may answer, as far as the language model itself allows.
         deadline: no call begins after it, in seconds of ``time.monotonic()``. A program whose caller has given up
             must not go on paying.
         whole_answers: whether an answer that was cut off or withheld is an error. A program decides for itself.
@@ -80,15 +111,12 @@ class MeteredLM(BaseLM):
         recorder: Recorder,
         *,
         gate: CallGuard | None = None,
-        threads: Threads | None = None,
-        cache: bool = False,
         deadline: float | None = None,
         whole_answers: bool = False,
     ) -> None:
         # BaseLM.__init__ would give this facade parameters and a history of its own.
-        self._lm, self._recorder, self._gate, self._threads, self._use_cache = lm, recorder, gate, threads, cache
-        self._deadline = deadline
-        self._whole_answers = whole_answers
+        self._lm, self._recorder, self._gate = lm, recorder, gate
+        self._deadline, self._whole_answers = deadline, whole_answers
         self._tally = _Tally()
 
     def __getattr__(self, name: str) -> Any:
@@ -127,25 +155,13 @@ class MeteredLM(BaseLM):
         """The error of the last call that failed or was refused, or None."""
         return self._tally.failure
 
-    @property
-    def supports_function_calling(self) -> bool:
-        """The value of the wrapped language model."""
-        return bool(self._lm.supports_function_calling)
-
-    @property
-    def supports_reasoning(self) -> bool:
-        """The value of the wrapped language model."""
-        return bool(self._lm.supports_reasoning)
-
-    @property
-    def supports_response_schema(self) -> bool:
-        """The value of the wrapped language model."""
-        return bool(self._lm.supports_response_schema)
-
-    @property
-    def supported_params(self) -> set[str]:
-        """The value of the wrapped language model."""
-        return set(self._lm.supported_params)
+    supports_function_calling = _of_wrapped("supports_function_calling")
+    supports_reasoning = _of_wrapped("supports_reasoning")
+    supports_response_schema = _of_wrapped("supports_response_schema")
+    supported_params = _of_wrapped("supported_params")
+    dump_state = _of_wrapped("dump_state")
+    update_history = _of_wrapped("update_history")
+    inspect_history = _of_wrapped("inspect_history")
 
     def copy(self, **changes: Any) -> MeteredLM:
         """Return the facade of a changed copy of the language model, with the same gate and recorder."""
@@ -153,25 +169,11 @@ class MeteredLM(BaseLM):
             self._lm.copy(**changes),
             self._recorder,
             gate=self._gate,
-            threads=self._threads,
-            cache=self._use_cache,
             deadline=self._deadline,
             whole_answers=self._whole_answers,
         )
         twin._tally = self._tally
         return twin
-
-    def dump_state(self) -> dict[str, Any]:
-        """Return the language model's own state."""
-        return dict(self._lm.dump_state())
-
-    def update_history(self, entry: Any) -> None:
-        """Add to the language model's own history."""
-        self._lm.update_history(entry)
-
-    def inspect_history(self, *args: Any, **kwargs: Any) -> None:
-        """Show the language model's own history."""
-        self._lm.inspect_history(*args, **kwargs)
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Call the language model once and return its answers, as ``dspy.LM`` does."""
@@ -208,7 +210,9 @@ class MeteredLM(BaseLM):
             if awaitable:
                 answer, result = await self._aperform(prompt, messages, kwargs)
             else:
-                answer, result = await offload(lambda: self._perform(prompt, messages, kwargs), self._threads)
+                answer, result = await outcome(
+                    WorkerThreads(keep=0).submit(lambda: self._perform(prompt, messages, kwargs))
+                )
         except asyncio.CancelledError as error:
             self._note_failure(started, error, "cancelled" if awaitable else "abandoned", prompt, messages)
             raise
@@ -252,8 +256,6 @@ class MeteredLM(BaseLM):
         return await observed(lm, prompt, messages=messages, **kwargs), results[0]
 
     def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        if self._use_cache:
-            return kwargs
         options = {**kwargs, "cache": False}
         if is_managed(self._lm):
             options.pop("rollout_id", None)  # tells entries of DSPy's cache apart, and means nothing without it

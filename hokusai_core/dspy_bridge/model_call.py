@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
 
 import dspy
+from dspy import settings
 from dspy.adapters.types.decision import Choice, Noul, Score
 
 from hokusai_core.dspy_bridge.adapter_choice import is_strict, tells_none_from_text
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
-from hokusai_core.dspy_bridge.isolation import callbacks_active
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
-from hokusai_core.dspy_bridge.nearest_demos import NearestDemos
-from hokusai_core.dspy_bridge.offload import Threads
 from hokusai_core.dspy_bridge.prompt_plan import disarmed_value
 from hokusai_core.dspy_bridge.text_markers import restored_value
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature, render
 from hokusai_core.json_encoding import jsonable
+from hokusai_core.signatures.nearest_demos import NearestDemos
 from hokusai_core.signatures.spec import SignatureSpec
 
 __all__ = ["ModelCall"]
@@ -30,8 +29,8 @@ _NOTHING = frozenset({"none", "null"})
 class ModelCall(BridgeCall):
     """Asks a language model for the outputs of a signature, one call an attempt."""
 
-    def __init__(self, spec: SignatureSpec, lm: Any, adapter: Any = None, *, threads: Threads | None = None) -> None:
-        super().__init__(spec, lm, adapter, threads=threads)
+    def __init__(self, spec: SignatureSpec, lm: Any, adapter: Any = None) -> None:
+        super().__init__(spec, lm, adapter)
         self._rendered = render(spec)
         self._choosing = {name: item.choices_from for name, item in spec.outputs.items() if item.choices_from}
         #: An adapter of the host's own does not keep markers in values apart from those of its prompt.
@@ -64,31 +63,30 @@ class ModelCall(BridgeCall):
         return bool(getattr(getattr(self._lm, "_engine_spec", None), attribute, False))
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
-        rendered, values = self._render(inputs, options)
-        demos, config = self._demos_for(inputs, options), options.for_language_model()
+        rendered, values = self._render(inputs)
+        demos, config = self._demos_for(inputs), options.for_language_model()
         with self._isolated(lm, options):
-            if self._by_predictor or callbacks_active():  # callbacks of the host expect a module around the call
+            if self._by_predictor or settings.callbacks:  # callbacks of the host expect a module around the call
                 answer = dict(dspy.Predict(rendered.signature)(**values, demos=demos, config=config).items())
             else:
                 answer = self.adapter(lm, config, rendered.signature, demos, values)[0]
         return self._outputs(rendered, answer)
 
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
-        rendered, values = self._render(inputs, options)
-        demos, config = self._demos_for(inputs, options), options.for_language_model()
+        rendered, values = self._render(inputs)
+        demos, config = self._demos_for(inputs), options.for_language_model()
         with self._isolated(lm, options):
-            if self._by_predictor or callbacks_active():
+            if self._by_predictor or settings.callbacks:
                 prediction = await dspy.Predict(rendered.signature).acall(**values, demos=demos, config=config)
                 answer = dict(prediction.items())
             else:
                 answer = (await self.adapter.acall(lm, config, rendered.signature, demos, values))[0]
         return self._outputs(rendered, answer)
 
-    def _render(self, inputs: Mapping[str, Any], options: CallOptions) -> tuple[RenderedSignature, dict[str, Any]]:
-        choices = options.choices
-        if choices is None and self._choosing:
-            choices = {name: tuple(inputs[source]) for name, source in self._choosing.items()}
-        rendered = render(self._spec, choices) if choices else self._rendered
+    def _render(self, inputs: Mapping[str, Any]) -> tuple[RenderedSignature, dict[str, Any]]:
+        rendered = self._rendered
+        if self._choosing:
+            rendered = render(self._spec, {name: tuple(inputs[source]) for name, source in self._choosing.items()})
         safe, optional = rendered.safe, self._optional
         values = {safe[name]: value for name, value in inputs.items() if value is not None or name not in optional}
         for name in self._mirrored_inputs:
@@ -96,9 +94,7 @@ class ModelCall(BridgeCall):
                 values[safe[name]] = jsonable(inputs[name])
         return rendered, self._disarmed(values) if self._foreign else values
 
-    def _demos_for(self, inputs: Mapping[str, Any], options: CallOptions) -> Sequence[Mapping[str, Any]]:
-        if options.demos is not None:
-            return self._prepared(options.demos)
+    def _demos_for(self, inputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         return self._demos if self._nearest is None else self._nearest.choose(inputs)
 
     def _prepared(self, demos: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from dspy import settings
+
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
-from hokusai_core.dspy_bridge.isolation import host_tracks_usage, host_usage_tracker
-from hokusai_core.dspy_bridge.metered_lm import MeteredLM
-from hokusai_core.dspy_bridge.offload import Threads, offload, run_coroutine
-from hokusai_core.dspy_bridge.program_state import is_described
-from hokusai_core.dspy_bridge.usage_relay import UsageRelay
+from hokusai_core.dspy_bridge.metered_lm import MeteredLM, UsageRelay
+from hokusai_core.dspy_bridge.program_spec import is_described
 from hokusai_core.errors import OutputError
 from hokusai_core.results import Usage
+from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.signatures.spec import SignatureSpec
 
 __all__ = ["ProgramCall"]
@@ -31,13 +32,10 @@ class ProgramCall(BridgeCall):
         program: the module; it is shared, not copied.
         lm: the language model.
         adapter: the DSPy adapter; None for a ``FastChatAdapter``.
-        threads: where a program without ``aforward`` runs when it is awaited; None for a thread each.
     """
 
-    def __init__(
-        self, spec: SignatureSpec, program: Any, lm: Any, adapter: Any = None, *, threads: Threads | None = None
-    ) -> None:
-        super().__init__(spec, lm, adapter, threads=threads)
+    def __init__(self, spec: SignatureSpec, program: Any, lm: Any, adapter: Any = None) -> None:
+        super().__init__(spec, lm, adapter)
         self._program = program
         self._awaitable, self._callable = _ways_to_run(type(program))
 
@@ -56,21 +54,18 @@ class ProgramCall(BridgeCall):
             if self._callable:
                 prediction = self._program(**inputs)
             else:
-                prediction = run_coroutine(lambda: self._program.acall(**inputs))
+                prediction = _run_coroutine(lambda: self._program.acall(**inputs))
         return self._outputs(prediction, lm)
 
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         with self._context(lm, options):
-            if self.asynchronous:
-                prediction = await self._program.acall(**inputs)
-            else:
-                prediction = await offload(lambda: self._program(**inputs), self._threads)
+            prediction = await self._program.acall(**inputs)
         return self._outputs(prediction, lm)
 
     def _context(self, lm: MeteredLM, options: CallOptions) -> AbstractContextManager[None]:
         extra: dict[str, Any] = {}
-        tracker = host_usage_tracker()
-        if tracker is not None or not host_tracks_usage():  # else DSPy opens one itself, for the prediction
+        tracker = settings.usage_tracker
+        if tracker is not None or not settings.track_usage:  # else DSPy opens one itself, for the prediction
             extra["usage_tracker"] = UsageRelay(tracker, lm.note_unmetered)
         return self._isolated(lm, options, trace=[], **extra)
 
@@ -94,6 +89,18 @@ class ProgramCall(BridgeCall):
                 outputs[name] = None if outputs[name].strip().lower() in ("none", "null") else outputs[name]
         _count_what_only_the_prediction_knows(prediction, lm)
         return outputs
+
+
+def _run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run the coroutine that ``make`` returns to its end, on an event loop of its own.
+
+    If an event loop runs on this thread already, the coroutine gets another thread, and this one waits for it.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(make())
+    return WorkerThreads(keep=0).submit(lambda: asyncio.run(make())).result()
 
 
 def _ways_to_run(kind: type) -> tuple[bool, bool]:

@@ -1,9 +1,11 @@
-"""The inputs and outputs of a DSPy program, and which of DSPy's own modules can be programs."""
+"""What a DSPy program is: its inputs and outputs, its state, and which of DSPy's own modules can be programs."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import inspect
+import json
 import shutil
 import typing
 from collections.abc import Callable, Mapping
@@ -17,7 +19,16 @@ from hokusai_core.dspy_bridge.from_dspy import field_specs, is_signature, option
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 
-__all__ = ["MODULES", "OPEN_OUTPUTS", "DspyModule", "is_program", "refuse_program", "spec_of_program"]
+__all__ = [
+    "MODULES",
+    "OPEN_OUTPUTS",
+    "DspyModule",
+    "is_described",
+    "is_program",
+    "program_state",
+    "refuse_program",
+    "spec_of_program",
+]
 
 #: ``provenance[OPEN_OUTPUTS]`` is true of a program that may return other outputs than those of its spec.
 OPEN_OUTPUTS = "open_outputs"
@@ -39,6 +50,8 @@ class DspyModule:
     refused: str = ""
     runs_code: bool = False
 
+
+_PLAIN = (str, int, float, bool, type(None))
 
 #: Every public class of ``dspy.predict``, and the retrievers, by name. ``docs/signatures.md`` lists them.
 MODULES: Final[Mapping[str, DspyModule]] = MappingProxyType(
@@ -218,3 +231,31 @@ def _parameters(program: Any) -> list[FieldSpec]:
         default = None if required else parameter.default
         fields.append(FieldSpec(parameter.name, "input", annotation, required=required, default=default))
     return fields
+
+
+def is_described(program: Any) -> bool:
+    """Return whether ``program_state`` covers a program: code of the host, tools and retrievers have no digest."""
+    return type(program) in (dspy.Predict, dspy.ChainOfThought)
+
+
+def program_state(program: Any) -> str:
+    """Return a digest of a program.
+
+    It covers the classes of the program and its parts, their plain attributes, and what DSPy saves of its predictors:
+    instructions, demos and language models.
+    """
+    parts = [
+        [name, type(part).__module__, type(part).__qualname__, _plain_attributes(part)]
+        for name, part in program.named_sub_modules()
+    ]
+    try:
+        state = program.dump_state()
+    except Exception as error:  # DSPy cannot save a part; the program can run anyway
+        state = type(error).__name__
+    text = json.dumps([parts, state], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _plain_attributes(part: Any) -> dict[str, Any]:
+    attributes: dict[str, Any] = getattr(part, "__dict__", {})
+    return {name: value for name, value in attributes.items() if type(value) in _PLAIN and not name.startswith("_")}

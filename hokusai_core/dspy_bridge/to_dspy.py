@@ -5,17 +5,15 @@ from __future__ import annotations
 import types
 import typing
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 import dspy
 from attrs import frozen
 
-from hokusai_core.dspy_bridge.memo import WeakMemo
-from hokusai_core.dspy_bridge.reserved_names import safe_names
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 
-__all__ = ["Choices", "RenderedSignature", "render", "to_dspy"]
+__all__ = ["Choices", "RenderedSignature", "render", "safe_names", "to_dspy"]
 
 #: Output field -> the texts that it may be in one call.
 Choices = Mapping[str, tuple[str, ...]]
@@ -42,17 +40,6 @@ class RenderedSignature:
         """Return ``values`` under the names that DSPy knows."""
         return {self.safe.get(name, name): value for name, value in values.items()} if self.renamed else dict(values)
 
-    def from_safe(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``values`` under the signature's own names."""
-        if not self.renamed:
-            return dict(values)
-        names = {safe: name for name, safe in self.safe.items()}
-        return {names.get(name, name): value for name, value in values.items()}
-
-
-# Remembers only what follows from an immutable spec, so nothing depends on what is in it.
-_rendered: WeakMemo[RenderedSignature] = WeakMemo(bound=_VARIANTS)
-
 
 def to_dspy(spec: SignatureSpec, choices: Choices | None = None) -> Any:
     """Return the ``dspy.Signature`` class of ``spec``; the same one for the same spec and choices.
@@ -67,7 +54,13 @@ def to_dspy(spec: SignatureSpec, choices: Choices | None = None) -> Any:
 def render(spec: SignatureSpec, choices: Choices | None = None) -> RenderedSignature:
     """Return the ``dspy.Signature`` class of ``spec`` with the names of its fields."""
     key: Hashable = tuple(sorted((name, tuple(texts)) for name, texts in choices.items())) if choices else None
-    return _rendered.get(spec, key, lambda: _render(spec, choices or {}))
+    variants = spec.renderings
+    rendered: RenderedSignature | None = variants.get(key)
+    if rendered is None:
+        rendered = variants.setdefault(key, _render(spec, choices or {}))  # another thread may have made the same
+        for oldest in list(variants)[:-_VARIANTS]:
+            variants.pop(oldest, None)
+    return rendered
 
 
 def _render(spec: SignatureSpec, choices: Choices) -> RenderedSignature:
@@ -122,3 +115,54 @@ def _field(item: FieldSpec) -> Any:
         extra["constraints"] = f"{extra['constraints']}, {rule}" if extra.get("constraints") else rule
         extra["pattern"] = item.pattern
     return field
+
+
+#: Names with a meaning of their own where DSPy takes fields as keyword arguments, or where it reads answers.
+_TAKEN = frozenset(
+    {
+        "_trace",
+        "completed",  # the marker that ends an answer
+        "config",
+        "demos",
+        "lm",
+        "logprobs",
+        "new_signature",
+        "prediction",
+        "self",
+        "signature",
+    }
+)
+
+#: How names begin that pydantic keeps for itself.
+_PROTECTED = ("model_dump", "model_validate")
+
+
+def _unsafe(name: str) -> bool:
+    return (
+        name.startswith(("_", *_PROTECTED))
+        or name in _TAKEN
+        or hasattr(dspy.Signature, name)
+        or hasattr(dspy.Prediction, name)
+    )
+
+
+def safe_names(names: Iterable[str]) -> dict[str, str]:
+    """Return for each field name the one that DSPy gets; most stay as they are.
+
+    A name that DSPy or pydantic uses itself (``copy``, ``items``, ``lm``, ...) gets a trailing underscore; leading
+    underscores are dropped, because pydantic takes such attributes for private ones.
+    """
+    original = list(names)
+    taken = {name for name in original if not _unsafe(name)}
+    safe: dict[str, str] = {}
+    for name in original:
+        if name in taken:
+            safe[name] = name
+            continue
+        bare = name.lstrip("_") or "field"
+        candidate = f"the_{bare}" if bare.startswith(_PROTECTED) else f"{bare}_"
+        while candidate in taken or _unsafe(candidate):
+            candidate += "_"
+        taken.add(candidate)
+        safe[name] = candidate
+    return safe

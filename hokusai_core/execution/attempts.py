@@ -113,7 +113,8 @@ class Attempts:
         outcome, answered = "failed", False
         error: BaseException | None = None
         try:
-            outputs = yield Call(call.run, call.arun, state.deadline, self._threads, call.keeps_deadline, state.permit)
+            awaited = call.arun if call.asynchronous else None
+            outputs = yield Call(call.run, awaited, state.deadline, self._threads, call.keeps_deadline, state.permit)
             now = state.stage("language_model", since)
             answered = True
             # Settled as a stored answer would be read back, so that fresh and cached answers are the same.

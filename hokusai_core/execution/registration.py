@@ -11,6 +11,7 @@ from hokusai_core.base_signature import BaseSignature
 from hokusai_core.errors import AmbiguousSignatureError, SignatureDefinitionError, SignatureNotFoundError
 from hokusai_core.plugins.manager import PluginManager
 from hokusai_core.signature_registry import SignatureRegistry
+from hokusai_core.signatures.signature_string import from_string
 
 __all__ = ["from_address", "is_address", "is_file", "register_signature", "signature_class", "signature_from_file"]
 
@@ -72,10 +73,10 @@ def signature_class(name: str, x: Any, signature: Any = None) -> tuple[type[Base
     """
     if isinstance(x, type) and issubclass(x, BaseSignature):
         return x, None
+    if isinstance(x, str):
+        return BaseSignature.from_spec(from_string(x, name)), None
     from hokusai_core import dspy_bridge
 
-    if isinstance(x, str):
-        return BaseSignature.from_spec(dspy_bridge.from_string(x, name)), None
     if dspy_bridge.is_signature(x):
         return BaseSignature.from_spec(dspy_bridge.from_dspy(x, name)), None
     dspy_bridge.refuse_program(x, name)

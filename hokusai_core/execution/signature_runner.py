@@ -64,7 +64,7 @@ class SignatureRunner:
         """
         bound = self.bind(inputs)
         deadline = None if timeout is None else time.monotonic() + timeout
-        outputs, problems = self.spec.codec.settle(bound, self._call.run(bound, deadline=deadline).outputs)
+        outputs, problems = self.spec.codec.settle(bound, self._call.prepare(bound, deadline=deadline).run())
         if problems:
             raise OutputError(f"the answer does not fit {self.spec.name}: " + "; ".join(map(str, problems)))
         return outputs

@@ -84,6 +84,11 @@ class SignatureSpec(SignatureData):
 
         return Mirrors()
 
+    @cached_property
+    def renderings(self) -> dict[Any, Any]:
+        """Classes that the DSPy bridge has made of this very object, kept as long as it lives. It fills this itself."""
+        return {}
+
     def model_annotation(self, name: str) -> Any:
         """Return the type of field ``name`` as DSPy and pydantic can handle it: attrs models are mirrored."""
         item = self.outputs.get(name) or self.inputs[name]

@@ -221,7 +221,8 @@ def test_signatures_are_forgotten_when_they_are_gone() -> None:
 
 
 def test_an_empty_answer_is_a_parse_error() -> None:
-    from hokusai_core.dspy_bridge import Meter, MeteredLM
+    from hokusai_core.call_records import Meter
+    from hokusai_core.dspy_bridge import MeteredLM
     from hokusai_core.testing.lm import null_lm
 
     lm = MeteredLM(null_lm(raw=""), Meter())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hokusai_core import errors
-from hokusai_core.dspy_bridge import Meter, ModelCall, translate_error
+from hokusai_core.dspy_bridge import ModelCall, translate_error
 from hokusai_core.redaction import scrub
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 from hokusai_core.testing.lm import NullEngine
@@ -25,7 +25,7 @@ def raised_by_an_engine(error: BaseException, spec: SignatureSpec = QA) -> error
             raise error
 
     with pytest.raises(errors.HokusaiError) as caught:
-        ModelCall(spec, dspy.LM("null/x", engine=Failing(), cache=False)).run({"question": "?"}, meter=Meter())
+        ModelCall(spec, dspy.LM("null/x", engine=Failing(), cache=False)).prepare({"question": "?"}).run()
     return caught.value
 
 
@@ -137,7 +137,7 @@ def test_what_the_host_gave_as_credentials_is_left_out_whatever_it_looks_like() 
 
     lm = dspy.LM("null/x", engine=Quoting(), cache=False)
     with pytest.raises(errors.LanguageModelRefused) as caught:
-        ModelCall(QA, lm).run({"question": "?"}, meter=Meter())
+        ModelCall(QA, lm).prepare({"question": "?"}).run()
     assert "no such key: [redacted], nor [redacted] in the header" in str(caught.value)
 
 

@@ -13,7 +13,8 @@ import pytest
 from dspy.lm15 import Message, Request, Response, TextPart, Usage
 from dspy.utils import DummyLM
 
-from hokusai_core.dspy_bridge import Meter, MeteredLM, ModelCall
+from hokusai_core.call_records import Meter
+from hokusai_core.dspy_bridge import MeteredLM, ModelCall
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 from hokusai_core.testing.lm import NullEngine, null_lm
 
@@ -66,9 +67,9 @@ def both_ways(lm: Any) -> list[Meter]:
     meters = [Meter(), Meter()]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert ModelCall(QA, lm).run({"question": "?"}, meter=meters[0]).outputs == {"answer": "four"}
-        answer = asyncio.run(ModelCall(QA, lm).arun({"question": "?"}, meter=meters[1]))
-        assert answer.outputs == {"answer": "four"}
+        assert ModelCall(QA, lm).prepare({"question": "?"}, recorder=meters[0]).run() == {"answer": "four"}
+        answer = asyncio.run(ModelCall(QA, lm).prepare({"question": "?"}, recorder=meters[1]).arun())
+        assert answer == {"answer": "four"}
     return meters
 
 
@@ -109,7 +110,7 @@ def test_it_looks_like_the_language_model() -> None:
     )
     assert metered.supported_params == lm.supported_params
     assert metered.supports_response_schema is False
-    assert metered.dump_state.__self__ is metered
+    assert metered.dump_state.__self__ is lm
     assert copy.deepcopy(metered) is metered
     assert metered.wrapped is lm
     with pytest.raises(AttributeError):
@@ -149,27 +150,14 @@ def test_history_is_the_models_own_where_the_host_keeps_one() -> None:
     assert [entry["prompt"] for entry in lm.history] == ["hi"]
 
 
-def test_dspys_cache_answers_only_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    stored: dict[str, Any] = {}
-
-    class Cache:
-        def get(self, request: Any, ignored: Any = None) -> Any:
-            return stored.get(repr(request))
-
-        def put(self, request: Any, record: Any, *args: Any, **kwargs: Any) -> None:
-            stored[repr(request)] = record
-
-    monkeypatch.setattr(dspy, "cache", Cache())
+def test_dspys_cache_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dspy, "cache", None)  # to ask it would be an error
     lm, meter = null_lm(raw="x"), Meter()
     lm.cache = True
-    metered = MeteredLM(lm, meter, cache=True)
-    assert metered("hi") == metered("hi") == ["x"]
-    assert lm.engine.calls == 1
-    assert [record.usage.calls for record in meter.calls] == [1, 0]
-    assert MeteredLM(lm, meter)("hi") == ["x"]
+    metered = MeteredLM(lm, meter)
+    assert metered("hi", rollout_id=1, temperature=1.0) == metered("hi") == ["x"]
     assert lm.engine.calls == 2
-    metered("hi", rollout_id=1, temperature=1.0)
-    assert lm.engine.calls == 3
+    assert [record.usage.calls for record in meter.calls] == [1, 1]
 
 
 def test_a_truncated_answer_is_announced(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import dspy
 import pytest
 
-from hokusai_core.dspy_bridge import Meter, ModelCall, ProgramCall, make_call, spec_of_program
+from hokusai_core.call_records import Meter
+from hokusai_core.dspy_bridge import ModelCall, ProgramCall, make_call, spec_of_program
 from hokusai_core.errors import BudgetExceeded, DeadlineExceeded, LanguageModelError, OutputError
 from hokusai_core.testing.lm import null_lm
 
@@ -38,15 +39,14 @@ def call_of(program: Any, lm: Any, **options: Any) -> ProgramCall:
     return ProgramCall(spec_of_program(program, "Steps"), program, lm, **options)
 
 
-@pytest.mark.parametrize("kind", [TwoSteps, AsyncSteps])
-@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize(("kind", "asynchronous"), [(TwoSteps, False), (AsyncSteps, False), (AsyncSteps, True)])
 def test_all_outputs_and_all_usage(kind: Any, asynchronous: bool) -> None:
-    lm = null_lm()
-    call = call_of(kind(), lm)
-    run = (lambda inputs: asyncio.run(call.arun(inputs))) if asynchronous else call.run
-    answer = run({"topic": "x", "times": 2})
-    assert answer.outputs == {"polished": "some polished", "extra": [2]}
-    assert (answer.usage.calls, answer.usage.total_tokens) == (2, 30)
+    lm, meter = null_lm(), Meter()
+    prepared = call_of(kind(), lm).prepare({"topic": "x", "times": 2}, recorder=meter)
+    assert prepared.asynchronous is (kind is AsyncSteps)
+    outputs = asyncio.run(prepared.arun()) if asynchronous else prepared.run()
+    assert outputs == {"polished": "some polished", "extra": [2]}
+    assert (meter.usage.calls, meter.usage.total_tokens) == (2, 30)
     assert lm.engine.calls == 2
 
 
@@ -56,9 +56,9 @@ def test_a_predictors_own_model_is_used_and_counted(asynchronous: bool) -> None:
     call, meter = call_of(AsyncSteps(own), lm), Meter()
     with dspy.track_usage() as host:
         if asynchronous:
-            asyncio.run(call.arun({"topic": "x"}, meter=meter))
+            asyncio.run(call.prepare({"topic": "x"}, recorder=meter).arun())
         else:
-            call.run({"topic": "x"}, meter=meter)
+            call.prepare({"topic": "x"}, recorder=meter).run()
     assert (lm.engine.calls, own.engine.calls) == (1, 1)
     assert [record.model for record in meter.calls] == ["null/model", "null/own"]
     assert meter.usage.total_tokens == 30
@@ -76,7 +76,7 @@ def test_where_dspy_tracks_usage_the_prediction_has_it_and_so_have_we() -> None:
 
     program, meter = Keeping(null_lm(model="null/own")), Meter()
     with dspy.context(track_usage=True):
-        call_of(program, null_lm()).run({"topic": "x"}, meter=meter)
+        call_of(program, null_lm()).prepare({"topic": "x"}, recorder=meter).run()
     assert set(program.prediction.get_lm_usage()) == {"null/model", "null/own"}
     assert meter.usage.total_tokens == 30
 
@@ -94,12 +94,12 @@ def test_a_dict_is_no_prediction_but_good_enough_and_text_is_not() -> None:
 
     program = Returning()
     program.value = {"b": 1, "c": 2}
-    assert call_of(program, null_lm()).run({"a": "x"}).outputs == {"b": 1, "c": 2}
+    assert call_of(program, null_lm()).prepare({"a": "x"}).run() == {"b": 1, "c": 2}
     program.value = {}
-    assert call_of(program, null_lm()).run({"a": "x"}).outputs == {"b": None}
+    assert call_of(program, null_lm()).prepare({"a": "x"}).run() == {"b": None}
     program.value = "text"
     with pytest.raises(OutputError, match=r"returned str.*dspy\.Prediction") as caught:
-        call_of(program, null_lm()).run({"a": "x"})
+        call_of(program, null_lm()).prepare({"a": "x"}).run()
     assert not caught.value.retryable
 
 
@@ -116,16 +116,16 @@ def test_failures_are_translated_and_gates_heard() -> None:
             self.before(estimate)
 
     with pytest.raises(LanguageModelError, match="Steps"):
-        call_of(TwoSteps(), null_lm(fail_first=1)).run({"topic": "x"})
+        call_of(TwoSteps(), null_lm(fail_first=1)).prepare({"topic": "x"}).run()
     lm = null_lm()
     with pytest.raises(BudgetExceeded, match=r"^spent$"):
-        call_of(TwoSteps(), lm).run({"topic": "x"}, gate=Gate())
+        call_of(TwoSteps(), lm).prepare({"topic": "x"}, gate=Gate()).run()
     assert lm.engine.calls == 1
 
 
 def test_nothing_is_left_behind() -> None:
     program, lm = TwoSteps(), null_lm()
-    call_of(program, lm).run({"topic": "x"})
+    call_of(program, lm).prepare({"topic": "x"}).run()
     assert (lm.history, program.history, program.first.history) == ([], [], [])
     assert program.first.lm is None
 
@@ -146,5 +146,5 @@ def test_an_abandoned_program_makes_no_more_calls() -> None:
 
     lm = null_lm(answers={"draft": draft})
     with pytest.raises(DeadlineExceeded):
-        call_of(TwoSteps(), lm).run({"topic": "x"}, deadline=deadline)
+        call_of(TwoSteps(), lm).prepare({"topic": "x"}, deadline=deadline).run()
     assert lm.engine.calls == 1

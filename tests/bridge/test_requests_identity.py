@@ -8,7 +8,7 @@ from dspy.lm15 import request_from_openai_chat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hokusai_core.dspy_bridge.requests import request_of
+from hokusai_core.dspy_bridge.engine_calls import request_of
 
 contents = st.one_of(st.text(max_size=20), st.just("hi"), st.just([{"type": "text", "text": "part"}]))
 roles = st.sampled_from(["system", "user", "user", "assistant", "developer"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import decimal
 import gc
-import importlib
 import uuid
 import warnings
+import weakref
 from typing import Annotated, Any, Literal
 
 import annotated_types
@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from hokusai_core.dspy_bridge import OPEN_OUTPUTS, from_dspy, from_string, spec_of_program, to_dspy
-from hokusai_core.dspy_bridge.memo import WeakMemo
-from hokusai_core.dspy_bridge.reserved_names import safe_names
+from hokusai_core.dspy_bridge import OPEN_OUTPUTS, from_dspy, spec_of_program, to_dspy
+from hokusai_core.dspy_bridge.to_dspy import safe_names
 from hokusai_core.errors import SignatureDefinitionError
+from hokusai_core.signatures.signature_string import from_string
 from hokusai_core.signatures.spec import FieldSpec, SignatureSpec
 
 SPEC = SignatureSpec(
@@ -76,16 +76,14 @@ def test_choices_narrow_lists_and_optional_outputs() -> None:
 
 
 def test_variants_are_bounded_and_go_with_their_spec() -> None:
-    module = importlib.import_module("hokusai_core.dspy_bridge.to_dspy")
-
     spec = SPEC.evolve()
-    before = len(module._rendered)
     for number in range(80):
-        to_dspy(spec, {"code": (f"c{number}",)})
-    assert len(module._rendered) - before <= 64
+        last = weakref.ref(to_dspy(spec, {"code": (f"c{number}",)}))
+    assert len(spec.renderings) == 64
+    assert last() is not None
     del spec
     gc.collect()
-    assert len(module._rendered) <= before
+    assert last() is None
 
 
 ODD = [
@@ -323,23 +321,3 @@ def test_a_program_about_which_nothing_is_known_is_refused() -> None:
 
     with pytest.raises(SignatureDefinitionError, match="holds no predictor"):
         spec_of_program(Opaque(), "Opaque")
-
-
-def test_memo_tells_owners_apart_and_forgets_them() -> None:
-    class Owner:
-        def __eq__(self, other: object) -> bool:
-            return True
-
-        __hash__ = None  # type: ignore[assignment]
-
-    memo: WeakMemo[str] = WeakMemo(bound=2)
-    first, second = Owner(), Owner()
-    assert memo.get(first, "k", lambda: "one") == "one"
-    assert memo.get(second, "k", lambda: "two") == "two"
-    assert memo.get(first, "k", lambda: "three") == "one"
-    for key in "abc":
-        memo.get(first, key, lambda: "x")
-    assert memo.get(first, "k", lambda: "again") == "again"
-    del first
-    gc.collect()
-    assert len(memo) == 1
