@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -61,8 +60,6 @@ class OptimizationTask:
         model: the language model. Every call is charged to the budget. If no further call may be made, it raises a
             ``BaseException`` that is not an ``Exception``; let it pass.
         seed: of everything random.
-        workdir: where checkpoints may be kept; None for none.
-        progress: called now and then with (done, total or None, best score or None).
         prompt_model: the language model that writes instructions, charged in the same way; None for ``model``.
         workers: calls that may be made at once.
         found: call it with each candidate as soon as it is scored on ``dev``, so that an interrupted search loses none.
@@ -75,8 +72,6 @@ class OptimizationTask:
     metric: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], float]
     model: LanguageModel
     seed: int = 0
-    workdir: Path | None = None
-    progress: Callable[[int, int | None, float | None], None] = field(default=lambda done, total, best: None)
     prompt_model: LanguageModel | None = None
     workers: int = 1
     found: Callable[[Candidate], None] = field(default=lambda candidate: None)

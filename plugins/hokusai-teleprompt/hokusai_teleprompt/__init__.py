@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from hokusai_teleprompt.comparison import PromotionRule
     from hokusai_teleprompt.feedback.collector import Feedback, FeedbackCollector
     from hokusai_teleprompt.feedback.sqlite_store import SqliteFeedbackStore
     from hokusai_teleprompt.finetuner import TelepromptFineTuner
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from hokusai_teleprompt.progress import Progress, ProgressBar
     from hokusai_teleprompt.promotion import promote, promotions, rollback
     from hokusai_teleprompt.promotion_history import Promotion
-    from hokusai_teleprompt.promotion_rule import PromotionRule
     from hokusai_teleprompt.report import ExampleResult, Report, TrialResult
 
 _HOME: Final = {
@@ -28,7 +28,7 @@ _HOME: Final = {
     "Progress": "progress",
     "ProgressBar": "progress",
     "Promotion": "promotion_history",
-    "PromotionRule": "promotion_rule",
+    "PromotionRule": "comparison",
     "Report": "report",
     "SqliteFeedbackStore": "feedback.sqlite_store",
     "TelepromptFineTuner": "finetuner",

@@ -10,18 +10,19 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, get_origin
+from typing import Any, Self
 
 from hokusai_core import Budget, Executor, LanguageModel, SignatureSpec
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import OptimizationFinished, PluginManager, user_data_folder
+from hokusai_core.plugin_api import OptimizationFinished, user_data_folder
+from hokusai_teleprompt.comparison import PromotionRule
 from hokusai_teleprompt.data_split import DataSplit, split_examples
 from hokusai_teleprompt.example_reader import example_key, read_examples
-from hokusai_teleprompt.metrics import CallableMetric, summary_of
+from hokusai_teleprompt.metrics.metric_choice import make_metric, usual_metric
+from hokusai_teleprompt.metrics.scoring import summary_of
 from hokusai_teleprompt.optimized_signature import OptimizedSignature
 from hokusai_teleprompt.optimizer_choice import OptimizerChoice, choose_optimizer
 from hokusai_teleprompt.progress import Progress, ProgressBar
-from hokusai_teleprompt.promotion_rule import PromotionRule
 from hokusai_teleprompt.study.study import Study, StudyPlan
 from hokusai_teleprompt.target_signature import TargetSignature, find_target, target_of
 
@@ -212,9 +213,9 @@ class TelepromptFineTuner:
     ) -> type[OptimizedSignature]:
         executor, spec = self._executor(), target.spec
         if metric is None:
-            metric = _usual_metric(spec)
+            metric = usual_metric(spec)
             notes.append(f"no metric was given; {metric} suits these outputs")
-        made_metric = _make_metric(executor.plugins, metric, dict(metric_options or {}))
+        made_metric = make_metric(executor.plugins, metric, dict(metric_options or {}))
         choice, optimizer = self._make_optimizer(spec, split)
         model = executor.language_model(self._lm)
         checkpoint = self._checkpoint(spec, split, choice, made_metric, model, notes)
@@ -308,32 +309,6 @@ def _remove_old(folder: Path) -> None:
     for path in folder.glob("*.jsonl"):
         if time.time() - path.stat().st_mtime > _KEPT_SECONDS:
             path.unlink(missing_ok=True)
-
-
-def _make_metric(plugins: PluginManager, metric: Any, options: dict[str, Any]) -> Any:
-    """Return the metric that ``compile`` was given in one of its forms."""
-    if isinstance(metric, str):
-        return plugins.create("metric", metric, **options)
-    if options:
-        raise ConfigurationError("metric_options go with the name of a metric component")
-    if isinstance(metric, Mapping):
-        parts = [(_make_metric(plugins, part, {}), weight) for part, weight in metric.items()]
-        return plugins.create("metric", "weighted", parts=parts)
-    if callable(getattr(metric, "score", None)) and hasattr(metric, "range"):
-        return metric
-    if callable(metric):
-        return CallableMetric(metric)
-    raise ConfigurationError(
-        f"metric={type(metric).__name__}: expected the name of a metric, {{name: weight}}, or a function"
-    )
-
-
-def _usual_metric(spec: SignatureSpec) -> str:
-    """Return the name of the metric that suits the outputs."""
-    fields = spec.outputs.values()
-    if all(item.choices_from or item.annotation is bool or get_origin(item.annotation) is Literal for item in fields):
-        return "classification_accuracy"
-    return "f1" if all(item.annotation is str for item in fields) else "accuracy"
 
 
 def _event(target: TargetSignature, optimized: type[OptimizedSignature], started_at: float) -> OptimizationFinished:

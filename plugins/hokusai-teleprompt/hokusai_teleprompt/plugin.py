@@ -26,7 +26,7 @@ def provide_optimizers() -> list[Component]:
         ("copro", "instruction_optimizers:Copro", "Instructions, rewritten in view of their scores"),
         ("simba", "instruction_optimizers:Simba", "Rules and demos against what goes wrong"),
         ("gepa", "instruction_optimizers:Gepa", "Instructions, evolved by reflection on errors"),
-        ("better_together", "better_together:Together", "Instructions first, then demos for them"),
+        ("better_together", "instruction_optimizers:Together", "Instructions first, then demos for them"),
     ]
     return [
         Component(name=name, target=f"hokusai_teleprompt.optimizers.{target}", summary=summary)
@@ -45,7 +45,7 @@ def provide_metrics() -> list[Component]:
         ("rouge_l", "word_overlap:RougeL", "F-measure of the longest common subsequence of words"),
         ("json_equal", "exact_match:JsonEqual", "Whether the output is equal as JSON"),
         ("quality_score", "quality_score:QualityScore", "Grade by a language model, 0 to 1"),
-        ("weighted", "weighted_mean:WeightedMetric", "Weighted mean of other metrics"),
+        ("weighted", "metric_choice:WeightedMetric", "Weighted mean of other metrics"),
     ]
     return [
         Component(name=name, target=f"hokusai_teleprompt.metrics.{target}", summary=summary)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hokusai_teleprompt.promotion_rule import PromotionRule
+from hokusai_teleprompt.comparison import PromotionRule
 from hokusai_teleprompt.statistics import Paired, compare_paired, mcnemar_exact
 
 

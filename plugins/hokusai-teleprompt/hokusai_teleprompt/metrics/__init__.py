@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from hokusai_teleprompt.metrics.callable_metric import CallableMetric
 from hokusai_teleprompt.metrics.exact_match import Accuracy, ClassificationAccuracy, JsonEqual, MacroF1
+from hokusai_teleprompt.metrics.metric_choice import CallableMetric, WeightedMetric
 from hokusai_teleprompt.metrics.quality_score import QualityScore
 from hokusai_teleprompt.metrics.scoring import OPEN_RANGE, goodness, raw_score, summary_of
-from hokusai_teleprompt.metrics.weighted_mean import WeightedMetric
 from hokusai_teleprompt.metrics.word_overlap import RougeL, TokenF1
 
 __all__ = [

@@ -1,7 +1,12 @@
-"""DspyOptimizer: the base class of components that run an optimizer of DSPy."""
+"""DspyOptimizer: the base class of components that run an optimizer of DSPy.
+
+These optimizers return a candidate only when they are done, and lose everything when they are interrupted. A
+ScoreRecorder keeps the score of every candidate on every example, and reports each candidate as soon as it is scored.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -11,15 +16,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dspy
+from attrs import define, evolve, field
 
 from hokusai_core.errors import OptimizationError
 from hokusai_core.plugin_api import Candidate, OptimizationExample, OptimizationTask
 from hokusai_teleprompt.optimizers.output_capture import CAPTURED, capture_output
-from hokusai_teleprompt.optimizers.score_recorder import ScoreRecorder
 from hokusai_teleprompt.optimizers.signature_program import FieldNames, SignatureProgram
-from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
+from hokusai_teleprompt.study.phase_budget import StudyFailed, StudyStop
 
-__all__ = ["DspyOptimizer", "DspyTask"]
+__all__ = ["DspyOptimizer", "DspyTask", "ScoreRecorder"]
 
 #: Seconds to wait for running calls when a search is stopped.
 _PATIENCE = 10.0
@@ -212,3 +217,61 @@ class DspyOptimizer(ABC):
     @abstractmethod
     def _compile(self, dspy_task: DspyTask) -> Any:
         """Run the optimizer and return its program."""
+
+
+#: Share of the examples on which an interrupted candidate must be scored to count as tried.
+_ENOUGH = 0.6
+
+
+@define
+class _Record:
+    candidate: Candidate
+    scores: dict[int, float] = field(factory=dict)
+    reported: bool = False
+
+    @property
+    def mean(self) -> float:
+        return sum(self.scores.values()) / len(self.scores)
+
+
+class ScoreRecorder:
+    """Collects scores; safe to use from many threads.
+
+    Args:
+        task: the task; its ``found`` is called.
+        dev: the examples that candidates are chosen by, as DSPy has them.
+        label: name of the candidates in reports.
+    """
+
+    def __init__(self, task: OptimizationTask, dev: Sequence[Any], label: str) -> None:
+        self._task, self._label = task, label
+        self._index = {id(example): number for number, example in enumerate(dev)}
+        self._dev = dev  # kept alive, because an id may be reused for another example
+        self._records: dict[str, _Record] = {}
+        self._lock = threading.Lock()
+
+    def note(self, candidate: Candidate, example: Any, good: float) -> None:
+        """Record the score of a candidate on an example."""
+        number = self._index.get(id(example))
+        if number is None:
+            return
+        key = json.dumps([candidate.instructions, candidate.demos], sort_keys=True, default=str)
+        with self._lock:
+            record = self._records.setdefault(key, _Record(candidate))
+            record.scores[number] = good
+            if record.reported or len(record.scores) < len(self._index):
+                return
+            record.reported = True
+            number_reported = sum(item.reported for item in self._records.values())
+            found = evolve(record.candidate, score=record.mean, label=f"{self._label} {number_reported}")
+        self._task.found(found)
+
+    def report_unfinished(self) -> None:
+        """Report the candidates that were nearly done when the search was interrupted."""
+        with self._lock:
+            open_ = [item for item in self._records.values() if not item.reported]
+            nearly = [item for item in open_ if len(item.scores) >= _ENOUGH * len(self._index)]
+            for record in nearly:
+                record.reported = True
+        for record in nearly:
+            self._task.found(evolve(record.candidate, score=record.mean, label=f"{self._label}, unfinished"))

@@ -1,4 +1,4 @@
-"""Optimizers of DSPy that write instructions. Some of them choose demos as well."""
+"""Optimizers of DSPy that write instructions. Some of them choose demos as well, and one runs several in turn."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import dspy
-from dspy.teleprompt import COPRO, GEPA, SIMBA, MIPROv2
+from dspy.teleprompt import COPRO, GEPA, SIMBA, BetterTogether, MIPROv2
 from dspy.teleprompt.gepa import InstructionProposer
 
 from hokusai_core.plugin_api import OptimizationTask, jsonable
+from hokusai_teleprompt.optimizers.demo_optimizers import BootstrapRandomSearch
 from hokusai_teleprompt.optimizers.dspy_optimizer import DspyOptimizer, DspyTask
 
-__all__ = ["Copro", "Gepa", "Mipro", "Simba"]
+__all__ = ["Copro", "Gepa", "Mipro", "Simba", "Together"]
 
 #: With more examples to choose by, MIPROv2 first tries candidates on some of them.
 _MINIBATCH_FROM = 50
@@ -216,3 +217,39 @@ def _feedback(gold: Any, outputs: dict[str, Any], good: float) -> str:
     wanted = "; ".join(f"{name}: {jsonable(value)}" for name, value in gold.labels().items())
     given = "; ".join(f"{name}: {jsonable(value)}" for name, value in outputs.items()) or "no answer that fits"
     return f"This answer scored {good:.2f} of 1. Expected was {wanted}. Given was {given}."
+
+
+class Together(DspyOptimizer):
+    """``dspy.BetterTogether``: first instructions (COPRO), then demos (random search); keeps the best step.
+
+    Args:
+        num_candidate_programs: sets of demos that are drawn at random.
+        breadth: instructions in each round.
+        depth: rounds of instructions.
+        strategy: the order of steps: ``i`` writes instructions, ``d`` chooses demos.
+    """
+
+    name = "better_together"
+
+    def __init__(
+        self, num_candidate_programs: int = 4, breadth: int = 4, depth: int = 1, strategy: str = "i -> d"
+    ) -> None:
+        self._demos = BootstrapRandomSearch(num_candidate_programs=num_candidate_programs)
+        self._instructions = Copro(breadth=breadth, depth=depth)
+        self.strategy = strategy
+
+    def _compile(self, dspy_task: DspyTask) -> Any:
+        optimizer = BetterTogether(
+            metric=dspy_task.metric, i=self._instructions.teleprompter(dspy_task), d=self._demos.teleprompter(dspy_task)
+        )
+        student = dspy_task.student(keep_demos=True)
+        student.set_lm(dspy_task.lm)
+        return optimizer.compile(
+            student,
+            trainset=dspy_task.train,
+            valset=dspy_task.dev,
+            num_threads=dspy_task.task.workers,
+            seed=dspy_task.task.seed,
+            strategy=self.strategy,
+            optimizer_compile_args={"i": {"eval_kwargs": self._instructions.evaluation(dspy_task)}},
+        )

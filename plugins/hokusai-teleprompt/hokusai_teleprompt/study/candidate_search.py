@@ -14,7 +14,7 @@ from hokusai_core import SignatureSpec
 from hokusai_core.errors import OptimizationError
 from hokusai_core.plugin_api import Candidate, OptimizationTask
 from hokusai_teleprompt.study.evaluation import INTERRUPTED
-from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
+from hokusai_teleprompt.study.phase_budget import StudyFailed, StudyStop
 
 __all__ = ["CandidatePool", "FoundCandidate", "search"]
 

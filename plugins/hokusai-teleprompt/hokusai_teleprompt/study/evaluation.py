@@ -13,7 +13,7 @@ from hokusai_core import LanguageModel, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError, OutputError, PromptTooLong
 from hokusai_core.plugin_api import OptimizationExample, SignatureRunner
 from hokusai_teleprompt.metrics.scoring import checked, goodness
-from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
+from hokusai_teleprompt.study.phase_budget import StudyFailed, StudyStop
 
 __all__ = ["INTERRUPTED", "Evaluator", "ExampleOutcome", "Measurement"]
 

@@ -1,4 +1,8 @@
-"""PhaseBudget limits the language-model calls of a phase of a study; CallCounter counts what calls used."""
+"""PhaseBudget limits the language-model calls of a phase of a study; CallCounter counts what calls used.
+
+StudyStop and StudyFailed end a study early. Neither is an ``Exception``, because optimizers of DSPy swallow those and
+go on paying.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,34 @@ from dspy.utils.exceptions import ContextWindowExceededError
 from hokusai_core import Budget, Usage
 from hokusai_core.errors import BudgetExceeded
 from hokusai_core.plugin_api import CallEstimate, CallRecord, translate_error
-from hokusai_teleprompt.study.stop_signals import StudyFailed, StudyStop
 
-__all__ = ["CallCounter", "PhaseBudget", "PhaseLimits", "ResourceLimit", "Spent"]
+__all__ = ["CallCounter", "PhaseBudget", "PhaseLimits", "ResourceLimit", "Spent", "StudyFailed", "StudyStop"]
+
+
+class StudyStop(BaseException):
+    """No further call may be made: a budget is spent, or the phase is over.
+
+    Args:
+        reason: why, in words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class StudyFailed(BaseException):
+    """The study cannot go on: the metric raised, or the language model is dead.
+
+    Args:
+        problem: what failed, in words.
+        cause: the first error, with its traceback.
+    """
+
+    def __init__(self, problem: str, cause: BaseException) -> None:
+        super().__init__(problem)
+        self.problem, self.cause = problem, cause
+
 
 #: Failed calls, with none that succeeded, after which the language model counts as dead.
 _DEAD_AFTER = 5

@@ -19,21 +19,25 @@ from attrs import field, frozen
 from hokusai_core import Budget, LanguageModel, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError
 from hokusai_core.plugin_api import OptimizationExample, OptimizationTask
-from hokusai_teleprompt.comparison import Comparison, compare, score_of
+from hokusai_teleprompt.comparison import Comparison, PromotionRule, compare, score_of
 from hokusai_teleprompt.data_split import FEWEST, DataSplit
 from hokusai_teleprompt.example_reader import dataset_hash
 from hokusai_teleprompt.metrics.scoring import raw_score, summary_of
 from hokusai_teleprompt.optimized_signature import OptimizedSignature, candidate_spec, make_optimized
 from hokusai_teleprompt.optimizer_choice import OptimizerChoice
-from hokusai_teleprompt.progress import Progress
-from hokusai_teleprompt.promotion_rule import PromotionRule
+from hokusai_teleprompt.progress import Progress, ProgressReporter
 from hokusai_teleprompt.report import Report, TrialResult
 from hokusai_teleprompt.study.call_cache import CallCache
 from hokusai_teleprompt.study.candidate_search import CandidatePool, FoundCandidate, search
 from hokusai_teleprompt.study.evaluation import Evaluator, Measurement
-from hokusai_teleprompt.study.phase_budget import CallCounter, PhaseBudget, PhaseLimits, ResourceLimit, Spent
-from hokusai_teleprompt.study.progress_reporter import ProgressReporter
-from hokusai_teleprompt.study.stop_signals import StudyFailed
+from hokusai_teleprompt.study.phase_budget import (
+    CallCounter,
+    PhaseBudget,
+    PhaseLimits,
+    ResourceLimit,
+    Spent,
+    StudyFailed,
+)
 from hokusai_teleprompt.study.study_lm import StudyModels
 from hokusai_teleprompt.target_signature import TargetSignature
 
@@ -218,7 +222,6 @@ class Study:
             metric=metric,
             model=self._models.task(budget),
             seed=plan.seed,
-            workdir=None,
             prompt_model=self._models.writer(budget),
             workers=plan.workers,
             found=pool.add,
