@@ -9,11 +9,12 @@ import types
 import typing
 from typing import Any
 
-from pydantic import BaseModel, Field, create_model
+from attrs import evolve
+from pydantic import BaseModel
 
 from hokusai_core.process import fork_callbacks
 from hokusai_core.signatures.field_types import is_attrs_model
-from hokusai_core.signatures.model_fields import ModelField, model_fields
+from hokusai_core.signatures.model_fields import model_fields, pydantic_model
 
 __all__ = ["Mirrors"]
 
@@ -61,24 +62,6 @@ class Mirrors:
 
     def _make(self, cls: type, started: dict[type, str]) -> type[BaseModel]:
         started[cls] = f"{cls.__name__}_{len(started)}"
-        definitions: dict[str, Any] = {}
-        for item in model_fields(cls):
-            definitions[item.name] = (self._replace(item.annotation, started), _field(item))
-        made: type[BaseModel] = create_model(
-            cls.__name__, __doc__=cls.__doc__ if _own_doc(cls) else None, **definitions
-        )
-        self._made[cls] = made
-        return made
-
-
-def _own_doc(cls: type) -> bool:
-    return bool(vars(cls).get("__doc__"))
-
-
-def _field(item: ModelField) -> Any:
-    options: dict[str, Any] = {"description": item.description or None}
-    if item.factory is not None:
-        options["default_factory"] = item.factory
-    elif not item.required:
-        options["default"] = item.default
-    return Field(**options)
+        items = [evolve(item, annotation=self._replace(item.annotation, started)) for item in model_fields(cls)]
+        self._made[cls] = pydantic_model(cls.__name__, vars(cls).get("__doc__") or None, items)
+        return self._made[cls]

@@ -45,7 +45,7 @@ def _option(form: str, default: Any = None, **settings: Any) -> Any:
 
     Args:
         form: how it is written as JSON: ``text``, ``texts``, ``flag``, ``count`` (a whole number), ``bound`` (a number
-            or the text of a value), or ``value`` (of the field's type).
+            or the text of a value), ``pattern``, or ``value`` (of the field's type).
         default: its value where it is left out.
         settings: those of ``attrs.field``.
     """
@@ -99,7 +99,7 @@ class FieldSpec:
     multiple_of: Any = _option("bound")
     max_digits: int | None = _option("count")
     decimal_places: int | None = _option("count")
-    pattern: str | None = _option("text")
+    pattern: str | None = _option("pattern")
 
     def __hash__(self) -> int:
         return hash((self.name, self.role))  # a default may be a list, so the generated hash would fail

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from hokusai_core.errors import InputError
@@ -24,25 +25,15 @@ _IMMUTABLE = (str, int, float, bool, type(None))
 class InputRule:
     """Everything about one input that can be worked out before a value is there."""
 
-    __slots__ = ("aliases", "check", "default", "exact", "label", "name", "required", "texts", "unset")
+    __slots__ = ("aliases", "check", "default", "exact", "name", "required")
 
     def __init__(self, item: FieldSpec, choices: bool) -> None:
-        shape = item.shape
-        self.name = item.name
-        self.aliases = item.aliases
-        self.required = item.required
-        limited = bool(item.constraints)
-        may_be_empty = not choices and (not item.required or item.min_length == 0)
-        #: Values of exactly this type need neither coercion nor checks.
-        self.exact = None if limited else _EXACT.get(shape.kind)
-        #: Non-empty lists of nothing but texts need neither, either.
-        self.texts = not limited and not choices and shape.kind == "list" and shape.args[0].kind == "str"
-        self.check = _checker(item, may_be_empty, choices)
-        self.default: Callable[[], Any] | None = None
-        self.unset = default_value(item)
-        if not isinstance(self.unset, _IMMUTABLE):
-            self.default = lambda: copy.deepcopy(self.unset)
-        self.label = f" (or {', '.join(item.aliases)})" if item.aliases else ""
+        self.name, self.aliases, self.required = item.name, item.aliases, item.required
+        #: Values of exactly this type need neither coercion nor checks, unless they are empty texts.
+        self.exact = None if item.constraints else _EXACT.get(item.shape.kind)
+        self.check = _checker(item, not choices and (not item.required or item.min_length == 0), choices)
+        unset = default_value(item)
+        self.default = partial(copy.copy if isinstance(unset, _IMMUTABLE) else copy.deepcopy, unset)
 
 
 def _checker(item: FieldSpec, may_be_empty: bool, choices: bool) -> Coercer:
@@ -94,46 +85,16 @@ class InputBinder:
         Raises:
             InputError: with every problem of the inputs.
         """
-        bound = self._bind_plain(inputs)
-        if bound is not None:
-            return bound
         bound, problems = self._bind(inputs)
         if problems:
-            raise _error(self._spec, problems)
+            lines = "".join(f"\n- {problem}" for problem in problems)
+            message = f"inputs do not fit signature {self._spec.name!r}:{lines}"
+            raise InputError(message, problems=problems, signature=self._spec.name)
         return bound
 
     def problems(self, inputs: Mapping[str, Any]) -> list[Problem]:
         """Return every problem of the inputs; an empty list where there is none."""
         return self._bind(inputs)[1]
-
-    def _bind_plain(self, inputs: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Bind inputs whose values have the very types asked for, which most have; None for all others."""
-        if type(inputs) is not dict:
-            return None
-        bound = {}
-        given = 0
-        for rule in self._rules:
-            name = rule.name
-            value = inputs.get(name, _MISSING)
-            if value is _MISSING:
-                if rule.required:
-                    return None
-                bound[name] = rule.unset if rule.default is None else rule.default()
-                continue
-            given += 1
-            kind = type(value)
-            if kind is rule.exact:
-                if kind is str and rule.required and (not value or value.isspace()):
-                    return None
-                bound[name] = value
-            elif kind is list and rule.texts and value:
-                for item in value:
-                    if type(item) is not str:
-                        return None
-                bound[name] = value[:]
-            else:
-                return None
-        return bound if given == len(inputs) else None
 
     def _bind(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         if not isinstance(inputs, Mapping):
@@ -141,23 +102,36 @@ class InputBinder:
             return {}, [Problem("inputs", "wrong_type", message)]
         bound: dict[str, Any] = {}
         problems: list[Problem] = []
+        known = 0
         for rule in self._rules:
-            given = [name for name in (rule.name, *rule.aliases) if name in inputs]
-            if len(given) > 1:
-                message = f"is given {len(given)} times, as {enumerate_names(given)}; keep one of them"
-                problems.append(Problem(given[0], "duplicate", message))
-            elif given and not (inputs[given[0]] is None and not rule.required):
-                try:
-                    bound[rule.name] = rule.check(inputs[given[0]])
-                except CoercionError as error:
-                    problems.append(Problem(given[0], error.code, str(error)))
-            elif rule.required:
-                problems.append(Problem(rule.name, "missing", f"is required{rule.label}"))
+            name, value = rule.name, inputs.get(rule.name, _MISSING)
+            if rule.aliases:
+                given = [name for name in (rule.name, *rule.aliases) if name in inputs]
+                if len(given) > 1:
+                    message = f"is given {len(given)} times, as {enumerate_names(given)}; keep one of them"
+                    problems.append(Problem(given[0], "duplicate", message))
+                    known += len(given)
+                    continue
+                if given:
+                    name, value = given[0], inputs[given[0]]
+            known += value is not _MISSING
+            kind = type(value)
+            if kind is rule.exact and not (kind is str and (not value or value.isspace())):
+                bound[rule.name] = value
+            elif value is _MISSING and rule.required:
+                label = f" (or {', '.join(rule.aliases)})" if rule.aliases else ""
+                problems.append(Problem(rule.name, "missing", f"is required{label}"))
+            elif not rule.required and (value is _MISSING or value is None):
+                bound[rule.name] = rule.default()
             else:
-                bound[rule.name] = rule.unset if rule.default is None else rule.default()
-        unknown = [name for name in inputs if name not in self._names]
-        # A guess takes a fraction of a millisecond; a mapping of something else altogether may have very many keys.
-        problems += (self._unknown(name, guess=len(unknown) <= _GUESSED) for name in unknown)
+                try:
+                    bound[rule.name] = rule.check(value)
+                except CoercionError as error:
+                    problems.append(Problem(name, error.code, str(error)))
+        if known < len(inputs):
+            unknown = [name for name in inputs if name not in self._names]
+            # A guess takes a fraction of a millisecond; a mapping of something else altogether may have very many keys.
+            problems += (self._unknown(name, guess=len(unknown) <= _GUESSED) for name in unknown)
         return bound, problems
 
     def _unknown(self, name: Any, *, guess: bool) -> Problem:
@@ -166,8 +140,3 @@ class InputBinder:
         meant = did_you_mean(name, self._names) if guess else ""
         known = "" if meant else f"; it has {enumerate_names(self._spec.inputs)}"
         return Problem(name[:100], "unknown", f"is no input of {self._spec.name}{meant}{known}")
-
-
-def _error(spec: SignatureData, problems: list[Problem]) -> InputError:
-    lines = "".join(f"\n- {problem}" for problem in problems)
-    return InputError(f"inputs do not fit signature {spec.name!r}:{lines}", problems=problems, signature=spec.name)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from attrs import NOTHING, fields, frozen
 
 from hokusai_core.cached_property import cached_property
 from hokusai_core.signatures.constraints import Constraints, constraints_of, lost_rules, reads_raw_values
 from hokusai_core.signatures.field_types import Shape, UnsupportedTypeError, is_attrs_model, parse_annotation, walk
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 __all__ = [
     "ModelField",
@@ -19,6 +22,7 @@ __all__ = [
     "field_names",
     "model_fields",
     "model_problems",
+    "pydantic_model",
     "reads_itself",
 ]
 
@@ -154,6 +158,27 @@ def _attrs_field(item: Any, annotation: Any) -> ModelField:
         description=str(item.metadata.get("description", "")),
         attribute=item.name,
     )
+
+
+def pydantic_model(name: str, doc: str | None, items: Iterable[ModelField], config: Any = None) -> type[BaseModel]:
+    """Return a new pydantic model with these fields."""
+    from pydantic import Field, create_model
+
+    fields: dict[str, Any] = {item.name: (item.annotation, Field(**_options(item))) for item in items}
+    made: type[BaseModel] = create_model(name, __config__=config, __doc__=doc, **fields)
+    return made
+
+
+def _options(item: ModelField) -> dict[str, Any]:
+    """Return the arguments of pydantic's ``Field``."""
+    texts = {key: getattr(item, key) for key in ("description", "title", "alias", "discriminator")}
+    given = texts | {"examples": list(item.examples), "json_schema_extra": item.schema_extra}
+    options = {key: value for key, value in given.items() if value not in (None, "", [])} | item.constraints.to_dict()
+    if item.factory is not None:
+        options["default_factory"] = item.factory
+    elif not item.required:
+        options["default"] = item.default
+    return options
 
 
 def reads_itself(cls: Any) -> bool:

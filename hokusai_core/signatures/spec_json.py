@@ -7,7 +7,7 @@ a signature that was read from data checks types and constraints only.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from attrs import evolve
@@ -19,7 +19,7 @@ from hokusai_core.signatures.field_types import UnsupportedTypeError
 from hokusai_core.signatures.fields import OPTIONS, FieldSpec, Role
 from hokusai_core.signatures.lenient_input import CoercionError
 from hokusai_core.signatures.signature_data import SignatureData
-from hokusai_core.signatures.type_builder import TypeBuilder, bound
+from hokusai_core.signatures.type_builder import TypeBuilder, field_options
 from hokusai_core.signatures.type_description import TypeDescriber
 
 __all__ = ["SCHEMA_VERSION", "spec_arguments", "spec_to_dict"]
@@ -147,17 +147,7 @@ def _checked(part: CheckedJson) -> CheckedJson:
 
 
 def _field_from_dict(part: CheckedJson, annotation: Any) -> FieldSpec:
-    # Not scalar(float): 1 stays 1, so that writing it again gives the same data.
-    read: dict[str, Callable[[CheckedJson], Any]] = {
-        "text": lambda value: value.text(),
-        "texts": lambda value: value.texts(),
-        "flag": lambda value: value.flag(),
-        "count": lambda value: value.scalar(int),
-        "bound": lambda value: bound(value, annotation),
-    }
-    options = {key: read[form](value) for key, form in OPTIONS.items() if form in read and (value := part.get(key))}
-    if len(options.get("pattern", "")) > 1000:
-        raise part.at("pattern").error("is longer than 1000 characters")
+    options = field_options(part, OPTIONS, annotation)
     role = cast("Role", part.at("role").one_of("input", "output"))
     item = FieldSpec(part.at("name").text(at_most=200), role, annotation, **options)
     default = part.get("default")

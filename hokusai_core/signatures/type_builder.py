@@ -6,6 +6,7 @@ evaluated from data. Everything that a description may hold is checked before a 
 
 from __future__ import annotations
 
+import builtins
 import copy
 import datetime
 import decimal
@@ -15,7 +16,9 @@ import operator
 import typing
 import uuid
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
+
+import attrs
 
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures.checked_json import CheckedJson
@@ -29,13 +32,12 @@ from hokusai_core.signatures.field_types import (
     is_pydantic_model,
     parse_annotation,
 )
+from hokusai_core.signatures.fields import OPTIONS
 from hokusai_core.signatures.lenient_input import CoercionError, coercer
+from hokusai_core.signatures.model_fields import ModelField, pydantic_model
 from hokusai_core.signatures.type_description import CONFIG
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel, ConfigDict
-
-__all__ = ["TypeBuilder", "bound"]
+__all__ = ["TypeBuilder", "field_options"]
 
 _NAMED: dict[str, Any] = {
     "str": str,
@@ -55,8 +57,7 @@ _NAMED: dict[str, Any] = {
 }
 _ENUM_BASES: dict[str, tuple[type, ...]] = {"none": (), "str": (str,), "int": (int,), "float": (float,)}
 _TEXTS = ("description", "title", "alias", "discriminator")
-_FIELD_KEYS = frozenset({"name", "type", "examples", "schema_extra", *_TEXTS})
-_UNSET = object()
+_FIELD_KEYS = frozenset({"name", "type", "examples", "schema_extra", "default", "factory", *_TEXTS})
 
 
 class TypeBuilder:
@@ -89,11 +90,10 @@ class TypeBuilder:
             return self._refer(inner)
         if row == "literal":
             return self._literal(inner)
-        if row == "list":
-            return list[self.build(inner, depth + 1)]  # type: ignore[misc]
-        if row in ("tuple", "set", "frozenset"):
-            item = self.build(inner, depth + 1)
-            return {"tuple": tuple[item, ...], "set": set[item], "frozenset": frozenset[item]}[row]  # type: ignore[valid-type]
+        if row == "tuple":
+            return tuple[self.build(inner, depth + 1), ...]  # type: ignore[misc]
+        if row in ("list", "set", "frozenset"):
+            return getattr(builtins, row)[self.build(inner, depth + 1)]
         if row == "fixed_tuple":
             return tuple[tuple(self.build(part, depth + 1) for part in inner.items(at_least=1))]  # type: ignore[misc]
         if row == "url":
@@ -160,7 +160,7 @@ class TypeBuilder:
         make = _make_attrs if kind == "attrs" else _make_pydantic
         try:
             made = [self._field(part) for part in definition.at("fields").items()]
-            if len({item["name"] for item in made}) != len(made):
+            if len({item.name for item in made}) != len(made):
                 raise definition.at("fields").error("two fields have the same name")
             return make(name, doc.text() if doc else None, made, definition)
         except SignatureDefinitionError:
@@ -169,52 +169,38 @@ class TypeBuilder:
             # pydantic and attrs refuse names and constraints in too many ways to check for each of them here.
             raise definition.error(f"cannot be built: {type(error).__name__}: {str(error)[:200]}") from error
 
-    def _field(self, part: CheckedJson) -> dict[str, Any]:
-        part.only({*_FIELD_KEYS, *CONSTRAINTS, "default", "factory"})
+    def _field(self, part: CheckedJson) -> ModelField:
+        part.only({*_FIELD_KEYS, *CONSTRAINTS})
         name = part.at("name").text(at_most=200)
         if not name.isidentifier() or name.startswith("_") or name.startswith("model_"):
             raise part.at("name").error("is not a name for a field of a model")
         annotation = self.build(part.at("type"))
-        texts = {
-            key: reader.text()
-            for key in ("description", "title", "alias", "discriminator")
-            if (reader := part.get(key))
-        }
-        extra = part.get("schema_extra")
-        examples = part.get("examples")
-        if part.get("default") and part.get("factory"):
+        default, factory = part.get("default"), part.get("factory")
+        if default and factory:
             raise part.error("has both a default and a factory")
-        return {
-            "name": name,
-            "annotation": annotation,
-            "constraints": _constraints(part, annotation),
-            "default": self._default(part.get("default"), annotation),
-            "factory": self._factory(part.get("factory"), annotation),
-            "examples": [item.value for item in examples.items()] if examples else None,
-            "schema_extra": dict(extra.mapping()) if extra else None,
+        extra, examples = part.get("schema_extra"), part.get("examples")
+        texts: dict[str, Any] = {key: reader.text() for key in _TEXTS if (reader := part.get(key))}
+        return ModelField(
+            name,
+            annotation,
+            required=not (default or factory),
+            # As in the model that was described, None may stand for absence whatever the type.
+            default=_typed(default, annotation) if default and default.value is not None else None,
+            factory=functools.partial(copy.deepcopy, _typed(factory, annotation)) if factory else None,
+            constraints=_constraints(part, annotation),
+            examples=tuple(item.value for item in examples.items()) if examples else (),
+            schema_extra=dict(extra.mapping()) if extra else None,
             **texts,
-        }
+        )
 
-    def _default(self, reader: CheckedJson | None, annotation: Any) -> Any:
-        if reader is None:
-            return _UNSET
-        if reader.value is None:
-            return None  # as in the model that was described, None may stand for absence whatever the type
-        return self._typed(reader, annotation)
 
-    def _typed(self, reader: CheckedJson, annotation: Any) -> Any:
-        try:
-            return coercer(parse_annotation(annotation))(reader.value)
-        except UnsupportedTypeError:
-            return copy.deepcopy(reader.value)  # a model that is not complete yet; its default is None or empty
-        except CoercionError as error:
-            raise reader.error(f"does not fit its type: {error}") from None
-
-    def _factory(self, reader: CheckedJson | None, annotation: Any) -> Callable[[], Any] | None:
-        if reader is None:
-            return None
-        value = self._typed(reader, annotation)
-        return functools.partial(copy.deepcopy, value)
+def _typed(reader: CheckedJson, annotation: Any) -> Any:
+    try:
+        return coercer(parse_annotation(annotation))(reader.value)
+    except UnsupportedTypeError:
+        return copy.deepcopy(reader.value)  # a model that is not complete yet; its default is None or empty
+    except CoercionError as error:
+        raise reader.error(f"does not fit its type: {error}") from None
 
 
 def _complete(made: Any, scope: Mapping[str, Any]) -> None:
@@ -232,41 +218,47 @@ def _url(inner: CheckedJson) -> Any:
     return getattr(pydantic, inner.one_of(*URLS))
 
 
-def bound(reader: CheckedJson, annotation: Any) -> Any:
-    """Return a bound: a number, or a value of the type that it bounds, written as text.
+def field_options(reader: CheckedJson, options: Mapping[str, str], annotation: Any) -> dict[str, Any]:
+    """Return the options of a field that are given, by name.
+
+    Args:
+        reader: of the mapping that holds them.
+        options: option -> its form.
+        annotation: the type of the field.
 
     Raises:
-        SignatureDefinitionError: it is neither.
+        SignatureDefinitionError: naming the path of what is malformed.
     """
+    # Not scalar(float): 1 stays 1, so that writing it again gives the same data.
+    read: dict[str, Callable[[CheckedJson], Any]] = {
+        "text": CheckedJson.text,
+        "texts": CheckedJson.texts,
+        "flag": CheckedJson.flag,
+        "count": lambda value: value.scalar(int),
+        "pattern": lambda value: value.text(at_most=1000),
+        "bound": lambda value: _bound(value, annotation),
+    }
+    return {key: read[form](value) for key, form in options.items() if form in read and (value := reader.get(key))}
+
+
+def _bound(reader: CheckedJson, annotation: Any) -> Any:
+    """Return a number, or a value of the type that it bounds, written as text."""
     value = reader.scalar(int, float, str)
     if not isinstance(value, str):
         return value
     try:
-        members = parse_annotation(annotation).members
+        forms = [member for member in parse_annotation(annotation).members if member.kind in TEXT_FORMS]
+        if forms:
+            return coercer(forms[0])(value)
     except UnsupportedTypeError:
-        members = ()
-    for member in members:
-        if member.kind in TEXT_FORMS:
-            try:
-                return coercer(member)(value)
-            except CoercionError as error:
-                raise reader.error(str(error)) from None
+        pass
+    except CoercionError as error:
+        raise reader.error(str(error)) from None
     raise reader.error("expected a number")
 
 
 def _constraints(reader: CheckedJson, annotation: Any) -> Constraints:
-    found: dict[str, Any] = {}
-    for key in CONSTRAINTS:
-        part = reader.get(key)
-        if part is None:
-            continue
-        if key == "pattern":
-            found[key] = part.text(at_most=1000)
-        elif key in ("min_length", "max_length", "max_digits", "decimal_places"):
-            found[key] = part.scalar(int)
-        else:
-            found[key] = bound(part, annotation)
-    return Constraints(**found)
+    return Constraints(**field_options(reader, {key: OPTIONS[key] for key in CONSTRAINTS}, annotation))
 
 
 def _make_enum(definition: CheckedJson, name: str) -> type[enum.Enum]:
@@ -286,47 +278,27 @@ def _make_enum(definition: CheckedJson, name: str) -> type[enum.Enum]:
     return cast("type[enum.Enum]", made)
 
 
-def _make_pydantic(name: str, doc: str | None, items: list[dict[str, Any]], definition: CheckedJson) -> Any:
-    from pydantic import Field, create_model
-
+def _make_pydantic(name: str, doc: str | None, items: list[ModelField], definition: CheckedJson) -> Any:
     config = definition.get("config")
     if config is not None:
         config.only(set(CONFIG))
-    fields: dict[str, Any] = {}
-    for item in items:
-        options = {
-            key: item[key] for key in ("description", "title", "alias", "examples", "discriminator") if item.get(key)
-        }
-        options |= item["constraints"].to_dict()
-        if item["schema_extra"] is not None:
-            options["json_schema_extra"] = item["schema_extra"]
-        if item["factory"] is not None:
-            options["default_factory"] = item["factory"]
-        elif item["default"] is not _UNSET:
-            options["default"] = item["default"]
-        fields[item["name"]] = (item["annotation"], Field(**options))
-    settings = cast("ConfigDict", dict(config.mapping())) if config else None
-    made: type[BaseModel] = create_model(name, __config__=settings, __doc__=doc, **fields)
-    return made
+    return pydantic_model(name, doc, items, dict(config.mapping()) if config else None)
 
 
-def _make_attrs(name: str, doc: str | None, items: list[dict[str, Any]], definition: CheckedJson) -> Any:
-    import attrs
-
+def _make_attrs(name: str, doc: str | None, items: list[ModelField], definition: CheckedJson) -> Any:
     if definition.get("config") is not None:
         raise definition.at("config").error("is for pydantic models")
-    fields: dict[str, Any] = {}
-    for item in items:
-        default: Any = attrs.NOTHING
-        if item["factory"] is not None:
-            default = attrs.Factory(item["factory"])
-        elif item["default"] is not _UNSET:
-            default = item["default"]
-        metadata = {"description": item["description"]} if item.get("description") else {}
-        # By keyword only, so that the order of required and optional fields does not matter.
-        fields[item["name"]] = attrs.field(default=default, type=item["annotation"], metadata=metadata, kw_only=True)
-    made = attrs.make_class(name, fields)
+    made = attrs.make_class(name, {item.name: _attrs_field(item) for item in items})
     made.__doc__ = doc
     # attrs keeps the types in its own records; what reads the class looks for annotations.
-    made.__annotations__ = {item["name"]: item["annotation"] for item in items}
+    made.__annotations__ = {item.name: item.annotation for item in items}
     return made
+
+
+def _attrs_field(item: ModelField) -> Any:
+    default: Any = attrs.NOTHING if item.required else item.default
+    if item.factory is not None:
+        default = attrs.Factory(item.factory)
+    metadata = {"description": item.description} if item.description else {}
+    # By keyword only, so that the order of required and optional fields does not matter.
+    return attrs.field(default=default, type=item.annotation, metadata=metadata, kw_only=True)

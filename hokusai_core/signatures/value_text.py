@@ -8,7 +8,9 @@ values, a text that would be read as another value is written as a JSON string: 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from hokusai_core.json_encoding import jsonable
@@ -38,14 +40,25 @@ def text_reader(shape: Shape) -> TextReader:
     if kinds & {"str", "any"}:
         return _MixedText(shape, coerce).read
     exact = _reads_decimals(shape)
-    if kinds & _STRUCTURED:
-        return _structured(shape, kinds, coerce, exact=exact)
-    if len(kinds - {"null"}) > 1:
-        return _scalars(shape, coerce, exact=exact)
+    structured, lists = bool(kinds & _STRUCTURED), bool(kinds & COLLECTIONS)
+    several = len(kinds - {"null"}) > 1  # scalars, of which a number is an int or a float as in JSON
 
     def read(text: str) -> Any:
         stripped = without_fence(text)
-        return coerce(None if _is_nothing(stripped, shape) else _unquoted(stripped))
+        if _is_nothing(stripped, shape):
+            return coerce(None)
+        if structured:
+            value = _parsed(stripped, exact=exact)
+            if value is _MISSING and lists:
+                value = bulleted(stripped)
+                if value is None:
+                    raise CoercionError(f"expected {shape.expected} as JSON, got another text")
+            if value is not _MISSING:
+                return coerce(value)
+        elif several:
+            with suppress(NotJSON, CoercionError):
+                return coerce(parse_json(stripped, exact=exact))
+        return coerce(_unquoted(stripped))
 
     return read
 
@@ -128,53 +141,14 @@ def _unquoted(text: str) -> str:
     return text
 
 
-def _scalars(shape: Shape, coerce: Coercer, *, exact: bool) -> TextReader:
-    """Read a scalar of one of several kinds. A number is an int or a float as in JSON."""
-
-    def read(text: str) -> Any:
-        stripped = without_fence(text)
-        if _is_nothing(stripped, shape):
-            return coerce(None)
-        try:
-            return coerce(parse_json(stripped, exact=exact))
-        except (NotJSON, CoercionError):
-            return coerce(_unquoted(stripped))
-
-    return read
-
-
-def _structured(shape: Shape, kinds: Collection[str], coerce: Coercer, *, exact: bool) -> TextReader:
-    """Read JSON or a Python display; a list may also be one bulleted or numbered line for each item."""
-    lists = not COLLECTIONS.isdisjoint(kinds)
-
-    def read(text: str) -> Any:
-        stripped = without_fence(text)
-        if _is_nothing(stripped, shape):
-            return coerce(None)
-        value = _parsed(stripped, exact=exact)
-        if value is not _MISSING:
-            return coerce(value)
-        if not lists:
-            return coerce(_unquoted(stripped))
-        items = bulleted(stripped)
-        if items is None:
-            raise CoercionError(f"expected {shape.expected} as JSON, got another text")
-        return coerce(items)
-
-    return read
-
-
 def _parsed(text: str, *, exact: bool) -> Any:
-    try:
-        return parse_json(text, exact=exact)
-    except NotJSON as problem:
-        if problem.certain:
-            raise CoercionError(str(problem)) from None
-    try:
-        return parse_literal(text)
-    except NotJSON as problem:
-        if problem.certain:
-            raise CoercionError(str(problem)) from None
+    """Return what JSON or a Python display spells out in ``text``, else ``_MISSING``."""
+    for parse in (partial(parse_json, exact=exact), parse_literal):
+        try:
+            return parse(text)
+        except NotJSON as problem:
+            if problem.certain:
+                raise CoercionError(str(problem)) from None
     return _MISSING
 
 
