@@ -298,7 +298,7 @@ def measure_drain(setup: Setup, count: int) -> None:
 def measure_writer(setup: Setup, seconds: float) -> None:
     print("\n== writer: what delivery does to the caller, in a thread of the process and in a process of its own ==")
     from hokusai_core.testing.trackers import make_event
-    from hokusai_mlflow.delivery.writer_loop import Writer, locked
+    from hokusai_mlflow.writer import Writer, locked
 
     def spin(tracker: Any) -> list[float]:
         timed = Timed(tracker)
@@ -357,8 +357,7 @@ def main() -> None:
 
 def end_writers(folder: Path) -> None:
     """End the writers that this benchmark started; each has a spool folder of its own."""
-    from hokusai_mlflow.delivery_supervisor import writer_is_running
-    from hokusai_mlflow.spool_status import read_status
+    from hokusai_mlflow.spool_status import read_status, writer_is_running
 
     for spool in folder.glob("spool-*"):
         if writer_is_running(spool):

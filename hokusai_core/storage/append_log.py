@@ -118,9 +118,10 @@ class AppendLog:
             OSError: They cannot be written whole, say because the disk is full. A line that was cut off is removed.
             ValueError: The log is closed, or a payload holds a line feed.
         """
+        for payload in payloads:
+            if b"\n" in payload:  # several times as fast as to count them in the joined lines
+                raise ValueError("a payload of a log line cannot hold a line feed")
         data = b"".join([b"%08x %b\n" % (zlib.crc32(payload), payload) for payload in payloads])
-        if data.count(b"\n") != len(payloads):
-            raise ValueError("a payload of a log line cannot hold a line feed")
         with self._mutex:
             if self._descriptor < 0:
                 raise ValueError(f"the log {self.path} is closed")

@@ -96,7 +96,7 @@ def ask(count: int) -> list[dict[str, str]]:
 
 
 def wait_until(met: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not met():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.01)

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from hokusai_mlflow.delivery_supervisor import writer_is_running
 from hokusai_mlflow.options import spool_folder
-from hokusai_mlflow.spool_status import read_status, something_waits, spool_status
+from hokusai_mlflow.spool_status import read_status, something_waits, spool_status, writer_is_running
+from hokusai_mlflow.writer import Writer, locked, prepare_environment
 
 __all__ = ["tracking"]
 
@@ -69,11 +69,7 @@ def flush(folder: Path | None, as_json: bool, timeout: float | None) -> None:
 def _flush(folder: Path, timeout: float | None) -> bool:
     if not folder.exists():
         return True
-    from hokusai_mlflow.writer import prepare_environment
-
     prepare_environment(timeout)
-    from hokusai_mlflow.delivery.writer_loop import Writer, locked
-
     end = None if timeout is None else time.monotonic() + timeout
     while True:
         with locked(folder) as held:

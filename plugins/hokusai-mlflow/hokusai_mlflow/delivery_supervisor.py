@@ -15,24 +15,19 @@ from typing import Any, Final
 
 import orjson
 
-from hokusai_core.plugin_api import is_locked
 from hokusai_mlflow.outbox import outbox_bytes
-from hokusai_mlflow.spool_status import SILENT, is_alive, read_status, silence, something_waits, spool_status
+from hokusai_mlflow.spool_status import (
+    SECRET_URIS,
+    SILENT,
+    is_alive,
+    read_status,
+    silence,
+    something_waits,
+    spool_status,
+    writer_is_running,
+)
 
-__all__ = [
-    "LOCK",
-    "SECRET_URIS",
-    "DeliverySupervisor",
-    "TrackingWarning",
-    "complaint",
-    "start_writer",
-    "writer_is_running",
-]
-
-#: Held by the writer of a spool folder.
-LOCK: Final = "writer.lock"
-#: Environment variable that brings the writer the addresses whose credentials are on no disk.
-SECRET_URIS: Final = "HOKUSAI_TRACKING_SECRET_URIS"  # noqa: S105  # a name
+__all__ = ["DeliverySupervisor", "TrackingWarning", "complaint", "start_writer"]
 
 _TICK: Final = 1.0
 #: Ticks without anything new after which the thread sleeps until it is needed.
@@ -77,7 +72,8 @@ class DeliverySupervisor:
         self._needed, self._stop = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._notified = False
+        #: Whether the thread knows that there is something to deliver. ``notify`` changes nothing then.
+        self.notified = False
         self._parked = True
         self._started_at, self._made_at = float("-inf"), time.time()
         self._begun = False
@@ -87,7 +83,7 @@ class DeliverySupervisor:
 
     def notify(self) -> None:
         """Say that there is something to deliver; costs well under a microsecond."""
-        self._notified = True
+        self.notified = True
         if self._parked:
             self._wake()
 
@@ -155,13 +151,13 @@ class DeliverySupervisor:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._parked = True
-            if not self._notified:  # looked at after parking, so that no notice falls between
+            if not self.notified:  # looked at after parking, so that no notice falls between
                 self._needed.wait()
             self._parked = False
             self._needed.clear()
             quiet = 0
             while quiet < _QUIET_TICKS and not self._stop.is_set():
-                busy, self._notified = self._notified, False
+                busy, self.notified = self.notified, False
                 waiting = self._look()
                 quiet = 0 if busy or waiting else quiet + 1
                 self._stop.wait(_TICK)
@@ -215,11 +211,6 @@ def complaint(status: Mapping[str, Any], certain: int = _CERTAIN) -> str | None:
     if silent > SILENT:
         return f"{status['contact']} has not answered for {silent:.0f} s"
     return None
-
-
-def writer_is_running(folder: Path) -> bool:
-    """Return whether a writer process serves the spool folder."""
-    return is_locked(folder / LOCK)
 
 
 def start_writer(folder: Path, secret_uris: Mapping[str, str]) -> None:

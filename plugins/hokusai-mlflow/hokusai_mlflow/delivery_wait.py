@@ -1,25 +1,29 @@
-"""Wait until MLflow has every record that a tracker accepted, or until a timeout."""
+"""Wait until MLflow has every record that a tracker accepted, or until a timeout.
+
+At the end of the process, the waits of all its trackers are one.
+"""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hokusai_core.plugin_api import open_private_file
 from hokusai_mlflow.outbox import destination_of, outbox_folder
-from hokusai_mlflow.spool_status import is_alive
+from hokusai_mlflow.spool_status import WAITING
 from hokusai_mlflow.target_state import read_offsets
 
 if TYPE_CHECKING:
     from hokusai_mlflow.delivery_supervisor import DeliverySupervisor
     from hokusai_mlflow.destination import Destinations
 
-__all__ = ["DeliveryWait", "is_waited_for"]
+__all__ = ["AT_EXIT", "DeliveryWait", "wait_for_all"]
 
 #: Seconds between looks at whether it is delivered.
 _POLL: Final = 0.02
@@ -28,7 +32,6 @@ _LOOKS: Final = 25
 #: Seconds for which a writer that starts is waited for, beyond what MLflow is waited for: on a busy machine the import
 #: of mlflow alone takes many.
 _START: Final = 30.0
-_WAITING: Final = ".waiting"
 
 
 class DeliveryWait:
@@ -72,7 +75,7 @@ class DeliveryWait:
         if self._is_delivered():
             self.delivered = True
             return
-        sign = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}{_WAITING}"
+        sign = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}{WAITING}"
         try:
             yield from self._wait(sign)
         finally:
@@ -110,12 +113,55 @@ class DeliveryWait:
         return (outbox_folder(self._folder) / name).exists()
 
 
-def is_waited_for(folder: Path) -> bool:
-    """Return whether something waits for delivery; what was left by processes that are dead is removed."""
-    found = False
-    for sign in folder.glob(f"*{_WAITING}"):
-        if is_alive(int(sign.name.partition("-")[0])):
-            found = True
-        else:
-            sign.unlink(missing_ok=True)
-    return found
+class Closing(Protocol):
+    """A tracker that may have something to deliver when the process ends."""
+
+    def begin_closing(self) -> DeliveryWait | None:
+        """End the tracker's run, and return what the exit of the process must wait for."""
+
+    def end_closing(self, wait: DeliveryWait | None) -> None:
+        """Release everything."""
+
+
+class _AtExit:
+    """Closes trackers when the process ends.
+
+    The interpreter runs exit handlers one by one, so the waits of several trackers for a server that is down would add
+    up. This is the only state of the plugin that belongs to the process.
+    """
+
+    def __init__(self) -> None:
+        # No lock, which a fork could copy while it is held: each access is a single step of a dict.
+        self._open: dict[int, Closing] = {}
+        atexit.register(self._run)
+
+    def add(self, tracker: Closing) -> None:
+        """Have ``tracker`` closed when the process ends."""
+        self._open[id(tracker)] = tracker
+
+    def discard(self, tracker: Closing) -> None:
+        """Remove a closed ``tracker``."""
+        self._open.pop(id(tracker), None)
+
+    def _run(self) -> None:
+        waits = []
+        while self._open:
+            _, tracker = self._open.popitem()
+            waits.append((tracker, tracker.begin_closing()))
+        with contextlib.suppress(KeyboardInterrupt):  # the user does not want to wait; the writer goes on
+            wait_for_all([wait for _, wait in waits if wait is not None])
+        for tracker, wait in waits:
+            tracker.end_closing(wait)
+
+
+def wait_for_all(waits: Sequence[DeliveryWait]) -> None:
+    """Wait for several deliveries at once."""
+    steps = [iter(wait) for wait in waits]
+    while steps:
+        pauses = [next(step, None) for step in steps]
+        steps = [step for step, pause in zip(steps, pauses, strict=True) if pause is not None]
+        time.sleep(min((pause for pause in pauses if pause is not None), default=0.0))
+
+
+#: That of this process.
+AT_EXIT: Final = _AtExit()

@@ -64,7 +64,9 @@ class Destinations:
         token = secrets.token_hex(4)
         self.run_name = options.run_name or f"hokusai-{time.strftime('%Y%m%d-%H%M%S')}-{token}"
         self._run_key = f"name:{options.run_name}" if options.run_name else f"executor:{token}{secrets.token_hex(8)}"
+        #: What the environment says of store and experiment -> the run there. It is not asked where options name both.
         self._own: dict[tuple[bytes | None, ...], Destination] = {}
+        self._asks_environment = not (options.tracking_uri and options.experiment)
         self._hosts: dict[str, Destination] = {}
         self._provenance: dict[str, str] | None = None
         # MLflow's active run belongs to a thread; this travels with the context that is copied to other threads.
@@ -82,9 +84,11 @@ class Destinations:
         anchored = self._anchored.get()
         if anchored is not None:
             return anchored
-        environ = os.environb.get  # three times as fast as os.environ, which decodes
-        where = (environ(b"MLFLOW_TRACKING_URI"), environ(b"MLFLOW_EXPERIMENT_ID"), environ(b"MLFLOW_EXPERIMENT_NAME"))
-        return self._own.get(where) or self._own_run(*where)
+        where: tuple[bytes | None, ...] = ()
+        if self._asks_environment:
+            get = os.environb.get  # three times as fast as os.environ, which decodes
+            where = (get(b"MLFLOW_TRACKING_URI"), get(b"MLFLOW_EXPERIMENT_ID"), get(b"MLFLOW_EXPERIMENT_NAME"))
+        return self._own.get(where) or self._own_run(where)
 
     @contextlib.contextmanager
     def anchor(self) -> Iterator[None]:
@@ -103,8 +107,9 @@ class Destinations:
         """The executor's own runs so far: one for each store and experiment."""
         return list(self._own.values())
 
-    def _own_run(self, *where: bytes | None) -> Destination:
-        uri, experiment_id, experiment_name = (None if text is None else os.fsdecode(text) for text in where)
+    def _own_run(self, where: tuple[bytes | None, ...]) -> Destination:
+        texts = [None if text is None else os.fsdecode(text) for text in where or (None, None, None)]
+        uri, experiment_id, experiment_name = texts
         options = self._options
         address = options.tracking_uri or uri
         experiment: dict[str, str]

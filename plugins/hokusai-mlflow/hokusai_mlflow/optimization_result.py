@@ -9,8 +9,10 @@ from attrs import field, frozen
 
 from hokusai_core.plugin_api import Artifact, SignatureSpec, read_artifact
 
-__all__ = ["OptimizationResult", "Trial", "parameters_of", "result_of", "scores_of", "trials_of"]
+__all__ = ["SIGNATURE_FILE", "OptimizationResult", "Trial", "parameters_of", "result_of", "scores_of", "trials_of"]
 
+#: Name of the artifact that holds a signature.
+SIGNATURE_FILE: Final = "signature.json"
 #: Key of a report -> name of a metric of the run.
 _SCORES: Final = {
     "baseline_score": "baseline_score",

@@ -15,8 +15,14 @@ from attrs import field, frozen
 from hokusai_core.errors import ConfigurationError, SignatureDefinitionError, TrackingError
 from hokusai_core.plugin_api import SignatureSpec
 from hokusai_mlflow.destination import absolute_uri, default_uri, public_uri
-from hokusai_mlflow.optimization_result import Trial, parameters_of, result_of, scores_of, trials_of
-from hokusai_mlflow.optimization_run import FILE, register_winner, write_optimization
+from hokusai_mlflow.optimization_result import (
+    SIGNATURE_FILE,
+    Trial,
+    parameters_of,
+    result_of,
+    scores_of,
+    trials_of,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,6 +93,8 @@ def log_optimization(
         log_optimization(winner=optimized)
         executor.register_signature("EmailDraft", "models:/EmailDraft@champion", replace=True)
     """
+    from hokusai_mlflow.delivery.mlflow_optimizations import register_winner, write_optimization
+
     found = result_of(winner)
     name = name or found.name
     given = {"baseline_score": baseline_score, "winner_score": winner_score}
@@ -212,15 +220,16 @@ def _first_line(error: Exception) -> str:
 
 
 def _read(folder: Path, uri: str) -> dict[str, Any]:
-    path = folder / FILE
+    path = folder / SIGNATURE_FILE
     if not path.is_file() or path.stat().st_size > _LARGEST:
         raise SignatureDefinitionError(
-            f"{uri} holds no {FILE}: it was not registered by log_optimization; register the signature with that"
+            f"{uri} holds no {SIGNATURE_FILE}: it was not registered by log_optimization; register the signature with "
+            "that"
         )
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise SignatureDefinitionError(f"{uri}: {FILE} is damaged ({error})") from None
+        raise SignatureDefinitionError(f"{uri}: {SIGNATURE_FILE} is damaged ({error})") from None
     if not isinstance(data, dict):
-        raise SignatureDefinitionError(f"{uri}: {FILE} holds {type(data).__name__} instead of a signature")
+        raise SignatureDefinitionError(f"{uri}: {SIGNATURE_FILE} holds {type(data).__name__} instead of a signature")
     return data

@@ -1,4 +1,8 @@
-"""The status of a spool folder and of its writer. Trackers and commands read it and never write it."""
+"""What trackers and the writer of a spool folder tell each other through files in it.
+
+The writer holds a lock while it runs and writes ``status.json``. A tracker that waits for delivery leaves a sign, so
+that the writer hurries.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,33 @@ from typing import Any, Final
 
 import orjson
 
-from hokusai_core.plugin_api import parse_line
+from hokusai_core.plugin_api import is_locked, parse_line
 from hokusai_mlflow.legacy_spool import has_legacy_spool
 from hokusai_mlflow.outbox import outbox_bytes, segment_files
 from hokusai_mlflow.target_state import read_offsets
 
-__all__ = ["SILENT", "STATUS", "is_alive", "read_status", "silence", "something_waits", "spool_status"]
+__all__ = [
+    "LOCK",
+    "SECRET_URIS",
+    "SILENT",
+    "STATUS",
+    "WAITING",
+    "is_alive",
+    "is_waited_for",
+    "read_status",
+    "silence",
+    "something_waits",
+    "spool_status",
+    "writer_is_running",
+]
 
+#: Held by the writer of a spool folder.
+LOCK: Final = "writer.lock"
 STATUS: Final = "status.json"
+#: Ending of the sign of a tracker that waits; its name begins with the id of its process.
+WAITING: Final = ".waiting"
+#: Environment variable that brings the writer the addresses whose credentials are on no disk.
+SECRET_URIS: Final = "HOKUSAI_TRACKING_SECRET_URIS"  # noqa: S105  # a name
 #: Seconds without an answer that are worth a word.
 SILENT: Final = 15.0
 _COUNTERS: Final = ("delivered", "traces_sampled_away", "rejected", "refused", "damaged")
@@ -62,6 +85,22 @@ def something_waits(folder: Path) -> bool:
             if os.stat(entry.path).st_size > offsets.get(entry.name, 0):
                 return True
     return has_legacy_spool(folder)
+
+
+def is_waited_for(folder: Path) -> bool:
+    """Return whether something waits for delivery; what was left by processes that are dead is removed."""
+    found = False
+    for sign in folder.glob(f"*{WAITING}"):
+        if is_alive(int(sign.name.partition("-")[0])):
+            found = True
+        else:
+            sign.unlink(missing_ok=True)
+    return found
+
+
+def writer_is_running(folder: Path) -> bool:
+    """Return whether a writer process serves the spool folder."""
+    return is_locked(folder / LOCK)
 
 
 def read_status(folder: Path) -> dict[str, Any]:

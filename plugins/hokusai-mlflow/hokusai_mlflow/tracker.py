@@ -21,15 +21,14 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from hokusai_core.plugin_api import private_folder
-from hokusai_mlflow.atexit_flush import AT_EXIT
 from hokusai_mlflow.content_policy import ContentPolicy
-from hokusai_mlflow.delivery_supervisor import DeliverySupervisor, TrackingWarning, start_writer, writer_is_running
-from hokusai_mlflow.delivery_wait import DeliveryWait
+from hokusai_mlflow.delivery_supervisor import DeliverySupervisor, TrackingWarning, start_writer
+from hokusai_mlflow.delivery_wait import AT_EXIT, DeliveryWait
 from hokusai_mlflow.destination import Destination, Destinations, default_uri, public_uri
 from hokusai_mlflow.options import TrackingOptions, make_options
 from hokusai_mlflow.outbox import Outbox, segment_files
 from hokusai_mlflow.record_encoder import RecordEncoder
-from hokusai_mlflow.spool_status import read_status, something_waits, spool_status
+from hokusai_mlflow.spool_status import read_status, something_waits, spool_status, writer_is_running
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import TrackedEvent
@@ -161,7 +160,8 @@ class _Recording:
             AT_EXIT.add(self)
         if self._unreported:
             self._report_refused(destination)
-        supervisor.notify()
+        if not supervisor.notified:
+            supervisor.notify()
         return None
 
     def _warn_of_loss(self) -> None:

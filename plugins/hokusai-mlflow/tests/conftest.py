@@ -18,10 +18,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from hokusai_mlflow import MlflowTracker
-from hokusai_mlflow.delivery.writer_loop import Writer, locked
-from hokusai_mlflow.delivery_supervisor import writer_is_running
 from hokusai_mlflow.loading import read_rows
-from hokusai_mlflow.spool_status import read_status
+from hokusai_mlflow.spool_status import read_status, writer_is_running
+from hokusai_mlflow.writer import Writer, locked
 
 
 @frozen

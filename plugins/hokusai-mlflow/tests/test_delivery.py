@@ -19,10 +19,10 @@ from hokusai_core.testing.trackers import make_event, make_failure, make_feedbac
 from hokusai_core.types import Attempt
 from hokusai_mlflow import target_state
 from hokusai_mlflow.delivery.publisher import Publisher
-from hokusai_mlflow.delivery.writer_loop import Writer, locked
 from hokusai_mlflow.loading import load_executions, read_part
 from hokusai_mlflow.outbox import segment_files
 from hokusai_mlflow.target_state import state_files
+from hokusai_mlflow.writer import Writer, locked
 
 
 def test_a_row_holds_everything_that_is_known_of_an_execution(place: Any) -> None:

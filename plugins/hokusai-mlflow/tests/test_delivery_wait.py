@@ -13,9 +13,9 @@ import pytest
 
 from hokusai_core.testing.trackers import make_event
 from hokusai_mlflow import TrackingWarning, delivery_wait
-from hokusai_mlflow.atexit_flush import wait_for_all
-from hokusai_mlflow.delivery.writer_loop import locked
+from hokusai_mlflow.delivery_wait import wait_for_all
 from hokusai_mlflow.spool_status import STATUS
+from hokusai_mlflow.writer import locked
 
 
 def test_flushes_at_the_same_time_are_independent(place: Any) -> None:
@@ -65,6 +65,7 @@ def test_a_writer_that_starts_is_waited_for(place: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(delivery_wait, "_LOOKS", 1)
     wait = tracker._recording._wait(tracker._recording.outbox.positions(), 5, patient=False)
     looks = iter(wait)
+    last: float | None = 0.0
     with locked(place.spool):
         for clock[0] in range(0, 20, 4):
             assert next(looks, None) is not None

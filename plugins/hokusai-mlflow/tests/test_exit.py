@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hokusai_mlflow.delivery_supervisor import writer_is_running
+from hokusai_mlflow.spool_status import writer_is_running
 
 PROGRAM = textwrap.dedent(
     """

@@ -17,9 +17,9 @@ import pytest
 
 from hokusai_core.plugin_api import AppendLog
 from hokusai_core.testing.trackers import make_event
-from hokusai_mlflow.delivery.writer_loop import Writer, locked
 from hokusai_mlflow.legacy_spool import has_legacy_spool, import_legacy_spool
 from hokusai_mlflow.spool_status import something_waits
+from hokusai_mlflow.writer import Writer, locked
 
 FIXTURE = Path(__file__).with_name("fixtures") / "spool-0.1"
 #: The address in the fixture.

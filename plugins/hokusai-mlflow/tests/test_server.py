@@ -245,6 +245,7 @@ def postgres() -> Iterator[str]:
     if importlib.util.find_spec("psycopg") is None:
         pytest.skip("psycopg is not installed")
     user: Callable[..., Any] = dict
+    owner: Any = None
     if os.getuid() == 0:
         try:
             owner = pwd.getpwnam("postgres")
@@ -252,7 +253,7 @@ def postgres() -> Iterator[str]:
             pytest.skip("PostgreSQL refuses root, and there is no user postgres")
         user = lambda: {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}  # noqa: E731
     folder = Path(tempfile.mkdtemp(prefix="hokusai-pg-"))
-    if os.getuid() == 0:
+    if owner is not None:
         os.chown(folder, owner.pw_uid, owner.pw_gid)
     port = _free_port()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}

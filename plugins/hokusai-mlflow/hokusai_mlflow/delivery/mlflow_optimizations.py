@@ -1,22 +1,37 @@
-"""Writes an optimization as a run of its own, below the run that the tracker records in."""
+"""Writes optimizations as runs. Writing one twice is safe, because a delivery may be cut off halfway."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
 
+from hokusai_core.plugin_api import SignatureSpec
 from hokusai_mlflow.delivery.mlflow_runs import Target, quoted
-from hokusai_mlflow.optimization_result import parameters_of, result_of, scores_of, trials_of
-from hokusai_mlflow.optimization_run import register_winner, write_optimization
+from hokusai_mlflow.optimization_result import (
+    SIGNATURE_FILE,
+    OptimizationResult,
+    Trial,
+    parameters_of,
+    result_of,
+    scores_of,
+    trials_of,
+)
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-__all__ = ["write_optimization_run"]
+__all__ = ["register_winner", "write_optimization", "write_optimization_run"]
 
 _TAG: Final = "hokusai.optimization"
+#: Artifact folder that holds the signature.
+_FOLDER: Final = "signature"
+#: Beside it, where there is one: the document with report, base and checksum.
+_DOCUMENT: Final = "optimized-signature.json"
+_TABLE: Final = "candidates.json"
+_COLUMNS: Final = ["candidate", "label", "score", "held_out_score", "instructions", "demos"]
 
 
 def write_optimization_run(target: Target, record: Mapping[str, Any]) -> None:
@@ -64,3 +79,88 @@ def _run_of(target: Target, record: Mapping[str, Any]) -> Run:
         },
         run_name=f"optimize {record['sig'].rpartition('/')[2]}",
     )
+
+
+def write_optimization(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    trials: Sequence[Trial],
+    scores: Mapping[str, float | None],
+    parameters: Mapping[str, Any],
+    winner: OptimizationResult | None,
+) -> None:
+    """Write an optimization to a run.
+
+    Args:
+        client: of the run's store.
+        run_id: the run.
+        trials: the candidates, in order.
+        scores: metrics by name; those that are None are left out.
+        parameters: settings of the optimization.
+        winner: what came of it; None where that may not be recorded.
+    """
+    _write_trials(client, run_id, trials)
+    metrics = [Metric(name, value, 0, 0) for name, value in scores.items() if value is not None]
+    client.log_batch(run_id, metrics, [Param(name, str(value)) for name, value in parameters.items()][:100])
+    if winner is not None:
+        _write_json(client, run_id, f"{_FOLDER}/{SIGNATURE_FILE}", winner.spec.to_dict())
+        if winner.document is not None:
+            _write_json(client, run_id, f"{_FOLDER}/{_DOCUMENT}", winner.document)
+
+
+def register_winner(client: MlflowClient, run: Run, name: str, alias: str, spec: SignatureSpec) -> int:
+    """Make the signature in a run a version of a registered model, once, and have an alias point to it.
+
+    Args:
+        client: of the run's store.
+        run: the run.
+        name: of the model, which is made where it does not exist.
+        alias: the alias.
+        spec: the signature.
+
+    Returns:
+        The number of the version.
+    """
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    run_id = run.info.run_id
+    found = [one for one in client.search_model_versions(f"run_id = '{run_id}'") if one.name == name]
+    version = (
+        found[0]
+        if found
+        else client.create_model_version(
+            name,
+            source=f"{run.info.artifact_uri}/{_FOLDER}",
+            run_id=run_id,
+            tags={"hokusai.version": spec.version, "hokusai.fingerprint": spec.fingerprint},
+        )
+    )
+    client.set_registered_model_alias(name, alias, version.version)
+    return int(version.version)
+
+
+def _write_trials(client: MlflowClient, run_id: str, trials: Sequence[Trial]) -> None:
+    if trials:
+        rows = [
+            [number, trial.label, trial.score, trial.held_out_score, trial.instructions, json.dumps(trial.demos)]
+            for number, trial in enumerate(trials)
+        ]
+        # As `log_table` does it, except that it would add the rows to those that are there.
+        client.log_text(run_id, json.dumps({"columns": _COLUMNS, "data": rows}, ensure_ascii=False), _TABLE)
+        client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([{"path": _TABLE, "type": "table"}]))
+    metrics = [
+        Metric(name, value, 0, number)
+        for number, trial in enumerate(trials)
+        for name, value in (("candidate_score", trial.score), ("candidate_held_out_score", trial.held_out_score))
+        if value is not None
+    ]
+    for start in range(0, len(metrics), 1000):
+        client.log_batch(run_id, metrics[start : start + 1000])
+
+
+def _write_json(client: MlflowClient, run_id: str, path: str, data: Mapping[str, Any]) -> None:
+    client.log_text(run_id, json.dumps(data, ensure_ascii=False, indent=2), path)

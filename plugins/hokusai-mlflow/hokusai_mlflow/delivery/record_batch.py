@@ -84,11 +84,6 @@ class RecordBatch:
                 case "x":
                     self.ended = True
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether MLflow gets nothing of it."""
-        return not (self.traced or self.feedback or self.optimizations or self.sums.refused)
-
     def _add_execution(self, offset: int, record: Mapping[str, Any], decide: Decide) -> None:
         parent, kind = record.get("par"), record.get("pk")
         operation = self.operations.get(parent) if parent else None
