@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import OptimizationExample
-from hokusai_teleprompt.example_reader import example_key
-from hokusai_teleprompt.metrics.scoring import checked, raw_score
+from hokusai_evaluate.example_reader import example_key
+from hokusai_evaluate.metrics.scoring import checked, raw_score
+from hokusai_evaluate.statistics import Paired, compare_paired
 from hokusai_teleprompt.report import ExampleResult
-from hokusai_teleprompt.statistics import Paired, compare_paired
 from hokusai_teleprompt.study.evaluation import ExampleOutcome, Measurement
 
 __all__ = ["Comparison", "PromotionRule", "compare", "score_of"]

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_origin
 from attrs import frozen
 
 from hokusai_core.plugin_api import OptimizationExample, SignatureSpec
-from hokusai_teleprompt.example_reader import input_key
+from hokusai_evaluate.example_reader import input_key
 
 __all__ = ["FEWEST", "DataSplit", "split_examples"]
 

@@ -15,11 +15,11 @@ from typing import Any, Self
 from hokusai_core import Budget, Executor, LanguageModel, SignatureSpec
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import OptimizationFinished, user_data_folder
+from hokusai_evaluate.example_reader import example_key, read_examples
+from hokusai_evaluate.metrics.metric_choice import make_metric, usual_metric
+from hokusai_evaluate.metrics.scoring import summary_of
 from hokusai_teleprompt.comparison import PromotionRule
 from hokusai_teleprompt.data_split import DataSplit, split_examples
-from hokusai_teleprompt.example_reader import example_key, read_examples
-from hokusai_teleprompt.metrics.metric_choice import make_metric, usual_metric
-from hokusai_teleprompt.metrics.scoring import summary_of
 from hokusai_teleprompt.optimized_signature import OptimizedSignature
 from hokusai_teleprompt.optimizer_choice import OptimizerChoice, choose_optimizer
 from hokusai_teleprompt.progress import Progress, ProgressBar
@@ -215,7 +215,7 @@ class TelepromptFineTuner:
         if metric is None:
             metric = usual_metric(spec)
             notes.append(f"no metric was given; {metric} suits these outputs")
-        made_metric = make_metric(executor.plugins, metric, dict(metric_options or {}))
+        made_metric = make_metric(executor.plugins, metric, metric_options)
         choice, optimizer = self._make_optimizer(spec, split)
         model = executor.language_model(self._lm)
         checkpoint = self._checkpoint(spec, split, choice, made_metric, model, notes)

@@ -1,4 +1,4 @@
-"""The components of this plugin: optimizers, metrics, the feedback store, promotions and commands."""
+"""The components of this plugin: optimizers, the feedback store, promotions and commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ __all__ = [
     "provide_commands",
     "provide_edition_sources",
     "provide_feedback_stores",
-    "provide_metrics",
     "provide_optimizers",
 ]
 
@@ -30,25 +29,6 @@ def provide_optimizers() -> list[Component]:
     ]
     return [
         Component(name=name, target=f"hokusai_teleprompt.optimizers.{target}", summary=summary)
-        for name, target, summary in offers
-    ]
-
-
-@hookimpl
-def provide_metrics() -> list[Component]:
-    """Offer the metrics."""
-    offers = [
-        ("accuracy", "exact_match:Accuracy", "Share of fields that are right after normalization"),
-        ("f1", "word_overlap:TokenF1", "F1 of the words that expected and given text share"),
-        ("classification_accuracy", "exact_match:ClassificationAccuracy", "Whether the label is right"),
-        ("macro_f1", "exact_match:MacroF1", "F1 of each label, averaged over the labels"),
-        ("rouge_l", "word_overlap:RougeL", "F-measure of the longest common subsequence of words"),
-        ("json_equal", "exact_match:JsonEqual", "Whether the output is equal as JSON"),
-        ("quality_score", "quality_score:QualityScore", "Grade by a language model, 0 to 1"),
-        ("weighted", "metric_choice:WeightedMetric", "Weighted mean of other metrics"),
-    ]
-    return [
-        Component(name=name, target=f"hokusai_teleprompt.metrics.{target}", summary=summary)
         for name, target, summary in offers
     ]
 

@@ -14,7 +14,7 @@ from hokusai_core.errors import ExecutionError
 from hokusai_core.plugin_api import Candidate, OptimizationTask, SignatureRunner
 from hokusai_core.testing.metrics import MetricConformance
 from hokusai_core.testing.optimizers import OptimizerConformance
-from hokusai_teleprompt.metrics import Accuracy
+from hokusai_evaluate.metrics import Accuracy
 
 
 class GoodOptimizer:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from hokusai_core import SignatureSpec
 from hokusai_core.plugin_api import FieldSpec, OptimizationExample
+from hokusai_evaluate.example_reader import example_key, input_key
 from hokusai_teleprompt.data_split import FEWEST, split_examples
-from hokusai_teleprompt.example_reader import example_key, input_key
 
 SPEC = SignatureSpec(
     "Topic", "Tell.", (FieldSpec("text", "input"), FieldSpec("topic", "output", Literal["a", "b", "c"]))

@@ -12,7 +12,7 @@ from attrs import evolve, fields
 
 from hokusai_core.errors import ConfigurationError, FeedbackError, SignatureDefinitionError
 from hokusai_core.plugin_api import REDACTED, OptimizationExample, SignatureSpec, jsonable
-from hokusai_teleprompt.example_reader import Examples, input_key
+from hokusai_evaluate.example_reader import Examples, input_key
 from hokusai_teleprompt.feedback.collector import Feedback
 
 __all__ = ["examples_of", "spec_of"]

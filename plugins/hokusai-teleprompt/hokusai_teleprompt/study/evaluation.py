@@ -12,7 +12,7 @@ from attrs import frozen
 from hokusai_core import LanguageModel, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError, OutputError, PromptTooLong
 from hokusai_core.plugin_api import OptimizationExample, SignatureRunner
-from hokusai_teleprompt.metrics.scoring import checked, goodness
+from hokusai_evaluate.metrics.scoring import checked, goodness
 from hokusai_teleprompt.study.phase_budget import StudyFailed, StudyStop
 
 __all__ = ["INTERRUPTED", "Evaluator", "ExampleOutcome", "Measurement"]

@@ -19,10 +19,10 @@ from attrs import field, frozen
 from hokusai_core import Budget, LanguageModel, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError
 from hokusai_core.plugin_api import OptimizationExample, OptimizationTask
+from hokusai_evaluate.example_reader import dataset_hash
+from hokusai_evaluate.metrics.scoring import raw_score, summary_of
 from hokusai_teleprompt.comparison import Comparison, PromotionRule, compare, score_of
 from hokusai_teleprompt.data_split import FEWEST, DataSplit
-from hokusai_teleprompt.example_reader import dataset_hash
-from hokusai_teleprompt.metrics.scoring import raw_score, summary_of
 from hokusai_teleprompt.optimized_signature import OptimizedSignature, candidate_spec, make_optimized
 from hokusai_teleprompt.optimizer_choice import OptimizerChoice
 from hokusai_teleprompt.progress import Progress, ProgressReporter

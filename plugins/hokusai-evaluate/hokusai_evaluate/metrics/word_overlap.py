@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from hokusai_teleprompt.metrics.scoring import fields_of, tokens
+from hokusai_evaluate.metrics.scoring import fields_of, tokens
 
 __all__ = ["RougeL", "TokenF1"]
 

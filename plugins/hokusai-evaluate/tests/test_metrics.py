@@ -9,7 +9,7 @@ import pytest
 from hokusai_core import LanguageModel
 from hokusai_core.errors import ConfigurationError, OptimizationError
 from hokusai_core.testing.lm import null_lm
-from hokusai_teleprompt.metrics import (
+from hokusai_evaluate.metrics import (
     Accuracy,
     CallableMetric,
     ClassificationAccuracy,
@@ -22,7 +22,7 @@ from hokusai_teleprompt.metrics import (
     goodness,
     raw_score,
 )
-from hokusai_teleprompt.metrics.scoring import checked
+from hokusai_evaluate.metrics.scoring import checked
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self, get_origin
 
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import PluginManager, SignatureSpec
-from hokusai_teleprompt.metrics.scoring import OPEN_RANGE, checked, goodness
+from hokusai_core.plugin_api import Component, PluginManager, SignatureSpec
+from hokusai_evaluate.metrics.scoring import OPEN_RANGE, checked, goodness
 
-__all__ = ["CallableMetric", "WeightedMetric", "make_metric", "usual_metric"]
+__all__ = ["METRICS", "CallableMetric", "WeightedMetric", "make_metric", "usual_metric"]
+
+#: The metrics of this package.
+METRICS: Final = tuple(
+    Component(name=name, target=f"hokusai_evaluate.metrics.{target}", summary=summary)
+    for name, target, summary in (
+        ("accuracy", "exact_match:Accuracy", "Share of fields that are right after normalization"),
+        ("f1", "word_overlap:TokenF1", "F1 of the words that expected and given text share"),
+        ("classification_accuracy", "exact_match:ClassificationAccuracy", "Whether the label is right"),
+        ("macro_f1", "exact_match:MacroF1", "F1 of each label, averaged over the labels"),
+        ("rouge_l", "word_overlap:RougeL", "F-measure of the longest common subsequence of words"),
+        ("json_equal", "exact_match:JsonEqual", "Whether the output is equal as JSON"),
+        ("quality_score", "quality_score:QualityScore", "Grade by a language model, 0 to 1"),
+        ("weighted", "metric_choice:WeightedMetric", "Weighted mean of other metrics"),
+    )
+)
 
 #: Names that DSPy and its users give the two arguments of a metric.
 _EXAMPLES = frozenset({"example", "gold", "ex"})
@@ -90,7 +106,7 @@ class WeightedMetric:
         ConfigurationError: there are no parts, a weight cannot be used, or a metric has no closed range.
 
     Example:
-        >>> from hokusai_teleprompt.metrics import Accuracy, TokenF1
+        >>> from hokusai_evaluate.metrics import Accuracy, TokenF1
         >>> metric = WeightedMetric([(Accuracy(), 1), (TokenF1(), 3)])
         >>> metric.score({"answer": "red car"}, {"answer": "red bus"}, {})
         0.375
@@ -139,15 +155,23 @@ def _name(metric: Any) -> str:
     return str(getattr(metric, "name", type(metric).__name__))
 
 
-def make_metric(plugins: PluginManager, metric: Any, options: dict[str, Any]) -> Any:
-    """Return the metric that ``compile`` was given in one of its forms."""
+def make_metric(plugins: PluginManager, metric: Any, options: Mapping[str, Any] | None = None) -> Any:
+    """Return the metric that an argument means.
+
+    Args:
+        plugins: where metrics are looked up by name. Those of this package need no plugin.
+        metric: name of a metric, ``{name: weight}`` for a weighted mean, a function, or a ``Metric``.
+        options: options of a metric that is given by name, such as ``{"judge": "openai/gpt-5"}``.
+
+    Raises:
+        ConfigurationError: there is no such metric, or it cannot be made.
+    """
     if isinstance(metric, str):
-        return plugins.create("metric", metric, **options)
+        return _create(plugins, metric, dict(options or {}))
     if options:
         raise ConfigurationError("metric_options go with the name of a metric component")
     if isinstance(metric, Mapping):
-        parts = [(make_metric(plugins, part, {}), weight) for part, weight in metric.items()]
-        return plugins.create("metric", "weighted", parts=parts)
+        return WeightedMetric([(make_metric(plugins, part), weight) for part, weight in metric.items()])
     if callable(getattr(metric, "score", None)) and hasattr(metric, "range"):
         return metric
     if callable(metric):
@@ -158,8 +182,16 @@ def make_metric(plugins: PluginManager, metric: Any, options: dict[str, Any]) ->
 
 
 def usual_metric(spec: SignatureSpec) -> str:
-    """Return the name of the metric that suits the outputs."""
+    """Return the name of the metric that suits the outputs of a signature."""
     fields = spec.outputs.values()
     if all(item.choices_from or item.annotation is bool or get_origin(item.annotation) is Literal for item in fields):
         return "classification_accuracy"
     return "f1" if all(item.annotation is str for item in fields) else "accuracy"
+
+
+def _create(plugins: PluginManager, name: str, options: Mapping[str, Any]) -> Any:
+    own = next((component for component in METRICS if component.name == name), None)
+    if own is None or any(component.name == name for component in plugins.components("metric")):
+        return plugins.create("metric", name, **options)
+    module, _, attribute = str(own.target).partition(":")  # this package is here, although its plugin is switched off
+    return getattr(importlib.import_module(module), attribute)(**options)

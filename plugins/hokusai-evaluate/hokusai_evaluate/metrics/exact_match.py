@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from hokusai_teleprompt.metrics.scoring import fields_of, normalized
+from hokusai_evaluate.metrics.scoring import fields_of, normalized
 
 __all__ = ["Accuracy", "ClassificationAccuracy", "JsonEqual", "MacroF1"]
 
