@@ -14,7 +14,7 @@ from pydantic.errors import PydanticUserError
 from hokusai_core.dspy_bridge.answer_reader import OutputReader
 from hokusai_core.signatures.field_types import UnsupportedTypeError
 from hokusai_core.signatures.spec import FieldSpec
-from hokusai_core.signatures.text_json import NotJSON, parse_json, parse_literal, without_fence
+from hokusai_core.signatures.text_json import NotJSON, parse_structure, without_fence
 
 __all__ = ["FENCED", "output_readers", "table_field"]
 
@@ -124,11 +124,9 @@ def _validator(annotation: Any) -> Callable[[Any], Any]:
 
 def _structure(text: str) -> Any:
     """Return what JSON or a Python display spells out in ``text``; the text itself if it is neither."""
-    stripped = without_fence(text)
-    for parse in (parse_json, parse_literal):
-        try:
-            return parse(stripped)
-        except NotJSON as problem:
-            if problem.certain:
-                raise
+    try:
+        return parse_structure(without_fence(text))
+    except NotJSON as problem:
+        if problem.certain:
+            raise
     return text

@@ -17,7 +17,7 @@ from hokusai_core.dspy_bridge.text_markers import PromptText, TagMarkers, disarm
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.signatures.lenient_input import CoercionError
 from hokusai_core.signatures.spec import FieldSpec
-from hokusai_core.signatures.value_text import is_same
+from hokusai_core.signatures.value_text import reads_as
 
 __all__ = ["PromptPlan", "disarmed_value", "has_media", "stamp_of"]
 
@@ -101,7 +101,7 @@ class _Field:
             return self.text(value)
         try:
             said, written = self.output.coerce(value), _written(self.info, value)
-            if not _reads_as(self.output, written, said):
+            if not reads_as(self.output.text_reader, written, said):
                 written = self.output.text_writer(value)
         except CoercionError:  # the demo of a host may say anything
             return self.text(value)
@@ -126,13 +126,6 @@ def _written(info: Any, value: Any) -> str:
     """Return a value as DSPy writes it, with the items of a set in the same order in every process."""
     plain = jsonable(value) if isinstance(value, (set, frozenset)) else value
     return str(format_field_value(field_info=info, value=plain))
-
-
-def _reads_as(field: FieldSpec, text: str, value: Any) -> bool:
-    try:
-        return is_same(field.text_reader(text), value)
-    except CoercionError:
-        return False
 
 
 def _fields(infos: Mapping[str, Any], *, outputs: bool = False) -> tuple[_Field, ...]:

@@ -22,7 +22,7 @@ from hokusai_core.dspy_bridge.answer_reader import (
 from hokusai_core.dspy_bridge.output_readers import FENCED, output_readers, table_field
 from hokusai_core.dspy_bridge.prompt_plan import disarmed_value
 from hokusai_core.dspy_bridge.text_markers import PromptText, TagMarkers, restore_markers
-from hokusai_core.signatures.text_json import NotJSON, parse_json, parse_literal, without_fence
+from hokusai_core.signatures.text_json import NotJSON, parse_structure, without_fence
 
 __all__ = ["StrictBAMLAdapter", "StrictJSONAdapter", "StrictXMLAdapter"]
 
@@ -159,12 +159,11 @@ def _restored(value: Any, tags: TagMarkers) -> Any:
 
 
 def _structure(text: str) -> Any:
-    for parse in (parse_json, parse_literal):
-        try:
-            return parse(text)
-        except NotJSON as problem:
-            if problem.certain:
-                raise AnswerFormatError(f"holds a value that {problem}") from None
+    try:
+        return parse_structure(text)
+    except NotJSON as problem:
+        if problem.certain:
+            raise AnswerFormatError(f"holds a value that {problem}") from None
     return text
 
 
@@ -193,13 +192,12 @@ def _object(text: str) -> Mapping[str, Any]:
     blocks = FENCED.findall(text) if text.count("```") == 2 else []
     braces = text[text.find("{") : text.rfind("}") + 1]
     for candidate in (stripped, *(block.strip() for block in blocks), braces):
-        for parse in (parse_json, parse_literal):
-            try:
-                value = parse(candidate)
-            except NotJSON as problem:
-                if problem.certain:
-                    raise AnswerFormatError(f"holds an object that {problem}") from None
-            else:
-                if isinstance(value, dict):
-                    return value
+        try:
+            value = parse_structure(candidate)
+        except NotJSON as problem:
+            if problem.certain:
+                raise AnswerFormatError(f"holds an object that {problem}") from None
+        else:
+            if isinstance(value, dict):
+                return value
     raise AnswerFormatError("holds no JSON object that can be read")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from hokusai_core.errors import SignatureDefinitionError
@@ -55,6 +55,11 @@ class CheckedJson:
         return (
             CheckedJson(mapping[key], f"{self.path}.{key[:60]}" if self.path else key[:60]) if key in mapping else None
         )
+
+    def read(self, key: str, read: Callable[[CheckedJson], Any], default: Any) -> Any:
+        """Return what ``read`` makes of the reader of ``key``; ``default`` where it is absent."""
+        found = self.get(key)
+        return default if found is None else read(found)
 
     def at(self, key: str) -> CheckedJson:
         """Return the reader of ``key``, which must be there."""

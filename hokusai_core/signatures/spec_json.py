@@ -57,24 +57,21 @@ def spec_to_dict(spec: SignatureData) -> dict[str, Any]:
         "provenance": _plain(spec.provenance, spec, "provenance"),
         "types": types.definitions,
     }
-    data |= {key: value for key, value in optional.items() if value}
-    if spec.deprecated is not None:
-        data["deprecated"] = spec.deprecated
-    if spec.cache_ttl is not None:
-        data["cache_ttl"] = spec.cache_ttl
-    if spec.nearest_demos is not None:
-        data["nearest_demos"] = spec.nearest_demos
-    return data
+    set_or_none = {key: getattr(spec, key) for key in ("deprecated", "cache_ttl", "nearest_demos")}
+    return (
+        data
+        | {key: value for key, value in optional.items() if value}
+        | {key: value for key, value in set_or_none.items() if value is not None}
+    )
 
 
 def _field_to_dict(item: FieldSpec, types: TypeDescriber, spec: SignatureData) -> dict[str, Any]:
     where = f"field {item.name!r}"
     try:
         described = types.describe(item.shape)
-    except UnsupportedTypeError as error:
-        raise SignatureDefinitionError(f"signature {spec.name!r}: {where}: type {error}") from error
-    except SignatureDefinitionError as error:
-        raise SignatureDefinitionError(f"signature {spec.name!r}: {where}: {error}") from error
+    except (UnsupportedTypeError, SignatureDefinitionError) as error:
+        what = "type " if isinstance(error, UnsupportedTypeError) else ""
+        raise SignatureDefinitionError(f"signature {spec.name!r}: {where}: {what}{error}") from error
     data: dict[str, Any] = {"name": item.name, "role": item.role, "type": described}
     if not item.required:
         data |= {"required": False, "default": _plain(item.default, spec, f"{where}: the default")}
@@ -109,25 +106,25 @@ def spec_arguments(data: Mapping[str, Any]) -> dict[str, Any]:
     parts = top.at("fields").items(at_least=1)
     if len(parts) > _MAX_FIELDS:
         raise top.at("fields").error(f"has more than {_MAX_FIELDS} fields")
-    annotations = [types.build(_checked(part).at("type")) for part in parts]
+    for part in parts:
+        part.only(_FIELD_KEYS)
+    annotations = [types.build(part.at("type")) for part in parts]
     types.finish()
     fields = [_field_from_dict(part, annotation) for part, annotation in zip(parts, annotations, strict=True)]
-    deprecated, ttl, provenance = top.get("deprecated"), top.get("cache_ttl"), top.get("provenance")
-    nearest = top.get("nearest_demos")
     return {
         "name": top.at("name").text(at_most=200),
         "instructions": top.at("instructions").text(),
         "fields": fields,
         "version": top.at("version").text(at_most=200),
-        "category": _text(top, "category") or "",
-        "tags": _texts(top, "tags"),
-        "aliases": _texts(top, "aliases"),
-        "examples": _mappings(top, "examples"),
-        "demos": _mappings(top, "demos"),
-        "deprecated": deprecated.text() if deprecated else None,
-        "cache_ttl": ttl.scalar(int, float) if ttl else None,
-        "provenance": copy.deepcopy(dict(provenance.mapping())) if provenance else {},
-        "nearest_demos": nearest.scalar(int) if nearest else None,
+        "category": top.read("category", CheckedJson.text, ""),
+        "tags": top.read("tags", CheckedJson.texts, ()),
+        "aliases": top.read("aliases", CheckedJson.texts, ()),
+        "examples": top.read("examples", _mappings, ()),
+        "demos": top.read("demos", _mappings, ()),
+        "deprecated": top.read("deprecated", CheckedJson.text, None),
+        "cache_ttl": top.read("cache_ttl", lambda part: part.scalar(int, float), None),
+        "provenance": top.read("provenance", _mapping, {}),
+        "nearest_demos": top.read("nearest_demos", lambda part: part.scalar(int), None),
     }
 
 
@@ -139,11 +136,6 @@ def _check_schema(top: CheckedJson) -> None:
         )
     if schema < 1:
         raise top.at("schema").error("there is no such version")
-
-
-def _checked(part: CheckedJson) -> CheckedJson:
-    part.only(_FIELD_KEYS)
-    return part
 
 
 def _field_from_dict(part: CheckedJson, annotation: Any) -> FieldSpec:
@@ -161,16 +153,9 @@ def _field_from_dict(part: CheckedJson, annotation: Any) -> FieldSpec:
         raise default.error(str(error)) from None
 
 
-def _text(reader: CheckedJson, key: str) -> str | None:
-    part = reader.get(key)
-    return part.text() if part else None
+def _mapping(part: CheckedJson) -> dict[str, Any]:
+    return copy.deepcopy(dict(part.mapping()))
 
 
-def _texts(reader: CheckedJson, key: str) -> tuple[str, ...]:
-    part = reader.get(key)
-    return part.texts() if part else ()
-
-
-def _mappings(reader: CheckedJson, key: str) -> tuple[dict[str, Any], ...]:
-    part = reader.get(key)
-    return tuple(copy.deepcopy(dict(item.mapping())) for item in part.items()) if part else ()
+def _mappings(part: CheckedJson) -> tuple[dict[str, Any], ...]:
+    return tuple(map(_mapping, part.items()))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final, NoReturn
 
-__all__ = ["NotJSON", "parse_json", "parse_literal", "without_fence"]
+__all__ = ["NotJSON", "parse_json", "parse_literal", "parse_structure", "without_fence"]
 
 #: Longer texts are read as JSON only: Python's parser takes a hundred times their size in memory.
 _LONGEST_LITERAL: Final = 200_000
@@ -82,6 +82,20 @@ def parse_literal(text: str) -> Any:
         raise
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         raise NotJSON() from None
+
+
+def parse_structure(text: str, *, exact: bool = False) -> Any:
+    """Return the value that ``text`` spells out in JSON, or the list, tuple, set or dict that Python displays so.
+
+    Raises:
+        NotJSON: it is neither, or one that cannot be trusted.
+    """
+    try:
+        return parse_json(text, exact=exact)
+    except NotJSON as problem:
+        if problem.certain:
+            raise
+    return parse_literal(text)
 
 
 def _check_literal(tree: ast.AST, text: str) -> None:

@@ -9,6 +9,7 @@ their name so that recursive models work.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from hokusai_core.errors import SignatureDefinitionError
@@ -115,8 +116,10 @@ class TypeDescriber:
         described |= jsonable(item.constraints.to_dict())
         if self._strict and item.discriminator:  # left out of fingerprints: the literals of the members say as much
             described["discriminator"] = item.discriminator
-        if item.lost:
-            self._refuse_lost(f"{where}: its rule {item.lost[0]!r} cannot be described; set it in model_config")
+        if self._strict and item.lost:
+            raise SignatureDefinitionError(
+                f"{where}: its rule {item.lost[0]!r} cannot be described; set it in model_config"
+            )
         if item.examples:
             described["examples"] = self._plain(list(item.examples), f"{where}: an example")
         if isinstance(item.schema_extra, dict):
@@ -124,22 +127,20 @@ class TypeDescriber:
         elif item.schema_extra is not None:
             self._refuse(f"{where}: json_schema_extra is a function, which no description can carry", described)
         if item.factory is not None:
-            described["factory"] = self._made(item, where)
+            described["factory"] = self._made(item.factory, where)
         elif not item.required:
             described["default"] = self._plain(item.default, f"{where}: the default")
         return described
 
-    def _made(self, item: ModelField, where: str) -> Any:
-        if item.factory is None:
-            return None
-        made = [self._plain(item.factory(), f"{where}: the default") for _ in range(2)]
-        if canonical_json(made[0]) != canonical_json(made[1]):
-            if self._strict:
-                raise SignatureDefinitionError(
-                    f"{where}: its default is another one each time, which no description can carry; fix it"
-                )
-            return "computed"
-        return made[0]
+    def _made(self, factory: Callable[[], Any], where: str) -> Any:
+        made, again = (self._plain(factory(), f"{where}: the default") for _ in range(2))
+        if canonical_json(made) == canonical_json(again):
+            return made
+        if self._strict:
+            raise SignatureDefinitionError(
+                f"{where}: its default is another one each time, which no description can carry; fix it"
+            )
+        return "computed"
 
     def _plain(self, value: Any, where: str) -> Any:
         try:
@@ -148,10 +149,6 @@ class TypeDescriber:
             if self._strict:
                 raise SignatureDefinitionError(f"{where} cannot be written as JSON: {error}") from error
             return {"opaque": type(value).__qualname__}
-
-    def _refuse_lost(self, problem: str) -> None:
-        if self._strict:
-            raise SignatureDefinitionError(problem)
 
     def _refuse(self, problem: str, described: dict[str, Any]) -> None:
         if self._strict:

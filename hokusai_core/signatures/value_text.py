@@ -10,17 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final
 
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.signatures.field_types import COLLECTIONS, Shape
 from hokusai_core.signatures.lenient_input import Coercer, CoercionError, coercer
 from hokusai_core.signatures.model_fields import deep_kinds
-from hokusai_core.signatures.text_json import NotJSON, parse_json, parse_literal, without_fence
+from hokusai_core.signatures.text_json import NotJSON, parse_json, parse_structure, without_fence
 from hokusai_core.signatures.text_lists import bulleted
 
-__all__ = ["is_same", "text_reader", "text_writer"]
+__all__ = ["is_same", "reads_as", "text_reader", "text_writer"]
 
 TextReader = Callable[[str], Any]
 
@@ -79,10 +78,10 @@ def text_writer(shape: Shape, read: TextReader) -> Callable[[Any], str]:
             return value
         value = coerce(value)
         text = _shown(value)
-        if sure or _reads_as(read, text, value):
+        if sure or reads_as(read, text, value):
             return text
         quoted = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else text
-        if _reads_as(read, quoted, value):
+        if reads_as(read, quoted, value):
             return quoted
         raise CoercionError("its text would not be read as the same value; make the members of the union differ")
 
@@ -104,7 +103,8 @@ def _shown(value: Any) -> str:
     return json.dumps(plain, ensure_ascii=False) if isinstance(plain, (list, dict)) else str(plain)
 
 
-def _reads_as(read: TextReader, text: str, value: Any) -> bool:
+def reads_as(read: TextReader, text: str, value: Any) -> bool:
+    """Return whether ``text`` is read as that very value."""
     try:
         return is_same(read(text), value)
     except CoercionError:
@@ -143,12 +143,11 @@ def _unquoted(text: str) -> str:
 
 def _parsed(text: str, *, exact: bool) -> Any:
     """Return what JSON or a Python display spells out in ``text``, else ``_MISSING``."""
-    for parse in (partial(parse_json, exact=exact), parse_literal):
-        try:
-            return parse(text)
-        except NotJSON as problem:
-            if problem.certain:
-                raise CoercionError(str(problem)) from None
+    try:
+        return parse_structure(text, exact=exact)
+    except NotJSON as problem:
+        if problem.certain:
+            raise CoercionError(str(problem)) from None
     return _MISSING
 
 
