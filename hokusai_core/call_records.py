@@ -66,6 +66,10 @@ class CallGuard(Protocol):
         """Async version of ``before``."""
         ...
 
+    def reserve(self, estimate: CallEstimate) -> None:
+        """Raise if the call may not be made; wait for nothing, and ask no rate limit."""
+        ...
+
 
 class Recorder(Protocol):
     """Receives a record of every call of a language model."""

@@ -113,7 +113,7 @@ class BridgeCall(ABC):
         """
         if self._spec.sensitive:
             # The host's callbacks get prompts in clear, and those of mlflow.dspy.autolog() send them on.
-            extra["callbacks"] = []
+            extra.setdefault("callbacks", [])
         return settings.context(  # type: ignore[no-any-return]  # DSPy: Any
             lm=lm,
             adapter=self.adapter,

@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import dspy
-from dspy import Adapter, settings
+from dspy import Adapter
 from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core.dspy_bridge.answer_reader import AnswerFormatError
@@ -15,6 +15,7 @@ from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.prompt_plan import PromptPlan, has_media, stamp_of
 from hokusai_core.dspy_bridge.strict_adapters import StrictJSONAdapter
 from hokusai_core.dspy_bridge.text_markers import PromptText
+from hokusai_core.dspy_bridge.unmetered_calls import host_callbacks
 
 __all__ = ["FastChatAdapter"]
 
@@ -138,7 +139,7 @@ class FastChatAdapter(dspy.ChatAdapter):
         # Another LM than the metered facade expects DSPy's own planning around its call, and callbacks expect an
         # event for format() and parse().
         own = type(self) is FastChatAdapter and not self.use_json_adapter_fallback and not self.callbacks
-        if not own or not isinstance(lm, MeteredLM) or settings.callbacks:
+        if not own or not isinstance(lm, MeteredLM) or host_callbacks():
             return None
         plan = self.plan(signature)
         if not plan.plain:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import dspy
@@ -15,7 +16,6 @@ from dspy.clients._deprecation import adapter_message_call
 from dspy.clients.call_result import CallResult
 from dspy.clients.execution import finalize
 from dspy.utils.callback import with_callbacks
-from dspy.utils.usage_tracker import UsageTracker
 
 from hokusai_core.call_records import CallEstimate, CallGuard, CallRecord, Recorder, usage_of
 from hokusai_core.dspy_bridge.answer_ending import AnswerEnding, ending_of
@@ -27,13 +27,14 @@ from hokusai_core.dspy_bridge.engine_calls import (
     is_public_call_plain,
     prepare_call,
 )
-from hokusai_core.dspy_bridge.model_prices import is_free, is_priced
+from hokusai_core.dspy_bridge.model_prices import cost_of_usage, is_free, is_priced
+from hokusai_core.dspy_bridge.unmetered_calls import UsageRelay, host_callbacks
 from hokusai_core.errors import DeadlineExceeded
 from hokusai_core.results import ModelExchange, Usage
 from hokusai_core.runtime.futures import outcome
 from hokusai_core.runtime.worker_threads import WorkerThreads
 
-__all__ = ["MeteredLM", "UsageRelay"]
+__all__ = ["MeteredLM"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,37 +46,13 @@ class _Tally:
     used: Usage = Usage()
     ending: AnswerEnding = field(factory=AnswerEnding)
     failure: Exception | None = None
+    #: Language models of a program itself that were called, by name.
+    others: dict[str, Any] = field(factory=dict)
 
 
 def _of_wrapped(name: str) -> Any:
     """Return a property that reads ``name`` of the wrapped language model; ``BaseLM`` has one of that name, too."""
     return property(lambda metered: getattr(metered.wrapped, name), doc="That of the wrapped language model.")
-
-
-class UsageRelay(UsageTracker):
-    """Stands where DSPy looks for a usage tracker while a program runs.
-
-    DSPy tells it about every call that is not metered. It passes that on to the host's own tracker, where there is
-    one, and to ``report``.
-
-    Args:
-        parent: the usage tracker of the host, or None.
-        report: takes the model's name and what the call used.
-    """
-
-    def __init__(self, parent: Any, report: Callable[[str, Usage], None]) -> None:
-        super().__init__()
-        self.parent, self._report = parent, report
-        if parent is not None:
-            self.usage_data = parent.usage_data  # trackers opened inside the program add theirs here
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> UsageRelay:
-        return self  # dspy.Parallel copies trackers for its workers, and what the copies hear is lost
-
-    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
-        """Take note of one call."""
-        super().add_usage(lm, usage_entry)
-        self._report(lm, usage_of(usage_entry))
 
 
 class MeteredLM(BaseLM):
@@ -179,14 +156,14 @@ class MeteredLM(BaseLM):
         """Call the language model once and return its answers, as ``dspy.LM`` does."""
         try:
             if self._gate is not None:
-                self._gate.before(self._estimate(prompt, messages, kwargs))
-            self._check_deadline()
+                self._gate.before(estimate_of(self._lm, prompt, messages, kwargs))
+            self._check_deadline(self._lm)
         except Exception as error:
             self._tally.failure = error
             raise
         started = time.perf_counter()
         try:
-            answer, result = self._perform(prompt, messages, kwargs)
+            answer, result = self._perform_seen(prompt, messages, kwargs)
         except BaseException as error:
             self._note_failure(
                 started, error, "failed" if isinstance(error, Exception) else "cancelled", prompt, messages
@@ -199,8 +176,8 @@ class MeteredLM(BaseLM):
         """Async version of ``__call__``."""
         try:
             if self._gate is not None:
-                await self._gate.abefore(self._estimate(prompt, messages, kwargs))
-            self._check_deadline()
+                await self._gate.abefore(estimate_of(self._lm, prompt, messages, kwargs))
+            self._check_deadline(self._lm)
         except Exception as error:
             self._tally.failure = error
             raise
@@ -208,10 +185,11 @@ class MeteredLM(BaseLM):
         awaitable = self.awaitable(self._lm)
         try:
             if awaitable:
-                answer, result = await self._aperform(prompt, messages, kwargs)
+                with self._seen():
+                    answer, result = await self._aperform(prompt, messages, kwargs)
             else:
                 answer, result = await outcome(
-                    WorkerThreads(keep=0).submit(lambda: self._perform(prompt, messages, kwargs))
+                    WorkerThreads(keep=0).submit(lambda: self._perform_seen(prompt, messages, kwargs))
                 )
         except asyncio.CancelledError as error:
             self._note_failure(started, error, "cancelled" if awaitable else "abandoned", prompt, messages)
@@ -221,6 +199,10 @@ class MeteredLM(BaseLM):
             raise
         self._note(started, prompt, messages, result)
         return answer
+
+    def _perform_seen(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        with self._seen():
+            return self._perform(prompt, messages, kwargs)
 
     def _perform(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
         lm, kwargs = self._lm, self._options(kwargs)
@@ -234,7 +216,7 @@ class MeteredLM(BaseLM):
         def perform(instance: Any, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
             call = prepare_call(instance, prompt, messages, kwargs, asynchronous=False)
             results.append(complete(instance, self, call))
-            return self._deliver(call, results[0])
+            return finalize(instance, call, results[0])
 
         observed = with_callbacks(perform) if self._has_callbacks() else perform
         return observed(lm, prompt, messages=messages, **kwargs), results[0]
@@ -250,7 +232,7 @@ class MeteredLM(BaseLM):
         async def perform(instance: Any, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
             call = prepare_call(instance, prompt, messages, kwargs, asynchronous=True)
             results.append(await acomplete(instance, self, call))
-            return self._deliver(call, results[0])
+            return finalize(instance, call, results[0])
 
         observed = with_callbacks(perform) if self._has_callbacks() else perform
         return await observed(lm, prompt, messages=messages, **kwargs), results[0]
@@ -262,24 +244,45 @@ class MeteredLM(BaseLM):
         return options
 
     def _has_callbacks(self) -> bool:
-        return bool(settings.callbacks or getattr(self._lm, "callbacks", None))
+        return bool(host_callbacks() or getattr(self._lm, "callbacks", None))
 
-    def _deliver(self, call: Any, result: Any) -> Any:
-        tracker = settings.usage_tracker
-        if isinstance(tracker, UsageRelay):  # it listens for calls that are not metered; this one is
-            with settings.context(usage_tracker=tracker.parent):
-                return finalize(self._lm, call, result)
-        return finalize(self._lm, call, result)
+    def _seen(self) -> AbstractContextManager[None]:
+        """Return the settings of a call that what looks for calls beside the meter must not see."""
+        tracker, callbacks = settings.usage_tracker, host_callbacks()
+        if len(callbacks) == len(settings.callbacks):
+            return nullcontext()
+        parent = tracker.parent if isinstance(tracker, UsageRelay) else tracker
+        return settings.context(usage_tracker=parent, callbacks=callbacks)  # type: ignore[no-any-return]  # DSPy: Any
 
-    def _estimate(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> CallEstimate:
-        contents = [message.get("content") for message in messages] if messages else [prompt]
-        characters = sum(len(content) if isinstance(content, str) else 0 for content in contents)
-        limit = kwargs.get("max_tokens") or self._lm.kwargs.get("max_tokens")
-        return CallEstimate(self._lm.model, characters // 4, limit, lambda: is_priced(self._lm))
+    def admit_unmetered(self, lm: Any, inputs: Mapping[str, Any]) -> None:
+        """Ask the gate before a call that a program makes of a language model of its own.
 
-    def note_unmetered(self, model: str, usage: Usage) -> None:
-        """Record a call that another language model has answered."""
-        self._record(CallRecord(model, "ok", 0.0, usage))
+        Args:
+            lm: that language model.
+            inputs: ``prompt``, ``messages`` and further arguments of the call.
+
+        Raises:
+            BudgetExceeded: the budget is spent, or the cost of the call would not be known.
+            DeadlineExceeded: the deadline has passed.
+        """
+        self._tally.others[lm.model] = lm
+        try:
+            if self._gate is not None:
+                self._gate.reserve(estimate_of(lm, inputs.get("prompt"), inputs.get("messages"), inputs))
+            self._check_deadline(lm)
+        except Exception as error:
+            self._tally.failure = error
+            raise
+
+    def note_unmetered(self, model: str, used: Mapping[str, Any]) -> None:
+        """Record a call that a program has made of a language model of its own.
+
+        Args:
+            model: its name.
+            used: tokens as DSPy writes them.
+        """
+        lm = self._tally.others.get(model)
+        self._record(CallRecord(model, "ok", 0.0, usage_of(used), None if lm is None else cost_of_usage(lm, used)))
 
     def _record(self, call: CallRecord) -> None:
         self._tally.used += call.usage
@@ -290,10 +293,10 @@ class MeteredLM(BaseLM):
         """Whether the deadline has passed."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
-    def _check_deadline(self) -> None:
+    def _check_deadline(self, lm: Any) -> None:
         if self.late:
             raise DeadlineExceeded(
-                f"the deadline passed before {self._lm.model} was called; allow more time with timeout=..."
+                f"the deadline passed before {lm.model} was called; allow more time with timeout=..."
             )
 
     def _note(self, started: float, prompt: Any, messages: Any, result: Any) -> None:
@@ -341,6 +344,14 @@ class MeteredLM(BaseLM):
             None if result is None else self.ending.reason,
             latency,
         )
+
+
+def estimate_of(lm: Any, prompt: Any, messages: Any, options: Mapping[str, Any]) -> CallEstimate:
+    """Return what is known of a call before it is made."""
+    contents = [message.get("content") for message in messages] if messages else [prompt]
+    characters = sum(len(content) if isinstance(content, str) else 0 for content in contents)
+    limit = options.get("max_tokens") or (getattr(lm, "kwargs", None) or {}).get("max_tokens")
+    return CallEstimate(lm.model, characters // 4, limit, lambda: is_priced(lm))
 
 
 def _reported(answer: Any, used: Any) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
 
 import dspy
-from dspy import settings
 from dspy.adapters.types.decision import Choice, Noul, Score
 
 from hokusai_core.dspy_bridge.adapter_choice import is_strict, tells_none_from_text
@@ -16,6 +15,7 @@ from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.prompt_plan import disarmed_value
 from hokusai_core.dspy_bridge.text_markers import restored_value
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature, render
+from hokusai_core.dspy_bridge.unmetered_calls import host_callbacks
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.signatures.nearest_demos import NearestDemos
 from hokusai_core.signatures.spec import SignatureSpec
@@ -66,7 +66,7 @@ class ModelCall(BridgeCall):
         rendered, values = self._render(inputs)
         demos, config = self._demos_for(inputs), options.for_language_model()
         with self._isolated(lm, options):
-            if self._by_predictor or settings.callbacks:  # callbacks of the host expect a module around the call
+            if self._by_predictor or host_callbacks():  # callbacks of the host expect a module around the call
                 answer = dict(dspy.Predict(rendered.signature)(**values, demos=demos, config=config).items())
             else:
                 answer = self.adapter(lm, config, rendered.signature, demos, values)[0]
@@ -76,7 +76,7 @@ class ModelCall(BridgeCall):
         rendered, values = self._render(inputs)
         demos, config = self._demos_for(inputs), options.for_language_model()
         with self._isolated(lm, options):
-            if self._by_predictor or settings.callbacks:
+            if self._by_predictor or host_callbacks():
                 prediction = await dspy.Predict(rendered.signature).acall(**values, demos=demos, config=config)
                 answer = dict(prediction.items())
             else:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from dspy import settings
 
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
-from hokusai_core.dspy_bridge.metered_lm import MeteredLM, UsageRelay
+from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.program_spec import is_described
+from hokusai_core.dspy_bridge.unmetered_calls import CallRefused, UnmeteredCallGuard, UsageRelay, host_callbacks
 from hokusai_core.errors import OutputError
-from hokusai_core.results import Usage
 from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.signatures.spec import SignatureSpec
 
@@ -23,9 +23,9 @@ __all__ = ["ProgramCall"]
 class ProgramCall(BridgeCall):
     """Runs a ``dspy.Module`` with the language model of the execution.
 
-    A predictor of the program that has a language model of its own keeps it. What that one uses is counted as well,
-    but only calls of the execution's language model pass the gate. Demos, choices and options of the language model
-    are the program's own affair.
+    A predictor of the program that has a language model of its own keeps it. The budget is asked before its calls, and
+    what they use is counted. Rate limits concern only calls of the execution's language model. Demos, choices and
+    options of the language model are the program's own affair.
 
     Args:
         spec: what the program takes and gives.
@@ -50,7 +50,7 @@ class ProgramCall(BridgeCall):
         return is_described(self._program)
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
-        with self._context(lm, options):
+        with self._context(lm, options), _refusals():
             if self._callable:
                 prediction = self._program(**inputs)
             else:
@@ -58,12 +58,13 @@ class ProgramCall(BridgeCall):
         return self._outputs(prediction, lm)
 
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
-        with self._context(lm, options):
+        with self._context(lm, options), _refusals():
             prediction = await self._program.acall(**inputs)
         return self._outputs(prediction, lm)
 
     def _context(self, lm: MeteredLM, options: CallOptions) -> AbstractContextManager[None]:
-        extra: dict[str, Any] = {}
+        callbacks = [] if self._spec.sensitive else host_callbacks()
+        extra: dict[str, Any] = {"callbacks": [*callbacks, UnmeteredCallGuard(lm.admit_unmetered)]}
         tracker = settings.usage_tracker
         if tracker is not None or not settings.track_usage:  # else DSPy opens one itself, for the prediction
             extra["usage_tracker"] = UsageRelay(tracker, lm.note_unmetered)
@@ -103,6 +104,28 @@ def _run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     return WorkerThreads(keep=0).submit(lambda: asyncio.run(make())).result()
 
 
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Raise why a call was refused in place of what ended the program."""
+    try:
+        yield
+    except CallRefused as refusal:
+        error = refusal.error
+    except BaseExceptionGroup as group:  # a program may make its calls in tasks of its own
+        refused = group.subgroup(CallRefused)
+        if refused is None:
+            raise
+        error = _first(refused)
+    else:
+        return
+    raise error
+
+
+def _first(refused: BaseExceptionGroup[CallRefused]) -> Exception:
+    first = refused.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first.error
+
+
 def _ways_to_run(kind: type) -> tuple[bool, bool]:
     """Return whether a class of programs can be awaited, and whether it can be called.
 
@@ -118,8 +141,9 @@ def _count_what_only_the_prediction_knows(prediction: Any, lm: MeteredLM) -> Non
     """Count the calls of other models where DSPy itself has tracked the usage of the program."""
     totals = prediction.get_lm_usage() if hasattr(prediction, "get_lm_usage") else None
     for model, total in (totals or {}).items():
-        used = Usage(total.get("prompt_tokens") or 0, total.get("completion_tokens") or 0, 1)
+        used = dict(total)
         if model == lm.model:  # a predictor's own model may have the same name
-            used = Usage(used.input_tokens - lm.used.input_tokens, used.output_tokens - lm.used.output_tokens, 1)
-        if used.input_tokens > 0 or used.output_tokens > 0:
+            used["prompt_tokens"] = (total.get("prompt_tokens") or 0) - lm.used.input_tokens
+            used["completion_tokens"] = (total.get("completion_tokens") or 0) - lm.used.output_tokens
+        if (used.get("prompt_tokens") or 0) > 0 or (used.get("completion_tokens") or 0) > 0:
             lm.note_unmetered(model, used)

@@ -74,6 +74,15 @@ class CallLimiter:
         while (wait := self._admit(estimate)) > 0:  # noqa: ASYNC110  # room comes with time, not by an event
             await asyncio.sleep(min(wait, _LONGEST_NAP))
 
+    def reserve(self, estimate: CallEstimate) -> None:
+        """Take a call out of the budget that no rate limit of the executor concerns.
+
+        Raises:
+            BudgetExceeded: the budget is spent.
+        """
+        if self.budget is not None:
+            self.budget.reserve(estimate)
+
     def _admit(self, estimate: CallEstimate) -> float:
         """Take the call out of budget and limits and return 0, or return the seconds to wait before asking again."""
         if self.limits is not None:
@@ -90,11 +99,10 @@ class CallLimiter:
                     refusal.shared = False  # others may have more time
                     raise refusal
                 return wait
-        if self.budget is not None:
-            try:
-                self.budget.reserve(estimate)
-            except BudgetExceeded:
-                if self.limits is not None:
-                    self.limits.used(estimate.model, 0.0)
-                raise
+        try:
+            self.reserve(estimate)
+        except BudgetExceeded:
+            if self.limits is not None:
+                self.limits.used(estimate.model, 0.0)
+            raise
         return 0.0

@@ -254,3 +254,7 @@ class PhaseBudget:
     async def abefore(self, estimate: CallEstimate) -> None:
         """Async version of ``before``."""
         self.before(estimate)
+
+    def reserve(self, estimate: CallEstimate) -> None:
+        """Do the same as ``before``, which waits for nothing."""
+        self.before(estimate)
