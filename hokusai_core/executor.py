@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack, overload
 
 from hokusai_core.batch.runner import BatchOptions, BatchRunner, OnError
 from hokusai_core.composition.runner import ChainRunner
@@ -535,7 +535,14 @@ class Executor:
         """Async version of ``close``: it runs on a thread, so that the event loop goes on."""
         await asyncio.to_thread(self.close)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an executor cannot be pickled or copied: it holds connections, threads and caches. Pass its settings on, "
+            "and make an executor where it is used"
+        )
+
     def __enter__(self) -> Self:
+        self.services.check_open()
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
@@ -545,6 +552,7 @@ class Executor:
             _keep_first(error, failure)
 
     async def __aenter__(self) -> Self:
+        self.services.check_open()
         return self
 
     async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:

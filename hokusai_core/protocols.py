@@ -350,9 +350,10 @@ def protocol_problems(protocol: type, candidate: object) -> list[str]:
     problems = [
         f"it has no attribute {name!r}" for name in protocol.__annotations__ if not _has_attribute(candidate, name)
     ]
-    secret = inspect.getattr_static(candidate, "secret", None)
-    if protocol is Cache and isinstance(secret, bytes) and len(secret) < _SECRET_BYTES:
-        problems.append(f"its secret has {len(secret)} bytes, and {_SECRET_BYTES} are the least")
+    if protocol is Cache and _has_attribute(candidate, "secret"):
+        secret = inspect.getattr_static(candidate, "secret", None)
+        if not hasattr(type(secret), "__get__"):  # else it is a property
+            problems += secret_problems(secret)
     for name, declared in vars(protocol).items():
         if inspect.isfunction(declared) and not name.startswith("_"):
             problem = _method_problem(name, declared, getattr(candidate, name, None))
@@ -364,6 +365,15 @@ def _has_attribute(candidate: object, name: str) -> bool:
     missing = object()
     # Reading a property may open files, so the class is looked at first.
     return inspect.getattr_static(candidate, name, missing) is not missing or hasattr(candidate, name)
+
+
+def secret_problems(secret: object) -> list[str]:
+    """Return what keeps the secret of a cache from hiding the sensitive inputs that are hashed with it."""
+    if not isinstance(secret, bytes):
+        return [f"its secret must be bytes, not {type(secret).__name__}"]
+    if len(secret) < _SECRET_BYTES:
+        return [f"its secret has {len(secret)} bytes, and {_SECRET_BYTES} are the least"]
+    return []
 
 
 def _method_problem(name: str, declared: Callable[..., Any], method: Any) -> str | None:

@@ -6,7 +6,16 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-__all__ = ["REDACTED", "RedactedError", "hidden", "printable_cause", "quoted", "scrub", "scrubbed_error"]
+__all__ = [
+    "REDACTED",
+    "RedactedError",
+    "hidden",
+    "printable_cause",
+    "quoted",
+    "scrub",
+    "scrubbed_error",
+    "without_credentials",
+]
 
 #: Stands where the value of a sensitive field was.
 REDACTED: Final = "[redacted]"
@@ -20,7 +29,7 @@ _CREDENTIALS = (
     # pattern that tries every place where a name may begin takes quadratic time on a text such as a-a-a-a.
     re.compile(
         r"""(?ix) ((?:api[_-]?key|access[_-]?key|secret|token|password|passwd|authorization)
-        ["']?\s*[:=]\s*) (?!["']?\.\.\.) (?:bearer\s+|basic\s+)? (?: "[^"]*" | '[^']*' | [^\s,;&)}\]]+ )"""
+        ["']?\s*[:=]\s*) (?!["']?\.\.\.|\[redacted\]) (?:bearer\s+|basic\s+)? (?: "[^"]*" | '[^']*' | [^\s,;&)}\]]+ )"""
     ),
     re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"),
     # keys that are known by their look
@@ -82,6 +91,20 @@ def printable_cause(
         named.__traceback__, named.__cause__ = one.__traceback__, stand_in
         stand_in = named
     return stand_in or error
+
+
+def without_credentials(error: Exception) -> Exception:
+    """Return ``error`` without credentials in its text, notes and causes: itself, changed, if its class allows it."""
+    if printable_cause(error) is error:
+        return error
+    error.args = tuple(scrub(part) if isinstance(part, str) else part for part in error.args)
+    if hasattr(error, "__notes__"):
+        error.__notes__ = [scrub(str(note)) for note in error.__notes__]
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    error.__cause__ = None if cause is None else printable_cause(cause)  # which hides the context, too
+    if printable_cause(error) is error:
+        return error
+    return RedactedError(scrubbed_error(error))
 
 
 def _chain(error: BaseException) -> list[BaseException]:

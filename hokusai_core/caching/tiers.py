@@ -12,6 +12,7 @@ from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.errors import CacheError, CacheWarning
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.process import fork_callbacks
+from hokusai_core.protocols import secret_problems
 from hokusai_core.redaction import scrub
 from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
@@ -174,7 +175,7 @@ class CacheTiers:
 
     def _learn_secret(self) -> None:
         if self._secret is None and not self._reading.resting:
-            self._secret = self._guarded(lambda cache: cache.secret, self._asking)
+            self._secret = self._guarded(_secret_of, self._asking)
 
     def _served(
         self, entry: CacheEntry | None, now: float, ttl: float | None, fits: Callable[[CacheEntry], bool] | None
@@ -240,6 +241,14 @@ def _checked(key: str, found: Any) -> CacheEntry | None:
     if found.key != key or type(found.outputs) is not bytes:
         raise CacheError("its get() returned an entry that was not stored under that key")
     return found
+
+
+def _secret_of(cache: Cache) -> bytes:
+    """Return the secret of a cache. Raise if it is none: without one, keys would tell sensitive values."""
+    secret = cache.secret
+    if problems := secret_problems(secret):
+        raise CacheError(problems[0])
+    return secret
 
 
 class _Health:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from types import NoneType
 from typing import Any
 
 import dspy
@@ -150,17 +151,17 @@ def live_parameters(lm: Any) -> Any:
         name: value if type(value) in _PLAIN else copy.deepcopy(value) if isinstance(value, (dict, list)) else value
         for name, value in lm.kwargs.items()
     }
-    return lm.model, getattr(lm, "model_type", None), getattr(lm, "_engine_spec", None), kwargs, _state(lm)
+    return lm.model, getattr(lm, "model_type", None), engines_of(lm), kwargs, _state(lm)
 
 
 def has_parameters(lm: Any, seen: Any) -> bool:
     """Return whether ``live_parameters(lm)`` would equal ``seen``, without copying anything."""
-    model, kind, engine, kwargs, state = seen
+    model, kind, engines, kwargs, state = seen
     return bool(
         lm.kwargs == kwargs
         and lm.model == model
         and getattr(lm, "model_type", None) == kind
-        and getattr(lm, "_engine_spec", None) == engine
+        and engines_of(lm) == engines
         and state == _state(lm)
     )
 
@@ -192,10 +193,10 @@ def _json(value: Any) -> Any:
 
 
 def _unshown_parts(lm: Any) -> dict[str, Any]:
-    engine = getattr(lm, "_engine_spec", None)
+    engines = [_unshown(_dumped(engine)) for engine in engines_of(lm) if not isinstance(engine, (str, NoneType))]
     parts = {
         "parameters": _unshown(lm.kwargs, opaque=True),
-        "engine": None if engine is None or isinstance(engine, str) else _unshown(_dumped(engine)),
+        "engine": (engines[0] if len(engines) == 1 else engines) if any(engines) else None,
         "state": None if isinstance(lm, DummyLM) or type(lm).dump_state in _OF_DSPY else _unshown(lm.dump_state()),
     }
     return {name: part for name, part in parts.items() if part}
@@ -261,15 +262,26 @@ def _describe_setting(value: Any) -> Any:
 
 
 def _describe_engine(lm: Any) -> str:
-    engine, state = getattr(lm, "_engine_spec", None), _state(lm)
+    (engine, other), state = engines_of(lm), _state(lm)
     if engine is None:
         described = _class_path(lm)
     elif isinstance(engine, str):
         described = engine if type(lm) is dspy.LM else f"{_class_path(lm)} {engine}"
     else:
-        dump = getattr(engine, "dump_state", None)
-        described = f"{_class_path(engine)} {_digest(_public(dump()))}" if callable(dump) else _class_path(engine)
+        described = _engine_text(engine)
+        if other is not None and _dumped(other) != _dumped(engine):
+            described += f" async {_engine_text(other)}"  # which may answer something else
     return f"{described} {state}" if state else described
+
+
+def engines_of(lm: Any) -> tuple[Any, Any]:
+    """Return the engine of ``lm`` and its asynchronous engine; each may be None or a word of DSPy's."""
+    return getattr(lm, "_engine_spec", None), getattr(lm, "_async_engine_spec", None)
+
+
+def _engine_text(engine: Any) -> str:
+    dumped = _dumped(engine)
+    return _class_path(engine) if dumped is None else f"{_class_path(engine)} {_digest(_public(dumped))}"
 
 
 def _state(lm: Any) -> str:

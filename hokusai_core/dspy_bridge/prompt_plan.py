@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -79,6 +80,8 @@ def disarmed_value(info: Any, value: Any, tags: TagMarkers | None = None) -> Any
 
     if type(value) is str:
         return disarm(value)
+    if _has_fine_offset(value):
+        return disarm(jsonable(value))
     plain = serialize_for_json(value)
     safe = disarm(plain)
     return value if safe == plain else safe
@@ -122,9 +125,19 @@ class _Field:
         return self.header + disarm_markers(written)
 
 
+def _has_fine_offset(value: Any) -> bool:
+    """Whether a time in ``value`` has a UTC offset with seconds, which DSPy would leave out."""
+    if isinstance(value, (datetime.datetime, datetime.time)):
+        offset = value.utcoffset() if value.tzinfo is not None else None
+        return offset is not None and bool(offset % datetime.timedelta(minutes=1))
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_fine_offset, value))
+    return isinstance(value, dict) and any(map(_has_fine_offset, value.values()))
+
+
 def _written(info: Any, value: Any) -> str:
     """Return a value as DSPy writes it, with the items of a set in the same order in every process."""
-    plain = jsonable(value) if isinstance(value, (set, frozenset)) else value
+    plain = jsonable(value) if isinstance(value, (set, frozenset)) or _has_fine_offset(value) else value
     return str(format_field_value(field_info=info, value=plain))
 
 

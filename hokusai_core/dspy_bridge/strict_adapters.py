@@ -77,7 +77,22 @@ class StrictBAMLAdapter(_StrictJSON, BAMLAdapter):
 
 
 class StrictXMLAdapter(dspy.XMLAdapter):
-    """Writes the prompts of ``dspy.XMLAdapter`` and refuses answers that could be read in more than one way."""
+    """Writes the prompts of ``dspy.XMLAdapter`` and refuses answers that could be read in more than one way.
+
+    An answer that cannot be read is an error, and not a reason for a second call in JSON format, as in DSPy.
+
+    Args:
+        callbacks: DSPy callbacks of this adapter alone.
+    """
+
+    def __init__(self, callbacks: list[Any] | None = None) -> None:
+        super().__init__(callbacks=callbacks, use_json_adapter_fallback=False)
+
+    def _make_json_adapter_fallback(self) -> StrictJSONAdapter:
+        """Return the adapter of a second call, for a host whose ``dspy.XMLAdapter`` makes one."""
+        return StrictJSONAdapter(
+            use_native_function_calling=self.use_native_function_calling, parallel_tool_calls=self.parallel_tool_calls
+        )
 
     def format_user_message_content(
         self, signature: Any, inputs: Any, prefix: str = "", suffix: str = "", main_request: bool = False

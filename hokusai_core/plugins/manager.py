@@ -29,6 +29,7 @@ from hokusai_core.plugins.observer_guard import ObserverGuard
 from hokusai_core.plugins.records import Conflict, PluginRecord
 from hokusai_core.plugins.selection import Selection
 from hokusai_core.process import fork_callbacks
+from hokusai_core.redaction import without_credentials
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -310,8 +311,11 @@ class PluginManager:
             try:
                 listener.call(**arguments)
             except Exception as error:
-                error.add_note(f"refused by {hook} of plugin {listener.record.name!r}")
-                raise
+                refusal = without_credentials(error)
+                refusal.add_note(f"refused by {hook} of plugin {listener.record.name!r}")
+            else:
+                continue
+            raise refusal  # out here, where Python attaches no cause that would show a credential
 
     def callers(self, hook: str) -> list[tuple[str, Callable[..., Any]]]:
         """Return each plugin that implements a hook, as its name and version, with its implementation."""

@@ -19,6 +19,8 @@ __all__ = ["InputBinder"]
 _MISSING: Final = object()
 _EXACT: Final[dict[str, type]] = {"str": str, "int": int, "bool": bool}
 _GUESSED: Final = 20
+#: Problems that the message of an error lists; the error has all of them.
+_TOLD: Final = 50
 _IMMUTABLE = (str, int, float, bool, type(None))
 
 
@@ -87,7 +89,9 @@ class InputBinder:
         """
         bound, problems = self._bind(inputs)
         if problems:
-            lines = "".join(f"\n- {problem}" for problem in problems)
+            lines = "".join(f"\n- {problem}" for problem in problems[:_TOLD])
+            if len(problems) > _TOLD:
+                lines += f"\n- and {len(problems) - _TOLD} more problems"
             message = f"inputs do not fit signature {self._spec.name!r}:{lines}"
             raise InputError(message, problems=problems, signature=self._spec.name)
         return bound

@@ -274,3 +274,17 @@ def test_a_fast_adapter_with_settings_can_be_copied() -> None:
         assert isinstance(twin, FastChatAdapter)
         assert twin.use_json_adapter_fallback
         assert twin.parse(dspy.Signature("q -> a"), "[[ ## a ## ]]\nx") == {"a": "x"}
+
+
+@pytest.mark.parametrize("name", ["chat", "json", "xml"])
+def test_an_adapter_that_is_chosen_by_name_pays_for_one_call(name: str) -> None:
+    lm = null_lm(raw="no answer in any format")
+    with Executor(lm=lm, plugins=[], adapter=name) as executor:
+        executor.register_signature("Ask", "question -> answer, score: int")
+        with pytest.raises(OutputError):
+            executor.execute_signature("Ask", {"question": "?"})
+    assert lm.engine.calls == 1
+
+
+def test_a_second_call_that_a_host_has_asked_for_is_read_strictly() -> None:
+    assert type(strict_adapter(dspy.XMLAdapter())._make_json_adapter_fallback()) is type(json_adapter)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
+import pickle
 import threading
 import time
 import weakref
@@ -300,3 +302,22 @@ def test_a_part_that_cannot_be_closed_keeps_no_other_open() -> None:
     assert "locked" in str(caught.value.exceptions[-1])
     assert caught.value.exceptions[-1].__notes__ == ["while closing the cache of the executor"]
     executor.close()  # it is closed nevertheless
+
+
+def test_a_closed_executor_is_refused_at_the_beginning_of_its_block() -> None:
+    async def enter(executor: Executor) -> None:
+        async with executor:
+            pytest.fail("the block was entered")
+
+    executor = Executor(lm=null_lm(), plugins=[])
+    executor.close()
+    with pytest.raises(ClosedError), executor:
+        pytest.fail("the block was entered")
+    with pytest.raises(ClosedError):
+        asyncio.run(enter(executor))
+
+
+@pytest.mark.parametrize("write", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_an_executor_says_why_it_cannot_be_pickled(write: Any) -> None:
+    with Executor(lm=null_lm(), plugins=[]) as executor, pytest.raises(TypeError, match="make an executor where it is"):
+        write(executor)

@@ -11,8 +11,8 @@ import pytest
 
 from hokusai_core import Budget, Executor
 from hokusai_core.errors import BudgetExceeded
-from hokusai_core.types import FailedExecution
 from hokusai_core.testing.lm import null_lm
+from hokusai_core.types import FailedExecution
 
 MakeExecutor = Callable[..., Executor]
 

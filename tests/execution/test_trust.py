@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import traceback
 import warnings
 from collections.abc import Callable
@@ -15,12 +17,15 @@ import pytest
 from dspy.lm15 import ServerError
 
 from hokusai_core import Budget, Component, Executor, hookimpl
+from hokusai_core.caching import MemoryCache
 from hokusai_core.errors import (
     BatchError,
     BudgetExceeded,
+    CacheWarning,
     ConfigurationError,
     ExecutionError,
     HokusaiError,
+    InputError,
     LanguageModelError,
     PluginError,
 )
@@ -414,3 +419,111 @@ def test_a_price_that_is_none_closes_a_ceiling_on_cost(cost: float) -> None:
     assert budget.spent_cost == 0
     with pytest.raises(BudgetExceeded, match="no price of odd/model is known"):
         budget.reserve()
+
+
+class Refusal(Exception):
+    """What a gate of a host raises."""
+
+
+class OddRefusal(Exception):
+    def __str__(self) -> str:
+        return f"api_key={KEY}"
+
+
+def gate_raising(error: Exception, cause: Exception | None = None) -> Any:
+    class Gate:
+        @hookimpl
+        def check_execution(self) -> None:
+            raise error from cause
+
+    return Gate()
+
+
+def test_a_refusal_of_a_gate_shows_no_credential(make_executor: MakeExecutor) -> None:
+    for error, cause in (
+        (Refusal(f"policy server says api_key={KEY} is blocked"), None),
+        (Refusal("blocked"), OSError(f"token={KEY}")),
+        (OddRefusal(), None),
+    ):
+        executor = make_executor(extra_plugins=[("gate", gate_raising(error, cause))])
+        with pytest.raises(Exception) as caught:  # noqa: PT011  # its class is looked at below
+            executor.execute_signature("Answer", {"question": "?"})
+        told = "".join(traceback.format_exception(caught.value))
+        assert KEY not in told
+        assert "refused by check_execution of plugin 'gate'" in told
+        assert isinstance(caught.value, Refusal) or isinstance(error, OddRefusal)
+
+
+def test_a_plain_refusal_of_a_gate_stays_itself(make_executor: MakeExecutor) -> None:
+    error, cause = Refusal("not on Sundays"), KeyError("calendar")
+    executor = make_executor(extra_plugins=[("gate", gate_raising(error, cause))])
+    with pytest.raises(Refusal, match="not on Sundays") as caught:
+        executor.execute_signature("Answer", {"question": "?"})
+    assert caught.value is error
+    assert caught.value.__cause__ is cause
+
+
+class Secretless(MemoryCache):
+    """A persistent cache whose secret anyone can guess."""
+
+    tier = "odd"
+
+    def __init__(self, secret: Any) -> None:
+        super().__init__()
+        self.secret = secret
+
+
+def late(secret: Any) -> Any:
+    """Return a cache that has such a secret, and finds it only when it is asked."""
+    kind = type("Late", (MemoryCache,), {"tier": "odd", "secret": property(lambda self: secret, lambda *_: None)})
+    return kind()
+
+
+@pytest.mark.parametrize("secret", [None, "text", b"", bytearray(b"0123456789abcdef")])
+def test_a_cache_without_a_secret_hashes_nothing(secret: Any, make_executor: MakeExecutor) -> None:
+    with pytest.raises(ConfigurationError, match="its secret "):
+        make_executor(cache=Secretless(secret))
+    executor = make_executor(cache=late(secret))
+    with pytest.warns(CacheWarning, match="its secret "):
+        executor.execute_signature("Answer", {"question": "?"})
+
+
+def test_the_message_about_very_many_inputs_is_short(make_executor: MakeExecutor) -> None:
+    inputs = {f"no_such_{number}": 1 for number in range(20_000)}
+    with pytest.raises(InputError, match="and 19951 more problems") as caught:
+        make_executor().execute_signature("Answer", inputs)
+    assert len(str(caught.value)) < 10_000
+    assert len(caught.value.problems) == 20_001
+
+
+@pytest.mark.parametrize("adapter", ["chat", "json", "xml"])
+def test_a_prompt_shows_the_whole_utc_offset(adapter: str, make_executor: MakeExecutor) -> None:
+    zone = datetime.timezone(datetime.timedelta(hours=1, seconds=30))
+    moment = datetime.datetime(2020, 1, 2, tzinfo=zone)
+    lm = null_lm(keep_requests=True)
+    executor = make_executor(lm=lm, adapter=adapter)
+    executor.register_signature("When", "at: datetime, all: list[datetime], by_name: dict[str, time] -> answer")
+    inputs = {"at": moment, "all": [moment], "by_name": {"x": moment.timetz()}}
+    with contextlib.suppress(ExecutionError):  # the null language model speaks the chat format
+        executor.execute_signature("When", inputs)
+    assert str(lm.engine.requests[-1]).count("+01:00:30") == 3
+
+
+def test_the_state_of_an_asynchronous_engine_is_part_of_the_key(make_executor: MakeExecutor) -> None:
+    class Engine(RawEngine):
+        def __init__(self, state: str) -> None:
+            super().__init__()
+            self.state = state
+
+        def dump_state(self) -> dict[str, str]:
+            return {"state": self.state}
+
+    class AsyncEngine(Engine):
+        async def complete(self, request: Any) -> Any:
+            return super().complete(request)
+
+    keys = []
+    for state in ("one", "other"):
+        lm = dspy.LM("raw/one", engine=Engine("same"), async_engine=AsyncEngine(state))
+        keys.append(make_executor(lm=lm).explain("Answer", {"question": "?"}).key)
+    assert len(set(keys)) == 2

@@ -92,7 +92,7 @@ def test_every_setting_is_in_the_reference_with_its_default() -> None:
 
 def test_every_hook_is_in_the_guide() -> None:
     page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
-    hooks = [name for name in vars(HokusaiSpecs) if name.startswith(("provide_", "on_", "check_"))]
+    hooks = [name for name in vars(HokusaiSpecs) if name.startswith(("provide_", "on_", "check_", "transform_"))]
     assert len(hooks) > 10
     assert [name for name in hooks if f"`{name}(" not in page] == []
 

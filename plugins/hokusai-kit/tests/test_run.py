@@ -197,3 +197,10 @@ def test_reader_that_goes_away_is_no_traceback(environment: dict[str, str]) -> N
     assert process.stderr.read() == b""
     assert process.wait(timeout=60) == 141
     process.stderr.close()
+
+
+@pytest.mark.parametrize("command", ["show", "run"])
+def test_a_chain_is_not_read_from_stdin(command: str) -> None:
+    done = CliRunner().invoke(cli, ["chain", command, "-"])
+    assert done.exit_code == 2
+    assert "a chain is not read from stdin" in done.stderr

@@ -31,10 +31,10 @@ def chain() -> None:
 @click.option("--mermaid", is_flag=True, help="Print the Mermaid flowchart alone.")
 def show(file: str, mermaid: bool) -> None:
     """Draw the chain in FILE and check it against the signatures that are installed."""
-    from hokusai_core import Executor, SignatureChain
+    from hokusai_core import Executor
     from hokusai_core.errors import CompositionError
 
-    found = SignatureChain.from_file(file)
+    found = _read(file)
     if mermaid:
         click.echo(found.to_mermaid(), nl=False)
         return
@@ -68,10 +68,9 @@ def run(
 ) -> None:
     """Run the chain in FILE and print its outputs as JSON. A timeout bounds each step."""
     from hokusai.command_executor import make_executor
-    from hokusai_core import SignatureChain
     from hokusai_core.errors import HokusaiError
 
-    found = SignatureChain.from_file(file)
+    found = _read(file)
     given = gather_inputs(inputs, source)
     with make_executor(options, track=track) as executor:
         for name in given.keys() - set(found.inputs or ()):
@@ -85,6 +84,14 @@ def run(
                 print_json(_of_steps(error.steps))
             raise
     print_json(_of_steps(result.steps) if steps else _plain(result))
+
+
+def _read(file: str) -> SignatureChain:
+    from hokusai_core import SignatureChain
+
+    if file == "-":
+        raise CommandMisuse("a chain is not read from stdin: give the name of a .toml or .yaml file")
+    return SignatureChain.from_file(file)
 
 
 def _of_steps(results: Mapping[str, Any]) -> dict[str, Any]:

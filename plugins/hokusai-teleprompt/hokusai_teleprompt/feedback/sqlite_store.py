@@ -18,6 +18,8 @@ from hokusai_core.plugin_api import (
     FeedbackGiven,
     KeptExecution,
     SignatureSpec,
+    fork_callbacks,
+    fork_gate,
     open_private_file,
     private_folder,
     user_data_folder,
@@ -64,6 +66,10 @@ class SqliteFeedbackStore:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._owner = 0
+        fork_callbacks.add(self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
 
     def keep(self, execution: ExecutionFinished, signature: SignatureSpec) -> None:
         """Keep an execution; keeping it again replaces it and leaves its feedback alone."""
@@ -182,7 +188,7 @@ class SqliteFeedbackStore:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with fork_gate, self._lock:  # SQLite's own locks do not survive a fork
             try:
                 yield self._open()
             except sqlite3.Error as error:
