@@ -3,9 +3,11 @@
     python tools/compare_versions.py --before ../older overhead startup
     python tools/compare_versions.py --before ../older --times 7 "batch --rounds 3"
 
-Each checkout runs its own ``benchmarks/NAME.py`` with the Python of its own ``.venv``. Lines are matched by words;
-shown for each figure: the median before and now, and the median of the quotients with the smallest and the largest of
-them. Which of the two goes first alternates.
+Each checkout runs its own ``benchmarks/NAME.py`` with the Python of its own ``.venv``. Lines are matched by words.
+A number that is the same in every run is a size, and stays part of the name; a line's other numbers are figures. Shown
+for each figure: the median before and now, and the median of the quotients with the smallest and the largest of them.
+Which of the two goes first alternates. ``worse`` marks a figure whose every quotient is above 1.1; where a higher
+figure is better, it means the contrary.
 """
 
 from __future__ import annotations
@@ -17,10 +19,14 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w.]*\d)")
+
+#: A figure is called worse only if it is above this in every turn.
+WORSE = 1.1
 
 Figures = dict[tuple[str, int], float]
 
@@ -38,6 +44,28 @@ def figures(output: str) -> Figures:
         label = words if seen[words] == 1 else f"{words} ({seen[words]})"
         found |= {(label, place): number for place, number in enumerate(numbers)}
     return found
+
+
+def compared(before: list[Figures], now: list[Figures]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """Yield each figure's name and its values before and now, a pair for each turn that has both.
+
+    In a name, ``#`` is the figure meant, ``_`` another figure of its line; sizes are written out.
+    """
+    every = [*before, *now]
+    sizes = {key: before[0][key] for key in before[0] if len({figures.get(key) for figures in every}) == 1}
+    for words, place in before[0]:
+        if (words, place) in sizes:
+            continue
+        parts = words.split("#")
+        between = [
+            "#" if at == place else f"{sizes[words, at]:g}" if (words, at) in sizes else "_"
+            for at in range(len(parts) - 1)
+        ]
+        label = parts[0] + "".join(number + part for number, part in zip(between, parts[1:], strict=False))
+        key = (words, place)
+        pairs = [(old[key], new[key]) for old, new in zip(before, now, strict=True) if key in new and old.get(key)]
+        if pairs:
+            yield label, pairs
 
 
 def run(checkout: Path, benchmark: str) -> Figures:
@@ -66,16 +94,13 @@ def main() -> None:
                 results[side].append(run(sides[side], benchmark))
         print(f"\n## {benchmark} ({options.times} times in turns)\n")
         print("| figure | before | now | now / before | smallest to largest |\n| --- | ---: | ---: | ---: | ---: |")
-        for key in results[0][0]:
-            pairs = [(old[key], new[key]) for old, new in zip(*results, strict=True) if key in old and key in new]
-            quotients = [new / old for old, new in pairs if old]
-            if not quotients:
-                continue
+        for label, pairs in compared(results[0], results[1]):
+            quotients = [new / old for old, new in pairs]
             middle = [statistics.median(side) for side in zip(*pairs, strict=True)]
-            label = f"{key[0]} [{key[1] + 1}]"
+            mark = " worse" if min(quotients) > WORSE else ""
             print(
                 f"| {label} | {middle[0]:g} | {middle[1]:g} | {statistics.median(quotients):.3f} | "
-                f"{min(quotients):.3f} to {max(quotients):.3f} |",
+                f"{min(quotients):.3f} to {max(quotients):.3f}{mark} |",
                 flush=True,
             )
 
