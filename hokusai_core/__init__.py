@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from hokusai_core.execution.budget import Budget
     from hokusai_core.executor import Executor
+    from hokusai_core.function_tool import FunctionTool
     from hokusai_core.markers import hookimpl
     from hokusai_core.model import LanguageModel
     from hokusai_core.parallel_executor import ParallelExecutor
@@ -50,6 +51,7 @@ __all__ = [
     "ExecutionResult",
     "Executor",
     "FailedExecution",
+    "FunctionTool",
     "InputField",
     "LanguageModel",
     "OutputField",
@@ -89,6 +91,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             "hokusai_core.execution.budget": ("Budget",),
             "hokusai_core.executor": ("Executor",),
+            "hokusai_core.function_tool": ("FunctionTool",),
             "hokusai_core.markers": ("hookimpl",),
             "hokusai_core.model": ("LanguageModel",),
             "hokusai_core.parallel_executor": ("ParallelExecutor",),

@@ -10,6 +10,9 @@ from hokusai_core.signatures.class_reader import ClassBody, bodies, body_of
 from hokusai_core.signatures.fields import FieldDeclaration
 from hokusai_core.signatures.spec import SignatureSpec
 
+if TYPE_CHECKING:
+    from hokusai_core.signatures.strategy_choice import StrategyChoice
+
 __all__ = ["BaseSignature", "SignatureMeta"]
 
 #: What DSPy reads of a signature class. ``dspy.Predict(Sig)`` keeps the class it is given, so these have to work on it.
@@ -108,7 +111,8 @@ class BaseSignature(metaclass=SignatureMeta):
     """Base class of signatures. The docstring of a subclass holds the instructions for the language model.
 
     Metadata are plain class attributes: ``version``, ``category``, ``tags``, ``examples``, ``aliases``,
-    ``deprecated`` (True, or what to use instead) and ``cache_ttl`` (seconds). Problems of a definition are raised all
+    ``deprecated`` (True, or what to use instead), ``cache_ttl`` (seconds) and ``strategy`` (a name, or a mapping of
+    ``name`` and options). Problems of a definition are raised all
     together when the signature is first used, so one bad signature does not take its module along.
 
     Example:
@@ -128,6 +132,7 @@ class BaseSignature(metaclass=SignatureMeta):
     aliases: tuple[str, ...] | list[str] = ()
     deprecated: str | bool | None = None
     cache_ttl: float | None = None
+    strategy: str | Mapping[str, Any] | StrategyChoice | None = None
 
     if TYPE_CHECKING:
         # To type checkers ``result.outputs`` is an instance of its signature class. It can be read by key as well.
@@ -191,6 +196,7 @@ class BaseSignature(metaclass=SignatureMeta):
             "aliases": spec.aliases,
             "deprecated": spec.deprecated,
             "cache_ttl": spec.cache_ttl,
+            "strategy": spec.strategy,
             # Last: a field may be called ``version`` or ``tags``.
             **{item.name: FieldDeclaration.of(item) for item in spec.fields},
         }

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from hokusai_core.results import ModelExchange, Usage, known_cost
 
-__all__ = ["CallEstimate", "CallGuard", "CallRecord", "Meter", "Recorder", "usage_of"]
+__all__ = ["CallEstimate", "CallGuard", "CallRecord", "Meter", "OutputsWithExtras", "Recorder", "usage_of"]
 
 
 @frozen
@@ -121,6 +121,21 @@ class Meter:
     def exchanges(self) -> tuple[ModelExchange, ...]:
         """Prompts and raw answers, in order."""
         return tuple(call.exchange for call in self.calls if call.exchange is not None)
+
+
+class OutputsWithExtras(dict[str, Any]):
+    """The outputs of an attempt, and what a strategy gave beside them.
+
+    Args:
+        outputs: output field -> value.
+        extras: name -> JSON-able value, such as thoughts.
+    """
+
+    __slots__ = ("extras",)
+
+    def __init__(self, outputs: Mapping[str, Any], extras: Mapping[str, Any]) -> None:
+        super().__init__(outputs)
+        self.extras = extras
 
 
 def usage_of(entry: Mapping[str, Any], calls: int = 1) -> Usage:

@@ -80,6 +80,8 @@ class ExecutionFinished:
         step: its name within a chain or pipeline.
         exchanges: prompts and raw answers, without text where a field of the signature is sensitive. Empty for a cache
             hit, and where no tracker has a true attribute ``wants_exchanges``.
+        strategy: name, options and versions of the strategy that answers, None for one call of the language model.
+        extras: what the strategy gave beside the outputs, as JSON-able data; empty where a field is sensitive.
     """
 
     execution_id: str
@@ -106,6 +108,8 @@ class ExecutionFinished:
     parent_kind: str | None = None
     step: str | None = None
     exchanges: tuple[ModelExchange, ...] = ()
+    strategy: Mapping[str, Any] | None = None
+    extras: Mapping[str, Any] = field(factory=dict)
 
 
 @frozen

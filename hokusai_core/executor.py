@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hokusai_core.composition.results import ChainResult
     from hokusai_core.events import FeedbackGiven, OptimizationFinished
     from hokusai_core.execution.cache_explanation import CacheExplanation
+    from hokusai_core.execution.strategy_resolver import ResolvedStrategy
     from hokusai_core.model import LanguageModel
     from hokusai_core.results import ExecutionResult
     from hokusai_core.signature_registry import RegisteredSignature
@@ -165,13 +166,16 @@ class Executor:
         state = ExecutionState(services.plans.testing_plan(signature_name), services.options.default, Deadline())
         return services.pipeline.bind(state, inputs)
 
-    def explain(self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None) -> CacheExplanation:
+    def explain(
+        self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None, strategy: Any = None
+    ) -> CacheExplanation:
         """Explain what the cache would do with an execution: its key, hit or miss, and the reason for a miss.
 
         Args:
             signature_name: name or signature class.
             inputs: input field or alias -> value.
             lm: language model of this call, in place of the executor's; it is not called.
+            strategy: strategy of this call, in place of the one that the signature declares.
 
         Raises:
             SignatureNotFoundError: no such signature.
@@ -180,7 +184,8 @@ class Executor:
         """
         services = self.services
         services.check_open()
-        state = ExecutionState(services.plan(signature_name, lm), services.options.default, Deadline())
+        options = services.options.read(strategy=strategy)
+        state = ExecutionState(services.plan(signature_name, lm, options.strategy), options, Deadline())
         services.pipeline.bind(state, inputs)
         return services.pipeline.explain(state)
 
@@ -407,7 +412,9 @@ class Executor:
 
     # -- signatures ---------------------------------------------------------------------------------------------
 
-    def register_signature(self, name: str, x: Any, replace: bool = False, *, signature: Any = None) -> None:
+    def register_signature(
+        self, name: str, x: Any, replace: bool = False, *, signature: Any = None, strategy: Any = None
+    ) -> None:
         """Register a signature of the host under ``name``.
 
         Args:
@@ -417,8 +424,11 @@ class Executor:
                 that a plugin reads, such as ``"models:/EmailDraft@champion"``.
             replace: whether it may replace what has that name.
             signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
+            strategy: how it is answered: the name of a strategy, or a mapping of ``name`` and its options; left out, as
+                the signature declares.
 
         Raises:
+            ComponentNotFoundError: there is no such strategy, tool or reward; lists those that there are.
             SignatureExistsError: the name is taken and ``replace`` is False.
             SignatureDefinitionError: the signature cannot be run; says why.
         """
@@ -429,6 +439,7 @@ class Executor:
             x,
             replace=replace,
             signature=signature,
+            strategy=strategy,
             registry=services.signatures,
             plugins=services.plugins,
         )
@@ -444,6 +455,23 @@ class Executor:
         """
         self.services.check_open()
         return self.services.plans.testing_plan(signature_name).registered
+
+    def strategy(self, signature_name: Any, *, strategy: Any = None) -> ResolvedStrategy | None:
+        """Return how a signature is answered, with the versions of everything that takes part; None for one call.
+
+        ``SignatureRunner`` runs it without cache and trackers, and has its module.
+
+        Args:
+            signature_name: name or signature class.
+            strategy: in place of the one that the signature declares.
+
+        Raises:
+            ComponentNotFoundError: there is no such strategy, tool or reward; lists those that there are.
+            ConfigurationError: the strategy does not take these options.
+        """
+        services = self.services
+        services.check_open()
+        return services.plans.strategy(signature_name, services.options.read(strategy=strategy).strategy)
 
     def list_signatures(self) -> list[str]:
         """Return the names of all signatures, sorted; qualified if a short name is not unique."""

@@ -54,6 +54,8 @@ COMPONENT_HOOKS: dict[str, str] = {
     "signature_source": "provide_signature_sources",
     "edition_source": "provide_edition_sources",
     "command": "provide_commands",
+    "strategy": "provide_strategies",
+    "tool": "provide_tools",
 }
 
 
@@ -319,6 +321,47 @@ class HokusaiSpecs:
             def provide_commands():
                 return [Component(name="cache", target="acme_cache.commands:cache",
                                   summary="Shows and clears the cache")]
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def provide_strategies(self) -> Iterable[Component]:
+        """Provide strategies, which are ways to answer a signature.
+
+        Returns:
+            ``Component`` records. The target makes a ``Strategy`` from keyword options.
+
+        Used: when a signature that declares a strategy is found, or a call names one.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_strategies():
+                return [Component(name="debate", target="acme_debate.strategy:Debate",
+                                  summary="Two answers argue, a third one judges")]
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def provide_tools(self) -> Iterable[Component]:
+        """Provide tools, which strategies let a language model call.
+
+        Returns:
+            ``Component`` records. The target makes a ``Tool`` and takes no arguments. The name of the component is the
+            name that the language model calls it by: letters, digits and ``_``.
+
+        Used: when a strategy names them in its option ``tools``.
+
+        Example::
+
+            from hokusai_core.plugin_api import Component, hookimpl
+
+            @hookimpl
+            def provide_tools():
+                return [Component(name="search", target="acme_search.tool:SearchTool",
+                                  summary="Searches the handbook")]
         """
         raise NotImplementedError
 

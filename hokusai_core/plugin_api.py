@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hokusai_core.components import Component, Owner
     from hokusai_core.dspy_bridge.error_map import translate_error
     from hokusai_core.dspy_bridge.metered_lm import MeteredLM
+    from hokusai_core.dspy_bridge.predictors import predictor_states
     from hokusai_core.events import (
         ExecutionFinished,
         ExecutionStarted,
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     )
     from hokusai_core.execution.edition_finder import EditionFinder, EditionWarning
     from hokusai_core.execution.signature_runner import SignatureRunner
+    from hokusai_core.execution.strategy_resolver import ResolvedStrategy
     from hokusai_core.feedback import KeptExecution
+    from hokusai_core.function_tool import FunctionTool
     from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
     from hokusai_core.json_encoding import jsonable
     from hokusai_core.markers import HOOK_API, hookimpl
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
         LanguageModelProvider,
         Metric,
         Optimizer,
+        Strategy,
+        Tool,
         Tracker,
         Validator,
     )
@@ -61,6 +66,7 @@ if TYPE_CHECKING:
     from hokusai_core.settings import Settings
     from hokusai_core.signature_registry import Edition, SignatureRegistry
     from hokusai_core.signatures import FieldSpec, InputField, OutputField, SignatureField, SignatureSpec
+    from hokusai_core.signatures.strategy_choice import PredictorState, StrategyChoice
     from hokusai_core.storage import (
         AppendLog,
         LogLine,
@@ -80,6 +86,7 @@ if TYPE_CHECKING:
         user_cache_folder,
         user_data_folder,
     )
+    from hokusai_core.strategy_task import Reward, StrategyTask
     from hokusai_core.suggestions import did_you_mean
 
 __all__ = [
@@ -106,6 +113,7 @@ __all__ = [
     "FeedbackGiven",
     "FeedbackStore",
     "FieldSpec",
+    "FunctionTool",
     "HokusaiSpecs",
     "InputField",
     "KeptExecution",
@@ -123,13 +131,20 @@ __all__ = [
     "OutputField",
     "Owner",
     "PluginManager",
+    "PredictorState",
     "Problem",
+    "ResolvedStrategy",
+    "Reward",
     "Settings",
     "SignatureField",
     "SignatureRegistry",
     "SignatureRunner",
     "SignatureSpec",
     "StageTiming",
+    "Strategy",
+    "StrategyChoice",
+    "StrategyTask",
+    "Tool",
     "TrackedEvent",
     "Tracker",
     "UnsafeFileError",
@@ -148,6 +163,7 @@ __all__ = [
     "make_missing_folders",
     "open_private_file",
     "parse_line",
+    "predictor_states",
     "private_folder",
     "process_trackers",
     "read_artifact",
@@ -176,6 +192,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             "hokusai_core.dspy_bridge.error_map": ("translate_error",),
             "hokusai_core.dspy_bridge.metered_lm": ("MeteredLM",),
+            "hokusai_core.dspy_bridge.predictors": ("predictor_states",),
             "hokusai_core.call_records": (
                 "CallEstimate",
                 "CallRecord",
@@ -189,7 +206,9 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "TrackedEvent",
             ),
             "hokusai_core.execution.signature_runner": ("SignatureRunner",),
+            "hokusai_core.execution.strategy_resolver": ("ResolvedStrategy",),
             "hokusai_core.feedback": ("KeptExecution",),
+            "hokusai_core.function_tool": ("FunctionTool",),
             "hokusai_core.hookspecs": (
                 "COMPONENT_HOOKS",
                 "HokusaiSpecs",
@@ -219,6 +238,8 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "LanguageModelProvider",
                 "Metric",
                 "Optimizer",
+                "Strategy",
+                "Tool",
                 "Tracker",
                 "Validator",
             ),
@@ -241,6 +262,8 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "SignatureField",
                 "SignatureSpec",
             ),
+            "hokusai_core.signatures.strategy_choice": ("PredictorState", "StrategyChoice"),
+            "hokusai_core.strategy_task": ("Reward", "StrategyTask"),
             "hokusai_core.suggestions": ("did_you_mean",),
             "hokusai_core.storage": (
                 "AppendLog",

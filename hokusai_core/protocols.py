@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hokusai_core.results import Problem
     from hokusai_core.signature_registry import Edition
     from hokusai_core.signatures import SignatureSpec
+    from hokusai_core.strategy_task import StrategyTask
 
 __all__ = [
     "COMPONENT_PROTOCOLS",
@@ -39,6 +40,8 @@ __all__ = [
     "LanguageModelProvider",
     "Metric",
     "Optimizer",
+    "Strategy",
+    "Tool",
     "Tracker",
     "Validator",
     "protocol_problems",
@@ -319,6 +322,54 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Strategy(Protocol):
+    """A way to answer a signature: with one call, with thoughts before the answer, with tools, with several tries.
+
+    Its options are the keyword arguments of the component's target. Those named ``tools``, ``reward`` and ``strategy``
+    name other components: the target gets a mapping of name to ``Tool``, a ``Reward`` and a ``Strategy`` in their
+    place.
+
+    Attributes:
+        version: version of what it does. Raise it when other answers are to be expected: it is part of cache keys, and
+            of the fingerprints of signatures that declare the strategy.
+    """
+
+    version: str
+
+    def build(self, task: StrategyTask) -> Any:
+        """Return the ``dspy.Module`` that answers ``task.signature``.
+
+        It takes the inputs of ``task.signature`` and returns a ``dspy.Prediction`` with its outputs. Whatever else the
+        prediction holds, such as thoughts, is found in ``ExecutionResult.extras``. The module is used by many threads
+        and event loops at once, so it keeps nothing of a call. If it has only ``forward``, calls that are awaited run
+        on a thread. When no try gave an answer, it raises: it never returns None. Errors of the classes
+        ``BudgetExceeded``, ``DeadlineExceeded`` and ``RateLimitedError`` must pass through.
+        """
+        ...
+
+
+@runtime_checkable
+class Tool(Protocol):
+    """A function that a strategy lets a language model call.
+
+    Many threads and event loops call it at once. ``FunctionTool`` makes one from a function.
+
+    Attributes:
+        description: what it does, for the language model.
+        parameters: JSON schema of its arguments, of type ``object``. Arguments that do not fit never reach ``call``.
+        version: version of what it does; it is part of cache keys.
+    """
+
+    description: str
+    parameters: Mapping[str, Any]
+    version: str
+
+    def call(self, **arguments: Any) -> Any:
+        """Return the result, as a value with a JSON form, or an awaitable of it."""
+        ...
+
+
 #: Kind of component -> what the objects that its target makes must be able to do.
 COMPONENT_PROTOCOLS: Final[Mapping[str, type]] = {
     "language_model": LanguageModelProvider,
@@ -330,6 +381,8 @@ COMPONENT_PROTOCOLS: Final[Mapping[str, type]] = {
     "feedback_store": FeedbackStore,
     "edition_source": EditionSource,
     "backend": Backend,
+    "strategy": Strategy,
+    "tool": Tool,
 }
 
 #: Bytes that sensitive inputs are hashed with at least.

@@ -229,6 +229,9 @@ class ExecutionResult(Mapping[str, Any], Generic[S_co]):
         original_cost: estimated US dollars that the stored answer cost, None unless cached and known.
         attempts: every try.
         trace: prompts, completions and stage timings, in development mode.
+        strategy: name of the strategy that answered, "" for one call of the language model or a program.
+        extras: what the strategy gave beside the outputs, such as ``reasoning`` or ``trajectory``, as JSON-able data.
+            Where a field of the signature is sensitive, they may quote it, and are kept in memory only.
 
     Example:
         >>> result = ExecutionResult(outputs={"draft": "Dear all"}, execution_id="e1", signature="p/DraftText")
@@ -251,6 +254,8 @@ class ExecutionResult(Mapping[str, Any], Generic[S_co]):
     original_cost: float | None = None
     attempts: tuple[Attempt, ...] = ()
     trace: ExecutionTrace | None = field(default=None)
+    strategy: str = ""
+    extras: Mapping[str, Any] = field(factory=dict)
 
     @property
     def outputs(self) -> S_co:

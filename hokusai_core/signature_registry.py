@@ -122,6 +122,7 @@ class SignatureRegistry:
         load_packs: called once, when a signature is first needed.
         prefer: short name -> qualified name, for names that several packs have.
         find_edition: returns the edition that replaces a signature, given its qualified name and its spec.
+        settle: returns a spec with the versions of the strategy that it declares.
 
     Example:
         >>> from hokusai_core import InputField, OutputField
@@ -139,8 +140,9 @@ class SignatureRegistry:
         prefer: Mapping[str, str] | None = None,
         *,
         find_edition: Callable[[str, SignatureSpec], Edition | None] = lambda name, spec: None,
+        settle: Callable[[SignatureSpec], SignatureSpec] = lambda spec: spec,
     ) -> None:
-        self._load_packs, self._find_edition = load_packs, find_edition
+        self._load_packs, self._find_edition, self._settle = load_packs, find_edition, settle
         self._prefer = dict(prefer or {})
         self._lock = threading.RLock()
         self._loaded = False
@@ -185,6 +187,7 @@ class SignatureRegistry:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise SignatureDefinitionError(f"name {name!r}: use letters, digits, '_', '.' and '-', and no digit first")
         spec, cls = _spec_and_class(name, signature, checked=program is None)
+        spec = self._settle(spec)
         with self._lock:
             self._ensure_loaded()
             qualified = f"{owner.plugin}/{name}"
@@ -218,7 +221,11 @@ class SignatureRegistry:
             entry = self._find(name)
             if entry.original is not None:
                 entry = evolve(
-                    entry, spec=entry.original.spec, signature_class=entry.original, edition=None, original=None
+                    entry,
+                    spec=self._settle(entry.original.spec),
+                    signature_class=entry.original,
+                    edition=None,
+                    original=None,
                 )
             entry = self._entries[entry.qualified_name] = self._edited(entry)
             self._found = {}
@@ -284,7 +291,7 @@ class SignatureRegistry:
                 if cls in (known.signature_class, known.original):
                     return
                 raise SignatureExistsError(f"pack {owner.plugin!r} has two signatures called {name!r}; rename one")
-            spec, _ = _spec_and_class(name, cls, checked=True)
+            spec = self._settle(_spec_and_class(name, cls, checked=True)[0])
             self._entries[qualified] = self._edited(RegisteredSignature(name, qualified, owner, spec, cls))
         except Exception as error:
             # Whatever one signature does wrong must not cost the others; it is reported, and raised when asked for.
@@ -296,7 +303,9 @@ class SignatureRegistry:
         if edition is None:
             return entry
         spec, cls = _spec_and_class(entry.name, edition.signature_class, checked=True)
-        return evolve(entry, spec=spec, signature_class=cls, edition=edition, original=entry.signature_class)
+        return evolve(
+            entry, spec=self._settle(spec), signature_class=cls, edition=edition, original=entry.signature_class
+        )
 
     def _candidates(self, name: str) -> _Entries:
         """Return the signatures of that name or alias; of one pack, a name goes before an alias."""

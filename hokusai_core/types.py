@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from hokusai_core.settings import UNSET, ExecutorOptions, SettingValue, Unset
     from hokusai_core.signature_registry import Edition, RegisteredSignature
     from hokusai_core.signatures import FieldSpec, SignatureSpec
+    from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = [
     "UNSET",
@@ -85,6 +86,7 @@ __all__ = [
     "SettingValue",
     "SignatureSpec",
     "StageTiming",
+    "StrategyChoice",
     "TrackedEvent",
     "Unset",
     "Usage",
@@ -143,6 +145,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "Edition",
                 "RegisteredSignature",
             ),
+            "hokusai_core.signatures.strategy_choice": ("StrategyChoice",),
             "hokusai_core.signatures": (
                 "FieldSpec",
                 "SignatureSpec",

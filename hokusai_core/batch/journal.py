@@ -27,9 +27,10 @@ import orjson
 
 from hokusai_core.batch.results import FailedExecution, Outcome, json_text
 from hokusai_core.errors import JournalError
-from hokusai_core.json_encoding import canonical_json
+from hokusai_core.json_encoding import canonical_json, jsonable
 from hokusai_core.results import ExecutionResult
 from hokusai_core.storage import AppendLog, describe_os_error
+from hokusai_core.stored_answer import answer_text, split_answer
 
 if TYPE_CHECKING:
     from hokusai_core.signatures import SignatureSpec
@@ -60,6 +61,7 @@ class Journal:
         spec: the signature.
         name: its qualified name.
         model: name of the language model that rows are run with; those that others have answered are kept, and told.
+        strategy: name, options and versions of the strategy that the batch asks for, None if it asks for none.
         testing: whether answers are made up; such a journal is never continued with a language model.
 
     Raises:
@@ -75,9 +77,10 @@ class Journal:
         *,
         model: str = "",
         testing: bool = False,
+        strategy: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
-        self._spec, self._name, self._model = spec, name, model
+        self._spec, self._name, self._model, self._strategy = spec, name, model, strategy
         self._finished: dict[int, int] = {}
         self._outputs_stay = not spec.sensitive & frozenset(spec.outputs)
         self._warned_of_loss = False
@@ -128,6 +131,7 @@ class Journal:
         record, encoded = fields
         spec = self._spec
         try:
+            encoded, extras = split_answer(encoded)
             outputs = spec.codec.decode(encoded)
             if spec.codec.check(inputs, outputs):  # a file is an input like any other
                 return None
@@ -143,6 +147,8 @@ class Journal:
                 cache_age=max(0.0, time.time() - record["at"]),
                 original_latency=float(record["latency"]),
                 original_cost=None if record["cost"] is None else float(record["cost"]),
+                strategy=str(record.get("strategy", "")),
+                extras=extras,
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -197,7 +203,9 @@ class Journal:
             "cost": outcome.cost,
             "tokens": outcome.usage.total_tokens,
         }
-        return _encode(record, outputs)
+        if outcome.strategy:
+            record["strategy"] = outcome.strategy
+        return _encode(record, outputs if self._spec.sensitive else answer_text(outputs, outcome.extras))
 
     def _warn_of_loss(self, why: str) -> None:
         if not self._warned_of_loss:
@@ -224,6 +232,8 @@ class Journal:
                 "salt": salt.hex(),
                 "at": time.time(),
             }
+            if self._strategy is not None:
+                header["strategy"] = jsonable(self._strategy)
             self._log.append(_encode(header, b""))
             return salt
         lines = self._log.scan()
@@ -287,9 +297,21 @@ class Journal:
                 f"{self._name} {spec.version} (fingerprint {spec.fingerprint[:12]}): their answers must not be mixed. "
                 "Give another path, or run the version that the journal was begun with"
             )
+        if header.get("strategy") != (None if self._strategy is None else jsonable(self._strategy)):
+            raise JournalError(
+                f"journal {self.path} was begun with {_strategy_text(header.get('strategy'))}, and this batch asks for "
+                f"{_strategy_text(self._strategy)}: their answers must not be mixed. Give another path, or ask for the "
+                "same strategy"
+            )
         if bool(header.get("testing")) is not testing:
             kind = "made-up answers of testing mode" if header.get("testing") else "answers of a language model"
             raise JournalError(f"journal {self.path} holds {kind}; give another path in this mode")
+
+
+def _strategy_text(strategy: Mapping[str, Any] | None) -> str:
+    return (
+        "no strategy of its own" if strategy is None else f"strategy {strategy.get('name')} {strategy.get('options')}"
+    )
 
 
 def _open(path: Path) -> AppendLog:

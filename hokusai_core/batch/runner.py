@@ -144,7 +144,7 @@ class _Start:
             parent_kind="batch",
             fresh_since=time.time() if options.get("cache") == "refresh" else None,
         )
-        self.plan = services.plan(signature, self._lm)
+        self.plan = services.plan(signature, self._lm, self._options.strategy)
         self._journal: Journal | None = None
 
     def open_journal(self) -> None:
@@ -152,7 +152,15 @@ class _Start:
         path, plan = self._batch.journal, self.plan
         if path is not None and self._journal is None:
             testing = self._services.testing
-            self._journal = Journal(path, plan.spec, plan.name, model=plan.model_name, testing=testing)
+            asked = self._options.strategy is not None and plan.strategy is not None
+            self._journal = Journal(
+                path,
+                plan.spec,
+                plan.name,
+                model=plan.model_name,
+                testing=testing,
+                strategy=plan.strategy.choice.identity if asked and plan.strategy else None,
+            )
 
     def close_journal(self) -> None:
         """Close the journal of a batch that does not begin."""
@@ -167,7 +175,7 @@ class _Start:
         reporter = make_reporter(batch.progress, total)
         self.open_journal()
         journal = self._journal
-        shares = self._options.cache != "off" and services.cache is not None
+        shares = self._options.cache != "off" and services.cache is not None and plan.keys is not None
         execution = SignatureRowExecution(
             services,
             self._signature,

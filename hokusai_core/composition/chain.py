@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from hokusai_core.composition.checker import resolve_chain
-from hokusai_core.composition.definitions import ChainDefinition, Step, checked_mapping
+from hokusai_core.composition.definitions import ChainDefinition, Step, checked_mapping, checked_strategy
 from hokusai_core.composition.files import chain_of, read_chain
 from hokusai_core.composition.mermaid import draw
 from hokusai_core.errors import CompositionError
@@ -60,13 +60,22 @@ class SignatureChain(ChainDefinition):
     def __init__(self, name: str = "", *, inputs: Iterable[str] | None = None) -> None:
         super().__init__(name, None if inputs is None else _input_names(inputs))
 
-    def add(self, target: Any, mapping: Mapping[str, Any] | None = None, *, name: str | None = None) -> Self:
+    def add(
+        self,
+        target: Any,
+        mapping: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        strategy: Any = None,
+    ) -> Self:
         """Add a step.
 
         Args:
             target: a signature's name or class, a ``SignatureChain`` or a ``ConditionalPipeline``.
             mapping: input field -> reference or value; left out, the initial inputs that the target knows.
             name: how later steps refer to it; left out, the signature's short name.
+            strategy: how the signature is answered in this step: the name of a strategy, or a mapping of ``name`` and
+                its options. It goes before the strategy of the call.
 
         Returns:
             The chain, so that calls can be strung together.
@@ -79,7 +88,10 @@ class SignatureChain(ChainDefinition):
             raise CompositionError(f"the chain has a step {step!r} already; give this one another with name='...'")
         if target is self:
             raise CompositionError("a chain cannot be a step of itself")
-        self._steps[step] = Step(step, target, checked_mapping(step, mapping))
+        chosen = checked_strategy(step, strategy)
+        if chosen is not None and not isinstance(target, (str, type)):
+            raise CompositionError(f"step {step!r}: a strategy is for a signature, not for a {type(target).__name__}")
+        self._steps[step] = Step(step, target, checked_mapping(step, mapping), chosen)
         return self
 
     def check(

@@ -25,12 +25,13 @@ from hokusai_core.composition.targets import (
     ResolvedSignature,
     ResolvedStep,
 )
-from hokusai_core.errors import CompositionError, SignatureError
+from hokusai_core.errors import CompositionError, ConfigurationError, PluginError, SignatureError
 from hokusai_core.suggestions import closest, did_you_mean, enumerate_names
 
 if TYPE_CHECKING:
     from hokusai_core.composition.targets import Resolved
     from hokusai_core.execution.call_plan import CallPlanCache
+    from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["resolve_chain", "resolve_pipeline", "resolve_target"]
 
@@ -112,7 +113,7 @@ class _Checker:
             raise CompositionError(f"{what} cannot work; nothing was called:{lines}")
         return resolved
 
-    def target(self, target: Any, inputs: Any, where: str) -> Resolved | None:
+    def target(self, target: Any, inputs: Any, where: str, strategy: StrategyChoice | None = None) -> Resolved | None:
         """Resolve what a step, branch or task runs, on inputs whose names, and maybe values, are known."""
         self._depth += 1
         try:
@@ -123,8 +124,8 @@ class _Checker:
                 return self.chain(target, inputs, where)
             if isinstance(target, PipelineDefinition):
                 return self.pipeline(target, inputs, where)
-            return ResolvedSignature(target, self._plans.testing_plan(target).registered)
-        except (SignatureError, TypeError) as error:
+            return ResolvedSignature(target, self._plans.testing_plan(target, strategy).registered, strategy)
+        except (SignatureError, PluginError, ConfigurationError, TypeError) as error:
             self.problems.append(f"{where}{error}")
             return None
         finally:
@@ -216,7 +217,7 @@ class _Checker:
         names: frozenset[str] | None,
         where: str,
     ) -> ResolvedStep | None:
-        target = self.target(step.target, _passed(step.target, sources, names), where)
+        target = self.target(step.target, _passed(step.target, sources, names), where, step.strategy)
         if sources is None:
             chosen = target.choose_inputs(names or ()) if target is not None else ()
             sources = {name: FromInput(name) for name in chosen}

@@ -10,9 +10,18 @@ from typing import Any
 from attrs import frozen
 
 from hokusai_core.errors import CompositionError
+from hokusai_core.signatures.strategy_choice import StrategyChoice
 from hokusai_core.suggestions import did_you_mean
 
-__all__ = ["Branch", "ChainDefinition", "Condition", "PipelineDefinition", "Step", "checked_mapping"]
+__all__ = [
+    "Branch",
+    "ChainDefinition",
+    "Condition",
+    "PipelineDefinition",
+    "Step",
+    "checked_mapping",
+    "checked_strategy",
+]
 
 Condition = Callable[[Mapping[str, Any]], Any]
 
@@ -25,11 +34,13 @@ class Step:
         name: how later steps refer to it.
         target: what is run: a signature's name or class, a ``SignatureChain`` or a ``ConditionalPipeline``.
         mapping: input field -> reference or value; None passes the initial inputs that the target takes.
+        strategy: how the signature is answered in this step, None for what the call and the signature say.
     """
 
     name: str
     target: Any
     mapping: Mapping[str, Any] | None = None
+    strategy: StrategyChoice | None = None
 
 
 class ChainDefinition:
@@ -169,6 +180,18 @@ class PipelineDefinition:
     def _no_branch(self) -> CompositionError:
         names = ", ".join(repr(branch.condition) for branch in self.branches)
         return CompositionError(f"none of the conditions {names} holds, and there is no otherwise(); add one")
+
+
+def checked_strategy(step: str, strategy: Any) -> StrategyChoice | None:
+    """Return the strategy of a step.
+
+    Raises:
+        CompositionError: it is not the name of a strategy, and no mapping of its name and options.
+    """
+    try:
+        return StrategyChoice.of(strategy)
+    except ValueError as error:
+        raise CompositionError(f"step {step!r}: strategy: {error}") from None
 
 
 def checked_mapping(step: str, mapping: Any) -> Mapping[str, Any] | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hokusai_core.execution.services import ExecutorServices
     from hokusai_core.execution.state import Options
     from hokusai_core.runtime.window import Permit
+    from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["Scope", "arun_target", "run_target"]
 
@@ -67,13 +68,18 @@ class Scope:
         finally:
             permit.leave()
 
-    def step_options(self) -> Options:
+    def step_options(self, strategy: StrategyChoice | None) -> Options:
         """Return the options of an execution that begins now.
+
+        Args:
+            strategy: strategy of the step, None for that of the call.
 
         Raises:
             DeadlineExceeded: the time is up.
         """
         options = attrs.evolve(self.options, step=".".join(self.path) or None)
+        if strategy is not None:
+            options = attrs.evolve(options, strategy=strategy)
         remaining = self.deadline.remaining()
         if remaining is None:
             return options
@@ -90,7 +96,8 @@ def run_target(target: Resolved, inputs: Mapping[str, Any], scope: Scope) -> Ste
     if isinstance(target, ResolvedSignature):
         try:
             with scope.own_permit() as permit:
-                result = scope.services.execute(target.signature, inputs, scope.lm, scope.step_options(), permit)
+                resolved = scope.step_options(target.strategy)
+                result = scope.services.execute(target.signature, inputs, scope.lm, resolved, permit)
         except Exception as error:
             scope.over(error)
             raise
@@ -107,7 +114,7 @@ async def arun_target(target: Resolved, inputs: Mapping[str, Any], scope: Scope)
     if isinstance(target, ResolvedSignature):
         try:
             with scope.own_permit() as permit:
-                resolved = scope.step_options()
+                resolved = scope.step_options(target.strategy)
                 result = await scope.services.aexecute(target.signature, inputs, scope.lm, resolved, permit)
         except Exception as error:
             scope.over(error)

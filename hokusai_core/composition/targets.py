@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hokusai_core.composition.definitions import Branch, PipelineDefinition
     from hokusai_core.signature_registry import RegisteredSignature
     from hokusai_core.signatures import FieldSpec, SignatureSpec
+    from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["Resolved", "ResolvedBranch", "ResolvedChain", "ResolvedPipeline", "ResolvedSignature", "ResolvedStep"]
 
@@ -28,10 +29,12 @@ class ResolvedSignature:
     Args:
         signature: its name or class, as it was given.
         registered: what that means.
+        strategy: how it is answered in its step, None for what the call and the signature say.
     """
 
     signature: Any
     registered: RegisteredSignature
+    strategy: StrategyChoice | None = None
 
     @property
     def spec(self) -> SignatureSpec:

@@ -25,6 +25,7 @@ from hokusai_core.dspy_bridge.model_info import (
     is_language_model,
     live_parameters,
 )
+from hokusai_core.dspy_bridge.predictors import predictor_states
 from hokusai_core.dspy_bridge.program_call import ProgramCall
 from hokusai_core.dspy_bridge.program_spec import (
     OPEN_OUTPUTS,
@@ -34,6 +35,7 @@ from hokusai_core.dspy_bridge.program_spec import (
     refuse_program,
     spec_of_program,
 )
+from hokusai_core.dspy_bridge.strategy_call import StrategyCall
 from hokusai_core.dspy_bridge.to_dspy import to_dspy
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ __all__ = [
     "ModelDescription",
     "PreparedCall",
     "ProgramCall",
+    "StrategyCall",
     "default_language_model",
     "describe_model",
     "forget_client_cache",
@@ -63,6 +66,7 @@ __all__ = [
     "language_models_of",
     "live_parameters",
     "make_call",
+    "predictor_states",
     "program_state",
     "refuse_program",
     "spec_of_program",
@@ -72,7 +76,7 @@ __all__ = [
 ]
 
 
-def make_call(spec: SignatureSpec, program: Any, lm: Any, adapter: Any = None) -> BridgeCall:
+def make_call(spec: SignatureSpec, program: Any, lm: Any, adapter: Any = None, strategy: Any = None) -> BridgeCall:
     """Return the call that asks ``lm`` for the outputs of a signature or program.
 
     Args:
@@ -80,5 +84,8 @@ def make_call(spec: SignatureSpec, program: Any, lm: Any, adapter: Any = None) -
         program: the DSPy program that runs it; None for the signature alone.
         lm: the language model.
         adapter: the DSPy adapter; None for a ``FastChatAdapter``.
+        strategy: the strategy that answers the signature, with its ``choice``; None for none.
     """
+    if strategy is not None:
+        return StrategyCall(spec, strategy.choice, strategy.strategy, lm, adapter)
     return ModelCall(spec, lm, adapter) if program is None else ProgramCall(spec, program, lm, adapter)

@@ -89,6 +89,11 @@ class BridgeCall(ABC):
         """Whether it can be awaited without a thread."""
 
     @property
+    def module(self) -> Any:
+        """The ``dspy.Module`` that answers; None for a single call of the language model."""
+        return None
+
+    @property
     def keeps_deadline(self) -> bool:
         """Whether a blocking attempt ends at the deadline by itself."""
         return False

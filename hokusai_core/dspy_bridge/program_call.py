@@ -17,7 +17,7 @@ from hokusai_core.errors import OutputError
 from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.signatures.spec import SignatureSpec
 
-__all__ = ["ProgramCall"]
+__all__ = ["ProgramCall", "module_settings", "refusals", "run_coroutine", "ways_to_run"]
 
 
 class ProgramCall(BridgeCall):
@@ -37,7 +37,7 @@ class ProgramCall(BridgeCall):
     def __init__(self, spec: SignatureSpec, program: Any, lm: Any, adapter: Any = None) -> None:
         super().__init__(spec, lm, adapter)
         self._program = program
-        self._awaitable, self._callable = _ways_to_run(type(program))
+        self._awaitable, self._callable = ways_to_run(type(program))
 
     @property
     def asynchronous(self) -> bool:
@@ -50,25 +50,20 @@ class ProgramCall(BridgeCall):
         return is_described(self._program)
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
-        with self._context(lm, options), _refusals():
+        with self._context(lm, options), refusals():
             if self._callable:
                 prediction = self._program(**inputs)
             else:
-                prediction = _run_coroutine(lambda: self._program.acall(**inputs))
+                prediction = run_coroutine(lambda: self._program.acall(**inputs))
         return self._outputs(prediction, lm)
 
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
-        with self._context(lm, options), _refusals():
+        with self._context(lm, options), refusals():
             prediction = await self._program.acall(**inputs)
         return self._outputs(prediction, lm)
 
     def _context(self, lm: MeteredLM, options: CallOptions) -> AbstractContextManager[None]:
-        callbacks = [] if self._spec.sensitive else host_callbacks()
-        extra: dict[str, Any] = {"callbacks": [*callbacks, UnmeteredCallGuard(lm.admit_unmetered)]}
-        tracker = settings.usage_tracker
-        if tracker is not None or not settings.track_usage:  # else DSPy opens one itself, for the prediction
-            extra["usage_tracker"] = UsageRelay(tracker, lm.note_unmetered)
-        return self._isolated(lm, options, trace=[], **extra)
+        return self._isolated(lm, options, **module_settings(lm, self._spec))
 
     def _outputs(self, prediction: Any, lm: MeteredLM) -> dict[str, Any]:
         try:
@@ -92,7 +87,24 @@ class ProgramCall(BridgeCall):
         return outputs
 
 
-def _run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+def module_settings(lm: MeteredLM, spec: SignatureSpec) -> dict[str, Any]:
+    """Return the DSPy settings of a module, beside those of a single call.
+
+    The module's calls of language models of its own are seen: the budget is asked before, and they are counted.
+
+    Args:
+        lm: the language model of the execution.
+        spec: what the module answers.
+    """
+    callbacks = [] if spec.sensitive else host_callbacks()
+    chosen: dict[str, Any] = {"callbacks": [*callbacks, UnmeteredCallGuard(lm.admit_unmetered)], "trace": []}
+    tracker = settings.usage_tracker
+    if tracker is not None or not settings.track_usage:  # else DSPy opens one itself, for the prediction
+        chosen["usage_tracker"] = UsageRelay(tracker, lm.note_unmetered)
+    return chosen
+
+
+def run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """Run the coroutine that ``make`` returns to its end, on an event loop of its own.
 
     If an event loop runs on this thread already, the coroutine gets another thread, and this one waits for it.
@@ -105,7 +117,7 @@ def _run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Raise why a call was refused in place of what ended the program."""
     try:
         yield
@@ -126,7 +138,7 @@ def _first(refused: BaseExceptionGroup[CallRefused]) -> Exception:
     return _first(first) if isinstance(first, BaseExceptionGroup) else first.error
 
 
-def _ways_to_run(kind: type) -> tuple[bool, bool]:
+def ways_to_run(kind: type) -> tuple[bool, bool]:
     """Return whether a class of programs can be awaited, and whether it can be called.
 
     A class that overrides ``forward`` and inherits an older ``aforward`` is only called.

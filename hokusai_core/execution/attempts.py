@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
+from hokusai_core.call_records import OutputsWithExtras
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError
 from hokusai_core.execution.call_limits import CallLimiter, ChargingMeter
 from hokusai_core.execution.event_builders import withheld
@@ -117,6 +118,7 @@ class Attempts:
             outputs = yield Call(call.run, awaited, state.deadline, self._threads, call.keeps_deadline, state.permit)
             now = state.stage("language_model", since)
             answered = True
+            extras = outputs.extras if isinstance(outputs, OutputsWithExtras) else {}
             # Settled as a stored answer would be read back, so that fresh and cached answers are the same.
             outputs, found = plan.spec.codec.settle(state.inputs, outputs)
             if not found:
@@ -128,6 +130,7 @@ class Attempts:
             if problems:
                 raise OutputError(f"the answer does not fit {plan.name}: " + "; ".join(map(str, problems)))
             outcome = "ok"
+            state.extras = extras
             return outputs
         except Abandoned as abandoned:
             stopped = abandoned.stopped or call.stops

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from hokusai_core.caching.keys import KeyScheme
-from hokusai_core.errors import SignatureNotFoundError
+from hokusai_core.errors import ConfigurationError, HokusaiError, SignatureNotFoundError
 from hokusai_core.execution.registration import is_file, signature_class
 from hokusai_core.process import fork_callbacks, fork_gate
 from hokusai_core.signature_registry import LOCAL, RegisteredSignature
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
     from hokusai_core.base_signature import BaseSignature
     from hokusai_core.execution.model_resolver import ModelResolver
+    from hokusai_core.execution.strategy_resolver import ResolvedStrategy, StrategyResolver
     from hokusai_core.model import LanguageModel
     from hokusai_core.signature_registry import SignatureRegistry
     from hokusai_core.signatures import SignatureSpec
+    from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["CallPlan", "CallPlanCache"]
 
@@ -52,6 +54,7 @@ class CallPlan:
             executor's.
         persist: whether answers may enter the persistent tier; not where an output is sensitive, as it would be
             written to disk in clear, and not those of programs whose code nothing tells from another version of it.
+        strategy: how the signature is answered, None for one call of the language model or a program.
         program_seen: the state of the program when the plan was made; a plan is used only while it is equal.
     """
 
@@ -68,10 +71,16 @@ class CallPlan:
     cache_ttl: float | None = None
     persist: bool = True
     program_seen: str = ""
+    strategy: ResolvedStrategy | None = None
 
     @spec.default
     def _spec(self) -> SignatureSpec:
         return self.registered.spec
+
+    @property
+    def strategy_name(self) -> str:
+        """Name of the strategy, "" for none."""
+        return "" if self.strategy is None else self.strategy.choice.name
 
     @name.default
     def _name(self) -> str:
@@ -89,6 +98,7 @@ class CallPlanCache:
         cache_ttl: the executor's, in seconds.
         secret: returns the secret that sensitive inputs are hashed with.
         read_file: returns the optimized signature in a file.
+        strategies: finds strategies.
         transforms: returns the names of the plugins that change outputs.
     """
 
@@ -102,11 +112,13 @@ class CallPlanCache:
         cache_ttl: float | None,
         secret: Callable[[], bytes],
         read_file: Callable[[Any], type[BaseSignature]],
+        strategies: StrategyResolver,
         transforms: Callable[[], list[str]] = list,
     ) -> None:
         self._registry, self._models = registry, models
         self._adapter, self._namespace, self._secret = adapter, namespace, secret
         self._cache_ttl, self._read_file, self._transforms = cache_ttl, read_file, transforms
+        self._strategies = strategies
         self._plans: OrderedDict[tuple[Any, ...], CallPlan] = OrderedDict()
         #: Tells programs apart in cache keys, which share a signature but not what they make of it.
         self._tokens: weakref.WeakKeyDictionary[RegisteredSignature, str] = weakref.WeakKeyDictionary()
@@ -129,8 +141,14 @@ class CallPlanCache:
         self._plans, self._reconnected = OrderedDict(), weakref.WeakValueDictionary()
         self._clients_forgotten = False
 
-    def plan(self, signature: Any, lm: Any) -> CallPlan:
-        """Return the plan for ``signature`` (a name or a signature class) with the language model of this call."""
+    def plan(self, signature: Any, lm: Any, strategy: StrategyChoice | None = None) -> CallPlan:
+        """Return the plan of a call.
+
+        Args:
+            signature: name or signature class.
+            lm: language model of this call, in place of the executor's.
+            strategy: strategy of this call, in place of the one that the signature declares.
+        """
         bridge = self._bridge
         if bridge is None:  # kept: an import statement costs as much as looking an answer up
             with fork_gate:  # a child process could not go on with a module that is half imported
@@ -140,7 +158,7 @@ class CallPlanCache:
         named = signature if type(signature) is str and not signature.endswith(".json") else _edition(signature)
         model = self._models.resolve(lm)
         adapter = self._adapter or model.adapter or bridge.host_adapter()
-        key = (named, id(model.lm), model.identity, id(adapter))
+        key = (named, id(model.lm), model.identity, id(adapter), None if strategy is None else strategy.key)
         plan = self._plans.get(key)
         if (
             plan is not None
@@ -151,9 +169,18 @@ class CallPlanCache:
             return plan
         generation = self._registry.generation  # before the signature is looked up: another may take its place
         with fork_gate:  # tables of signatures and of DSPy are filled under locks, which a child could not go on with
-            plan = self._make(self._registered(signature), model, adapter, generation)
+            plan = self._make(self._registered(signature), model, adapter, generation, strategy)
         self._keep(key, plan)
         return plan
+
+    def strategy(self, signature: Any, asked: StrategyChoice | None) -> ResolvedStrategy | None:
+        """Return how a signature is answered.
+
+        Args:
+            signature: name or signature class.
+            asked: strategy of this call, None for the one that the signature declares.
+        """
+        return self.testing_plan(signature, asked).strategy
 
     def model(self, lm: Any) -> LanguageModel:
         """Return the language model of a call, with the adapter that would be used."""
@@ -165,12 +192,13 @@ class CallPlanCache:
             self._reconnect(model.lm, adapter, None)
         return evolve(model, adapter=adapter)
 
-    def testing_plan(self, signature: Any) -> CallPlan:
+    def testing_plan(self, signature: Any, strategy: StrategyChoice | None = None) -> CallPlan:
         """Return the plan for testing mode: no language model, no cache."""
-        key = (_edition(signature), "testing")
+        key = (_edition(signature), "testing", None if strategy is None else strategy.key)
         plan, generation = self._plans.get(key), self._registry.generation
         if plan is None or plan.generation != generation:
-            plan = CallPlan(self._registered(signature), generation=generation)
+            registered = self._registered(signature)
+            plan = CallPlan(registered, generation=generation, strategy=self._strategy(registered, strategy))
             self._keep(key, plan)
         return plan
 
@@ -183,16 +211,42 @@ class CallPlanCache:
             if entry.signature_class is signature:
                 return entry
         cls, _ = signature_class(signature.__name__, signature)
-        return RegisteredSignature(cls.__name__, f"{LOCAL.plugin}/{cls.__name__}", LOCAL, cls.spec, cls)
+        spec = self._strategies.settled(cls.spec)
+        return RegisteredSignature(cls.__name__, f"{LOCAL.plugin}/{cls.__name__}", LOCAL, spec, cls)
 
-    def _make(self, registered: RegisteredSignature, model: LanguageModel, adapter: Any, generation: int) -> CallPlan:
+    def _strategy(self, registered: RegisteredSignature, asked: StrategyChoice | None) -> ResolvedStrategy | None:
+        """Return the strategy of a call: the one that it asks for, else the one that the signature declares."""
+        declared = registered.spec.strategy
+        if registered.program is not None and (asked or declared) is not None:
+            raise ConfigurationError(
+                f"{registered.qualified_name} is a DSPy program, which answers in its own way; a strategy is for a "
+                "signature"
+            )
+        if asked is None:
+            return None if declared is None else self._strategies.resolve(declared)
+        try:
+            return self._strategies.resolve(asked.over(declared))
+        except ValueError as error:
+            if isinstance(error, HokusaiError):
+                raise
+            raise ConfigurationError(f"{registered.qualified_name}: {error}") from None
+
+    def _make(
+        self,
+        registered: RegisteredSignature,
+        model: LanguageModel,
+        adapter: Any,
+        generation: int,
+        asked: StrategyChoice | None,
+    ) -> CallPlan:
         from hokusai_core import dspy_bridge
 
         spec, program = registered.spec, registered.program
         _ = spec.binder, spec.codec  # worked out here, where no fork happens: they import modules
         if fork_callbacks.generation:
             self._reconnect(model.lm, adapter, program)
-        calls = dspy_bridge.make_call(spec, program, model.lm, adapter)
+        strategy = self._strategy(registered, asked)
+        calls = dspy_bridge.make_call(spec, program, model.lm, adapter, strategy)
         description = dspy_bridge.describe_model(model.lm, calls.adapter)
         parts = {
             "fingerprint": spec.fingerprint,
@@ -204,16 +258,20 @@ class CallPlanCache:
         transforms = self._transforms()
         if transforms:
             parts["transforms"] = transforms
+        if asked is not None and strategy is not None:  # a declared one is part of the fingerprint
+            parts["strategy"] = strategy.choice.identity
         described, state = True, ""
         if program is not None:
             state, described = dspy_bridge.program_state(program), dspy_bridge.is_described(program)
             parts["program"] = [state, "" if described else self._token(registered)]
         sensitive = spec.sensitive & frozenset(spec.inputs)
+        versioned = strategy is None or not strategy.unversioned
+        keys = KeyScheme(parts, sensitive, self._secret, description.unshown) if versioned else None
         return CallPlan(
             registered,
             model=model,
             calls=calls,
-            keys=KeyScheme(parts, sensitive, self._secret, description.unshown),
+            keys=keys,
             model_name=description.name,
             model_parameters=description.parameters,
             parameters_seen=dspy_bridge.live_parameters(model.lm),
@@ -221,6 +279,7 @@ class CallPlanCache:
             cache_ttl=self._cache_ttl if spec.cache_ttl is None else spec.cache_ttl,
             persist=described and not spec.sensitive & frozenset(spec.outputs),
             program_seen=state,
+            strategy=strategy,
         )
 
     def _reconnect(self, lm: Any, adapter: Any, program: Any) -> None:

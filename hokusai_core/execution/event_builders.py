@@ -82,6 +82,8 @@ def _finished(state: ExecutionState, *, outputs: Mapping[str, Any], **facts: Any
         tags=state.options.tags,
         collect_feedback=state.options.collect_feedback,
         exchanges=tuple(state.exchanges),
+        strategy=None if plan.strategy is None else plan.strategy.choice.identity,
+        extras={} if plan.spec.sensitive else state.extras,
         **facts,
     )
 

@@ -14,6 +14,7 @@ from hokusai_core.execution.retry import RetryPolicy
 from hokusai_core.execution.state import Options
 from hokusai_core.option_table import Option, anything, options_of
 from hokusai_core.settings import UNSET, Settings, executor_options
+from hokusai_core.signatures.strategy_choice import StrategyChoice
 from hokusai_core.suggestions import did_you_mean
 
 __all__ = ["ExecutionOptions", "OptionReader", "execution_options"]
@@ -79,6 +80,14 @@ class ExecutionOptions(TypedDict, total=False):
     ]
     tags: Annotated[Mapping[str, str] | None, Option("free tags for trackers", _tags)]
     budget: Annotated[Budget | None, Option("a Budget that the calls are charged to", _budget)]
+    strategy: Annotated[
+        str | Mapping[str, Any] | StrategyChoice | None,
+        Option(
+            "how the signature is answered: the name of a strategy, or a mapping of 'name' and its options; left out, "
+            "as the signature declares",
+            StrategyChoice.of,
+        ),
+    ]
 
 
 def execution_options() -> Mapping[str, Option]:
@@ -134,6 +143,7 @@ class OptionReader:
             collect_feedback=values.get("collect_feedback", False),
             tags=values.get("tags", {}),
             budget=values.get("budget"),
+            strategy=values.get("strategy"),
             parent_id=parent_id,
             parent_kind=parent_kind,
             step=step,

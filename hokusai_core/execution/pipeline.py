@@ -12,6 +12,8 @@ import time
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
+
 from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.errors import ExecutionError, RateLimitedError
 from hokusai_core.execution.attempts import Attempts, Steps, too_late, under_way
@@ -23,6 +25,7 @@ from hokusai_core.loggers import AreaLogger
 from hokusai_core.results import ExecutionResult, ExecutionTrace, StageTiming, Usage
 from hokusai_core.runtime.drivers import Abandoned, Operation, OwnThread, Step, Wait
 from hokusai_core.runtime.single_flight import LeaderGone, SharedCall, SharedCalls
+from hokusai_core.stored_answer import answer_text, split_answer
 
 if TYPE_CHECKING:
     from hokusai_core.caching.tiers import CacheTiers
@@ -256,7 +259,8 @@ class ExecutionPipeline:
         return CacheEntry(
             key=state.key or "",
             signature=plan.name,
-            outputs=bytes(memoryview(encoded)),  # orjson leaves the 4 KB of its buffer to each of its texts
+            # A copy: orjson leaves the 4 KB of its buffer to each of its texts.
+            outputs=bytes(memoryview(answer_text(encoded, state.extras))),
             model=plan.model_name,
             created_at=now,
             expires_at=None if ttl is None else now + ttl,
@@ -279,6 +283,8 @@ class ExecutionPipeline:
         if cache is None or not self._persists(state):
             return
         since = time.perf_counter()
+        if state.extras and state.plan.spec.sensitive:  # thoughts may quote what is sensitive
+            entry = evolve(entry, outputs=split_answer(entry.outputs)[0])
         yield Step(lambda: cache.persist(entry), lambda: cache.apersist(entry))
         state.stage("cache_store", since)
 
@@ -296,6 +302,8 @@ class ExecutionPipeline:
             latency=state.latency,
             attempts=tuple(state.attempts),
             trace=ExecutionTrace(tuple(state.stages), tuple(state.exchanges)) if keep_trace else None,
+            strategy=plan.strategy_name,
+            extras=state.extras,
         )
 
     def _from_entry(self, state: ExecutionState, entry: CacheEntry, tier: str, *, keep_trace: bool) -> ExecutionResult:
@@ -317,6 +325,8 @@ class ExecutionPipeline:
             entry.cost,
             (),
             ExecutionTrace(tuple(state.stages)) if keep_trace else None,
+            plan.strategy_name,
+            state.extras,
         )
         self._stats.hit(tier, latency)
         if _CACHE_LOG.debugs:

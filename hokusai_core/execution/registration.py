@@ -12,6 +12,7 @@ from hokusai_core.errors import AmbiguousSignatureError, SignatureDefinitionErro
 from hokusai_core.plugins.manager import PluginManager
 from hokusai_core.signature_registry import SignatureRegistry
 from hokusai_core.signatures.signature_string import from_string
+from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["from_address", "is_address", "is_file", "register_signature", "signature_class", "signature_from_file"]
 
@@ -98,6 +99,7 @@ def register_signature(
     *,
     replace: bool,
     signature: Any,
+    strategy: Any,
     registry: SignatureRegistry,
     plugins: PluginManager,
 ) -> None:
@@ -108,6 +110,7 @@ def register_signature(
         x: the signature in any form.
         replace: whether it may replace what has that name.
         signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
+        strategy: how it is answered, in place of what it declares; None leaves that as it is.
         registry: where it is registered.
         plugins: asked for what an address means.
 
@@ -118,9 +121,18 @@ def register_signature(
     if is_file(name):
         raise SignatureDefinitionError(f"name {name!r}: would be taken for a file; leave '.json' out")
     if is_file(x):
-        registry.register(name, signature_from_file(registry, x), replace=replace)
-        return
-    if is_address(x):
+        x = signature_from_file(registry, x)
+    elif is_address(x):
         x = from_address(plugins, x)
     cls, program = signature_class(name, x, signature)
+    if strategy is not None:
+        if program is not None:
+            raise SignatureDefinitionError(
+                f"{name}: a DSPy program answers in its own way; a strategy is for a signature"
+            )
+        try:
+            chosen = StrategyChoice.of(strategy)
+        except ValueError as error:
+            raise SignatureDefinitionError(f"{name}: strategy: {error}") from None
+        cls = BaseSignature.from_spec(cls.spec.evolve(strategy=chosen))
     registry.register(name, cls, replace=replace, program=program)

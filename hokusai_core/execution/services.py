@@ -33,6 +33,7 @@ from hokusai_core.execution.rate_limits import RateLimits
 from hokusai_core.execution.registration import signature_from_file
 from hokusai_core.execution.state import ExecutionState, Options
 from hokusai_core.execution.stats import Stats
+from hokusai_core.execution.strategy_resolver import StrategyResolver
 from hokusai_core.plugins.failures import frames_inside
 from hokusai_core.plugins.manager import PluginManager
 from hokusai_core.process import fork_gate
@@ -46,6 +47,7 @@ from hokusai_core.runtime.window import Permit
 from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.settings import ExecutionMode, Settings
 from hokusai_core.signature_registry import SignatureRegistry
+from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["ExecutorServices", "ExecutorState", "make_services"]
 
@@ -112,9 +114,11 @@ class ExecutorServices:
         if self.state.closed:
             raise ClosedError("this executor is closed; make a new one, or keep it open for as long as it is used")
 
-    def plan(self, signature: Any, lm: Any = None) -> CallPlan:
+    def plan(self, signature: Any, lm: Any = None, strategy: StrategyChoice | None = None) -> CallPlan:
         """Return the plan of an execution: with a language model, or without one in testing mode."""
-        return self.plans.testing_plan(signature) if self.testing else self.plans.plan(signature, lm)
+        if self.testing:
+            return self.plans.testing_plan(signature, strategy)
+        return self.plans.plan(signature, lm, strategy)
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -160,10 +164,10 @@ class ExecutorServices:
         self.check_open()
         mode = self.state.mode
         if mode is ExecutionMode.TESTING:
-            state = ExecutionState(self.plans.testing_plan(signature), options, Deadline())
+            state = ExecutionState(self.plans.testing_plan(signature, options.strategy), options, Deadline())
             return state, self.pipeline.sample_outputs(state, inputs)
         started, started_at = time.perf_counter(), time.time()
-        plan = self.plans.plan(signature, lm)
+        plan = self.plans.plan(signature, lm, options.strategy)
         state = ExecutionState(plan, options, _UNBOUNDED, permit, started=started, started_at=started_at)
         result = self.pipeline.begin(state, inputs, keep_trace=mode is ExecutionMode.DEVELOPMENT)
         if result is None:  # nothing was waited for yet, but loading the model may have taken time
@@ -241,7 +245,10 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
         if value("strict_plugins"):  # strict hosts want every failure at the start
             plugins.load()
         editions = EditionFinder.of(plugins, settings)
-        signatures = SignatureRegistry(plugins.signature_packs, value("prefer"), find_edition=editions.find)
+        strategies = StrategyResolver(plugins)
+        signatures = SignatureRegistry(
+            plugins.signature_packs, value("prefer"), find_edition=editions.find, settle=strategies.settled
+        )
         models = ModelResolver(plugins, value("lm"), settings.environ)
         cache = _make_cache(plugins, settings, optional)
         if cache is not None:
@@ -273,6 +280,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
                 cache_ttl=value("cache_ttl"),
                 secret=lambda: b"" if cache is None else cache.secret,
                 read_file=lambda path: signature_from_file(signatures, path),
+                strategies=strategies,
                 transforms=lambda: [name for name, _ in plugins.callers("transform_outputs")],
             ),
             pipeline=ExecutionPipeline(

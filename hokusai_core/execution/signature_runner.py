@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hokusai_core.errors import OutputError
 
 if TYPE_CHECKING:
+    from hokusai_core.execution.strategy_resolver import ResolvedStrategy
     from hokusai_core.model import LanguageModel
     from hokusai_core.signatures import SignatureSpec
 
@@ -24,6 +25,7 @@ class SignatureRunner:
     Args:
         spec: the signature.
         model: the language model; where it brings no adapter, the host's or the core's own is taken.
+        strategy: how the signature is answered, as ``Executor.strategy`` returns it; None for one call.
 
     Example::
 
@@ -31,16 +33,23 @@ class SignatureRunner:
         runner.run({"text": "hello"})
     """
 
-    def __init__(self, spec: SignatureSpec, model: LanguageModel) -> None:
+    def __init__(self, spec: SignatureSpec, model: LanguageModel, strategy: ResolvedStrategy | None = None) -> None:
         from hokusai_core import dspy_bridge
 
         self.spec, self.model = spec, model
-        self._call = dspy_bridge.ModelCall(spec, model.lm, model.adapter or dspy_bridge.host_adapter())
+        adapter = model.adapter or dspy_bridge.host_adapter()
+        self.strategy = strategy
+        self._call = dspy_bridge.make_call(spec, None, model.lm, adapter, strategy)
 
     @property
     def adapter(self) -> Any:
         """The DSPy adapter that writes the prompts."""
         return self._call.adapter
+
+    @property
+    def module(self) -> Any:
+        """The ``dspy.Module`` that the strategy has built, None without one. Copy it before you change it."""
+        return self._call.module
 
     def bind(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the inputs by field name, converted, defaults filled in.

@@ -11,6 +11,7 @@ from attrs import define, field, frozen
 
 from hokusai_core.results import Attempt, ModelExchange, StageTiming, Usage, known_cost
 from hokusai_core.settings import Unset
+from hokusai_core.stored_answer import split_answer
 
 if TYPE_CHECKING:
     from hokusai_core.cache_entry import CacheEntry
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hokusai_core.execution.retry import RetryPolicy
     from hokusai_core.runtime.deadline import Deadline
     from hokusai_core.runtime.window import Permit
+    from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["CacheUse", "ExecutionState", "Options"]
 
@@ -37,6 +39,7 @@ class Options:
         collect_feedback: whether the caller wants to give feedback later.
         tags: free tags for trackers.
         budget: what the calls are charged to.
+        strategy: strategy of this call, None for the one that the signature declares.
         parent_id: id of the batch, chain or pipeline around it.
         parent_kind: what that is: ``batch``, ``chain``, ``pipeline`` or ``parallel``.
         step: name of the execution within a chain or pipeline.
@@ -51,6 +54,7 @@ class Options:
     collect_feedback: bool = False
     tags: Mapping[str, str] = field(factory=dict)
     budget: Budget | None = None
+    strategy: StrategyChoice | None = None
     parent_id: str | None = None
     parent_kind: str | None = None
     step: str | None = None
@@ -84,8 +88,9 @@ class ExecutionState:
     key: str | None = None
     attempts: list[Attempt] = field(factory=list)
     exchanges: list[ModelExchange] = field(factory=list)
+    extras: Mapping[str, Any] = field(factory=dict)
     stages: list[StageTiming] = field(factory=list)
-    _decoded: tuple[CacheEntry, dict[str, Any]] | None = field(default=None, init=False)
+    _decoded: tuple[CacheEntry, dict[str, Any], dict[str, Any]] | None = field(default=None, init=False)
 
     def stage(self, name: str, since: float) -> float:
         """Note that a stage which began at ``since`` (of ``time.perf_counter``) is over; return the time now."""
@@ -105,21 +110,26 @@ class ExecutionState:
         """
         spec = self.plan.spec
         try:
-            outputs = spec.codec.decode(entry.outputs)
+            text, extras = split_answer(entry.outputs)
+            outputs = spec.codec.decode(text)
         except ValueError:
             return False
         if spec.codec.check(self.inputs, outputs):
             return False
-        self._decoded = entry, outputs
+        self._decoded = entry, outputs, extras
         return True
 
     def take_outputs(self, entry: CacheEntry) -> dict[str, Any]:
-        """Return the typed outputs of an entry; those that ``fits`` has decoded are not decoded again."""
+        """Return the typed outputs of an entry, and note its extras; what ``fits`` has decoded is not decoded again."""
         decoded = self._decoded
         if decoded is not None and decoded[0] is entry:
             self._decoded = None
+            self.extras = decoded[2]
             return decoded[1]
-        return self.plan.spec.codec.decode(entry.outputs)
+        text = entry.outputs
+        if self.plan.strategy is not None:
+            text, self.extras = split_answer(text)
+        return self.plan.spec.codec.decode(text)
 
     @property
     def ttl(self) -> float | None:

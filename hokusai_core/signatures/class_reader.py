@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClassBody", "bodies", "body_of", "build_spec", "example_problems"]
 
-_INHERITED = ("version", "category", "tags", "cache_ttl")
+_INHERITED = ("version", "category", "tags", "cache_ttl", "strategy")
 #: A derived signature is found under its own name only, is not deprecated with its base, and has its own fields.
 _OWN = ("examples", "aliases", "deprecated")
 _METADATA = (*_INHERITED, *_OWN)
@@ -209,6 +209,14 @@ def _metadata(cls: type, problems: list[str]) -> dict[str, Any]:
         if isinstance(found[name], (str, bytes, Mapping)) or not hasattr(found[name], "__iter__"):
             problems.append(f"{name} must be a tuple or list, not {type(found[name]).__name__}")
             found[name] = ()
+    if found["strategy"] is not None:
+        from hokusai_core.signatures.strategy_choice import StrategyChoice  # most signatures declare none
+
+        try:
+            found["strategy"] = StrategyChoice.of(found["strategy"])
+        except ValueError as error:
+            problems.append(f"strategy: {error}")
+            found["strategy"] = None
     if isinstance(found["deprecated"], bool):
         found["deprecated"] = "" if found["deprecated"] else None
     return found

@@ -43,6 +43,8 @@ def fingerprint(spec: SignatureData) -> str:
     }
     if spec.nearest_demos is not None:  # left out otherwise, so that fingerprints stay what they were
         content["nearest_demos"] = spec.nearest_demos
+    if spec.strategy is not None:
+        content["strategy"] = spec.strategy.identity
     return hashlib.sha256(canonical_json(content)).hexdigest()[:32]
 
 

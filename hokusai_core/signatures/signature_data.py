@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
 from hokusai_core.cached_property import cached_property
 from hokusai_core.signatures.fields import FieldSpec, declared_state
+
+if TYPE_CHECKING:
+    from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["SignatureData"]
 
@@ -34,6 +37,7 @@ class SignatureData:
     cache_ttl: float | None = None
     provenance: Mapping[str, Any] = field(factory=dict)
     nearest_demos: int | None = None
+    strategy: StrategyChoice | None = None
 
     def __hash__(self) -> int:
         return hash((self.name, self.version, self.instructions))  # examples and demos hold unhashable values

@@ -39,6 +39,7 @@ class SignatureSpec(SignatureData):
             that they share; None for all of them.
         cache_ttl: seconds that a cached answer stays valid; None leaves it to the executor.
         provenance: JSON-able record of how an optimized signature came about.
+        strategy: how it is answered; None for one call of the language model.
 
     Example:
         >>> spec = SignatureSpec("Shout", "Say it louder.", (FieldSpec("text", "input"), FieldSpec("loud", "output")))
@@ -56,8 +57,8 @@ class SignatureSpec(SignatureData):
         """32 hexadecimal digits over all that decides about prompts and answers.
 
         Fields in order with names, roles, types (by structure), descriptions, prefixes, defaults and constraints;
-        instructions; demos. Name, version, tags, examples, aliases and sensitivity do not reach the prompt and are
-        left out.
+        instructions; demos; the declared strategy with its options and versions. Name, version, tags, examples, aliases
+        and sensitivity do not reach the prompt and are left out.
         """
         from hokusai_core.signatures.fingerprint import fingerprint
 

@@ -19,6 +19,7 @@ from hokusai_core.signatures.field_types import UnsupportedTypeError
 from hokusai_core.signatures.fields import OPTIONS, FieldSpec, Role
 from hokusai_core.signatures.lenient_input import CoercionError
 from hokusai_core.signatures.signature_data import SignatureData
+from hokusai_core.signatures.strategy_choice import PredictorState, StrategyChoice
 from hokusai_core.signatures.type_builder import TypeBuilder, field_options
 from hokusai_core.signatures.type_description import TypeDescriber
 
@@ -30,7 +31,7 @@ SCHEMA_VERSION: Final = 1
 _FIELD_KEYS = {"name", "role", "type", *OPTIONS}
 _LISTS = ("tags", "aliases", "examples", "demos")
 _KEYS = {"schema", "name", "instructions", "version", "category", "deprecated", "cache_ttl", "provenance", "fields",
-         "types", "nearest_demos", *_LISTS}  # fmt: skip
+         "types", "nearest_demos", "strategy", *_LISTS}  # fmt: skip
 _MAX_FIELDS = 500
 
 
@@ -58,6 +59,8 @@ def spec_to_dict(spec: SignatureData) -> dict[str, Any]:
         "types": types.definitions,
     }
     set_or_none = {key: getattr(spec, key) for key in ("deprecated", "cache_ttl", "nearest_demos")}
+    if spec.strategy is not None:
+        data["strategy"] = spec.strategy.to_dict()
     return (
         data
         | {key: value for key, value in optional.items() if value}
@@ -125,6 +128,7 @@ def spec_arguments(data: Mapping[str, Any]) -> dict[str, Any]:
         "cache_ttl": top.read("cache_ttl", lambda part: part.scalar(int, float), None),
         "provenance": top.read("provenance", _mapping, {}),
         "nearest_demos": top.read("nearest_demos", lambda part: part.scalar(int), None),
+        "strategy": top.read("strategy", _strategy, None),
     }
 
 
@@ -151,6 +155,29 @@ def _field_from_dict(part: CheckedJson, annotation: Any) -> FieldSpec:
         return evolve(item, default=item.coerce(default.value))
     except (CoercionError, UnsupportedTypeError) as error:
         raise default.error(str(error)) from None
+
+
+def _strategy(part: CheckedJson) -> StrategyChoice:
+    part.only({"name", "options", "version", "parts", "predictors"})
+    predictors = part.get("predictors")
+    names = predictors.mapping() if predictors is not None else ()
+    return StrategyChoice(
+        part.at("name").text(at_most=200),
+        part.read("options", _mapping, {}),
+        version=part.read("version", CheckedJson.text, ""),
+        parts=part.read("parts", lambda pairs: [pair.texts() for pair in pairs.items()], []),
+        predictors={name: _predictor_state(part.at("predictors").at(name)) for name in names},
+    )
+
+
+def _predictor_state(part: CheckedJson) -> PredictorState:
+    part.only({"instructions", "demos", "fields"})
+    values = part.mapping()
+    return PredictorState(
+        None if values.get("instructions") is None else part.at("instructions").text(),
+        None if values.get("demos") is None else _mappings(part.at("demos")),
+        part.read("fields", CheckedJson.text, ""),
+    )
 
 
 def _mapping(part: CheckedJson) -> dict[str, Any]:

@@ -237,6 +237,7 @@ def test_every_kind_of_component_has_a_suite() -> None:
         "language_model": "language_models", "cache": "caches", "tracker": "trackers", "validator": "validators",
         "optimizer": "optimizers", "metric": "metrics", "feedback_store": "feedback_stores", "backend": "backends",
         "signature_source": "signature_sources", "edition_source": "edition_sources", "command": "commands",
+        "strategy": "strategies", "tool": "tools",
     }  # fmt: skip
     assert modules.keys() == COMPONENT_HOOKS.keys()
     for module in modules.values():

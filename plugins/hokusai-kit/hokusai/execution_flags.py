@@ -7,6 +7,7 @@ what the flag is called.
 from __future__ import annotations
 
 import functools
+import json
 import typing
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,6 +23,7 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
     "timeout": {"metavar": "SECONDS", "help": "none for no bound; 300 if neither this nor HOKUSAI_TIMEOUT is given"},
     "max_retries": {"flag": "--retries", "metavar": "COUNT"},
     "cache": {"metavar": "use|refresh|off"},
+    "strategy": {"metavar": "NAME", "help": "hokusai plugins lists them"},
     "collect_feedback": {"flag": "--feedback", "is_flag": True, "default": None},
 }
 
@@ -40,6 +42,8 @@ def execution_flags(*names: str) -> Callable[[Callable[..., None]], Callable[...
         def run(**arguments: Any) -> None:
             taken = {name: arguments.pop(name) for name in names}
             options = {name: value for name, value in taken.items() if value is not None}
+            if settings := arguments.pop("strategy_settings", ()):
+                options["strategy"] = _with_settings(options.get("strategy"), settings)
             if "max_retries" in options:
                 options["retry_on_failure"] = options["max_retries"] > 0
             command(options=options, **arguments)
@@ -50,9 +54,27 @@ def execution_flags(*names: str) -> Callable[[Callable[..., None]], Callable[...
             if not details.get("is_flag"):
                 details["type"] = _TableType(name)
             run = click.option(flag, name, cls=_TableFlag, **details)(run)
+        if "strategy" in names:
+            help_text = "Option of the strategy, as JSON or text; may be repeated."
+            setting = click.option("--set", "strategy_settings", multiple=True, metavar="OPTION=VALUE", help=help_text)
+            run = setting(run)
         return run
 
     return decorate
+
+
+def _with_settings(strategy: Any, settings: tuple[str, ...]) -> dict[str, Any]:
+    """Return a strategy with the options that ``--set`` gives; without a name, those of the one that is declared."""
+    chosen: dict[str, Any] = {} if strategy is None else {"name": strategy.name}
+    for setting in settings:
+        name, separator, value = setting.partition("=")
+        if not separator or not name.strip() or name == "name":
+            raise click.UsageError(f"--set {setting!r}: expected OPTION=VALUE, such as --set max_iters=4")
+        try:
+            chosen[name.strip()] = json.loads(value)
+        except ValueError:
+            chosen[name.strip()] = value
+    return chosen
 
 
 class _TableType(click.ParamType[Any]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,7 +26,7 @@ __all__ = ["run"]
 @click.argument("name")
 @input_option
 @click.option("--json", "source", metavar="FILE", help="Read inputs from a file with a JSON object; - for stdin.")
-@execution_flags("lm", "timeout", "max_retries", "cache", "collect_feedback")
+@execution_flags("lm", "strategy", "timeout", "max_retries", "cache", "collect_feedback")
 @click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
 )
@@ -45,22 +46,24 @@ def run(
     \b
     hokusai run SummarizeText -i document=@report.txt -i max_length="2 sentences"
     hokusai run ClassifyText -i text=@mail.txt -i categories="Praise, Complaint"
+    hokusai run ResolveQuery -i query=@mail.txt --strategy chain_of_thought
     """
     given = gather_inputs(inputs, source)
     from hokusai.command_executor import make_executor, signature_called  # help does without
 
     signature = signature_called(name)
     with make_executor(options, track=track) as executor:
+        sensitive = bool(executor.signature(signature).spec.sensitive)  # extras may quote sensitive values
         executor.check_inputs(signature, given)  # what is wrong with them shows before anything is loaded
         with spinner(f"running {name}"):
             result = executor.execute_signature(signature, given, **options)
     if output == "json":
-        print_json(_record(result))
+        print_json(_record(result, {} if sensitive else result.extras))
     else:
         _print(result)
 
 
-def _record(result: ExecutionResult) -> dict[str, Any]:
+def _record(result: ExecutionResult, extras: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "signature": result.signature,
         "signature_version": result.signature_version,
@@ -73,6 +76,8 @@ def _record(result: ExecutionResult) -> dict[str, Any]:
         "latency": result.latency,
         "cached": result.cached,
         "attempts": len(result.attempts),
+        "strategy": result.strategy or None,
+        "extras": dict(extras),
     }
 
 

@@ -46,6 +46,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     facts += [f"aliases      {', '.join(spec.aliases)}"] if spec.aliases else []
     facts += [f"deprecated   {spec.deprecated or 'yes'}"] if spec.deprecated is not None else []
     facts += [f"demos        {len(spec.demos)}"] if spec.demos else []
+    facts += [f"strategy     {spec.strategy}"] if spec.strategy is not None else []
     facts += [f"promoted     {_edition_text(edition)}"] if edition is not None else []
     click.echo("\n".join(facts))
     section("Inputs")
@@ -111,6 +112,7 @@ def _record(entry: RegisteredSignature) -> dict[str, Any]:
         "aliases": list(spec.aliases),
         "deprecated": spec.deprecated,
         "demos": len(spec.demos),
+        "strategy": None if spec.strategy is None else spec.strategy.identity,
         "inputs": [
             {**_field(field), "required": field.required, "default": jsonable(field.default)}
             for field in spec.inputs.values()

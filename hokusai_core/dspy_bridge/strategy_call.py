@@ -1,0 +1,147 @@
+"""StrategyCall: answers a signature with the module that a strategy builds for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import dspy
+
+from hokusai_core.call_records import OutputsWithExtras
+from hokusai_core.dspy_bridge.bridge_call import CallOptions
+from hokusai_core.dspy_bridge.metered_lm import MeteredLM
+from hokusai_core.dspy_bridge.model_call import ModelCall
+from hokusai_core.dspy_bridge.predictors import set_predictor_states
+from hokusai_core.dspy_bridge.program_call import module_settings, refusals, run_coroutine, ways_to_run
+from hokusai_core.dspy_bridge.to_dspy import RenderedSignature
+from hokusai_core.errors import HokusaiError, OutputError, PluginError
+from hokusai_core.json_encoding import jsonable
+from hokusai_core.model import LanguageModel
+from hokusai_core.signatures.spec import SignatureSpec
+from hokusai_core.strategy_task import StrategyTask
+
+if TYPE_CHECKING:
+    from hokusai_core.signatures.strategy_choice import StrategyChoice
+
+__all__ = ["StrategyCall"]
+
+#: Modules that are kept for one signature, one for each set of choices of an output.
+_KEPT = 16
+
+
+class StrategyCall(ModelCall):
+    """Runs the module of a strategy with the language model of the execution.
+
+    All its calls of the language model are metered, pass the gate and end by the deadline.
+
+    Args:
+        spec: the signature.
+        choice: name and options of the strategy, and what an optimizer found for its predictors.
+        strategy: the strategy.
+        lm: the language model.
+        adapter: the DSPy adapter; None for a ``FastChatAdapter``.
+
+    Raises:
+        PluginError: the strategy builds no module for this signature.
+        ArtifactError: the module has other predictors than ``choice`` has states for.
+    """
+
+    def __init__(
+        self, spec: SignatureSpec, choice: StrategyChoice, strategy: Any, lm: Any, adapter: Any = None
+    ) -> None:
+        super().__init__(spec, lm, adapter)
+        self._choice, self._strategy = choice, strategy
+        self._kept_module = lru_cache(_KEPT)(lambda rendered: self._module(rendered, self._demos))
+        self._awaitable, self._callable = ways_to_run(type(self.module))
+
+    @property
+    def module(self) -> Any:
+        """The module for calls whose outputs have no choices of their own."""
+        return self._kept_module(self._rendered)
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether the module can be awaited without a thread."""
+        return self._awaitable
+
+    @property
+    def keeps_deadline(self) -> bool:
+        """False: a module may do more than call the language model."""
+        return False
+
+    def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
+        rendered, values = self._render(inputs)
+        module = self._module_for(rendered, inputs)
+        with self._isolated(lm, options, **module_settings(lm, self._spec)), refusals():
+            prediction = module(**values) if self._callable else run_coroutine(lambda: module.acall(**values))
+        return self._answer(rendered, prediction)
+
+    async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
+        rendered, values = self._render(inputs)
+        module = self._module_for(rendered, inputs)
+        with self._isolated(lm, options, **module_settings(lm, self._spec)), refusals():
+            prediction = await module.acall(**values)
+        return self._answer(rendered, prediction)
+
+    def _module_for(self, rendered: RenderedSignature, inputs: Mapping[str, Any]) -> Any:
+        if self._nearest is None:
+            return self._kept_module(rendered)
+        return self._module(rendered, self._nearest.choose(inputs))
+
+    def _module(self, rendered: RenderedSignature, demos: Sequence[Mapping[str, Any]]) -> Any:
+        own = {safe: name for name, safe in rendered.safe.items()}
+        task = StrategyTask(
+            self._spec,
+            rendered.signature,
+            own_inputs=lambda values: {own.get(name, name): value for name, value in values.items()},
+            own_outputs=lambda prediction: self._own_outputs(rendered, prediction),
+            language_model=lambda: LanguageModel(dspy.settings.lm, adapter=self.adapter),
+        )
+        try:
+            module = self._strategy.build(task)
+        except HokusaiError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"strategy {self._choice.name!r} cannot answer {self._spec.name!r}: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(module, dspy.Module):
+            raise PluginError(
+                f"strategy {self._choice.name!r}: build() returned {type(module).__name__}, no dspy.Module"
+            )
+        set_predictor_states(module, self._choice, rendered.signature, demos)
+        return module
+
+    def _own_outputs(self, rendered: RenderedSignature, prediction: Any) -> dict[str, Any]:
+        if not isinstance(prediction, dspy.Prediction):
+            raise PluginError(
+                f"strategy {self._choice.name!r} returned {type(prediction).__name__} for {self._spec.name!r}, and "
+                "must return a dspy.Prediction or raise"
+            )
+        answer = dict(prediction.items())
+        missing = [name for name in self._spec.outputs if rendered.safe[name] not in answer]
+        if missing:
+            raise OutputError(
+                f"strategy {self._choice.name!r} gave no {', '.join(missing)}; {self._spec.name} has "
+                f"{', '.join(self._spec.outputs)}"
+            )
+        return self._outputs(rendered, answer)
+
+    def _answer(self, rendered: RenderedSignature, prediction: Any) -> dict[str, Any]:
+        outputs = self._own_outputs(rendered, prediction)
+        known = set(rendered.safe.values())
+        extras = {name: _plain(value) for name, value in prediction.items() if name not in known}
+        return OutputsWithExtras(outputs, extras)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that a strategy gave beside the outputs, as JSON-able data."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    try:
+        return jsonable(value)
+    except (TypeError, ValueError):
+        return str(value)

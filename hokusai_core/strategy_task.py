@@ -1,0 +1,90 @@
+"""StrategyTask and Reward: what a strategy is given to build a module from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from hokusai_core.errors import HokusaiError, OutputError, PluginError
+
+if TYPE_CHECKING:
+    from hokusai_core.signatures.spec import SignatureSpec
+
+__all__ = ["Reward", "StrategyTask"]
+
+
+@frozen(eq=False)
+class StrategyTask:
+    """What a strategy builds a module for.
+
+    Args:
+        spec: the signature as data.
+        signature: the signature as a ``dspy.Signature`` class. Its fields may be named differently from those of
+            ``spec``, as DSPy needs some names for itself; the module takes and returns fields under these names.
+    """
+
+    spec: SignatureSpec
+    signature: Any
+    _own_inputs: Callable[[Mapping[str, Any]], dict[str, Any]] = field(alias="own_inputs")
+    _own_outputs: Callable[[Any], dict[str, Any]] = field(alias="own_outputs")
+    _language_model: Callable[[], Any] = field(alias="language_model")
+
+    def inputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs of a call of the module under the names of ``spec``."""
+        return self._own_inputs(values)
+
+    def outputs(self, values: Mapping[str, Any], prediction: Any) -> dict[str, Any]:
+        """Return the outputs of a prediction under the names of ``spec``, in their types.
+
+        Args:
+            values: the inputs, as the module was called with them.
+            prediction: what the module, or another one for the same signature, returned.
+
+        Raises:
+            OutputError: an output is missing, or does not fit its type or its constraints.
+        """
+        outputs, problems = self.spec.codec.settle(self.inputs(values), self._own_outputs(prediction))
+        if problems:
+            raise OutputError(f"the answer does not fit {self.spec.name}: " + "; ".join(map(str, problems)))
+        return outputs
+
+    def language_model(self) -> Any:
+        """Return the language model of the execution that runs; its calls are counted and charged as others."""
+        return self._language_model()
+
+
+@frozen(eq=False)
+class Reward:
+    """A score of outputs that a strategy chooses by; a higher one is better.
+
+    Args:
+        name: kind and name, such as ``validator no-secrets``.
+        version: its version; "" if it has none.
+        best: the highest score that there can be; None where it is not known.
+        calls_model: whether scoring calls a language model, so that it takes a while.
+    """
+
+    name: str
+    version: str
+    _score: Callable[[StrategyTask, Mapping[str, Any], Mapping[str, Any]], Any] = field(alias="score")
+    best: float | None = None
+    calls_model: bool = False
+
+    def __call__(self, task: StrategyTask, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> float:
+        """Return the score of ``outputs``.
+
+        Raises:
+            PluginError: the reward raises, or what it returns is no number.
+        """
+        try:
+            score = float(self._score(task, inputs, outputs))
+        except HokusaiError:
+            raise
+        except Exception as error:
+            raise PluginError(f"reward {self.name!r} raised {type(error).__name__}; see the cause") from error
+        if math.isnan(score):
+            raise PluginError(f"reward {self.name!r} returned NaN, which compares with no other score")
+        return score

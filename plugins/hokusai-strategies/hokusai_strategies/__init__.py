@@ -1,0 +1,1 @@
+"""Ways to answer a signature: chain of thought, tools, several tries. ``docs/strategies.md`` describes each."""
