@@ -5,7 +5,11 @@ wants everything in its process recorded has no executor to ask. ``fork_callback
 ``os.fork``, because Python's own registration cannot be undone and would keep each executor alive. ``fork_gate`` keeps
 forks away from native code.
 
-Both hold executors weakly: registering keeps nothing alive.
+A component says with an attribute ``fork_safe`` whether it works in a child process. One that was made by its name is
+cheap to make again, so it is used on only if ``fork_safe`` is true. One that the host passed as an object cannot be
+made again; it is used on unless ``fork_safe`` is false.
+
+Trackers and callbacks hold executors weakly: registering keeps nothing alive.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from collections.abc import Callable, Mapping, Set
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from hokusai_core.errors import ForkError
+
 if TYPE_CHECKING:
     from hokusai_core.events import FeedbackGiven
 
@@ -27,8 +33,10 @@ __all__ = [
     "ForkGate",
     "ProcessTrackers",
     "TrackerHost",
+    "check_fork_safe",
     "fork_callbacks",
     "fork_gate",
+    "made_after_fork",
     "process_trackers",
 ]
 
@@ -293,3 +301,21 @@ fork_gate: Final = ForkGate()
 
 #: Trackers of every executor of this process.
 process_trackers: Final = ProcessTrackers()
+
+
+def made_after_fork(component: object) -> bool:
+    """Return whether a component that was made by its name must be made again in a child process."""
+    return getattr(component, "fork_safe", False) is not True
+
+
+def check_fork_safe(kind: str, name: str, component: object) -> None:
+    """Raise where a component that the host passed cannot be used in a child process.
+
+    Raises:
+        ForkError: it says ``fork_safe = False``.
+    """
+    if getattr(component, "fork_safe", None) is False:
+        raise ForkError(
+            f"{kind} {name!r} does not work in a process that was forked after it was made ({type(component).__name__} "
+            "says fork_safe = False): make the executor after the fork, or pass the component by its name"
+        )

@@ -151,16 +151,12 @@ class SignatureRegistry:
         #: What short names and aliases were found to mean; replaced, never changed, when a signature is added.
         self._found: dict[str, RegisteredSignature] = {}
         self._warned: set[str] = set()
-        self._generation = 0
+        #: A number that grows whenever the signature of a name may have changed.
+        self.generation = 0
         fork_callbacks.add(self._after_fork)
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
-
-    @property
-    def generation(self) -> int:
-        """A number that grows whenever the signature of a name may have changed."""
-        return self._generation
 
     def register(
         self,
@@ -203,7 +199,7 @@ class SignatureRegistry:
             self._entries[qualified] = entry
             self._failures.pop(qualified, None)
             self._found = {}
-            self._generation += 1
+            self.generation += 1
             return entry
 
     def refresh(self, name: str) -> RegisteredSignature:
@@ -229,7 +225,7 @@ class SignatureRegistry:
                 )
             entry = self._entries[entry.qualified_name] = self._edited(entry)
             self._found = {}
-            self._generation += 1
+            self.generation += 1
             return entry
 
     def resolve(self, name: str) -> RegisteredSignature:

@@ -172,11 +172,11 @@ def paths(root: Path) -> dict[str, dict[str, int]]:
         executor.execute_signature("Ask", same)
         found["one hit"] = count(root, lambda: executor.execute_signature("Ask", same))
         executor.execute_batch("Ask", [fresh() for _ in range(11)])
-    # Of another executor: a thread that is there already would not be counted.
+    # Of another executor without a thread yet, hence no timeout: a thread that is there already would not be counted.
     with Executor(lm=null_lm(), plugins=[]) as executor:
         executor.register_signature("Ask", "question -> answer")
         executor.register_signature("Check", "answer -> verdict")
-        executor.execute_signature("Ask", fresh())
+        executor.execute_signature("Ask", fresh(), timeout=None)
         found["batch of 11 rows"] = count(root, lambda: executor.execute_batch("Ask", [fresh() for _ in range(11)]))
         chain = SignatureChain().add("Ask", {"question": "question"}).add("Check", {"answer": "Ask.answer"})
         executor.execute_chain(chain, fresh())

@@ -1,9 +1,9 @@
 """Batches: many executions of one signature over any iterable. Each row has its own outcome.
 
-In reading order: ``runner`` (what an executor runs batches with), ``rows`` (where rows come from), ``row_execution``
-(one row), ``scheduler`` (which row runs next, on a thread or as a task), ``operation`` (a batch from its first row to
-its result), ``iterator`` (its rows one by one), ``results``, ``journal`` (what lets a killed batch continue),
-``progress``, ``backend``.
+In reading order: ``runner`` (what an executor runs batches with), ``rows`` (where rows come from), ``scheduler``
+(which row runs next, on a thread or as a task), ``operation`` (a batch from its first row to its result),
+``iterator`` (its rows one by one), ``results``, ``journal`` (what lets a killed batch continue), ``progress``,
+``backend``.
 """
 
 from __future__ import annotations

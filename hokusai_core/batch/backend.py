@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.batch.results import FailedExecution, Outcome
-from hokusai_core.batch.row_execution import failed
 from hokusai_core.batch.rows import iter_rows
 from hokusai_core.errors import ConfigurationError, ExecutionError, OutputError
 from hokusai_core.results import ExecutionResult
@@ -15,8 +14,8 @@ from hokusai_core.results import ExecutionResult
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hokusai_core.batch.row_execution import RowExecution
     from hokusai_core.batch.rows import Row
+    from hokusai_core.batch.scheduler import RowExecution
     from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["make_backend", "run_on_backend"]
@@ -70,7 +69,7 @@ def run_on_backend(
             try:
                 spec.binder.bind(row.inputs)  # what cannot run is not sent, as sending it is paid
             except Exception as error:
-                _over(execution, row, failed(row, error, execution.hidden(row)), deliver)
+                _over(execution, row, row.failed(error, execution.hidden(row)), deliver)
                 continue
             waiting[row.index] = row
             yield row.index, row.inputs
@@ -83,7 +82,7 @@ def run_on_backend(
                 _over(execution, row, _outcome(row, given, spec, signature, execution.hidden(row)), deliver)
         for row in waiting.values():
             lost = ExecutionError(f"row {row.index}: the backend ended without an outcome for it; run the batch again")
-            _over(execution, row, failed(row, lost, execution.hidden(row)), deliver)
+            _over(execution, row, row.failed(lost, execution.hidden(row)), deliver)
     finally:
         backend.close()
 
@@ -98,16 +97,16 @@ def _outcome(row: Row, given: Any, spec: SignatureSpec, signature: str, hidden: 
     if isinstance(given, ExecutionResult):
         return given
     if isinstance(given, FailedExecution):
-        return failed(row, given.error, hidden)
+        return row.failed(given.error, hidden)
     if isinstance(given, Exception):
-        return failed(row, given, hidden)
+        return row.failed(given, hidden)
     if not isinstance(given, Mapping):
         wrong = ExecutionError(f"row {row.index}: the backend gave a {type(given).__name__}, which is no outcome")
-        return failed(row, wrong, hidden)
+        return row.failed(wrong, hidden)
     outputs, problems = spec.codec.settle(spec.binder.bind(row.inputs), given)
     if problems:
         text = "; ".join(map(str, problems))
-        return failed(row, OutputError(f"row {row.index}: the answer does not fit {signature}: {text}"), hidden)
+        return row.failed(OutputError(f"row {row.index}: the answer does not fit {signature}: {text}"), hidden)
     return ExecutionResult(
         outputs=outputs,
         execution_id=secrets.token_hex(16),

@@ -117,7 +117,8 @@ class _Iteration:
 
     def end(self) -> None:
         """Release what the batch holds, and tell observers."""
-        self._operation.end(self._run.scheduler)
+        self._run.close()
+        self._operation.end(self._run.scheduler.error)
 
     def stop(self) -> None:
         """Take no further row; when those under way are finished, that is the end."""

@@ -16,9 +16,8 @@ from attrs import define, field
 
 from hokusai_core.batch.backend import run_on_backend
 from hokusai_core.batch.results import BatchResult, Outcome
-from hokusai_core.batch.row_execution import failed
 from hokusai_core.batch.rows import RowQueue, aiter_rows, is_in_memory, iter_rows
-from hokusai_core.batch.scheduler import Scheduler, TaskScheduler, ThreadScheduler
+from hokusai_core.batch.scheduler import TaskScheduler, ThreadScheduler
 from hokusai_core.errors import BatchInterrupted, ClosedError, ExecutionError
 from hokusai_core.events import OperationFinished
 from hokusai_core.runtime.drivers import blocking
@@ -26,8 +25,8 @@ from hokusai_core.runtime.window import ConcurrencyWindow
 
 if TYPE_CHECKING:
     from hokusai_core.batch.progress import ProgressCounter
-    from hokusai_core.batch.row_execution import RowExecution
     from hokusai_core.batch.rows import Row
+    from hokusai_core.batch.scheduler import RowExecution
     from hokusai_core.execution.call_plan import CallPlan
     from hokusai_core.execution.services import ExecutorServices
 
@@ -94,7 +93,8 @@ class BatchOperation:
             error = raised
             raise
         finally:
-            self._end_with(error or run.scheduler.error, run.scheduler, kept)
+            run.close()
+            self._end(error, run.scheduler.error, kept, run.scheduler.under_way)
         if isinstance(run.scheduler.error, KeyboardInterrupt):
             raise self.interrupted(kept.result(run.scheduler.under_way)) from None
         if run.scheduler.error is not None:
@@ -106,18 +106,16 @@ class BatchOperation:
     ) -> BatchResult:
         """Run every row on a backend and return the outcomes in order."""
         kept = _Kept(self)
-        scheduler = Scheduler(
-            self.execution, ConcurrencyWindow(self.width), kept.deliver
-        )  # takes no row; keeps the error
+        failure: BaseException | None = None
         try:
             run_on_backend(backend, source, self.execution, plan.spec, plan.name, options, kept.deliver)
         except KeyboardInterrupt:
             raise self.interrupted(kept.result()) from None
         except Exception as error:
-            scheduler.end(error)
+            failure = error
             raise
         finally:
-            self._end_with(scheduler.error, scheduler, kept)
+            self._end(None, failure, kept)
         return kept.result()
 
     async def acollect(self, source: Any) -> BatchResult:
@@ -131,30 +129,43 @@ class BatchOperation:
             cancelled = error
             raise
         finally:
-            self._end_with(cancelled or scheduler.error, scheduler, kept)
+            self._end(cancelled, scheduler.error, kept, scheduler.under_way)
         if scheduler.error is not None:
             raise scheduler.error
         return kept.result()
 
     # -- parts --------------------------------------------------------------------------------------------------
 
-    def end(self, scheduler: Scheduler) -> None:
-        """Release what the batch holds, and tell observers; calling it twice is harmless."""
+    def end(self, error: BaseException | None) -> None:
+        """Release what the batch holds, and tell observers how it ended; calling it twice is harmless."""
         with self._closing:
             if self._closed:
                 return
             self._closed = True
             self.counter.close()
             self.close()
-            scheduler.close()
-            self._tell(scheduler.error)
+            self._tell(error)
 
-    def _end_with(self, error: BaseException | None, scheduler: Scheduler, kept: _Kept) -> None:
-        """End the batch; an error that ends it early carries the finished rows, which are paid."""
-        self.end(scheduler)
+    def _end(
+        self,
+        raised: BaseException | None,
+        failure: BaseException | None,
+        kept: _Kept,
+        left: Mapping[int, Row] = MappingProxyType({}),
+    ) -> None:
+        """End the batch; an error that ends it early carries the finished rows, which are paid.
+
+        Args:
+            raised: what interrupts the caller, or None.
+            failure: what the batch failed with, or None.
+            kept: the finished rows.
+            left: rows that were taken and are not finished.
+        """
+        self.end(failure)
+        error = raised or failure
         if error is None:
             return
-        result = kept.result(scheduler.under_way)
+        result = kept.result(left)
         error.add_note(self._stopped(result))
         if isinstance(getattr(error, "result", None), (BatchResult, type(None))):  # else it has one of its own
             vars(error)["result"] = result
@@ -256,6 +267,11 @@ class BlockingRun:
         except KeyboardInterrupt:
             self.abandon()
 
+    def close(self) -> None:
+        """Release the thread that looks after deadlines."""
+        if isinstance(self.scheduler, ThreadScheduler):
+            self.scheduler.close()
+
     def stop(self) -> None:
         """Take no further row."""
         self.scheduler.stop()
@@ -300,4 +316,4 @@ class _Kept:
     def _left(self, row: Row) -> tuple[Any, Outcome, frozenset[str]]:
         error = ExecutionError(f"row {row.index}: the batch was stopped before it was over")
         hidden = self._operation.execution.hidden(row)
-        return row.inputs, failed(row, error, hidden), hidden
+        return row.inputs, row.failed(error, hidden), hidden

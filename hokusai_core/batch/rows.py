@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define
 
-from hokusai_core.errors import ConfigurationError
+from hokusai_core.batch.results import FailedExecution
+from hokusai_core.errors import ConfigurationError, ExecutionError, HokusaiError
 
 if TYPE_CHECKING:
     from hokusai_core.runtime.window import Permit
@@ -35,6 +36,13 @@ class Row:
     inputs: Any
     key: str | None = None
     room: Permit | None = None
+
+    def failed(self, error: Exception, hidden: frozenset[str]) -> FailedExecution:
+        """Return the outcome of this row where it failed with ``error``; values of ``hidden`` fields are not shown."""
+        if isinstance(error, HokusaiError):
+            error.__traceback__ = None  # it leads through frames of ours only, and keeps all that they hold alive
+        attempts = error.attempts if isinstance(error, ExecutionError) else ()
+        return FailedExecution(self.index, self.inputs, error, attempts, hidden)
 
 
 def check_rows(source: Any, *, asynchronous: bool = False) -> None:

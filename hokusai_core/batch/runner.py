@@ -11,23 +11,24 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final, Literal
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from hokusai_core.batch.backend import make_backend
 from hokusai_core.batch.iterator import BatchRows
 from hokusai_core.batch.journal import Journal
 from hokusai_core.batch.operation import BatchOperation
 from hokusai_core.batch.progress import BatchProgress, ProgressCounter, make_reporter
-from hokusai_core.batch.results import BatchResult
-from hokusai_core.batch.row_execution import SignatureRowExecution
-from hokusai_core.batch.rows import check_rows, row_count
-from hokusai_core.errors import BatchError, CompositionError, ConfigurationError
+from hokusai_core.batch.results import BatchResult, Outcome
+from hokusai_core.batch.rows import Row, check_rows, row_count
+from hokusai_core.errors import BatchError, ClosedError, CompositionError, ConfigurationError
 from hokusai_core.execution.call_plan import CallPlan
 from hokusai_core.execution.options import ExecutionOptions
 from hokusai_core.execution.services import ExecutorServices
 from hokusai_core.execution.state import Options
 from hokusai_core.results import ExecutionResult
+from hokusai_core.runtime.window import Permit
 from hokusai_core.settings import UNSET, parse_setting
+from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["BatchOptions", "BatchRunner", "OnError", "checked_result"]
 
@@ -176,7 +177,7 @@ class _Start:
         self.open_journal()
         journal = self._journal
         shares = self._options.cache != "off" and services.cache is not None and plan.keys is not None
-        execution = SignatureRowExecution(
+        execution = _SignatureExecution(
             services,
             self._signature,
             plan.spec,
@@ -200,10 +201,87 @@ class _Start:
         )
 
     def _width(self) -> int:
-        chosen: Any = self._batch.max_workers
-        given = self._services.settings.value("max_workers") if chosen in (None, UNSET) else chosen
-        width: int = parse_setting("max_workers", given)
+        given: Any = self._batch.max_workers
+        width: int
+        if given is None or given is UNSET:
+            width = self._services.settings.value("max_workers")
+        else:
+            width = parse_setting("max_workers", given)
         return width if self._batch.parallel else 1
+
+
+@define(eq=False)
+class _SignatureExecution:
+    """Runs one signature on every row.
+
+    Args:
+        services: parts of the executor.
+        signature: its name or class.
+        spec: the signature.
+        lm: language model of this batch, in place of the executor's.
+        options: what the caller asked for.
+        journal: keeps what is over, or None.
+        occurrences: counts equal rows, where each is to have an answer of its own; None where they share one.
+    """
+
+    services: ExecutorServices
+    signature: Any
+    spec: SignatureSpec
+    lm: Any
+    options: Options
+    journal: Journal | None = None
+    occurrences: Counter[str] | None = None
+    resumable: bool = True
+    secrets: frozenset[str] = field(init=False)
+
+    @secrets.default
+    def _secrets(self) -> frozenset[str]:
+        return hidden_fields(self.spec)
+
+    def prepare(self, row: Row) -> Outcome | None:
+        """Return what the journal holds of the row, if anything."""
+        journal = self.journal
+        if journal is None:
+            return None
+        try:
+            inputs = self.spec.binder.bind(row.inputs)
+        except Exception:  # it fails on its way, with every problem told
+            return None
+        row.key = key = journal.key(inputs)
+        if key is not None and self.occurrences is not None:
+            before = self.occurrences[key]
+            self.occurrences[key] += 1
+            if before:
+                row.key = key = journal.key(inputs, before)
+        return None if key is None else journal.find(key, inputs)
+
+    def run(self, row: Row, permit: Permit) -> Outcome:
+        """Run a row, blocking."""
+        return self.services.execute(self.signature, row.inputs, self.lm, self.options, permit)
+
+    async def arun(self, row: Row, permit: Permit) -> Outcome:
+        """Async version of ``run``."""
+        return await self.services.aexecute(self.signature, row.inputs, self.lm, self.options, permit)
+
+    def ends_batch(self, error: Exception) -> bool:
+        """Return whether the executor was closed."""
+        return isinstance(error, ClosedError) and self.services.state.closed
+
+    def over(self, row: Row, outcome: Outcome) -> None:
+        """Write the row to the journal."""
+        if self.journal is not None and row.key is not None:
+            self.journal.record(row.key, row.index, outcome)
+
+    def hidden(self, _row: Row) -> frozenset[str]:
+        """Return the names of the signature's sensitive fields, and their aliases."""
+        return self.secrets
+
+
+def hidden_fields(spec: SignatureSpec) -> frozenset[str]:
+    """Return the names, aliases included, under which a row may hold sensitive values."""
+    if not spec.sensitive:
+        return frozenset()
+    return frozenset(name for item in spec.fields if item.sensitive for name in (item.name, *item.aliases))
 
 
 def check_on_error(on_error: Any) -> None:

@@ -2,7 +2,7 @@
 
 One row at a time is taken from the source, and only when the window has room for it. The thread or task that
 has taken a row lets another take the next one, and then runs its own. What a row gave is noted before its permit is
-returned. The two drivers below differ only in how they wait.
+returned. The two drivers below differ only in how they wait. What is done with a row is a ``RowExecution``.
 """
 
 from __future__ import annotations
@@ -11,22 +11,55 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from hokusai_core.batch.row_execution import failed
 from hokusai_core.errors import ExecutionError
-from hokusai_core.runtime.deadline_watch import DeadlineWatch, Superseded
+from hokusai_core.runtime.deadline import DeadlineWatch, Superseded
+from hokusai_core.runtime.drivers import go_on
 
 if TYPE_CHECKING:
     from hokusai_core.batch.results import FailedExecution, Outcome
-    from hokusai_core.batch.row_execution import RowExecution
     from hokusai_core.batch.rows import Row, RowQueue
     from hokusai_core.runtime.window import ConcurrencyWindow, Permit
     from hokusai_core.runtime.worker_threads import WorkerThreads
 
-__all__ = ["Scheduler", "TaskScheduler", "ThreadScheduler"]
+__all__ = ["RowExecution", "Scheduler", "TaskScheduler", "ThreadScheduler"]
 
 Deliver = Callable[["Row", "Outcome"], None]
+
+
+class RowExecution(Protocol):
+    """What is done with the rows of a batch.
+
+    Attributes:
+        resumable: whether another thread can go on with a row that is stuck in a call.
+    """
+
+    resumable: bool
+
+    def prepare(self, row: Row) -> Outcome | None:
+        """Return the outcome where it is known already. Called for one row at a time, in order."""
+        ...
+
+    def run(self, row: Row, permit: Permit) -> Outcome:
+        """Run a row, blocking. What it raises is the failure of this row, unless ``ends_batch`` says otherwise."""
+        ...
+
+    async def arun(self, row: Row, permit: Permit) -> Outcome:
+        """Async version of ``run``."""
+        ...
+
+    def ends_batch(self, error: Exception) -> bool:
+        """Return whether no further row can succeed."""
+        ...
+
+    def over(self, row: Row, outcome: Outcome) -> None:
+        """Note for good that a row is over, before its place goes to the next."""
+        ...
+
+    def hidden(self, row: Row) -> frozenset[str]:
+        """Return the names of inputs and outputs whose values must not be shown."""
+        ...
 
 
 class Scheduler:
@@ -73,9 +106,6 @@ class Scheduler:
             self.error = error
         self.stop()
 
-    def close(self) -> None:
-        """Release what the scheduler holds."""
-
     def _accept(self, row: Row | None, room: Permit | None) -> bool:
         """Note a row that was taken; return whether it still has to run."""
         if row is None:
@@ -107,8 +137,14 @@ class Scheduler:
         self._deliver(row, outcome)
         self.under_way.pop(row.index, None)
 
-    def _failed(self, row: Row, cause: str) -> FailedExecution:
-        return failed(row, ExecutionError(f"row {row.index}: {cause}"), self.execution.hidden(row))
+    def _failure(self, row: Row, error: BaseException) -> FailedExecution | None:
+        """Return the outcome of a row that raised ``error``; None where that ends the batch."""
+        if isinstance(error, asyncio.CancelledError):  # of something that the language model awaited
+            error = ExecutionError(f"row {row.index}: its language model cancelled it")
+        if not isinstance(error, Exception) or self.execution.ends_batch(error):
+            self.end(error)  # it is raised where the batch is waited for
+            return None
+        return row.failed(error, self.execution.hidden(row))
 
 
 class ThreadScheduler(Scheduler):
@@ -207,23 +243,21 @@ class ThreadScheduler(Scheduler):
         """Run a row; False where another thread has taken it over."""
         if self._watch is not None:
             permit.watch, permit.take_over = self._watch, lambda: self._resume(row, permit)
-        return self._conclude(row, permit, self.execution.run)
+        return self._conclude(row, permit, lambda: self.execution.run(row, permit))
 
     def _resume(self, row: Row, permit: Permit) -> None:
         """Go on with a row whose own thread is stuck in a call, and then with others in that thread's place."""
-        self._conclude(row, permit, self.execution.go_on)
+        self._conclude(row, permit, lambda: go_on(permit.path))
         self._work()
 
-    def _conclude(self, row: Row, permit: Permit, run: Callable[[Row, Permit], Outcome]) -> bool:
-        outcome: Outcome | None = None
+    def _conclude(self, row: Row, permit: Permit, run: Callable[[], Outcome]) -> bool:
+        outcome: Outcome | None
         try:
-            outcome = run(row, permit)
+            outcome = run()
         except Superseded:
             return False
-        except asyncio.CancelledError:  # of something that the language model awaited
-            outcome = self._failed(row, "its language model cancelled it")
-        except BaseException as error:  # ends everything, and is raised on the caller's thread
-            self.end(error)
+        except BaseException as error:
+            outcome = self._failure(row, error)
         self._finish(row, outcome, permit)
         return True
 
@@ -258,7 +292,8 @@ class TaskScheduler(Scheduler):
             self.end(ExecutionError("a task of the batch was cancelled from outside, so not all rows were taken"))
         for row in list(self.under_way.values()):
             if self.error is None:
-                self._hand_out(row, self._failed(row, "its task was cancelled from outside"))
+                lost = ExecutionError(f"row {row.index}: its task was cancelled from outside")
+                self._hand_out(row, row.failed(lost, self.execution.hidden(row)))
 
     def _add_task(self) -> None:
         self._group.create_task(self._work(), context=self._context.copy())
@@ -292,15 +327,13 @@ class TaskScheduler(Scheduler):
         return None
 
     async def _run(self, row: Row, permit: Permit) -> None:
-        outcome: Outcome | None = None
+        outcome: Outcome | None
         try:
             outcome = await self.execution.arun(row, permit)
-        except asyncio.CancelledError:
+        except BaseException as error:
             task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 permit.leave()
                 raise
-            outcome = self._failed(row, "its language model cancelled it")
-        except BaseException as error:  # ends everything, and is raised where the batch is waited for
-            self.end(error)
+            outcome = self._failure(row, error)
         self._finish(row, outcome, permit)

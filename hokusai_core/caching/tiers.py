@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.errors import CacheError, CacheWarning
 from hokusai_core.loggers import AreaLogger
-from hokusai_core.process import fork_callbacks
+from hokusai_core.process import check_fork_safe, fork_callbacks, made_after_fork
 from hokusai_core.protocols import secret_problems
 from hokusai_core.redaction import scrub
-from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
 if TYPE_CHECKING:
     from hokusai_core.caching import MemoryCache

@@ -4,7 +4,7 @@ In reading order: ``definitions`` (what chains and pipelines consist of), ``refe
 means), ``chain`` and ``conditional`` (what people write), ``targets`` (a signature, chain or pipeline as something that
 takes inputs), ``checker`` and ``compatibility`` (everything is checked before any call), ``step_execution`` (steps that
 need nothing from each other run at the same time), ``runner`` (what an executor runs chains and pipelines with),
-``tasks`` (several of all these side by side), ``results``, ``operation_events``, ``mermaid``, ``files``.
+``tasks`` (several of all these side by side), ``results``, ``mermaid``, ``files``.
 """
 
 from __future__ import annotations

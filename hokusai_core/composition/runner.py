@@ -5,17 +5,19 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
+from hokusai_core.batch.results import plain
 from hokusai_core.composition.checker import resolve_chain, resolve_pipeline
 from hokusai_core.composition.definitions import ChainDefinition, PipelineDefinition
-from hokusai_core.composition.operation_events import operation_event
 from hokusai_core.composition.results import ChainResult
 from hokusai_core.composition.step_execution import Scope, arun_target, run_target
 from hokusai_core.composition.targets import Resolved
-from hokusai_core.errors import CompositionError
+from hokusai_core.errors import CompositionError, ExecutionError
+from hokusai_core.events import REDACTED, OperationFinished
 from hokusai_core.execution.options import ExecutionOptions
 from hokusai_core.execution.services import ExecutorServices
+from hokusai_core.results import Usage, known_cost
 from hokusai_core.runtime.deadline import Deadline
 from hokusai_core.runtime.drivers import blocking
 from hokusai_core.settings import UNSET
@@ -92,7 +94,7 @@ class _Operation:
     def __init__(
         self,
         services: ExecutorServices,
-        kind: str,
+        kind: Literal["chain", "pipeline"],
         target: Resolved,
         inputs: Mapping[str, Any],
         options: ExecutionOptions,
@@ -129,17 +131,33 @@ class _Operation:
         return result
 
     def _tell(self, result: Any, error: BaseException | None) -> None:
+        """Tell observers how it ended; values that are sensitive in any step are left out."""
+        over, target = self._finished, self._target
+        usages, costs = [], []
+        for one in over:
+            attempts = one.attempts if isinstance(one, ExecutionError) else ()
+            usages += [attempt.usage for attempt in attempts] if isinstance(one, BaseException) else [one.usage]
+            costs += [attempt.cost for attempt in attempts] if isinstance(one, BaseException) else [one.cost]
         self._services.operation_finished(
-            operation_event(
-                self._id,
-                self._kind,
-                self._target,
-                inputs=self._inputs,
-                result=result,
-                error=error,
-                over=self._finished,
+            OperationFinished(
+                operation_id=self._id,
+                kind=self._kind,
+                name=getattr(target, "name", "") or self._kind,
+                status="ok" if error is None else "failed",
+                executions=len(over),
+                failures=sum(isinstance(one, BaseException) for one in over),
+                usage=sum(usages, Usage()),
+                cost=known_cost(costs),
                 latency=time.perf_counter() - self._started,
                 started_at=self._started_at,
+                inputs=_without(self._inputs, target.hidden_inputs(self._inputs)),
+                outputs={} if result is None else _without(result, target.hidden_outputs()),
+                error_type=None if error is None else type(error).__name__,
+                error=None if error is None else str(error),
                 tags=self._scope.options.tags,
             )
         )
+
+
+def _without(values: Mapping[str, Any], hidden: frozenset[str]) -> dict[str, Any]:
+    return plain({name: REDACTED if name in hidden else value for name, value in values.items()})

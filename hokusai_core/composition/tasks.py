@@ -13,7 +13,6 @@ from attrs import define, frozen
 from hokusai_core.batch.operation import BatchOperation
 from hokusai_core.batch.progress import ProgressCounter
 from hokusai_core.batch.results import BatchResult, Outcome
-from hokusai_core.batch.row_execution import failed
 from hokusai_core.batch.rows import Row
 from hokusai_core.batch.runner import OnError, check_on_error, checked_result
 from hokusai_core.composition.checker import resolve_target
@@ -94,29 +93,24 @@ class _TaskExecution:
     scope: Scope
     tasks: list[_Task]
     timeout: float | None
-    resumable: bool = False
+    resumable: bool = False  # a chain has several calls, each with a thread that can be given up
 
     def prepare(self, row: Row) -> Outcome | None:
         return None
 
     def run(self, row: Row, permit: Permit) -> Outcome:
         task = self.tasks[row.index]
-        try:
-            with self._counted(task, permit):
-                return run_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]  # any target
-        except Exception as error:
-            return failed(row, error, self.hidden(row))
-
-    def go_on(self, row: Row, permit: Permit) -> Outcome:
-        raise NotImplementedError("a chain has several calls, each with a thread that can be given up")
+        with self._counted(task, permit):
+            return run_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]  # any target
 
     async def arun(self, row: Row, permit: Permit) -> Outcome:
         task = self.tasks[row.index]
-        try:
-            with self._counted(task, permit):
-                return await arun_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]  # any target
-        except Exception as error:
-            return failed(row, error, self.hidden(row))
+        with self._counted(task, permit):
+            return await arun_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]  # any target
+
+    def ends_batch(self, error: Exception) -> bool:
+        """Return False: each task fails for itself."""
+        return False
 
     def over(self, row: Row, outcome: Outcome) -> None:
         """Keep nothing."""

@@ -15,7 +15,7 @@ from typing import Any
 import dspy
 from dspy import BaseLM
 
-from hokusai_core.runtime.fork import check_fork_safe
+from hokusai_core.process import check_fork_safe
 
 __all__ = ["forget_client_cache", "forget_connections", "language_models_of"]
 

@@ -31,7 +31,7 @@ from hokusai_core.dspy_bridge.model_prices import cost_of_usage, is_free, is_pri
 from hokusai_core.dspy_bridge.unmetered_calls import UsageRelay, host_callbacks
 from hokusai_core.errors import DeadlineExceeded
 from hokusai_core.results import ModelExchange, Usage
-from hokusai_core.runtime.futures import outcome
+from hokusai_core.runtime.drivers import outcome
 from hokusai_core.runtime.worker_threads import WorkerThreads
 
 __all__ = ["MeteredLM"]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
-from hokusai_core.call_records import OutputsWithExtras
+from hokusai_core.call_records import Meter, OutputsWithExtras
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError
 from hokusai_core.execution.call_limits import CallLimiter, ChargingMeter
 from hokusai_core.execution.event_builders import withheld
@@ -102,9 +102,11 @@ class Attempts:
 
     def _attempt(self, state: ExecutionState, number: int, *, keep_exchanges: bool) -> Steps:
         plan, budget = state.plan, state.options.budget
-        meter = ChargingMeter(keep_exchanges=keep_exchanges, budget=budget, limits=self._limits)
-        gate = None
-        if budget is not None or self._limits is not None:
+        gate: CallLimiter | None = None
+        if budget is None and self._limits is None:
+            meter = Meter(keep_exchanges)
+        else:
+            meter = ChargingMeter(keep_exchanges, budget=budget, limits=self._limits)
             # A row of a batch waits outside its own deadline.
             gate = CallLimiter(
                 state.deadline, budget, self._limits, waits=state.permit is None or bool(state.usage.calls)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from hokusai_core.errors import ComponentConflictError, HokusaiError
-from hokusai_core.process import fork_callbacks
+from hokusai_core.process import fork_callbacks, made_after_fork
 from hokusai_core.redaction import scrubbed_error
-from hokusai_core.runtime.fork import made_after_fork
 from hokusai_core.settings import ExecutionMode, Settings
 from hokusai_core.signature_registry import Edition
 

@@ -8,9 +8,8 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import ComponentConflictError, PluginError
-from hokusai_core.process import fork_callbacks
+from hokusai_core.process import check_fork_safe, fork_callbacks, made_after_fork
 from hokusai_core.redaction import scrubbed_error
-from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
 if TYPE_CHECKING:
     from hokusai_core.events import ExecutionFinished

@@ -10,9 +10,8 @@ from attrs import frozen
 
 from hokusai_core.errors import ClosedError, ConfigurationError, HokusaiError, LanguageModelUnavailable, PluginError
 from hokusai_core.model import LanguageModel
-from hokusai_core.process import fork_callbacks, fork_gate
+from hokusai_core.process import fork_callbacks, fork_gate, made_after_fork
 from hokusai_core.redaction import printable_cause, scrubbed_error
-from hokusai_core.runtime.fork import made_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,9 +8,8 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from hokusai_core.loggers import AreaLogger
-from hokusai_core.process import fork_callbacks, process_trackers
+from hokusai_core.process import check_fork_safe, fork_callbacks, made_after_fork, process_trackers
 from hokusai_core.redaction import scrubbed_error
-from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 from hokusai_core.execution.budget import Budget
-from hokusai_core.execution.retry import RetryPolicy
-from hokusai_core.execution.state import Options
+from hokusai_core.execution.state import Options, RetryPolicy
 from hokusai_core.option_table import Option, anything, options_of
 from hokusai_core.settings import UNSET, Settings, executor_options
 from hokusai_core.signatures.strategy_choice import StrategyChoice

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,16 +16,47 @@ from hokusai_core.stored_answer import split_answer
 
 if TYPE_CHECKING:
     from hokusai_core.cache_entry import CacheEntry
+    from hokusai_core.errors import ExecutionError
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.call_plan import CallPlan
-    from hokusai_core.execution.retry import RetryPolicy
     from hokusai_core.runtime.deadline import Deadline
     from hokusai_core.runtime.window import Permit
     from hokusai_core.signatures.strategy_choice import StrategyChoice
 
-__all__ = ["CacheUse", "ExecutionState", "Options"]
+__all__ = ["CacheUse", "ExecutionState", "Options", "RetryPolicy"]
 
 CacheUse = Literal["use", "refresh", "off"]
+
+
+@frozen
+class RetryPolicy:
+    """Exponential backoff with full jitter, as the AWS Architecture Blog describes it.
+
+    Only errors that say of themselves that they are retryable are tried again: transport failures, rate limits,
+    server errors and answers that could not be parsed.
+
+    Args:
+        retries: tries after the first.
+        base: seconds of the first wait at most.
+        ceiling: seconds of any wait at most, where the provider does not ask for longer.
+    """
+
+    retries: int = 0
+    base: float = 0.5
+    ceiling: float = 30.0
+
+    def wait(self, attempt: int, error: ExecutionError) -> float | None:
+        """Return the seconds to wait before the next try, or None where there is to be none.
+
+        Args:
+            attempt: number of the try that failed, from 1.
+            error: how it failed.
+        """
+        if attempt > self.retries or not error.retryable:
+            return None
+        if error.retry_after is not None:
+            return max(0.0, error.retry_after)  # the deadline bounds it: a provider may ask for an hour
+        return random.uniform(0.0, min(self.ceiling, self.base * 2 ** (attempt - 1)))  # noqa: S311  # no secret
 
 
 @frozen
@@ -145,9 +177,13 @@ class ExecutionState:
     @property
     def usage(self) -> Usage:
         """Tokens of all attempts."""
-        return sum((attempt.usage for attempt in self.attempts), Usage())
+        attempts = self.attempts
+        if len(attempts) == 1:  # as nearly always
+            return attempts[0].usage
+        return sum((attempt.usage for attempt in attempts), Usage())
 
     @property
     def cost(self) -> float | None:
         """Estimated US dollars of all attempts, None where no price is known."""
-        return known_cost(attempt.cost for attempt in self.attempts)
+        attempts = self.attempts
+        return attempts[0].cost if len(attempts) == 1 else known_cost(attempt.cost for attempt in attempts)

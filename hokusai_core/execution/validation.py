@@ -8,10 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import InputError, PluginError
-from hokusai_core.process import fork_callbacks
+from hokusai_core.process import fork_callbacks, made_after_fork
 from hokusai_core.redaction import printable_cause, scrubbed_error
 from hokusai_core.results import Problem
-from hokusai_core.runtime.fork import made_after_fork
 
 if TYPE_CHECKING:
     from hokusai_core.cache_entry import CacheEntry

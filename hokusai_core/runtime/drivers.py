@@ -1,7 +1,8 @@
 """Drivers: run the waits of the execution pipeline either blocking on a thread or awaited on an event loop.
 
-The path itself (``path.py``) is written once, as a generator that yields operations; ``drive`` runs it on a thread
-and ``adrive`` on an event loop. Neither has any logic of its own, so both behave the same.
+The pipeline itself (``execution/pipeline.py``) is written once, as a generator that yields operations.
+``drive`` runs it on a thread and ``adrive`` on an event loop. Neither has any logic of its own, so they
+behave alike.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import frozen
 
-from hokusai_core.runtime.deadline import Deadline
-from hokusai_core.runtime.deadline_watch import Superseded
-from hokusai_core.runtime.futures import outcome
+from hokusai_core.runtime.deadline import Deadline, Superseded
 from hokusai_core.runtime.worker_threads import WorkerThreads
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ __all__ = [
     "blocking",
     "drive",
     "go_on",
+    "outcome",
 ]
 
 R = TypeVar("R")
@@ -305,3 +305,29 @@ async def _bounded(work: Awaitable[R], deadline: Deadline, *, stoppable: bool) -
         if scope.expired():
             raise Abandoned(stopped=stoppable) from None
         raise  # a timeout of the language model's own
+
+
+async def outcome(future: Future[R]) -> R:
+    """Await ``future`` on the running event loop and return its result.
+
+    Unlike ``asyncio.wrap_future`` it leaves the future alone where the awaiting task is cancelled, as others may wait
+    for it and its thread is going to set it; and it does not mind that the event loop is closed by then.
+    """
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: Future[Any]) -> None:
+        try:
+            loop.call_soon_threadsafe(_release, waiter)
+        except RuntimeError:  # the event loop was closed, and the waiting task with it
+            if not loop.is_closed():
+                raise
+
+    future.add_done_callback(wake)
+    await waiter
+    return future.result()
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():  # else its task was cancelled
+        waiter.set_result(None)

@@ -21,8 +21,7 @@ from attrs import define, field
 
 if TYPE_CHECKING:
     from hokusai_core.errors import ExecutionError
-    from hokusai_core.runtime.deadline import Deadline
-    from hokusai_core.runtime.deadline_watch import DeadlineWatch
+    from hokusai_core.runtime.deadline import Deadline, DeadlineWatch
 
 __all__ = ["ConcurrencyWindow", "Permit"]
 

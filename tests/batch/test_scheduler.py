@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
-from hokusai_core.batch.row_execution import failed
 from hokusai_core.batch.rows import Row
 from hokusai_core.batch.scheduler import ThreadScheduler
 from hokusai_core.results import ExecutionResult
-from hokusai_core.runtime.deadline_watch import DeadlineWatch, Superseded
+from hokusai_core.runtime.deadline import DeadlineWatch, Superseded
+from hokusai_core.runtime.drivers import Abandoned
 from hokusai_core.runtime.window import ConcurrencyWindow, Permit
 from hokusai_core.runtime.worker_threads import WorkerThreads
 
@@ -49,11 +49,11 @@ class Execution:
         assert self.may_end[row.index].wait(20)
         return _result(row)
 
-    def go_on(self, row: Row, place: Permit) -> Any:
-        return failed(row, TimeoutError("late"), frozenset())
-
     async def arun(self, row: Row, place: Permit) -> Any:
         raise NotImplementedError
+
+    def ends_batch(self, error: Exception) -> bool:
+        return False
 
     def over(self, row: Row, outcome: Any) -> None:
         pass
@@ -70,10 +70,16 @@ class Watched(Execution):
     def run(self, row: Row, place: Permit) -> Any:
         assert place.watch is not None
         at = time.monotonic() + 0.05
-        try:
-            return place.watch.call(lambda: super(Watched, self).run(row, place), at, place.take_over)
-        except RuntimeError as error:
-            return failed(row, error, frozenset())
+        place.path = _late()
+        next(place.path)
+        return place.watch.call(lambda: super(Watched, self).run(row, place), at, place.take_over)
+
+
+def _late() -> Generator[Any, Any, Any]:
+    try:
+        yield
+    except Abandoned:
+        raise TimeoutError("late") from None
 
 
 def _result(row: Row) -> ExecutionResult:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hokusai_core.errors import ForkError
-from hokusai_core.runtime.fork import check_fork_safe, made_after_fork
+from hokusai_core.process import check_fork_safe, made_after_fork
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -12,7 +12,7 @@ from dspy import lm15
 
 from hokusai_core import Executor, Usage
 from hokusai_core.errors import ExecutionError, LanguageModelRefused, OutputError, PromptTooLong, RateLimitedError
-from hokusai_core.execution.retry import RetryPolicy
+from hokusai_core.execution.state import RetryPolicy
 from hokusai_core.testing.lm import null_lm
 
 MakeExecutor = Callable[..., Executor]
@@ -22,7 +22,7 @@ GOOD = "[[ ## answer ## ]]\nfine\n\n[[ ## completed ## ]]"
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw the shortest wait that the policy allows; how long it may be is tested on the policy itself."""
-    monkeypatch.setattr("hokusai_core.execution.retry.random.uniform", lambda low, high: low)
+    monkeypatch.setattr("hokusai_core.execution.state.random.uniform", lambda low, high: low)
 
 
 def script(*steps: Any) -> Any:
@@ -162,6 +162,6 @@ def test_the_policy() -> None:
 
 
 def test_waits_grow_up_to_a_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hokusai_core.execution.retry.random.uniform", lambda low, high: high)
+    monkeypatch.setattr("hokusai_core.execution.state.random.uniform", lambda low, high: high)
     policy = RetryPolicy(retries=9, base=0.5, ceiling=3.0)
     assert [policy.wait(attempt, OutputError("x")) for attempt in (1, 2, 3, 4, 9)] == [0.5, 1.0, 2.0, 3.0, 3.0]
