@@ -33,6 +33,7 @@ class ValidationStage:
         self._plugins = plugins
         self._made: dict[str, Validator] | None = None
         self._transforms: Sequence[tuple[str, Callable[..., Any]]] | None = None
+        self._has_gates = False
         #: Validators of parent processes; kept, as freeing one might free what the parent uses.
         self._inherited: list[Validator] = []
         fork_callbacks.add(self._after_fork)
@@ -62,6 +63,7 @@ class ValidationStage:
         validators = self._validators()
         if self._transforms is None:  # now, as an execution that is under way outlives the closing of its executor
             self._transforms = self._plugins.callers("transform_outputs")
+            self._has_gates = self._plugins.implements("check_execution")
         if validators:
             problems: list[Problem] = []
             for name, validator in validators.items():
@@ -69,7 +71,7 @@ class ValidationStage:
             if problems:
                 lines = "".join(f"\n  {problem}" for problem in problems)
                 raise InputError(f"the inputs do not fit {plan.name}:{lines}", problems=problems, signature=plan.name)
-        if self._plugins.implements("check_execution"):
+        if self._has_gates:
             self._plugins.check("check_execution", signature=plan.spec, inputs=read_only_copy(inputs))
 
     def outputs(self, plan: CallPlan, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[Problem]:
