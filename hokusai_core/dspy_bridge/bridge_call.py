@@ -93,15 +93,14 @@ class BridgeCall(ABC):
         """The ``dspy.Module`` that answers; None for a single call of the language model."""
         return None
 
-    @property
-    def keeps_deadline(self) -> bool:
-        """Whether a blocking attempt ends at the deadline by itself."""
+    def _keeps_deadline(self, inputs: Mapping[str, Any], options: CallOptions) -> bool:
+        """Return whether a blocking attempt ends at the deadline by itself."""
         return False
 
     @property
-    def stops(self) -> bool:
+    def _stops(self) -> bool:
         """Whether a blocking attempt ends soon after the deadline."""
-        return self.keeps_deadline
+        return False
 
     @property
     def whole_answers(self) -> bool:
@@ -151,12 +150,13 @@ class BridgeCall(ABC):
         lm = MeteredLM(
             self._lm, recorder or Meter(), gate=gate, deadline=chosen.deadline, whole_answers=self.whole_answers
         )
+        keeps_deadline = chosen.deadline is not None and self._keeps_deadline(inputs, chosen)
         return PreparedCall(
             partial(self._attempt, lm, inputs, chosen),
             partial(self._aattempt, lm, inputs, chosen),
             self.asynchronous,
-            self.keeps_deadline,
-            self.stops,
+            keeps_deadline,
+            keeps_deadline or self._stops,
         )
 
     @abstractmethod

@@ -10,7 +10,10 @@ the reason why the range of DSPy ends before 3.5.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,9 +21,13 @@ import dspy
 from dspy import BaseLM, settings
 from dspy.clients.call_result import CallResult
 from dspy.clients.errors import error_boundary
-from dspy.clients.execution import aexecute, execute, prepare
-from dspy.lm15 import Config, Message, Request, Response, TextPart, request_from_openai_chat
+from dspy.clients.execution import _hint_responses_api, aexecute, execute, prepare
+from dspy.lm15 import Config, Message, Request, Response, TextPart, TransportError, request_from_openai_chat
+from dspy.lm15 import TimeoutError as RequestTimeout
 from dspy.utils.callback import with_callbacks
+from dspy.utils.exceptions import LMInvalidRequestError
+
+from hokusai_core.dspy_bridge.provider_routes import Route, amake_route, known_route, make_route
 
 __all__ = [
     "acomplete",
@@ -28,6 +35,7 @@ __all__ = [
     "has_async_engine",
     "is_managed",
     "is_public_call_plain",
+    "keeps_deadline",
     "prepare_call",
     "request_of",
 ]
@@ -91,43 +99,96 @@ def complete(lm: Any, facade: Any, call: Any) -> Any:
         facade: what stands for it where DSPy decides about retries; has ``num_retries = 0``.
         call: the prepared call.
     """
-    engine = _direct(lm._engine_spec, call) if call.managed else None
-    if engine is None:
-        return execute(facade if call.managed else lm, call)
-    with error_boundary(lm.model):
-        request = request_of(call.legacy)
-    with error_boundary(lm.model, unexpected=True):
-        return _result(lm, call, engine.complete(request))
+    if _is_one_attempt(call):
+        if not isinstance(lm._engine_spec, str):
+            if _is_direct(lm._engine_spec, call):
+                with error_boundary(lm.model):
+                    request = request_of(call.legacy)
+                with error_boundary(lm.model, unexpected=True):
+                    return _result(lm, call, lm._engine_spec.complete(request))
+        elif (texts := _texts_of(call.legacy["messages"])) and (route := make_route(lm, call)):
+            with _boundary_of(lm, route):
+                request = replace(route.template, system=texts[0], messages=texts[1])
+                return _result(lm, call, route.complete(request), route, request)
+    return execute(facade if call.managed else lm, call)
 
 
 async def acomplete(lm: Any, facade: Any, call: Any) -> Any:
     """Async version of ``complete``."""
-    engine = _direct(lm._async_engine_spec, call) if call.managed else None
-    if engine is None:
-        return await aexecute(facade if call.managed else lm, call)
-    with error_boundary(lm.model):
-        request = request_of(call.legacy)
-    with error_boundary(lm.model, unexpected=True):
-        return _result(lm, call, await engine.complete(request))
+    if _is_one_attempt(call):
+        if not isinstance(lm._engine_spec, str):
+            if _is_direct(lm._async_engine_spec, call):
+                with error_boundary(lm.model):
+                    request = request_of(call.legacy)
+                with error_boundary(lm.model, unexpected=True):
+                    return _result(lm, call, await lm._async_engine_spec.complete(request))
+        elif (texts := _texts_of(call.legacy["messages"])) and (route := await amake_route(lm, call)):
+            with _boundary_of(lm, route):
+                request = replace(route.template, system=texts[0], messages=texts[1])
+                return _result(lm, call, await route.complete(request), route, request)
+    return await aexecute(facade if call.managed else lm, call)
 
 
-def _direct(engine: Any, call: Any) -> Any:
-    """Return ``engine`` where it is the host's own and one plain attempt is all that the call takes."""
-    if engine is None or isinstance(engine, str) or call.cache or call.n != 1 or call.request is not None:
-        return None
-    special = (
-        isinstance(call.legacy.get("response_format"), type)
-        or call.legacy.get("prompt_cache") is not None
+def keeps_deadline(lm: Any, options: Mapping[str, Any]) -> bool:
+    """Whether a blocking call of ``lm`` with texts ends by the deadline of itself.
+
+    An engine of the host's own says so with the attribute ``keeps_deadline``. DSPy's client does once a route is known.
+
+    Args:
+        lm: the language model.
+        options: options of the call.
+    """
+    engine = getattr(lm, "_engine_spec", None)
+    if not isinstance(engine, str):
+        return bool(getattr(engine, "keeps_deadline", False))
+    return is_public_call_plain(lm) and known_route(lm, {**lm.kwargs, **options}) is not None
+
+
+def _is_one_attempt(call: Any) -> bool:
+    """Whether the call is one plain attempt: an engine is asked once, and nothing else of DSPy is wanted."""
+    return (
+        call.managed and not call.cache and call.n == 1 and call.request is None and settings.send_stream is None
+    )  # fmt: skip
+
+
+def _is_direct(engine: Any, call: Any) -> bool:
+    """Whether DSPy would do no more with an engine of the host's own than call it."""
+    options = call.legacy
+    return not (
+        engine is None
+        or isinstance(options.get("response_format"), type)
+        or options.get("prompt_cache") is not None
         or hasattr(engine, "complete_legacy")
-        or settings.send_stream is not None
     )
-    return None if special else engine
 
 
-def _result(lm: Any, call: Any, response: Any) -> Any:
+@contextmanager
+def _boundary_of(lm: Any, route: Route) -> Iterator[None]:
+    """Raise what DSPy raises for an error of its client."""
+    try:
+        with error_boundary(lm.model, provider=route.provider, unexpected=True):
+            try:
+                yield
+            except TransportError as error:
+                deadline = settings.get("hokusai_deadline")
+                if deadline is None or time.monotonic() < deadline:
+                    raise
+                raise RequestTimeout("the deadline passed while the provider was at work") from error
+    except LMInvalidRequestError as error:
+        _hint_responses_api(lm, error)
+        raise
+
+
+def _result(lm: Any, call: Any, response: Any, route: Route | None = None, request: Any = None) -> Any:
     if not isinstance(response, Response):
         raise TypeError(f"Engine.complete must return dspy.lm15.Response, got {type(response).__qualname__}")
-    return CallResult.native(response, model_type=lm.model_type, logprobs=bool(call.legacy.get("logprobs")))
+    provider = None if route is None else route.provider
+    result = CallResult.native(
+        response, model_type=lm.model_type, logprobs=bool(call.legacy.get("logprobs")), provider=provider
+    )
+    if route is not None:
+        result.cost, result.cost_details = route.price(response, request)
+    return result
 
 
 def request_of(options: Mapping[str, Any]) -> Request:
@@ -137,30 +198,27 @@ def request_of(options: Mapping[str, Any]) -> Request:
     against the dialect of a provider; nearly all prompts are texts, which need none of it.
     """
     body = {name: value for name, value in options.items() if value is not None and name not in _NOT_FOR_ENGINE}
-    if body.keys() <= _EASY:
-        messages = body["messages"]
-        if all(map(_is_text, messages)):
-            return _text_request(body, messages) or request_from_openai_chat(body)
-    return request_from_openai_chat(body)
+    texts = _texts_of(body["messages"]) if body.keys() <= _EASY else None
+    if texts is None:
+        return request_from_openai_chat(body)
+    config = _config(*[body.get(name) for name in _DIRECT])
+    return Request(model=body["model"], system=texts[0], messages=texts[1], config=config)
 
 
-def _is_text(message: Mapping[str, Any]) -> bool:
-    content = message.get("content")
-    return type(content) is str and content != "" and len(message) == 2 and "role" in message
-
-
-def _text_request(body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> Request | None:
+def _texts_of(messages: Sequence[Mapping[str, Any]]) -> tuple[str | None, tuple[Message, ...]] | None:
+    """Return the system text and the turns of messages that are texts; None for any others."""
     system, turns = None, messages
-    if messages and messages[0]["role"] == "system":
-        system, turns = messages[0]["content"], messages[1:]
-    if not turns or any(turn["role"] not in ("user", "assistant") for turn in turns):
-        return None
-    return Request(
-        model=body["model"],
-        messages=tuple(Message(role=turn["role"], parts=(TextPart(turn["content"]),)) for turn in turns),
-        system=system,
-        config=_config(*[body.get(name) for name in _DIRECT]),
-    )
+    if messages and messages[0].get("role") == "system":
+        system, turns = messages[0].get("content"), messages[1:]
+        if type(system) is not str or not system or len(messages[0]) != 2:
+            return None
+    made = []
+    for turn in turns:
+        content, role = turn.get("content"), turn.get("role")
+        if type(content) is not str or not content or len(turn) != 2 or role not in ("user", "assistant"):
+            return None
+        made.append(Message(role=role, parts=(TextPart(content),)))
+    return (system, tuple(made)) if made else None
 
 
 # typed: True and 1 are equal keys, and only one of them is a temperature

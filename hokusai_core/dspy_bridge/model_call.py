@@ -11,8 +11,10 @@ from dspy.adapters.types.decision import Choice, Noul, Score
 
 from hokusai_core.dspy_bridge.adapter_choice import is_strict, tells_none_from_text
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
+from hokusai_core.dspy_bridge.engine_calls import keeps_deadline
+from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
-from hokusai_core.dspy_bridge.prompt_plan import disarmed_value
+from hokusai_core.dspy_bridge.prompt_plan import disarmed_value, holds_special
 from hokusai_core.dspy_bridge.text_markers import restored_value
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature, render
 from hokusai_core.dspy_bridge.unmetered_calls import host_callbacks
@@ -42,6 +44,7 @@ class ModelCall(BridgeCall):
         self._mirrored_outputs = spec.attrs_fields & spec.outputs.keys()
         self._by_predictor = any(_is_decision(item.annotation) for item in spec.outputs.values())
         self._demos = self._prepared(spec.demos)
+        self._special_demos = any(map(holds_special, self._demos))
         self._nearest = None if spec.nearest_demos is None else NearestDemos(spec, self._demos)
 
     @property
@@ -49,17 +52,24 @@ class ModelCall(BridgeCall):
         """Whether the language model can be awaited without a thread."""
         return MeteredLM.awaitable(self._lm)
 
-    @property
-    def keeps_deadline(self) -> bool:
-        """Whether the engine says of itself, by an attribute of that name, that it ends by the deadline."""
-        return self._engine_says("keeps_deadline")
+    def _keeps_deadline(self, inputs: Mapping[str, Any], options: CallOptions) -> bool:
+        if not isinstance(getattr(self._lm, "_engine_spec", None), str):
+            return self._engine_says("keeps_deadline")
+        # DSPy's client is known to take this way for prompts of texts, which no other code has a part in.
+        if type(self.adapter) is not FastChatAdapter or self._by_predictor or settings.callbacks:
+            return False
+        if self._special_demos or any(map(holds_special, inputs.values())):
+            return False
+        if not self.adapter.plan(self._rendered.signature).plain:
+            return False
+        return keeps_deadline(self._lm, options.for_language_model())
 
     @property
-    def stops(self) -> bool:
-        """Whether the engine says of itself, by the attribute ``stops_at_deadline``, that it does not run on."""
-        return self.keeps_deadline or self._engine_says("stops_at_deadline")
+    def _stops(self) -> bool:
+        return self._engine_says("stops_at_deadline")
 
     def _engine_says(self, attribute: str) -> bool:
+        """Return what the engine says of itself by an attribute of that name."""
         return bool(getattr(getattr(self._lm, "_engine_spec", None), attribute, False))
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:

@@ -1,20 +1,50 @@
-"""Tell whether the cost of a call will be known, and what a call has cost whose response was not seen."""
+"""The cost of calls: what DSPy's price list says, and whether a cost will be known."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from types import FunctionType
 from typing import Any
 
+from dspy.clients import costs
 from dspy.clients.capabilities import resolve
 from dspy.clients.model_metadata import model_info
+from dspy.lm15 import Request, Response
 from dspy.utils.dummies import DummyLM
 
-from hokusai_core.dspy_bridge.engine_calls import is_managed
-
-__all__ = ["cost_of_usage", "is_free", "is_priced"]
+__all__ = ["cost_of_usage", "estimated_cost", "is_free", "is_priced"]
 
 _PRICES = ("input_cost_per_token", "output_cost_per_token")
 _CACHE_PRICES = ("cache_read_input_token_cost", "cache_creation_input_token_cost")
+
+
+# DSPy reads its whole list for a model that is not in it, twice a call. The list is read once by a process, and never
+# changes. So DSPy's formula gets a look-up that remembers what it has found.
+_entry = lru_cache(maxsize=4096)(model_info)
+_formula = FunctionType(costs._estimate_cost.__code__, {**vars(costs), "model_info": _entry})
+_formula.__kwdefaults__ = costs._estimate_cost.__kwdefaults__
+
+
+def estimated_cost(
+    response: Response, request: Request, *, provider: str, model: str, namespaces: tuple[str, ...] | None
+) -> tuple[float | None, dict[str, Any]]:
+    """Return the cost of an answer in US dollars as DSPy estimates it, and how; None where it knows no price.
+
+    Args:
+        response: the answer.
+        request: what was asked.
+        provider: DSPy's name of the provider.
+        model: the model that was asked for.
+        namespaces: where the prices of a declared provider stand, None for any other.
+    """
+    try:
+        cost: tuple[float | None, dict[str, Any]] = _formula(
+            response, provider=provider, requested_model=model, request=request, namespaces=namespaces
+        )
+    except Exception:  # an answer that was paid for is no failure because its price is not clear
+        return None, {"kind": "unknown", "reason": "pricing metadata could not be interpreted"}
+    return cost
 
 
 def is_free(lm: Any) -> bool:
@@ -26,7 +56,7 @@ def is_priced(lm: Any) -> bool:
     """Return whether the cost of a call of ``lm`` will be known; in doubt it is not."""
     if is_free(lm):
         return True
-    if not is_managed(lm) or not isinstance(lm._engine_spec, str):
+    if not isinstance(getattr(lm, "_engine_spec", None), str):
         return False  # DSPy estimates no cost for engines of others
     return _prices(lm) is not None
 
@@ -57,7 +87,7 @@ def _prices(lm: Any) -> Mapping[str, Any] | None:
     try:
         prefix, _, model = lm.model.partition("/")
         providers = [prefix] if lm._engine_spec == "litellm" else [prefix, resolve(lm).provider]
-        entries = [model_info(provider, model) for provider in providers]
+        entries = [_entry(provider, model) for provider in providers]
     except Exception:  # DSPy knows no provider of this name
         return None
     return next((entry for entry in entries if all(entry.get(price) is not None for price in _PRICES)), None)

@@ -20,7 +20,7 @@ from hokusai_core.signatures.lenient_input import CoercionError
 from hokusai_core.signatures.spec import FieldSpec
 from hokusai_core.signatures.value_text import reads_as
 
-__all__ = ["PromptPlan", "disarmed_value", "has_media", "stamp_of"]
+__all__ = ["PromptPlan", "disarmed_value", "has_media", "holds_special", "stamp_of"]
 
 _END_OF_ANSWER = "\n\n[[ ## completed ## ]]\n"
 #: Sets of demos whose messages are kept for one signature; two executors with other demos rarely share a signature.
@@ -49,12 +49,12 @@ def _is_special(info: Any) -> bool:
     return info.annotation == History or bool(Type.extract_custom_type_from_annotation(info.rebuild_annotation()))
 
 
-def _holds_special(value: Any) -> bool:
+def holds_special(value: Any) -> bool:
     """Whether an object of one of DSPy's types stands in ``value``, whatever the field says."""
     if isinstance(value, Mapping):
-        return any(map(_holds_special, value.values()))
+        return any(map(holds_special, value.values()))
     if isinstance(value, (list, tuple, set, frozenset)):
-        return any(map(_holds_special, value))
+        return any(map(holds_special, value))
     return isinstance(value, Type)
 
 
@@ -66,7 +66,7 @@ def disarmed_value(info: Any, value: Any, tags: TagMarkers | None = None) -> Any
         value: its value.
         tags: tags that are no part of a text either, for a prompt in XML.
     """
-    if info is None or type(value) is PromptText or _is_special(info) or _holds_special(value):
+    if info is None or type(value) is PromptText or _is_special(info) or holds_special(value):
         return value
 
     def disarm(part: Any) -> Any:
@@ -120,7 +120,7 @@ class _Field:
         if kind is list and self.info.annotation is not str and all(type(item) is str for item in value):
             return self.header + disarm_markers(json.dumps(value, ensure_ascii=False))
         written = _written(self.info, value)
-        if self.special or kind is PromptText or _holds_special(value):
+        if self.special or kind is PromptText or holds_special(value):
             return f"{self.header}{written}"  # the marker in it is DSPy's own, or has been looked at already
         return self.header + disarm_markers(written)
 

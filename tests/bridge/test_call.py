@@ -391,7 +391,7 @@ def test_an_attempt_can_be_prepared_and_made_later() -> None:
     assert prepared.keeps_deadline is False
     blocking = null_lm(asynchronous=False)
     blocking.engine.keeps_deadline = True
-    prepared = ModelCall(QA, blocking).prepare({"question": "?"}, recorder=meter)
+    prepared = ModelCall(QA, blocking).prepare({"question": "?"}, recorder=meter, deadline=time.monotonic() + 9)
     assert not prepared.asynchronous
     assert prepared.keeps_deadline
     assert prepared.stops

@@ -1,0 +1,90 @@
+"""DeadlineTransport: DSPy's blocking HTTP transport, on which no call waits past its deadline."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from dspy import settings
+from dspy._vendor.lm15.transports import ConnectTimeout, StdlibTransport
+
+from hokusai_core.runtime.worker_threads import WorkerThreads
+
+__all__ = ["DeadlineTransport"]
+
+#: Bytes that are sent at once; the deadline is looked at in between.
+_SENT_AT_ONCE = 262_144
+
+
+class DeadlineTransport(StdlibTransport):
+    """Keeps to the deadline that the DSPy setting ``hokusai_deadline`` gives, from the connection to the last byte.
+
+    DSPy's own transport bounds each wait for the network by itself. An answer that trickles in would never end.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._threads = WorkerThreads(keep=0)
+
+    def _open(self, *target: Any, **options: Any) -> Any:
+        connect = partial(super()._open, *target, **options)
+        remaining = _remaining()
+        connection = connect() if remaining is None else self._within(remaining, connect)
+        connection.sock = _DeadlineSocket(connection.sock)
+        return connection
+
+    def _within(self, seconds: float, connect: Any) -> Any:
+        """Connect on a thread, since nothing bounds how long the look-up of a host's name takes."""
+        future = self._threads.submit(connect)
+        try:
+            return future.result(timeout=max(0.0, seconds))
+        except TimeoutError:
+            raise ConnectTimeout("the deadline passed before the connection was there") from None
+        finally:
+            if not future.done():
+                future.add_done_callback(_close_late)
+
+
+def _close_late(future: Future[Any]) -> None:
+    if future.exception() is None:
+        future.result().close()
+
+
+def _remaining() -> float | None:
+    deadline = settings.get("hokusai_deadline")
+    return None if deadline is None else deadline - time.monotonic()
+
+
+class _DeadlineSocket:
+    """A socket whose operations end at the deadline of the call that uses it, or earlier if their own timeout does.
+
+    Args:
+        sock: a connected socket, with TLS or without.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self.close, self.fileno, self.settimeout = sock.close, sock.fileno, sock.settimeout
+
+    def recv(self, size: int) -> bytes:
+        """Receive at most ``size`` bytes."""
+        self._limit()
+        return self._sock.recv(size)  # type: ignore[no-any-return]
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of ``data``."""
+        for start in range(0, len(data), _SENT_AT_ONCE):
+            self._limit()
+            self._sock.sendall(data[start : start + _SENT_AT_ONCE])
+
+    def _limit(self) -> None:
+        remaining = _remaining()
+        if remaining is None:
+            return
+        if remaining <= 0:
+            raise TimeoutError("the deadline passed")
+        timeout = self._sock.gettimeout()
+        if timeout is None or remaining < timeout:
+            self._sock.settimeout(remaining)
