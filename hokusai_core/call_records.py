@@ -140,4 +140,15 @@ class OutputsWithExtras(dict[str, Any]):
 
 def usage_of(entry: Mapping[str, Any], calls: int = 1) -> Usage:
     """Return a usage entry as DSPy writes it as ``Usage``."""
-    return Usage(int(entry.get("prompt_tokens") or 0), int(entry.get("completion_tokens") or 0), calls)
+    return Usage(
+        int(entry.get("prompt_tokens") or 0),
+        int(entry.get("completion_tokens") or 0),
+        calls,
+        _detail(entry, "prompt_tokens_details", "cached_tokens"),
+        _detail(entry, "completion_tokens_details", "reasoning_tokens"),
+    )
+
+
+def _detail(entry: Mapping[str, Any], details: str, name: str) -> int:
+    found = entry.get(details)
+    return int(found.get(name) or 0) if isinstance(found, Mapping) else 0

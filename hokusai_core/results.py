@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from hokusai_core.suggestions import did_you_mean
 
@@ -57,11 +57,15 @@ class Usage:
         input_tokens: tokens of the prompts.
         output_tokens: tokens of the answers.
         calls: language-model calls that were made.
+        cached_tokens: those of ``input_tokens`` that the provider had in its prompt cache.
+        reasoning_tokens: those of ``output_tokens`` that the model thought with, as far as the provider tells.
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     calls: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -70,12 +74,16 @@ class Usage:
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
-            self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens, self.calls + other.calls
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.calls + other.calls,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
         )
 
     def to_dict(self) -> dict[str, int]:
         """Return the counts as a JSON-able dict."""
-        return {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens, "calls": self.calls}
+        return asdict(self)
 
 
 def known_cost(costs: Iterable[float | None]) -> float | None:

@@ -91,7 +91,7 @@ class ProgressCounter:
         self._name, self._total, self._reporter = name, total, reporter
         self._started = time.monotonic()
         self._done = self._failed = self._cached = self._read_back = 0
-        self._input_tokens = self._output_tokens = self._calls = 0
+        self._usage = Usage()
         self._cost = 0.0
         self._lock = threading.Lock()
 
@@ -104,9 +104,7 @@ class ProgressCounter:
             self._failed += isinstance(outcome, FailedExecution)
             self._cached += cached is not None
             self._read_back += cached == "journal"
-            self._input_tokens += usage.input_tokens
-            self._output_tokens += usage.output_tokens
-            self._calls += usage.calls
+            self._usage += usage
             self._cost += cost or 0.0
             if self._reporter is not None:
                 self._reporter.update(self.progress)
@@ -129,9 +127,8 @@ class ProgressCounter:
         rate = (self._done - self._read_back) / elapsed if elapsed > 0 else 0.0
         left = None if self._total is None else max(0, self._total - self._done)
         eta = None if left is None or rate <= 0 else left / rate
-        usage = Usage(self._input_tokens, self._output_tokens, self._calls)
         return BatchProgress(
-            self._name, self._done, self._failed, self._cached, self._total, elapsed, rate, eta, usage, self._cost
+            self._name, self._done, self._failed, self._cached, self._total, elapsed, rate, eta, self._usage, self._cost
         )
 
 

@@ -357,5 +357,6 @@ def estimate_of(lm: Any, prompt: Any, messages: Any, options: Mapping[str, Any])
 def _reported(answer: Any, used: Any) -> Any:
     """Return what is known of a call that went through a language model's own public call."""
     totals = list(used.get_total_tokens().values())
-    usage = {name: sum(entry.get(name) or 0 for entry in totals) for name in ("prompt_tokens", "completion_tokens")}
+    names = ("prompt_tokens", "completion_tokens")
+    usage = totals[0] if len(totals) == 1 else {name: sum(entry.get(name) or 0 for entry in totals) for name in names}
     return CallResult(outputs=answer if isinstance(answer, list) else [answer], usage=usage)

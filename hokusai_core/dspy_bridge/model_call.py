@@ -56,7 +56,7 @@ class ModelCall(BridgeCall):
         if not isinstance(getattr(self._lm, "_engine_spec", None), str):
             return self._engine_says("keeps_deadline")
         # DSPy's client is known to take this way for prompts of texts, which no other code has a part in.
-        if type(self.adapter) is not FastChatAdapter or self._by_predictor or settings.callbacks:
+        if type(self.adapter) is not FastChatAdapter or self._by_predictor or host_callbacks():
             return False
         if self._special_demos or any(map(holds_special, inputs.values())):
             return False

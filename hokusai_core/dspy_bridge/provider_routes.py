@@ -186,7 +186,7 @@ def _has_routes(lm: Any) -> bool:
 
 
 def _key(lm: Any, options: Mapping[str, Any]) -> Hashable:
-    """Return everything that DSPy's choice depends on; None if that cannot be told."""
+    """Return everything that DSPy's choice depends on; None if that is unknown."""
     names, values, kinds = [], [], []
     for name, value in options.items():
         if name in _NO_PARAMETERS:
