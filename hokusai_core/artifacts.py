@@ -210,10 +210,25 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
         yield "the models that fields are made of have changed"
     if old.get("nearest_demos") != new.get("nearest_demos"):
         yield f"nearest_demos was {_shown(old.get('nearest_demos'))}, is {_shown(new.get('nearest_demos'))}"
-    was_shown, is_shown = old.get("demos", []), new.get("demos", [])
-    if was_shown != is_shown:
-        kept = sum(demo in was_shown for demo in is_shown)
-        yield f"demos were {len(was_shown)}, are {len(is_shown)}, of which {kept} are the same"
+    yield from _demo_differences(old.get("demos", []), new.get("demos", []), "")
+    states, others = old.get("predictors", {}), new.get("predictors", {})
+    for name in dict.fromkeys((*states, *others)):
+        was, now = states.get(name), others.get(name)
+        if was is None or now is None:
+            yield f"predictor {name!r} {'is optimized' if was is None else 'is as its program has it'}"
+            continue
+        if was["fields"] != now["fields"]:
+            yield f"predictor {name!r} has other fields"
+        if was["instructions"] != now["instructions"]:
+            texts = _shown(was["instructions"]), _shown(now["instructions"])
+            yield f"predictor {name!r}: instructions were {texts[0]}, are {texts[1]}"
+        yield from _demo_differences(was["demos"], now["demos"], f"predictor {name!r}: ")
+
+
+def _demo_differences(old: list[Any], new: list[Any], label: str) -> Iterator[str]:
+    if old != new:
+        kept = sum(demo in old for demo in new)
+        yield f"{label}demos were {len(old)}, are {len(new)}, of which {kept} are the same"
 
 
 def _label(item: Mapping[str, Any]) -> str:

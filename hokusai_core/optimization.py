@@ -10,6 +10,7 @@ from attrs import field, frozen
 if TYPE_CHECKING:
     from hokusai_core.model import LanguageModel
     from hokusai_core.signatures import SignatureSpec
+    from hokusai_core.signatures.predictor_state import PredictorState
 
 __all__ = ["Candidate", "OptimizationExample", "OptimizationTask"]
 
@@ -39,6 +40,8 @@ class Candidate:
         score: what the optimizer measured on ``task.dev``; None where it did not measure.
         label: name of the candidate in reports.
         nearest_demos: how many demos a prompt shows: those that are nearest to its inputs. None for all demos.
+        predictors: of a program, the state of each of its predictors by name. The program's own instructions and demos
+            are then left as they are.
     """
 
     instructions: str
@@ -46,6 +49,12 @@ class Candidate:
     score: float | None = None
     label: str = ""
     nearest_demos: int | None = None
+    predictors: Mapping[str, PredictorState] = field(factory=dict)
+
+    @property
+    def demo_count(self) -> int:
+        """The number of demos, those of predictors included."""
+        return len(self.demos) + sum(len(state.demos) for state in self.predictors.values())
 
 
 @frozen
@@ -53,7 +62,7 @@ class OptimizationTask:
     """Everything that an optimizer may use.
 
     Args:
-        signature: the signature to improve.
+        signature: the signature to improve; of a program, what the whole takes and gives.
         train: examples to learn from.
         dev: examples to choose between candidates by; never the held-out ones.
         metric: (expected outputs, outputs, inputs) -> score; higher is better.
@@ -64,6 +73,8 @@ class OptimizationTask:
         workers: calls that may be made at once.
         found: call it with each candidate as soon as it is scored on ``dev``, so that an interrupted search loses none.
             Candidates that are yielded need no call.
+        program: the ``dspy.Module`` whose predictors are improved; change a copy of it only. None for a signature that
+            is one call of the language model. A candidate for a program has ``predictors``.
     """
 
     signature: SignatureSpec
@@ -75,3 +86,4 @@ class OptimizationTask:
     prompt_model: LanguageModel | None = None
     workers: int = 1
     found: Callable[[Candidate], None] = field(default=lambda candidate: None)
+    program: Any = None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hokusai_core.components import Component, Owner
     from hokusai_core.dspy_bridge.error_map import translate_error
     from hokusai_core.dspy_bridge.metered_lm import MeteredLM
-    from hokusai_core.dspy_bridge.predictors import predictor_states
+    from hokusai_core.dspy_bridge.predictors import predictor_states, with_predictor_states
     from hokusai_core.events import (
         ExecutionFinished,
         ExecutionStarted,
@@ -66,7 +66,8 @@ if TYPE_CHECKING:
     from hokusai_core.settings import Settings
     from hokusai_core.signature_registry import Edition, SignatureRegistry
     from hokusai_core.signatures import FieldSpec, InputField, OutputField, SignatureField, SignatureSpec
-    from hokusai_core.signatures.strategy_choice import PredictorState, StrategyChoice
+    from hokusai_core.signatures.predictor_state import PredictorState
+    from hokusai_core.signatures.strategy_choice import StrategyChoice
     from hokusai_core.storage import (
         AppendLog,
         LogLine,
@@ -173,6 +174,7 @@ __all__ = [
     "translate_error",
     "user_cache_folder",
     "user_data_folder",
+    "with_predictor_states",
 ]
 
 if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise of any name
@@ -192,7 +194,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             "hokusai_core.dspy_bridge.error_map": ("translate_error",),
             "hokusai_core.dspy_bridge.metered_lm": ("MeteredLM",),
-            "hokusai_core.dspy_bridge.predictors": ("predictor_states",),
+            "hokusai_core.dspy_bridge.predictors": ("predictor_states", "with_predictor_states"),
             "hokusai_core.call_records": (
                 "CallEstimate",
                 "CallRecord",
@@ -262,7 +264,8 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "SignatureField",
                 "SignatureSpec",
             ),
-            "hokusai_core.signatures.strategy_choice": ("PredictorState", "StrategyChoice"),
+            "hokusai_core.signatures.predictor_state": ("PredictorState",),
+            "hokusai_core.signatures.strategy_choice": ("StrategyChoice",),
             "hokusai_core.strategy_task": ("Reward", "StrategyTask"),
             "hokusai_core.suggestions": ("did_you_mean",),
             "hokusai_core.storage": (

@@ -75,7 +75,8 @@ class RegisteredSignature:
         owner: the plugin that brought it, ``local`` for the host.
         spec: the signature as data.
         signature_class: the signature as a class.
-        program: a ``dspy.Module`` that runs instead of a plain prediction, or None.
+        program: a ``dspy.Module`` that runs instead of a plain prediction, or None. An edition keeps it, and has the
+            states of its predictors in ``spec``.
         shadows: qualified names that the short name would mean without this one.
         edition: the edition that replaces the original; ``spec`` and ``signature_class`` are then its own.
         original: the signature that the edition replaces, None where there is no edition.
@@ -295,7 +296,7 @@ class SignatureRegistry:
 
     def _edited(self, entry: RegisteredSignature) -> RegisteredSignature:
         """Return the entry with the edition that replaces its signature, itself where there is none."""
-        edition = None if entry.program is not None else self._find_edition(entry.qualified_name, entry.spec)
+        edition = self._find_edition(entry.qualified_name, entry.spec)
         if edition is None:
             return entry
         spec, cls = _spec_and_class(entry.name, edition.signature_class, checked=True)

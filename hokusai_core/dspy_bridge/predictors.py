@@ -8,12 +8,24 @@ from typing import Any
 
 from hokusai_core.errors import ArtifactError
 from hokusai_core.json_encoding import canonical_json
-from hokusai_core.signatures.strategy_choice import PredictorState, StrategyChoice
+from hokusai_core.signatures.predictor_state import PredictorState
 
-__all__ = ["fields_digest", "predictor_states", "set_predictor_states"]
+__all__ = ["check_predictors", "predictor_states", "set_predictor_states", "show_demos", "with_predictor_states"]
 
 
-def fields_digest(signature: Any) -> str:
+def predictor_states(module: Any) -> dict[str, PredictorState]:
+    """Return instructions, demos and fields of every predictor of a module, by its name."""
+    return {name: _state(predictor.signature, predictor.demos) for name, predictor in module.named_predictors()}
+
+
+def _state(signature: Any, demos: Iterable[Any]) -> PredictorState:
+    """Return the state of a predictor, without demos that lack all inputs or all outputs, which no prompt shows."""
+    plain = [{name: value for name, value in dict(demo).items() if name in signature.fields} for demo in demos]
+    shown = [demo for demo in plain if demo.keys() & signature.input_fields and demo.keys() & signature.output_fields]
+    return PredictorState(signature.instructions, shown, _fields_digest(signature))
+
+
+def _fields_digest(signature: Any) -> str:
     """Return a digest of the fields of a ``dspy.Signature``: names in order, roles and types, without instructions."""
     fields = [
         [name, (field.json_schema_extra or {}).get("__dspy_field_type"), str(field.annotation)]
@@ -22,58 +34,60 @@ def fields_digest(signature: Any) -> str:
     return hashlib.sha256(canonical_json(fields)).hexdigest()[:16]
 
 
-def predictor_states(module: Any) -> dict[str, PredictorState]:
-    """Return instructions, demos and fields of every predictor of a module, by its name."""
-    return {
-        name: PredictorState(
-            predictor.signature.instructions,
-            [dict(demo) for demo in predictor.demos],
-            fields_digest(predictor.signature),
-        )
-        for name, predictor in module.named_predictors()
-    }
-
-
-def set_predictor_states(
-    module: Any, choice: StrategyChoice, signature: Any, demos: Sequence[Mapping[str, Any]]
-) -> None:
-    """Give the predictors of a module the demos of the signature, and what an optimizer found for each of them.
-
-    Demos of the signature go to predictors that have all its fields.
+def check_predictors(module: Any, states: Mapping[str, PredictorState], name: str) -> None:
+    """Raise unless the predictors of a module are those that states were made for.
 
     Args:
-        module: the module; it is changed.
-        choice: the strategy, with the states.
-        signature: the ``dspy.Signature`` class that the module answers.
-        demos: demos of the signature.
+        module: the module.
+        states: name of a predictor -> its state.
+        name: name of the signature, for errors.
 
     Raises:
-        ArtifactError: the states are of other predictors, or of predictors with other fields.
+        ArtifactError: the module has other predictors, or predictors with other fields; names all of them.
     """
     predictors = dict(module.named_predictors())
-    unknown = [name for name in choice.predictors if name not in predictors]
-    if unknown:
+    problems = [f"it has no predictor {missing!r}" for missing in states if missing not in predictors]
+    problems += [f"predictor {added!r} is new" for added in predictors if added not in states]
+    problems += [
+        f"predictor {shared!r} has other fields: {', '.join(predictors[shared].signature.fields)}"
+        for shared, state in states.items()
+        if shared in predictors and state.fields != _fields_digest(predictors[shared].signature)
+    ]
+    if problems:
         raise ArtifactError(
-            f"strategy {choice.name!r} was optimized with predictors {_listing(choice.predictors)}, and its module has "
-            f"{_listing(predictors)}; optimize it again"
+            f"{name} was optimized with predictors {', '.join(states)}, and its program has changed: "
+            f"{'; '.join(problems)}. Optimize it again, or use the program that it was made from"
         )
+
+
+def set_predictor_states(module: Any, states: Mapping[str, PredictorState]) -> None:
+    """Give the predictors of a module their instructions and demos; the module is changed."""
+    predictors = dict(module.named_predictors())
+    for name, state in states.items():
+        predictors[name].signature = predictors[name].signature.with_instructions(state.instructions)
+        predictors[name].demos = [dict(demo) for demo in state.demos]
+
+
+def with_predictor_states(module: Any, states: Mapping[str, PredictorState], name: str) -> Any:
+    """Return a copy of a module whose predictors have the given instructions and demos.
+
+    Args:
+        module: the module; it is not changed.
+        states: name of a predictor -> its state.
+        name: name of the signature, for errors.
+
+    Raises:
+        ArtifactError: the module has other predictors, or predictors with other fields; names all of them.
+    """
+    check_predictors(module, states, name)
+    made = module.deepcopy()
+    set_predictor_states(made, states)
+    return made
+
+
+def show_demos(module: Any, signature: Any, demos: Sequence[Mapping[str, Any]]) -> None:
+    """Give demos of a signature to those predictors of a module that have all its fields; the module is changed."""
     fields = set(signature.fields)
-    for name, predictor in predictors.items():
-        if demos and fields <= set(predictor.signature.fields):
+    for _, predictor in module.named_predictors() if demos else ():
+        if fields <= set(predictor.signature.fields):
             predictor.demos = list(demos)
-        state = choice.predictors.get(name)
-        if state is None:
-            continue
-        if state.fields and state.fields != fields_digest(predictor.signature):
-            raise ArtifactError(
-                f"strategy {choice.name!r}: predictor {name!r} has other fields than when it was optimized; optimize "
-                "it again"
-            )
-        if state.instructions is not None:
-            predictor.signature = predictor.signature.with_instructions(state.instructions)
-        if state.demos is not None:
-            predictor.demos = list(state.demos)
-
-
-def _listing(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"

@@ -11,6 +11,7 @@ from dspy import settings
 
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
+from hokusai_core.dspy_bridge.predictors import with_predictor_states
 from hokusai_core.dspy_bridge.program_spec import is_described
 from hokusai_core.dspy_bridge.unmetered_calls import CallRefused, UnmeteredCallGuard, UsageRelay, host_callbacks
 from hokusai_core.errors import OutputError
@@ -29,15 +30,20 @@ class ProgramCall(BridgeCall):
 
     Args:
         spec: what the program takes and gives.
-        program: the module; it is shared, not copied.
+        program: the module; it is shared, not copied, unless the spec has states of its predictors.
         lm: the language model.
         adapter: the DSPy adapter; None for a ``FastChatAdapter``.
     """
 
     def __init__(self, spec: SignatureSpec, program: Any, lm: Any, adapter: Any = None) -> None:
         super().__init__(spec, lm, adapter)
-        self._program = program
+        self._program = with_predictor_states(program, spec.predictors, spec.name) if spec.predictors else program
         self._awaitable, self._callable = ways_to_run(type(program))
+
+    @property
+    def module(self) -> Any:
+        """The module that runs, with the states that the spec has for its predictors."""
+        return self._program
 
     @property
     def asynchronous(self) -> bool:

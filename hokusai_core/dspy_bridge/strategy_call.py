@@ -12,7 +12,7 @@ from hokusai_core.call_records import OutputsWithExtras
 from hokusai_core.dspy_bridge.bridge_call import CallOptions
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_call import ModelCall
-from hokusai_core.dspy_bridge.predictors import set_predictor_states
+from hokusai_core.dspy_bridge.predictors import check_predictors, set_predictor_states, show_demos
 from hokusai_core.dspy_bridge.program_call import module_settings, refusals, run_coroutine, ways_to_run
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature
 from hokusai_core.errors import HokusaiError, OutputError, PluginError
@@ -37,14 +37,14 @@ class StrategyCall(ModelCall):
 
     Args:
         spec: the signature.
-        choice: name and options of the strategy, and what an optimizer found for its predictors.
+        choice: name and options of the strategy.
         strategy: the strategy.
         lm: the language model.
         adapter: the DSPy adapter; None for a ``FastChatAdapter``.
 
     Raises:
         PluginError: the strategy builds no module for this signature.
-        ArtifactError: the module has other predictors than ``choice`` has states for.
+        ArtifactError: the module has other predictors than ``spec`` has states for.
     """
 
     def __init__(
@@ -52,6 +52,9 @@ class StrategyCall(ModelCall):
     ) -> None:
         super().__init__(spec, lm, adapter)
         self._choice, self._strategy = choice, strategy
+        own = spec.strategy is not None and spec.strategy.name == choice.name
+        #: What was found for the predictors of the declared strategy is nothing for those of another one.
+        self._states = spec.predictors if own else {}
         self._kept_module = lru_cache(_KEPT)(lambda rendered: self._module(rendered, self._demos))
         self._awaitable, self._callable = ways_to_run(type(self.module))
 
@@ -110,7 +113,10 @@ class StrategyCall(ModelCall):
             raise PluginError(
                 f"strategy {self._choice.name!r}: build() returned {type(module).__name__}, no dspy.Module"
             )
-        set_predictor_states(module, self._choice, rendered.signature, demos)
+        show_demos(module, rendered.signature, demos)
+        if self._states and rendered is self._rendered:  # with choices of its own an output has another type
+            check_predictors(module, self._states, self._spec.name)
+        set_predictor_states(module, self._states)
         return module
 
     def _own_outputs(self, rendered: RenderedSignature, prediction: Any) -> dict[str, Any]:

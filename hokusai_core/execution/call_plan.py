@@ -7,13 +7,20 @@ import secrets
 import threading
 import weakref
 from collections import OrderedDict
+from contextlib import suppress
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
 from hokusai_core.caching.keys import KeyScheme
-from hokusai_core.errors import ConfigurationError, HokusaiError, SignatureNotFoundError
+from hokusai_core.errors import (
+    AmbiguousSignatureError,
+    ArtifactError,
+    ConfigurationError,
+    HokusaiError,
+    SignatureNotFoundError,
+)
 from hokusai_core.execution.registration import is_file, signature_class
 from hokusai_core.process import fork_callbacks, fork_gate
 from hokusai_core.signature_registry import LOCAL, RegisteredSignature
@@ -211,8 +218,30 @@ class CallPlanCache:
             if entry.signature_class is signature:
                 return entry
         cls, _ = signature_class(signature.__name__, signature)
+        program = self._program_of(cls) if cls.spec.predictors and cls.spec.strategy is None else None
         spec = self._strategies.settled(cls.spec)
-        return RegisteredSignature(cls.__name__, f"{LOCAL.plugin}/{cls.__name__}", LOCAL, spec, cls)
+        return RegisteredSignature(cls.__name__, f"{LOCAL.plugin}/{cls.__name__}", LOCAL, spec, cls, program)
+
+    def _program_of(self, signature: type[BaseSignature]) -> Any:
+        """Return the program that an optimized signature gives instructions and demos for. It is never imported.
+
+        Raises:
+            ArtifactError: no program is registered under the name that the signature was made from.
+        """
+        given = vars(signature).get("program")
+        if given is not None:
+            return given
+        artifact = vars(signature).get("artifact")
+        name = signature.__name__ if artifact is None else artifact.base_name
+        with suppress(SignatureNotFoundError, AmbiguousSignatureError):
+            registered = self._registry.resolve(name).program
+            if registered is not None:
+                return registered
+        raise ArtifactError(
+            f"{signature.__name__} has instructions and demos for the predictors of a program, and no program is "
+            f"registered as {name}; register one with executor.register_signature(name, module), or give it to "
+            "load_optimized(path, program=module)"
+        )
 
     def _strategy(self, registered: RegisteredSignature, asked: StrategyChoice | None) -> ResolvedStrategy | None:
         """Return the strategy of a call: the one that it asks for, else the one that the signature declares."""

@@ -26,6 +26,7 @@ class SignatureRunner:
         spec: the signature.
         model: the language model; where it brings no adapter, the host's or the core's own is taken.
         strategy: how the signature is answered, as ``Executor.strategy`` returns it; None for one call.
+        program: the ``dspy.Module`` that runs instead; None for the signature itself.
 
     Example::
 
@@ -33,13 +34,19 @@ class SignatureRunner:
         runner.run({"text": "hello"})
     """
 
-    def __init__(self, spec: SignatureSpec, model: LanguageModel, strategy: ResolvedStrategy | None = None) -> None:
+    def __init__(
+        self,
+        spec: SignatureSpec,
+        model: LanguageModel,
+        strategy: ResolvedStrategy | None = None,
+        program: Any = None,
+    ) -> None:
         from hokusai_core import dspy_bridge
 
         self.spec, self.model = spec, model
         adapter = model.adapter or dspy_bridge.host_adapter()
         self.strategy = strategy
-        self._call = dspy_bridge.make_call(spec, None, model.lm, adapter, strategy)
+        self._call = dspy_bridge.make_call(spec, program, model.lm, adapter, strategy)
 
     @property
     def adapter(self) -> Any:
@@ -48,7 +55,10 @@ class SignatureRunner:
 
     @property
     def module(self) -> Any:
-        """The ``dspy.Module`` that the strategy has built, None without one. Copy it before you change it."""
+        """The ``dspy.Module`` that runs, with the states that the spec has for its predictors; None for one call.
+
+        Copy it before you change it.
+        """
         return self._call.module
 
     def bind(self, inputs: Mapping[str, Any]) -> dict[str, Any]:

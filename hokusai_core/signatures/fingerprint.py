@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from attrs import asdict
+
 from hokusai_core.json_encoding import canonical_json, jsonable
 from hokusai_core.signatures.field_types import UnsupportedTypeError
 from hokusai_core.signatures.signature_data import SignatureData
@@ -45,6 +47,8 @@ def fingerprint(spec: SignatureData) -> str:
         content["nearest_demos"] = spec.nearest_demos
     if spec.strategy is not None:
         content["strategy"] = spec.strategy.identity
+    if spec.predictors:
+        content["predictors"] = {name: _plain(asdict(state)) for name, state in spec.predictors.items()}
     return hashlib.sha256(canonical_json(content)).hexdigest()[:32]
 
 

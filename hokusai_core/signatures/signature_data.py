@@ -11,7 +11,8 @@ from hokusai_core.cached_property import cached_property
 from hokusai_core.signatures.fields import FieldSpec, declared_state
 
 if TYPE_CHECKING:
-    from hokusai_core.signatures.strategy_choice import StrategyChoice
+    from hokusai_core.signatures.predictor_state import PredictorState
+from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["SignatureData"]
 
@@ -38,6 +39,7 @@ class SignatureData:
     provenance: Mapping[str, Any] = field(factory=dict)
     nearest_demos: int | None = None
     strategy: StrategyChoice | None = None
+    predictors: Mapping[str, PredictorState] = field(factory=dict)
 
     def __hash__(self) -> int:
         return hash((self.name, self.version, self.instructions))  # examples and demos hold unhashable values

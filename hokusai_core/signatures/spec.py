@@ -40,6 +40,8 @@ class SignatureSpec(SignatureData):
         cache_ttl: seconds that a cached answer stays valid; None leaves it to the executor.
         provenance: JSON-able record of how an optimized signature came about.
         strategy: how it is answered; None for one call of the language model.
+        predictors: what an optimizer found for each predictor of the strategy's module, or of the program that runs the
+            signature, by its name; empty where nothing was optimized.
 
     Example:
         >>> spec = SignatureSpec("Shout", "Say it louder.", (FieldSpec("text", "input"), FieldSpec("loud", "output")))

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from attrs import evolve
+from attrs import asdict, evolve
 
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.json_encoding import jsonable
@@ -18,8 +18,9 @@ from hokusai_core.signatures.checked_json import CheckedJson, check_size
 from hokusai_core.signatures.field_types import UnsupportedTypeError
 from hokusai_core.signatures.fields import OPTIONS, FieldSpec, Role
 from hokusai_core.signatures.lenient_input import CoercionError
+from hokusai_core.signatures.predictor_state import PredictorState
 from hokusai_core.signatures.signature_data import SignatureData
-from hokusai_core.signatures.strategy_choice import PredictorState, StrategyChoice
+from hokusai_core.signatures.strategy_choice import StrategyChoice
 from hokusai_core.signatures.type_builder import TypeBuilder, field_options
 from hokusai_core.signatures.type_description import TypeDescriber
 
@@ -31,7 +32,7 @@ SCHEMA_VERSION: Final = 1
 _FIELD_KEYS = {"name", "role", "type", *OPTIONS}
 _LISTS = ("tags", "aliases", "examples", "demos")
 _KEYS = {"schema", "name", "instructions", "version", "category", "deprecated", "cache_ttl", "provenance", "fields",
-         "types", "nearest_demos", "strategy", *_LISTS}  # fmt: skip
+         "types", "nearest_demos", "strategy", "predictors", *_LISTS}  # fmt: skip
 _MAX_FIELDS = 500
 
 
@@ -56,6 +57,9 @@ def spec_to_dict(spec: SignatureData) -> dict[str, Any]:
         "examples": _plain(spec.examples, spec, "examples"),
         "demos": _plain(spec.demos, spec, "demos"),
         "provenance": _plain(spec.provenance, spec, "provenance"),
+        "predictors": {
+            name: _plain(asdict(state), spec, f"predictor {name!r}") for name, state in spec.predictors.items()
+        },
         "types": types.definitions,
     }
     set_or_none = {key: getattr(spec, key) for key in ("deprecated", "cache_ttl", "nearest_demos")}
@@ -129,6 +133,7 @@ def spec_arguments(data: Mapping[str, Any]) -> dict[str, Any]:
         "provenance": top.read("provenance", _mapping, {}),
         "nearest_demos": top.read("nearest_demos", lambda part: part.scalar(int), None),
         "strategy": top.read("strategy", _strategy, None),
+        "predictors": top.read("predictors", _predictors, {}),
     }
 
 
@@ -158,26 +163,22 @@ def _field_from_dict(part: CheckedJson, annotation: Any) -> FieldSpec:
 
 
 def _strategy(part: CheckedJson) -> StrategyChoice:
-    part.only({"name", "options", "version", "parts", "predictors"})
-    predictors = part.get("predictors")
-    names = predictors.mapping() if predictors is not None else ()
+    part.only({"name", "options", "version", "parts"})
     return StrategyChoice(
         part.at("name").text(at_most=200),
         part.read("options", _mapping, {}),
         version=part.read("version", CheckedJson.text, ""),
         parts=part.read("parts", lambda pairs: [pair.texts() for pair in pairs.items()], []),
-        predictors={name: _predictor_state(part.at("predictors").at(name)) for name in names},
     )
 
 
-def _predictor_state(part: CheckedJson) -> PredictorState:
+def _predictors(part: CheckedJson) -> dict[str, PredictorState]:
+    return {name: _predictor(part.at(name)) for name in part.mapping()}
+
+
+def _predictor(part: CheckedJson) -> PredictorState:
     part.only({"instructions", "demos", "fields"})
-    values = part.mapping()
-    return PredictorState(
-        None if values.get("instructions") is None else part.at("instructions").text(),
-        None if values.get("demos") is None else _mappings(part.at("demos")),
-        part.read("fields", CheckedJson.text, ""),
-    )
+    return PredictorState(part.at("instructions").text(), _mappings(part.at("demos")), part.at("fields").text())
 
 
 def _mapping(part: CheckedJson) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.json_encoding import canonical_json, jsonable
 
-__all__ = ["PredictorState", "StrategyChoice"]
+__all__ = ["StrategyChoice"]
 
 
 def _plain(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -26,26 +26,6 @@ def _pairs(value: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
 
 
 @frozen(eq=False)
-class PredictorState:
-    """What an optimizer found for one predictor of a strategy's module.
-
-    Args:
-        instructions: its instructions; None for those that the strategy gives it.
-        demos: its few-shot examples, each a mapping of field name to value; None for those that it has.
-        fields: digest of the predictor's fields when the state was made. A predictor with other fields refuses it.
-    """
-
-    instructions: str | None = None
-    demos: tuple[Mapping[str, Any], ...] | None = field(default=None, converter=_demos)
-    fields: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the state as JSON-able data."""
-        demos = None if self.demos is None else [jsonable(dict(demo)) for demo in self.demos]
-        return {"instructions": self.instructions, "demos": demos, "fields": self.fields}
-
-
-@frozen(eq=False)
 class StrategyChoice:
     """A strategy by name, with its options.
 
@@ -55,7 +35,6 @@ class StrategyChoice:
         options: options of the strategy. ``tools``, ``reward`` and ``strategy`` name other components, or are objects.
         version: version of the strategy; filled in by the executor.
         parts: name and version of every tool, reward and inner strategy; filled in by the executor.
-        predictors: name of a predictor of the strategy's module -> what an optimizer found for it.
 
     Example:
         >>> StrategyChoice.of({"name": "react", "tools": ["search"], "max_iters": 4}).options
@@ -66,7 +45,6 @@ class StrategyChoice:
     options: Mapping[str, Any] = field(factory=dict, converter=_plain)
     version: str = ""
     parts: tuple[tuple[str, str], ...] = field(default=(), converter=_pairs)
-    predictors: Mapping[str, PredictorState] = field(factory=dict, converter=_plain)
 
     @classmethod
     def of(cls, value: Any) -> StrategyChoice | None:
@@ -106,15 +84,12 @@ class StrategyChoice:
     @property
     def identity(self) -> dict[str, Any]:
         """Everything that decides about answers, as JSON-able data. A function without a version has its name only."""
-        identity: dict[str, Any] = {
+        return {
             "name": self.name,
             "options": {name: _described(value) for name, value in self.options.items()},
             "version": self.version,
             "parts": [list(part) for part in self.parts],
         }
-        if self.predictors:
-            identity["predictors"] = {name: state.to_dict() for name, state in self.predictors.items()}
-        return identity
 
     @property
     def key(self) -> bytes:
@@ -126,8 +101,7 @@ class StrategyChoice:
             return _described(value)
 
         options = {name: _mapped(value, noted) for name, value in self.options.items()}
-        states = {name: state.to_dict() for name, state in self.predictors.items()}
-        return canonical_json([self.name, options, objects, states])
+        return canonical_json([self.name, options, objects])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the choice as JSON-able data.
@@ -146,11 +120,6 @@ class StrategyChoice:
         data |= {"options": options} if options else {}
         data |= {"version": self.version} if self.version else {}
         data |= {"parts": [list(part) for part in self.parts]} if self.parts else {}
-        data |= (
-            {"predictors": {name: state.to_dict() for name, state in self.predictors.items()}}
-            if self.predictors
-            else {}
-        )
         return data
 
     def __str__(self) -> str:

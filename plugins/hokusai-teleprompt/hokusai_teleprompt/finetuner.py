@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from hokusai_core import Budget, Executor, LanguageModel, SignatureSpec
+from hokusai_core import Budget, Executor, LanguageModel
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import OptimizationFinished, user_data_folder
 from hokusai_evaluate.example_reader import example_key, read_examples
@@ -23,6 +23,7 @@ from hokusai_teleprompt.data_split import DataSplit, split_examples
 from hokusai_teleprompt.optimized_signature import OptimizedSignature
 from hokusai_teleprompt.optimizer_choice import OptimizerChoice, choose_optimizer
 from hokusai_teleprompt.progress import Progress, ProgressBar
+from hokusai_teleprompt.study.candidate_search import candidate_key
 from hokusai_teleprompt.study.study import Study, StudyPlan
 from hokusai_teleprompt.target_signature import TargetSignature, find_target, target_of
 
@@ -106,8 +107,9 @@ class TelepromptFineTuner:
         """Return a signature that is better on held-out examples, or the signature as it was.
 
         Args:
-            signature: name, class, ``dspy.Signature`` class, text such as ``"question -> answer"``, or the path of a
-                saved optimized signature.
+            signature: name, class, ``dspy.Signature`` class, text such as ``"question -> answer"``, ``dspy.Module``, or
+                the path of a saved optimized signature. Of a program each inner predictor is improved; examples,
+                metric and comparison are about the inputs and outputs of the whole.
             examples: ``{"inputs": {...}, "outputs": {...}}`` records, ``dspy.Example``s, a pandas frame, or the path of
                 a JSONL or CSV file. They are split into examples to learn from, to choose by and to compare on.
             metric: name of a metric component, ``{name: weight}`` for a weighted mean, a function, or a ``Metric``;
@@ -178,7 +180,7 @@ class TelepromptFineTuner:
                 feedback = collector.get_feedback(signature_name)
         known = self._executor().signatures
         if any(signature_name in (item.name, item.qualified_name, *item.spec.aliases) for item in known.list()):
-            target = target_of(known.resolve(signature_name))
+            target = target_of(self._executor(), known.resolve(signature_name))
         else:
             kept = spec_of(signature_name, feedback)
             target = TargetSignature(kept, f"local/{kept.name}", kept)
@@ -216,9 +218,9 @@ class TelepromptFineTuner:
             metric = usual_metric(spec)
             notes.append(f"no metric was given; {metric} suits these outputs")
         made_metric = make_metric(executor.plugins, metric, metric_options)
-        choice, optimizer = self._make_optimizer(spec, split)
+        choice, optimizer = self._make_optimizer(target, split)
         model = executor.language_model(self._lm)
-        checkpoint = self._checkpoint(spec, split, choice, made_metric, model, notes)
+        checkpoint = self._checkpoint(target, split, choice, made_metric, model, notes)
         bar = ProgressBar() if self._progress is True else None
         plan = StudyPlan(
             target=target,
@@ -255,13 +257,13 @@ class TelepromptFineTuner:
             weakref.finalize(self, self._own.close)
         return self._own
 
-    def _make_optimizer(self, spec: SignatureSpec, split: DataSplit) -> tuple[OptimizerChoice, Any]:
+    def _make_optimizer(self, target: TargetSignature, split: DataSplit) -> tuple[OptimizerChoice, Any]:
         if not isinstance(self._optimizer, str):
             name = getattr(self._optimizer, "name", type(self._optimizer).__name__)
             return OptimizerChoice(name, {}, "given"), self._optimizer
         choice = OptimizerChoice(self._optimizer, self._options, "asked for")
         if self._optimizer == "auto":
-            choice = choose_optimizer(spec, split, self._budget)
+            choice = choose_optimizer(target.spec, split, self._budget, program=target.has_module)
         options = {**choice.options, **self._options}
         try:
             return choice, self._executor().plugins.create("optimizer", choice.name, **options)
@@ -270,7 +272,7 @@ class TelepromptFineTuner:
 
     def _checkpoint(
         self,
-        spec: SignatureSpec,
+        target: TargetSignature,
         split: DataSplit,
         choice: OptimizerChoice,
         metric: Any,
@@ -278,6 +280,7 @@ class TelepromptFineTuner:
         notes: list[str],
     ) -> Path | None:
         """Return the file of the checkpoint: the same for the same study, so that a later run continues it."""
+        spec = target.spec
         if self._workdir is False:
             return None
         if spec.sensitive and self._workdir is None:
@@ -288,6 +291,7 @@ class TelepromptFineTuner:
         examples = sorted(map(example_key, (*split.train, *split.dev, *split.test)))
         key = [
             spec.fingerprint,
+            *([] if target.program is None else [candidate_key(target.current(target.program))]),
             examples,
             self._optimizer if isinstance(self._optimizer, str) else choice.name,
             self._options,

@@ -6,12 +6,22 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hokusai_core import BaseSignature
 from hokusai_core.errors import ArtifactError, OptimizationError, SignatureDefinitionError
-from hokusai_core.plugin_api import Artifact, Candidate, SignatureSpec, read_artifact
+from hokusai_core.plugin_api import (
+    Artifact,
+    Candidate,
+    PredictorState,
+    SignatureSpec,
+    read_artifact,
+    with_predictor_states,
+)
 from hokusai_teleprompt.report import Report
+
+if TYPE_CHECKING:
+    from hokusai_teleprompt.target_signature import TargetSignature
 
 __all__ = ["OptimizedSignature", "candidate_spec", "load_optimized", "make_optimized"]
 
@@ -27,6 +37,8 @@ class OptimizedSignature(BaseSignature):
             examples to hold any out.
         candidate: the best candidate, where this is the signature as it was; None otherwise.
         artifact: the content of its file.
+        program: the ``dspy.Module`` that it gives instructions and demos for, itself unchanged; None for one call, or
+            where the program is found by its registered name.
         demos: the few-shot examples that it shows.
         fingerprint: hash over its fields, types, instructions and demos.
         provenance: what it was made from and how.
@@ -36,6 +48,7 @@ class OptimizedSignature(BaseSignature):
     promoted: ClassVar[bool]
     candidate: ClassVar[type[OptimizedSignature] | None]
     artifact: ClassVar[Artifact]
+    program: ClassVar[Any]
     demos: ClassVar[tuple[Mapping[str, Any], ...]]
     fingerprint: ClassVar[str]
     provenance: ClassVar[Mapping[str, Any]]
@@ -53,9 +66,8 @@ class OptimizedSignature(BaseSignature):
 def make_optimized(
     spec: SignatureSpec,
     report: Report,
+    target: TargetSignature,
     *,
-    base: SignatureSpec,
-    base_name: str,
     candidate: type[OptimizedSignature] | None = None,
 ) -> type[OptimizedSignature]:
     """Return an optimized signature.
@@ -63,32 +75,33 @@ def make_optimized(
     Args:
         spec: the signature.
         report: its report.
-        base: what it was made from.
-        base_name: the name of ``base``.
+        target: what it was made from.
         candidate: the best candidate, where that is another signature.
     """
     artifact = Artifact(
         spec=spec,
-        base=base,
-        base_name=base_name,
+        base=target.base,
+        base_name=target.name,
         report=report.to_dict(),
         promoted=report.promoted,
         dataset_hash=report.dataset_hash,
     )
-    return _made(artifact, report, candidate)
+    return _made(artifact, report, candidate, target.program)
 
 
 def load_optimized(
-    path: str | os.PathLike[str], *, base: type[BaseSignature] | SignatureSpec | None = None
+    path: str | os.PathLike[str], *, base: type[BaseSignature] | SignatureSpec | None = None, program: Any = None
 ) -> type[OptimizedSignature]:
     """Return the optimized signature in a file.
 
     Args:
         path: the file.
         base: the signature that it is meant for. A file that was made from another one is refused.
+        program: the ``dspy.Module`` that the instructions and demos of a program are for; it is not changed. None for
+            the program that is registered under the name. Nothing is ever imported because a file names it.
 
     Raises:
-        ArtifactError: the file cannot be used; says why, and how ``base`` differs.
+        ArtifactError: the file cannot be used; says why, and how ``base`` or the predictors of ``program`` differ.
     """
     artifact = read_artifact(path)
     if base is not None:
@@ -97,10 +110,14 @@ def load_optimized(
         report = Report.from_dict(artifact.report)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
-    return _made(artifact, report, None)
+    if program is not None:
+        with_predictor_states(program, artifact.spec.predictors, artifact.spec.name)
+    return _made(artifact, report, None, program)
 
 
-def _made(artifact: Artifact, report: Report, candidate: type[OptimizedSignature] | None) -> type[OptimizedSignature]:
+def _made(
+    artifact: Artifact, report: Report, candidate: type[OptimizedSignature] | None, program: Any
+) -> type[OptimizedSignature]:
     spec = artifact.spec
     attributes: dict[str, Any] = {
         "report": report,
@@ -109,18 +126,40 @@ def _made(artifact: Artifact, report: Report, candidate: type[OptimizedSignature
         "demos": spec.demos,
         "fingerprint": spec.fingerprint,
         "provenance": spec.provenance,
+        "program": program,
     }
     made: Any = BaseSignature.from_spec(spec, base=OptimizedSignature, attributes=attributes)
     type.__setattr__(made, "candidate", candidate)
     return made  # type: ignore[no-any-return]
 
 
-def candidate_spec(base: SignatureSpec, candidate: Candidate, provenance: Mapping[str, Any]) -> SignatureSpec:
+def instructions_of(candidate: Candidate) -> str:
+    """Return the instructions of a candidate as one text, those of predictors under their names."""
+    if not candidate.predictors:
+        return candidate.instructions
+    return "\n\n".join(f"{name}: {state.instructions}" for name, state in candidate.predictors.items())
+
+
+def candidate_spec(
+    base: SignatureSpec,
+    candidate: Candidate,
+    provenance: Mapping[str, Any],
+    predictors: Mapping[str, PredictorState],
+) -> SignatureSpec:
     """Return the signature of a candidate: new instructions and demos, the next version, its provenance.
 
+    Args:
+        base: the signature as it is.
+        candidate: the candidate.
+        provenance: how it came about.
+        predictors: the present states of the predictors of a program; empty where no program runs the signature.
+
     Raises:
-        OptimizationError: the candidate does not fit the signature.
+        OptimizationError: the candidate does not fit the signature, or the predictors of the program.
     """
+    if candidate.predictors.keys() != predictors.keys():
+        meant, there = (", ".join(names) or "a single call" for names in (candidate.predictors, predictors))
+        raise OptimizationError(f"{candidate.label or 'a candidate'} is for {meant}, but {base.name} is {there}")
     unknown = sorted({str(name) for demo in candidate.demos for name in demo} - {item.name for item in base.fields})
     if unknown:
         raise OptimizationError(
@@ -128,9 +167,10 @@ def candidate_spec(base: SignatureSpec, candidate: Candidate, provenance: Mappin
         )
     try:
         made = base.evolve(
-            instructions=candidate.instructions,
-            demos=candidate.demos,
+            instructions=base.instructions if predictors else candidate.instructions,
+            demos=base.demos if predictors else candidate.demos,
             nearest_demos=candidate.nearest_demos,
+            predictors=candidate.predictors,
             version=_next(base.version),
             provenance={**base.provenance, "optimized": dict(provenance)},
         ).check()

@@ -33,22 +33,28 @@ class OptimizerChoice:
     reason: str = ""
 
 
-def choose_optimizer(spec: SignatureSpec, split: DataSplit, budget: Budget | None) -> OptimizerChoice:
+def choose_optimizer(
+    spec: SignatureSpec, split: DataSplit, budget: Budget | None, *, program: bool = False
+) -> OptimizerChoice:
     """Return the optimizer that suits the number of examples and the budget.
 
     Args:
         spec: the signature.
         split: the examples.
         budget: the budget, None for none.
+        program: whether a program with inner predictors runs it, for which examples are no demos.
     """
+    small = "bootstrap_fewshot" if program else "labeled_fewshot"
+    if program and spec.sensitive:
+        return OptimizerChoice(
+            "copro", {}, "demos of inner predictors may quote sensitive fields, so instructions are improved"
+        )
     if spec.outputs.keys() <= spec.sensitive:
         return OptimizerChoice(
             "copro", {}, "demos cannot show sensitive outputs, so instructions are what can be improved"
         )
     if not split.dev:
-        return OptimizerChoice(
-            "labeled_fewshot", {}, f"{len(split.train)} examples are too few to choose between candidates by"
-        )
+        return OptimizerChoice(small, {}, f"{len(split.train)} examples are too few to choose between candidates by")
     calls = None if budget is None else budget.calls
     if calls is None:
         return OptimizerChoice(
@@ -60,7 +66,7 @@ def choose_optimizer(spec: SignatureSpec, split: DataSplit, budget: Budget | Non
     sets = free // (len(split.dev) + _DRAWING)
     room = f"{max(0, free)} of {calls} calls are left for the search"
     if sets < 2:
-        return OptimizerChoice("labeled_fewshot", {}, f"{room}, which is too few to try sets of demos")
+        return OptimizerChoice(small, {}, f"{room}, which is too few to try sets of demos")
     if sets >= _MANY_SETS and len(split.train) >= _MANY_EXAMPLES:
         return OptimizerChoice(
             "mipro_v2",

@@ -117,8 +117,6 @@ def _history(executor: Executor) -> PromotionHistory:
 
 def _original(entry: RegisteredSignature) -> Any:
     """Return the signature that promotions of an entry replace, as data."""
-    if entry.program is not None:
-        raise ArtifactError(f"{entry.qualified_name} is a program; only signatures are promoted and rolled back")
     return entry.spec if entry.original is None else entry.original.spec
 
 

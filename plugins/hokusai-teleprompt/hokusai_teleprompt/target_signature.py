@@ -1,4 +1,4 @@
-"""TargetSignature: the signature to optimize, and the original that it was made from."""
+"""TargetSignature: the signature or program to optimize, and the original that it was made from."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import Any
 from attrs import frozen
 
 from hokusai_core import BaseSignature, Executor
-from hokusai_core.errors import OptimizationError
-from hokusai_core.plugin_api import Artifact, SignatureSpec, read_artifact
+from hokusai_core.plugin_api import (
+    Artifact,
+    Candidate,
+    LanguageModel,
+    ResolvedStrategy,
+    SignatureRunner,
+    SignatureSpec,
+    predictor_states,
+    read_artifact,
+)
 from hokusai_core.types import RegisteredSignature
 from hokusai_teleprompt.optimized_signature import OptimizedSignature
 
@@ -25,11 +33,39 @@ class TargetSignature:
         name: the name of the original.
         base: the original. If ``spec`` is the result of an optimization, this is the signature that the first
             optimization started from, which is the one that is installed under the name.
+        program: the ``dspy.Module`` that runs it; None for one call of the language model, or a strategy.
+        strategy: the strategy that the signature declares; None for one call, or a program.
     """
 
     spec: SignatureSpec
     name: str
     base: SignatureSpec
+    program: Any = None
+    strategy: ResolvedStrategy | None = None
+
+    @property
+    def has_module(self) -> bool:
+        """Whether a module with predictors of its own runs it."""
+        return self.program is not None or self.strategy is not None
+
+    def runner(self, spec: SignatureSpec, model: LanguageModel) -> SignatureRunner:
+        """Return what runs a version of the signature.
+
+        Raises:
+            ArtifactError: the version has states of other predictors than the module has.
+        """
+        return SignatureRunner(spec, model, self.strategy, self.program)
+
+    def current(self, module: Any) -> Candidate:
+        """Return the present instructions and demos as a candidate.
+
+        Args:
+            module: the module of the program or strategy; None for one call of the language model.
+        """
+        spec = self.spec
+        if module is None:
+            return Candidate(spec.instructions, spec.demos, label="baseline", nearest_demos=spec.nearest_demos)
+        return Candidate(spec.instructions, label="baseline", predictors=spec.predictors or predictor_states(module))
 
 
 def find_target(executor: Executor, signature: Any) -> TargetSignature:
@@ -37,48 +73,51 @@ def find_target(executor: Executor, signature: Any) -> TargetSignature:
 
     Args:
         executor: where names are looked up.
-        signature: name, class, ``dspy.Signature`` class, text such as ``"question -> answer"``, or the path of a saved
-            optimized signature.
+        signature: name, class, ``dspy.Signature`` class, text such as ``"question -> answer"``, ``dspy.Module``, or the
+            path of a saved optimized signature.
 
     Raises:
         SignatureNotFoundError: no signature has this name.
         ArtifactError: the file cannot be used, or its original has changed.
-        OptimizationError: it is a program.
     """
     if isinstance(signature, os.PathLike) or (isinstance(signature, str) and signature.endswith(".json")):
         artifact = read_artifact(signature)
         executor.signature(signature)  # raises if its original has changed
-        return _of_artifact(artifact)
+        return _of_artifact(executor, artifact)
     if isinstance(signature, str) and "->" not in signature:
-        return target_of(executor.signatures.resolve(signature))
+        return target_of(executor, executor.signatures.resolve(signature))
     if isinstance(signature, type) and issubclass(signature, OptimizedSignature):
-        return _of_artifact(signature.artifact)
+        return _of_artifact(executor, signature.artifact, vars(signature).get("program"))
     if isinstance(signature, type) and issubclass(signature, BaseSignature):
         for entry in executor.signatures.list():
             if entry.signature_class is signature:
-                return target_of(entry)
-        return TargetSignature(signature.spec, f"local/{signature.spec.name}", signature.spec)
+                return target_of(executor, entry)
+        return _target(executor, signature.spec, f"local/{signature.spec.name}", signature.spec)
     with Executor(plugins=(), cache_enabled=False, trackers=(), promotions=False) as scratch:
-        name = getattr(signature, "__name__", "Signature")
+        name = getattr(signature, "__name__", type(signature).__name__)
         scratch.register_signature(name if name.isidentifier() else "Signature", signature)
-        return target_of(scratch.signatures.list()[0])
+        return target_of(executor, scratch.signatures.list()[0])
 
 
-def target_of(entry: RegisteredSignature) -> TargetSignature:
-    """Return a registered signature as the target of an optimization.
-
-    Raises:
-        OptimizationError: it is a program.
-    """
-    if entry.program is not None:
-        raise OptimizationError(
-            f"{entry.qualified_name} is a program; only signatures can be optimized. Optimize the signatures in it"
-        )
+def target_of(executor: Executor, entry: RegisteredSignature) -> TargetSignature:
+    """Return a registered signature or program as the target of an optimization."""
     artifact = getattr(entry.signature_class, "artifact", None)
     if isinstance(artifact, Artifact) and artifact.base_name == entry.qualified_name:  # it was promoted
-        return TargetSignature(entry.spec, entry.qualified_name, artifact.base)
-    return TargetSignature(entry.spec, entry.qualified_name, entry.spec)
+        return _target(executor, entry.spec, entry.qualified_name, artifact.base, entry.program)
+    return _target(executor, entry.spec, entry.qualified_name, entry.spec, entry.program)
 
 
-def _of_artifact(artifact: Artifact) -> TargetSignature:
-    return TargetSignature(artifact.spec, artifact.base_name, artifact.base)
+def _of_artifact(executor: Executor, artifact: Artifact, program: Any = None) -> TargetSignature:
+    if artifact.spec.predictors and artifact.spec.strategy is None and program is None:
+        program = executor.signatures.resolve(artifact.base_name).program  # a program is never imported
+    return _target(executor, artifact.spec, artifact.base_name, artifact.base, program)
+
+
+def _target(
+    executor: Executor, spec: SignatureSpec, name: str, base: SignatureSpec, program: Any = None
+) -> TargetSignature:
+    strategy = None
+    if spec.strategy is not None and program is None:
+        strategy = executor.strategy(BaseSignature.from_spec(spec))
+        spec = spec if strategy is None else spec.evolve(strategy=strategy.choice)
+    return TargetSignature(spec, name, base, program, strategy)

@@ -25,7 +25,7 @@ class _DemoOptimizer(DspyOptimizer):
 
     def _problem(self, program: Any, messages: Sequence[str]) -> str | None:
         problem = super()._problem(program, messages)
-        if problem is None and not program.predictors()[0].demos:
+        if problem is None and not any(predictor.demos for predictor in program.predictors()):
             why = f"; first error: {messages[0]}" if messages else ""
             return f"it found no demo, because no answer was good enough{why}"
         return problem
@@ -64,7 +64,8 @@ class BootstrapDemos(_DemoOptimizer):
         }
 
     def _compile(self, dspy_task: DspyTask) -> Any:
-        optimizer = BootstrapFewShot(metric=dspy_task.metric, **self.options)
+        options = dspy_task.demo_options(self.options)
+        optimizer = BootstrapFewShot(metric=dspy_task.metric, **options)
         return optimizer.compile(dspy_task.student(), trainset=self._shuffled(dspy_task))
 
 
@@ -102,9 +103,8 @@ class BootstrapRandomSearch(DspyOptimizer):
 
     def teleprompter(self, dspy_task: DspyTask) -> Any:
         """Return the optimizer of DSPy."""
-        return BootstrapFewShotWithRandomSearch(
-            metric=dspy_task.metric, num_threads=dspy_task.task.workers, **self.options
-        )
+        options = dspy_task.demo_options(self.options)
+        return BootstrapFewShotWithRandomSearch(metric=dspy_task.metric, num_threads=dspy_task.task.workers, **options)
 
     def _compile(self, dspy_task: DspyTask) -> Any:
         train = list(dspy_task.train)
@@ -150,7 +150,7 @@ class BootstrapOptuna(_DemoOptimizer):
         optimizer = _SeededOptuna(
             dspy_task.task.seed,
             metric=dspy_task.metric,
-            max_labeled_demos=self.max_labeled,
+            **dspy_task.demo_options({"max_labeled_demos": self.max_labeled}),
             num_candidate_programs=self.candidates,
             num_threads=dspy_task.task.workers,
         )

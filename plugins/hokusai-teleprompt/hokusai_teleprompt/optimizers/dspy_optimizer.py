@@ -6,13 +6,12 @@ ScoreRecorder keeps the score of every candidate on every example, and reports e
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dspy
@@ -20,8 +19,10 @@ from attrs import define, evolve, field
 
 from hokusai_core.errors import OptimizationError
 from hokusai_core.plugin_api import Candidate, OptimizationExample, OptimizationTask
+from hokusai_teleprompt.optimizers.example_demos import demo_problems, fitting_predictors
 from hokusai_teleprompt.optimizers.output_capture import CAPTURED, capture_output
-from hokusai_teleprompt.optimizers.signature_program import FieldNames, SignatureProgram
+from hokusai_teleprompt.optimizers.signature_program import FieldNames, ModuleProgram, SignatureProgram
+from hokusai_teleprompt.study.candidate_search import candidate_key
 from hokusai_teleprompt.study.phase_budget import StudyFailed, StudyStop
 
 __all__ = ["DspyOptimizer", "DspyTask", "ScoreRecorder"]
@@ -39,7 +40,10 @@ class DspyTask:
     """
 
     def __init__(self, task: OptimizationTask, label: str) -> None:
-        self.task, self.names = task, FieldNames(task.signature)
+        self.task, self.names = (
+            task,
+            FieldNames(task.signature, program=task.program is not None and task.signature.strategy is None),
+        )
         self._examples: dict[int, OptimizationExample] = {}
         self.train = [self._example(example) for example in task.train]
         self.dev = [self._example(example) for example in task.dev]
@@ -65,11 +69,19 @@ class DspyTask:
         """The examples for an optimizer that learns and chooses by the same ones."""
         return [*self.train, *self.dev]
 
-    def student(self, *, keep_demos: bool = False) -> SignatureProgram:
+    def student(self, *, keep_demos: bool = False) -> SignatureProgram | ModuleProgram:
         """Return the program to improve."""
+        if self.task.program is not None:
+            return _RecordedModule(self.names, self.task.program, keep_demos=keep_demos)
         safe = {**self.names.inputs, **self.names.outputs}
         demos = self.task.signature.demos if keep_demos else ()
         return _RecordedProgram(self.names, [dspy.Example({safe[name]: demo[name] for name in demo}) for demo in demos])
+
+    def demo_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options of an optimizer, without examples as demos where they fit no predictor of the program."""
+        if self.task.program is None or fitting_predictors(self.task):
+            return dict(options)
+        return {**options, "max_labeled_demos": 0}
 
     def metric(self, example: Any, prediction: Any, trace: Any = None, *_more: Any) -> float:
         """Return the score of a prediction, in the form of a DSPy metric."""
@@ -115,9 +127,21 @@ class _RecordedProgram(SignatureProgram):
 
     def forward(self, **inputs: Any) -> Any:
         """Predict the outputs."""
-        prediction = super().forward(**inputs)
-        object.__setattr__(prediction, "_hokusai_candidate", self.names.candidate(self))
-        return prediction
+        return _recorded(super().forward(**inputs), self)
+
+
+class _RecordedModule(ModuleProgram):
+    """A program of several predictors whose predictions carry their candidate."""
+
+    def forward(self, **inputs: Any) -> Any:
+        """Run the program."""
+        return _recorded(super().forward(**inputs), self)
+
+
+def _recorded(prediction: Any, program: SignatureProgram | ModuleProgram) -> Any:
+    if isinstance(prediction, dspy.Prediction):
+        object.__setattr__(prediction, "_hokusai_candidate", program.candidate())
+    return prediction
 
 
 def _wait_for_threads(task: OptimizationTask, before: Sequence[threading.Thread]) -> None:
@@ -153,9 +177,7 @@ class DspyOptimizer(ABC):
             problems.append(f"{self.name} needs {self.least_train} examples to learn from; there are {len(task.train)}")
         if len(task.dev) < self.least_dev:
             problems.append(f"{self.name} needs {self.least_dev} examples to choose by; there are {len(task.dev)}")
-        if self.makes_demos and task.signature.outputs.keys() <= task.signature.sensitive:
-            problems.append(f"{self.name} makes demos, which cannot show sensitive outputs")
-        return problems
+        return [*problems, *(demo_problems(self.name, task) if self.makes_demos else ())]
 
     def propose(self, task: OptimizationTask) -> Iterator[Candidate]:
         """Yield the result of the optimizer; ``task.found`` is called with the candidates that it tries.
@@ -172,7 +194,7 @@ class DspyOptimizer(ABC):
             raise
         except StudyFailed as failure:
             raise OptimizationError(f"{self.name} on {task.signature.name}: {failure.problem}") from failure.cause
-        yield dspy_task.names.candidate(program, label=self.name)
+        yield program.candidate(self.name)
 
     def _run(self, dspy_task: DspyTask) -> Any:
         task = dspy_task.task
@@ -255,7 +277,7 @@ class ScoreRecorder:
         number = self._index.get(id(example))
         if number is None:
             return
-        key = json.dumps([candidate.instructions, candidate.demos], sort_keys=True, default=str)
+        key = candidate_key(candidate)
         with self._lock:
             record = self._records.setdefault(key, _Record(candidate))
             record.scores[number] = good

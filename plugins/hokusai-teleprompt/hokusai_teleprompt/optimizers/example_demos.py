@@ -6,10 +6,12 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import Candidate, OptimizationExample, OptimizationTask, jsonable
+from attrs import evolve
 
-__all__ = ["KnnDemos", "LabeledDemos"]
+from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugin_api import Candidate, OptimizationExample, OptimizationTask, jsonable, predictor_states
+
+__all__ = ["KnnDemos", "LabeledDemos", "demo_problems", "fitting_predictors"]
 
 
 class LabeledDemos:
@@ -29,14 +31,26 @@ class LabeledDemos:
 
     def check(self, task: OptimizationTask) -> Sequence[str]:
         """Return the reasons why this optimizer cannot work on ``task``."""
-        return _problems(self.name, task)
+        fits = task.program is None or fitting_predictors(task)
+        wanted = (
+            f"{self.name} shows examples as they are, and no predictor of {task.signature.name} has all their fields"
+        )
+        return [*_problems(self.name, task), *([] if fits else [f"{wanted}; use bootstrap_fewshot"])]
 
     def propose(self, task: OptimizationTask) -> Iterator[Candidate]:
         """Yield one candidate."""
         rng = random.Random(task.seed)  # noqa: S311  # a draw, not a secret
         examples = rng.sample(task.train, min(self.k, len(task.train)))
         demos = tuple(_demo(task, example) for example in examples)
-        yield Candidate(task.signature.instructions, demos, label=self.name)
+        if task.program is None:
+            yield Candidate(task.signature.instructions, demos, label=self.name)
+            return
+        fitting = fitting_predictors(task)
+        states = {
+            name: evolve(state, demos=demos) if name in fitting else state
+            for name, state in predictor_states(task.program).items()
+        }
+        yield Candidate(task.signature.instructions, label=self.name, predictors=states)
 
 
 class KnnDemos:
@@ -62,7 +76,10 @@ class KnnDemos:
 
     def check(self, task: OptimizationTask) -> Sequence[str]:
         """Return the reasons why this optimizer cannot work on ``task``."""
-        return _problems(self.name, task)
+        several = (
+            [] if task.program is None else [f"{self.name} works on signatures of one call; use bootstrap_fewshot"]
+        )
+        return [*_problems(self.name, task), *several]
 
     def propose(self, task: OptimizationTask) -> Iterator[Candidate]:
         """Yield a candidate for each number of demos."""
@@ -79,10 +96,23 @@ def _size(size: Any, given: Any) -> int:
 
 
 def _problems(name: str, task: OptimizationTask) -> list[str]:
-    problems = [] if task.train else [f"{name} needs examples to show"]
-    if task.signature.outputs.keys() <= task.signature.sensitive:
-        problems.append(f"{name} makes demos, which cannot show sensitive outputs")
-    return problems
+    return [*([] if task.train else [f"{name} needs examples to show"]), *demo_problems(name, task)]
+
+
+def demo_problems(name: str, task: OptimizationTask) -> list[str]:
+    """Return why an optimizer that makes demos cannot work on a task."""
+    spec = task.signature
+    if spec.outputs.keys() <= spec.sensitive:
+        return [f"{name} makes demos, which cannot show sensitive outputs"]
+    if task.program is not None and spec.sensitive:
+        return [f"{name} makes demos, and those of inner predictors may quote sensitive fields; use copro or gepa"]
+    return []
+
+
+def fitting_predictors(task: OptimizationTask) -> list[str]:
+    """Return the names of the predictors of a program that have all fields of the examples."""
+    fields = {item.name for item in task.signature.fields if item.required}
+    return [name for name, found in task.program.named_predictors() if fields <= found.signature.fields.keys()]
 
 
 def _demo(task: OptimizationTask, example: OptimizationExample) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from dspy.teleprompt.gepa import InstructionProposer
 from hokusai_core.plugin_api import OptimizationTask, jsonable
 from hokusai_teleprompt.optimizers.demo_optimizers import BootstrapRandomSearch
 from hokusai_teleprompt.optimizers.dspy_optimizer import DspyOptimizer, DspyTask
+from hokusai_teleprompt.study.candidate_search import candidate_key
 
 __all__ = ["Copro", "Gepa", "Mipro", "Simba", "Together"]
 
@@ -44,8 +45,7 @@ class Mipro(DspyOptimizer):
         metric_threshold: float = 0.8,
     ) -> None:
         self.candidates = num_candidates
-        # The formula of MIPROv2 for one predictor with two choices.
-        self.trials = num_trials or int(max(4 * math.log2(max(2, num_candidates)), 1.5 * num_candidates))
+        self.trials = num_trials
         self.options = {
             "max_bootstrapped_demos": max_bootstrapped_demos,
             "max_labeled_demos": max_labeled_demos,
@@ -53,7 +53,9 @@ class Mipro(DspyOptimizer):
         }
 
     def _compile(self, dspy_task: DspyTask) -> Any:
-        count = len(dspy_task.dev)
+        count, student = len(dspy_task.dev), dspy_task.student(keep_demos=True)
+        # The formula of MIPROv2, with two choices for each predictor.
+        choices = 4 * len(student.predictors()) * math.log2(max(2, self.candidates))
         optimizer = MIPROv2(
             metric=dspy_task.metric,
             prompt_model=dspy_task.prompt_lm,
@@ -62,13 +64,13 @@ class Mipro(DspyOptimizer):
             num_candidates=self.candidates,
             num_threads=dspy_task.task.workers,
             seed=dspy_task.task.seed,
-            **self.options,
+            **dspy_task.demo_options(self.options),
         )
         return optimizer.compile(
-            dspy_task.student(keep_demos=True),
+            student,
             trainset=dspy_task.train,
             valset=dspy_task.dev,
-            num_trials=self.trials,
+            num_trials=self.trials or int(max(choices, 1.5 * self.candidates)),
             minibatch=count > _MINIBATCH_FROM,
             minibatch_size=min(35, count),
             # It would describe SignatureProgram to the model, and not the task.
@@ -142,8 +144,7 @@ class Simba(DspyOptimizer):
 
     def _problem(self, program: Any, messages: Sequence[str]) -> str | None:
         problem = super()._problem(program, messages)
-        made, spec = program.names.candidate(program), program.names.spec
-        if problem is None and messages and (made.instructions, made.demos) == (spec.instructions, spec.demos):
+        if problem is None and messages and candidate_key(program.candidate()) == program.start:
             return f"no step succeeded; first error: {messages[0]}"
         return problem
 

@@ -1,4 +1,4 @@
-"""SignatureProgram: a signature as the DSPy program that optimizers work on. FieldNames converts back."""
+"""What optimizers of DSPy work on: a signature as a program, or a program with its predictors."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self, Union, get_args, get_origin
 
 import dspy
+from attrs import evolve
 
 from hokusai_core import BaseSignature
-from hokusai_core.plugin_api import Candidate, OptimizationExample, SignatureSpec, jsonable
+from hokusai_core.plugin_api import Candidate, OptimizationExample, SignatureSpec, jsonable, predictor_states
+from hokusai_teleprompt.study.candidate_search import candidate_key
 
-__all__ = ["FieldNames", "SignatureProgram"]
+__all__ = ["FieldNames", "ModuleProgram", "SignatureProgram"]
 
 #: Narrowed signatures that are kept, because making one takes some milliseconds.
 _KEPT = 64
@@ -22,13 +24,14 @@ class FieldNames:
 
     Args:
         spec: the signature.
+        program: whether a program runs it, which takes and gives fields under their own names.
     """
 
-    def __init__(self, spec: SignatureSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: SignatureSpec, *, program: bool = False) -> None:
+        self.spec, self.program = spec, program
         self.signature: Any = BaseSignature.from_spec(spec).to_dspy()
-        self.inputs = dict(zip(spec.inputs, self.signature.input_fields, strict=True))
-        self.outputs = dict(zip(spec.outputs, self.signature.output_fields, strict=True))
+        self.inputs = dict(zip(spec.inputs, spec.inputs if program else self.signature.input_fields, strict=True))
+        self.outputs = dict(zip(spec.outputs, spec.outputs if program else self.signature.output_fields, strict=True))
         self._back = {safe: name for name, safe in {**self.inputs, **self.outputs}.items()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -41,8 +44,10 @@ class FieldNames:
         return dspy.Example(**inputs, **outputs).with_inputs(*inputs)
 
     def input_values(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return bound inputs with their names and values in a prompt."""
+        """Return bound inputs with their names and values in a prompt; a program takes them as they are."""
         spec = self.spec
+        if self.program:
+            return dict(inputs)
         return {
             self.inputs[name]: jsonable(value) if name in spec.attrs_fields else value
             for name, value in inputs.items()
@@ -51,7 +56,7 @@ class FieldNames:
 
     def outputs_of(self, prediction: Any) -> dict[str, Any]:
         """Return the outputs of a prediction by their names in the signature."""
-        given = dict(prediction.items())
+        given = dict(prediction.items()) if hasattr(prediction, "items") else {}
         return {name: given[safe] for name, safe in self.outputs.items() if safe in given}
 
     def demo(self, demo: Any) -> dict[str, Any]:
@@ -62,18 +67,6 @@ class FieldNames:
             for item in self.spec.fields
             if values.get(item.name) is not None and not item.sensitive
         }
-
-    def candidate(self, program: Any, *, score: float | None = None, label: str = "") -> Candidate:
-        """Return the instructions and demos of a program as a candidate."""
-        predictor = program.predictors()[0]
-        instructions = predictor.signature.instructions
-        if (
-            instructions == self.signature.instructions
-        ):  # DSPy changes white space, and invents instructions if there are none
-            instructions = self.spec.instructions
-        demos = [self.demo(demo) for demo in predictor.demos]
-        shown = [demo for demo in demos if demo.keys() & self.spec.outputs.keys()]
-        return Candidate(instructions, tuple(shown), score, label)
 
 
 class SignatureProgram(dspy.Module):
@@ -90,6 +83,8 @@ class SignatureProgram(dspy.Module):
         self.narrowed: dict[Any, Any] = {}
         self.predict = dspy.Predict(names.signature)
         self.predict.demos = list(demos)
+        #: What it has at the beginning of a search; a text, so that copies keep it.
+        self.start = candidate_key(self.candidate())
 
     def forward(self, **inputs: Any) -> Any:
         """Predict the outputs."""
@@ -101,6 +96,16 @@ class SignatureProgram(dspy.Module):
         if not choices:
             return self.predict(**inputs)
         return self.predict(signature=self._narrow(choices), **inputs)
+
+    def candidate(self, label: str = "") -> Candidate:
+        """Return the present instructions and demos as a candidate."""
+        names, spec = self.names, self.names.spec
+        instructions = self.predict.signature.instructions
+        if instructions == names.signature.instructions:  # DSPy changes white space, and writes some if there are none
+            instructions = spec.instructions
+        demos = [names.demo(demo) for demo in self.predict.demos]
+        shown = tuple(demo for demo in demos if demo.keys() & spec.outputs.keys())
+        return Candidate(instructions, shown, label=label)
 
     def _narrow(self, choices: dict[str, tuple[str, ...]]) -> Any:
         signature = self.predict.signature
@@ -123,3 +128,31 @@ def _narrowed(annotation: Any, choices: tuple[str, ...]) -> Any:
     if origin in (Union, types.UnionType) and type(None) in arguments:
         return literal | None
     return literal
+
+
+class ModuleProgram(dspy.Module):
+    """A program of several predictors, each of which is improved.
+
+    Args:
+        names: the names of the fields of the whole.
+        module: the program; it is copied.
+        keep_demos: whether its predictors keep the demos that they have.
+    """
+
+    def __init__(self, names: FieldNames, module: Any, *, keep_demos: bool) -> None:
+        super().__init__()
+        self.names, self.module = names, module.deepcopy()
+        for predictor in () if keep_demos else self.module.predictors():
+            predictor.demos = []
+        self.start = candidate_key(self.candidate())
+
+    def forward(self, **inputs: Any) -> Any:
+        """Run the program."""
+        return self.module(**inputs)
+
+    def candidate(self, label: str = "") -> Candidate:
+        """Return the present instructions and demos of the predictors as a candidate."""
+        states = predictor_states(self.module)
+        if self.names.spec.sensitive:  # an inner field may repeat what a sensitive one says
+            states = {name: evolve(state, demos=()) for name, state in states.items()}
+        return Candidate(self.names.spec.instructions, label=label, predictors=states)

@@ -10,13 +10,12 @@ from typing import Any
 
 from attrs import define, evolve
 
-from hokusai_core import SignatureSpec
 from hokusai_core.errors import OptimizationError
 from hokusai_core.plugin_api import Candidate, OptimizationTask
 from hokusai_teleprompt.study.evaluation import INTERRUPTED
 from hokusai_teleprompt.study.phase_budget import StudyFailed, StudyStop
 
-__all__ = ["CandidatePool", "FoundCandidate", "search"]
+__all__ = ["CandidatePool", "FoundCandidate", "candidate_key", "search"]
 
 
 @define
@@ -50,7 +49,7 @@ class CandidatePool:
         """Add a candidate. One that is known already keeps the score that it has."""
         if candidate.score is not None and not math.isfinite(candidate.score):
             candidate = evolve(candidate, score=None)  # a score that is not a number says nothing
-        key = _key(candidate)
+        key = candidate_key(candidate)
         with self._lock:
             self._last = key
             known = self._by_key.get(key)
@@ -61,9 +60,9 @@ class CandidatePool:
             found = self._by_key[key] = FoundCandidate(candidate, self._calls())
         self._on_found(found)
 
-    def new(self, spec: SignatureSpec) -> list[FoundCandidate]:
-        """Return the candidates that differ from the signature, in the order in which they were found."""
-        before = _key(Candidate(spec.instructions, spec.demos, nearest_demos=spec.nearest_demos))
+    def new(self, current: Candidate) -> list[FoundCandidate]:
+        """Return the candidates that differ from what the signature has, in the order in which they were found."""
+        before = candidate_key(current)
         return [found for key, found in self._by_key.items() if key != before]
 
     def latest(self) -> FoundCandidate | None:
@@ -71,8 +70,10 @@ class CandidatePool:
         return None if self._last is None else self._by_key[self._last]
 
 
-def _key(candidate: Candidate) -> str:
-    parts = [candidate.instructions, candidate.demos, candidate.nearest_demos]
+def candidate_key(candidate: Candidate) -> str:
+    """Return a text that is equal for candidates of the same instructions and demos."""
+    states = {name: [state.instructions, state.demos] for name, state in candidate.predictors.items()}
+    parts = [candidate.instructions, candidate.demos, candidate.nearest_demos, states]
     return json.dumps(parts, sort_keys=True, default=str)
 
 

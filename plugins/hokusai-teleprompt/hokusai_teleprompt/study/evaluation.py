@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from hokusai_core import LanguageModel, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError, OutputError, PromptTooLong
 from hokusai_core.plugin_api import OptimizationExample, SignatureRunner
 from hokusai_evaluate.metrics.scoring import checked, goodness
@@ -89,23 +88,20 @@ class Evaluator:
 
     def run(
         self,
-        spec: SignatureSpec,
-        model: LanguageModel,
+        runner: SignatureRunner,
         examples: Sequence[OptimizationExample],
         on_done: Callable[[], None] = lambda: None,
     ) -> Measurement:
-        """Evaluate a signature.
+        """Evaluate a signature or program.
 
         Args:
-            spec: the signature.
-            model: the language model of the study.
+            runner: runs it with the language model of the study.
             examples: the examples.
             on_done: called after each example.
 
         Raises:
             StudyFailed: the metric raised, or the language model fails too often.
         """
-        runner = SignatureRunner(spec, model)
         outcomes: list[ExampleOutcome | None] = [None] * len(examples)
         pool = ThreadPoolExecutor(max_workers=max(1, min(self.workers, len(examples) or 1)))
         waiting: dict[Future[ExampleOutcome], int] = {}

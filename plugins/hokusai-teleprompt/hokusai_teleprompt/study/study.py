@@ -23,7 +23,12 @@ from hokusai_evaluate.example_reader import dataset_hash
 from hokusai_evaluate.metrics.scoring import raw_score, summary_of
 from hokusai_teleprompt.comparison import Comparison, PromotionRule, compare, score_of
 from hokusai_teleprompt.data_split import FEWEST, DataSplit
-from hokusai_teleprompt.optimized_signature import OptimizedSignature, candidate_spec, make_optimized
+from hokusai_teleprompt.optimized_signature import (
+    OptimizedSignature,
+    candidate_spec,
+    instructions_of,
+    make_optimized,
+)
 from hokusai_teleprompt.optimizer_choice import OptimizerChoice
 from hokusai_teleprompt.progress import Progress, ProgressReporter
 from hokusai_teleprompt.report import Report, TrialResult
@@ -144,6 +149,7 @@ class Study:
         self._models = StudyModels(plan.model, plan.writer, plan.resolve, self._counter, self._cache)
         self._budget = PhaseBudget(self._counter)
         self._model = self._models.task(self._budget)
+        self._current = plan.target.current(plan.target.runner(self._spec, self._model).module)
         self._metric = self._models.metric(plan.metric, self._budget, self._spec.instructions)
         self._evaluator = Evaluator(self._metric, plan.workers)
         self._reporter = ProgressReporter(plan.progress, self._counter, max if plan.metric.higher_is_better else min)
@@ -170,7 +176,7 @@ class Study:
         baseline = self._measure_baseline()
         pool = CandidatePool(lambda: self._counter.spent.calls, self._on_found)
         stopped = baseline.test.stopped or baseline.dev.stopped or self._search(baseline, pool)
-        new = pool.new(self._spec)
+        new = pool.new(self._current)
         if not new and stopped is None and pool.latest() is None:
             raise OptimizationError(
                 f"{self._plan.choice.name} came back without a candidate for {self._name}"
@@ -225,6 +231,7 @@ class Study:
             prompt_model=self._models.writer(budget),
             workers=plan.workers,
             found=pool.add,
+            program=plan.target.runner(self._spec, self._model).module,
         )
         try:
             return search(plan.optimizer, plan.choice.name, task, pool)
@@ -240,7 +247,7 @@ class Study:
         scored.sort(key=lambda found: found.candidate.score or 0.0, reverse=True)
         unscored = [found for found in new if found.candidate.score is None]
         finalists = [*scored[:_FINALISTS], *unscored[-_FINALISTS:]]
-        return max(finalists, key=lambda found: (self._dev_goodness(found), -len(found.candidate.demos)))
+        return max(finalists, key=lambda found: (self._dev_goodness(found), -found.candidate.demo_count))
 
     def _dev_goodness(self, found: FoundCandidate) -> float:
         measured = self._measure("choice", self._spec_of(found), self._plan.split.dev)
@@ -273,7 +280,7 @@ class Study:
 
     def _measure(self, phase: str, spec: SignatureSpec, examples: tuple[OptimizationExample, ...]) -> Measurement:
         self._reporter.begin(phase, len(examples))
-        return self._evaluator.run(spec, self._model, examples, self._reporter.step)
+        return self._evaluator.run(self._plan.target.runner(spec, self._model), examples, self._reporter.step)
 
     def _on_found(self, found: FoundCandidate) -> None:
         good = found.candidate.score
@@ -310,31 +317,36 @@ class Study:
             "base": {"name": self._name, "version": spec.version, "fingerprint": spec.fingerprint},
             "dataset_hash": self._dataset_hash,
         }
-        return candidate_spec(spec, found.candidate, provenance)
+        return candidate_spec(spec, found.candidate, provenance, self._current.predictors)
 
     def _optimized(
         self, spec: SignatureSpec, report: Report, candidate: type[OptimizedSignature] | None = None
     ) -> type[OptimizedSignature]:
-        return make_optimized(spec, report, base=self._plan.target.base, base_name=self._name, candidate=candidate)
+        return make_optimized(spec, report, self._plan.target, candidate=candidate)
 
     def _trials(
         self, baseline: _Baseline, pool: CandidatePool, chosen: FoundCandidate | None
     ) -> tuple[TrialResult, ...]:
         spec = self._spec
         first = TrialResult(
-            "baseline", baseline.dev_score, baseline.used.calls, len(spec.demos), spec.instructions, spec.fingerprint
+            "baseline",
+            baseline.dev_score,
+            baseline.used.calls,
+            self._current.demo_count,
+            instructions_of(self._current),
+            spec.fingerprint,
         )
         rest = (
             TrialResult(
                 label=found.candidate.label or f"candidate {number}",
                 score=None if found.candidate.score is None else raw_score(self._metric, found.candidate.score),
                 calls=found.calls,
-                demos=len(found.candidate.demos),
-                instructions=found.candidate.instructions,
+                demos=found.candidate.demo_count,
+                instructions=instructions_of(found.candidate),
                 fingerprint=self._spec_of(found).fingerprint,
                 chosen=found is chosen,
             )
-            for number, found in enumerate(pool.new(spec), 1)
+            for number, found in enumerate(pool.new(self._current), 1)
         )
         return first, *rest
 
