@@ -5,13 +5,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dspy
 import pytest
 from click.testing import CliRunner
 
-from hokusai_core import Executor, read_artifact
+from hokusai_core import BaseSignature, Executor, InputField, OutputField, read_artifact
 from hokusai_core.errors import ArtifactError, OptimizationError
 from hokusai_teleprompt import TelepromptFineTuner, load_optimized, promote, rollback
 from hokusai_teleprompt.commands.diff_command import diff
@@ -218,7 +218,6 @@ def test_examples_are_demos_of_a_predictor_that_has_all_their_fields(thinking: A
 
 def test_no_demo_quotes_a_sensitive_field(instructed: Any, topics: Any, tmp_path: Path) -> None:
     with Executor(lm=instructed, plugins=["teleprompt"]) as executor:
-        from hokusai_core import BaseSignature, InputField, OutputField
 
         class Secret(BaseSignature):
             """Tell the topic."""
@@ -232,3 +231,42 @@ def test_no_demo_quotes_a_sensitive_field(instructed: Any, topics: Any, tmp_path
         better = optimized(executor, topics, "auto")
     assert better.promoted
     assert "number" not in better.save(tmp_path / "better.json").read_text()
+
+
+class Thoughtful(BaseSignature):
+    """Tell the topic."""
+
+    strategy = "chain_of_thought"
+
+    text: str = InputField()
+    topic: Literal["sport", "food"] = OutputField()
+
+
+@pytest.fixture
+def thoughtful(thinking: Any) -> Any:
+    """A language model whose thoughts are right once its instructions tell it how."""
+
+    def answer(system: str, shown: str, user: str) -> str:
+        eats = "eat" in user.rsplit("[[ ## text ## ]]", 1)[-1]
+        return "food" if eats and ("MAGIC" in system or "food" in shown) else "sport"
+
+    return thinking(topic=answer, reasoning=lambda *_: "it says so")
+
+
+@pytest.mark.parametrize("optimizer", ["copro", "labeled_fewshot"])
+def test_a_signature_with_a_strategy_is_optimized_as_it_is_answered(
+    optimizer: str, thoughtful: Any, topics: Any, tmp_path: Path
+) -> None:
+    plugins = ["teleprompt", "strategies"]
+    with Executor(lm=thoughtful, plugins=plugins) as executor:
+        executor.register_signature("Topics", Thoughtful)
+        better = optimized(executor, topics, optimizer)
+        assert better.promoted
+        assert list(better.spec.predictors) == ["predict"]
+        path = better.save(tmp_path / "better.json")
+        promote(executor, "Topics", better)
+        assert executor.execute_signature("Topics", EATING)["topic"] == "food"
+        plain = executor.execute_signature("Topics", EATING, strategy="predict")
+        assert plain["topic"] == "sport"  # what was found for one strategy is nothing for another
+    with Executor(lm=thoughtful, plugins=plugins) as executor:  # nothing is registered: the file says how
+        assert executor.execute_signature(path, EATING)["topic"] == "food"
