@@ -35,6 +35,7 @@ works without knowing this module::
         ├── OutputError (ValueError)             the answer could not be parsed or does not fit the signature
         │   ├── AnswerCutOff                            the answer ended at its token limit
         │   └── AnswerRefused                           the model refused, or the provider withheld the answer
+        ├── ToolError (RuntimeError)             a tool that the model called has raised
         ├── DeadlineExceeded (TimeoutError)      the timeout passed
         ├── BudgetExceeded                       the budget is spent
         └── ResourcesExhausted (RuntimeError)    the system has no threads or file descriptors left
@@ -93,6 +94,7 @@ __all__ = [
     "SignatureError",
     "SignatureExistsError",
     "SignatureNotFoundError",
+    "ToolError",
     "TrackingError",
 ]
 
@@ -326,6 +328,10 @@ class AnswerRefused(OutputError):
     """The model refused to answer, or the provider's filter withheld the answer; the same call is not tried again."""
 
     retryable = False
+
+
+class ToolError(ExecutionError, RuntimeError):
+    """A tool that the language model called has raised; the cause is its error. The execution is not tried again."""
 
 
 class DeadlineExceeded(ExecutionError, TimeoutError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -50,17 +51,28 @@ class FunctionTool:
             raise ConfigurationError(
                 f"tool {self.name!r} has no description; write a docstring, or give description=..."
             )
-        self.parameters = dict(parameters) if parameters is not None else _parameters(self.name, function)
         self._function = function
+        self._model = None if parameters is not None else _arguments_model(self.name, function)
+        self.parameters = dict(parameters) if parameters is not None else _schema(self._model)
 
     def call(self, **arguments: Any) -> Any:
         """Call the function, with arguments that fit the schema; the result of a coroutine function is awaitable."""
-        return self._function(**arguments)
+        if self._model is None:
+            return self._function(**arguments)
+        typed = self._model.model_validate(arguments)
+        return self._function(**{name: getattr(typed, name) for name in type(typed).model_fields})
 
 
-def _parameters(tool: str, function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the JSON schema of a function's arguments."""
-    from pydantic import TypeAdapter, create_model  # takes a while to import; tools are made by executions only
+def _schema(model: Any) -> dict[str, Any]:
+    """Return the JSON schema of a pydantic model of arguments."""
+    schema: dict[str, Any] = model.model_json_schema()
+    schema.pop("title", None)
+    return {"properties": {}, **schema}
+
+
+def _arguments_model(tool: str, function: Callable[..., Any]) -> Any:
+    """Return a pydantic model of a function's arguments."""
+    from pydantic import create_model  # takes a while to import; tools are made by executions only
 
     hints = typing.get_type_hints(function if inspect.isroutine(function) else type(function).__call__)
     fields: dict[str, Any] = {}
@@ -73,6 +85,7 @@ def _parameters(tool: str, function: Callable[..., Any]) -> dict[str, Any]:
                 "as a JSON schema"
             )
         fields[name] = (hints[name], ... if parameter.default is parameter.empty else parameter.default)
-    schema: dict[str, Any] = TypeAdapter(create_model("Arguments", **fields)).json_schema()
-    schema.pop("title", None)
-    return {"properties": {}, **schema}
+    with warnings.catch_warnings():
+        # A parameter may be called like a method of pydantic's models, which nothing here uses.
+        warnings.filterwarnings("ignore", message="Field name .* shadows an attribute", category=UserWarning)
+        return create_model("Arguments", __config__={"protected_namespaces": ()}, **fields)

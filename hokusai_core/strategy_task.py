@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from attrs import field, frozen
 
@@ -31,6 +31,9 @@ class StrategyTask:
     _own_inputs: Callable[[Mapping[str, Any]], dict[str, Any]] = field(alias="own_inputs")
     _own_outputs: Callable[[Any], dict[str, Any]] = field(alias="own_outputs")
     _language_model: Callable[[], Any] = field(alias="language_model")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # optimizers copy modules, which hold it; it never changes
 
     def inputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the inputs of a call of the module under the names of ``spec``."""
@@ -72,6 +75,9 @@ class Reward:
     _score: Callable[[StrategyTask, Mapping[str, Any], Mapping[str, Any]], Any] = field(alias="score")
     best: float | None = None
     calls_model: bool = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # as of a task
 
     def __call__(self, task: StrategyTask, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> float:
         """Return the score of ``outputs``.

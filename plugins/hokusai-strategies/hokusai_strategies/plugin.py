@@ -13,6 +13,10 @@ def provide_strategies() -> list[Component]:
     offers = [
         ("predict", "predict:Predict", "One call of the language model, as without a strategy"),
         ("chain_of_thought", "chain_of_thought:ChainOfThought", "One call, with reasoning before the answer"),
+        ("react", "react:ReAct", "Thoughts and calls of tools, until it is known enough to answer"),
+        ("best_of_n", "best_of_n:BestOfN", "Several tries, of which the one with the highest reward is taken"),
+        ("refine", "refine:Refine", "Several tries, each with advice on the one before"),
+        ("majority", "majority:Majority", "Several tries, of which the most frequent answer is taken"),
     ]
     return [
         Component(name=name, target=f"hokusai_strategies.{target}", summary=summary) for name, target, summary in offers

@@ -1,0 +1,127 @@
+"""The module of the strategy ``majority``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import dspy
+from attrs import define, field
+
+from hokusai_core.plugin_api import StrategyTask, jsonable
+from hokusai_strategies.tries import Tries, with_extras
+
+if TYPE_CHECKING:
+    from hokusai_strategies.majority import Majority
+
+__all__ = ["MajorityModule"]
+
+
+@define(eq=False)
+class _Choice:
+    """One of the answers that were given."""
+
+    prediction: Any
+    values: dict[str, Any]
+    count: int = 0
+
+
+@define(eq=False)
+class _Votes:
+    """The answers so far, in the order in which they first came."""
+
+    choices: dict[str, _Choice] = field(factory=dict)
+
+    def add(self, prediction: Any, values: Mapping[str, Any]) -> None:
+        """Count an answer."""
+        plain = jsonable(dict(values))
+        key = json.dumps(_normalised(plain), sort_keys=True)
+        self.choices.setdefault(key, _Choice(prediction, plain)).count += 1
+
+    @property
+    def total(self) -> int:
+        """How many answers there are."""
+        return sum(choice.count for choice in self.choices.values())
+
+    def leader(self) -> _Choice:
+        """Return the most frequent answer, the first of equally frequent ones."""
+        return max(self.choices.values(), key=lambda choice: choice.count)  # max returns the first of equal ones
+
+    def decided(self, left: int) -> bool:
+        """Whether ``left`` further answers cannot change the leader."""
+        if not self.choices:
+            return False
+        leader, order = self.leader(), list(self.choices.values())
+        place = order.index(leader)
+        beaten = all(
+            leader.count > other.count + left or (leader.count == other.count + left and place < rank)
+            for rank, other in enumerate(order)
+            if other is not leader
+        )
+        return beaten and leader.count >= left  # a new answer comes after the leader, and loses a tie
+
+
+class MajorityModule(dspy.Module):
+    """Runs a module several times and returns the prediction that is most frequent.
+
+    Args:
+        module: makes one try.
+        task: what is answered.
+        options: the strategy.
+    """
+
+    def __init__(self, module: Any, task: StrategyTask, options: Majority) -> None:
+        super().__init__()
+        self.module = module
+        self._task, self._options = task, options
+
+    def forward(self, **inputs: Any) -> Any:
+        """Return the most frequent prediction."""
+        tries, votes = Tries(self._options.temperature), _Votes()
+        while tries.number < self._options.n and not self._settled(tries, votes):
+            try:
+                with tries.begin():
+                    prediction = self.module(**inputs)
+                votes.add(prediction, self._compared(inputs, prediction))
+            except Exception as error:
+                tries.failed(error)
+        return self._answer(tries, votes)
+
+    async def aforward(self, **inputs: Any) -> Any:
+        """Async version of ``forward``."""
+        tries, votes = Tries(self._options.temperature), _Votes()
+        while tries.number < self._options.n and not self._settled(tries, votes):
+            try:
+                with tries.begin():
+                    prediction = await self.module.acall(**inputs)
+                votes.add(prediction, self._compared(inputs, prediction))
+            except Exception as error:
+                tries.failed(error)
+        return self._answer(tries, votes)
+
+    def _compared(self, inputs: Mapping[str, Any], prediction: Any) -> dict[str, Any]:
+        outputs = self._task.outputs(inputs, prediction)
+        return outputs if self._options.fields is None else {name: outputs[name] for name in self._options.fields}
+
+    def _settled(self, tries: Tries, votes: _Votes) -> bool:
+        enough = 2 * votes.total >= self._options.n
+        lost = 2 * len(tries.failures) > self._options.n
+        return lost or (enough and votes.decided(self._options.n - tries.number))
+
+    def _answer(self, tries: Tries, votes: _Votes) -> Any:
+        if 2 * votes.total < self._options.n:
+            raise tries.last_failure()
+        counted = [{"answer": choice.values, "count": choice.count} for choice in votes.choices.values()]
+        return with_extras(self._task, votes.leader().prediction, {"votes": counted})
+
+
+def _normalised(value: Any) -> Any:
+    """Return a value with the differences removed that do not count."""
+    if isinstance(value, str):
+        return " ".join(value.split()).casefold()
+    if isinstance(value, dict):
+        return {name: _normalised(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_normalised(item) for item in value]
+    return value
