@@ -90,8 +90,8 @@ class StrategyResolver:
             if part not in self._warned:
                 self._warned.add(part)
                 warnings.warn(
-                    f"strategy {name}: {part} has no name and version, so answers are not cached; give it attributes "
-                    "'name' and 'version', such as FunctionTool(function, version='1')",
+                    f"strategy {name}: {part} has no version, so answers are not cached. Give it one: "
+                    "FunctionTool(function, version='1') for a tool, an attribute 'version' for a reward",
                     stacklevel=frames_inside(),
                 )
 

@@ -1,21 +1,30 @@
-"""Every public module of DSPy runs as a program as it does in plain DSPy, or is refused with the reason."""
+"""Every public module of DSPy runs as a program as it does in plain DSPy, or is refused with the reason.
+
+``CHECKS`` is the table of checks that every such program and every strategy passes. A new way to run a signature adds a
+function to it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import dspy
 import pytest
+from attrs import frozen
 
 from hokusai_core import Budget, Executor, SignatureChain
 from hokusai_core.dspy_bridge.program_spec import MODULES, is_program, spec_of_program
 from hokusai_core.errors import BudgetExceeded, LanguageModelError, SignatureDefinitionError
+from hokusai_core.plugin_api import FunctionTool
+from hokusai_core.testing.listening import ListeningTracker
 from hokusai_core.testing.lm import NullEngine, null_lm
 
 
@@ -270,3 +279,170 @@ def test_the_page_lists_every_module() -> None:
         else:
             code = "; needs Deno or an `interpreter_factory`" if module.runs_code else ""
             assert listed[name] == f"yes; takes the inputs of {module.inputs}{code}", name
+
+
+# -- the table of checks -----------------------------------------------------------------------------------------------
+
+ROWS = 6
+
+
+class NotEmpty:
+    """A reward with a name and a version, which no answer satisfies fully."""
+
+    name, version = "not_empty", "1"
+
+    def __call__(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> float:
+        return 0.5 if outputs["answer"] else 0.0
+
+
+@frozen
+class Entry:
+    """A way to answer ``question -> answer``.
+
+    Args:
+        register: registers it with an executor as ``Subject``.
+        inputs: inputs that it takes.
+        strategy: name of its strategy.
+        settles: whether it takes what it has where the budget refuses a further try.
+    """
+
+    register: Callable[[Executor], None]
+    inputs: Mapping[str, Any]
+    strategy: str = ""
+    settles: bool = False
+
+
+def program(name: str) -> Entry:
+    return Entry(
+        lambda executor: executor.register_signature("Subject", MAKE[name]()),
+        inputs_of(name),
+        settles=name == "BestOfN",
+    )
+
+
+def strategy(name: str, **options: Any) -> Entry:
+    def register(executor: Executor) -> None:
+        executor.register_signature("Subject", "question -> answer", strategy={"name": name, **options})
+
+    return Entry(register, inputs_of("Predict"), name)
+
+
+ENTRIES: dict[str, Entry] = {
+    **{f"dspy.{name}": program(name) for name in RUNS},
+    "predict": strategy("predict"),
+    "chain_of_thought": strategy("chain_of_thought"),
+    "react": strategy("react", tools=[FunctionTool(add, version="1")], max_iters=3),
+    "best_of_n": strategy("best_of_n", reward=NotEmpty(), n=2, threshold=1.0),
+    "refine": strategy("refine", reward=NotEmpty(), n=2, threshold=1.0, strategy="chain_of_thought"),
+    "majority": strategy("majority", n=3, strategy="chain_of_thought"),
+}
+
+
+def executor_for(entry: Entry, lm: Any, **options: Any) -> Executor:
+    executor = Executor(lm=lm, **{"plugins": ["strategies"], **options})
+    entry.register(executor)
+    return executor
+
+
+def scripted_engine(lm: Any) -> Scripted:
+    engine = lm._engine_spec
+    assert isinstance(engine, Scripted)
+    return engine
+
+
+def table_rows(entry: Entry) -> list[dict[str, Any]]:
+    return [{**entry.inputs, "question": f"6 * {number}?"} for number in range(ROWS)]
+
+
+def check_run(entry: Entry, _folder: Path) -> None:
+    lm = model()
+    with executor_for(entry, lm) as executor:
+        result = executor.execute_signature("Subject", entry.inputs)
+        assert result["answer"] == "42"
+        assert result.strategy == entry.strategy
+        assert result.usage.calls == scripted_engine(lm).calls
+        assert not set(result.extras) & set(result)
+
+
+def check_batch_with_journal_and_kill(entry: Entry, folder: Path) -> None:
+    journal, lm = folder / "rows.journal", model()
+    with executor_for(entry, lm) as executor:
+        per_row = executor.execute_signature("Subject", entry.inputs, cache="off").usage.calls
+    child = os.fork()
+    if not child:
+        try:
+            with executor_for(entry, model()) as executor:
+                rows = executor.iter_batch("Subject", table_rows(entry), journal=journal, max_workers=1, cache="off")
+                for number, _ in enumerate(rows, 1):
+                    if number == ROWS // 2:
+                        os._exit(9)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    finished = len([line for line in journal.read_bytes().splitlines() if b'"ok":true' in line])
+    assert finished >= ROWS // 2
+    lm = model()
+    with executor_for(entry, lm) as executor:
+        result = executor.execute_batch("Subject", table_rows(entry), journal=journal, cache="off")
+        assert [row["answer"] for row in result.succeeded] == ["42"] * ROWS
+        assert [row.cached for row in result.succeeded].count("journal") == finished
+        assert scripted_engine(lm).calls == per_row * (ROWS - finished)
+
+
+def check_budget(entry: Entry, _folder: Path) -> None:
+    lm = model()
+    with executor_for(entry, lm) as executor:
+        calls = executor.execute_signature("Subject", entry.inputs, cache="off").usage.calls
+        scripted_engine(lm).calls = 0
+        executor.execute_signature("Subject", entry.inputs, cache="off", budget=Budget(calls=calls))
+        assert scripted_engine(lm).calls == calls
+        if calls == 1:
+            return
+        scripted_engine(lm).calls = 0
+        with nullcontext() if entry.settles else pytest.raises(BudgetExceeded):
+            executor.execute_signature("Subject", entry.inputs, cache="off", budget=Budget(calls=1))
+        assert scripted_engine(lm).calls == 1
+
+
+def check_cache(entry: Entry, _folder: Path) -> None:
+    lm = model()
+    with executor_for(entry, lm) as executor:
+        first = executor.execute_signature("Subject", entry.inputs)
+        calls = scripted_engine(lm).calls
+        again = executor.execute_signature("Subject", entry.inputs)
+        assert again.cached == "memory"
+        assert scripted_engine(lm).calls == calls
+        assert (again["answer"], dict(again.extras)) == (first["answer"], dict(first.extras))
+
+
+def check_tracking(entry: Entry, _folder: Path) -> None:
+    tracker, lm = ListeningTracker(wants_exchanges=True), model()
+    with executor_for(entry, lm, trackers={"ear": tracker}) as executor:
+        result = executor.execute_signature("Subject", entry.inputs)
+        (event,) = tracker.executions
+        assert event.usage == result.usage
+        assert len(event.exchanges) == scripted_engine(lm).calls  # each becomes a span of its own
+        assert (event.strategy or {}).get("name", "") == entry.strategy
+        assert event.extras == result.extras
+
+
+CHECKS: dict[str, Callable[[Entry, Path], None]] = {
+    "run": check_run,
+    "batch with journal and kill": check_batch_with_journal_and_kill,
+    "budget": check_budget,
+    "cache": check_cache,
+    "tracking": check_tracking,
+}
+
+
+def test_the_table_has_every_strategy_and_every_program() -> None:
+    with Executor(lm=model(), plugins=["strategies"]) as executor:
+        offered = {component.name for component in executor.plugins.components("strategy")}
+    assert offered | {f"dspy.{name}" for name in RUNS} == ENTRIES.keys()
+    assert all(isinstance(MAKE[name](), dspy.Module) for name in RUNS)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_way_to_answer_passes_a_check(entry: str, check: str, tmp_path: Path) -> None:
+    CHECKS[check](ENTRIES[entry], tmp_path)

@@ -84,7 +84,8 @@ class ReActModule(dspy.ReAct):
             result = tool.call(**thought.next_tool_args)
             return jsonable(_completed(result) if inspect.isawaitable(result) else result)
         except Exception as error:
-            return self._failed(thought.next_tool_name, error)
+            failure = error
+        return self._failed(thought.next_tool_name, failure)  # out here, where Python does not attach what was raised
 
     async def _aobserve(self, thought: Any) -> Any:
         tool = self._options.tools[thought.next_tool_name]
@@ -92,7 +93,8 @@ class ReActModule(dspy.ReAct):
             result = await asyncio.to_thread(tool.call, **thought.next_tool_args)
             return jsonable(await result if inspect.isawaitable(result) else result)
         except Exception as error:
-            return self._failed(thought.next_tool_name, error)
+            failure = error
+        return self._failed(thought.next_tool_name, failure)
 
     def _failed(self, name: str, error: Exception) -> str:
         """Return what the model is told of a tool that raised.
@@ -106,9 +108,7 @@ class ReActModule(dspy.ReAct):
             return f"{type(error).__name__}: {error}"
         message = f"tool {name!r} raised {type(error).__name__}"
         if self._task.spec.sensitive:  # its message and its traceback may quote a sensitive value
-            raise ToolError(
-                f"{message}; it is not shown, because {self._task.spec.name} has sensitive fields"
-            ) from None
+            raise ToolError(f"{message}; it is not shown, because {self._task.spec.name} has sensitive fields")
         raise ToolError(f"{message}: {error}. To let the model see such errors, set on_tool_error='observe'") from error
 
 

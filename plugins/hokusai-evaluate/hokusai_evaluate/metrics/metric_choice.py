@@ -16,7 +16,13 @@ __all__ = ["METRICS", "CallableMetric", "WeightedMetric", "make_metric", "usual_
 
 #: The metrics of this package.
 METRICS: Final = tuple(
-    Component(name=name, target=f"hokusai_evaluate.metrics.{target}", summary=summary)
+    Component(
+        name=name,
+        target=f"hokusai_evaluate.metrics.{target}",
+        summary=summary,
+        # It can judge without an expected answer, so it can be the reward of a strategy.
+        capabilities=("reference_free",) if name == "quality_score" else (),
+    )
     for name, target, summary in (
         ("accuracy", "exact_match:Accuracy", "Share of fields that are right after normalization"),
         ("f1", "word_overlap:TokenF1", "F1 of the words that expected and given text share"),
