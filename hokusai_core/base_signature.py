@@ -111,9 +111,10 @@ class BaseSignature(metaclass=SignatureMeta):
     """Base class of signatures. The docstring of a subclass holds the instructions for the language model.
 
     Metadata are plain class attributes: ``version``, ``category``, ``tags``, ``examples``, ``aliases``,
-    ``deprecated`` (True, or what to use instead), ``cache_ttl`` (seconds) and ``strategy`` (a name, or a mapping of
-    ``name`` and options). Problems of a definition are raised all
-    together when the signature is first used, so one bad signature does not take its module along.
+    ``deprecated`` (True, or what to use instead), ``cache_ttl`` (seconds), ``strategy`` (a name, or a mapping of
+    ``name`` and options) and ``parameters`` (of the language model, such as ``{"temperature": 0.2}``). Problems of a
+    definition are raised all together when the signature is first used, so one bad signature does not take its module
+    along.
 
     Example:
         >>> from hokusai_core import SignatureField
@@ -133,6 +134,7 @@ class BaseSignature(metaclass=SignatureMeta):
     deprecated: str | bool | None = None
     cache_ttl: float | None = None
     strategy: str | Mapping[str, Any] | StrategyChoice | None = None
+    parameters: Mapping[str, Any] | None = None
 
     if TYPE_CHECKING:
         # To type checkers ``result.outputs`` is an instance of its signature class. It can be read by key as well.
@@ -197,6 +199,7 @@ class BaseSignature(metaclass=SignatureMeta):
             "deprecated": spec.deprecated,
             "cache_ttl": spec.cache_ttl,
             "strategy": spec.strategy,
+            "parameters": spec.parameters,
             # Last: a field may be called ``version`` or ``tags``.
             **{item.name: FieldDeclaration.of(item) for item in spec.fields},
         }

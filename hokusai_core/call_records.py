@@ -39,7 +39,9 @@ class CallRecord:
             a thread whose result is discarded.
         latency: seconds.
         usage: tokens; zero where the call failed or was answered by DSPy's own cache.
-        cost: US dollars as DSPy estimates them, None where it knows no price.
+        cost: estimated US dollars, None where no price is known.
+        price_source: where the price is from: ``user``, ``dspy`` or ``litellm``; "" where nothing was to be paid or no
+            price is known.
         exchange: prompt and raw answers, where the meter keeps them.
         finish_reason: why the provider says that the answer ended, such as ``stop`` or ``length``; None where unknown.
         error: what was raised, None where nothing was.
@@ -53,6 +55,7 @@ class CallRecord:
     exchange: ModelExchange | None = None
     finish_reason: str | None = None
     error: BaseException | None = None
+    price_source: str = ""
 
 
 class CallGuard(Protocol):
@@ -108,6 +111,11 @@ class Meter:
     def cost(self) -> float | None:
         """US dollars of the calls whose price is known, None where no price is."""
         return known_cost(call.cost for call in self.calls)
+
+    @property
+    def price_source(self) -> str:
+        """Where the prices of the calls are from; several sources are separated by commas."""
+        return ", ".join(dict.fromkeys(call.price_source for call in self.calls if call.price_source))
 
     @property
     def finish_reason(self) -> str | None:

@@ -167,7 +167,13 @@ class Executor:
         return services.pipeline.bind(state, inputs)
 
     def explain(
-        self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None, strategy: Any = None
+        self,
+        signature_name: Any,
+        inputs: Mapping[str, Any],
+        *,
+        lm: Any = None,
+        strategy: Any = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> CacheExplanation:
         """Explain what the cache would do with an execution: its key, hit or miss, and the reason for a miss.
 
@@ -176,6 +182,7 @@ class Executor:
             inputs: input field or alias -> value.
             lm: language model of this call, in place of the executor's; it is not called.
             strategy: strategy of this call, in place of the one that the signature declares.
+            parameters: parameters of the language model for this call.
 
         Raises:
             SignatureNotFoundError: no such signature.
@@ -184,8 +191,8 @@ class Executor:
         """
         services = self.services
         services.check_open()
-        options = services.options.read(strategy=strategy)
-        state = ExecutionState(services.plan(signature_name, lm, options.strategy), options, Deadline())
+        options = services.options.read(strategy=strategy, parameters=parameters)
+        state = ExecutionState(services.plan(signature_name, lm, options), options, Deadline())
         services.pipeline.bind(state, inputs)
         return services.pipeline.explain(state)
 
@@ -413,7 +420,14 @@ class Executor:
     # -- signatures ---------------------------------------------------------------------------------------------
 
     def register_signature(
-        self, name: str, x: Any, replace: bool = False, *, signature: Any = None, strategy: Any = None
+        self,
+        name: str,
+        x: Any,
+        replace: bool = False,
+        *,
+        signature: Any = None,
+        strategy: Any = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> None:
         """Register a signature of the host under ``name``.
 
@@ -426,6 +440,8 @@ class Executor:
             signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
             strategy: how it is answered: the name of a strategy, or a mapping of ``name`` and its options; left out, as
                 the signature declares.
+            parameters: parameters of the language model, such as ``{"temperature": 0.2}``; left out, those that the
+                signature declares.
 
         Raises:
             ComponentNotFoundError: there is no such strategy, tool or reward; lists those that there are.
@@ -440,6 +456,7 @@ class Executor:
             replace=replace,
             signature=signature,
             strategy=strategy,
+            parameters=parameters,
             registry=services.signatures,
             plugins=services.plugins,
         )

@@ -46,12 +46,14 @@ class Option:
             that says what is expected.
         default: value if nothing is given.
         environment: whether it can be given as an environment variable.
+        private: whether errors leave out what was given, as it may hold a credential by mistake.
     """
 
     summary: str
     parse: Callable[[Any], Any]
     default: Any = None
     environment: bool = True
+    private: bool = False
 
     def read(self, raw: Any, label: str) -> Any:
         """Return the value for ``raw``.
@@ -66,7 +68,8 @@ class Option:
         try:
             return self.parse(raw)
         except ValueError as error:
-            raise ConfigurationError(f"{label}={shown(raw)}: {error} ({self.summary})") from None
+            given = label if self.private else f"{label}={shown(raw)}"
+            raise ConfigurationError(f"{given}: {error} ({self.summary})") from None
 
 
 @cached_function

@@ -105,6 +105,8 @@ class Attempt:
         usage: tokens of this try.
         cost: estimated US dollars, None where unknown.
         error: class and message of what failed, free of sensitive values.
+        price_source: where the price is from: ``user`` (the option ``prices``), ``dspy`` or ``litellm``; "" where
+            nothing was to be paid or no price is known.
         finish_reason: why the provider says that the answer ended, such as ``stop`` or ``length``. If a program
             makes several calls, the last, or one that was cut off or withheld. None where unknown.
     """
@@ -117,6 +119,7 @@ class Attempt:
     cost: float | None = None
     error: str | None = None
     finish_reason: str | None = None
+    price_source: str = ""
 
 
 @frozen
@@ -264,6 +267,11 @@ class ExecutionResult(Mapping[str, Any], Generic[S_co]):
     trace: ExecutionTrace | None = field(default=None)
     strategy: str = ""
     extras: Mapping[str, Any] = field(factory=dict)
+
+    @property
+    def price_source(self) -> str:
+        """Where the prices of ``cost`` are from: ``user``, ``dspy`` or ``litellm``; "" for none, as for a cache hit."""
+        return ", ".join(dict.fromkeys(attempt.price_source for attempt in self.attempts if attempt.price_source))
 
     @property
     def outputs(self) -> S_co:

@@ -28,7 +28,9 @@ from hokusai_core.option_table import (
     shown,
     verbatim_text,
 )
+from hokusai_core.price_table import PriceTable
 from hokusai_core.protocols import Cache, FeedbackStore, Tracker, protocol_problems
+from hokusai_core.signatures.model_parameters import parsed_parameters
 from hokusai_core.suggestions import did_you_mean
 
 __all__ = [
@@ -170,6 +172,24 @@ class ExecutorOptions(TypedDict, total=False):
         Option("seconds that bound one execution, retries included; none for no bound", optional_number, 300.0),
     ]
     max_workers: Annotated[int, Option("rows and tasks that run at the same time", count(1), 8)]
+    parameters: Annotated[
+        Mapping[str, Any],
+        Option(
+            "parameters that every language model gets, such as {'temperature': 0.2}; those of a signature and of a "
+            "call go before them",
+            parsed_parameters,
+            MappingProxyType({}),
+            private=True,
+        ),
+    ]
+    prices: Annotated[
+        Any,
+        Option(
+            "prices of language models in US dollars for a million tokens, in place of those that DSPy knows: a "
+            "mapping, or the path of a TOML or JSON file",
+            PriceTable.of,
+        ),
+    ]
     retry_on_failure: Annotated[bool, Option("whether failed calls are tried again", flag, False)]
     max_retries: Annotated[int, Option("tries after the first, if retries are on", count(0), 3)]
     requests_per_minute: Annotated[

@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -62,6 +63,7 @@ class Journal:
         name: its qualified name.
         model: name of the language model that rows are run with; those that others have answered are kept, and told.
         strategy: name, options and versions of the strategy that the batch asks for, None if it asks for none.
+        parameters: parameters of the language model that the executor, the signature and the batch give.
         testing: whether answers are made up; such a journal is never continued with a language model.
 
     Raises:
@@ -78,9 +80,11 @@ class Journal:
         model: str = "",
         testing: bool = False,
         strategy: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.path = Path(path)
         self._spec, self._name, self._model, self._strategy = spec, name, model, strategy
+        self._parameters: dict[str, Any] = jsonable(dict(parameters))
         self._finished: dict[int, int] = {}
         self._outputs_stay = not spec.sensitive & frozenset(spec.outputs)
         self._warned_of_loss = False
@@ -234,6 +238,8 @@ class Journal:
             }
             if self._strategy is not None:
                 header["strategy"] = jsonable(self._strategy)
+            if self._parameters:
+                header["parameters"] = self._parameters
             self._log.append(_encode(header, b""))
             return salt
         lines = self._log.scan()
@@ -302,6 +308,11 @@ class Journal:
                 f"journal {self.path} was begun with {_strategy_text(header.get('strategy'))}, and this batch asks for "
                 f"{_strategy_text(self._strategy)}: their answers must not be mixed. Give another path, or ask for the "
                 "same strategy"
+            )
+        if (header.get("parameters") or {}) != self._parameters:
+            raise JournalError(
+                f"journal {self.path} was begun with the parameters {header.get('parameters') or {}}, and this batch "
+                f"has {self._parameters}: their answers must not be mixed. Give another path, or the same parameters"
             )
         if bool(header.get("testing")) is not testing:
             kind = "made-up answers of testing mode" if header.get("testing") else "answers of a language model"

@@ -145,7 +145,7 @@ class _Start:
             parent_kind="batch",
             fresh_since=time.time() if options.get("cache") == "refresh" else None,
         )
-        self.plan = services.plan(signature, self._lm, self._options.strategy)
+        self.plan = services.plan(signature, self._lm, self._options)
         self._journal: Journal | None = None
 
     def open_journal(self) -> None:
@@ -161,6 +161,7 @@ class _Start:
                 model=plan.model_name,
                 testing=testing,
                 strategy=plan.strategy.choice.identity if asked and plan.strategy else None,
+                parameters=plan.given_parameters,
             )
 
     def close_journal(self) -> None:

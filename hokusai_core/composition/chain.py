@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from hokusai_core.composition.checker import resolve_chain
-from hokusai_core.composition.definitions import ChainDefinition, Step, checked_mapping, checked_strategy
+from hokusai_core.composition.definitions import (
+    ChainDefinition,
+    Step,
+    checked_mapping,
+    checked_step_parameters,
+    checked_strategy,
+)
 from hokusai_core.composition.files import chain_of, read_chain
 from hokusai_core.composition.mermaid import draw
 from hokusai_core.errors import CompositionError
@@ -67,6 +73,7 @@ class SignatureChain(ChainDefinition):
         *,
         name: str | None = None,
         strategy: Any = None,
+        parameters: Mapping[str, Any] | None = None,
     ) -> Self:
         """Add a step.
 
@@ -76,6 +83,8 @@ class SignatureChain(ChainDefinition):
             name: how later steps refer to it; left out, the signature's short name.
             strategy: how the signature is answered in this step: the name of a strategy, or a mapping of ``name`` and
                 its options. It goes before the strategy of the call.
+            parameters: parameters of the language model in this step, such as ``{"temperature": 0}``. They go before
+                those of the call.
 
         Returns:
             The chain, so that calls can be strung together.
@@ -89,9 +98,11 @@ class SignatureChain(ChainDefinition):
         if target is self:
             raise CompositionError("a chain cannot be a step of itself")
         chosen = checked_strategy(step, strategy)
-        if chosen is not None and not isinstance(target, (str, type)):
-            raise CompositionError(f"step {step!r}: a strategy is for a signature, not for a {type(target).__name__}")
-        self._steps[step] = Step(step, target, checked_mapping(step, mapping), chosen)
+        given = checked_step_parameters(step, parameters)
+        for what, value in (("a strategy is", chosen), ("parameters are", given)):
+            if value and not isinstance(target, (str, type)):
+                raise CompositionError(f"step {step!r}: {what} for a signature, not for a {type(target).__name__}")
+        self._steps[step] = Step(step, target, checked_mapping(step, mapping), chosen, given)
         return self
 
     def check(

@@ -31,7 +31,6 @@ from hokusai_core.suggestions import closest, did_you_mean, enumerate_names
 if TYPE_CHECKING:
     from hokusai_core.composition.targets import Resolved
     from hokusai_core.execution.call_plan import CallPlanCache
-    from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["resolve_chain", "resolve_pipeline", "resolve_target"]
 
@@ -113,7 +112,7 @@ class _Checker:
             raise CompositionError(f"{what} cannot work; nothing was called:{lines}")
         return resolved
 
-    def target(self, target: Any, inputs: Any, where: str, strategy: StrategyChoice | None = None) -> Resolved | None:
+    def target(self, target: Any, inputs: Any, where: str, step: Step | None = None) -> Resolved | None:
         """Resolve what a step, branch or task runs, on inputs whose names, and maybe values, are known."""
         self._depth += 1
         try:
@@ -124,7 +123,9 @@ class _Checker:
                 return self.chain(target, inputs, where)
             if isinstance(target, PipelineDefinition):
                 return self.pipeline(target, inputs, where)
-            return ResolvedSignature(target, self._plans.testing_plan(target, strategy).registered, strategy)
+            strategy, parameters = (None, {}) if step is None else (step.strategy, step.parameters)
+            registered = self._plans.testing_plan(target, strategy).registered
+            return ResolvedSignature(target, registered, strategy, parameters)
         except (SignatureError, PluginError, ConfigurationError, TypeError) as error:
             self.problems.append(f"{where}{error}")
             return None
@@ -217,7 +218,7 @@ class _Checker:
         names: frozenset[str] | None,
         where: str,
     ) -> ResolvedStep | None:
-        target = self.target(step.target, _passed(step.target, sources, names), where, step.strategy)
+        target = self.target(step.target, _passed(step.target, sources, names), where, step)
         if sources is None:
             chosen = target.choose_inputs(names or ()) if target is not None else ()
             sources = {name: FromInput(name) for name in chosen}

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from hokusai_core.errors import CompositionError
+from hokusai_core.signatures.model_parameters import checked_parameters
 from hokusai_core.signatures.strategy_choice import StrategyChoice
 from hokusai_core.suggestions import did_you_mean
 
@@ -20,6 +21,7 @@ __all__ = [
     "PipelineDefinition",
     "Step",
     "checked_mapping",
+    "checked_step_parameters",
     "checked_strategy",
 ]
 
@@ -35,12 +37,14 @@ class Step:
         target: what is run: a signature's name or class, a ``SignatureChain`` or a ``ConditionalPipeline``.
         mapping: input field -> reference or value; None passes the initial inputs that the target takes.
         strategy: how the signature is answered in this step, None for what the call and the signature say.
+        parameters: parameters of the language model in this step; they go before those of the call.
     """
 
     name: str
     target: Any
     mapping: Mapping[str, Any] | None = None
     strategy: StrategyChoice | None = None
+    parameters: Mapping[str, Any] = field(factory=dict)
 
 
 class ChainDefinition:
@@ -192,6 +196,18 @@ def checked_strategy(step: str, strategy: Any) -> StrategyChoice | None:
         return StrategyChoice.of(strategy)
     except ValueError as error:
         raise CompositionError(f"step {step!r}: strategy: {error}") from None
+
+
+def checked_step_parameters(step: str, parameters: Any) -> Mapping[str, Any]:
+    """Return the parameters of the language model of a step.
+
+    Raises:
+        CompositionError: names every parameter that cannot be used.
+    """
+    try:
+        return checked_parameters(parameters)
+    except ValueError as error:
+        raise CompositionError(f"step {step!r}: parameters: {error}") from None
 
 
 def checked_mapping(step: str, mapping: Any) -> Mapping[str, Any] | None:

@@ -1,7 +1,7 @@
 """Read and write chains as TOML or YAML files. A file holds names and values; nothing in it is run or imported.
 
 A file has ``inputs``, the names of its initial inputs, and ``steps``. Each step has ``signature`` (or ``steps`` again,
-for a chain inside), ``inputs``, ``name`` and ``strategy``, the last three optional::
+for a chain inside), ``inputs``, ``name``, ``strategy`` and ``parameters``, the last four optional::
 
     inputs = ["input_document"]
 
@@ -39,7 +39,7 @@ ChainT = TypeVar("ChainT", bound=ChainDefinition)
 _BYTES, _VALUES, _DEEPEST = 1_000_000, 10_000, 20
 #: A dotted key of more parts than a chain may be deep, which ``tomllib`` would spend quadratic time on.
 _LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
-_STEP = frozenset({"signature", "steps", "inputs", "name", "strategy"})
+_STEP = frozenset({"signature", "steps", "inputs", "name", "strategy", "parameters"})
 
 
 def read_chain(cls: type[ChainT], path: str | os.PathLike[str]) -> ChainT:
@@ -161,12 +161,15 @@ class _Reader:
         if inputs is not None:
             mapping = {str(key): self._value(value, f"{where}.inputs.{key}", 0) for key, value in inputs.items()}
         try:
-            chain.add(target, mapping, name=step.get("name"), strategy=self._strategy(step, where))
+            chain.add(
+                target,
+                mapping,
+                name=step.get("name"),
+                strategy=self._plain(step.get("strategy"), f"{where}.strategy", 0),
+                parameters=self._plain(step.get("parameters"), f"{where}.parameters", 0),
+            )
         except CompositionError as error:
             raise CompositionError(f"{where}: {error}") from error
-
-    def _strategy(self, step: Mapping[str, Any], where: str) -> Any:
-        return self._plain(step.get("strategy"), f"{where}.strategy", 0)
 
     def _value(self, value: Any, where: str, depth: int) -> Any:
         self._values += 1

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from hokusai_core.execution.services import ExecutorServices
     from hokusai_core.execution.state import Options
     from hokusai_core.runtime.window import Permit
-    from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["Scope", "arun_target", "run_target"]
 
@@ -68,18 +67,20 @@ class Scope:
         finally:
             permit.leave()
 
-    def step_options(self, strategy: StrategyChoice | None) -> Options:
+    def step_options(self, target: ResolvedSignature) -> Options:
         """Return the options of an execution that begins now.
 
         Args:
-            strategy: strategy of the step, None for that of the call.
+            target: what is executed; its strategy and its parameters go before those of the call.
 
         Raises:
             DeadlineExceeded: the time is up.
         """
         options = attrs.evolve(self.options, step=".".join(self.path) or None)
-        if strategy is not None:
-            options = attrs.evolve(options, strategy=strategy)
+        if target.strategy is not None:
+            options = attrs.evolve(options, strategy=target.strategy)
+        if target.parameters:
+            options = attrs.evolve(options, parameters={**options.parameters, **target.parameters})
         remaining = self.deadline.remaining()
         if remaining is None:
             return options
@@ -96,7 +97,7 @@ def run_target(target: Resolved, inputs: Mapping[str, Any], scope: Scope) -> Ste
     if isinstance(target, ResolvedSignature):
         try:
             with scope.own_permit() as permit:
-                resolved = scope.step_options(target.strategy)
+                resolved = scope.step_options(target)
                 result = scope.services.execute(target.signature, inputs, scope.lm, resolved, permit)
         except Exception as error:
             scope.over(error)
@@ -114,7 +115,7 @@ async def arun_target(target: Resolved, inputs: Mapping[str, Any], scope: Scope)
     if isinstance(target, ResolvedSignature):
         try:
             with scope.own_permit() as permit:
-                resolved = scope.step_options(target.strategy)
+                resolved = scope.step_options(target)
                 result = await scope.services.aexecute(target.signature, inputs, scope.lm, resolved, permit)
         except Exception as error:
             scope.over(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from hokusai_core.cached_property import cached_property
 from hokusai_core.composition.compatibility import canonical_names
@@ -30,11 +30,13 @@ class ResolvedSignature:
         signature: its name or class, as it was given.
         registered: what that means.
         strategy: how it is answered in its step, None for what the call and the signature say.
+        parameters: parameters of the language model in its step.
     """
 
     signature: Any
     registered: RegisteredSignature
     strategy: StrategyChoice | None = None
+    parameters: Mapping[str, Any] = field(factory=dict)
 
     @property
     def spec(self) -> SignatureSpec:
@@ -173,9 +175,9 @@ class ResolvedPipeline:
             outputs = branch.target.outputs()
             if outputs is None:
                 return None
-            for name, field in outputs.items():
-                same = name not in found or (found[name] and field and found[name].shape == field.shape)
-                found[name] = field if same else None
+            for name, item in outputs.items():
+                same = name not in found or (found[name] and item and found[name].shape == item.shape)
+                found[name] = item if same else None
         return found
 
     def choose_inputs(self, names: Iterable[str]) -> list[str]:

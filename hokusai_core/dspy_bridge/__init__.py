@@ -17,6 +17,7 @@ from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_call import ModelCall
 from hokusai_core.dspy_bridge.model_info import (
     ModelDescription,
+    call_parameters,
     default_language_model,
     describe_model,
     has_parameters,
@@ -51,6 +52,7 @@ __all__ = [
     "PreparedCall",
     "ProgramCall",
     "StrategyCall",
+    "call_parameters",
     "default_language_model",
     "describe_model",
     "forget_client_cache",

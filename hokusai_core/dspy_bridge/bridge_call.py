@@ -19,6 +19,7 @@ from hokusai_core.dspy_bridge.error_map import translate_error
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_info import credentials_of
 from hokusai_core.errors import AnswerCutOff, AnswerRefused, HokusaiError, LanguageModelError
+from hokusai_core.price_table import PriceTable
 from hokusai_core.process import fork_gate
 from hokusai_core.signatures.spec import SignatureSpec
 
@@ -135,6 +136,7 @@ class BridgeCall(ABC):
         *,
         recorder: Recorder | None = None,
         gate: CallGuard | None = None,
+        prices: PriceTable | None = None,
         **options: Any,
     ) -> PreparedCall:
         """Return one attempt, to be made later.
@@ -144,11 +146,18 @@ class BridgeCall(ABC):
             recorder: receives a record of every call of the language model, also if the attempt fails; None for no
                 record.
             gate: is asked before every call of the language model.
+            prices: prices that go before those of DSPy.
             options: those of ``CallOptions``.
         """
         chosen = CallOptions(**options)
         lm = MeteredLM(
-            self._lm, recorder or Meter(), gate=gate, deadline=chosen.deadline, whole_answers=self.whole_answers
+            self._lm,
+            recorder or Meter(),
+            gate=gate,
+            deadline=chosen.deadline,
+            whole_answers=self.whole_answers,
+            parameters=chosen.config,
+            prices=prices,
         )
         keeps_deadline = chosen.deadline is not None and self._keeps_deadline(inputs, chosen)
         return PreparedCall(

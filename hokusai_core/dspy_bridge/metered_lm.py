@@ -30,6 +30,7 @@ from hokusai_core.dspy_bridge.engine_calls import (
 from hokusai_core.dspy_bridge.model_prices import cost_of_usage, is_free, is_priced
 from hokusai_core.dspy_bridge.unmetered_calls import UsageRelay, host_callbacks
 from hokusai_core.errors import DeadlineExceeded
+from hokusai_core.price_table import PriceTable
 from hokusai_core.results import ModelExchange, Usage
 from hokusai_core.runtime.drivers import outcome
 from hokusai_core.runtime.worker_threads import WorkerThreads
@@ -77,6 +78,8 @@ class MeteredLM(BaseLM):
         deadline: no call begins after it, in seconds of ``time.monotonic()``. A program whose caller has given up
             must not go on paying.
         whole_answers: whether an answer that was cut off or withheld is an error. A program decides for itself.
+        parameters: parameters of every call, which those that a program gives itself go before.
+        prices: prices that go before those of DSPy.
 
     """
 
@@ -90,10 +93,13 @@ class MeteredLM(BaseLM):
         gate: CallGuard | None = None,
         deadline: float | None = None,
         whole_answers: bool = False,
+        parameters: Mapping[str, Any] | None = None,
+        prices: PriceTable | None = None,
     ) -> None:
         # BaseLM.__init__ would give this facade parameters and a history of its own.
         self._lm, self._recorder, self._gate = lm, recorder, gate
         self._deadline, self._whole_answers = deadline, whole_answers
+        self._parameters, self._prices = parameters or {}, prices
         self._tally = _Tally()
 
     def __getattr__(self, name: str) -> Any:
@@ -148,15 +154,18 @@ class MeteredLM(BaseLM):
             gate=self._gate,
             deadline=self._deadline,
             whole_answers=self._whole_answers,
+            parameters=self._parameters,
+            prices=self._prices,
         )
         twin._tally = self._tally
         return twin
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Call the language model once and return its answers, as ``dspy.LM`` does."""
+        kwargs = {**self._parameters, **kwargs}
         try:
             if self._gate is not None:
-                self._gate.before(estimate_of(self._lm, prompt, messages, kwargs))
+                self._gate.before(estimate_of(self._lm, prompt, messages, kwargs, self._prices))
             self._check_deadline(self._lm)
         except Exception as error:
             self._tally.failure = error
@@ -174,9 +183,10 @@ class MeteredLM(BaseLM):
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Async version of ``__call__``."""
+        kwargs = {**self._parameters, **kwargs}
         try:
             if self._gate is not None:
-                await self._gate.abefore(estimate_of(self._lm, prompt, messages, kwargs))
+                await self._gate.abefore(estimate_of(self._lm, prompt, messages, kwargs, self._prices))
             self._check_deadline(self._lm)
         except Exception as error:
             self._tally.failure = error
@@ -268,7 +278,7 @@ class MeteredLM(BaseLM):
         self._tally.others[lm.model] = lm
         try:
             if self._gate is not None:
-                self._gate.reserve(estimate_of(lm, inputs.get("prompt"), inputs.get("messages"), inputs))
+                self._gate.reserve(estimate_of(lm, inputs.get("prompt"), inputs.get("messages"), inputs, self._prices))
             self._check_deadline(lm)
         except Exception as error:
             self._tally.failure = error
@@ -282,7 +292,11 @@ class MeteredLM(BaseLM):
             used: tokens as DSPy writes them.
         """
         lm = self._tally.others.get(model)
-        self._record(CallRecord(model, "ok", 0.0, usage_of(used), None if lm is None else cost_of_usage(lm, used)))
+        usage = usage_of(used)
+        own = None if self._prices is None else self._prices.cost(model, usage)
+        cost = own if own is not None or lm is None else cost_of_usage(lm, used)
+        source = "user" if own is not None else "dspy" if cost else ""
+        self._record(CallRecord(model, "ok", 0.0, usage, cost, price_source=source))
 
     def _record(self, call: CallRecord) -> None:
         self._tally.used += call.usage
@@ -304,19 +318,33 @@ class MeteredLM(BaseLM):
         self._tally.ending = ending = ending_of(result)
         if ending.cut and not self._whole_answers:
             _log.warning("the answer of %s was cut off at its token limit; raise max_tokens", self._lm.model)
+        usage = Usage() if result.cache_hit else usage_of(result.usage, max(1, len(result.responses)))
+        cost, source = self._cost(usage, result)
         self._record(
             CallRecord(
                 self._lm.model,
                 "ok",
                 latency,
-                Usage() if result.cache_hit else usage_of(result.usage, max(1, len(result.responses))),
-                0.0 if result.cache_hit or is_free(self._lm) else result.cost,
+                usage,
+                cost,
                 self._exchange(prompt, messages, latency, result),
                 ending.reason,
+                price_source=source,
             )
         )
         if self._whole_answers and (error := ending.error(model=self._lm.model, sensitive=True)):
             raise error
+
+    def _cost(self, usage: Usage, result: Any) -> tuple[float | None, str]:
+        """Return what a call has cost, and whose price that is."""
+        own = None if self._prices is None else self._prices.cost(self._lm.model, usage)
+        if result.cache_hit or (own is None and is_free(self._lm)):
+            return 0.0, ""
+        if own is not None and usage.total_tokens:
+            return own, "user"
+        if result.cost is None:
+            return None, ""
+        return result.cost, "dspy" if result.cost_details else "litellm"
 
     def _note_failure(
         self,
@@ -346,12 +374,16 @@ class MeteredLM(BaseLM):
         )
 
 
-def estimate_of(lm: Any, prompt: Any, messages: Any, options: Mapping[str, Any]) -> CallEstimate:
+def estimate_of(
+    lm: Any, prompt: Any, messages: Any, options: Mapping[str, Any], prices: PriceTable | None = None
+) -> CallEstimate:
     """Return what is known of a call before it is made."""
     contents = [message.get("content") for message in messages] if messages else [prompt]
     characters = sum(len(content) if isinstance(content, str) else 0 for content in contents)
-    limit = options.get("max_tokens") or (getattr(lm, "kwargs", None) or {}).get("max_tokens")
-    return CallEstimate(lm.model, characters // 4, limit, lambda: is_priced(lm))
+    own = getattr(lm, "kwargs", None) or {}
+    limit = options.get("max_tokens") or options.get("max_completion_tokens") or own.get("max_tokens")
+    known = prices is not None and lm.model in prices
+    return CallEstimate(lm.model, characters // 4, limit, lambda: known or is_priced(lm))
 
 
 def _reported(answer: Any, used: Any) -> Any:

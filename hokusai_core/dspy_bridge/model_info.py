@@ -13,14 +13,16 @@ from typing import Any
 import dspy
 from attrs import field, frozen
 from dspy import BaseLM, settings
+from dspy.lm15 import CacheConfig
 from dspy.utils.dummies import DummyLM
 from dspy.utils.exceptions import DSPyError
 
-from hokusai_core.errors import LanguageModelUnavailable
+from hokusai_core.errors import ConfigurationError, LanguageModelUnavailable
 from hokusai_core.redaction import scrub
 
 __all__ = [
     "ModelDescription",
+    "call_parameters",
     "credentials_of",
     "default_language_model",
     "describe_model",
@@ -126,6 +128,25 @@ def describe_model(lm: Any, adapter: Any = None) -> ModelDescription:
         engine=_describe_engine(lm),
         unshown=_unshown_parts(lm),
     )
+
+
+def call_parameters(lm: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return checked parameters of a call as ``lm`` takes them.
+
+    Raises:
+        ConfigurationError: ``prompt_cache`` asks for what there is not.
+    """
+    told = dict(parameters)
+    if "max_tokens" in told and lm.kwargs.get("max_completion_tokens") is not None:
+        told["max_completion_tokens"] = told.pop("max_tokens")  # so DSPy calls it for models that reason
+    if "prompt_cache" in told:
+        asked = told["prompt_cache"]
+        mode = asked if isinstance(asked, str) else "auto" if asked else "off"
+        try:
+            told["prompt_cache"] = CacheConfig(**asked) if isinstance(asked, dict) else CacheConfig(mode=mode)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"parameters: prompt_cache={asked!r}: {error}") from None
+    return told
 
 
 def credentials_of(lm: Any) -> frozenset[str]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hokusai_core.execution.rate_limits import RateLimits
     from hokusai_core.execution.state import ExecutionState
     from hokusai_core.execution.validation import ValidationStage
+    from hokusai_core.price_table import PriceTable
     from hokusai_core.runtime.worker_threads import WorkerThreads
 
 __all__ = ["Attempts", "Steps", "too_late", "under_way"]
@@ -38,10 +39,17 @@ class Attempts:
         validation: checks answers.
         threads: where calls run that a deadline bounds.
         limits: rate limits that calls keep to, or None.
+        prices: prices that go before those of DSPy, or None.
     """
 
-    def __init__(self, validation: ValidationStage, threads: WorkerThreads, limits: RateLimits | None) -> None:
-        self._validation, self._threads, self._limits = validation, threads, limits
+    def __init__(
+        self,
+        validation: ValidationStage,
+        threads: WorkerThreads,
+        limits: RateLimits | None,
+        prices: PriceTable | None = None,
+    ) -> None:
+        self._validation, self._threads, self._limits, self._prices = validation, threads, limits, prices
 
     def call(self, state: ExecutionState, *, keep_exchanges: bool) -> Steps:
         """Call the language model until there is an answer that fits, or no reason to try again."""
@@ -112,7 +120,15 @@ class Attempts:
                 state.deadline, budget, self._limits, waits=state.permit is None or bool(state.usage.calls)
             )
         since = time.perf_counter()
-        call = plan.calls.prepare(state.inputs, recorder=meter, gate=gate, deadline=state.deadline.at, attempt=number)
+        call = plan.calls.prepare(
+            state.inputs,
+            recorder=meter,
+            gate=gate,
+            prices=self._prices,
+            config=plan.parameters,
+            deadline=state.deadline.at,
+            attempt=number,
+        )
         outcome, answered = "failed", False
         error: BaseException | None = None
         try:
@@ -161,6 +177,7 @@ class Attempts:
                     cost=meter.cost,
                     error=None if error is None else f"{type(error).__name__}: {error}",
                     finish_reason=meter.finish_reason,
+                    price_source=meter.price_source,
                 )
             )
             for exchange in meter.exchanges:

@@ -9,6 +9,7 @@ import weakref
 from collections import OrderedDict
 from contextlib import suppress
 from os import PathLike
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
@@ -22,8 +23,10 @@ from hokusai_core.errors import (
     SignatureNotFoundError,
 )
 from hokusai_core.execution.registration import is_file, signature_class
+from hokusai_core.json_encoding import canonical_json
 from hokusai_core.process import fork_callbacks, fork_gate
 from hokusai_core.signature_registry import LOCAL, RegisteredSignature
+from hokusai_core.signatures.model_parameters import merged_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,7 +57,9 @@ class CallPlan:
         calls: calls the language model, None in testing mode.
         keys: makes cache keys, None in testing mode.
         model_name: name of the model for results and trackers.
-        model_parameters: its parameters without credentials.
+        model_parameters: its parameters without credentials, with those of executor, signature and call.
+        parameters: parameters of the executor, the signature and the call, as the language model takes them.
+        given_parameters: those of them that decide about answers, as they were given.
         parameters_seen: the model's live parameters when the plan was made; a plan is used only while they are equal.
         generation: generation of the registry when the plan was made.
         cache_ttl: seconds for which answers are served where the call does not say: the signature's, else the
@@ -73,6 +78,8 @@ class CallPlan:
     keys: KeyScheme | None = None
     model_name: str = ""
     model_parameters: Mapping[str, Any] = field(factory=dict)
+    parameters: Mapping[str, Any] = field(factory=dict)
+    given_parameters: Mapping[str, Any] = field(factory=dict)
     parameters_seen: Any = None
     generation: int = 0
     cache_ttl: float | None = None
@@ -106,6 +113,7 @@ class CallPlanCache:
         secret: returns the secret that sensitive inputs are hashed with.
         read_file: returns the optimized signature in a file.
         strategies: finds strategies.
+        parameters: parameters of the executor for every language model.
         transforms: returns the names of the plugins that change outputs.
     """
 
@@ -120,12 +128,13 @@ class CallPlanCache:
         secret: Callable[[], bytes],
         read_file: Callable[[Any], type[BaseSignature]],
         strategies: StrategyResolver,
+        parameters: Mapping[str, Any],
         transforms: Callable[[], list[str]] = list,
     ) -> None:
         self._registry, self._models = registry, models
         self._adapter, self._namespace, self._secret = adapter, namespace, secret
         self._cache_ttl, self._read_file, self._transforms = cache_ttl, read_file, transforms
-        self._strategies = strategies
+        self._strategies, self._parameters = strategies, parameters
         self._plans: OrderedDict[tuple[Any, ...], CallPlan] = OrderedDict()
         #: Tells programs apart in cache keys, which share a signature but not what they make of it.
         self._tokens: weakref.WeakKeyDictionary[RegisteredSignature, str] = weakref.WeakKeyDictionary()
@@ -148,13 +157,20 @@ class CallPlanCache:
         self._plans, self._reconnected = OrderedDict(), weakref.WeakValueDictionary()
         self._clients_forgotten = False
 
-    def plan(self, signature: Any, lm: Any, strategy: StrategyChoice | None = None) -> CallPlan:
+    def plan(
+        self,
+        signature: Any,
+        lm: Any,
+        strategy: StrategyChoice | None = None,
+        parameters: Mapping[str, Any] = MappingProxyType({}),
+    ) -> CallPlan:
         """Return the plan of a call.
 
         Args:
             signature: name or signature class.
             lm: language model of this call, in place of the executor's.
             strategy: strategy of this call, in place of the one that the signature declares.
+            parameters: parameters of the language model that this call gives.
         """
         bridge = self._bridge
         if bridge is None:  # kept: an import statement costs as much as looking an answer up
@@ -165,7 +181,8 @@ class CallPlanCache:
         named = signature if type(signature) is str and not signature.endswith(".json") else _edition(signature)
         model = self._models.resolve(lm)
         adapter = self._adapter or model.adapter or bridge.host_adapter()
-        key = (named, id(model.lm), model.identity, id(adapter), None if strategy is None else strategy.key)
+        asked = None if strategy is None else strategy.key, canonical_json(parameters) if parameters else b""
+        key = (named, id(model.lm), model.identity, id(adapter), *asked)
         plan = self._plans.get(key)
         if (
             plan is not None
@@ -176,7 +193,7 @@ class CallPlanCache:
             return plan
         generation = self._registry.generation  # before the signature is looked up: another may take its place
         with fork_gate:  # tables of signatures and of DSPy are filled under locks, which a child could not go on with
-            plan = self._make(self._registered(signature), model, adapter, generation, strategy)
+            plan = self._make(self._registered(signature), model, adapter, generation, strategy, parameters)
         self._keep(key, plan)
         return plan
 
@@ -267,6 +284,7 @@ class CallPlanCache:
         adapter: Any,
         generation: int,
         asked: StrategyChoice | None,
+        given: Mapping[str, Any],
     ) -> CallPlan:
         from hokusai_core import dspy_bridge
 
@@ -277,10 +295,13 @@ class CallPlanCache:
         strategy = self._strategy(registered, asked)
         calls = dspy_bridge.make_call(spec, program, model.lm, adapter, strategy)
         description = dspy_bridge.describe_model(model.lm, calls.adapter)
+        parameters = merged_parameters(self._parameters, spec.parameters, given)
+        # Where a provider keeps prompts decides about the price of an answer, and not about the answer.
+        deciding = {name: value for name, value in parameters.items() if name != "prompt_cache"}
         parts = {
             "fingerprint": spec.fingerprint,
             "model": [description.name, model.identity, description.engine],
-            "parameters": description.parameters,
+            "parameters": {**description.parameters, **deciding},
             "adapter": description.adapter,
             "namespace": self._namespace,
         }
@@ -302,7 +323,9 @@ class CallPlanCache:
             calls=calls,
             keys=keys,
             model_name=description.name,
-            model_parameters=description.parameters,
+            model_parameters={**description.parameters, **parameters},
+            parameters=dspy_bridge.call_parameters(model.lm, parameters),
+            given_parameters=deciding,
             parameters_seen=dspy_bridge.live_parameters(model.lm),
             generation=generation,
             cache_ttl=self._cache_ttl if spec.cache_ttl is None else spec.cache_ttl,

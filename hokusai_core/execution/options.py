@@ -13,6 +13,7 @@ from hokusai_core.execution.budget import Budget
 from hokusai_core.execution.state import Options, RetryPolicy
 from hokusai_core.option_table import Option, anything, options_of
 from hokusai_core.settings import UNSET, Settings, executor_options
+from hokusai_core.signatures.model_parameters import parsed_parameters
 from hokusai_core.signatures.strategy_choice import StrategyChoice
 from hokusai_core.suggestions import did_you_mean
 
@@ -87,6 +88,15 @@ class ExecutionOptions(TypedDict, total=False):
             StrategyChoice.of,
         ),
     ]
+    parameters: Annotated[
+        Mapping[str, Any] | None,
+        Option(
+            "parameters of the language model for this call, such as {'temperature': 0.2}; they go before those of the "
+            "signature and of the executor",
+            parsed_parameters,
+            private=True,
+        ),
+    ]
 
 
 def execution_options() -> Mapping[str, Option]:
@@ -143,6 +153,7 @@ class OptionReader:
             tags=values.get("tags", {}),
             budget=values.get("budget"),
             strategy=values.get("strategy"),
+            parameters=values.get("parameters", {}),
             parent_id=parent_id,
             parent_kind=parent_kind,
             step=step,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hokusai_core.execution.state import ExecutionState
     from hokusai_core.execution.stats import Stats
     from hokusai_core.plugins import PluginManager
+    from hokusai_core.price_table import PriceTable
     from hokusai_core.runtime.worker_threads import WorkerThreads
 
 __all__ = ["ExecutionPipeline"]
@@ -54,6 +55,7 @@ class ExecutionPipeline:
         threads: where calls run that a deadline bounds.
         limits: rate limits that calls of a language model keep to, or None.
         feedback: keeps executions that feedback is wanted on.
+        prices: prices that go before those of DSPy, or None.
     """
 
     def __init__(
@@ -66,11 +68,12 @@ class ExecutionPipeline:
         threads: WorkerThreads,
         limits: RateLimits | None,
         feedback: FeedbackStage,
+        prices: PriceTable | None = None,
     ) -> None:
         self._plugins, self._cache, self._observers, self._stats = plugins, cache, observers, stats
         self._feedback = feedback
         self._validation = ValidationStage(plugins)
-        self._attempts = Attempts(self._validation, threads, limits)
+        self._attempts = Attempts(self._validation, threads, limits, prices)
         self._shared_calls: SharedCalls[CacheEntry] = SharedCalls()
 
     # -- without waiting ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hokusai_core.base_signature import BaseSignature
 from hokusai_core.errors import AmbiguousSignatureError, SignatureDefinitionError, SignatureNotFoundError
 from hokusai_core.plugins.manager import PluginManager
 from hokusai_core.signature_registry import SignatureRegistry
+from hokusai_core.signatures.model_parameters import checked_parameters
 from hokusai_core.signatures.signature_string import from_string
 from hokusai_core.signatures.strategy_choice import StrategyChoice
 
@@ -100,6 +101,7 @@ def register_signature(
     replace: bool,
     signature: Any,
     strategy: Any,
+    parameters: Any,
     registry: SignatureRegistry,
     plugins: PluginManager,
 ) -> None:
@@ -111,6 +113,7 @@ def register_signature(
         replace: whether it may replace what has that name.
         signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
         strategy: how it is answered, in place of what it declares; None leaves that as it is.
+        parameters: parameters of the language model, in place of those that it declares; None leaves these.
         registry: where it is registered.
         plugins: asked for what an address means.
 
@@ -135,4 +138,9 @@ def register_signature(
         except ValueError as error:
             raise SignatureDefinitionError(f"{name}: strategy: {error}") from None
         cls = BaseSignature.from_spec(cls.spec.evolve(strategy=chosen))
+    if parameters is not None:
+        try:
+            cls = BaseSignature.from_spec(cls.spec.evolve(parameters=checked_parameters(parameters)))
+        except ValueError as error:
+            raise SignatureDefinitionError(f"{name}: parameters: {error}") from None
     registry.register(name, cls, replace=replace, program=program)

@@ -47,7 +47,6 @@ from hokusai_core.runtime.window import Permit
 from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.settings import ExecutionMode, Settings
 from hokusai_core.signature_registry import SignatureRegistry
-from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["ExecutorServices", "ExecutorState", "make_services"]
 
@@ -114,11 +113,11 @@ class ExecutorServices:
         if self.state.closed:
             raise ClosedError("this executor is closed; make a new one, or keep it open for as long as it is used")
 
-    def plan(self, signature: Any, lm: Any = None, strategy: StrategyChoice | None = None) -> CallPlan:
+    def plan(self, signature: Any, lm: Any, options: Options) -> CallPlan:
         """Return the plan of an execution: with a language model, or without one in testing mode."""
         if self.testing:
-            return self.plans.testing_plan(signature, strategy)
-        return self.plans.plan(signature, lm, strategy)
+            return self.plans.testing_plan(signature, options.strategy)
+        return self.plans.plan(signature, lm, options.strategy, options.parameters)
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -167,7 +166,7 @@ class ExecutorServices:
             state = ExecutionState(self.plans.testing_plan(signature, options.strategy), options, Deadline())
             return state, self.pipeline.sample_outputs(state, inputs)
         started, started_at = time.perf_counter(), time.time()
-        plan = self.plans.plan(signature, lm, options.strategy)
+        plan = self.plans.plan(signature, lm, options.strategy, options.parameters)
         state = ExecutionState(plan, options, _UNBOUNDED, permit, started=started, started_at=started_at)
         result = self.pipeline.begin(state, inputs, keep_trace=mode is ExecutionMode.DEVELOPMENT)
         if result is None:  # nothing was waited for yet, but loading the model may have taken time
@@ -281,6 +280,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
                 secret=lambda: b"" if cache is None else cache.secret,
                 read_file=lambda path: signature_from_file(signatures, path),
                 strategies=strategies,
+                parameters=value("parameters"),
                 transforms=lambda: [name for name, _ in plugins.callers("transform_outputs")],
             ),
             pipeline=ExecutionPipeline(
@@ -290,6 +290,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
                 stats=stats,
                 threads=threads,
                 limits=RateLimits(*rates) if any(rates) else None,
+                prices=value("prices"),
                 feedback=feedback,
             ),
             options=OptionReader(settings),

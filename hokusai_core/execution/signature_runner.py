@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import OutputError
+from hokusai_core.signatures.model_parameters import merged_parameters
 
 if TYPE_CHECKING:
     from hokusai_core.execution.strategy_resolver import ResolvedStrategy
@@ -47,6 +48,7 @@ class SignatureRunner:
         adapter = model.adapter or dspy_bridge.host_adapter()
         self.strategy = strategy
         self._call = dspy_bridge.make_call(spec, program, model.lm, adapter, strategy)
+        self._parameters = dspy_bridge.call_parameters(model.lm, merged_parameters(spec.parameters))
 
     @property
     def adapter(self) -> Any:
@@ -83,7 +85,9 @@ class SignatureRunner:
         """
         bound = self.bind(inputs)
         deadline = None if timeout is None else time.monotonic() + timeout
-        outputs, problems = self.spec.codec.settle(bound, self._call.prepare(bound, deadline=deadline).run())
+        outputs, problems = self.spec.codec.settle(
+            bound, self._call.prepare(bound, deadline=deadline, config=self._parameters).run()
+        )
         if problems:
             raise OutputError(f"the answer does not fit {self.spec.name}: " + "; ".join(map(str, problems)))
         return outputs

@@ -72,6 +72,7 @@ class Options:
         tags: free tags for trackers.
         budget: what the calls are charged to.
         strategy: strategy of this call, None for the one that the signature declares.
+        parameters: parameters of the language model that this call gives.
         parent_id: id of the batch, chain or pipeline around it.
         parent_kind: what that is: ``batch``, ``chain``, ``pipeline`` or ``parallel``.
         step: name of the execution within a chain or pipeline.
@@ -87,6 +88,7 @@ class Options:
     tags: Mapping[str, str] = field(factory=dict)
     budget: Budget | None = None
     strategy: StrategyChoice | None = None
+    parameters: Mapping[str, Any] = field(factory=dict)
     parent_id: str | None = None
     parent_kind: str | None = None
     step: str | None = None

@@ -15,6 +15,7 @@ from attrs import evolve
 
 from hokusai_core.signatures.definition_checks import definition_problems, raise_problems
 from hokusai_core.signatures.fields import FieldDeclaration, Role
+from hokusai_core.signatures.model_parameters import checked_parameters
 from hokusai_core.signatures.plain_values import is_plain_example
 from hokusai_core.signatures.spec import SignatureSpec
 from hokusai_core.suggestions import closest
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClassBody", "bodies", "body_of", "build_spec", "example_problems"]
 
-_INHERITED = ("version", "category", "tags", "cache_ttl", "strategy")
+_INHERITED = ("version", "category", "tags", "cache_ttl", "strategy", "parameters")
 #: A derived signature is found under its own name only, is not deprecated with its base, and has its own fields.
 _OWN = ("examples", "aliases", "deprecated")
 _METADATA = (*_INHERITED, *_OWN)
@@ -217,6 +218,11 @@ def _metadata(cls: type, problems: list[str]) -> dict[str, Any]:
         except ValueError as error:
             problems.append(f"strategy: {error}")
             found["strategy"] = None
+    try:
+        found["parameters"] = checked_parameters(found["parameters"])
+    except ValueError as error:
+        problems.append(f"parameters: {error}")
+        found["parameters"] = {}
     if isinstance(found["deprecated"], bool):
         found["deprecated"] = "" if found["deprecated"] else None
     return found

@@ -40,6 +40,7 @@ class SignatureData:
     nearest_demos: int | None = None
     strategy: StrategyChoice | None = None
     predictors: Mapping[str, PredictorState] = field(factory=dict)
+    parameters: Mapping[str, Any] = field(factory=dict)
 
     def __hash__(self) -> int:
         return hash((self.name, self.version, self.instructions))  # examples and demos hold unhashable values

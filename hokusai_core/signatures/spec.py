@@ -42,6 +42,7 @@ class SignatureSpec(SignatureData):
         strategy: how it is answered; None for one call of the language model.
         predictors: what an optimizer found for each predictor of the strategy's module, or of the program that runs the
             signature, by its name; empty where nothing was optimized.
+        parameters: parameters that the language model gets, such as ``temperature``; those of a call go before them.
 
     Example:
         >>> spec = SignatureSpec("Shout", "Say it louder.", (FieldSpec("text", "input"), FieldSpec("loud", "output")))
@@ -59,7 +60,8 @@ class SignatureSpec(SignatureData):
         """32 hexadecimal digits over all that decides about prompts and answers.
 
         Fields in order with names, roles, types (by structure), descriptions, prefixes, defaults and constraints;
-        instructions; demos; the declared strategy with its options and versions. Name, version, tags, examples, aliases
+        instructions; demos; the declared strategy with its options and versions. Parameters
+        enter cache keys by themselves. Name, version, tags, examples, aliases
         and sensitivity do not reach the prompt and are left out.
         """
         from hokusai_core.signatures.fingerprint import fingerprint

@@ -18,6 +18,7 @@ from hokusai_core.signatures.checked_json import CheckedJson, check_size
 from hokusai_core.signatures.field_types import UnsupportedTypeError
 from hokusai_core.signatures.fields import OPTIONS, FieldSpec, Role
 from hokusai_core.signatures.lenient_input import CoercionError
+from hokusai_core.signatures.model_parameters import checked_parameters
 from hokusai_core.signatures.predictor_state import PredictorState
 from hokusai_core.signatures.signature_data import SignatureData
 from hokusai_core.signatures.strategy_choice import StrategyChoice
@@ -32,7 +33,7 @@ SCHEMA_VERSION: Final = 1
 _FIELD_KEYS = {"name", "role", "type", *OPTIONS}
 _LISTS = ("tags", "aliases", "examples", "demos")
 _KEYS = {"schema", "name", "instructions", "version", "category", "deprecated", "cache_ttl", "provenance", "fields",
-         "types", "nearest_demos", "strategy", "predictors", *_LISTS}  # fmt: skip
+         "types", "nearest_demos", "strategy", "predictors", "parameters", *_LISTS}  # fmt: skip
 _MAX_FIELDS = 500
 
 
@@ -61,6 +62,7 @@ def spec_to_dict(spec: SignatureData) -> dict[str, Any]:
             name: _plain(asdict(state), spec, f"predictor {name!r}") for name, state in spec.predictors.items()
         },
         "types": types.definitions,
+        "parameters": dict(spec.parameters),
     }
     set_or_none = {key: getattr(spec, key) for key in ("deprecated", "cache_ttl", "nearest_demos")}
     if spec.strategy is not None:
@@ -134,6 +136,7 @@ def spec_arguments(data: Mapping[str, Any]) -> dict[str, Any]:
         "nearest_demos": top.read("nearest_demos", lambda part: part.scalar(int), None),
         "strategy": top.read("strategy", _strategy, None),
         "predictors": top.read("predictors", _predictors, {}),
+        "parameters": top.read("parameters", _parameters, {}),
     }
 
 
@@ -174,6 +177,13 @@ def _strategy(part: CheckedJson) -> StrategyChoice:
 
 def _predictors(part: CheckedJson) -> dict[str, PredictorState]:
     return {name: _predictor(part.at(name)) for name in part.mapping()}
+
+
+def _parameters(part: CheckedJson) -> dict[str, Any]:
+    try:
+        return checked_parameters(part.mapping())
+    except ValueError as error:
+        raise part.error(str(error)) from None
 
 
 def _predictor(part: CheckedJson) -> PredictorState:

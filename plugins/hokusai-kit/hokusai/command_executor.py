@@ -20,12 +20,12 @@ def make_executor(options: dict[str, Any], *, track: bool, max_workers: int | No
     """Return the executor of a command: it records nothing unless that is asked for, here or by a variable.
 
     Args:
-        options: options of the executions. Those that bound or choose for each of them alike, the language model and
-            the timeout, are taken out of it and given to the executor.
+        options: options of the executions. Those that bound or choose for each of them alike, the language model,
+            the timeout and the prices, are taken out of it and given to the executor.
         track: whether to record in MLflow.
         max_workers: rows that run at the same time.
     """
-    settings: dict[str, Any] = {name: options.pop(name) for name in ("lm", "timeout") if name in options}
+    settings: dict[str, Any] = {name: options.pop(name) for name in ("lm", "timeout", "prices") if name in options}
     if "HOKUSAI_TIMEOUT" not in os.environ:
         settings.setdefault("timeout", TIMEOUT)
     if max_workers is not None:

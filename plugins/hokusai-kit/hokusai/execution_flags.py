@@ -23,7 +23,9 @@ _FLAGS: Final[dict[str, dict[str, Any]]] = {
     "timeout": {"metavar": "SECONDS", "help": "none for no bound; 300 if neither this nor HOKUSAI_TIMEOUT is given"},
     "max_retries": {"flag": "--retries", "metavar": "COUNT"},
     "cache": {"metavar": "use|refresh|off"},
+    "prices": {"metavar": "FILE"},
     "strategy": {"metavar": "NAME", "help": "hokusai plugins lists them"},
+    "parameters": {"flag": "--parameter", "metavar": "NAME=VALUE", "multiple": True, "help": "may be repeated"},
     "collect_feedback": {"flag": "--feedback", "is_flag": True, "default": None},
 }
 
@@ -34,7 +36,7 @@ def execution_flags(*names: str) -> Callable[[Callable[..., None]], Callable[...
     The command gets the options that were given as the argument ``options``.
 
     Args:
-        names: names of options in the table.
+        names: names of options of an execution, or of the executor.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -42,6 +44,8 @@ def execution_flags(*names: str) -> Callable[[Callable[..., None]], Callable[...
         def run(**arguments: Any) -> None:
             taken = {name: arguments.pop(name) for name in names}
             options = {name: value for name, value in taken.items() if value is not None}
+            if given := options.pop("parameters", ()):
+                options["parameters"] = {name: value for part in given for name, value in part.items()}
             if settings := arguments.pop("strategy_settings", ()):
                 options["strategy"] = _with_settings(options.get("strategy"), settings)
             if "max_retries" in options:
@@ -106,5 +110,9 @@ class _TableFlag(click.Option):
 def _option(name: str) -> Any:
     from hokusai_core.types import ExecutionOptions  # imports what executions need; most commands do without
 
-    hint = typing.get_type_hints(ExecutionOptions, include_extras=True)[name]
-    return hint.__metadata__[0]
+    hints = typing.get_type_hints(ExecutionOptions, include_extras=True)
+    if name not in hints:
+        from hokusai_core.types import ExecutorOptions
+
+        hints = typing.get_type_hints(ExecutorOptions, include_extras=True)
+    return hints[name].__metadata__[0]

@@ -32,7 +32,7 @@ _SOME_FAILED = 3
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
 @click.option("--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which input.")
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv", "tsv"]), help="Form of IN. [default: by its name]")
-@execution_flags("lm", "strategy", "timeout", "max_retries")
+@execution_flags("lm", "strategy", "parameters", "timeout", "max_retries", "prices")
 @click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), help="US dollars to spend at most.")
 @click.option(
     "--unpriced",

@@ -55,7 +55,7 @@ def show(file: str, mermaid: bool) -> None:
 @click.option(
     "--json", "source", metavar="FILE", help="Read initial inputs from a file with a JSON object; - for stdin."
 )
-@execution_flags("lm", "strategy", "timeout", "max_retries")
+@execution_flags("lm", "strategy", "parameters", "timeout", "max_retries", "prices")
 @click.option("--steps", is_flag=True, help="Print the outputs of every step; if one fails, of those that are over.")
 @click.option("--track", is_flag=True, help="Record the executions in MLflow.")
 def run(

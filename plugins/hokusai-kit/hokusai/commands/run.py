@@ -26,7 +26,7 @@ __all__ = ["run"]
 @click.argument("name")
 @input_option
 @click.option("--json", "source", metavar="FILE", help="Read inputs from a file with a JSON object; - for stdin.")
-@execution_flags("lm", "strategy", "timeout", "max_retries", "cache", "collect_feedback")
+@execution_flags("lm", "strategy", "parameters", "timeout", "max_retries", "prices", "cache", "collect_feedback")
 @click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
 )
@@ -73,6 +73,7 @@ def _record(result: ExecutionResult, extras: Mapping[str, Any]) -> dict[str, Any
         "model": result.model,
         "usage": result.usage.to_dict(),
         "cost": result.cost,
+        "price_source": result.price_source or None,
         "latency": result.latency,
         "cached": result.cached,
         "attempts": len(result.attempts),

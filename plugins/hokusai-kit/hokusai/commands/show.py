@@ -47,6 +47,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     facts += [f"deprecated   {spec.deprecated or 'yes'}"] if spec.deprecated is not None else []
     facts += [f"demos        {len(spec.demos)}"] if spec.demos else []
     facts += [f"strategy     {spec.strategy}"] if spec.strategy is not None else []
+    facts += [f"parameters   {_values_text(spec.parameters)}"] if spec.parameters else []
     facts += [f"promoted     {_edition_text(edition)}"] if edition is not None else []
     click.echo("\n".join(facts))
     section("Inputs")
@@ -59,6 +60,10 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         _print_values(entry, example["inputs"])
         click.echo("  ->")
         _print_values(entry, example["outputs"])
+
+
+def _values_text(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _edition(edition: Edition) -> dict[str, Any]:
@@ -113,6 +118,7 @@ def _record(entry: RegisteredSignature) -> dict[str, Any]:
         "deprecated": spec.deprecated,
         "demos": len(spec.demos),
         "strategy": None if spec.strategy is None else spec.strategy.identity,
+        "parameters": dict(spec.parameters),
         "inputs": [
             {**_field(field), "required": field.required, "default": jsonable(field.default)}
             for field in spec.inputs.values()
