@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hokusai_core.parallel_executor import ParallelExecutor
     from hokusai_core.plugins import PluginWarning
     from hokusai_core.process import process_trackers
+    from hokusai_core.prompts import read, render
     from hokusai_core.results import ExecutionResult, Problem, Usage
     from hokusai_core.settings import ExecutionMode, Settings
     from hokusai_core.signatures import InputField, OutputField, SignatureField, SignatureSpec
@@ -68,8 +69,10 @@ __all__ = [
     "hookimpl",
     "literal",
     "process_trackers",
+    "read",
     "read_artifact",
     "ref",
+    "render",
 ]
 
 if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise of any name
@@ -97,6 +100,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.parallel_executor": ("ParallelExecutor",),
             "hokusai_core.plugins": ("PluginWarning",),
             "hokusai_core.process": ("process_trackers",),
+            "hokusai_core.prompts": ("read", "render"),
             "hokusai_core.results": (
                 "ExecutionResult",
                 "Problem",

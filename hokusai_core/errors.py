@@ -16,6 +16,7 @@ works without knowing this module::
     │   ├── SignatureNotFoundError (LookupError) no signature of that name
     │   ├── AmbiguousSignatureError (LookupError) several packs have a signature of that name
     │   └── SignatureExistsError (ValueError)    the name is taken and ``replace`` was not given
+    ├── PromptError (TypeError)                  a signature whose prompt cannot be shown without a call
     ├── InputError (ValueError)                  inputs that do not fit the signature; carries every problem
     ├── CompositionError (ValueError)            a chain or pipeline that cannot work, found before any call
     ├── BatchError (ExceptionGroup)              rows of a batch failed, and on_error="raise" was asked for
@@ -87,6 +88,7 @@ __all__ = [
     "OutputError",
     "PluginError",
     "PluginLoadError",
+    "PromptError",
     "PromptTooLong",
     "RateLimitedError",
     "ResourcesExhausted",
@@ -159,6 +161,10 @@ class AmbiguousSignatureError(SignatureError, LookupError):
 
 class SignatureExistsError(SignatureError, ValueError):
     """A signature is registered under that name already."""
+
+
+class PromptError(HokusaiError, TypeError):
+    """A signature that is not answered by one request, or whose request only the call itself shows."""
 
 
 class InputError(HokusaiError, ValueError):

@@ -15,12 +15,15 @@ from hokusai_core.execution.registration import register_signature
 from hokusai_core.execution.services import make_services
 from hokusai_core.execution.state import ExecutionState
 from hokusai_core.plugins.failures import describe_error
+from hokusai_core.results import TokenCount
 from hokusai_core.runtime.deadline import Deadline
 from hokusai_core.settings import ExecutionMode, ExecutorOptions, Settings, SettingValue, parse_setting
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from os import PathLike
+
+    from dspy.lm15 import Request, Response
 
     from hokusai_core.batch.iterator import BatchRows
     from hokusai_core.batch.progress import BatchProgress
@@ -195,6 +198,84 @@ class Executor:
         state = ExecutionState(services.plan(signature_name, lm, options), options, Deadline())
         services.pipeline.bind(state, inputs)
         return services.pipeline.explain(state)
+
+    def render(self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None) -> Request:
+        """Return the request that an execution would send, byte for byte; nothing is called.
+
+        Demos, the promoted edition of the signature and the adapter are those of the execution. An adapter that asks
+        again in another form shows its first request.
+
+        Args:
+            signature_name: name or signature class.
+            inputs: input field or alias -> value.
+            lm: language model of this call, in place of the executor's; it is not called.
+
+        Returns:
+            The ``dspy.lm15.Request``.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            InputError: the inputs do not fit; carries every problem.
+            LanguageModelUnavailable: there is no language model, whose name and options are part of the request.
+            PromptError: the signature is not answered by one request, or only the call itself shows it; says why.
+
+        Example:
+            >>> from hokusai_core import Executor
+            >>> with Executor(lm="openai/gpt-5-mini", plugins=[]) as executor:
+            ...     executor.register_signature("Ask", "question -> answer")
+            ...     request = executor.render("Ask", {"question": "Why is the sky blue?"})
+            >>> "Why is the sky blue?" in request.messages[-1].text
+            True
+        """
+        state = self._prepared(signature_name, lm)
+        return state.plan.calls.render(self.services.pipeline.bind(state, inputs))
+
+    def read(
+        self,
+        signature_name: Any,
+        answer: str | Response,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        lm: Any = None,
+    ) -> dict[str, Any]:
+        """Return the outputs in an answer to what ``render`` returned; nothing is called.
+
+        Args:
+            signature_name: name or signature class.
+            answer: the whole text that a model wrote, or the ``dspy.lm15.Response`` of an engine.
+            inputs: what was asked. With them, validators and ``transform_outputs`` hooks run as in an execution;
+                without them the answer is checked against the types and rules of the outputs only.
+            lm: as for ``render``; its adapter decides how the answer is read.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            InputError: the inputs do not fit, or an output chooses from one of them and they are not given.
+            OutputError: the answer cannot be read, is cut off or withheld, or does not fit the signature.
+            PromptError: the signature is not answered by one request.
+        """
+        state = self._prepared(signature_name, lm)
+        return self.services.pipeline.read(state, answer, inputs)
+
+    def count_tokens(self, request: Request, *, lm: Any = None) -> TokenCount:
+        """Count the tokens of a request that ``render`` returned.
+
+        Args:
+            request: the request.
+            lm: as for ``render``. An engine with a method ``count_tokens(request)`` counts exactly, as the embedded
+                model does, which is loaded for it; for others the number is an estimate.
+
+        Raises:
+            LanguageModelUnavailable: there is no language model.
+        """
+        from hokusai_core import dspy_bridge
+
+        tokens, exact = dspy_bridge.count_tokens(self.language_model(lm).lm, request)
+        return TokenCount(tokens, exact)
+
+    def _prepared(self, signature_name: Any, lm: Any) -> ExecutionState:
+        services = self.services
+        services.check_open()
+        return ExecutionState(services.plans.plan(signature_name, lm), services.options.default, Deadline())
 
     # -- many executions ----------------------------------------------------------------------------------------
 

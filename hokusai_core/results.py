@@ -25,6 +25,7 @@ __all__ = [
     "Outputs",
     "Problem",
     "StageTiming",
+    "TokenCount",
     "Usage",
     "known_cost",
 ]
@@ -47,6 +48,22 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
+
+
+@frozen
+class TokenCount:
+    """The tokens of a request.
+
+    Args:
+        tokens: how many.
+        exact: whether the tokenizer of the model has counted them; else they are an estimate.
+    """
+
+    tokens: int
+    exact: bool
+
+    def __str__(self) -> str:
+        return f"{self.tokens} tokens" if self.exact else f"about {self.tokens} tokens (an estimate)"
 
 
 @frozen

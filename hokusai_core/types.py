@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         ModelExchange,
         Problem,
         StageTiming,
+        TokenCount,
         Usage,
     )
     from hokusai_core.settings import UNSET, ExecutorOptions, SettingValue, Unset
@@ -87,6 +88,7 @@ __all__ = [
     "SignatureSpec",
     "StageTiming",
     "StrategyChoice",
+    "TokenCount",
     "TrackedEvent",
     "Unset",
     "Usage",
@@ -137,6 +139,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "ModelExchange",
                 "Problem",
                 "StageTiming",
+                "TokenCount",
                 "Usage",
             ),
             "hokusai_core.settings": ("UNSET", "ExecutorOptions", "SettingValue", "Unset"),

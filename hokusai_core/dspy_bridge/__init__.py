@@ -36,6 +36,7 @@ from hokusai_core.dspy_bridge.program_spec import (
     refuse_program,
     spec_of_program,
 )
+from hokusai_core.dspy_bridge.replay_lm import count_tokens
 from hokusai_core.dspy_bridge.strategy_call import StrategyCall
 from hokusai_core.dspy_bridge.to_dspy import to_dspy
 
@@ -53,6 +54,7 @@ __all__ = [
     "ProgramCall",
     "StrategyCall",
     "call_parameters",
+    "count_tokens",
     "default_language_model",
     "describe_model",
     "forget_client_cache",

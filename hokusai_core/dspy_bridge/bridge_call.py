@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 from dspy import settings
+from dspy.lm15 import Request, Response
 from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core.call_records import CallGuard, Meter, Recorder
@@ -18,7 +19,7 @@ from hokusai_core.dspy_bridge.adapter_choice import strict_adapter
 from hokusai_core.dspy_bridge.error_map import translate_error
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_info import credentials_of
-from hokusai_core.errors import AnswerCutOff, AnswerRefused, HokusaiError, LanguageModelError
+from hokusai_core.errors import AnswerCutOff, AnswerRefused, HokusaiError, LanguageModelError, PromptError
 from hokusai_core.price_table import PriceTable
 from hokusai_core.process import fork_gate
 from hokusai_core.signatures.spec import SignatureSpec
@@ -166,6 +167,37 @@ class BridgeCall(ABC):
             self.asynchronous,
             keeps_deadline,
             keeps_deadline or self._stops,
+        )
+
+    def render(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Request:
+        """Return the request that an attempt would send; nothing is called.
+
+        Args:
+            inputs: bound inputs.
+            parameters: parameters of the language model for this call.
+
+        Raises:
+            PromptError: nothing but the call itself shows what is sent; says why.
+        """
+        raise self._no_prompt("it is a program, which decides by itself what it asks for")
+
+    def read(self, answer: str | Response, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the outputs in an answer, as an attempt reads them; nothing is called.
+
+        Args:
+            answer: the whole text that a model wrote, or the response of an engine.
+            inputs: bound inputs; outputs that choose from one of them need it.
+
+        Raises:
+            PromptError: there is no single answer; says why.
+            OutputError: the answer cannot be read as outputs of the signature.
+        """
+        raise self._no_prompt("it is a program, whose outputs are not read from a single answer")
+
+    def _no_prompt(self, reason: str) -> PromptError:
+        return PromptError(
+            f"signature {self._spec.name!r} cannot be shown as one request: {reason}. Run it, and look at the spans "
+            "of its trace (HOKUSAI_TRACKERS=mlflow)"
         )
 
     @abstractmethod

@@ -8,6 +8,7 @@ from typing import Any, Union, get_args, get_origin
 
 import dspy
 from dspy.adapters.types.decision import Choice, Noul, Score
+from dspy.lm15 import Request, Response
 
 from hokusai_core.dspy_bridge.adapter_choice import is_strict, tells_none_from_text
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
@@ -15,6 +16,7 @@ from hokusai_core.dspy_bridge.engine_calls import keeps_deadline
 from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.prompt_plan import disarmed_value, holds_special
+from hokusai_core.dspy_bridge.replay_lm import ReplayLM, RequestReady, response_of
 from hokusai_core.dspy_bridge.text_markers import restored_value
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature, render
 from hokusai_core.dspy_bridge.unmetered_calls import host_callbacks
@@ -92,6 +94,43 @@ class ModelCall(BridgeCall):
             else:
                 answer = (await self.adapter.acall(lm, config, rendered.signature, demos, values))[0]
         return self._outputs(rendered, answer)
+
+    def render(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Request:
+        """Return the request that an attempt would send; nothing is called.
+
+        Raises:
+            PromptError: nothing but the call itself shows what is sent; says why.
+        """
+        self._check_one_request()
+        try:
+            self._replay(ReplayLM(self._lm, parameters=parameters), inputs, CallOptions(config=parameters))
+        except RequestReady as ready:
+            return ready.request
+        raise self._no_prompt(f"its adapter {type(self.adapter).__name__} asks for nothing")
+
+    def read(self, answer: str | Response, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the outputs in an answer, as an attempt reads them; nothing is called.
+
+        Raises:
+            PromptError: there is no single answer; says why.
+            OutputError: the answer cannot be read as outputs of the signature.
+        """
+        self._check_one_request()
+        return self._replay(ReplayLM(self._lm, response_of(answer, self._lm.model)), inputs, CallOptions())
+
+    def _replay(self, lm: ReplayLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
+        # No call is made, so callbacks and usage trackers of the host get no news of one.
+        with dspy.context(callbacks=[], usage_tracker=None):
+            return self._attempt(lm, inputs, options)
+
+    def _check_one_request(self) -> None:
+        objection = ReplayLM.objection(self._lm)
+        if self._by_predictor:
+            objection = "DSPy works out an output of it from several answers"
+        elif self._foreign and not getattr(self.adapter, "one_request", False):
+            objection = f"{type(self.adapter).__name__} is not one of the adapters chat, json and xml"
+        if objection is not None:
+            raise self._no_prompt(objection)
 
     def _render(self, inputs: Mapping[str, Any]) -> tuple[RenderedSignature, dict[str, Any]]:
         rendered = self._rendered

@@ -87,6 +87,11 @@ class StrategyCall(ModelCall):
             prediction = await module.acall(**values)
         return self._answer(rendered, prediction)
 
+    def _check_one_request(self) -> None:
+        if not getattr(self._strategy, "one_request", False):
+            raise self._no_prompt(f"its strategy {self._choice.name!r} may ask several times")
+        super()._check_one_request()
+
     def _module_for(self, rendered: RenderedSignature, inputs: Mapping[str, Any]) -> Any:
         if self._nearest is None:
             return self._kept_module(rendered)

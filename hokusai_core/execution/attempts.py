@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from hokusai_core.call_records import Meter, OutputsWithExtras
@@ -11,7 +11,7 @@ from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, R
 from hokusai_core.execution.call_limits import CallLimiter, ChargingMeter
 from hokusai_core.execution.event_builders import withheld
 from hokusai_core.loggers import AreaLogger
-from hokusai_core.results import Attempt, ModelExchange
+from hokusai_core.results import Attempt, ModelExchange, Problem
 from hokusai_core.runtime.deadline import Deadline
 from hokusai_core.runtime.drivers import Abandoned, Call, Operation, Pause, Standby
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hokusai_core.price_table import PriceTable
     from hokusai_core.runtime.worker_threads import WorkerThreads
 
-__all__ = ["Attempts", "Steps", "too_late", "under_way"]
+__all__ = ["Attempts", "Steps", "does_not_fit", "too_late", "under_way"]
 
 Steps = Generator[Operation, Any, dict[str, Any]]
 
@@ -137,16 +137,12 @@ class Attempts:
             now = state.stage("language_model", since)
             answered = True
             extras = outputs.extras if isinstance(outputs, OutputsWithExtras) else {}
-            # Settled as a stored answer would be read back, so that fresh and cached answers are the same.
-            outputs, found = plan.spec.codec.settle(state.inputs, outputs)
-            if not found:
-                outputs = self._validation.transform(plan, state.inputs, outputs)
-            problems = [*found, *self._validation.outputs(plan, state.inputs, outputs)]
+            outputs, problems = self._validation.settle(plan, state.inputs, outputs)
             state.stage("validate_outputs", now)
             if state.deadline.passed:  # reading and checking an answer take time, too
                 raise too_late(state, "its answer was not ready by then, and is not used")
             if problems:
-                raise OutputError(f"the answer does not fit {plan.name}: " + "; ".join(map(str, problems)))
+                raise does_not_fit(plan.name, problems)
             outcome = "ok"
             state.extras = extras
             return outputs
@@ -185,6 +181,11 @@ class Attempts:
                     exchange.messages, exchange.completions, exchange.finish_reason, exchange.latency, number
                 )
                 state.exchanges.append(withheld(kept) if plan.spec.sensitive else kept)
+
+
+def does_not_fit(name: str, problems: Sequence[Problem]) -> OutputError:
+    """Return the error for an answer with problems."""
+    return OutputError(f"the answer does not fit {name}: " + "; ".join(map(str, problems)))
 
 
 def under_way(*, stopped: bool) -> str:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve
 
 from hokusai_core.cache_entry import CacheEntry
-from hokusai_core.errors import ExecutionError, RateLimitedError
-from hokusai_core.execution.attempts import Attempts, Steps, too_late, under_way
+from hokusai_core.errors import ExecutionError, InputError, RateLimitedError
+from hokusai_core.execution.attempts import Attempts, Steps, does_not_fit, too_late, under_way
 from hokusai_core.execution.cache_explanation import explain
 from hokusai_core.execution.event_builders import failed_event, finished_event, started_event
 from hokusai_core.execution.testing_mode import sample_outputs
 from hokusai_core.execution.validation import ValidationStage
 from hokusai_core.loggers import AreaLogger
-from hokusai_core.results import ExecutionResult, ExecutionTrace, StageTiming, Usage
+from hokusai_core.results import ExecutionResult, ExecutionTrace, Problem, StageTiming, Usage
 from hokusai_core.runtime.drivers import Abandoned, Operation, OwnThread, Step, Wait
 from hokusai_core.runtime.single_flight import LeaderGone, SharedCall, SharedCalls
 from hokusai_core.stored_answer import answer_text, split_answer
@@ -87,6 +87,36 @@ class ExecutionPipeline:
         state.inputs = state.plan.spec.binder.bind(inputs)
         self._validation.inputs(state.plan, state.inputs)
         return state.inputs
+
+    def read(self, state: ExecutionState, answer: Any, inputs: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the outputs in an answer as an execution would give them.
+
+        Args:
+            state: its plan says how the answer is read.
+            answer: the whole text that a model wrote, or the response of an engine.
+            inputs: what was asked; None to check the answer against types and rules only.
+
+        Raises:
+            InputError: the inputs do not fit, or an output chooses from one of them and they are not given.
+            OutputError: the answer cannot be read, or does not fit.
+        """
+        plan = state.plan
+        choosing = [name for name, item in plan.spec.outputs.items() if item.choices_from]
+        if inputs is None and choosing:
+            raise InputError(
+                f"{plan.name}: what {choosing[0]} may be is among the inputs; give them too (inputs=...)",
+                problems=[Problem(str(plan.spec.outputs[choosing[0]].choices_from), "missing", "is required")],
+                signature=plan.name,
+            )
+        bound = {} if inputs is None else self.bind(state, inputs)
+        outputs = plan.calls.read(answer, bound)
+        if inputs is None:
+            outputs, problems = plan.spec.codec.settle(bound, outputs)
+        else:
+            outputs, problems = self._validation.settle(plan, bound, outputs)
+        if problems:
+            raise does_not_fit(plan.name, problems)
+        return outputs
 
     def begin(self, state: ExecutionState, inputs: Mapping[str, Any], *, keep_trace: bool) -> ExecutionResult | None:
         """Bind and validate ``inputs``, and return the answer where the memory cache has it.

@@ -74,6 +74,20 @@ class ValidationStage:
         if self._has_gates:
             self._plugins.check("check_execution", signature=plan.spec, inputs=read_only_copy(inputs))
 
+    def settle(
+        self, plan: CallPlan, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], list[Problem]]:
+        """Return the outputs of an answer as a result has them, and everything that is wrong with them.
+
+        Raises:
+            PluginError: a hook or validator failed.
+        """
+        # Settled as a stored answer would be read back, so that fresh and cached answers are the same.
+        settled, found = plan.spec.codec.settle(inputs, outputs)
+        if not found:
+            settled = self.transform(plan, inputs, settled)
+        return settled, [*found, *self.outputs(plan, inputs, settled)]
+
     def outputs(self, plan: CallPlan, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[Problem]:
         """Return everything that validators object to in typed outputs.
 

@@ -1,4 +1,4 @@
-"""Read lists from text that is no JSON."""
+"""Read lists from text that has another form than JSON."""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ __all__ = ["TIMEOUT", "make_executor", "signature_called"]
 TIMEOUT = 300
 
 
-def make_executor(options: dict[str, Any], *, track: bool, max_workers: int | None = None) -> DSPyPipelineExecutor:
+def make_executor(
+    options: dict[str, Any], *, track: bool, max_workers: int | None = None, adapter: str | None = None
+) -> DSPyPipelineExecutor:
     """Return the executor of a command: it records nothing unless that is asked for, here or by a variable.
 
     Args:
@@ -24,12 +26,15 @@ def make_executor(options: dict[str, Any], *, track: bool, max_workers: int | No
             the timeout and the prices, are taken out of it and given to the executor.
         track: whether to record in MLflow.
         max_workers: rows that run at the same time.
+        adapter: format of the prompts; None for the executor's choice.
     """
     settings: dict[str, Any] = {name: options.pop(name) for name in ("lm", "timeout", "prices") if name in options}
     if "HOKUSAI_TIMEOUT" not in os.environ:
         settings.setdefault("timeout", TIMEOUT)
     if max_workers is not None:
         settings["max_workers"] = max_workers
+    if adapter is not None:
+        settings["adapter"] = adapter
     if track:
         settings["mlflow_tracking"] = True
     elif "HOKUSAI_TRACKERS" not in os.environ:

@@ -56,6 +56,9 @@ class LocalAdapter(JSONAdapter):
             option anyway, and the smallest models judge better where they have not just read all of them.
     """
 
+    #: Read by the executor: what it asks for is one request, which can be shown without a call.
+    one_request = True
+
     def __init__(self, callbacks: list[Any] | None = None, *, name_options: bool = False) -> None:
         super().__init__(callbacks=callbacks, use_native_function_calling=False)
         self.name_options = name_options

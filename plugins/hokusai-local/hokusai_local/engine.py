@@ -131,6 +131,10 @@ class LlamaEngine:
         """Yield the answer as events; it is validated first, so that it comes in one piece."""
         return iter(response_to_events(self.complete(request)))
 
+    def count_tokens(self, request: Request) -> int:
+        """Return how many tokens the prompt of ``request`` has; the model is loaded where that was not done yet."""
+        return self.server().count_tokens(chat_messages(request))
+
     def close(self) -> None:
         """Give the model back; it is freed unless other engines use it. Calling it twice is harmless."""
         held, self._held = self._held, None

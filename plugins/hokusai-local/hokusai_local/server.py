@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,11 @@ class LlamaServer:
                 self._tokens.clear()
             known = self._tokens[text] = tuple(self._post("/tokenize", {"content": text})["tokens"])
         return known
+
+    def count_tokens(self, messages: Sequence[Mapping[str, str]]) -> int:
+        """Return how many tokens a conversation has once it is written in the model's own chat format."""
+        prompt = self._post("/apply-template", {"messages": list(messages)})["prompt"]
+        return len(self._post("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})["tokens"])
 
     def turn_ends(self) -> tuple[int, ...]:
         """Return the tokens with which this model may end its turn, by the names that chat models give them."""

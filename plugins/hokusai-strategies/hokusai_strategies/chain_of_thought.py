@@ -19,6 +19,8 @@ class ChainOfThought:
     """
 
     version = "1"
+    #: Its request can be shown, and an answer read, without a call.
+    one_request = True
 
     def build(self, task: StrategyTask) -> Any:
         """Return ``dspy.ChainOfThought``.

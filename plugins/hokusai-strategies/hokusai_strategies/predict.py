@@ -13,6 +13,8 @@ class Predict:
     """Answers with one call, as a signature without a strategy does."""
 
     version = "1"
+    #: Its request can be shown, and an answer read, without a call.
+    one_request = True
 
     def build(self, task: StrategyTask) -> Any:
         """Return ``dspy.Predict``."""

@@ -25,6 +25,7 @@ COMMANDS = {
     "list": LazyCommand("hokusai.commands.listing", "list_signatures", "List the signatures that are installed."),
     "show": LazyCommand("hokusai.commands.show", "show", "Show a signature: fields, examples, version, owner."),
     "run": LazyCommand("hokusai.commands.run", "run", "Run a signature once."),
+    "prompt": LazyCommand("hokusai.commands.prompt", "prompt", "Show what a run would send, and count its tokens."),
     "batch": LazyCommand("hokusai.commands.batch", "batch", "Run a signature on every row of a file."),
     "chain": LazyCommand("hokusai.commands.chain", "chain", "Show and run chains of signatures."),
     "plugins": LazyCommand("hokusai.commands.plugins", "plugins", "Show plugins, their failures and conflicts."),
