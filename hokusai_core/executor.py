@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from os import PathLike
 
-    from dspy.lm15 import Request, Response
-
     from hokusai_core.batch.iterator import BatchRows
     from hokusai_core.batch.progress import BatchProgress
     from hokusai_core.batch.results import BatchResult
@@ -199,7 +197,7 @@ class Executor:
         services.pipeline.bind(state, inputs)
         return services.pipeline.explain(state)
 
-    def render(self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None) -> Request:
+    def render(self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None) -> Any:
         """Return the request that an execution would send, byte for byte; nothing is called.
 
         Demos, the promoted edition of the signature and the adapter are those of the execution. An adapter that asks
@@ -233,7 +231,7 @@ class Executor:
     def read(
         self,
         signature_name: Any,
-        answer: str | Response,
+        answer: Any,
         inputs: Mapping[str, Any] | None = None,
         *,
         lm: Any = None,
@@ -256,7 +254,7 @@ class Executor:
         state = self._prepared(signature_name, lm)
         return self.services.pipeline.read(state, answer, inputs)
 
-    def count_tokens(self, request: Request, *, lm: Any = None) -> TokenCount:
+    def count_tokens(self, request: Any, *, lm: Any = None) -> TokenCount:
         """Count the tokens of a request that ``render`` returned.
 
         Args:

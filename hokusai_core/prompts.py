@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from hokusai_core.executor import Executor
 
 if TYPE_CHECKING:
-    from dspy.lm15 import Request, Response
-
     from hokusai_core.base_signature import BaseSignature
 
 __all__ = ["read", "render"]
@@ -17,7 +15,7 @@ __all__ = ["read", "render"]
 
 def render(
     signature: str | type[BaseSignature], inputs: Mapping[str, Any], *, lm: Any = None, adapter: Any = None
-) -> Request:
+) -> Any:
     """Return the request that an execution of a signature would send, byte for byte; nothing is called.
 
     A host that has an executor calls ``Executor.render``: it knows what was registered, promoted and set there.
@@ -51,7 +49,7 @@ def render(
 
 def read(
     signature: str | type[BaseSignature],
-    answer: str | Response,
+    answer: Any,
     inputs: Mapping[str, Any] | None = None,
     *,
     lm: Any = None,
