@@ -197,7 +197,15 @@ class Executor:
         services.pipeline.bind(state, inputs)
         return services.pipeline.explain(state)
 
-    def render(self, signature_name: Any, inputs: Mapping[str, Any], *, lm: Any = None) -> Any:
+    def render(
+        self,
+        signature_name: Any,
+        inputs: Mapping[str, Any],
+        *,
+        lm: Any = None,
+        strategy: Any = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Any:
         """Return the request that an execution would send, byte for byte; nothing is called.
 
         Demos, the promoted edition of the signature and the adapter are those of the execution. An adapter that asks
@@ -207,6 +215,8 @@ class Executor:
             signature_name: name or signature class.
             inputs: input field or alias -> value.
             lm: language model of this call, in place of the executor's; it is not called.
+            strategy: strategy of this call, in place of the one that the signature declares.
+            parameters: parameters of the language model for this call.
 
         Returns:
             The ``dspy.lm15.Request``.
@@ -225,8 +235,9 @@ class Executor:
             >>> "Why is the sky blue?" in request.messages[-1].text
             True
         """
-        state = self._prepared(signature_name, lm)
-        return state.plan.calls.render(self.services.pipeline.bind(state, inputs))
+        state = self._prepared(signature_name, lm, strategy=strategy, parameters=parameters)
+        inputs = self.services.pipeline.bind(state, inputs)
+        return state.plan.calls.render(inputs, state.plan.parameters)
 
     def read(
         self,
@@ -235,6 +246,7 @@ class Executor:
         inputs: Mapping[str, Any] | None = None,
         *,
         lm: Any = None,
+        strategy: Any = None,
     ) -> dict[str, Any]:
         """Return the outputs in an answer to what ``render`` returned; nothing is called.
 
@@ -244,6 +256,7 @@ class Executor:
             inputs: what was asked. With them, validators and ``transform_outputs`` hooks run as in an execution;
                 without them the answer is checked against the types and rules of the outputs only.
             lm: as for ``render``; its adapter decides how the answer is read.
+            strategy: as for ``render``.
 
         Raises:
             SignatureNotFoundError: no such signature.
@@ -251,7 +264,7 @@ class Executor:
             OutputError: the answer cannot be read, is cut off or withheld, or does not fit the signature.
             PromptError: the signature is not answered by one request.
         """
-        state = self._prepared(signature_name, lm)
+        state = self._prepared(signature_name, lm, strategy=strategy)
         return self.services.pipeline.read(state, answer, inputs)
 
     def count_tokens(self, request: Any, *, lm: Any = None) -> TokenCount:
@@ -270,10 +283,13 @@ class Executor:
         tokens, exact = dspy_bridge.count_tokens(self.language_model(lm).lm, request)
         return TokenCount(tokens, exact)
 
-    def _prepared(self, signature_name: Any, lm: Any) -> ExecutionState:
+    def _prepared(self, signature_name: Any, lm: Any, **asked: Any) -> ExecutionState:
+        """Return the state of an execution that is not made, with a language model in testing mode, too."""
         services = self.services
         services.check_open()
-        return ExecutionState(services.plans.plan(signature_name, lm), services.options.default, Deadline())
+        options = services.options.read(**asked)
+        plan = services.plans.plan(signature_name, lm, options.strategy, options.parameters)
+        return ExecutionState(plan, options, Deadline())
 
     # -- many executions ----------------------------------------------------------------------------------------
 

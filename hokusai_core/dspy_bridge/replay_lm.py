@@ -47,9 +47,7 @@ class ReplayLM(MeteredLM):
         parameters: parameters of every call.
     """
 
-    def __init__(
-        self, lm: Any, response: Response | None = None, parameters: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, lm: Any, response: Response | None = None, parameters: Mapping[str, Any] | None = None) -> None:
         super().__init__(lm, Meter(), whole_answers=True, parameters=parameters)
         self._response, self._engine_spec = response, _RequestEngine()
 

@@ -258,3 +258,14 @@ def test_the_promoted_edition_is_what_is_shown() -> None:
     assert lm.engine.requests == [shown]
     assert "Answer better." in str(shown.system)
     assert "Demo?" in str(shown.messages)
+
+
+def test_parameters_of_the_call_are_part_of_the_request() -> None:
+    lm = null_lm(keep_requests=True)
+    parameters = {"temperature": 0.25, "max_tokens": 12}
+    with executor_with(lm) as executor:
+        executor.register_signature("Ask", "question -> answer")
+        shown = executor.render("Ask", {"question": "?"}, parameters=parameters)
+        executor.execute_signature("Ask", {"question": "?"}, parameters=parameters)
+    assert lm.engine.requests == [shown]
+    assert (shown.config.temperature, shown.config.max_tokens) == (0.25, 12)
