@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -22,22 +21,25 @@ from dspy import BaseLM, settings
 from dspy.clients.call_result import CallResult
 from dspy.clients.errors import error_boundary
 from dspy.clients.execution import _hint_responses_api, aexecute, execute, prepare
-from dspy.lm15 import Config, Message, Request, Response, TextPart, TransportError, request_from_openai_chat
+from dspy.lm15 import Config, Request, Response, TransportError, request_from_openai_chat
 from dspy.lm15 import TimeoutError as RequestTimeout
 from dspy.utils.callback import with_callbacks
 from dspy.utils.exceptions import LMInvalidRequestError
 
-from hokusai_core.dspy_bridge.provider_routes import Route, amake_route, known_route, make_route
+from hokusai_core.dspy_bridge.provider_routes import Route, aprovider_request, known_route, provider_request, texts_of
 
 __all__ = [
     "acomplete",
+    "boundary_of",
     "complete",
     "has_async_engine",
+    "is_direct",
     "is_managed",
     "is_public_call_plain",
     "keeps_deadline",
     "prepare_call",
     "request_of",
+    "result_of",
 ]
 
 #: Options that steer DSPy and are no part of what the engine is asked.
@@ -101,15 +103,15 @@ def complete(lm: Any, facade: Any, call: Any) -> Any:
     """
     if _is_one_attempt(call):
         if not isinstance(lm._engine_spec, str):
-            if _is_direct(lm._engine_spec, call):
+            if is_direct(lm._engine_spec, call):
                 with error_boundary(lm.model):
                     request = request_of(call.legacy)
                 with error_boundary(lm.model, unexpected=True):
-                    return _result(lm, call, lm._engine_spec.complete(request))
-        elif (texts := _texts_of(call.legacy["messages"])) and (route := make_route(lm, call)):
-            with _boundary_of(lm, route):
-                request = replace(route.template, system=texts[0], messages=texts[1])
-                return _result(lm, call, route.complete(request), route, request)
+                    return result_of(lm, call, lm._engine_spec.complete(request))
+        elif asked := provider_request(lm, call):
+            route, request = asked
+            with boundary_of(lm, route):
+                return result_of(lm, call, route.client.complete(request), route, request)
     return execute(facade if call.managed else lm, call)
 
 
@@ -117,15 +119,15 @@ async def acomplete(lm: Any, facade: Any, call: Any) -> Any:
     """Async version of ``complete``."""
     if _is_one_attempt(call):
         if not isinstance(lm._engine_spec, str):
-            if _is_direct(lm._async_engine_spec, call):
+            if is_direct(lm._async_engine_spec, call):
                 with error_boundary(lm.model):
                     request = request_of(call.legacy)
                 with error_boundary(lm.model, unexpected=True):
-                    return _result(lm, call, await lm._async_engine_spec.complete(request))
-        elif (texts := _texts_of(call.legacy["messages"])) and (route := await amake_route(lm, call)):
-            with _boundary_of(lm, route):
-                request = replace(route.template, system=texts[0], messages=texts[1])
-                return _result(lm, call, await route.complete(request), route, request)
+                    return result_of(lm, call, await lm._async_engine_spec.complete(request))
+        elif asked := await aprovider_request(lm, call):
+            route, request = asked
+            with boundary_of(lm, route):
+                return result_of(lm, call, await route.client.complete(request), route, request)
     return await aexecute(facade if call.managed else lm, call)
 
 
@@ -151,7 +153,7 @@ def _is_one_attempt(call: Any) -> bool:
     )  # fmt: skip
 
 
-def _is_direct(engine: Any, call: Any) -> bool:
+def is_direct(engine: Any, call: Any) -> bool:
     """Whether DSPy would do no more with an engine of the host's own than call it."""
     options = call.legacy
     return not (
@@ -163,7 +165,7 @@ def _is_direct(engine: Any, call: Any) -> bool:
 
 
 @contextmanager
-def _boundary_of(lm: Any, route: Route) -> Iterator[None]:
+def boundary_of(lm: Any, route: Route) -> Iterator[None]:
     """Raise what DSPy raises for an error of its client."""
     try:
         with error_boundary(lm.model, provider=route.provider, unexpected=True):
@@ -179,7 +181,16 @@ def _boundary_of(lm: Any, route: Route) -> Iterator[None]:
         raise
 
 
-def _result(lm: Any, call: Any, response: Any, route: Route | None = None, request: Any = None) -> Any:
+def result_of(lm: Any, call: Any, response: Any, route: Route | None = None, request: Any = None) -> Any:
+    """Return what DSPy calls the result of a call.
+
+    Args:
+        lm: the language model.
+        call: the prepared call.
+        response: what its engine has returned.
+        route: the route of the call, None for an engine of the host's own.
+        request: what was asked of the route.
+    """
     if not isinstance(response, Response):
         raise TypeError(f"Engine.complete must return dspy.lm15.Response, got {type(response).__qualname__}")
     provider = None if route is None else route.provider
@@ -198,27 +209,11 @@ def request_of(options: Mapping[str, Any]) -> Request:
     against the dialect of a provider; nearly all prompts are texts, which need none of it.
     """
     body = {name: value for name, value in options.items() if value is not None and name not in _NOT_FOR_ENGINE}
-    texts = _texts_of(body["messages"]) if body.keys() <= _EASY else None
+    texts = texts_of(body["messages"]) if body.keys() <= _EASY else None
     if texts is None:
         return request_from_openai_chat(body)
     config = _config(*[body.get(name) for name in _DIRECT])
     return Request(model=body["model"], system=texts[0], messages=texts[1], config=config)
-
-
-def _texts_of(messages: Sequence[Mapping[str, Any]]) -> tuple[str | None, tuple[Message, ...]] | None:
-    """Return the system text and the turns of messages that are texts; None for any others."""
-    system, turns = None, messages
-    if messages and messages[0].get("role") == "system":
-        system, turns = messages[0].get("content"), messages[1:]
-        if type(system) is not str or not system or len(messages[0]) != 2:
-            return None
-    made = []
-    for turn in turns:
-        content, role = turn.get("content"), turn.get("role")
-        if type(content) is not str or not content or len(turn) != 2 or role not in ("user", "assistant"):
-            return None
-        made.append(Message(role=role, parts=(TextPart(content),)))
-    return (system, tuple(made)) if made else None
 
 
 # typed: True and 1 are equal keys, and only one of them is a temperature

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -22,17 +22,19 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import dspy
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from dspy._vendor.lm15.transports import StdlibAsyncTransport
+from dspy.clients.engines.base import validate_request
 from dspy.clients.engines.lm15_engine import AsyncLM15Engine, LM15Engine
+from dspy.clients.errors import error_boundary
 from dspy.clients.execution import _engine as choose_engine
-from dspy.lm15 import AsyncLMRouter, CacheConfig, LMRouter, Request, Response, _binding_for
+from dspy.lm15 import AsyncLMRouter, CacheConfig, LMRouter, Message, Request, Response, TextPart, _binding_for
 
 from hokusai_core.dspy_bridge.deadline_transport import DeadlineTransport
 from hokusai_core.dspy_bridge.model_prices import estimated_cost
 from hokusai_core.process import fork_callbacks
 
-__all__ = ["Route", "amake_route", "known_route", "make_route"]
+__all__ = ["Route", "aprovider_request", "known_route", "provider_request", "texts_of"]
 
 #: Name under which the store of a language model holds its routes.
 _STORED = "hokusai"
@@ -45,21 +47,29 @@ _PLAIN = (str, int, float, bool, type(None), CacheConfig)
 _NO_PARAMETERS = frozenset({"messages", "model", "rollout_id"})
 
 
+#: A system text and the turns of a conversation.
+_Texts = tuple[str | None, tuple[Message, ...]]
+
+
 @frozen(eq=False)
 class Route:
     """How calls with the same parameters reach their provider.
 
     Args:
-        complete: makes a call with DSPy's client for the provider; to be awaited on an event loop.
-        template: the request without its messages.
+        client: DSPy's client for the provider; its ``complete`` is to be awaited on an event loop.
+        template: a request; the messages of each call take the place of its own.
         provider: DSPy's name of the provider.
         price: returns the cost of an answer, and how it was worked out.
     """
 
-    complete: Callable[[Request], Any]
+    client: Any
     template: Request
     provider: str
     price: Callable[[Response, Request], tuple[float | None, dict[str, Any]]]
+
+    def without_texts(self) -> Route:
+        """Return this route with nothing of what was asked."""
+        return evolve(self, template=replace(self.template, system=None, messages=(Message.user("-"),)))
 
 
 @frozen(eq=False)
@@ -71,22 +81,26 @@ class _Choice:
         request: the request that DSPy would have it send.
         provider: DSPy's name of the provider.
         namespaces: where prices of a provider stand that the host has declared, None for any other.
+        place: the process and the environment.
     """
 
     engine: Any
     request: Request
     provider: str
     namespaces: tuple[str, ...] | None
+    place: Hashable
 
     @classmethod
     def of(cls, lm: Any, call: Any, *, asynchronous: bool) -> _Choice | None:
         engine, request, provider = choose_engine(lm, call, asynchronous)
         if not isinstance(engine, (LM15Engine, AsyncLM15Engine)) or request is None:
             return None
+        with error_boundary(lm.model, provider=provider, unexpected=True):
+            validate_request(request)
         resolution = engine.resolve(lm.model)
         binding = _binding_for(lm._providers, provider) if resolution.declared else None
         namespaces = None if binding is None else binding.metadata_namespaces
-        return cls(engine, replace(request, model=resolution.model), provider, namespaces)
+        return cls(engine, replace(request, model=resolution.model), provider, namespaces, _place(lm.model))
 
     def connect(self) -> tuple[Any, Any]:
         """Return a client for the provider and its transport."""
@@ -109,16 +123,16 @@ class _Routes:
     known: dict[Hashable, Route | None] = field(factory=dict)
     clients: dict[Hashable, tuple[Any, Any]] = field(factory=dict)
 
-    def route(self, chosen: _Choice, key: Any) -> Route | None:
+    def route(self, chosen: _Choice) -> Route | None:
         """Return the route for what DSPy has chosen."""
-        same = chosen.engine, *key[:2]
+        same = chosen.engine, chosen.place
         if same not in self.clients:
             self.clients.setdefault(same, chosen.connect())
         client, model, provider = self.clients[same][0], chosen.request.model, chosen.provider
         if not client.supports.complete:
             return None
         price = partial(estimated_cost, provider=provider, model=model, namespaces=chosen.namespaces)
-        return Route(client.complete, chosen.request, provider, price)
+        return Route(client, chosen.request, provider, price)
 
     def keep(self, key: Hashable, route: Route | None) -> None:
         if len(self.known) >= _MOST_ROUTES:
@@ -149,36 +163,83 @@ def known_route(lm: Any, options: Mapping[str, Any], loop: Any = None) -> Route 
     return None if routes is None or key is None else routes.known.get(key)
 
 
-def make_route(lm: Any, call: Any) -> Route | None:
-    """Return the route for blocking calls like ``call``; None if they go through LiteLLM or must be chosen each time.
+def provider_request(lm: Any, call: Any) -> tuple[Route, Request] | None:
+    """Return the route of a blocking call and the request that it sends; None if the call goes through LiteLLM.
 
     Args:
         lm: the language model.
-        call: a call as DSPy has prepared it, with texts as its messages.
+        call: a call as DSPy has prepared it.
 
     Raises:
         dspy.LMError: no client can take the call, or the credentials are missing.
     """
-    key = _key(lm, call.legacy) if _has_routes(lm) else None
-    if key is None:
-        return None
-    routes: _Routes = lm._engine_store.setdefault((None, _STORED), _Routes())
-    if key not in routes.known:
-        chosen = _Choice.of(lm, call, asynchronous=False)
-        routes.keep(key, None if chosen is None else routes.route(chosen, key))
-    return routes.known.get(key)
+    wanted = _Wanted.of(lm, call, None)
+    if wanted is None or wanted.known:
+        return None if wanted is None else wanted.request()
+    chosen = _Choice.of(lm, call, asynchronous=False)
+    return wanted.take(None if chosen is None else wanted.routes.route(chosen))
 
 
-async def amake_route(lm: Any, call: Any) -> Route | None:
-    """Async version of ``make_route``. Credentials and price lists are read on a thread."""
-    key = _key(lm, call.legacy) if _has_routes(lm) else None
-    if key is None:
-        return None
-    routes: _Routes = lm._engine_store.setdefault((asyncio.get_running_loop(), _STORED), _Routes())
-    if key not in routes.known:
-        chosen = _Choice.of(lm, call, asynchronous=True)
-        routes.keep(key, None if chosen is None else await asyncio.to_thread(routes.route, chosen, key))
-    return routes.known.get(key)
+async def aprovider_request(lm: Any, call: Any) -> tuple[Route, Request] | None:
+    """Async version of ``provider_request``. Credentials and price lists are read on a thread."""
+    wanted = _Wanted.of(lm, call, asyncio.get_running_loop())
+    if wanted is None or wanted.known:
+        return None if wanted is None else wanted.request()
+    chosen = _Choice.of(lm, call, asynchronous=True)
+    return wanted.take(None if chosen is None else await asyncio.to_thread(wanted.routes.route, chosen))
+
+
+@frozen(eq=False)
+class _Wanted:
+    """What is looked for: the route of one call.
+
+    Args:
+        routes: where it is kept.
+        key: its key; None if it cannot be kept.
+        texts: the messages of the call; None if they are no texts, so that DSPy chooses anew.
+    """
+
+    routes: _Routes
+    key: Hashable
+    texts: _Texts | None
+
+    @classmethod
+    def of(cls, lm: Any, call: Any, loop: Any) -> _Wanted | None:
+        if not _has_routes(lm):
+            return None
+        routes = lm._engine_store.setdefault((loop, _STORED), _Routes())
+        return cls(routes, _key(lm, call.legacy), texts_of(call.legacy["messages"]))
+
+    @property
+    def known(self) -> bool:
+        return self.key is not None and self.texts is not None and self.key in self.routes.known
+
+    def request(self) -> tuple[Route, Request] | None:
+        route = self.routes.known.get(self.key)
+        if route is None or self.texts is None:
+            return None
+        return route, replace(route.template, system=self.texts[0], messages=self.texts[1])
+
+    def take(self, route: Route | None) -> tuple[Route, Request] | None:
+        if self.key is not None and self.texts is not None:
+            self.routes.keep(self.key, None if route is None else route.without_texts())
+        return None if route is None else (route, route.template)
+
+
+def texts_of(messages: Sequence[Mapping[str, Any]]) -> _Texts | None:
+    """Return the system text and the turns of messages that are texts; None for any others."""
+    system, turns = None, messages
+    if messages and messages[0].get("role") == "system":
+        system, turns = messages[0].get("content"), messages[1:]
+        if type(system) is not str or not system or len(messages[0]) != 2:
+            return None
+    made = []
+    for turn in turns:
+        content, role = turn.get("content"), turn.get("role")
+        if type(content) is not str or not content or len(turn) != 2 or role not in ("user", "assistant"):
+            return None
+        made.append(Message(role=role, parts=(TextPart(content),)))
+    return (system, tuple(made)) if made else None
 
 
 def _has_routes(lm: Any) -> bool:
@@ -203,8 +264,7 @@ def _key(lm: Any, options: Mapping[str, Any]) -> Hashable:
         values.append(value)
         kinds.append(kind)  # True and 1 are equal, and only one of them is a temperature
     return (
-        fork_callbacks.generation,
-        tuple(map(os.environ.get, _variables(lm.model))),
+        _place(lm.model),
         lm.model,
         lm.model_type,
         lm._engine_spec,
@@ -212,6 +272,11 @@ def _key(lm: Any, options: Mapping[str, Any]) -> Hashable:
         tuple(values),
         tuple(kinds),
     )
+
+
+def _place(model: str) -> Hashable:
+    """Return what tells this process from others, and this environment from what it was before."""
+    return fork_callbacks.generation, tuple(map(os.environ.get, _variables(model)))
 
 
 @lru_cache(maxsize=256)

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import dspy
+import pydantic
 import pytest
 from dspy.dsp.utils import settings as dspy_settings
 from dspy.lm15 import CacheConfig
@@ -128,14 +129,19 @@ def model(server: Server, name: str = "openai/gpt-4o-mini", **options: Any) -> A
     return dspy.LM(name, api_base=server.url, api_key="sk-test", **options)
 
 
-def ask(lm: Any, asynchronous: bool, **options: Any) -> Any:
-    return asyncio.run(lm.acall(messages=MESSAGES, **options)) if asynchronous else lm(messages=MESSAGES, **options)
+def ask(lm: Any, asynchronous: bool, *, messages: Any = MESSAGES, **options: Any) -> Any:
+    return asyncio.run(lm.acall(messages=messages, **options)) if asynchronous else lm(messages=messages, **options)
 
 
 def routes(lm: Any) -> list[Any]:
     return [entry for key, entry in lm._engine_store.items() if "hokusai" in key]
 
 
+class Reply(pydantic.BaseModel):
+    answer: str
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 PARAMETERS: list[dict[str, Any]] = [
     {},
     {"temperature": 0.2, "max_tokens": 40, "top_p": 0.5, "seed": 7},
@@ -143,6 +149,10 @@ PARAMETERS: list[dict[str, Any]] = [
     {"response_format": {"type": "json_object"}},
     {"temperature": 1},
     {"logprobs": True},
+    {"response_format": Reply},
+    {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]},
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": "what is it?"}, PICTURE]}]},
+    {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, *MESSAGES[1:]]},
 ]
 
 
@@ -317,6 +327,22 @@ def test_connections_are_as_many_as_the_calls_in_flight_and_are_used_again(serve
     for number in range(50):
         call.prepare({"question": str(number)}).run()
     assert server.connections == before
+
+
+@pytest.mark.parametrize(
+    "options", [{"response_format": Reply}, {"messages": [{"role": "user", "content": [PICTURE]}]}]
+)
+def test_a_call_of_any_form_shares_the_connections_and_leaves_nothing_behind(
+    server: Server, options: dict[str, Any]
+) -> None:
+    lm = model(server)
+    for _ in range(3):
+        ask(MeteredLM(lm, Meter()), False, **options)
+    ask(MeteredLM(lm, Meter()), False)
+    assert server.connections == 1
+    (kept,) = routes(lm)
+    (route,) = kept.known.values()
+    assert "how many?" not in str(route.template)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
