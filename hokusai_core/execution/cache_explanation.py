@@ -67,7 +67,7 @@ class CacheExplanation:
         stored: the entry that would be served, or that is too old to be.
         nearest: for a miss, the stored entry of that signature that differs least.
         differs: parts of the key in which the nearest entry differs: ``fingerprint`` (instructions, fields, types,
-            demos), ``model``, ``parameters``, ``adapter``, ``namespace``, ``schema``, ``input:<field>``.
+            demos), ``model``, ``parameters``, ``adapter``, ``namespace``, ``strategy``, ``schema``, ``input:<field>``.
         parts: part -> digest, as it enters the key.
     """
 
@@ -104,6 +104,9 @@ def explain(state: ExecutionState, stage: CacheTiers | None, accepts: Callable[[
         return CacheExplanation(
             plan.name, None, None, "caching is off (cache_enabled=False): nothing is stored or served"
         )
+    if plan.strategy is not None and plan.strategy.unversioned:
+        names = ", ".join(plan.strategy.unversioned)
+        return CacheExplanation(plan.name, None, None, f"nothing is stored or served: {names} has no version")
     if plan.keys is None:
         return CacheExplanation(plan.name, None, None, "testing mode neither stores nor serves answers")
     try:

@@ -17,10 +17,6 @@ def _plain(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(value)
 
 
-def _demos(value: Iterable[Mapping[str, Any]] | None) -> tuple[Mapping[str, Any], ...] | None:
-    return None if value is None else tuple(value)
-
-
 def _pairs(value: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
     return tuple((name, version) for name, version in value)
 

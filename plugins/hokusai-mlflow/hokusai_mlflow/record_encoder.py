@@ -74,6 +74,10 @@ class RecordEncoder:
             record["out"] = policy.values("outputs", event.outputs, cut)
         if event.attempts:
             record["at"] = [self._attempt(attempt, cut) for attempt in event.attempts]
+        if event.strategy is not None:
+            record["strat"] = event.strategy
+        if policy.outputs and event.extras:
+            record["xo"] = policy.values("outputs", event.extras, cut)
         if event.exchanges and policy.exchanges:
             record["ex"] = [self._exchange(exchange, cut) for exchange in event.exchanges]
         if event.error_type is not None:

@@ -35,7 +35,11 @@ def _files_with(text: str, *folders: Path) -> list[str]:
 def test_only_the_chosen_content_is_recorded_anywhere(place: Any, tmp_path: Path, content: str) -> None:
     given, answered, quoted = _canary(), _canary(), _canary()
     tracker = place.tracker(content=content)
-    tracker.record(event := make_event(inputs={"name": given}, outputs={"greeting": answered}, collect_feedback=True))
+    tracker.record(
+        event := make_event(
+            inputs={"name": given}, outputs={"greeting": answered}, extras={"why": answered}, collect_feedback=True
+        )
+    )
     tracker.record(make_failure(error=f"cannot parse {quoted}"))
     tracker.record(make_feedback(event.execution_id, corrections={"greeting": answered}, comment=answered))
     spooled = _files_with(given, tmp_path), _files_with(answered, tmp_path), _files_with(quoted, tmp_path)
@@ -219,6 +223,24 @@ def test_several_calls_of_one_attempt_are_spans_of_their_own(place: Any) -> None
     inner = [span for span in trace.data.spans if span.parent_id == model.span_id]
     assert [span.outputs["choices"][0]["message"]["content"] for span in inner] == ["think", "act"]
     assert trace.info.token_usage["total_tokens"] == 17
+
+
+def test_a_strategy_has_a_span_for_each_inner_call(place: Any) -> None:
+    tracker = place.tracker()
+    lm = null_lm(answers={"answer": "Paris", "reasoning": "I know it."})
+    with Executor(lm=lm, plugins=["strategies"], trackers={"mlflow": tracker}) as executor:
+        executor.register_signature("Ask", "question -> answer")
+        strategy = {"name": "majority", "n": 3, "strategy": "chain_of_thought"}
+        executor.execute_signature("Ask", {"question": "?"}, strategy=strategy)
+        assert place.deliver()
+    (trace,) = place.traces()
+    root = trace.data.spans[0]
+    model = next(span for span in trace.data.spans if span.name == "language_model")
+    inner = [span for span in trace.data.spans if span.parent_id == model.span_id]
+    assert len(inner) == lm.engine.calls == 2
+    assert trace.info.tags["hokusai.strategy"] == "majority"
+    assert root.attributes["strategy"]["options"] == {"n": 3, "strategy": "chain_of_thought"}
+    assert root.attributes["extras"]["reasoning"] == "I know it."
 
 
 @pytest.mark.parametrize(

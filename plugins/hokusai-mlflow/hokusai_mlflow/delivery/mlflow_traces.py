@@ -154,6 +154,8 @@ def _tags(record: Mapping[str, Any]) -> dict[str, str]:
     tags["mlflow.traceName"] = _name(record)
     if record["k"] == "o":
         return {**tags, "hokusai.kind": record["kind"]}
+    if record.get("strat"):
+        tags["hokusai.strategy"] = record["strat"]["name"]
     return {
         **tags,
         "hokusai.signature": record["sig"],
@@ -275,6 +277,8 @@ class _SpanMaker:
             "fingerprint": record["fp"],
             "cached": record["hit"],
             "execution_id": record["id"],
+            "strategy": record.get("strat"),
+            "extras": record.get("xo"),
             "cut": record.get("cut"),
             **extra,
         }
