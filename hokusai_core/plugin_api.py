@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
     from hokusai_core.execution.edition_finder import EditionFinder, EditionWarning
     from hokusai_core.execution.signature_runner import SignatureRunner
-    from hokusai_core.execution.strategy_resolver import ResolvedStrategy
+    from hokusai_core.execution.strategy_resolver import ResolvedStrategy, StrategyResolver
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.function_tool import FunctionTool
     from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
@@ -144,6 +144,7 @@ __all__ = [
     "StageTiming",
     "Strategy",
     "StrategyChoice",
+    "StrategyResolver",
     "StrategyTask",
     "Tool",
     "TrackedEvent",
@@ -208,7 +209,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "TrackedEvent",
             ),
             "hokusai_core.execution.signature_runner": ("SignatureRunner",),
-            "hokusai_core.execution.strategy_resolver": ("ResolvedStrategy",),
+            "hokusai_core.execution.strategy_resolver": ("ResolvedStrategy", "StrategyResolver"),
             "hokusai_core.feedback": ("KeptExecution",),
             "hokusai_core.function_tool": ("FunctionTool",),
             "hokusai_core.hookspecs": (

@@ -32,7 +32,7 @@ def split_answer(text: bytes) -> tuple[bytes, dict[str, Any]]:
     """Return the outputs of an answer as JSON text, and what a strategy gave beside them.
 
     Raises:
-        ValueError: what follows the tab is no JSON object.
+        ValueError: what follows the tab is not a JSON object.
     """
     outputs, tab, rest = text.partition(b"\t")
     if not tab:

@@ -83,7 +83,7 @@ class Reward:
         """Return the score of ``outputs``.
 
         Raises:
-            PluginError: the reward raises, or what it returns is no number.
+            PluginError: the reward raises, or what it returns is not a number.
         """
         try:
             score = float(self._score(task, inputs, outputs))

@@ -89,7 +89,7 @@ class StrategyChoice:
 
     @property
     def key(self) -> bytes:
-        """Bytes that are equal for equal choices. Objects among the options are told apart by where they are."""
+        """Bytes that are equal for equal choices. Objects among the options differ by their identity."""
         objects: list[int] = []
 
         def noted(value: Any) -> Any:

@@ -35,12 +35,13 @@ class Installed:
     @cached_property
     def signatures(self) -> SignatureRegistry:
         """The signatures of all packs, with editions such as promoted ones in the place of their originals."""
-        from hokusai_core.plugin_api import EditionFinder, SignatureRegistry
+        from hokusai_core.plugin_api import EditionFinder, SignatureRegistry, StrategyResolver
 
         return SignatureRegistry(
             self.plugins.signature_packs,
             self.settings.value("prefer"),
             find_edition=EditionFinder.of(self.plugins, self.settings).find,
+            settle=StrategyResolver(self.plugins).settled,
         )
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ FINISH = "finish"
 class ReAct:
     """Lets the model think, call a tool and see the result, up to ``max_iters`` times, and then answers.
 
-    Arguments that do not fit a tool's schema do not reach the tool: the model is told what is wrong with them.
+    Arguments that do not fit a tool's schema do not reach the tool: the model gets the reason instead.
 
     Args:
         tools: the tools: names of those that plugins provide, functions, or objects.

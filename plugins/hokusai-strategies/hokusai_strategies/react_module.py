@@ -23,7 +23,7 @@ __all__ = ["ReActModule"]
 
 
 class ReActModule(dspy.ReAct):
-    """``dspy.ReAct`` with tools whose arguments are checked, whose errors are told apart, and which may be awaited.
+    """``dspy.ReAct`` with tools whose arguments are checked, whose errors are handled, and which may be awaited.
 
     Args:
         task: what is answered.
@@ -97,7 +97,7 @@ class ReActModule(dspy.ReAct):
         return self._failed(thought.next_tool_name, failure)
 
     def _failed(self, name: str, error: Exception) -> str:
-        """Return what the model is told of a tool that raised.
+        """Return what the model sees of a tool that raised.
 
         Raises:
             ToolError: the execution is to end.
