@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack, overload
 
 from hokusai_core.batch.runner import BatchOptions, BatchRunner, OnError
+from hokusai_core.composition.chain import SignatureChain
 from hokusai_core.composition.runner import ChainRunner
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.options import ExecutionOptions
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from hokusai_core.batch.iterator import BatchRows
     from hokusai_core.batch.progress import BatchProgress
     from hokusai_core.batch.results import BatchResult
-    from hokusai_core.composition.chain import SignatureChain
     from hokusai_core.composition.conditional import ConditionalPipeline
     from hokusai_core.composition.results import ChainResult
     from hokusai_core.events import FeedbackGiven, OptimizationFinished
@@ -529,8 +529,8 @@ class Executor:
         Args:
             name: how it is called; ``local/NAME`` always works too.
             x: a ``BaseSignature`` class, a ``dspy.Signature`` class, a text such as ``"question -> answer: float"``, a
-                ``dspy.Module`` instance, an optimized signature, the path of a file with a saved one, or an address
-                that a plugin reads, such as ``"models:/EmailDraft@champion"``.
+                ``dspy.Module`` instance, a ``SignatureChain``, an optimized signature, the path of a file with a saved
+                one, or an address that a plugin reads, such as ``"models:/EmailDraft@champion"``.
             replace: whether it may replace what has that name.
             signature: inputs and outputs of a ``dspy.Module`` that does not tell them itself.
             strategy: how it is answered: the name of a strategy, or a mapping of ``name`` and its options; left out, as
@@ -545,6 +545,8 @@ class Executor:
         """
         services = self.services
         services.check_open()
+        if isinstance(x, SignatureChain):
+            x = x.to_signature(self, name)
         register_signature(
             name,
             x,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from attrs import field, frozen
@@ -24,13 +24,20 @@ class StrategyTask:
         spec: the signature as data.
         signature: the signature as a ``dspy.Signature`` class. Its fields may be named differently from those of
             ``spec``, as DSPy needs some names for itself; the module takes and returns fields under these names.
+        names: field name of ``spec`` -> its name in ``signature``.
+        demos: few-shot examples of ``spec``, under the names of ``signature``. The module's predictors get them
+            wherever they have all fields of ``signature``; for the module of a part its strategy does so.
     """
 
     spec: SignatureSpec
     signature: Any
+    names: Mapping[str, str]
+    demos: Sequence[Mapping[str, Any]]
     _own_inputs: Callable[[Mapping[str, Any]], dict[str, Any]] = field(alias="own_inputs")
     _own_outputs: Callable[[Any], dict[str, Any]] = field(alias="own_outputs")
     _language_model: Callable[[], Any] = field(alias="language_model")
+    _call: Callable[[Mapping[str, Any]], tuple[Any, dict[str, Any]]] = field(alias="call")
+    _part: Callable[[SignatureSpec], StrategyTask] = field(alias="part")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # optimizers copy modules, which hold it; it never changes
@@ -53,6 +60,18 @@ class StrategyTask:
         if problems:
             raise OutputError(f"the answer does not fit {self.spec.name}: " + "; ".join(map(str, problems)))
         return outputs
+
+    def call(self, inputs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return ``signature``, its outputs narrowed to the choices of these inputs, and the values of its inputs.
+
+        Args:
+            inputs: bound inputs under the names of ``spec``.
+        """
+        return self._call(inputs)
+
+    def part(self, spec: SignatureSpec) -> StrategyTask:
+        """Return the task of another signature that the module answers on its way, such as a step of a chain."""
+        return self._part(spec)
 
     def language_model(self) -> Any:
         """Return the language model of the execution that runs; its calls are counted and charged as others."""

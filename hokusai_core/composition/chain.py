@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from hokusai_core.base_signature import BaseSignature
+from hokusai_core.composition.chain_signature import identifier, signature_of_chain
 from hokusai_core.composition.checker import resolve_chain
 from hokusai_core.composition.definitions import (
     ChainDefinition,
@@ -118,6 +120,23 @@ class SignatureChain(ChainDefinition):
             CompositionError: listing every problem.
         """
         return resolve_chain(self, executor.services.plans, initial_inputs).used_inputs()
+
+    def to_signature(self, executor: HasServices, name: str = "") -> type[BaseSignature]:
+        """Return a signature that takes the initial inputs and gives the outputs of the last step.
+
+        The strategy ``chain`` of the plugin ``strategies`` answers it, by running the steps one after the other. The
+        signature holds copies of the signatures of the steps, so it can be registered, optimized, saved, promoted and
+        packed like any other.
+
+        Args:
+            executor: whose signatures the steps name.
+            name: name of the signature; left out, the name of the chain.
+
+        Raises:
+            CompositionError: the chain has a fault, or a step that no file can hold: a pipeline, whose conditions are
+                functions, or a DSPy program.
+        """
+        return BaseSignature.from_spec(signature_of_chain(self, executor.services.plans, name or identifier(self.name)))
 
     def to_mermaid(self, initial_inputs: Iterable[str] = ()) -> str:
         """Return the chain as a Mermaid flowchart.

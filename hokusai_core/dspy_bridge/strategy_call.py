@@ -30,7 +30,65 @@ __all__ = ["StrategyCall"]
 _KEPT = 16
 
 
-class StrategyCall(ModelCall):
+class TaskCall(ModelCall):
+    """Makes the tasks that strategies build modules for.
+
+    Args:
+        spec: the signature.
+        label: name of the strategy, for errors.
+        lm: the language model.
+        adapter: the DSPy adapter; None for a ``FastChatAdapter``.
+    """
+
+    def __init__(self, spec: SignatureSpec, label: str, lm: Any, adapter: Any = None) -> None:
+        super().__init__(spec, lm, adapter)
+        self._label = label
+
+    def task(
+        self, rendered: RenderedSignature | None = None, demos: Sequence[Mapping[str, Any]] | None = None
+    ) -> StrategyTask:
+        """Return a task.
+
+        Args:
+            rendered: the signature, maybe with the choices of one call; None for it without.
+            demos: the demos of one call; None for all.
+        """
+        chosen = rendered or self._rendered
+        own = {safe: name for name, safe in chosen.safe.items()}
+
+        def call(inputs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+            narrowed, values = self._render(inputs)
+            return narrowed.signature, values
+
+        return StrategyTask(
+            self._spec,
+            chosen.signature,
+            chosen.safe,
+            self._demos if demos is None else demos,
+            own_inputs=lambda values: {own.get(name, name): value for name, value in values.items()},
+            own_outputs=lambda prediction: self._own_outputs(chosen, prediction),
+            language_model=lambda: LanguageModel(dspy.settings.lm, adapter=self.adapter),
+            call=call,
+            part=lambda spec: TaskCall(spec, self._label, self._lm, self.adapter).task(),
+        )
+
+    def _own_outputs(self, rendered: RenderedSignature, prediction: Any) -> dict[str, Any]:
+        if not isinstance(prediction, dspy.Prediction):
+            raise PluginError(
+                f"strategy {self._label!r} returned {type(prediction).__name__} for {self._spec.name!r}, and "
+                "must return a dspy.Prediction or raise"
+            )
+        answer = dict(prediction.items())
+        missing = [name for name in self._spec.outputs if rendered.safe[name] not in answer]
+        if missing:
+            raise OutputError(
+                f"strategy {self._label!r} gave no {', '.join(missing)}; {self._spec.name} has "
+                f"{', '.join(self._spec.outputs)}"
+            )
+        return self._outputs(rendered, answer)
+
+
+class StrategyCall(TaskCall):
     """Runs the module of a strategy with the language model of the execution.
 
     All its calls of the language model are metered, pass the gate and end by the deadline.
@@ -50,7 +108,7 @@ class StrategyCall(ModelCall):
     def __init__(
         self, spec: SignatureSpec, choice: StrategyChoice, strategy: Any, lm: Any, adapter: Any = None
     ) -> None:
-        super().__init__(spec, lm, adapter)
+        super().__init__(spec, choice.name, lm, adapter)
         self._choice, self._strategy = choice, strategy
         own = spec.strategy is not None and spec.strategy.name == choice.name
         #: What was found for the predictors of the declared strategy is nothing for those of another one.
@@ -98,16 +156,8 @@ class StrategyCall(ModelCall):
         return self._module(rendered, self._nearest.choose(inputs))
 
     def _module(self, rendered: RenderedSignature, demos: Sequence[Mapping[str, Any]]) -> Any:
-        own = {safe: name for name, safe in rendered.safe.items()}
-        task = StrategyTask(
-            self._spec,
-            rendered.signature,
-            own_inputs=lambda values: {own.get(name, name): value for name, value in values.items()},
-            own_outputs=lambda prediction: self._own_outputs(rendered, prediction),
-            language_model=lambda: LanguageModel(dspy.settings.lm, adapter=self.adapter),
-        )
         try:
-            module = self._strategy.build(task)
+            module = self._strategy.build(self.task(rendered, demos))
         except HokusaiError:
             raise
         except Exception as error:
@@ -123,21 +173,6 @@ class StrategyCall(ModelCall):
             check_predictors(module, self._states, self._spec.name)
         set_predictor_states(module, self._states)
         return module
-
-    def _own_outputs(self, rendered: RenderedSignature, prediction: Any) -> dict[str, Any]:
-        if not isinstance(prediction, dspy.Prediction):
-            raise PluginError(
-                f"strategy {self._choice.name!r} returned {type(prediction).__name__} for {self._spec.name!r}, and "
-                "must return a dspy.Prediction or raise"
-            )
-        answer = dict(prediction.items())
-        missing = [name for name in self._spec.outputs if rendered.safe[name] not in answer]
-        if missing:
-            raise OutputError(
-                f"strategy {self._choice.name!r} gave no {', '.join(missing)}; {self._spec.name} has "
-                f"{', '.join(self._spec.outputs)}"
-            )
-        return self._outputs(rendered, answer)
 
     def _answer(self, rendered: RenderedSignature, prediction: Any) -> dict[str, Any]:
         outputs = self._own_outputs(rendered, prediction)

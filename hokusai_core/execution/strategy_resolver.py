@@ -113,6 +113,8 @@ class _Parts:
             options["reward"] = self._reward(options["reward"])
         if options.get("strategy") is not None:
             options["strategy"] = self._strategy(options["strategy"])
+        if isinstance(options.get("strategies"), Mapping):
+            options["strategies"] = {name: self._strategy(item) for name, item in options["strategies"].items()}
         return options
 
     def _add(self, label: str, version: str) -> None:

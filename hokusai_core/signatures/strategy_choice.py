@@ -13,6 +13,10 @@ from hokusai_core.json_encoding import canonical_json, jsonable
 __all__ = ["StrategyChoice"]
 
 
+#: Characters of an option that a listing shows.
+_LONGEST = 60
+
+
 def _plain(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return dict(value)
 
@@ -119,8 +123,13 @@ class StrategyChoice:
         return data
 
     def __str__(self) -> str:
-        options = ", ".join(f"{name}={_mapped(value, _label)!r}" for name, value in self.options.items())
+        options = ", ".join(f"{name}={_shown(_mapped(value, _label))}" for name, value in self.options.items())
         return f"{self.name}({options})" if options else self.name
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _described(value: Any) -> Any:

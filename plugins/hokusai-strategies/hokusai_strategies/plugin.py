@@ -12,6 +12,7 @@ def provide_strategies() -> list[Component]:
     """Offer the strategies."""
     offers = [
         ("predict", "predict:Predict", "One call of the language model, as without a strategy"),
+        ("chain", "chain:Chain", "The steps of a chain, each a signature of its own"),
         ("chain_of_thought", "chain_of_thought:ChainOfThought", "One call, with reasoning before the answer"),
         ("react", "react:ReAct", "Thoughts and calls of tools, until it is known enough to answer"),
         ("best_of_n", "best_of_n:BestOfN", "Several tries, of which the one with the highest reward is taken"),
