@@ -193,7 +193,9 @@ class CallPlanCache:
             return plan
         generation = self._registry.generation  # before the signature is looked up: another may take its place
         with fork_gate:  # tables of signatures and of DSPy are filled under locks, which a child could not go on with
-            plan = self._make(self._registered(signature), model, adapter, generation, strategy, parameters)
+            plan = self._make(
+                self._with_program(self._registered(signature)), model, adapter, generation, strategy, parameters
+            )
         self._keep(key, plan)
         return plan
 
@@ -235,30 +237,31 @@ class CallPlanCache:
             if entry.signature_class is signature:
                 return entry
         cls, _ = signature_class(signature.__name__, signature)
-        program = self._program_of(cls) if cls.spec.predictors and cls.spec.strategy is None else None
         spec = self._strategies.settled(cls.spec)
-        return RegisteredSignature(cls.__name__, f"{LOCAL.plugin}/{cls.__name__}", LOCAL, spec, cls, program)
+        return RegisteredSignature(cls.__name__, f"{LOCAL.plugin}/{cls.__name__}", LOCAL, spec, cls)
 
-    def _program_of(self, signature: type[BaseSignature]) -> Any:
-        """Return the program that an optimized signature gives instructions and demos for. It is never imported.
+    def _with_program(self, registered: RegisteredSignature) -> RegisteredSignature:
+        """Return a signature with the program that it gives instructions and demos for. No program is ever imported.
 
         Raises:
             ArtifactError: no program is registered under the name that the signature was made from.
         """
-        given = vars(signature).get("program")
-        if given is not None:
-            return given
+        spec, signature = registered.spec, registered.signature_class
+        if not spec.predictors or spec.strategy is not None or registered.program is not None or signature is None:
+            return registered
         artifact = vars(signature).get("artifact")
-        name = signature.__name__ if artifact is None else artifact.base_name
-        with suppress(SignatureNotFoundError, AmbiguousSignatureError):
-            registered = self._registry.resolve(name).program
-            if registered is not None:
-                return registered
-        raise ArtifactError(
-            f"{signature.__name__} has instructions and demos for the predictors of a program, and no program is "
-            f"registered as {name}; register one with executor.register_signature(name, module), or give it to "
-            "load_optimized(path, program=module)"
-        )
+        name = spec.name if artifact is None else artifact.base_name
+        program = vars(signature).get("program")
+        if program is None:
+            with suppress(SignatureNotFoundError, AmbiguousSignatureError):
+                program = self._registry.resolve(name).program
+        if program is None:
+            raise ArtifactError(
+                f"{spec.name} has instructions and demos for the predictors of a program, and no program is registered "
+                f"as {name}; register one with executor.register_signature(name, module), or give it to "
+                "load_optimized(path, program=module)"
+            )
+        return evolve(registered, program=program)
 
     def _strategy(self, registered: RegisteredSignature, asked: StrategyChoice | None) -> ResolvedStrategy | None:
         """Return the strategy of a call: the one that it asks for, else the one that the signature declares."""

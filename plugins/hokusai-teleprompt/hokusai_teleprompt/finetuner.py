@@ -107,9 +107,10 @@ class TelepromptFineTuner:
         """Return a signature that is better on held-out examples, or the signature as it was.
 
         Args:
-            signature: name, class, ``dspy.Signature`` class, text such as ``"question -> answer"``, ``dspy.Module``, or
-                the path of a saved optimized signature. Of a program each inner predictor is improved; examples,
-                metric and comparison are about the inputs and outputs of the whole.
+            signature: name, class, ``dspy.Signature`` class, text such as ``"question -> answer"``, ``dspy.Module``,
+                ``SignatureChain``, or the path of a file with a chain or a saved optimized signature. Of a program, a
+                chain and a signature with a strategy each inner predictor is improved; examples, metric and comparison
+                are about the inputs and outputs of the whole.
             examples: ``{"inputs": {...}, "outputs": {...}}`` records, ``dspy.Example``s, a pandas frame, or the path of
                 a JSONL or CSV file. They are split into examples to learn from, to choose by and to compare on.
             metric: name of a metric component, ``{name: weight}`` for a weighted mean, a function, or a ``Metric``;

@@ -140,6 +140,8 @@ def _artifacts(folder: Path) -> dict[str, tuple[Path, Artifact]]:
     for path in sorted(folder.glob("*.json")):
         artifact = read_artifact(path)
         label = artifact.spec.name
+        if artifact.spec.predictors and artifact.spec.strategy is None:
+            raise ArtifactError(f"{path}: is of the program {artifact.base_name}, whose code no pack holds")
         if label in found:
             raise ArtifactError(
                 f"{path} and {found[label][0]} both have a signature called {label!r}; keep one of them"
@@ -160,9 +162,24 @@ def _metadata(name: str, version: str, summary: str, artifacts: Mapping[str, tup
     )
     return (
         f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nSummary: {one_line}\n"
-        "Requires-Python: >=3.11\nRequires-Dist: hokusai-core>=0.1\n"
+        f"Requires-Python: >=3.11\nRequires-Dist: hokusai-core>=0.1\n{_requirements(artifacts)}"
         f"Description-Content-Type: text/markdown\n\nSignatures of this pack:\n{listing}\n"
     )
+
+
+def _requirements(artifacts: Mapping[str, tuple[Path, Artifact]]) -> str:
+    """Return the distributions whose strategies and tools the signatures are answered with, as lines of metadata."""
+    needed: set[str] = set()
+    with PluginManager() as manager:
+        for _, artifact in artifacts.values():
+            choice = artifact.spec.strategy
+            labels = [] if choice is None else [f"strategy {choice.name}", *(label for label, _ in choice.parts)]
+            for label in labels:
+                kind, _, name = label.removeprefix("reward ").partition(" ")
+                owner = manager.component(kind, name).owner
+                if owner is not None and owner.distribution not in (None, "hokusai-core"):
+                    needed.add(f"Requires-Dist: {owner.distribution}>={owner.version}\n")
+    return "".join(sorted(needed))
 
 
 def _write(wheel: Path, files: Mapping[str, bytes], record: str) -> None:

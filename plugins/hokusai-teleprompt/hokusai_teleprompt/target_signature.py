@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from hokusai_core import BaseSignature, Executor
+from hokusai_core import BaseSignature, Executor, SignatureChain
 from hokusai_core.plugin_api import (
     Artifact,
     Candidate,
@@ -22,6 +22,8 @@ from hokusai_core.types import RegisteredSignature
 from hokusai_teleprompt.optimized_signature import OptimizedSignature
 
 __all__ = ["TargetSignature", "find_target", "target_of"]
+
+_CHAIN_FILES = (".toml", ".yaml", ".yml")
 
 
 @frozen
@@ -73,17 +75,21 @@ def find_target(executor: Executor, signature: Any) -> TargetSignature:
 
     Args:
         executor: where names are looked up.
-        signature: name, class, ``dspy.Signature`` class, text such as ``"question -> answer"``, ``dspy.Module``, or the
-            path of a saved optimized signature.
+        signature: name, class, ``dspy.Signature`` class, text such as ``"question -> answer"``, ``dspy.Module``,
+            ``SignatureChain``, or the path of a file with a chain or a saved optimized signature.
 
     Raises:
         SignatureNotFoundError: no signature has this name.
         ArtifactError: the file cannot be used, or its original has changed.
     """
-    if isinstance(signature, os.PathLike) or (isinstance(signature, str) and signature.endswith(".json")):
+    if isinstance(signature, (str, os.PathLike)) and str(signature).endswith(".json"):
         artifact = read_artifact(signature)
         executor.signature(signature)  # raises if its original has changed
         return _of_artifact(executor, artifact)
+    if isinstance(signature, (str, os.PathLike)) and str(signature).endswith(_CHAIN_FILES):
+        signature = SignatureChain.from_file(signature)
+    if isinstance(signature, SignatureChain):
+        signature = signature.to_signature(executor)
     if isinstance(signature, str) and "->" not in signature:
         return target_of(executor, executor.signatures.resolve(signature))
     if isinstance(signature, type) and issubclass(signature, OptimizedSignature):
@@ -119,5 +125,6 @@ def _target(
     strategy = None
     if spec.strategy is not None and program is None:
         strategy = executor.strategy(BaseSignature.from_spec(spec))
-        spec = spec if strategy is None else spec.evolve(strategy=strategy.choice)
+        settled = spec if strategy is None else spec.evolve(strategy=strategy.choice)
+        spec, base = settled, settled if base is spec else base
     return TargetSignature(spec, name, base, program, strategy)
