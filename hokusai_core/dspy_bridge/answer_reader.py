@@ -20,11 +20,16 @@ from hokusai_core.dspy_bridge.text_markers import GAP, HEADER_OPENING, restore_m
 from hokusai_core.signatures.value_text import is_same
 
 __all__ = [
+    "BLANKS",
     "AnswerFormatError",
     "AnswerReader",
     "AnswerSplitter",
+    "BegunAnswer",
     "OutputReader",
     "begin_of_answer",
+    "certain_part",
+    "header_on_line",
+    "is_header_line",
     "skip_thoughts",
     "trim_blank_lines",
 ]
@@ -33,11 +38,13 @@ __all__ = [
 END = "completed"
 
 #: Blanks of a line, and the characters without width that models and editors put beside a header.
-_BLANKS = " \t\xa0\u200b\ufeff"
+BLANKS = " \t\xa0\u200b\ufeff"
 #: A header as prompts ask for it: alone on its line, and spelled as DSPy spells it.
 _USUAL_HEADER = re.compile(r"(?:^|(?<=\n))\[\[ ## (\w+) ## \]\](?=\n|$)")
 _OPENING = re.compile(HEADER_OPENING)
 _HEADER = re.compile(rf"{HEADER_OPENING}([^\[\]#\n]{{1,200}})##{GAP}\]\]")
+#: Characters of a marker that was disarmed; one that is longer has more than a hundred signs in it.
+_LONGEST_MARKER = 200
 _THOUGHTS = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad"
 _THOUGHT_TAG = re.compile(rf"<(/?)(?:{_THOUGHTS})>", re.IGNORECASE)
 _FENCE_LINE = re.compile(r"^[ \t]*```[\w+-]*[ \t]*$", re.MULTILINE)
@@ -51,8 +58,12 @@ _MANGLED_HEADER = (
 _AFTER_END = re.compile(r"(?:<[^<>\s]{1,40}>\s*)*[`*_]*")
 #: What may come before a header on its line: a mark of a heading, quote or list, and the begin of an emphasis.
 _BEFORE_HEADER = re.compile(
-    rf"[{_BLANKS}]*+(?:(#{{1,6}}|>|[-+*]|\d{{1,3}}[.)])[{_BLANKS}]++)?([*_`]{{0,3}})[{_BLANKS}]*+"
+    rf"[{BLANKS}]*+(?:(#{{1,6}}|>|[-+*]|\d{{1,3}}[.)])[{BLANKS}]++)?([*_`]{{0,3}})[{BLANKS}]*+"
 )
+#: A part of that, which the next character may complete.
+_BEGUN_BEFORE_HEADER = re.compile(rf"[{BLANKS}]*+(?:#{{1,6}}|>|[-+*]|\d{{1,3}}[.)]?)?[{BLANKS}]*+[*_`]{{0,3}}[{BLANKS}]*+")
+#: What may grow into a header or a marker that was disarmed, at the end of a text.
+_BEGUN_MARKER = re.compile(rf"\[(?:\[{GAP}~*#?)?\Z|<(?:<~*[A-Z-]{{0,11}})?\Z")
 
 
 def begin_of_answer(begin: str) -> re.Pattern[str]:
@@ -144,6 +155,29 @@ class AnswerReader:
             found[name] = value
         return self._complete(found)
 
+    def read_begun(self, text: str) -> BegunAnswer:
+        """Return how far an answer has come of which only the begin is there.
+
+        Args:
+            text: the begin; it ends with a whole line, or with a header.
+
+        Raises:
+            AnswerFormatError: the answer cannot be read, or what has come may still be read in another way.
+        """
+        return self._splitter.split_begun(text)
+
+    def read_output(self, name: str, text: str) -> Any:
+        """Return the value of one output.
+
+        Args:
+            name: its name.
+            text: its text in the answer.
+
+        Raises:
+            ValueError: the text does not fit.
+        """
+        return self._outputs[name].read(text)
+
     def name(self, written: str) -> str | None:
         """Return the output that a name in an answer means, without regard to case; None if it is none."""
         name = self._splitter.name(written)
@@ -181,6 +215,27 @@ class _Section:
     indent: str = ""
 
 
+@frozen
+class BegunAnswer:
+    """How far an answer has come.
+
+    Args:
+        closed: name and text of every section that is over; what comes next changes none of them.
+        open: name of the section that goes on, None if there is none.
+        start: where the text of that section begins.
+        plain: whether the header of that section stands at the begin of its line, so that its lines are not indented.
+        fenced: whether a code fence is open around the answer.
+        ended: whether the end marker has come.
+    """
+
+    closed: list[tuple[str, str]]
+    open: str | None = None
+    start: int = 0
+    plain: bool = True
+    fenced: bool = False
+    ended: bool = False
+
+
 class AnswerSplitter:
     """Splits the answers for one signature into the texts of their outputs.
 
@@ -210,6 +265,28 @@ class AnswerSplitter:
         if "</" in answer:
             self._refuse_stray_thoughts(answer, scan.sections)
         return [(section.name, _content(answer, section)) for section in scan.sections]
+
+    def split_begun(self, text: str) -> BegunAnswer:
+        """Split the begin of an answer; see ``AnswerReader.read_begun``."""
+        try:
+            start = skip_thoughts(text, _HEADER_OR_THOUGHTS)
+        except AnswerFormatError:  # they go on
+            return BegunAnswer([])
+        if not start and "</" in text and _THOUGHT_TAG.search(text):
+            raise AnswerFormatError("may begin again after the end of thoughts")
+        scan = _Scan(text, list(self._headers(text, start)))
+        scan.run()
+        going_on = scan.sections[-1] if scan.unfinished else None
+        closed = scan.sections[:-1] if scan.unfinished else scan.sections
+        before = text[start : scan.sections[0].start] if scan.sections else ""
+        return BegunAnswer(
+            [(section.name, restore_markers(_content(text, section))) for section in closed],
+            None if going_on is None else going_on.name,
+            0 if going_on is None else going_on.start,
+            going_on is None or not going_on.indent,
+            "```" in before,
+            scan.ended_at is not None,
+        )
 
     def _split_usual(self, answer: str) -> list[tuple[str, str]] | None:
         """Return the sections of an answer that leaves nothing to decide, as nearly all do; None for any other."""
@@ -282,6 +359,8 @@ class _Scan:
     #: Where the first end marker ends, and how many sections came before it.
     ended_at: int | None = None
     complete: int = 0
+    #: Whether the last section goes on until the end of the text.
+    unfinished: bool = False
     _open: bool = False
     _mark: str | None = None
 
@@ -298,6 +377,7 @@ class _Scan:
                 after = self.headers[number + 1].start if number + 1 < len(self.headers) else len(text)
                 self._accept_in_line(header, _last_line(text[behind : header.start]), text[header.end : after])
             behind = header.end
+        self.unfinished = self._open
         return self._close(len(text))
 
     def _is_new_turn(self, header: _Header, behind: int) -> bool:
@@ -354,8 +434,36 @@ class _Scan:
             section = self.sections[-1]
             section.end = max(section.start, end)
             if glued:
-                section.end = section.start + len(self.text[section.start : section.end].rstrip(_BLANKS))
+                section.end = section.start + len(self.text[section.start : section.end].rstrip(BLANKS))
         self._open = False
+
+
+def certain_part(line: str, *, from_start: bool) -> int:
+    """Return how much of a line that has not ended is part of a text, whatever comes next.
+
+    Args:
+        line: the line, or its rest.
+        from_start: whether it is the whole line.
+    """
+    opening = _OPENING.search(line)
+    end = opening.start() if opening else len(line)
+    begun = _BEGUN_MARKER.search(line, max(0, end - _LONGEST_MARKER), end)
+    end = begun.start() if begun else end
+    return 0 if from_start and _BEGUN_BEFORE_HEADER.fullmatch(line, 0, end) else end
+
+
+def is_header_line(line: str) -> bool:
+    """Return whether something on a line begins like a header."""
+    return _OPENING.search(line) is not None
+
+
+def header_on_line(line: str) -> int:
+    """Return where the text behind a header begins that a line which has not ended begins with; 0 if there is none."""
+    found = _HEADER.match(line)
+    if found is None:
+        return 0
+    text = line[found.end() :].lstrip(BLANKS)
+    return 0 if not text or text[0] in ":*_`'\"[" else found.end()
 
 
 def skip_thoughts(text: str, begin_or_thoughts: re.Pattern[str]) -> int:
@@ -399,7 +507,7 @@ def _spellings(names: list[str]) -> dict[str, str]:
 
 
 def _plain_name(written: str) -> str:
-    return re.sub(rf"[{_BLANKS}-]+", "_", written).casefold()
+    return re.sub(rf"[{BLANKS}-]+", "_", written).casefold()
 
 
 def _first_line(text: str) -> str:
@@ -423,8 +531,8 @@ def _leave_out_fence(text: str, start: int, sections: list[_Section]) -> None:
 
 def _content(text: str, section: _Section) -> str:
     content = text[section.start : section.end]
-    if content[:1] in _BLANKS and _first_line(content).strip():
-        content = content.lstrip(_BLANKS)
+    if content[:1] in BLANKS and _first_line(content).strip():
+        content = content.lstrip(BLANKS)
     content = trim_blank_lines(content)
     if section.indent:
         lines = content.split("\n")

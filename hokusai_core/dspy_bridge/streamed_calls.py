@@ -1,0 +1,95 @@
+"""Calls of a language model whose answer comes piece by piece.
+
+DSPy's engines have a method ``stream``. An engine of the host's own is called directly, as in ``engine_calls``. One that
+DSPy selects is called by DSPy, which sends its chunks to ``settings.send_stream``; for blocking calls it can do so only
+inside a thread of anyio. So a blocking call of such an engine does not stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+from dspy import settings
+from dspy.clients.engines.lifecycle import aclosing_stream, closing_stream
+from dspy.clients.engines.stream_guard import achecked_stream, checked_stream
+from dspy.clients.errors import error_boundary
+from dspy.lm15 import StreamAccumulator
+
+from hokusai_core.dspy_bridge.engine_calls import acomplete, complete, is_managed, is_public_call_plain, own_engine, result_of
+from hokusai_core.dspy_bridge.requests import request_of
+
+__all__ = ["OnText", "acomplete_streamed", "can_stream", "complete_streamed"]
+
+#: Takes the next piece of an answer.
+OnText = Callable[[str], None]
+
+
+def can_stream(lm: Any, *, asynchronous: bool) -> bool:
+    """Return whether the answers of ``lm`` may come piece by piece.
+
+    Args:
+        lm: the language model.
+        asynchronous: whether it is awaited.
+    """
+    if not is_managed(lm) or not is_public_call_plain(lm):
+        return False
+    engine = lm._async_engine_spec if asynchronous else lm._engine_spec
+    if isinstance(lm._engine_spec, str):
+        return asynchronous and lm.model_type == "chat"
+    return callable(getattr(engine, "stream", None)) and not hasattr(engine, "complete_legacy")
+
+
+def complete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -> Any:
+    """Make a prepared call, give the pieces of its answer to ``on_text``, and return DSPy's ``CallResult``."""
+    engine = own_engine(lm._engine_spec, call) if call.managed else None
+    if engine is None:
+        return complete(lm, facade, call)
+    with error_boundary(lm.model):
+        request = request_of(call.legacy)
+    accumulator = StreamAccumulator(request)
+    with error_boundary(lm.model, unexpected=True), closing_stream(checked_stream(engine.stream(request))) as events:
+        for event in events:
+            _take(event, accumulator, on_text)
+        return result_of(lm, call, accumulator.response())
+
+
+async def acomplete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -> Any:
+    """Async version of ``complete_streamed``."""
+    if isinstance(lm._async_engine_spec or lm._engine_spec, str):
+        if call.n != 1:
+            return await acomplete(lm, facade, call)
+        with settings.context(send_stream=_Chunks(on_text)):
+            return await acomplete(lm, facade, call)
+    engine = own_engine(lm._async_engine_spec, call) if call.managed else None
+    if engine is None:
+        return await acomplete(lm, facade, call)
+    with error_boundary(lm.model):
+        request = request_of(call.legacy)
+    accumulator = StreamAccumulator(request)
+    with error_boundary(lm.model, unexpected=True):
+        async with aclosing_stream(achecked_stream(engine.stream(request))) as events:
+            async for event in events:
+                _take(event, accumulator, on_text)
+        return result_of(lm, call, accumulator.response())
+
+
+def _take(event: Any, accumulator: Any, on_text: OnText) -> None:
+    accumulator.push(event)
+    if event.type == "delta" and event.delta.type == "text" and event.delta.text:
+        on_text(event.delta.text)
+
+
+@frozen
+class _Chunks:
+    """Stands where DSPy looks for the stream that it sends chunks to."""
+
+    on_text: OnText
+
+    async def send(self, chunk: Any) -> None:
+        """Take a chunk of DSPy's or of LiteLLM."""
+        for choice in getattr(chunk, "choices", None) or ():
+            text = getattr(getattr(choice, "delta", None), "content", None)
+            if text:
+                self.on_text(text)

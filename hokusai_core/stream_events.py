@@ -1,0 +1,127 @@
+"""The events of a streamed execution, in the order in which they happen.
+
+``started`` comes first. ``delta`` and ``partial`` follow as the answer comes in. ``retracted`` takes back every delta and
+partial of the step so far. ``finished`` comes last, and has the result; an execution that fails raises its error instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar, Protocol
+
+from attrs import field, frozen
+
+__all__ = [
+    "StreamDelta",
+    "StreamEvent",
+    "StreamFinished",
+    "StreamListener",
+    "StreamPartial",
+    "StreamReceiver",
+    "StreamRetracted",
+    "StreamStarted",
+]
+
+
+@frozen
+class StreamStarted:
+    """An execution has begun: its inputs fit, and nothing has been paid yet.
+
+    Args:
+        signature: qualified name of the signature, or the name of the chain.
+        execution_id: unique id of the execution, None for a chain.
+        step: name of the step of a chain, None outside of chains.
+    """
+
+    kind: ClassVar[str] = "started"
+
+    signature: str
+    execution_id: str | None = None
+    step: str | None = None
+
+
+@frozen
+class StreamDelta:
+    """The next piece of an output that is a text.
+
+    Args:
+        field: name of the output.
+        text: the piece. All pieces of an output together are its value.
+        step: name of the step of a chain, None outside of chains.
+    """
+
+    kind: ClassVar[str] = "delta"
+
+    field: str
+    text: str = field(repr=False)
+    step: str | None = None
+
+
+@frozen
+class StreamPartial:
+    """One more output is complete.
+
+    Args:
+        outputs: every output that is complete so far, in its type.
+        step: name of the step of a chain, None outside of chains.
+    """
+
+    kind: ClassVar[str] = "partial"
+
+    outputs: Mapping[str, Any] = field(repr=False)
+    step: str | None = None
+
+
+@frozen
+class StreamRetracted:
+    """What was streamed of a step does not count: its answer was refused, or its call failed.
+
+    Another attempt may follow, or the error.
+
+    Args:
+        reason: why, for a person.
+        step: name of the step of a chain, None outside of chains.
+    """
+
+    kind: ClassVar[str] = "retracted"
+
+    reason: str
+    step: str | None = None
+
+
+@frozen
+class StreamFinished:
+    """The execution is over.
+
+    Args:
+        result: an ``ExecutionResult``, or the ``ChainResult`` of a chain.
+        step: name of the step of a chain, None outside of chains and for the chain itself.
+    """
+
+    kind: ClassVar[str] = "finished"
+
+    result: Any
+    step: str | None = None
+
+
+StreamEvent = StreamStarted | StreamDelta | StreamPartial | StreamRetracted | StreamFinished
+
+#: Takes the events of a stream, on any thread.
+StreamReceiver = Callable[[StreamEvent], None]
+
+
+class StreamListener(Protocol):
+    """Receives the parts of one answer while it comes in."""
+
+    @property
+    def texts(self) -> Collection[str]:
+        """Outputs whose text is wanted piece by piece."""
+        ...
+
+    def text(self, name: str, piece: str) -> None:
+        """Take the next piece of the text of an output."""
+        ...
+
+    def value(self, name: str, value: Any) -> None:
+        """Take the value of an output that is complete."""
+        ...
