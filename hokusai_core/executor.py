@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack, overload
 
 from hokusai_core.batch.runner import BatchOptions, BatchRunner, OnError
 from hokusai_core.composition.chain import SignatureChain
 from hokusai_core.composition.runner import ChainRunner
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.execution.event_streams import AsyncEventStream, EventStream, StreamedWork
 from hokusai_core.execution.options import ExecutionOptions
 from hokusai_core.execution.registration import register_signature
 from hokusai_core.execution.services import make_services
 from hokusai_core.execution.state import ExecutionState
+from hokusai_core.execution.streaming import StreamEmitter
 from hokusai_core.plugins.failures import describe_error
 from hokusai_core.results import TokenCount
 from hokusai_core.runtime.deadline import Deadline
 from hokusai_core.settings import ExecutionMode, ExecutorOptions, Settings, SettingValue, parse_setting
 
 if TYPE_CHECKING:
+    import threading
     from concurrent.futures import Future
     from os import PathLike
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from hokusai_core.model import LanguageModel
     from hokusai_core.results import ExecutionResult
     from hokusai_core.signature_registry import RegisteredSignature
+    from hokusai_core.stream_events import StreamReceiver
 
 __all__ = ["Executor"]
 
@@ -151,6 +155,50 @@ class Executor:
         """Async version of ``execute_signature``; cancelling the coroutine cancels the call."""
         lm = options.pop("lm", None)
         return await self.services.aexecute(signature_name, inputs, lm, self.services.options.read(**options))
+
+    def stream_signature(
+        self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+    ) -> EventStream:
+        """Run a signature and yield what happens, the answer piece by piece.
+
+        The events are those of ``hokusai_core.types``: ``StreamStarted``, ``StreamDelta``, ``StreamPartial``,
+        ``StreamRetracted`` and ``StreamFinished``, which has the result. Retries, cache, budget, timeout and tracking
+        are those of ``execute_signature``.
+
+        Args:
+            signature_name: name, signature class, or file of a saved one.
+            inputs: input field or alias -> value.
+            **options: those of ``execute_signature``.
+
+        Returns:
+            An iterator of events. What ``execute_signature`` raises, it raises. Leaving it early cancels the call.
+
+        Example:
+            >>> from hokusai_core import Executor
+            >>> with Executor(mode="testing", plugins=[]) as executor:
+            ...     executor.register_signature("Ask", "question -> answer")
+            ...     with executor.stream_signature("Ask", {"question": "?"}) as events:
+            ...         [event.kind for event in events]
+            ['started', 'delta', 'partial', 'finished']
+        """
+        self.services.check_open()
+        return EventStream(self.services, self._streamed(signature_name, inputs, options))
+
+    def astream_signature(
+        self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+    ) -> AsyncEventStream:
+        """Async version of ``stream_signature``: an asynchronous iterator, which begins with its first event."""
+        self.services.check_open()
+        return AsyncEventStream(self._streamed(signature_name, inputs, options))
+
+    def _streamed(self, signature: Any, inputs: Mapping[str, Any], options: ExecutionOptions) -> StreamedWork:
+        services, lm = self.services, options.pop("lm", None)
+        read = services.options.read(**options)
+
+        def work(receive: StreamReceiver, closed: threading.Event) -> Coroutine[Any, Any, Any]:
+            return services.aexecute(signature, inputs, lm, read, emitter=StreamEmitter(receive, closed))
+
+        return work
 
     def check_inputs(self, signature_name: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Make every check on ``inputs`` that an execution makes before it calls a language model.
@@ -479,6 +527,42 @@ class Executor:
     ) -> ChainResult:
         """Async version of ``execute_chain``; cancelling the coroutine cancels what runs."""
         return await self._chains.aexecute_chain(chain, initial_inputs, options)
+
+    def stream_chain(
+        self,
+        chain: SignatureChain,
+        initial_inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[ExecutionOptions],
+    ) -> EventStream:
+        """Run a chain and yield what happens; events of a step have its name in ``step``.
+
+        Steps that run at once send their events in turn. The last event is the ``finished`` of the chain.
+
+        Args:
+            chain: the chain.
+            initial_inputs: name -> value, for what its mappings refer to by name.
+            **options: those of ``execute_chain``.
+
+        Returns:
+            An iterator of events. What ``execute_chain`` raises, it raises. Leaving it early cancels what runs.
+        """
+        self.services.check_open()
+        return EventStream(self.services, self._streamed_chain(chain, initial_inputs, options))
+
+    def astream_chain(
+        self,
+        chain: SignatureChain,
+        initial_inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[ExecutionOptions],
+    ) -> AsyncEventStream:
+        """Async version of ``stream_chain``: an asynchronous iterator, which begins with its first event."""
+        self.services.check_open()
+        return AsyncEventStream(self._streamed_chain(chain, initial_inputs, options))
+
+    def _streamed_chain(
+        self, chain: SignatureChain, inputs: Mapping[str, Any] | None, options: ExecutionOptions
+    ) -> StreamedWork:
+        return lambda receive, closed: self._chains.astream_chain(chain, inputs, options, receive, closed)
 
     def execute_conditional(
         self,

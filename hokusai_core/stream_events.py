@@ -1,7 +1,7 @@
 """The events of a streamed execution, in the order in which they happen.
 
-``started`` comes first. ``delta`` and ``partial`` follow as the answer comes in. ``retracted`` takes back every delta and
-partial of the step so far. ``finished`` comes last, and has the result; an execution that fails raises its error instead.
+``started`` comes first. ``delta`` and ``partial`` follow as the answer comes in. ``retracted`` takes back every delta
+and partial of the step so far. ``finished`` comes last, and has the result; an execution that fails raises its error.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Protocol
 
-from attrs import field, frozen
+import attrs
+from attrs import frozen
 
 __all__ = [
     "StreamDelta",
@@ -53,7 +54,7 @@ class StreamDelta:
     kind: ClassVar[str] = "delta"
 
     field: str
-    text: str = field(repr=False)
+    text: str = attrs.field(repr=False)
     step: str | None = None
 
 
@@ -68,7 +69,7 @@ class StreamPartial:
 
     kind: ClassVar[str] = "partial"
 
-    outputs: Mapping[str, Any] = field(repr=False)
+    outputs: Mapping[str, Any] = attrs.field(repr=False)
     step: str | None = None
 
 

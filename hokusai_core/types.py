@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TrackedEvent,
     )
     from hokusai_core.execution.cache_explanation import CacheExplanation
+    from hokusai_core.execution.event_streams import AsyncEventStream, EventStream
     from hokusai_core.execution.options import ExecutionOptions
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
@@ -48,10 +49,19 @@ if TYPE_CHECKING:
     from hokusai_core.signature_registry import Edition, RegisteredSignature
     from hokusai_core.signatures import FieldSpec, SignatureSpec
     from hokusai_core.signatures.strategy_choice import StrategyChoice
+    from hokusai_core.stream_events import (
+        StreamDelta,
+        StreamEvent,
+        StreamFinished,
+        StreamPartial,
+        StreamRetracted,
+        StreamStarted,
+    )
 
 __all__ = [
     "UNSET",
     "Artifact",
+    "AsyncEventStream",
     "Attempt",
     "BatchProgress",
     "BatchResult",
@@ -64,6 +74,7 @@ __all__ = [
     "ChainResult",
     "Conflict",
     "Edition",
+    "EventStream",
     "ExecutionFinished",
     "ExecutionOptions",
     "ExecutionResult",
@@ -88,6 +99,12 @@ __all__ = [
     "SignatureSpec",
     "StageTiming",
     "StrategyChoice",
+    "StreamDelta",
+    "StreamEvent",
+    "StreamFinished",
+    "StreamPartial",
+    "StreamRetracted",
+    "StreamStarted",
     "TokenCount",
     "TrackedEvent",
     "Unset",
@@ -107,6 +124,15 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             "hokusai_core.cache_entry": ("CacheEntry",),
             "hokusai_core.execution.cache_explanation": ("CacheExplanation",),
+            "hokusai_core.execution.event_streams": ("AsyncEventStream", "EventStream"),
+            "hokusai_core.stream_events": (
+                "StreamDelta",
+                "StreamEvent",
+                "StreamFinished",
+                "StreamPartial",
+                "StreamRetracted",
+                "StreamStarted",
+            ),
             "hokusai_core.components": ("Owner",),
             "hokusai_core.composition": ("ChainResult",),
             "hokusai_core.call_records": (

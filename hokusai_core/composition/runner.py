@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from hokusai_core.batch.results import plain
@@ -17,10 +18,12 @@ from hokusai_core.errors import CompositionError, ExecutionError
 from hokusai_core.events import REDACTED, OperationFinished
 from hokusai_core.execution.options import ExecutionOptions
 from hokusai_core.execution.services import ExecutorServices
+from hokusai_core.execution.streaming import StreamEmitter
 from hokusai_core.results import Usage, known_cost
 from hokusai_core.runtime.deadline import Deadline
 from hokusai_core.runtime.drivers import blocking
 from hokusai_core.settings import UNSET
+from hokusai_core.stream_events import StreamFinished, StreamReceiver, StreamStarted
 
 __all__ = ["ChainRunner"]
 
@@ -46,6 +49,17 @@ class ChainRunner:
         result: ChainResult = await self._chain(chain, inputs, options).arun()
         return result
 
+    async def astream_chain(
+        self, chain: Any, inputs: Any, options: ExecutionOptions, receive: StreamReceiver, closed: threading.Event
+    ) -> ChainResult:
+        """Run a chain and give the events of its steps to ``receive``; see ``Executor.stream_chain``."""
+        await self._services.load_dspy()
+        operation = self._chain(chain, inputs, options, lambda step: StreamEmitter(receive, closed, step))
+        receive(StreamStarted(operation.name))
+        result: ChainResult = await operation.arun()
+        receive(StreamFinished(result))
+        return result
+
     def execute_pipeline(self, pipeline: Any, inputs: Any, options: ExecutionOptions) -> Any:
         """Run a pipeline and wait for its result; see ``Executor.execute_conditional``."""
         return self._pipeline(pipeline, inputs, options).run()
@@ -55,13 +69,19 @@ class ChainRunner:
         await self._services.load_dspy()
         return await self._pipeline(pipeline, inputs, options).arun()
 
-    def _chain(self, chain: Any, inputs: Any, options: ExecutionOptions) -> _Operation:
+    def _chain(
+        self,
+        chain: Any,
+        inputs: Any,
+        options: ExecutionOptions,
+        emitter: Callable[[str], StreamEmitter] | None = None,
+    ) -> _Operation:
         services = self._services
         services.check_open()
         if not isinstance(chain, ChainDefinition):
             raise CompositionError(f"execute_chain takes a SignatureChain, got {type(chain).__name__}")
         given = _checked_inputs(inputs, "initial_inputs")
-        return _Operation(services, "chain", resolve_chain(chain, services.plans, given), given, options)
+        return _Operation(services, "chain", resolve_chain(chain, services.plans, given), given, options, emitter)
 
     def _pipeline(self, pipeline: Any, inputs: Any, options: ExecutionOptions) -> _Operation:
         services = self._services
@@ -89,6 +109,7 @@ class _Operation:
         target: what is run.
         inputs: its inputs.
         options: those of ``execute_signature``.
+        emitter: makes what emits the events of a step, None where they are not streamed.
     """
 
     def __init__(
@@ -98,6 +119,7 @@ class _Operation:
         target: Resolved,
         inputs: Mapping[str, Any],
         options: ExecutionOptions,
+        emitter: Callable[[str], StreamEmitter] | None = None,
     ) -> None:
         self._services, self._kind, self._target, self._inputs = services, kind, target, inputs
         self._id = secrets.token_hex(16)
@@ -106,7 +128,14 @@ class _Operation:
         chosen = services.options.read(**options, parent_id=self._id, parent_kind=kind)
         bound = chosen.timeout if options.get("timeout", UNSET) is not UNSET else None
         # Appending to a list is atomic, so steps may end on any thread.
-        self._scope = Scope(services, options.get("lm"), chosen, Deadline.after(bound), self._finished.append)
+        self._scope = Scope(
+            services, options.get("lm"), chosen, Deadline.after(bound), self._finished.append, emitter=emitter
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the chain or pipeline; what it is, where it has none."""
+        return getattr(self._target, "name", "") or self._kind
 
     def run(self) -> Any:
         """Run it and wait for the result."""
@@ -142,7 +171,7 @@ class _Operation:
             OperationFinished(
                 operation_id=self._id,
                 kind=self._kind,
-                name=getattr(target, "name", "") or self._kind,
+                name=self.name,
                 status="ok" if error is None else "failed",
                 executions=len(over),
                 failures=sum(isinstance(one, BaseException) for one in over),

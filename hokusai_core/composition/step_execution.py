@@ -23,6 +23,7 @@ from hokusai_core.runtime.deadline import Deadline
 if TYPE_CHECKING:
     from hokusai_core.execution.services import ExecutorServices
     from hokusai_core.execution.state import Options
+    from hokusai_core.execution.streaming import StreamEmitter
     from hokusai_core.runtime.window import Permit
 
 __all__ = ["Scope", "arun_target", "run_target"]
@@ -41,6 +42,7 @@ class Scope:
         over: receives the result or error of every finished execution.
         path: names of the steps and branches around, outermost first.
         permit: permit in a window, where all of this is one task of several.
+        emitter: makes what emits the events of a step from its name; None where they are not streamed.
     """
 
     services: ExecutorServices
@@ -50,6 +52,7 @@ class Scope:
     over: Callable[[Any], None]
     path: tuple[str, ...] = ()
     permit: Permit | None = None
+    emitter: Callable[[str], StreamEmitter] | None = None
 
     def inside(self, name: str) -> Scope:
         """Return the scope of a step or branch."""
@@ -116,7 +119,8 @@ async def arun_target(target: Resolved, inputs: Mapping[str, Any], scope: Scope)
         try:
             with scope.own_permit() as permit:
                 resolved = scope.step_options(target)
-                result = await scope.services.aexecute(target.signature, inputs, scope.lm, resolved, permit)
+                emitter = None if scope.emitter is None else scope.emitter(".".join(scope.path))
+                result = await scope.services.aexecute(target.signature, inputs, scope.lm, resolved, permit, emitter)
         except Exception as error:
             scope.over(error)
             raise

@@ -28,6 +28,7 @@ __all__ = [
     "OutputReader",
     "begin_of_answer",
     "certain_part",
+    "ends_line",
     "header_on_line",
     "is_header_line",
     "skip_thoughts",
@@ -57,11 +58,11 @@ _MANGLED_HEADER = (
 #: What may follow the end marker on its line: tokens such as ``<|im_end|>``, or the end of an emphasis.
 _AFTER_END = re.compile(r"(?:<[^<>\s]{1,40}>\s*)*[`*_]*")
 #: What may come before a header on its line: a mark of a heading, quote or list, and the begin of an emphasis.
-_BEFORE_HEADER = re.compile(
-    rf"[{BLANKS}]*+(?:(#{{1,6}}|>|[-+*]|\d{{1,3}}[.)])[{BLANKS}]++)?([*_`]{{0,3}})[{BLANKS}]*+"
-)
+_BEFORE_HEADER = re.compile(rf"[{BLANKS}]*+(?:(#{{1,6}}|>|[-+*]|\d{{1,3}}[.)])[{BLANKS}]++)?([*_`]{{0,3}})[{BLANKS}]*+")
 #: A part of that, which the next character may complete.
-_BEGUN_BEFORE_HEADER = re.compile(rf"[{BLANKS}]*+(?:#{{1,6}}|>|[-+*]|\d{{1,3}}[.)]?)?[{BLANKS}]*+[*_`]{{0,3}}[{BLANKS}]*+")
+_BEGUN_BEFORE_HEADER = re.compile(
+    rf"[{BLANKS}]*+(?:#{{1,6}}|>|[-+*]|\d{{1,3}}[.)]?)?[{BLANKS}]*+[*_`]{{0,3}}[{BLANKS}]*+"
+)
 #: What may grow into a header or a marker that was disarmed, at the end of a text.
 _BEGUN_MARKER = re.compile(rf"\[(?:\[{GAP}~*#?)?\Z|<(?:<~*[A-Z-]{{0,11}})?\Z")
 
@@ -449,7 +450,15 @@ def certain_part(line: str, *, from_start: bool) -> int:
     end = opening.start() if opening else len(line)
     begun = _BEGUN_MARKER.search(line, max(0, end - _LONGEST_MARKER), end)
     end = begun.start() if begun else end
-    return 0 if from_start and _BEGUN_BEFORE_HEADER.fullmatch(line, 0, end) else end
+    last = _last_line(line[:end])  # a header may also follow the end of a line that is none of Unix
+    if (from_start or len(last) < end) and _BEGUN_BEFORE_HEADER.fullmatch(last):
+        end -= len(last)
+    return end
+
+
+def ends_line(text: str) -> bool:
+    """Return whether a text ends with the end of a line."""
+    return not _last_line(text)
 
 
 def is_header_line(line: str) -> bool:

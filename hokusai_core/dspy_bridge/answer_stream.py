@@ -1,8 +1,8 @@
 """Hand out the parts of an answer while it comes in, by the rules of the one reader of answers.
 
-A part is handed out once it is certain: whatever comes next, the reader will read it as part of the same output. A text
-is certain up to the last character that is no white space, and up to what may still grow into a header. Where the reader
-would have to look further, nothing is handed out until the answer is whole.
+A part is handed out once it is certain: whatever comes next, the reader will read it as part of the same output. A
+text is certain up to the last character that is no white space, and up to what may still grow into a header. Where the
+reader would have to look further, nothing is handed out until the answer is whole.
 
 The work is linear in the length of the answer: the reader looks at the begin of the answer once for each header.
 """
@@ -17,6 +17,7 @@ from hokusai_core.dspy_bridge.answer_reader import (
     AnswerReader,
     BegunAnswer,
     certain_part,
+    ends_line,
     header_on_line,
     is_header_line,
 )
@@ -91,7 +92,8 @@ class AnswerStream:
 
     def _move(self, end: int) -> None:
         self._decided += end
-        self._line, self._from_start = self._line[end:], False
+        self._from_start = ends_line(self._line[:end])
+        self._line = self._line[end:]
 
     def _look(self) -> None:
         """Read the answer as far as it is decided."""

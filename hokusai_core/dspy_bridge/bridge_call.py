@@ -23,6 +23,7 @@ from hokusai_core.errors import AnswerCutOff, AnswerRefused, HokusaiError, Langu
 from hokusai_core.price_table import PriceTable
 from hokusai_core.process import fork_gate
 from hokusai_core.signatures.spec import SignatureSpec
+from hokusai_core.stream_events import StreamListener
 
 __all__ = ["BridgeCall", "CallOptions", "PreparedCall"]
 
@@ -55,11 +56,13 @@ class CallOptions:
         deadline: when it must be over, as ``time.monotonic()`` tells it. No call of a language model begins later;
             engines that can keep to it find it as ``dspy.settings.get("hokusai_deadline")``.
         attempt: number of the attempt, from 1; a later one is not answered from a cache of DSPy or of the provider.
+        listener: receives the parts of the answer while it comes in, where the call streams; None for no streaming.
     """
 
     config: Mapping[str, Any] | None = None
     deadline: float | None = None
     attempt: int = 1
+    listener: StreamListener | None = None
 
     def for_language_model(self) -> dict[str, Any]:
         """Return the options that go with the call of the language model; the caller's own to change."""
@@ -108,6 +111,11 @@ class BridgeCall(ABC):
     def whole_answers(self) -> bool:
         """Whether an answer that was cut off or withheld is an error; else who asked for it decides."""
         return True
+
+    @property
+    def streams(self) -> bool:
+        """Whether parts of an answer can be had while it comes in."""
+        return False
 
     def _isolated(
         self, lm: MeteredLM, options: CallOptions, *, trace: list[Any] | None = None, **extra: Any

@@ -28,6 +28,7 @@ from hokusai_core.dspy_bridge.engine_calls import (
     prepare_call,
 )
 from hokusai_core.dspy_bridge.model_prices import cost_of_usage, is_free, is_priced
+from hokusai_core.dspy_bridge.streamed_calls import OnText, acomplete_streamed, complete_streamed
 from hokusai_core.dspy_bridge.unmetered_calls import UsageRelay, host_callbacks
 from hokusai_core.errors import DeadlineExceeded
 from hokusai_core.price_table import PriceTable
@@ -101,6 +102,8 @@ class MeteredLM(BaseLM):
         self._deadline, self._whole_answers = deadline, whole_answers
         self._parameters, self._prices = parameters or {}, prices
         self._tally = _Tally()
+        #: Takes the pieces of the next answers; None for answers that come as a whole.
+        self.on_text: OnText | None = None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_lm" not in self.__dict__:
@@ -157,7 +160,7 @@ class MeteredLM(BaseLM):
             parameters=self._parameters,
             prices=self._prices,
         )
-        twin._tally = self._tally
+        twin._tally, twin.on_text = self._tally, self.on_text
         return twin
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
@@ -225,7 +228,10 @@ class MeteredLM(BaseLM):
         # The names of the parameters are what callbacks get as the call's inputs.
         def perform(instance: Any, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
             call = prepare_call(instance, prompt, messages, kwargs, asynchronous=False)
-            results.append(complete(instance, self, call))
+            if self.on_text is None:
+                results.append(complete(instance, self, call))
+            else:
+                results.append(complete_streamed(instance, self, call, self.on_text))
             return finalize(instance, call, results[0])
 
         observed = with_callbacks(perform) if self._has_callbacks() else perform
@@ -241,7 +247,10 @@ class MeteredLM(BaseLM):
 
         async def perform(instance: Any, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
             call = prepare_call(instance, prompt, messages, kwargs, asynchronous=True)
-            results.append(await acomplete(instance, self, call))
+            if self.on_text is None:
+                results.append(await acomplete(instance, self, call))
+            else:
+                results.append(await acomplete_streamed(instance, self, call, self.on_text))
             return finalize(instance, call, results[0])
 
         observed = with_callbacks(perform) if self._has_callbacks() else perform

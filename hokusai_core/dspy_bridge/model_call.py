@@ -11,12 +11,14 @@ from dspy.adapters.types.decision import Choice, Noul, Score
 from dspy.lm15 import Request, Response
 
 from hokusai_core.dspy_bridge.adapter_choice import is_strict, tells_none_from_text
+from hokusai_core.dspy_bridge.answer_stream import AnswerStream
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.engine_calls import keeps_deadline
 from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.prompt_plan import disarmed_value, holds_special
 from hokusai_core.dspy_bridge.replay_lm import ReplayLM, RequestReady, response_of
+from hokusai_core.dspy_bridge.streamed_calls import can_stream
 from hokusai_core.dspy_bridge.text_markers import restored_value
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature, render
 from hokusai_core.dspy_bridge.unmetered_calls import host_callbacks
@@ -54,6 +56,13 @@ class ModelCall(BridgeCall):
         """Whether the language model can be awaited without a thread."""
         return MeteredLM.awaitable(self._lm)
 
+    @property
+    def streams(self) -> bool:
+        """Whether parts of an answer can be had while it comes in: in chat format, from an engine that streams."""
+        if type(self.adapter) is not FastChatAdapter or self._by_predictor:
+            return False
+        return can_stream(self._lm, asynchronous=self.asynchronous)
+
     def _keeps_deadline(self, inputs: Mapping[str, Any], options: CallOptions) -> bool:
         if not isinstance(getattr(self._lm, "_engine_spec", None), str):
             return self._engine_says("keeps_deadline")
@@ -77,6 +86,7 @@ class ModelCall(BridgeCall):
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs)
         demos, config = self._demos_for(inputs), options.for_language_model()
+        self._listen(lm, rendered, options)
         with self._isolated(lm, options):
             if self._by_predictor or host_callbacks():  # callbacks of the host expect a module around the call
                 answer = dict(dspy.Predict(rendered.signature)(**values, demos=demos, config=config).items())
@@ -87,6 +97,7 @@ class ModelCall(BridgeCall):
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs)
         demos, config = self._demos_for(inputs), options.for_language_model()
+        self._listen(lm, rendered, options)
         with self._isolated(lm, options):
             if self._by_predictor or host_callbacks():
                 prediction = await dspy.Predict(rendered.signature).acall(**values, demos=demos, config=config)
@@ -131,6 +142,11 @@ class ModelCall(BridgeCall):
             objection = f"{type(self.adapter).__name__} is not one of the adapters chat, json and xml"
         if objection is not None:
             raise self._no_prompt(objection)
+
+    def _listen(self, lm: MeteredLM, rendered: RenderedSignature, options: CallOptions) -> None:
+        if options.listener is not None and self.streams:
+            own = {safe: name for name, safe in rendered.safe.items() if name in self._spec.outputs}
+            lm.on_text = AnswerStream(self.adapter.plan(rendered.signature).reader, own, options.listener).feed
 
     def _render(self, inputs: Mapping[str, Any]) -> tuple[RenderedSignature, dict[str, Any]]:
         rendered = self._rendered

@@ -7,12 +7,22 @@ import json
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Self
 
 import dspy
-from dspy.lm15 import Message, Request, Response, ServerError, TextPart, Usage, response_to_events
+from dspy.lm15 import (
+    Message,
+    Request,
+    Response,
+    ServerError,
+    StreamDeltaEvent,
+    TextDelta,
+    TextPart,
+    Usage,
+    response_to_events,
+)
 
 from hokusai_core.process import fork_callbacks
 
@@ -30,6 +40,7 @@ class NullEngine:
         delay: seconds that every answer takes.
         fail_first: how many of the first calls raise a retryable server error.
         raw: instead of all that: the whole text of every answer, or a function of the last user message.
+        pieces: splits an answer that is streamed; None for one piece.
 
     Attributes:
         calls: how many calls were begun.
@@ -54,9 +65,10 @@ class NullEngine:
         fail_first: int = 0,
         raw: str | Callable[[str], str] | None = None,
         keep_requests: bool = False,
+        pieces: Callable[[str], Iterable[str]] | None = None,
     ) -> None:
         self.answers, self.delay, self.fail_first, self.raw = dict(answers or {}), delay, fail_first, raw
-        self.keep_requests = keep_requests
+        self.keep_requests, self.pieces = keep_requests, pieces
         self.calls = self.in_flight = self.most_in_flight = 0
         self.requests: list[Request] = []
         self._lock = threading.Lock()
@@ -81,7 +93,15 @@ class NullEngine:
 
     def stream(self, request: Request) -> Iterator[Any]:
         """Answer piece by piece."""
-        yield from response_to_events(self.complete(request))
+        yield from self.events(self.complete(request))
+
+    def events(self, response: Response) -> Iterator[Any]:
+        """Yield the events of a streamed answer."""
+        for event in response_to_events(response):
+            if event.type != "delta" or self.pieces is None:
+                yield event
+            else:
+                yield from (StreamDeltaEvent(TextDelta(piece)) for piece in self.pieces(event.delta.text))
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
@@ -160,7 +180,7 @@ class AsyncNullEngine:
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
         """Answer piece by piece."""
-        for event in response_to_events(await self.complete(request)):
+        for event in self.engine.events(await self.complete(request)):
             yield event
 
     async def aclose(self) -> None:

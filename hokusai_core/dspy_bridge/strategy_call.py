@@ -127,6 +127,11 @@ class StrategyCall(TaskCall):
         return self._awaitable
 
     @property
+    def streams(self) -> bool:
+        """False: a module may make several calls, and only it knows which of them answers."""
+        return False
+
+    @property
     def keeps_deadline(self) -> bool:
         """False: a module may do more than call the language model."""
         return False

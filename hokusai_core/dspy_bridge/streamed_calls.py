@@ -1,8 +1,8 @@
 """Calls of a language model whose answer comes piece by piece.
 
-DSPy's engines have a method ``stream``. An engine of the host's own is called directly, as in ``engine_calls``. One that
-DSPy selects is called by DSPy, which sends its chunks to ``settings.send_stream``; for blocking calls it can do so only
-inside a thread of anyio. So a blocking call of such an engine does not stream.
+DSPy's engines have a method ``stream``. An engine of the host's own is called directly, as in ``engine_calls``. One
+that DSPy selects is called by DSPy, which sends its chunks to ``settings.send_stream``; for blocking calls it can do so
+only inside a thread of anyio. So a blocking call of such an engine does not stream.
 """
 
 from __future__ import annotations
@@ -15,10 +15,17 @@ from dspy import settings
 from dspy.clients.engines.lifecycle import aclosing_stream, closing_stream
 from dspy.clients.engines.stream_guard import achecked_stream, checked_stream
 from dspy.clients.errors import error_boundary
-from dspy.lm15 import StreamAccumulator
+from dspy.clients.execution import StreamAccumulator
 
-from hokusai_core.dspy_bridge.engine_calls import acomplete, complete, is_managed, is_public_call_plain, own_engine, result_of
-from hokusai_core.dspy_bridge.requests import request_of
+from hokusai_core.dspy_bridge.engine_calls import (
+    acomplete,
+    complete,
+    is_direct,
+    is_managed,
+    is_public_call_plain,
+    request_of,
+    result_of,
+)
 
 __all__ = ["OnText", "acomplete_streamed", "can_stream", "complete_streamed"]
 
@@ -43,8 +50,8 @@ def can_stream(lm: Any, *, asynchronous: bool) -> bool:
 
 def complete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -> Any:
     """Make a prepared call, give the pieces of its answer to ``on_text``, and return DSPy's ``CallResult``."""
-    engine = own_engine(lm._engine_spec, call) if call.managed else None
-    if engine is None:
+    engine = lm._engine_spec
+    if not _is_streamed(engine, call):
         return complete(lm, facade, call)
     with error_boundary(lm.model):
         request = request_of(call.legacy)
@@ -57,13 +64,11 @@ def complete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -> Any:
 
 async def acomplete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -> Any:
     """Async version of ``complete_streamed``."""
-    if isinstance(lm._async_engine_spec or lm._engine_spec, str):
-        if call.n != 1:
-            return await acomplete(lm, facade, call)
+    if isinstance(lm._engine_spec, str) and call.n == 1:
         with settings.context(send_stream=_Chunks(on_text)):
             return await acomplete(lm, facade, call)
-    engine = own_engine(lm._async_engine_spec, call) if call.managed else None
-    if engine is None:
+    engine = lm._async_engine_spec
+    if not _is_streamed(engine, call):
         return await acomplete(lm, facade, call)
     with error_boundary(lm.model):
         request = request_of(call.legacy)
@@ -73,6 +78,10 @@ async def acomplete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -
             async for event in events:
                 _take(event, accumulator, on_text)
         return result_of(lm, call, accumulator.response())
+
+
+def _is_streamed(engine: Any, call: Any) -> bool:
+    return not isinstance(engine, str) and call.n == 1 and call.request is None and is_direct(engine, call)
 
 
 def _take(event: Any, accumulator: Any, on_text: OnText) -> None:

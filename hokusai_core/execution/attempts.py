@@ -128,6 +128,7 @@ class Attempts:
             config=plan.parameters,
             deadline=state.deadline.at,
             attempt=number,
+            listener=None if state.emitter is None else state.emitter.attempt(),
         )
         outcome, answered = "failed", False
         error: BaseException | None = None
@@ -163,6 +164,8 @@ class Attempts:
         finally:
             if not answered:
                 state.stage("language_model", since)
+            if state.emitter is not None and error is not None:
+                state.emitter.retract(str(error))
             state.attempts.append(
                 Attempt(
                     number=number,

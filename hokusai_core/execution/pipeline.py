@@ -128,6 +128,8 @@ class ExecutionPipeline:
         state.inputs = plan.spec.binder.bind(inputs)
         bound = time.perf_counter()
         self._validation.inputs(state.plan, state.inputs)
+        if state.emitter is not None:
+            state.emitter.begin(plan, state.execution_id, transformed=self._validation.transforms)
         if self._cache is None or plan.keys is None or state.options.cache == "off":
             self._note_begin(state, bound)
             return None
@@ -149,6 +151,8 @@ class ExecutionPipeline:
         """Answer without a language model, a cache or a tracker (testing mode)."""
         plan = state.plan
         self.bind(state, inputs)
+        if state.emitter is not None:
+            state.emitter.begin(plan, state.execution_id, transformed=self._validation.transforms)
         outputs = sample_outputs(plan.spec, state.inputs)
         result = self._result(state, outputs, keep_trace=False)
         self._stats.finished(result.usage, None, result.latency)

@@ -34,6 +34,7 @@ from hokusai_core.execution.registration import signature_from_file
 from hokusai_core.execution.state import ExecutionState, Options
 from hokusai_core.execution.stats import Stats
 from hokusai_core.execution.strategy_resolver import StrategyResolver
+from hokusai_core.execution.streaming import StreamEmitter
 from hokusai_core.plugins.failures import frames_inside
 from hokusai_core.plugins.manager import PluginManager
 from hokusai_core.process import fork_gate
@@ -144,30 +145,56 @@ class ExecutorServices:
         return drive(path)
 
     async def aexecute(
-        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, permit: Permit | None = None
+        self,
+        signature: Any,
+        inputs: Mapping[str, Any],
+        lm: Any,
+        options: Options,
+        permit: Permit | None = None,
+        emitter: StreamEmitter | None = None,
     ) -> ExecutionResult:
-        """Async version of ``execute``; cancelling the coroutine cancels the call."""
+        """Async version of ``execute``; cancelling the coroutine cancels the call.
+
+        Args:
+            signature: name or signature class.
+            inputs: input field or alias -> value.
+            lm: language model of this call, in place of the executor's.
+            options: options as ``options.read`` returns them.
+            permit: place of the execution in the window of a batch, None outside of batches.
+            emitter: emits the events of the execution, None for none.
+        """
         await self.load_dspy()
         if not self.testing and not self.models.at_hand(lm):
             await asyncio.to_thread(self.models.resolve, lm)
         if options.collect_feedback and not self.testing:
             await asyncio.to_thread(self.feedback.prepare)
-        state, result = self._begin(signature, inputs, lm, options, permit)
-        if result is not None:
-            return result
-        return await adrive(self.pipeline.answer(state, keep_trace=self.state.mode is ExecutionMode.DEVELOPMENT))
+        state, result = self._begin(signature, inputs, lm, options, permit, emitter)
+        if result is None:
+            path = self.pipeline.answer(state, keep_trace=self.state.mode is ExecutionMode.DEVELOPMENT)
+            result = await adrive(path)
+        if emitter is not None:
+            emitter.finish(result)
+        return result
 
     def _begin(
-        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options, permit: Permit | None
+        self,
+        signature: Any,
+        inputs: Mapping[str, Any],
+        lm: Any,
+        options: Options,
+        permit: Permit | None,
+        emitter: StreamEmitter | None = None,
     ) -> tuple[ExecutionState, ExecutionResult | None]:
         self.check_open()
         mode = self.state.mode
         if mode is ExecutionMode.TESTING:
-            state = ExecutionState(self.plans.testing_plan(signature, options.strategy), options, Deadline())
+            state = ExecutionState(
+                self.plans.testing_plan(signature, options.strategy), options, Deadline(), emitter=emitter
+            )
             return state, self.pipeline.sample_outputs(state, inputs)
         started, started_at = time.perf_counter(), time.time()
         plan = self.plans.plan(signature, lm, options.strategy, options.parameters)
-        state = ExecutionState(plan, options, _UNBOUNDED, permit, started=started, started_at=started_at)
+        state = ExecutionState(plan, options, _UNBOUNDED, permit, emitter, started=started, started_at=started_at)
         result = self.pipeline.begin(state, inputs, keep_trace=mode is ExecutionMode.DEVELOPMENT)
         if result is None:  # nothing was waited for yet, but loading the model may have taken time
             state.deadline = Deadline.after(options.timeout, elapsed=state.latency)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hokusai_core.errors import ExecutionError
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.call_plan import CallPlan
+    from hokusai_core.execution.streaming import StreamEmitter
     from hokusai_core.runtime.deadline import Deadline
     from hokusai_core.runtime.window import Permit
     from hokusai_core.signatures.strategy_choice import StrategyChoice
@@ -109,12 +110,14 @@ class ExecutionState:
         options: what the caller asked for.
         deadline: when it must be over.
         permit: its permit in the window of a batch, None where it runs on its own.
+        emitter: emits its events, None where they are not streamed.
     """
 
     plan: CallPlan
     options: Options
     deadline: Deadline
     permit: Permit | None = None
+    emitter: StreamEmitter | None = None
     execution_id: str = field(factory=lambda: os.urandom(16).hex())
     started: float = field(factory=time.perf_counter)
     started_at: float = field(factory=time.time)

@@ -99,6 +99,11 @@ class ValidationStage:
             problems += self._asked(name, validator.validate_outputs, plan.spec, inputs, outputs)
         return problems
 
+    @property
+    def transforms(self) -> bool:
+        """Whether a plugin transforms outputs."""
+        return bool(self._transforms)
+
     def transform(self, plan: CallPlan, inputs: Mapping[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
         """Return outputs as ``transform_outputs`` hooks leave them.
 
