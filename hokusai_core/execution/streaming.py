@@ -1,4 +1,4 @@
-"""StreamEmitter: tells the receiver of one execution's events what happens, and keeps to what was told before."""
+"""StreamEmitter: emits the events of one execution, and takes back what turns out to be wrong."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ ANSWER = "[[ ## answer ## ]]\nOne two\n\nthree.\n\n[[ ## score ## ]]\n3\n\n[[ ##
 
 
 class Engine:
-    """An engine that streams what it is told to, a piece after the other.
+    """An engine that streams given pieces, one after the other.
 
     Args:
         answers: the pieces of each answer, the last for all further calls. An exception among them is raised.
