@@ -50,6 +50,8 @@ class Server(ThreadingHTTPServer):
         self.connections = self.hung_up = 0
         self.model, self.pause, self.trickle = "gpt-4o-mini-2024-07-18", 0.0, 0.0
         self.usage: dict[str, Any] = USAGE
+        #: What is answered in place of all that.
+        self.reply: dict[str, Any] | None = None
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -76,10 +78,11 @@ class Handler(BaseHTTPRequestHandler):
         question = found[1] if found else "none"
         text = f"[[ ## answer ## ]]\n{question}\n\n[[ ## completed ## ]]"
         message = {"role": "assistant", "content": text}
-        body = json.dumps({
+        reply = {
             "id": "c1", "object": "chat.completion", "model": server.model, "usage": server.usage,
             "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-        }).encode()  # fmt: skip
+        }  # fmt: skip
+        body = json.dumps(server.reply or reply).encode()
         if server.pause and self._waits():
             return
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
@@ -197,6 +200,27 @@ def test_cost_and_usage_are_those_of_dspy(server: Server, name: str, asynchronou
             told = usage is USAGE
             assert (meter.usage.cached_tokens, meter.usage.reasoning_tokens) == (800 * told, 60 * told)
             assert [entry["cost_details"]["kind"] for entry in ours] == [dspys["cost_details"]["kind"]] * 2
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_cost_and_usage_of_a_provider_that_counts_cached_tokens_apart(server: Server, asynchronous: bool) -> None:
+    usage = {
+        "input_tokens": 100,
+        "output_tokens": 20,
+        "cache_read_input_tokens": 900,
+        "cache_creation_input_tokens": 50,
+    }
+    server.reply = {
+        "id": "m1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "stop_reason": "end_turn",
+        "content": [{"type": "text", "text": "four"}], "usage": usage,
+    }  # fmt: skip
+    lm, meter = model(server, "anthropic/claude-sonnet-4-5", cache=False, max_tokens=100), Meter()
+    for call in (lm, MeteredLM(lm, meter), MeteredLM(lm, meter)):
+        assert ask(call, asynchronous) == ["four"]
+    dspys, *ours = lm.history
+    assert dspys["cost"] > 0
+    assert [(entry["cost"], entry["usage"]) for entry in ours] == [(dspys["cost"], dspys["usage"])] * 2
+    assert (meter.usage.input_tokens, meter.usage.cached_tokens) == (2 * 1050, 2 * 900)
 
 
 def test_a_budget_on_cost_holds(server: Server) -> None:
