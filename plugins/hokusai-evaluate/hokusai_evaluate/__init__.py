@@ -1,3 +1,51 @@
-"""Evaluations: run a signature on a data set, score its outputs, and compare it with others."""
+"""Evaluations: run a signature on a data set, score its outputs, and compare it with others.
+
+Names are imported when they are first used.
+"""
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from hokusai_evaluate.evaluation import evaluate
+    from hokusai_evaluate.evaluation_report import (
+        ComparisonReport,
+        Evaluation,
+        GateResult,
+        RowReport,
+        ScoreReport,
+        SystemReport,
+    )
+
+_HOME: Final = {
+    "ComparisonReport": "evaluation_report",
+    "Evaluation": "evaluation_report",
+    "GateResult": "evaluation_report",
+    "RowReport": "evaluation_report",
+    "ScoreReport": "evaluation_report",
+    "SystemReport": "evaluation_report",
+    "evaluate": "evaluation",
+}
+
+__all__ = [
+    "ComparisonReport",
+    "Evaluation",
+    "GateResult",
+    "RowReport",
+    "ScoreReport",
+    "SystemReport",
+    "evaluate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'hokusai_evaluate' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"hokusai_evaluate.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

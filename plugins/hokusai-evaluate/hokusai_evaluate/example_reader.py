@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from attrs import field, frozen
+import orjson
+from attrs import evolve, field, frozen
 
 from hokusai_core.errors import ConfigurationError, InputError
 from hokusai_core.plugin_api import OptimizationExample, Problem, SignatureSpec, did_you_mean, jsonable
 
-__all__ = ["ExampleRow", "Examples", "dataset_hash", "example_key", "input_key", "read_examples", "read_file"]
+__all__ = [
+    "ExampleRow",
+    "Examples",
+    "dataset_hash",
+    "example_key",
+    "input_key",
+    "keys_hash",
+    "read_examples",
+    "read_file",
+]
 
 _SHOWN = 25
+_PARTS = ("inputs", "outputs")
 
 
 @frozen
@@ -27,13 +39,27 @@ class Examples:
     Args:
         items: the examples, inputs bound and outputs typed.
         notes: what was left out, for the report.
+        keys: digest of each example; see ``example_key``.
+        numbers: number of each example in its source, from 1.
+        extras: of each example, the values of the columns that are no fields of the signature.
     """
 
     items: tuple[OptimizationExample, ...]
     notes: tuple[str, ...] = field(default=())
+    keys: tuple[str, ...] = field(default=())
+    numbers: tuple[int, ...] = field(default=())
+    extras: tuple[Mapping[str, Any], ...] = field(default=())
 
 
-def read_examples(spec: SignatureSpec, source: Any, what: str = "examples") -> Examples:
+def read_examples(
+    spec: SignatureSpec,
+    source: Any,
+    what: str = "examples",
+    *,
+    mapping: Mapping[str, str] | None = None,
+    constants: Mapping[str, Any] | None = None,
+    other_columns: Sequence[str] = (),
+) -> Examples:
     """Return examples, checked and typed, without exact repetitions.
 
     Args:
@@ -41,18 +67,25 @@ def read_examples(spec: SignatureSpec, source: Any, what: str = "examples") -> E
         source: a list of ``{"inputs": {...}, "outputs": {...}}``, of flat ``{field: value}`` mappings, of
             ``dspy.Example`` or of ``OptimizationExample``; a pandas frame; or the path of a JSONL, JSON or CSV file.
         what: their name in errors.
+        mapping: column -> field, for columns that are called otherwise.
+        constants: inputs that all examples have alike; what a row says itself goes before them.
+        other_columns: columns that are no fields and are used anyway, so that no note says that they were left out.
 
     Raises:
         InputError: some do not fit the signature; carries every problem with the number of its row, from 1.
         ConfigurationError: the source cannot be read as examples, or holds none.
     """
     items: list[OptimizationExample] = []
+    extras: list[Mapping[str, Any]] = []
     problems: list[Problem] = []
     seen: dict[str, int] = {}
     unused: dict[str, None] = {}
     repeated = 0
+    input_names = frozenset(name for item in spec.inputs.values() for name in (item.name, *item.aliases))
     for row in _rows(source, what):
-        example, found, left = _example(spec, row)
+        if mapping or constants:
+            row = _adapted(row, mapping or {}, constants or {})
+        example, found, left = _example(spec, row, input_names)
         problems += (Problem(f"{row.label}: {item.field}", item.code, item.message) for item in found)
         unused.update(dict.fromkeys(left))
         if example is None:
@@ -63,14 +96,16 @@ def read_examples(spec: SignatureSpec, source: Any, what: str = "examples") -> E
             continue
         seen[key] = row.number
         items.append(example)
+        extras.append({name: row.value[name] for name in left if name in row.value} if left else {})
     if problems:
         raise _error(spec, problems, what, list(unused))
     if not items:
         raise ConfigurationError(f"{what}: empty; give at least one example with inputs and outputs")
     notes = [f"{repeated} of the {what} repeated others and were left out"] if repeated else []
+    unused = {name: None for name in unused if name not in other_columns}
     if unused:
         notes.append(f"columns that {spec.name} does not have were left out: {', '.join(unused)}")
-    return Examples(tuple(items), tuple(notes))
+    return Examples(tuple(items), tuple(notes), tuple(seen), tuple(seen.values()), tuple(extras))
 
 
 def example_key(example: OptimizationExample) -> str:
@@ -85,12 +120,28 @@ def input_key(example: OptimizationExample) -> str:
 
 def dataset_hash(*parts: Sequence[OptimizationExample]) -> str:
     """Return a digest of sets of examples, in their order."""
-    return _digest([[example_key(example) for example in part] for part in parts])
+    return keys_hash(*([example_key(example) for example in part] for part in parts))
+
+
+def keys_hash(*parts: Sequence[str]) -> str:
+    """Return the digest of sets of examples whose keys are known; see ``dataset_hash``."""
+    return _digest([list(part) for part in parts])
 
 
 def _digest(value: Any) -> str:
-    text = json.dumps(jsonable(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(_canonical(value)).hexdigest()[:32]
+
+
+def _canonical(value: Any) -> bytes:
+    """Return the JSON text of a value: sorted, without blanks, in ASCII."""
+    parts = value if type(value) is list else [value]
+    if all(type(part) is dict and all(type(item) is str for item in part.values()) for part in parts):
+        # Of ASCII texts orjson makes the same, in a fifth of the time. It refuses texts that are not Unicode.
+        with contextlib.suppress(TypeError):
+            text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+            if text.isascii():
+                return text
+    return json.dumps(jsonable(value), sort_keys=True, separators=(",", ":")).encode()
 
 
 def _rows(source: Any, what: str) -> Iterator[ExampleRow]:
@@ -110,6 +161,21 @@ def _rows(source: Any, what: str) -> Iterator[ExampleRow]:
         yield ExampleRow(number, f"row {number}", item)
 
 
+def _adapted(row: ExampleRow, mapping: Mapping[str, str], constants: Mapping[str, Any]) -> ExampleRow:
+    """Return a row with its columns renamed and with the inputs that all rows have alike."""
+    value = row.value
+    if row.problem is not None:
+        return row
+    if isinstance(value, OptimizationExample):
+        return row._replace(value=evolve(value, inputs={**constants, **value.inputs}))
+    if not isinstance(value, Mapping):
+        return row
+    if not row.flat and all(isinstance(value.get(part), Mapping) for part in _PARTS):
+        parts = {part: {mapping.get(name, name): item for name, item in value[part].items()} for part in _PARTS}
+        return row._replace(value={**value, **parts, "inputs": {**constants, **parts["inputs"]}})
+    return row._replace(value={**constants, **{mapping.get(name, name): item for name, item in value.items()}})
+
+
 def _without_gaps(record: Mapping[str, Any]) -> dict[str, Any]:
     # A missing value of pandas is a float that does not equal itself, or an NA whose truth is undefined.
     return {str(key): value for key, value in record.items() if not (value is None or _is_gap(value))}
@@ -121,24 +187,32 @@ def _is_gap(value: Any) -> bool:
     return type(value).__name__ in {"NAType", "NaTType"}
 
 
-def _example(spec: SignatureSpec, row: ExampleRow) -> tuple[OptimizationExample | None, list[Problem], list[str]]:
-    parts = row.problem or _parts(spec, row.value, flat=row.flat)
+def _example(
+    spec: SignatureSpec, row: ExampleRow, input_names: frozenset[str]
+) -> tuple[OptimizationExample | None, list[Problem], list[str]]:
+    parts = row.problem or _parts(spec, row.value, input_names, flat=row.flat)
     if isinstance(parts, Problem):
         return None, [parts], []
     inputs, outputs, source, unused = parts
-    problems = list(spec.binder.problems(inputs))
+    bound: Mapping[str, Any] = {}
+    problems: list[Problem] = []
+    try:
+        bound = spec.binder.bind(inputs)
+    except InputError as error:
+        problems += error.problems
+    typed, misfits = spec.codec.coerce(outputs)
     problems += _output_problems(spec, outputs)
+    problems += (item for item in misfits if item.code != "missing")
     if problems:
         return None, problems, unused
     problems = [
         Problem(str(name), "not_unicode", "holds half of a surrogate pair, which is not text")
-        for name, value in {**inputs, **outputs}.items()
+        for part in (inputs, outputs)
+        for name, value in part.items()
         if not _is_text(value)
     ]
     if problems:  # neither providers nor files accept it
         return None, problems, unused
-    bound = spec.binder.bind(inputs)
-    typed, _ = spec.codec.coerce(outputs)
     given = {name: typed[name] for name in spec.outputs if name in outputs}
     problems = [item for item in spec.codec.check(bound, given) if item.code != "missing"]
     if problems:
@@ -147,6 +221,8 @@ def _example(spec: SignatureSpec, row: ExampleRow) -> tuple[OptimizationExample 
 
 
 def _is_text(value: Any) -> bool:
+    if type(value) is str and value.isascii():
+        return True
     try:
         json.dumps(jsonable(value), ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -157,7 +233,7 @@ def _is_text(value: Any) -> bool:
 _Parts = tuple[Mapping[str, Any], Mapping[str, Any], str, list[str]]
 
 
-def _parts(spec: SignatureSpec, value: Any, *, flat: bool) -> _Parts | Problem:
+def _parts(spec: SignatureSpec, value: Any, names: frozenset[str], *, flat: bool) -> _Parts | Problem:
     """Return inputs, outputs, source, and the names of values that are neither."""
     if isinstance(value, OptimizationExample):
         return value.inputs, value.outputs, value.source, []
@@ -171,10 +247,16 @@ def _parts(spec: SignatureSpec, value: Any, *, flat: bool) -> _Parts | Problem:
             if not isinstance(value[part], Mapping):
                 return Problem(part, "wrong_type", f"expected a mapping, got {type(value[part]).__name__}")
         return value["inputs"], value["outputs"], str(value.get("source") or ""), extra
-    names = {name for item in spec.inputs.values() for name in (item.name, *item.aliases)}
-    inputs = {key: value[key] for key in value if key in names}
-    outputs = {key: value[key] for key in value if key in spec.outputs}
-    unused = [str(key) for key in value if key not in names and key not in spec.outputs and key != "source"]
+    inputs: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    unused: list[str] = []
+    for key, item in value.items():
+        if key in names:
+            inputs[key] = item
+        if key in spec.outputs:
+            outputs[key] = item
+        elif key not in names and key != "source":
+            unused.append(str(key))
     source = value.get("source") if "source" not in names and "source" not in spec.outputs else None
     return inputs, outputs, str(source or ""), unused
 
@@ -192,7 +274,6 @@ def _output_problems(spec: SignatureSpec, outputs: Mapping[str, Any]) -> list[Pr
     if not outputs:
         wanted = ", ".join(spec.outputs)
         problems.append(Problem("outputs", "missing", f"give the right answer for at least one of {wanted}"))
-    problems += (item for item in spec.codec.coerce(outputs)[1] if item.code != "missing")
     return problems
 
 
@@ -207,11 +288,10 @@ def _error(spec: SignatureSpec, problems: Sequence[Problem], what: str, unused: 
     return InputError(f"{what} do not fit {spec.name}:{''.join(lines)}", problems=problems, signature=spec.name)
 
 
-@frozen
-class ExampleRow:
+class ExampleRow(NamedTuple):
     """One example as it was read.
 
-    Args:
+    Attributes:
         number: its number, from 1.
         label: its name in errors.
         value: its content.

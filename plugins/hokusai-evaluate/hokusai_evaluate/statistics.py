@@ -1,7 +1,9 @@
-"""Paired statistics: whether one system is better than another on the same examples.
+"""Statistics of scores: how sure a score is, and whether one system is better than another on the same examples.
 
-- interval: percentile bootstrap over the examples (Efron and Tibshirani, 1993; for comparing systems on test sets
-  Koehn, 2004);
+- interval of one score: Wilson's for right and wrong (Wilson, 1927), which is honest where all is right; for graded
+  scores a percentile bootstrap, and with many examples the normal one, which is then the same;
+- interval of a difference: percentile bootstrap over the examples (Efron and Tibshirani, 1993; for comparing systems
+  on test sets Koehn, 2004);
 - test for right and wrong: McNemar's exact test (McNemar, 1947; Dietterich, 1998), a binomial test on the examples
   that only one of the two gets right;
 - test for graded scores: paired permutation test, also called approximate randomization (Noreen, 1989; Dror et al.,
@@ -14,21 +16,75 @@ All tests are two-sided and depend only on the scores and the seed.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-__all__ = ["Paired", "compare_paired", "mcnemar_exact"]
+__all__ = ["Paired", "compare_paired", "mcnemar_exact", "resampled_interval", "score_interval"]
 
 RESAMPLES = 5_000
 PERMUTATIONS = 10_000
 #: Up to this number of differences that are not zero, all 2 ** number assignments are tried.
 _EVERY = 13
 
+#: Examples from which on the interval of a mean is the normal one.
+_MANY = 1_000
+#: Examples that the resamples of a score of a whole set look at, all together.
+_LOOKS = 500_000
+
 #: (indices of the examples, whether the systems are swapped on each or None) -> difference of the two systems' scores.
 Difference = Callable[[NDArray[np.int64], NDArray[np.bool_] | None], float]
+
+
+def score_interval(scores: Sequence[float], *, confidence: float, seed: int) -> tuple[float, float]:
+    """Return the interval of the mean of scores.
+
+    Args:
+        scores: one for each example, at least one.
+        confidence: of the interval, such as 0.95.
+        seed: of the resampling.
+
+    Example:
+        >>> low, high = score_interval([1.0] * 20, confidence=0.95, seed=0)
+        >>> round(low, 2), high
+        (0.84, 1.0)
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    count, mean = len(values), float(values.mean())
+    z = statistics.NormalDist().inv_cdf((1.0 + confidence) / 2)
+    if bool(((values == 0.0) | (values == 1.0)).all()):
+        centre, spread = mean + z * z / (2 * count), z * math.sqrt(mean * (1 - mean) / count + (z / (2 * count)) ** 2)
+        scale = 1 + z * z / count
+        low, high = max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+        return (low if mean else 0.0), (high if mean < 1.0 else 1.0)
+    if count >= _MANY:
+        spread = z * float(values.std(ddof=1)) / math.sqrt(count)
+        return mean - spread, mean + spread
+    rng = np.random.default_rng(seed)
+    draws = values[rng.integers(0, count, (RESAMPLES, count))].mean(axis=1)
+    low, high = np.quantile(draws, [(1.0 - confidence) / 2, (1.0 + confidence) / 2])
+    return float(low), float(high)
+
+
+def resampled_interval(
+    score: Callable[[NDArray[np.int64]], float], count: int, *, confidence: float, seed: int
+) -> tuple[float, float]:
+    """Return the bootstrap interval of a score of a whole set, such as macro F1.
+
+    Args:
+        score: returns the score of a selection of the examples, by their indices.
+        count: how many examples there are.
+        confidence: of the interval.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    resamples = max(100, min(RESAMPLES // 5, _LOOKS // count))
+    draws = [score(rng.integers(0, count, count)) for _ in range(resamples)]
+    low, high = np.quantile(draws, [(1.0 - confidence) / 2, (1.0 + confidence) / 2])
+    return float(low), float(high)
 
 
 @frozen

@@ -12,6 +12,7 @@ from hokusai_core.errors import ConfigurationError
 from hokusai_core.types import ExecutorOptions
 
 if TYPE_CHECKING:
+    from hokusai_evaluate import Evaluation
     from hokusai_teleprompt import Promotion
 
 __all__ = ["DSPyPipelineExecutor"]
@@ -81,7 +82,7 @@ class DSPyPipelineExecutor(Executor):
             ArtifactError: it was not found to be better, or was made from another signature.
             ConfigurationError: this executor does not use promotions.
         """
-        entry: Promotion = _teleprompt().promote(self, name, optimized, note=note, force=force)
+        entry: Promotion = _plugin("teleprompt", "promotions").promote(self, name, optimized, note=note, force=force)
         return entry
 
     def rollback(self, name: str, *, note: str = "", original: bool = False) -> Promotion:
@@ -101,7 +102,7 @@ class DSPyPipelineExecutor(Executor):
                 then.
             ConfigurationError: this executor does not use promotions.
         """
-        entry: Promotion = _teleprompt().rollback(self, name, note=note, original=original)
+        entry: Promotion = _plugin("teleprompt", "promotions").rollback(self, name, note=note, original=original)
         return entry
 
     def promotions(self, name: str) -> list[Promotion]:
@@ -111,24 +112,54 @@ class DSPyPipelineExecutor(Executor):
             SignatureNotFoundError: no such signature.
             ConfigurationError: this executor does not use promotions.
         """
-        entries: list[Promotion] = _teleprompt().promotions(self, name)
+        entries: list[Promotion] = _plugin("teleprompt", "promotions").promotions(self, name)
         return entries
 
+    def evaluate(self, target: Any, data: Any, **options: Any) -> Evaluation:
+        """Run a signature or chain on a data set and score what it gives.
 
-def _teleprompt() -> Any:
-    """Return the package with promotions, which a host that runs signatures and no more need not install.
+        Args:
+            target: name or class of a signature, a ``SignatureChain``, or the path of a file with one of them.
+            data: rows with inputs and expected outputs, or the path of a JSONL or CSV file with them.
+            **options: those of ``hokusai_evaluate.evaluate``, such as ``metric``, ``lm``, ``against``, ``by``,
+                ``repeat``, ``sample`` and ``journal``, and those of ``execute_signature``.
+
+        Returns:
+            The scores with their intervals, the comparisons, and the rows; see ``hokusai_evaluate.Evaluation``.
+
+        Raises:
+            InputError: rows do not fit the signature; carries every problem, and nothing was called.
+            ConfigurationError: an argument cannot be used, or the plugin is not installed.
+            OptimizationError: a metric failed.
+            LanguageModelError: the language model cannot be reached at all.
+
+        Example::
+
+            evaluation = executor.evaluate("ClassifyText", "tickets.jsonl", metric="accuracy", by="language")
+            print(evaluation)
+            assert all(gate.passed for gate in evaluation.check(min_score=0.9))
+        """
+        found: Evaluation = _plugin("evaluate", "evaluations").evaluate(self, target, data, **options)
+        return found
+
+
+def _plugin(name: str, what: str) -> Any:
+    """Return the package of a plugin that a host which runs signatures and no more need not install.
+
+    Args:
+        name: the plugin.
+        what: what needs it.
 
     Raises:
         ConfigurationError: it is not installed.
     """
+    package = f"hokusai_{name}"
     try:
-        return importlib.import_module("hokusai_teleprompt")
+        return importlib.import_module(package)
     except ModuleNotFoundError as error:
-        if error.name != "hokusai_teleprompt":
+        if error.name != package:
             raise
-        raise ConfigurationError(
-            "promotions need a plugin that is not installed: pip install hokusai-teleprompt"
-        ) from None
+        raise ConfigurationError(f"{what} need a plugin that is not installed: pip install hokusai-{name}") from None
 
 
 def _named_trackers(settings: Settings | None, environ: Mapping[str, str] | None, options: ExecutorOptions) -> Any:

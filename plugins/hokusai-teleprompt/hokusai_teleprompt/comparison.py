@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from attrs import evolve, field, frozen
-from numpy.typing import NDArray
+from attrs import field, frozen
 
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import OptimizationExample
 from hokusai_evaluate.example_reader import example_key
 from hokusai_evaluate.metrics.scoring import checked, raw_score
-from hokusai_evaluate.statistics import Paired, compare_paired
+from hokusai_evaluate.paired_scores import compare_scores
+from hokusai_evaluate.statistics import Paired
 from hokusai_teleprompt.report import ExampleResult
 from hokusai_teleprompt.study.evaluation import ExampleOutcome, Measurement
 
@@ -88,40 +87,11 @@ def compare(
     if not rows:
         return None
     columns = [row[1] for row in rows], [row[2] for row in rows]
-    goods = [[worst if item.good is None else item.good for item in column] for column in columns]
-    if hasattr(metric, "aggregate"):
-        answers = [(row[0].outputs, row[1].outputs or {}, row[2].outputs or {}) for row in rows]
-        difference = _AggregateDifference(metric, answers)
-        paired = compare_paired(*goods, confidence=confidence, seed=seed, difference=difference)
-        scores = [checked(metric.aggregate([(row[0], row[side]) for row in answers]), metric) for side in (1, 2)]
-    else:
-        paired = compare_paired(*goods, confidence=confidence, seed=seed)
-        unit = abs(raw_score(metric, 1.0) - raw_score(metric, 0.0))
-        paired = evolve(paired, difference=paired.difference * unit, low=paired.low * unit, high=paired.high * unit)
-        scores = [raw_score(metric, sum(column) / len(column)) for column in goods]
-    results = tuple(_result(metric, row, pair) for row, pair in zip(rows, zip(*goods, strict=True), strict=True))
-    return Comparison(scores[0], scores[1], paired, results)
-
-
-_Answers = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
-
-
-class _AggregateDifference:
-    """The difference of two systems on resampled examples, for a metric that scores whole sets."""
-
-    def __init__(self, metric: Any, rows: Sequence[_Answers]) -> None:
-        self._metric, self._rows = metric, rows
-
-    def __call__(self, chosen: NDArray[np.int64], swapped: NDArray[np.bool_] | None) -> float:
-        before, after = [], []
-        for place, index in enumerate(chosen):
-            expected, first, second = self._rows[index]
-            if swapped is not None and swapped[place]:
-                first, second = second, first
-            before.append((expected, first))
-            after.append((expected, second))
-        first_score, second_score = (checked(self._metric.aggregate(part), self._metric) for part in (before, after))
-        return second_score - first_score if self._metric.higher_is_better else first_score - second_score
+    first, second = ([worst if item.good is None else item.good for item in column] for column in columns)
+    answers = [(row[0].outputs, (row[1].outputs or {},), (row[2].outputs or {},)) for row in rows]
+    baseline, candidate, paired = compare_scores(metric, answers, (first, second), confidence=confidence, seed=seed)
+    results = tuple(_result(metric, row, pair) for row, pair in zip(rows, zip(first, second, strict=True), strict=True))
+    return Comparison(baseline, candidate, paired, results)
 
 
 def _result(

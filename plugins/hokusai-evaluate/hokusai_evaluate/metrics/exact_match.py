@@ -92,6 +92,8 @@ class JsonEqual:
 
 
 def _same(wanted: Any, given: Any) -> bool:
+    if type(wanted) is str and wanted == given:  # the usual case, and normalizing takes microseconds
+        return True
     if isinstance(wanted, list) and isinstance(given, list):
         return len(wanted) == len(given) and all(map(_same, wanted, given))
     if isinstance(wanted, dict) and isinstance(given, dict):

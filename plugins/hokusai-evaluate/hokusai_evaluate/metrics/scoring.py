@@ -6,13 +6,23 @@ import math
 import re
 import string
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from hokusai_core.errors import OptimizationError
 from hokusai_core.plugin_api import jsonable
 
-__all__ = ["OPEN_RANGE", "checked", "fields_of", "goodness", "normalized", "raw_score", "summary_of", "tokens"]
+__all__ = [
+    "OPEN_RANGE",
+    "checked",
+    "fields_of",
+    "goodness",
+    "normalized",
+    "raw_score",
+    "summary_of",
+    "tokens",
+    "worst_goodness",
+]
 
 #: Range of a metric that declares none.
 OPEN_RANGE: Final = (-math.inf, math.inf)
@@ -47,6 +57,9 @@ def checked(score: Any, metric: Any) -> float:
     Raises:
         OptimizationError: it is not such a number; names the metric.
     """
+    low, high = metric.range
+    if type(score) is float and low <= score <= high and math.isfinite(score):  # the usual case
+        return score
     name = type(metric).__name__ if not hasattr(metric, "name") else metric.name
     if hasattr(score, "score"):  # a dspy.Prediction(score=..., feedback=...)
         score = score.score
@@ -60,7 +73,6 @@ def checked(score: Any, metric: Any) -> float:
         ) from None
     if not math.isfinite(number):
         raise OptimizationError(f"metric {name} returned {number:g}; it must return a finite number")
-    low, high = metric.range
     if not low - 1e-9 <= number <= high + 1e-9:
         raise OptimizationError(f"metric {name} returned {number:g}, outside of its range {low:g} to {high:g}")
     return number
@@ -69,6 +81,8 @@ def checked(score: Any, metric: Any) -> float:
 def goodness(metric: Any, score: float) -> float:
     """Return a score as goodness: more is better, from 0 to 1 if the metric has a closed range."""
     low, high = metric.range
+    if low == 0.0 and high == 1.0:
+        return score if metric.higher_is_better else 1.0 - score
     if math.isinf(low) or math.isinf(high):
         return score if metric.higher_is_better else -score
     share = (score - low) / (high - low)
@@ -81,6 +95,17 @@ def raw_score(metric: Any, good: float) -> float:
     if math.isinf(low) or math.isinf(high):
         return good if metric.higher_is_better else -good
     return float(low + (high - low) * (good if metric.higher_is_better else 1.0 - good))
+
+
+def worst_goodness(metric: Any, seen: Iterable[float]) -> float:
+    """Return what an example without a usable answer counts: the bad end of the range, or the worst of an open one.
+
+    Args:
+        metric: the metric.
+        seen: how good the other examples are.
+    """
+    lowest = goodness(metric, metric.range[0 if metric.higher_is_better else 1])
+    return lowest if lowest > -math.inf else min([0.0, *seen])
 
 
 def summary_of(metric: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from hokusai_core.errors import ExecutionError, OptimizationError, OutputError, PromptTooLong
 from hokusai_core.plugin_api import OptimizationExample, SignatureRunner
-from hokusai_evaluate.metrics.scoring import checked, goodness
+from hokusai_evaluate.metrics.scoring import checked, goodness, worst_goodness
 from hokusai_teleprompt.study.phase_budget import StudyFailed, StudyStop
 
 __all__ = ["INTERRUPTED", "Evaluator", "ExampleOutcome", "Measurement"]
@@ -80,11 +80,8 @@ class Evaluator:
 
     def worst(self, *measurements: Measurement) -> float:
         """Return what an example without a score counts: the bad end of the range, or the worst score if it is open."""
-        lowest = goodness(self.metric, self.metric.range[0 if self.metric.higher_is_better else 1])
-        seen = [
-            outcome.good for item in measurements for outcome in item.outcomes if outcome and outcome.good is not None
-        ]
-        return lowest if lowest > float("-inf") else min([0.0, *seen])
+        outcomes = [outcome for item in measurements for outcome in item.outcomes if outcome is not None]
+        return worst_goodness(self.metric, (item.good for item in outcomes if item.good is not None))
 
     def run(
         self,

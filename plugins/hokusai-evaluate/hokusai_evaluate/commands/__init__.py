@@ -1,0 +1,3 @@
+"""Commands of this plugin, subcommands of ``hokusai``."""
+
+from __future__ import annotations

@@ -1,0 +1,197 @@
+"""``hokusai evaluate``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import click
+
+from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
+from hokusai_core.cli_support.inputs import gather_inputs
+from hokusai_core.cli_support.options import input_option, json_option
+from hokusai_core.cli_support.progress import StatusLine
+from hokusai_core.cli_support.tables import is_terminal
+
+__all__ = ["evaluate"]
+
+#: Exit codes: some rows could not be asked or scored; a gate was not passed.
+_INCOMPLETE: Final = 3
+_GATE: Final = 4
+_INTERRUPTED: Final = 130
+#: Seconds for an execution, unless a flag or HOKUSAI_TIMEOUT says otherwise.
+_TIMEOUT: Final = 300.0
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("data", type=click.Path(exists=True, dir_okay=False))
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; of several the first one leads.")
+@click.option("--judge", metavar="LM", help="Language model that grades, with --metric quality_score.")
+@click.option("--lm", "lms", multiple=True, metavar="NAME", help="Language model; of several each is measured.")
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="OTHER",
+    help="Compare with another signature, a file, lm=NAME or strategy=NAME.",
+)
+@click.option("--strategy", metavar="NAME", help="How the language model is asked.")
+@click.option("--min", "min_score", type=float, metavar="SCORE", help="Score that must be reached. Exit code 4 if not.")
+@click.option(
+    "--max-regression",
+    type=click.FloatRange(min=0),
+    metavar="LOSS",
+    help="How much worse than --against it may be. Exit code 4 if it is worse.",
+)
+@click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), help="US dollars to spend at most.")
+@click.option(
+    "--unpriced",
+    type=click.Choice(["refuse", "allow"]),
+    default="refuse",
+    show_default=True,
+    help="What --max-cost does with a model whose price is not known.",
+)
+@click.option("--sample", type=click.IntRange(min=1), metavar="ROWS", help="Only so many rows, chosen at random.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Ask each row so often.")
+@click.option("--by", metavar="COLUMN", help="A score for each value of this column.")
+@input_option
+@click.option("--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which field.")
+@click.option("--journal", type=_FILE, help="Keep answers here; the same command goes on with them.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Bound of each row.")
+@click.option(
+    "--cache", type=click.Choice(["use", "refresh", "off"]), default="off", show_default=True, help="Of answers."
+)
+@click.option("--worst", type=click.IntRange(min=0), default=5, show_default=True, help="So many of the worst rows.")
+@click.option("-o", "--output", type=_FILE, help="Write the report with every row as JSON.")
+@click.option("--junit", type=_FILE, help="Write the gates as JUnit XML.")
+@click.option("--track", is_flag=True, help="Record the executions in MLflow.")
+@json_option
+def evaluate(
+    name: str,
+    data: str,
+    metrics: tuple[str, ...],
+    judge: str | None,
+    lms: tuple[str, ...],
+    against: tuple[str, ...],
+    strategy: str | None,
+    min_score: float | None,
+    max_regression: float | None,
+    max_cost: float | None,
+    unpriced: Literal["refuse", "allow"],
+    sample: int | None,
+    repeat: int,
+    by: str | None,
+    inputs: tuple[str, ...],
+    pairs: tuple[str, ...],
+    journal: Path | None,
+    seed: int,
+    workers: int,
+    timeout: float | None,
+    cache: str,
+    worst: int,
+    output: Path | None,
+    junit: Path | None,
+    track: bool,
+    as_json: bool,
+) -> None:
+    """Measure how good NAME is on the rows of DATA.
+
+    NAME is a signature, or a file with a signature or a chain. DATA is a JSONL or CSV file with inputs and expected
+    outputs. An answer that does not fit the signature counts as the worst score. A row that could not be asked is in no
+    score.
+
+    Exit codes: 0, every gate is passed; 3, rows could not be asked; 4, a gate is not passed.
+
+    \b
+    hokusai evaluate ClassifyText tickets.jsonl --metric accuracy --min 0.9
+    hokusai evaluate ClassifyText tickets.jsonl --against better.json --max-regression 0.02 --junit report.xml
+    """
+    from hokusai_core import Budget
+    from hokusai_evaluate.evaluation import evaluate as run
+    from hokusai_evaluate.evaluation_table import table_of
+    from hokusai_evaluate.junit import junit_xml
+
+    if max_regression is not None and not against:
+        raise CommandMisuse("--max-regression needs something to compare with: give --against")
+    for target in (output, junit):
+        _check_writable(target)
+    line = StatusLine() if is_terminal(sys.stderr) else None
+    options: dict[str, Any] = {"cache": cache, **({"strategy": strategy} if strategy else {})}
+    if max_cost is not None:
+        options["budget"] = Budget(cost=max_cost, unpriced=unpriced)
+    try:
+        with _make_executor(timeout, track=track) as executor:
+            evaluation = run(
+                executor,
+                name,
+                data,
+                metric=list(metrics),
+                metric_options={"judge": judge} if judge else None,
+                lm=list(lms),
+                against=list(against),
+                repeat=repeat,
+                sample=sample,
+                by=by,
+                inputs=gather_inputs(inputs),
+                mapping=_mapping(pairs),
+                journal=journal,
+                max_workers=workers,
+                seed=seed,
+                progress=None if line is None else lambda done, total: line.draw(f"{name}: {done}/{total} answers"),
+                **options,
+            )
+    except KeyboardInterrupt as stop:
+        hint = "run the same command again to go on" if journal else "without --journal nothing is kept for another run"
+        click.echo(f"hokusai: interrupted; {hint}", err=True)
+        raise click.exceptions.Exit(_INTERRUPTED) from stop
+    finally:
+        if line is not None:
+            line.close()
+    gates = evaluation.check(min_score=min_score, max_regression=max_regression)
+    if output is not None:
+        evaluation.save(output)
+    if junit is not None:
+        junit.write_bytes(junit_xml(evaluation, gates))
+    click.echo(evaluation.to_json() if as_json else table_of(evaluation, worst=worst))
+    failed = [gate for gate in gates if not gate.passed]
+    for gate in failed:
+        click.echo(f"hokusai: {gate.label}: {gate.name} not passed: {gate.message}", err=True)
+    if any(gate.name != "complete" for gate in failed):
+        raise click.exceptions.Exit(_GATE)
+    if failed:
+        raise click.exceptions.Exit(_INCOMPLETE)
+
+
+def _make_executor(timeout: float | None, *, track: bool) -> Any:
+    """Return an executor that records nothing, unless that is asked for here or by a variable."""
+    from hokusai_core import Executor, Settings
+
+    settings = Settings.from_environment()
+    if timeout is not None or "HOKUSAI_TIMEOUT" not in os.environ:
+        settings = settings.with_options(timeout=timeout or _TIMEOUT)
+    if track:
+        settings = settings.with_options(trackers=[*{*settings.value("trackers"), "mlflow"}])
+    return Executor(settings)
+
+
+def _mapping(pairs: tuple[str, ...]) -> dict[str, str]:
+    mapping: dict[str, str] = {}
+    for pair in pairs:
+        column, separator, field = (part.strip() for part in pair.partition("="))
+        if not separator or not column or not field or column in mapping or field in mapping.values():
+            raise CommandMisuse(f"--map {pair!r}: write --map column=field; column and field are each mapped once")
+        mapping[column] = field
+    return mapping
+
+
+def _check_writable(target: Path | None) -> None:
+    """Refuse a file that cannot be written before an evaluation is paid for."""
+    if target is not None and not os.access(target.absolute().parent, os.W_OK | os.X_OK):
+        missing = not target.absolute().parent.is_dir()
+        raise CommandFailure(f"{target}: its folder {'does not exist' if missing else 'may not be written to'}")

@@ -1,0 +1,286 @@
+"""Measurements: the scores of the answers of a system, and the report that is made of several of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from hokusai_core.plugin_api import REDACTED
+from hokusai_evaluate.answers import Answer
+from hokusai_evaluate.evaluation_report import ComparisonReport, Evaluation, RowReport, ScoreReport, SystemReport
+from hokusai_evaluate.example_reader import Examples
+from hokusai_evaluate.metrics.scoring import checked, raw_score, summary_of, worst_goodness
+from hokusai_evaluate.paired_scores import aggregate_score, compare_scores
+from hokusai_evaluate.statistics import resampled_interval, score_interval
+from hokusai_evaluate.systems import System
+
+__all__ = ["Measurement", "report_of"]
+
+#: Slices that are reported, the largest ones.
+_MOST_SLICES = 50
+
+
+@frozen(eq=False)
+class Measurement:
+    """What a system gave for every row in every round.
+
+    Args:
+        system: the system.
+        rounds: its answers by round and row.
+        goods: by metric, round and row how good the answer is; None where it has no score.
+    """
+
+    system: System
+    rounds: Sequence[Sequence[Answer]]
+    goods: Sequence[Sequence[Sequence[float | None]]]
+
+
+def report_of(
+    measured: Sequence[Measurement],
+    examples: Examples,
+    metrics: Sequence[Any],
+    *,
+    digest: str,
+    by: str | None,
+    seed: int,
+    confidence: float,
+    spent: float,
+    seconds: float,
+) -> Evaluation:
+    """Return the report of measurements on the same rows.
+
+    Raises:
+        OptimizationError: a metric returned a score that cannot be used.
+    """
+    # What an unusable answer counts is the same for all systems.
+    worst = [
+        worst_goodness(
+            metric, (good for one in measured for part in one.goods[at] for good in part if good is not None)
+        )
+        for at, metric in enumerate(metrics)
+    ]
+    scorer = _Scorer(examples, metrics, worst, by, seed, confidence)
+    names = tuple(str(summary_of(metric)["name"]) for metric in metrics)
+    systems = tuple(scorer.system(one, names) for one in measured)
+    return Evaluation(
+        measured[0].system.name,
+        digest,
+        len(examples.items),
+        names,
+        bool(metrics[0].higher_is_better),
+        systems,
+        tuple(scorer.comparisons(measured, names[0])),
+        by,
+        len(measured[0].rounds),
+        seed,
+        confidence,
+        spent,
+        seconds,
+        examples.notes,
+        _Rows(measured, examples, scorer),
+    )
+
+
+class _Scorer:
+    """Makes scores of the goodness of answers.
+
+    Args:
+        examples: the rows.
+        metrics: the metrics, the leading one first.
+        worst: by metric, what an unusable answer counts.
+        by: the column of the slices.
+        seed: of the resampling.
+        confidence: of the intervals.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        metrics: Sequence[Any],
+        worst: Sequence[float],
+        by: str | None,
+        seed: int,
+        confidence: float,
+    ) -> None:
+        self._examples, self._metrics, self._worst = examples, metrics, worst
+        self._by, self._seed, self._confidence = by, seed, confidence
+
+    def system(self, measured: Measurement, names: Sequence[str]) -> SystemReport:
+        """Return the figures of a system."""
+        system, answers = measured.system, [answer for part in measured.rounds for answer in part]
+        everything = range(len(self._examples.items))
+        scores = {name: self._score(at, measured, everything) for at, name in enumerate(names)}
+        slices = {value: self._score(0, measured, rows) for value, rows in self._slices().items()}
+        latencies = sorted(answer.latency for answer in answers if answer.latency is not None)
+        tokens = [answer.tokens for answer in answers if answer.tokens is not None]
+        costs = [answer.cost for answer in answers if answer.cost is not None]
+        unanswered = Counter(answer.error for answer in answers if not answer.answered)
+        for part, goods in zip(measured.rounds, measured.goods[0], strict=True):
+            lost = sum(good is None and answer.outputs is not None for answer, good in zip(part, goods, strict=True))
+            unanswered.update({"unscored": lost} if lost else {})
+        return SystemReport(
+            system.label,
+            system.name,
+            system.spec.fingerprint,
+            system.model,
+            system.against,
+            scores,
+            slices,
+            dict(Counter(answer.error for answer in answers if answer.answered and answer.error).most_common()),
+            dict(unanswered.most_common()),
+            sum(answer.reused for answer in answers),
+            sum(costs) if costs else None,
+            statistics.fmean(pair[0] for pair in tokens) if tokens else None,
+            statistics.fmean(pair[1] for pair in tokens) if tokens else None,
+            _share(latencies, 0.5),
+            _share(latencies, 0.95),
+            self._round_deviation(measured),
+        )
+
+    def comparisons(self, measured: Sequence[Measurement], name: str) -> Iterator[ComparisonReport]:
+        """Yield each system with what it is compared with: one of the same model if there is one."""
+        metric, (first, *rest) = self._metrics[0], measured
+        others = [one for one in measured if one.system.against]
+        pairs: list[tuple[Measurement, Measurement]] = []
+        for one in measured:
+            if others and not one.system.against:
+                same = [other for other in others if other.system.model == one.system.model]
+                pairs += ((one, other) for other in same or others)
+        if not others:
+            pairs = [(one, first) for one in rest]
+        for one, other in pairs:
+            rows = self._answered(0, one, self._answered(0, other, range(len(self._examples.items))))
+            if not rows:
+                continue
+            goods = ([self._mean(0, other, row) for row in rows], [self._mean(0, one, row) for row in rows])
+            given = (
+                [(self._examples.items[row].outputs, _outputs(other, row), _outputs(one, row)) for row in rows]
+                if hasattr(metric, "aggregate")
+                else []
+            )
+            before, after, paired = compare_scores(metric, given, goods, confidence=self._confidence, seed=self._seed)
+            gains = [new - old for old, new in zip(*goods, strict=True)]
+            wins, losses = sum(gain > 1e-12 for gain in gains), sum(gain < -1e-12 for gain in gains)
+            figures = (paired.difference, paired.low, paired.high, paired.p_value, paired.test)
+            ends = (wins, losses, len(gains) - wins - losses)
+            yield ComparisonReport(one.system.label, other.system.label, name, before, after, *figures, *ends)
+
+    def row(self, measured: Sequence[Measurement], place: int) -> RowReport:
+        """Return the report of one row."""
+        example, spec = self._examples.items[place], measured[0].system.spec
+        answers = {one.system.label: one.rounds[0][place] for one in measured}
+        scores = {
+            one.system.label: raw_score(self._metrics[0], self._mean(0, one, place))
+            if self._answered(0, one, (place,))
+            else None
+            for one in measured
+        }
+        return RowReport(
+            self._examples.numbers[place],
+            _shown(example.inputs, spec.sensitive),
+            _shown(example.outputs, spec.sensitive),
+            {
+                label: None if answer.outputs is None else _shown(answer.outputs, spec.sensitive)
+                for label, answer in answers.items()
+            },
+            {label: f"{answer.error}: {answer.message}" for label, answer in answers.items() if answer.error},
+            scores,
+        )
+
+    def _slices(self) -> dict[str, list[int]]:
+        """Return the rows of each value of the column, the largest slices first."""
+        if self._by is None:
+            return {}
+        found: dict[str, list[int]] = {}
+        for place, (example, extra) in enumerate(zip(self._examples.items, self._examples.extras, strict=True)):
+            value = {**example.inputs, **extra, **example.outputs}.get(self._by)
+            found.setdefault("(none)" if value is None else str(value), []).append(place)
+        return dict(sorted(found.items(), key=lambda item: -len(item[1]))[:_MOST_SLICES])
+
+    def _answered(self, at: int, measured: Measurement, rows: Sequence[int]) -> list[int]:
+        """Return the rows that have a score in every round."""
+        goods, rounds = measured.goods[at], measured.rounds
+        return [
+            row
+            for row in rows
+            if all(
+                part[row] is not None or (answers[row].answered and answers[row].outputs is None)
+                for part, answers in zip(goods, rounds, strict=True)
+            )
+        ]
+
+    def _mean(self, at: int, measured: Measurement, row: int) -> float:
+        goods = [part[row] for part in measured.goods[at]]
+        return sum(self._worst[at] if good is None else good for good in goods) / len(goods)
+
+    def _score(self, at: int, measured: Measurement, rows: Sequence[int]) -> ScoreReport:
+        metric, rows = self._metrics[at], self._answered(at, measured, rows)
+        if not rows:
+            return ScoreReport(None, None, None, 0)
+        if hasattr(metric, "aggregate"):
+            given = [(self._examples.items[row].outputs, _outputs(measured, row)) for row in rows]
+
+            def score(chosen: NDArray[np.int64]) -> float:
+                return aggregate_score(metric, [given[place] for place in chosen])
+
+            value = aggregate_score(metric, given)
+            ends = resampled_interval(score, len(given), confidence=self._confidence, seed=self._seed)
+        else:
+            goods = [self._mean(at, measured, row) for row in rows]
+            value = raw_score(metric, statistics.fmean(goods))
+            limits = score_interval(goods, confidence=self._confidence, seed=self._seed)
+            ends = raw_score(metric, limits[0]), raw_score(metric, limits[1])
+        return ScoreReport(value, min(ends), max(ends), len(rows))
+
+    def _round_deviation(self, measured: Measurement) -> float | None:
+        """Return how much the leading score differs from round to round."""
+        if len(measured.rounds) < 2:
+            return None
+        metric, rows = self._metrics[0], self._answered(0, measured, range(len(self._examples.items)))
+        if not rows:
+            return None
+        scores = []
+        for goods, answers in zip(measured.goods[0], measured.rounds, strict=True):
+            if hasattr(metric, "aggregate"):
+                pairs = [(self._examples.items[row].outputs, answers[row].outputs or {}) for row in rows]
+                scores.append(checked(metric.aggregate(pairs), metric))
+            else:
+                found = (goods[row] for row in rows)
+                scores.append(raw_score(metric, statistics.fmean(self._worst[0] if g is None else g for g in found)))
+        return statistics.stdev(scores)
+
+
+class _Rows(Sequence[RowReport]):
+    """The reports of all rows, each made when it is asked for."""
+
+    def __init__(self, measured: Sequence[Measurement], examples: Examples, scorer: _Scorer) -> None:
+        self._measured, self._count, self._scorer = measured, len(examples.items), scorer
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(self._count))]
+        if not 0 <= place < self._count:
+            raise IndexError(place)
+        return self._scorer.row(self._measured, place)
+
+
+def _outputs(measured: Measurement, row: int) -> list[Mapping[str, Any]]:
+    return [part[row].outputs or {} for part in measured.rounds]
+
+
+def _shown(values: Mapping[str, Any], sensitive: frozenset[str]) -> dict[str, Any]:
+    return {name: REDACTED if name in sensitive else value for name, value in values.items()}
+
+
+def _share(ordered: Sequence[float], share: float) -> float | None:
+    """Return the value that a share of sorted values does not exceed."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
