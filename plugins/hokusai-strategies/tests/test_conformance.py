@@ -10,6 +10,7 @@ import pytest
 from hokusai_core.plugin_api import FunctionTool, Strategy
 from hokusai_core.testing.strategies import StrategyConformance
 from hokusai_strategies.best_of_n import BestOfN
+from hokusai_strategies.chain import Chain
 from hokusai_strategies.chain_of_thought import ChainOfThought
 from hokusai_strategies.majority import Majority
 from hokusai_strategies.predict import Predict
@@ -46,6 +47,27 @@ class TestChainOfThought(StrategyConformance):
     @pytest.fixture
     def target(self) -> Callable[..., Strategy]:
         return ChainOfThought
+
+
+class TestChain(StrategyConformance):
+    options: ClassVar[Mapping[str, Any]] = {
+        "steps": [
+            {
+                "name": "First",
+                "signature": StrategyConformance.spec.to_dict(),
+                "inputs": {"question": {"input": "question"}, "signature": {"input": "signature"}},
+            },
+            {
+                "name": "Second",
+                "signature": StrategyConformance.spec.to_dict(),
+                "inputs": {"question": {"step": "First", "field": "answer"}, "signature": {"value": "as before"}},
+            },
+        ],
+    }
+
+    @pytest.fixture
+    def target(self) -> Callable[..., Strategy]:
+        return Chain
 
 
 class TestReAct(StrategyConformance):

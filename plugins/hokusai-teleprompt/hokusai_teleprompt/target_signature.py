@@ -81,6 +81,8 @@ def find_target(executor: Executor, signature: Any) -> TargetSignature:
     Raises:
         SignatureNotFoundError: no signature has this name.
         ArtifactError: the file cannot be used, or its original has changed.
+        SignatureDefinitionError: no file can hold it, such as a strategy with a function as its tool.
+        CompositionError: the chain has a fault, or a step that no file can hold.
     """
     if isinstance(signature, (str, os.PathLike)) and str(signature).endswith(".json"):
         artifact = read_artifact(signature)
@@ -127,4 +129,5 @@ def _target(
         strategy = executor.strategy(BaseSignature.from_spec(spec))
         settled = spec if strategy is None else spec.evolve(strategy=strategy.choice)
         spec, base = settled, settled if base is spec else base
+        spec.to_dict()  # raises if no file can hold it, before anything is paid for
     return TargetSignature(spec, name, base, program, strategy)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +11,9 @@ import dspy
 import pytest
 from click.testing import CliRunner
 
-from hokusai_core import BaseSignature, Executor, InputField, OutputField, read_artifact
-from hokusai_core.errors import ArtifactError, OptimizationError
+from hokusai_core import BaseSignature, Executor, FunctionTool, InputField, OutputField, read_artifact
+from hokusai_core.errors import ArtifactError, OptimizationError, SignatureDefinitionError
+from hokusai_core.plugin_api import Component, Problem, hookimpl
 from hokusai_teleprompt import TelepromptFineTuner, load_optimized, promote, rollback
 from hokusai_teleprompt.commands.diff_command import diff
 
@@ -270,3 +271,68 @@ def test_a_signature_with_a_strategy_is_optimized_as_it_is_answered(
         assert plain["topic"] == "sport"  # what was found for one strategy is nothing for another
     with Executor(lm=thoughtful, plugins=plugins) as executor:  # nothing is registered: the file says how
         assert executor.execute_signature(path, EATING)["topic"] == "food"
+
+
+class Parts:
+    """A plugin with a tool and a reward for strategies."""
+
+    @hookimpl
+    def provide_tools(self) -> list[Component]:
+        return [Component(name="look", target=lambda: FunctionTool(_look, version="1"))]
+
+    @hookimpl
+    def provide_validators(self) -> list[Component]:
+        return [Component(name="anything", target=Anything)]
+
+
+class Anything:
+    """A validator that accepts everything."""
+
+    def validate_inputs(self, signature: Any, inputs: Mapping[str, Any]) -> Sequence[Problem]:
+        return []
+
+    def validate_outputs(
+        self, signature: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Any]
+    ) -> Sequence[Problem]:
+        return []
+
+
+def _look(text: str) -> str:
+    """Look at a text."""
+    return "EATING" if "eat" in text else "RUNNING"
+
+
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "predict": {},
+    "chain_of_thought": {},
+    "react": {"tools": ["look"], "max_iters": 2},
+    "best_of_n": {"reward": "anything", "n": 2},
+    "refine": {"reward": "anything", "n": 2},
+    "majority": {"n": 3},
+}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_instructions_of_every_strategy_are_optimized(name: str, thinking: Any, topics: Any, tmp_path: Path) -> None:
+    lm = thinking(
+        topic=lambda system, shown, user: "food" if "eat" in user and "MAGIC" in system else "sport",
+        reasoning=lambda *_: "it says so",
+        next_thought=lambda *_: "I know",
+        next_tool_name=lambda *_: "finish",
+        next_tool_args=lambda *_: {},
+    )
+    with Executor(lm=lm, plugins=["teleprompt", "strategies"], extra_plugins=[Parts()]) as executor:
+        executor.register_signature("Topics", "text -> topic", strategy={"name": name, **STRATEGIES[name]})
+        better = optimized(executor, topics, "copro")
+        assert better.promoted
+        assert any("MAGIC" in state.instructions for state in better.spec.predictors.values())
+        assert executor.execute_signature(better.save(tmp_path / "better.json"), EATING)["topic"] == "food"
+
+
+def test_a_strategy_that_no_file_can_hold_is_refused_before_anything_is_paid_for(stubborn: Any, topics: Any) -> None:
+    tool = FunctionTool(_look, version="1")
+    with Executor(lm=stubborn, plugins=["teleprompt", "strategies"]) as executor:
+        executor.register_signature("Topics", "text -> topic", strategy={"name": "react", "tools": [tool]})
+        with pytest.raises(SignatureDefinitionError, match="offer the tool or reward as a component"):
+            optimized(executor, topics)
+    assert stubborn.engine.calls == 0
