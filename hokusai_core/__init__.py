@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ref,
     )
     from hokusai_core.execution.budget import Budget
+    from hokusai_core.execution.model_policy import ModelPolicy
     from hokusai_core.executor import Executor
     from hokusai_core.function_tool import FunctionTool
     from hokusai_core.markers import hookimpl
@@ -55,6 +56,7 @@ __all__ = [
     "FunctionTool",
     "InputField",
     "LanguageModel",
+    "ModelPolicy",
     "OutputField",
     "ParallelExecutor",
     "PluginWarning",
@@ -93,6 +95,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "ref",
             ),
             "hokusai_core.execution.budget": ("Budget",),
+            "hokusai_core.execution.model_policy": ("ModelPolicy",),
             "hokusai_core.executor": ("Executor",),
             "hokusai_core.function_tool": ("FunctionTool",),
             "hokusai_core.markers": ("hookimpl",),

@@ -29,6 +29,7 @@ from hokusai_core.option_table import (
     verbatim_text,
 )
 from hokusai_core.price_table import PriceTable
+from hokusai_core.project_file import project_settings
 from hokusai_core.protocols import Cache, FeedbackStore, Tracker, protocol_problems
 from hokusai_core.signatures.model_parameters import parsed_parameters
 from hokusai_core.suggestions import did_you_mean
@@ -114,6 +115,12 @@ def _adapter(value: Any) -> Any:
     return value
 
 
+def _named(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) and name.strip() for name in value):
+        raise ValueError("expected a mapping of name to language model")
+    return MappingProxyType(dict(value))
+
+
 def _trackers(value: Any) -> tuple[str, ...] | Mapping[str, Any]:
     """Names of components, or trackers by name."""
     if not isinstance(value, Mapping):
@@ -126,15 +133,26 @@ def _trackers(value: Any) -> tuple[str, ...] | Mapping[str, Any]:
 
 
 class ExecutorOptions(TypedDict, total=False):
-    """Options of an executor. All but the first three can also be set by environment variables."""
+    """Options of an executor. All but the first four can also be set by environment variables."""
 
     lm: Annotated[
         Any,
         Option(
-            'language model: a name ("openai/gpt-5-mini", "local"), a dspy.LM or a LanguageModel; left out, '
-            "dspy.settings.lm of the host, else HOKUSAI_LM, else an embedded model",
+            'language model: a name ("openai/gpt-5-mini", "local"), a dspy.LM, a LanguageModel or a ModelPolicy; '
+            "left out, dspy.settings.lm of the host, else HOKUSAI_LM, else an embedded model",
             anything,
             environment=False,
+        ),
+    ]
+    models: Annotated[
+        Mapping[str, Any],
+        Option(
+            "language models by a name that lm= and --lm can give: a table with 'model' and its settings, a table with "
+            "'models' for a policy, a ModelPolicy, or a dspy.LM",
+            _named,
+            MappingProxyType({}),
+            environment=False,
+            private=True,
         ),
     ]
     adapter: Annotated[
@@ -286,8 +304,9 @@ class Settings(Mapping[str, SettingValue]):
         Raises:
             ConfigurationError: names every option and variable that cannot be used, and what is expected.
         """
+        project = project_settings(os.environ if environ is None else environ, search=environ is None)
         environ = os.environ if environ is None else environ
-        return cls._of(_read(_known(options), environ), environ)
+        return cls._of(_read(_known(options), environ, project), environ)
 
     @classmethod
     def _of(cls, values: Mapping[str, SettingValue], environ: Mapping[str, str]) -> Settings:
@@ -353,7 +372,11 @@ def _known(options: ExecutorOptions) -> Mapping[str, Any]:
     return options
 
 
-def _read(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, SettingValue]:
+def _read(
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+    project: tuple[Mapping[str, Any], str] = (MappingProxyType({}), ""),
+) -> dict[str, SettingValue]:
     """Return every setting with its source.
 
     Raises:
@@ -368,6 +391,8 @@ def _read(options: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, S
             raw, source, label = given, "argument", name
         elif option.environment and variable in environ:
             raw, source, label = environ[variable], f"environment {variable}", variable
+        elif name in project[0]:
+            raw, source, label = project[0][name], project[1], f"{project[1]}: {name}"
         else:
             values[name] = SettingValue(option.default, "default")
             continue

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.execution.event_streams import AsyncEventStream, EventStream
+    from hokusai_core.execution.model_policy import PolicyModel
     from hokusai_core.execution.options import ExecutionOptions
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
@@ -93,6 +94,7 @@ __all__ = [
     "Owner",
     "PluginFailure",
     "PluginRecord",
+    "PolicyModel",
     "Problem",
     "RegisteredSignature",
     "SettingValue",
@@ -169,6 +171,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "Usage",
             ),
             "hokusai_core.settings": ("UNSET", "ExecutorOptions", "SettingValue", "Unset"),
+            "hokusai_core.execution.model_policy": ("PolicyModel",),
             "hokusai_core.execution.options": ("ExecutionOptions",),
             "hokusai_core.signature_registry": (
                 "Edition",

@@ -93,13 +93,14 @@ def host_adapter() -> Any:
     return settings.adapter
 
 
-def default_language_model(name: str) -> Any:
+def default_language_model(name: str, **settings_: Any) -> Any:
     """Return a ``dspy.LM`` for ``name``, with DSPy's own cache and retries off.
 
     Nothing is connected to: whether the provider knows the model and the key is good shows at the first call.
 
     Args:
         name: ``provider/model``.
+        settings_: further settings of ``dspy.LM``.
 
     Raises:
         LanguageModelUnavailable: the name is malformed; says what a name looks like.
@@ -111,7 +112,7 @@ def default_language_model(name: str) -> Any:
             "installed provider such as 'local' (hokusai plugins lists them)"
         )
     try:
-        return dspy.LM(name, cache=False, num_retries=0)
+        return dspy.LM(name, **{"cache": False, "num_retries": 0, **settings_})
     except (DSPyError, TypeError, ValueError) as error:
         raise LanguageModelUnavailable(f"language model {name!r} cannot be set up: {scrub(str(error))}") from error
 

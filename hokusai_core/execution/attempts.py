@@ -12,7 +12,7 @@ from hokusai_core.execution.call_limits import CallLimiter, ChargingMeter
 from hokusai_core.execution.event_builders import withheld
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.results import Attempt, ModelExchange, Problem
-from hokusai_core.runtime.deadline import Deadline
+from hokusai_core.runtime.deadline import UNBOUNDED
 from hokusai_core.runtime.drivers import Abandoned, Call, Operation, Pause, Standby
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ __all__ = ["Attempts", "Steps", "does_not_fit", "too_late", "under_way"]
 Steps = Generator[Operation, Any, dict[str, Any]]
 
 _LOG: Final = AreaLogger("execution")
-_UNBOUNDED = Deadline()
 #: Seconds after which a row looks whether the rate limit has room by now.
 _LONGEST_NAP = 1.0
 
@@ -54,11 +53,12 @@ class Attempts:
     def call(self, state: ExecutionState, *, keep_exchanges: bool) -> Steps:
         """Call the language model until there is an answer that fits, or no reason to try again."""
         number = pushed_back = 0
+        before = state.attempts[-1].number if state.attempts else 0  # of other models
         while True:
             number += 1
             began = time.monotonic()
             try:
-                outputs = yield from self._attempt(state, number, keep_exchanges=keep_exchanges)
+                outputs = yield from self._attempt(state, number, before + number, keep_exchanges=keep_exchanges)
             except ExecutionError as error:
                 again = self._stand_by(state, error, began)
                 if again is not None:
@@ -95,7 +95,7 @@ class Attempts:
             return None
         if self._limits is not None and error.retryable and error.retry_after is not None and state.plan.model:
             self._limits.block(state.plan.model.lm.model, error.retry_after)  # for all who use this model
-        if permit is None:
+        if permit is None or (state.choice is not None and state.can_move_on and state.choice.moves_on(error)):
             return None
         if error.retryable:
             return Standby(permit, permit.window.slow_down(error, began), state.deadline)
@@ -105,10 +105,10 @@ class Attempts:
         state.attempts.pop()
         state.stages.pop()
         nap = min(error.retry_after, _LONGEST_NAP)
-        state.deadline = Deadline.after(state.options.timeout, elapsed=-nap)
-        return Pause(nap, _UNBOUNDED)
+        state.start_clock(elapsed=-nap)
+        return Pause(nap, UNBOUNDED)
 
-    def _attempt(self, state: ExecutionState, number: int, *, keep_exchanges: bool) -> Steps:
+    def _attempt(self, state: ExecutionState, try_: int, number: int, *, keep_exchanges: bool) -> Steps:
         plan, budget = state.plan, state.options.budget
         gate: CallLimiter | None = None
         if budget is None and self._limits is None:
@@ -116,9 +116,8 @@ class Attempts:
         else:
             meter = ChargingMeter(keep_exchanges, budget=budget, limits=self._limits)
             # A row of a batch waits outside its own deadline.
-            gate = CallLimiter(
-                state.deadline, budget, self._limits, waits=state.permit is None or bool(state.usage.calls)
-            )
+            waits = not state.can_move_on and (state.permit is None or bool(state.usage.calls))
+            gate = CallLimiter(state.deadline, budget, self._limits, waits=waits)
         since = time.perf_counter()
         call = plan.calls.prepare(
             state.inputs,
@@ -127,7 +126,7 @@ class Attempts:
             prices=self._prices,
             config=plan.parameters,
             deadline=state.deadline.at,
-            attempt=number,
+            attempt=try_,
             listener=None if state.emitter is None else state.emitter.attempt(),
         )
         outcome, answered = "failed", False

@@ -22,6 +22,7 @@ from hokusai_core.errors import (
     HokusaiError,
     SignatureNotFoundError,
 )
+from hokusai_core.execution.model_policy import ModelPolicy, PolicyModel
 from hokusai_core.execution.registration import is_file, signature_class
 from hokusai_core.json_encoding import canonical_json
 from hokusai_core.process import fork_callbacks, fork_gate
@@ -168,7 +169,7 @@ class CallPlanCache:
 
         Args:
             signature: name or signature class.
-            lm: language model of this call, in place of the executor's.
+            lm: language model of this call, in place of the executor's; of a policy the first one.
             strategy: strategy of this call, in place of the one that the signature declares.
             parameters: parameters of the language model that this call gives.
         """
@@ -179,10 +180,15 @@ class CallPlanCache:
 
             bridge = self._bridge = dspy_bridge
         named = signature if type(signature) is str and not signature.endswith(".json") else _edition(signature)
-        model = self._models.resolve(lm)
+        chosen, own = self._models.choose(lm), {}
+        if isinstance(chosen, ModelPolicy):
+            chosen = chosen.models[0]
+        if isinstance(chosen, PolicyModel):
+            chosen, own = chosen.lm, chosen.parameters
+        model = self._models.resolve(chosen)
         adapter = self._adapter or model.adapter or bridge.host_adapter()
-        asked = None if strategy is None else strategy.key, canonical_json(parameters) if parameters else b""
-        key = (named, id(model.lm), model.identity, id(adapter), *asked)
+        said = canonical_json([own, parameters]) if own or parameters else b""
+        key = (named, id(model.lm), model.identity, id(adapter), None if strategy is None else strategy.key, said)
         plan = self._plans.get(key)
         if (
             plan is not None
@@ -193,9 +199,8 @@ class CallPlanCache:
             return plan
         generation = self._registry.generation  # before the signature is looked up: another may take its place
         with fork_gate:  # tables of signatures and of DSPy are filled under locks, which a child could not go on with
-            plan = self._make(
-                self._with_program(self._registered(signature)), model, adapter, generation, strategy, parameters
-            )
+            registered = self._with_program(self._registered(signature))
+            plan = self._make(registered, model, adapter, generation, strategy, own, parameters)
         self._keep(key, plan)
         return plan
 
@@ -287,6 +292,7 @@ class CallPlanCache:
         adapter: Any,
         generation: int,
         asked: StrategyChoice | None,
+        own: Mapping[str, Any],
         given: Mapping[str, Any],
     ) -> CallPlan:
         from hokusai_core import dspy_bridge
@@ -301,10 +307,11 @@ class CallPlanCache:
         parameters = merged_parameters(self._parameters, spec.parameters, given)
         # Where a provider keeps prompts decides about the price of an answer, and not about the answer.
         deciding = {name: value for name, value in parameters.items() if name != "prompt_cache"}
+        own = merged_parameters(own)
         parts = {
             "fingerprint": spec.fingerprint,
             "model": [description.name, model.identity, description.engine],
-            "parameters": {**description.parameters, **deciding},
+            "parameters": {**description.parameters, **own, **deciding},
             "adapter": description.adapter,
             "namespace": self._namespace,
         }
@@ -326,8 +333,8 @@ class CallPlanCache:
             calls=calls,
             keys=keys,
             model_name=description.name,
-            model_parameters={**description.parameters, **parameters},
-            parameters=dspy_bridge.call_parameters(model.lm, parameters),
+            model_parameters={**description.parameters, **own, **parameters},
+            parameters=dspy_bridge.call_parameters(model.lm, {**own, **parameters}),
             given_parameters=deciding,
             parameters_seen=dspy_bridge.live_parameters(model.lm),
             generation=generation,

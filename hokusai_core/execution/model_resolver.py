@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from hokusai_core.errors import ClosedError, ConfigurationError, HokusaiError, LanguageModelUnavailable, PluginError
+from hokusai_core.errors import (
+    ClosedError,
+    ConfigurationError,
+    HokusaiError,
+    LanguageModelError,
+    LanguageModelUnavailable,
+    PluginError,
+)
+from hokusai_core.execution.model_policy import ModelPolicy, PolicyModel
+from hokusai_core.execution.named_models import NamedModels
 from hokusai_core.model import LanguageModel
 from hokusai_core.process import fork_callbacks, fork_gate, made_after_fork
 from hokusai_core.redaction import printable_cause, scrubbed_error
@@ -37,17 +48,28 @@ class _Embedded:
 class ModelResolver:
     """Finds language models for one executor and keeps those that it loaded.
 
-    The first one available answers: the call's, the executor's, the host's ``dspy.settings.lm``, ``HOKUSAI_LM``, an
-    embedded one that is installed.
+    The first one available answers: the call's, the executor's, the host's ``dspy.settings.lm``, ``HOKUSAI_LM``, that
+    of the project file, an embedded one that is installed.
 
     Args:
         plugins: where language-model providers come from.
         default: the executor's own model, by name, as ``dspy.LM`` or as ``LanguageModel``; None for none.
         environ: environment in which ``HOKUSAI_LM`` is looked up.
+        project: the model that the project file names, None for none.
+        named: tables of models by name.
     """
 
-    def __init__(self, plugins: PluginManager, default: Any, environ: Mapping[str, str]) -> None:
-        self._plugins, self._default, self._environ = plugins, default, environ
+    def __init__(
+        self,
+        plugins: PluginManager,
+        default: Any,
+        environ: Mapping[str, str],
+        *,
+        project: Any = None,
+        named: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self._plugins, self._default, self._environ, self._project = plugins, default, environ, project
+        self._tables = NamedModels(named, environ, self._make)
         self._named: dict[str, LanguageModel] = {}
         self._providers: dict[str, LanguageModelProvider] = {}
         self._embedded: _Embedded | None = None
@@ -69,26 +91,50 @@ class ModelResolver:
         """Return the language model for a call.
 
         Args:
-            requested: what the call asks for: a name, a ``dspy.LM``, a ``LanguageModel``, or None.
+            requested: what the call asks for: a name, a ``dspy.LM``, a ``LanguageModel``, or None; of a policy the
+                first model is taken.
 
         Raises:
             LanguageModelUnavailable: there is none, or the one asked for cannot be had; says how to get one.
         """
-        chosen = self._chosen(requested)
+        chosen = self.choose(requested)
         if chosen is None:
             return self._find_embedded()
+        if isinstance(chosen, ModelPolicy):
+            chosen = chosen.models[0]
+        if isinstance(chosen, PolicyModel):
+            return self.resolve(chosen.lm)
         return self._named_model(chosen) if isinstance(chosen, str) else self._given(chosen)
 
-    def at_hand(self, requested: Any = None) -> bool:
-        """Return whether ``resolve`` has nothing to load, which an event loop must not stand still for."""
+    def choose(self, requested: Any = None) -> Any:
+        """Return what a call asks for, or what answers a call that asks for none: a policy, a model, a name or None."""
         chosen = self._chosen(requested)
+        if type(chosen) is str and chosen in self._tables:
+            chosen = self._tables.find(chosen)
+        return chosen
+
+    def prepare(self, requested: Any = None) -> None:
+        """Load the model that a call asks for; of a policy, the first one that can be asked."""
+        chosen = self.choose(requested)
+        for model in chosen.askable if isinstance(chosen, ModelPolicy) else ():
+            with contextlib.suppress(LanguageModelError):  # the next one is asked
+                self.resolve(model.lm)
+                return
+        if not isinstance(chosen, ModelPolicy):
+            self.resolve(chosen)
+
+    def at_hand(self, requested: Any = None) -> bool:
+        """Return whether ``prepare`` has nothing to load, which an event loop must not stand still for."""
+        chosen = self.choose(requested)
+        if isinstance(chosen, ModelPolicy):
+            return all(self.at_hand(model.lm) for model in chosen.askable[:1])
         return self._embedded is not None if chosen is None else not isinstance(chosen, str) or chosen in self._named
 
     def _chosen(self, requested: Any) -> Any:
         chosen = requested if requested is not None else self._default
         if chosen is None:
             chosen = self._host()
-        return (self._environ.get("HOKUSAI_LM", "").strip() or None) if chosen is None else chosen
+        return (self._environ.get("HOKUSAI_LM", "").strip() or self._project or None) if chosen is None else chosen
 
     def source(self) -> str:
         """Return in words where the language model of a call without one of its own would come from."""
@@ -96,13 +142,15 @@ class ModelResolver:
             return "argument"
         if self._host() is not None:
             return "dspy.settings.lm of the host"
-        return "environment HOKUSAI_LM" if self._environ.get("HOKUSAI_LM", "").strip() else "embedded"
+        if self._environ.get("HOKUSAI_LM", "").strip():
+            return "environment HOKUSAI_LM"
+        return "project file" if self._project else "embedded"
 
     def describe(self) -> str:
         """Return the name of the model that would answer a call without one of its own; nothing is loaded for it."""
         chosen = self._default if self._default is not None else self._host()
         if chosen is None:
-            chosen = self._environ.get("HOKUSAI_LM", "").strip()
+            chosen = self._environ.get("HOKUSAI_LM", "").strip() or self._project or ""
         if isinstance(chosen, str):
             return chosen or ", ".join(self._embedded_names())
         return str(getattr(getattr(chosen, "lm", chosen), "model", chosen))
@@ -140,6 +188,9 @@ class ModelResolver:
 
             self._bridge = dspy_bridge
         return self._bridge
+
+    def _make(self, name: str, **settings: Any) -> Any:
+        return self._dspy().default_language_model(name, **settings)
 
     def _given(self, chosen: Any) -> LanguageModel:
         last = self._last

@@ -8,6 +8,7 @@ cache hit costs. ``answer`` does the rest as a generator of operations, which ``
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +31,9 @@ from hokusai_core.stored_answer import answer_text, split_answer
 if TYPE_CHECKING:
     from hokusai_core.caching.tiers import CacheTiers
     from hokusai_core.execution.cache_explanation import CacheExplanation
+    from hokusai_core.execution.call_plan import CallPlan
     from hokusai_core.execution.feedback_stage import FeedbackStage
+    from hokusai_core.execution.model_choice import ModelChoice
     from hokusai_core.execution.observers import Observers
     from hokusai_core.execution.rate_limits import RateLimits
     from hokusai_core.execution.state import ExecutionState
@@ -124,28 +127,32 @@ class ExecutionPipeline:
         Raises:
             InputError: the inputs do not fit; carries every problem.
         """
-        plan = state.plan
-        state.inputs = plan.spec.binder.bind(inputs)
+        state.inputs = state.plan.spec.binder.bind(inputs)
         bound = time.perf_counter()
         self._validation.inputs(state.plan, state.inputs)
         if state.emitter is not None:
-            state.emitter.begin(plan, state.execution_id, transformed=self._validation.transforms)
-        if self._cache is None or plan.keys is None or state.options.cache == "off":
+            state.emitter.begin(state.plan, state.execution_id, transformed=self._validation.transforms)
+        entry = self._find(state)
+        if entry is None:
             self._note_begin(state, bound)
+            return None
+        if keep_trace or self._observers.hear_end:
+            self._note_begin(state, bound, cache=True)
+        return self._from_entry(state, entry, "memory", keep_trace=keep_trace)
+
+    def _find(self, state: ExecutionState) -> CacheEntry | None:
+        """Work out the cache key of the execution, and return the entry of the memory cache, if that may be served."""
+        cache, keys = self._cache, state.plan.keys
+        if cache is None or keys is None or state.options.cache == "off":
             return None
         try:
-            state.key = key = plan.keys.key(state.inputs)
+            state.key = key = keys.key(state.inputs)
         except (TypeError, ValueError):  # such as a number of more digits than may be written
-            self._note_begin(state, bound)
             return None
-        if state.options.reads_cache and not state.options.collect_feedback:  # keeping it has to be waited for
-            entry = self._cache.remembered(key, state.started_at, state.ttl)
-            if entry is not None and state.fresh(entry):
-                if keep_trace or self._observers.hear_end:
-                    self._note_begin(state, bound, cache=True)
-                return self._from_entry(state, entry, "memory", keep_trace=keep_trace)
-        self._note_begin(state, bound)
-        return None
+        if not state.options.reads_cache or state.options.collect_feedback:  # keeping it has to be waited for
+            return None
+        entry = cache.remembered(key, state.started_at, state.ttl)
+        return None if entry is None or not state.fresh(entry) else entry
 
     def sample_outputs(self, state: ExecutionState, inputs: Mapping[str, Any]) -> ExecutionResult:
         """Answer without a language model, a cache or a tracker (testing mode)."""
@@ -177,10 +184,10 @@ class ExecutionPipeline:
         if self._observers.hear_start:
             self._observers.started(started_event(state))
         try:
-            if state.key is None or not state.options.reads_cache:
-                result = yield from self._fresh(state, keep_trace=keep_trace)
+            if state.choice is None:
+                result = yield from self._answered(state, keep_trace=keep_trace)
             else:
-                result = yield from self._shared(state, keep_trace=keep_trace)
+                result = yield from self._answered_by_policy(state, state.choice, keep_trace=keep_trace)
             if state.options.collect_feedback:
                 yield from self._keep(state, result)
             return result
@@ -191,6 +198,28 @@ class ExecutionPipeline:
         except BaseException as error:  # cancellation, Ctrl-C, a bug: reported to observers and raised again
             self._failed(state, error)
             raise
+
+    def _answered(self, state: ExecutionState, *, keep_trace: bool) -> Answering:
+        if state.key is None or not state.options.reads_cache:
+            return (yield from self._fresh(state, keep_trace=keep_trace))
+        return (yield from self._shared(state, keep_trace=keep_trace))
+
+    def _answered_by_policy(self, state: ExecutionState, choice: ModelChoice, *, keep_trace: bool) -> Answering:
+        """Ask the models of a policy, each with its own cache key, until one answers."""
+        state.attempts += choice.unloaded
+        while True:
+            try:
+                return (yield from self._answered(state, keep_trace=keep_trace))
+            except ExecutionError as error:
+                if state.whole.passed or not choice.moves_on(error):
+                    raise
+                failure = error
+            state.plan = yield _next_plan(choice, failure)
+            state.key = None
+            state.bound_model()
+            entry = self._find(state)
+            if entry is not None:
+                return self._from_entry(state, entry, "memory", keep_trace=keep_trace)
 
     def _keep(self, state: ExecutionState, result: ExecutionResult) -> Generator[Operation, Any, None]:
         """Keep the execution for feedback, before its caller has the id that feedback is given on."""
@@ -228,7 +257,7 @@ class ExecutionPipeline:
             except ExecutionError as error:
                 if error.retryable and shared_call.retries < state.options.retry.retries:
                     continue  # this caller wants more tries than the leader made
-                if state.permit is not None and isinstance(error, RateLimitedError):
+                if state.permit is not None and isinstance(error, RateLimitedError) and not state.can_move_on:
                     continue  # its leader had no window in which to wait
                 failure = error.replica()
             else:
@@ -256,7 +285,8 @@ class ExecutionPipeline:
             self._shared_calls.leave(shared_call)
 
     def _call(self, state: ExecutionState, *, keep_trace: bool) -> Steps:
-        return self._attempts.call(state, keep_exchanges=keep_trace or self._observers.wants_exchanges)
+        calls = self._attempts.call(state, keep_exchanges=keep_trace or self._observers.wants_exchanges)
+        return calls if state.choice is None else _within_circuit(state.choice, calls)
 
     def _looks_up(self, state: ExecutionState) -> bool:
         # What a batch has refreshed itself is in memory; whatever else is stored is not fresh.
@@ -403,6 +433,23 @@ class ExecutionPipeline:
         )
         if self._observers.hear_end:
             self._observers.finished(failed_event(state, error), track=True)
+
+
+def _next_plan(choice: ModelChoice, failure: ExecutionError) -> Step:
+    """Return the work of taking the next model, which may have to be loaded."""
+
+    def take() -> CallPlan:
+        return choice.next_plan(failure)
+
+    async def atake() -> CallPlan:
+        return await asyncio.to_thread(take)
+
+    return Step(take, atake)
+
+
+def _within_circuit(choice: ModelChoice, calls: Steps) -> Steps:
+    with choice.admitted():
+        return (yield from calls)
 
 
 _NO_USAGE = Usage()

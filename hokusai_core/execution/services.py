@@ -25,6 +25,8 @@ from hokusai_core.events import OperationFinished
 from hokusai_core.execution.call_plan import CallPlan, CallPlanCache
 from hokusai_core.execution.edition_finder import EditionFinder
 from hokusai_core.execution.feedback_stage import FeedbackStage
+from hokusai_core.execution.model_choice import ModelChoice
+from hokusai_core.execution.model_policy import ModelPolicy
 from hokusai_core.execution.model_resolver import ModelResolver
 from hokusai_core.execution.observers import Observers
 from hokusai_core.execution.options import OptionReader
@@ -40,7 +42,7 @@ from hokusai_core.plugins.manager import PluginManager
 from hokusai_core.process import fork_gate
 from hokusai_core.protocols import Tracker
 from hokusai_core.results import ExecutionResult
-from hokusai_core.runtime.deadline import Deadline
+from hokusai_core.runtime.deadline import UNBOUNDED, Deadline
 from hokusai_core.runtime.drivers import adrive, drive
 from hokusai_core.runtime.event_loop import EventLoopThread
 from hokusai_core.runtime.task_pool import TaskPool
@@ -50,8 +52,6 @@ from hokusai_core.settings import ExecutionMode, Settings
 from hokusai_core.signature_registry import SignatureRegistry
 
 __all__ = ["ExecutorServices", "ExecutorState", "make_services"]
-
-_UNBOUNDED = Deadline()
 
 
 @define(eq=False)
@@ -165,7 +165,7 @@ class ExecutorServices:
         """
         await self.load_dspy()
         if not self.testing and not self.models.at_hand(lm):
-            await asyncio.to_thread(self.models.resolve, lm)
+            await asyncio.to_thread(self.models.prepare, lm)
         if options.collect_feedback and not self.testing:
             await asyncio.to_thread(self.feedback.prepare)
         state, result = self._begin(signature, inputs, lm, options, permit, emitter)
@@ -193,11 +193,20 @@ class ExecutorServices:
             )
             return state, self.pipeline.sample_outputs(state, inputs)
         started, started_at = time.perf_counter(), time.time()
-        plan = self.plans.plan(signature, lm, options.strategy, options.parameters)
-        state = ExecutionState(plan, options, _UNBOUNDED, permit, emitter, started=started, started_at=started_at)
+        chosen, choice = self.models.choose(lm), None
+        if isinstance(chosen, ModelPolicy):
+            choice = ModelChoice(
+                chosen, lambda model: self.plans.plan(signature, model, options.strategy, options.parameters)
+            )
+            plan = choice.next_plan()
+        else:
+            plan = self.plans.plan(signature, chosen, options.strategy, options.parameters)
+        state = ExecutionState(
+            plan, options, UNBOUNDED, permit, emitter, choice, started=started, started_at=started_at
+        )
         result = self.pipeline.begin(state, inputs, keep_trace=mode is ExecutionMode.DEVELOPMENT)
         if result is None:  # nothing was waited for yet, but loading the model may have taken time
-            state.deadline = Deadline.after(options.timeout, elapsed=state.latency)
+            state.start_clock(elapsed=state.latency)
         return state, result
 
     # -- around executions --------------------------------------------------------------------------------------
@@ -275,7 +284,14 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
         signatures = SignatureRegistry(
             plugins.signature_packs, value("prefer"), find_edition=editions.find, settle=strategies.settled
         )
-        models = ModelResolver(plugins, value("lm"), settings.environ)
+        of_project = settings["lm"].source.startswith("file ")
+        models = ModelResolver(
+            plugins,
+            None if of_project else value("lm"),
+            settings.environ,
+            project=value("lm") if of_project else None,
+            named=value("models"),
+        )
         cache = _make_cache(plugins, settings, optional)
         if cache is not None:
             undo.callback(cache.close)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import define, field, frozen
 
 from hokusai_core.results import Attempt, ModelExchange, StageTiming, Usage, known_cost
+from hokusai_core.runtime.deadline import UNBOUNDED, Deadline
 from hokusai_core.settings import Unset
 from hokusai_core.stored_answer import split_answer
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from hokusai_core.errors import ExecutionError
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.call_plan import CallPlan
+    from hokusai_core.execution.model_choice import ModelChoice
     from hokusai_core.execution.streaming import StreamEmitter
-    from hokusai_core.runtime.deadline import Deadline
     from hokusai_core.runtime.window import Permit
     from hokusai_core.signatures.strategy_choice import StrategyChoice
 
@@ -111,6 +112,8 @@ class ExecutionState:
         deadline: when it must be over.
         permit: its permit in the window of a batch, None where it runs on its own.
         emitter: emits its events, None where they are not streamed.
+        choice: which models of a policy are asked; None where only one is asked.
+        whole: the deadline of all models together.
     """
 
     plan: CallPlan
@@ -118,6 +121,8 @@ class ExecutionState:
     deadline: Deadline
     permit: Permit | None = None
     emitter: StreamEmitter | None = None
+    choice: ModelChoice | None = None
+    whole: Deadline = UNBOUNDED
     execution_id: str = field(factory=lambda: os.urandom(16).hex())
     started: float = field(factory=time.perf_counter)
     started_at: float = field(factory=time.time)
@@ -128,6 +133,20 @@ class ExecutionState:
     extras: Mapping[str, Any] = field(factory=dict)
     stages: list[StageTiming] = field(factory=list)
     _decoded: tuple[CacheEntry, dict[str, Any], dict[str, Any]] | None = field(default=None, init=False)
+
+    def start_clock(self, elapsed: float) -> None:
+        """Begin the time of the execution, ``elapsed`` seconds ago."""
+        self.whole = Deadline.after(self.options.timeout, elapsed=elapsed)
+        self.bound_model()
+
+    def bound_model(self) -> None:
+        """Begin the time of the model that is asked now."""
+        self.deadline = self.whole if self.choice is None else self.whole.within(self.choice.timeout)
+
+    @property
+    def can_move_on(self) -> bool:
+        """Whether another model could be asked in place of this one."""
+        return self.choice is not None and self.choice.has_next
 
     def stage(self, name: str, since: float) -> float:
         """Note that a stage which began at ``since`` (of ``time.perf_counter``) is over; return the time now."""

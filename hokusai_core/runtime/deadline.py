@@ -18,7 +18,7 @@ from attrs import frozen
 
 from hokusai_core.runtime.worker_threads import WorkerThreads
 
-__all__ = ["Deadline", "DeadlineWatch", "Superseded"]
+__all__ = ["UNBOUNDED", "Deadline", "DeadlineWatch", "Superseded"]
 
 T = TypeVar("T")
 
@@ -40,6 +40,13 @@ class Deadline:
         """Return the deadline ``timeout`` seconds from now, or from ``elapsed`` seconds ago."""
         return cls(timeout, None if timeout is None else time.monotonic() + timeout - elapsed)
 
+    def within(self, timeout: float | None) -> Deadline:
+        """Return the deadline ``timeout`` seconds from now, or this one where it is the earlier."""
+        if timeout is None:
+            return self
+        sooner = Deadline.after(timeout)
+        return sooner if self.at is None or sooner.at is None or sooner.at < self.at else self
+
     def remaining(self) -> float | None:
         """Return the seconds that are left, never below zero; None for no bound."""
         return None if self.at is None else min(max(0.0, self.at - time.monotonic()), threading.TIMEOUT_MAX)
@@ -59,6 +66,10 @@ class _Call:
     at: float
     take_over: Callable[[], None]
     context: contextvars.Context
+
+
+#: The deadline of what has none.
+UNBOUNDED = Deadline()
 
 
 class DeadlineWatch:

@@ -27,7 +27,7 @@ _NAMED: Final = ("dspy", "litellm", "mlflow", "mlflow-skinny")
 #: Provider of a language model -> variable that its key is read from.
 _KEYS: Final = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "gemini": "GEMINI_API_KEY"}
 #: Variables of the core and the command that are no settings of an executor.
-_OTHERS: Final = ("HOKUSAI_LM", "HOKUSAI_DEBUG")
+_OTHERS: Final = ("HOKUSAI_LM", "HOKUSAI_CONFIG", "HOKUSAI_DEBUG")
 
 
 class Check(NamedTuple):
@@ -185,6 +185,8 @@ def _models(found: Installed) -> Iterator[Check]:
         yield Check("warn", "models", f"HOKUSAI_LM={chosen}, and {key} is not set", f"set {key}")
     elif chosen:
         yield Check("ok", "models", f"HOKUSAI_LM={chosen} answers where a call names no other")
+    elif found.settings["lm"].value is not None:
+        yield Check("ok", "models", f"{found.settings['lm']} answers where a call names no other")
     elif embedded:
         yield Check("ok", "models", f"{embedded[0]} answers where a call names no other")
     else:
