@@ -150,14 +150,17 @@ class MeteredLM(BaseLM):
     inspect_history = _of_wrapped("inspect_history")
 
     def copy(self, **changes: Any) -> MeteredLM:
-        """Return the facade of a changed copy of the language model, with the same gate and recorder."""
+        """Return the facade of a changed copy of the language model, with the same gate and recorder.
+
+        What is changed goes before the parameters of the call.
+        """
         twin = MeteredLM(
             self._lm.copy(**changes),
             self._recorder,
             gate=self._gate,
             deadline=self._deadline,
             whole_answers=self._whole_answers,
-            parameters=self._parameters,
+            parameters={name: value for name, value in self._parameters.items() if name not in changes},
             prices=self._prices,
         )
         twin._tally, twin.on_text = self._tally, self.on_text

@@ -14,6 +14,7 @@ from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_call import ModelCall
 from hokusai_core.dspy_bridge.predictors import check_predictors, set_predictor_states, show_demos
 from hokusai_core.dspy_bridge.program_call import module_settings, refusals, run_coroutine, ways_to_run
+from hokusai_core.dspy_bridge.text_markers import restored_value
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature
 from hokusai_core.errors import HokusaiError, OutputError, PluginError
 from hokusai_core.json_encoding import jsonable
@@ -54,7 +55,6 @@ class TaskCall(ModelCall):
             demos: the demos of one call; None for all.
         """
         chosen = rendered or self._rendered
-        own = {safe: name for name, safe in chosen.safe.items()}
 
         def call(inputs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
             narrowed, values = self._render(inputs)
@@ -65,12 +65,22 @@ class TaskCall(ModelCall):
             chosen.signature,
             chosen.safe,
             self._demos if demos is None else demos,
-            own_inputs=lambda values: {own.get(name, name): value for name, value in values.items()},
+            own_inputs=lambda values: self._own_inputs(chosen, values),
             own_outputs=lambda prediction: self._own_outputs(chosen, prediction),
             language_model=lambda: LanguageModel(dspy.settings.lm, adapter=self.adapter),
             call=call,
             part=lambda spec: TaskCall(spec, self._label, self._lm, self.adapter).task(),
         )
+
+    def _own_inputs(self, rendered: RenderedSignature, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs of a call of the module as the execution has bound them; what was left out stays out."""
+        inputs = {name: values[rendered.safe[name]] for name in self._spec.inputs if rendered.safe[name] in values}
+        if self._foreign:
+            inputs = {name: restored_value(value) for name, value in inputs.items()}
+        for name in self._mirrored_inputs & inputs.keys():
+            if inputs[name] is not None:
+                inputs[name] = self._spec.inputs[name].coerce(inputs[name])
+        return inputs
 
     def _own_outputs(self, rendered: RenderedSignature, prediction: Any) -> dict[str, Any]:
         if not isinstance(prediction, dspy.Prediction):
@@ -134,6 +144,11 @@ class StrategyCall(TaskCall):
     @property
     def keeps_deadline(self) -> bool:
         """False: a module may do more than call the language model."""
+        return False
+
+    @property
+    def stops(self) -> bool:
+        """False, for the same reason."""
         return False
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class _Parts:
         """Return the options of a choice, with the objects that they name."""
         options = dict(choice.options)
         if options.get("tools") is not None:
-            options["tools"] = dict(self._tool(item) for item in _items(options["tools"]))
+            options["tools"] = self._tools(_items(options["tools"]))
         if options.get("reward") is not None:
             options["reward"] = self._reward(options["reward"])
         if options.get("strategy") is not None:
@@ -133,6 +133,14 @@ class _Parts:
         label = f"strategy {inner.name}"
         self._add(label, _version(label, strategy))
         return strategy
+
+    def _tools(self, values: list[Any]) -> dict[str, Tool]:
+        tools: dict[str, Tool] = {}
+        for name, tool in map(self._tool, values):
+            if name in tools:
+                raise ConfigurationError(f"option 'tools': there are two tools {name!r}; a model calls one by its name")
+            tools[name] = tool
+        return tools
 
     def _tool(self, value: Any) -> tuple[str, Tool]:
         if isinstance(value, str):

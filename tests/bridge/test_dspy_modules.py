@@ -327,10 +327,18 @@ def strategy(name: str, **options: Any) -> Entry:
     return Entry(register, inputs_of("Predict"), name)
 
 
+def register_chain(executor: Executor) -> None:
+    executor.register_signature("Shorten", "question -> topic")
+    executor.register_signature("Ask", "topic -> answer")
+    chain = SignatureChain(inputs=["question"]).add("Shorten").add("Ask", {"topic": "Shorten.topic"})
+    executor.register_signature("Subject", chain.to_signature(executor))
+
+
 ENTRIES: dict[str, Entry] = {
     **{f"dspy.{name}": program(name) for name in RUNS},
     "predict": strategy("predict"),
     "chain_of_thought": strategy("chain_of_thought"),
+    "chain": Entry(register_chain, inputs_of("Predict"), "chain"),
     "react": strategy("react", tools=[FunctionTool(add, version="1")], max_iters=3),
     "best_of_n": strategy("best_of_n", reward=NotEmpty(), n=2, threshold=1.0),
     "refine": strategy("refine", reward=NotEmpty(), n=2, threshold=1.0, strategy="chain_of_thought"),

@@ -13,6 +13,8 @@ __all__ = ["ReAct"]
 
 #: Name of the tool with which the model says that it is done.
 FINISH = "finish"
+#: Fields of the prompts in which the model thinks.
+_OWN_FIELDS = frozenset({"trajectory", "next_thought", "next_tool_name", "next_tool_args"})
 
 
 class ReAct:
@@ -44,7 +46,18 @@ class ReAct:
         self.max_iters = checked_count("react", "max_iters", max_iters)
 
     def build(self, task: StrategyTask) -> Any:
-        """Return the module, whose predictors are those of ``dspy.ReAct``: ``react`` and ``extract.predict``."""
+        """Return the module, whose predictors are those of ``dspy.ReAct``: ``react`` and ``extract.predict``.
+
+        Raises:
+            ConfigurationError: a field of the signature has the name of one that the strategy adds.
+        """
+        signature = task.signature
+        names = ({*signature.fields} & _OWN_FIELDS) | ({*signature.input_fields} & {"reasoning"})
+        if names:
+            raise ConfigurationError(
+                f"strategy 'react' has fields {', '.join(sorted(names))} of its own, and {task.spec.name} has fields "
+                "of the same name; rename them"
+            )
         from hokusai_strategies.react_module import ReActModule  # imports dspy, which listings do without
 
         return ReActModule(task, self)

@@ -117,7 +117,11 @@ def _described(name: str, tool: Tool) -> Any:
     description, parameters = tool.description, dict(tool.parameters)
     if "$defs" in parameters:
         description += f" Definitions that its arguments refer to: {json.dumps(parameters['$defs'])}"
-    return dspy.Tool(func=tool.call, name=name, desc=description, args=dict(parameters["properties"]), arg_types={})
+    return dspy.Tool(func=_not_called, name=name, desc=description, args=dict(parameters["properties"]), arg_types={})
+
+
+def _not_called(**_arguments: Any) -> None:
+    """Stand where DSPy expects the function of a tool."""
 
 
 def _note(trajectory: dict[str, Any], step: int, thought: Any) -> bool:

@@ -64,7 +64,8 @@ def scored(
         PluginError: the reward failed.
     """
     outputs = task.outputs(inputs, prediction)
-    return outputs, reward(task, task.inputs(inputs), outputs)
+    given = {**dict.fromkeys(task.spec.inputs), **task.inputs(inputs)}  # an optional input may be left out
+    return outputs, reward(task, given, outputs)
 
 
 async def scored_async(

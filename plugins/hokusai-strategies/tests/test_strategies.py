@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import attrs
 import pytest
+from pydantic import BaseModel
 
 from hokusai_core import BaseSignature, Budget, Executor, FunctionTool, InputField, OutputField, Problem
 from hokusai_core.errors import (
@@ -29,6 +31,28 @@ class Ask(BaseSignature):
 
     question: str = InputField()
     answer: str = OutputField()
+
+
+@attrs.frozen
+class Person:
+    name: str
+    age: int
+
+
+class Item(BaseModel):
+    title: str
+    price: float
+
+
+class Typed(BaseSignature):
+    """Do it."""
+
+    person: Person = InputField()
+    labels: list[str] = InputField()
+    note: str | None = InputField(required=False)
+    items: list[Item] = OutputField()
+    copy: Person = OutputField()
+    label: str = OutputField(choices_from="labels")
 
 
 class NoSecrets:
@@ -167,6 +191,16 @@ def test_the_answer_with_the_highest_reward_is_taken(run: Callable[..., Any], aw
 def test_every_try_is_made_anew_and_at_a_temperature(run: Callable[..., Any]) -> None:
     run({"name": "best_of_n", "reward": shortest, "n": 2, "temperature": 0.7}, "a", "b", cache="off")
     assert [request.config.temperature for request in run.engine.requests] == [0.7, 0.7]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("chosen", "used"), [(0.7, 0.7), (None, 0.2)])
+def test_the_temperature_of_the_tries_goes_before_that_of_the_call(
+    run: Callable[..., Any], chosen: float | None, used: float
+) -> None:
+    strategy = {"name": "best_of_n", "reward": shortest, "n": 2, "temperature": chosen}
+    run(strategy, "a", "b", cache="off", parameters={"temperature": 0.2, "max_tokens": 77})
+    configs = [request.config for request in run.engine.requests]  # type: ignore[attr-defined]
+    assert [(config.temperature, config.max_tokens) for config in configs] == [(used, 77)] * 2
 
 
 @awaited_or_not
@@ -372,7 +406,42 @@ def test_unknown_tools_are_refused_before_any_call(run: Callable[..., Any]) -> N
 
     with pytest.raises(ConfigurationError, match=r"tool 'no_types' has no schema.*'city'"):
         run({"name": "react", "tools": [no_types]}, "x")
+    with pytest.raises(ConfigurationError, match="two tools 'population'"):
+        run({"name": "react", "tools": ["population", population]}, "x")
+    with pytest.raises(ConfigurationError, match="tools is empty"):
+        run({"name": "react", "tools": []}, "x")
     assert run.engine.calls == 0  # type: ignore[attr-defined]
+
+
+def test_fields_that_react_has_itself_are_refused() -> None:
+    with Executor(lm=null_lm(), plugins=["strategies"]) as executor:
+        executor.register_signature("Follow", "trajectory -> answer")
+        strategy = {"name": "react", "tools": [FunctionTool(population, version="1")]}
+        with pytest.raises(ConfigurationError, match="'react' has fields trajectory of its own"):
+            executor.execute_signature("Follow", {"trajectory": "?"}, strategy=strategy)
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+@pytest.mark.parametrize("name", ["predict", "chain_of_thought", "best_of_n", "refine", "majority", "react"])
+def test_types_reach_the_outputs_as_without_a_strategy(name: str, awaited: bool) -> None:
+    answers = {"items_": [{"title": "desk", "price": 300.0}], "copy_": {"name": "Ada", "age": 36}, "label": "b"}
+    options: dict[str, Any] = {
+        "best_of_n": {"reward": lambda inputs, outputs: float(outputs["items"][0].price), "n": 2},
+        "refine": {"reward": lambda inputs, outputs: -float(len(inputs["person"].name + str(inputs["note"]))), "n": 2},
+        "react": {"tools": [FunctionTool(population, version="1")]},
+    }
+    lm = null_lm(answers={**answers, **agent()})
+    with Executor(lm=lm, plugins=["strategies"]) as executor:
+        inputs = {"person": {"name": "Ada", "age": 36}, "labels": ["a", "b"]}
+        plain = executor.execute_signature(Typed, inputs)
+        strategy = {"name": name, **options.get(name, {})}
+        if awaited:
+            result = asyncio.run(executor.aexecute_signature(Typed, inputs, strategy=strategy))
+        else:
+            result = executor.execute_signature(Typed, inputs, strategy=strategy)
+    assert dict(result) == dict(plain)
+    assert isinstance(result["copy"], Person)
+    assert isinstance(result["items"][0], Item)
 
 
 def test_a_function_without_a_version_turns_the_cache_off_and_says_so_once() -> None:

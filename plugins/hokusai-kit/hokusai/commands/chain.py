@@ -105,4 +105,5 @@ def _plain(outputs: Any) -> dict[str, Any]:
 def _row(found: SignatureChain, name: str) -> tuple[str, ...]:
     step = found.steps[name]
     target = step.target if isinstance(step.target, str) else f"chain: {step.target.name}"
+    target += f" by {step.strategy}" if step.strategy is not None else ""
     return name, target, ", ".join(step.mapping) if step.mapping is not None else "initial inputs of the same name"
