@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 import dspy
+from attrs import frozen
 from dspy import BaseLM, settings
 from dspy.clients.call_result import CallResult
 from dspy.clients.errors import error_boundary
@@ -29,17 +30,17 @@ from dspy.utils.exceptions import LMInvalidRequestError
 from hokusai_core.dspy_bridge.provider_routes import Route, aprovider_request, known_route, provider_request, texts_of
 
 __all__ = [
+    "EngineCall",
     "acomplete",
-    "boundary_of",
+    "aengine_call",
     "complete",
+    "engine_call",
     "has_async_engine",
-    "is_direct",
     "is_managed",
     "is_public_call_plain",
     "keeps_deadline",
     "prepare_call",
     "request_of",
-    "result_of",
 ]
 
 #: Options that steer DSPy and are no part of what the engine is asked.
@@ -93,6 +94,97 @@ def prepare_call(lm: Any, prompt: Any, messages: Any, kwargs: dict[str, Any], *,
     return prepare(lm, prompt, messages, kwargs, asynchronous=asynchronous)
 
 
+@frozen(eq=False)
+class EngineCall:
+    """A call that an engine can make directly.
+
+    Args:
+        lm: the language model.
+        call: the call as DSPy has prepared it.
+        engine: the engine of the host's own, or DSPy's client for the provider; blocking or awaitable as the call is.
+        request: what it is asked.
+        route: the way to the provider; None for an engine of the host's own.
+    """
+
+    lm: Any
+    call: Any
+    engine: Any
+    request: Request
+    route: Route | None = None
+
+    @property
+    def provider(self) -> str | None:
+        """DSPy's name of the provider."""
+        return None if self.route is None else self.route.provider
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raise what DSPy raises for an error of the engine."""
+        try:
+            with error_boundary(self.lm.model, provider=self.provider, unexpected=True):
+                try:
+                    yield
+                except TransportError as error:
+                    deadline = settings.get("hokusai_deadline")
+                    if deadline is None or time.monotonic() < deadline:
+                        raise
+                    raise RequestTimeout("the deadline passed while the provider was at work") from error
+        except LMInvalidRequestError as error:
+            _hint_responses_api(self.lm, error)
+            raise
+
+    def result(self, response: Any) -> Any:
+        """Return DSPy's ``CallResult`` for the response of the engine."""
+        if not isinstance(response, Response):
+            raise TypeError(f"Engine.complete must return dspy.lm15.Response, got {type(response).__qualname__}")
+        logprobs = bool(self.call.legacy.get("logprobs"))
+        result = CallResult.native(response, model_type=self.lm.model_type, logprobs=logprobs, provider=self.provider)
+        if self.route is not None:
+            result.cost, result.cost_details = self.route.price(response, self.request)
+        return result
+
+
+def engine_call(lm: Any, call: Any) -> EngineCall | None:
+    """Return the direct form of a blocking call; None if DSPy itself has to make it."""
+    if not _is_one_attempt(call):
+        return None
+    if not isinstance(lm._engine_spec, str):
+        return _call_of_host(lm, call, lm._engine_spec)
+    return _call_of_provider(lm, call, provider_request(lm, call))
+
+
+async def aengine_call(lm: Any, call: Any) -> EngineCall | None:
+    """Async version of ``engine_call``."""
+    if not _is_one_attempt(call):
+        return None
+    if not isinstance(lm._engine_spec, str):
+        return _call_of_host(lm, call, lm._async_engine_spec)
+    return _call_of_provider(lm, call, await aprovider_request(lm, call))
+
+
+def _is_one_attempt(call: Any) -> bool:
+    """Whether the call is one plain attempt: an engine is asked once, and nothing else of DSPy is wanted."""
+    one = call.managed and not call.cache and call.n == 1 and call.request is None
+    return one and settings.send_stream is None
+
+
+def _call_of_host(lm: Any, call: Any, engine: Any) -> EngineCall | None:
+    options = call.legacy
+    if (
+        engine is None
+        or isinstance(options.get("response_format"), type)
+        or options.get("prompt_cache") is not None
+        or hasattr(engine, "complete_legacy")
+    ):
+        return None  # DSPy does more than call it
+    with error_boundary(lm.model):
+        return EngineCall(lm, call, engine, request_of(options))
+
+
+def _call_of_provider(lm: Any, call: Any, found: tuple[Route, Request] | None) -> EngineCall | None:
+    return None if found is None else EngineCall(lm, call, found[0].client, found[1], found[0])
+
+
 def complete(lm: Any, facade: Any, call: Any) -> Any:
     """Make a prepared call and return DSPy's ``CallResult``.
 
@@ -101,34 +193,20 @@ def complete(lm: Any, facade: Any, call: Any) -> Any:
         facade: what stands for it where DSPy decides about retries; has ``num_retries = 0``.
         call: the prepared call.
     """
-    if _is_one_attempt(call):
-        if not isinstance(lm._engine_spec, str):
-            if is_direct(lm._engine_spec, call):
-                with error_boundary(lm.model):
-                    request = request_of(call.legacy)
-                with error_boundary(lm.model, unexpected=True):
-                    return result_of(lm, call, lm._engine_spec.complete(request))
-        elif asked := provider_request(lm, call):
-            route, request = asked
-            with boundary_of(lm, route):
-                return result_of(lm, call, route.client.complete(request), route, request)
-    return execute(facade if call.managed else lm, call)
+    direct = engine_call(lm, call)
+    if direct is None:
+        return execute(facade if call.managed else lm, call)
+    with direct.errors():
+        return direct.result(direct.engine.complete(direct.request))
 
 
 async def acomplete(lm: Any, facade: Any, call: Any) -> Any:
     """Async version of ``complete``."""
-    if _is_one_attempt(call):
-        if not isinstance(lm._engine_spec, str):
-            if is_direct(lm._async_engine_spec, call):
-                with error_boundary(lm.model):
-                    request = request_of(call.legacy)
-                with error_boundary(lm.model, unexpected=True):
-                    return result_of(lm, call, await lm._async_engine_spec.complete(request))
-        elif asked := await aprovider_request(lm, call):
-            route, request = asked
-            with boundary_of(lm, route):
-                return result_of(lm, call, await route.client.complete(request), route, request)
-    return await aexecute(facade if call.managed else lm, call)
+    direct = await aengine_call(lm, call)
+    if direct is None:
+        return await aexecute(facade if call.managed else lm, call)
+    with direct.errors():
+        return direct.result(await direct.engine.complete(direct.request))
 
 
 def keeps_deadline(lm: Any, options: Mapping[str, Any]) -> bool:
@@ -144,62 +222,6 @@ def keeps_deadline(lm: Any, options: Mapping[str, Any]) -> bool:
     if not isinstance(engine, str):
         return bool(getattr(engine, "keeps_deadline", False))
     return is_public_call_plain(lm) and known_route(lm, {**lm.kwargs, **options}) is not None
-
-
-def _is_one_attempt(call: Any) -> bool:
-    """Whether the call is one plain attempt: an engine is asked once, and nothing else of DSPy is wanted."""
-    return (
-        call.managed and not call.cache and call.n == 1 and call.request is None and settings.send_stream is None
-    )  # fmt: skip
-
-
-def is_direct(engine: Any, call: Any) -> bool:
-    """Whether DSPy would do no more with an engine of the host's own than call it."""
-    options = call.legacy
-    return not (
-        engine is None
-        or isinstance(options.get("response_format"), type)
-        or options.get("prompt_cache") is not None
-        or hasattr(engine, "complete_legacy")
-    )
-
-
-@contextmanager
-def boundary_of(lm: Any, route: Route) -> Iterator[None]:
-    """Raise what DSPy raises for an error of its client."""
-    try:
-        with error_boundary(lm.model, provider=route.provider, unexpected=True):
-            try:
-                yield
-            except TransportError as error:
-                deadline = settings.get("hokusai_deadline")
-                if deadline is None or time.monotonic() < deadline:
-                    raise
-                raise RequestTimeout("the deadline passed while the provider was at work") from error
-    except LMInvalidRequestError as error:
-        _hint_responses_api(lm, error)
-        raise
-
-
-def result_of(lm: Any, call: Any, response: Any, route: Route | None = None, request: Any = None) -> Any:
-    """Return what DSPy calls the result of a call.
-
-    Args:
-        lm: the language model.
-        call: the prepared call.
-        response: what its engine has returned.
-        route: the route of the call, None for an engine of the host's own.
-        request: what was asked of the route.
-    """
-    if not isinstance(response, Response):
-        raise TypeError(f"Engine.complete must return dspy.lm15.Response, got {type(response).__qualname__}")
-    provider = None if route is None else route.provider
-    result = CallResult.native(
-        response, model_type=lm.model_type, logprobs=bool(call.legacy.get("logprobs")), provider=provider
-    )
-    if route is not None:
-        result.cost, result.cost_details = route.price(response, request)
-    return result
 
 
 def request_of(options: Mapping[str, Any]) -> Request:

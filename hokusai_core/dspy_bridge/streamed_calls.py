@@ -1,8 +1,8 @@
 """Calls of a language model whose answer comes piece by piece.
 
-DSPy's engines have a method ``stream``. An engine of the host's own is called directly, as in ``engine_calls``. One
-that DSPy selects is called by DSPy, which sends its chunks to ``settings.send_stream``; for blocking calls it can do so
-only inside a thread of anyio. So a blocking call of such an engine does not stream.
+DSPy's engines have a method ``stream``. They are called directly, as in ``engine_calls``. Only LiteLLM is called by
+DSPy, which sends its chunks to ``settings.send_stream``; for blocking calls it can do so only inside a thread of anyio.
+So a blocking call that goes through LiteLLM does not stream.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from attrs import frozen
 from dspy import settings
 from dspy.clients.engines.lifecycle import aclosing_stream, closing_stream
 from dspy.clients.engines.stream_guard import achecked_stream, checked_stream
-from dspy.clients.errors import error_boundary
 from dspy.clients.execution import StreamAccumulator
 
 from hokusai_core.dspy_bridge.engine_calls import (
+    EngineCall,
     acomplete,
+    aengine_call,
     complete,
-    is_direct,
+    engine_call,
     is_managed,
     is_public_call_plain,
-    request_of,
-    result_of,
 )
 
 __all__ = ["OnText", "acomplete_streamed", "can_stream", "complete_streamed"]
@@ -44,44 +43,42 @@ def can_stream(lm: Any, *, asynchronous: bool) -> bool:
         return False
     engine = lm._async_engine_spec if asynchronous else lm._engine_spec
     if isinstance(lm._engine_spec, str):
-        return asynchronous and lm.model_type == "chat"
+        return bool(lm.model_type == "chat")
     return callable(getattr(engine, "stream", None)) and not hasattr(engine, "complete_legacy")
 
 
 def complete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -> Any:
     """Make a prepared call, give the pieces of its answer to ``on_text``, and return DSPy's ``CallResult``."""
-    engine = lm._engine_spec
-    if not _is_streamed(engine, call):
+    direct = engine_call(lm, call)
+    if direct is None or not _streams(direct):
         return complete(lm, facade, call)
-    with error_boundary(lm.model):
-        request = request_of(call.legacy)
-    accumulator = StreamAccumulator(request)
-    with error_boundary(lm.model, unexpected=True), closing_stream(checked_stream(engine.stream(request))) as events:
+    accumulator = StreamAccumulator(direct.request)
+    events = checked_stream(direct.engine.stream(direct.request), provider=direct.provider)
+    with direct.errors(), closing_stream(events):
         for event in events:
             _take(event, accumulator, on_text)
-        return result_of(lm, call, accumulator.response())
+        return direct.result(accumulator.response())
 
 
 async def acomplete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -> Any:
     """Async version of ``complete_streamed``."""
-    if isinstance(lm._engine_spec, str) and call.n == 1:
+    direct = await aengine_call(lm, call)
+    if direct is None and isinstance(lm._engine_spec, str) and call.n == 1:
         with settings.context(send_stream=_Chunks(on_text)):
             return await acomplete(lm, facade, call)
-    engine = lm._async_engine_spec
-    if not _is_streamed(engine, call):
+    if direct is None or not _streams(direct):
         return await acomplete(lm, facade, call)
-    with error_boundary(lm.model):
-        request = request_of(call.legacy)
-    accumulator = StreamAccumulator(request)
-    with error_boundary(lm.model, unexpected=True):
-        async with aclosing_stream(achecked_stream(engine.stream(request))) as events:
+    accumulator = StreamAccumulator(direct.request)
+    events = achecked_stream(direct.engine.stream(direct.request), provider=direct.provider)
+    with direct.errors():
+        async with aclosing_stream(events):
             async for event in events:
                 _take(event, accumulator, on_text)
-        return result_of(lm, call, accumulator.response())
+        return direct.result(accumulator.response())
 
 
-def _is_streamed(engine: Any, call: Any) -> bool:
-    return not isinstance(engine, str) and call.n == 1 and call.request is None and is_direct(engine, call)
+def _streams(direct: EngineCall) -> bool:
+    return bool(direct.engine.supports.stream) if direct.route is not None else hasattr(direct.engine, "stream")
 
 
 def _take(event: Any, accumulator: Any, on_text: OnText) -> None:

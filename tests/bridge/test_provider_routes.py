@@ -50,6 +50,8 @@ class Server(ThreadingHTTPServer):
         self.connections = self.hung_up = 0
         self.model, self.pause, self.trickle = "gpt-4o-mini-2024-07-18", 0.0, 0.0
         self.usage: dict[str, Any] = USAGE
+        #: How many events of a stream come before the server stops; None for all.
+        self.events: int | None = None
         #: What is answered in place of all that.
         self.reply: dict[str, Any] | None = None
         super().__init__(("127.0.0.1", 0), Handler)
@@ -85,12 +87,32 @@ class Handler(BaseHTTPRequestHandler):
         body = json.dumps(server.reply or reply).encode()
         if server.pause and self._waits():
             return
+        if asked.get("stream"):
+            return self._stream(text)
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         try:
             for part in [bytes([byte]) for byte in head.encode() + body] if server.trickle else [head.encode() + body]:
                 self.wfile.write(part)
                 self.wfile.flush()
                 time.sleep(server.trickle)
+        except OSError:
+            self.server.hung_up += 1
+
+    def _stream(self, text: str) -> None:
+        self.close_connection = True
+        pieces = [text[start : start + 5] for start in range(0, len(text), 5)]
+        choices: list[Any] = [{"index": 0, "delta": {"role": "assistant", "content": piece}} for piece in pieces]
+        events: list[Any] = [{"choices": [choice]} for choice in choices]
+        events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        events.append({"choices": [], "usage": self.server.usage})
+        head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+        common = {"id": "c1", "object": "chat.completion.chunk", "model": self.server.model}
+        lines = [f"data: {json.dumps(common | event)}\n\n" for event in events] + ["data: [DONE]\n\n"]
+        try:
+            for line in [head, *lines[: self.server.events]]:
+                self.wfile.write(line.encode())
+                self.wfile.flush()
+                time.sleep(self.server.trickle)
         except OSError:
             self.server.hung_up += 1
 
@@ -367,6 +389,63 @@ def test_a_call_of_any_form_shares_the_connections_and_leaves_nothing_behind(
     (kept,) = routes(lm)
     (route,) = kept.known.values()
     assert "how many?" not in str(route.template)
+
+
+def streamed(lm: Any, asynchronous: bool, **options: Any) -> tuple[list[str], Meter, Any]:
+    pieces: list[str] = []
+    meter = Meter()
+    metered = MeteredLM(lm, meter, deadline=options.pop("deadline", None))
+    metered.on_text = pieces.append
+    return pieces, meter, lambda: ask(metered, asynchronous, **options)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_streamed_answer_has_the_cost_and_usage_of_a_whole_one(server: Server, asynchronous: bool) -> None:
+    lm, whole = model(server), Meter()
+    expected = ask(MeteredLM(lm, whole), asynchronous)
+    for _ in range(2):
+        pieces, meter, call = streamed(lm, asynchronous)
+        assert call() == expected
+        assert len(pieces) > 5
+        assert "".join(pieces) == expected[0]
+        assert (meter.usage, meter.cost, meter.finish_reason) == (whole.usage, whole.cost, "stop")
+    assert whole.cost is not None
+    assert server.requests[-1][2]["stream"] is True
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_stream_that_ends_too_early_is_an_error(server: Server, asynchronous: bool) -> None:
+    lm, server.events = model(server), 4
+    pieces, meter, call = streamed(lm, asynchronous)
+    with pytest.raises(dspy.LMError):
+        call()
+    assert len(pieces) == 4
+    assert [record.outcome for record in meter.calls] == ["failed"]
+
+
+def test_a_stream_that_trickles_ends_at_the_deadline(server: Server) -> None:
+    lm, server.trickle = model(server), 0.1
+    pieces, _, call = streamed(lm, asynchronous=False)
+    with dspy_settings.context(hokusai_deadline=time.monotonic() + 0.5), pytest.raises(dspy.LMTimeoutError):
+        call()
+    assert 0 < len(pieces) < 8
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_leaving_a_stream_ends_it_at_the_provider(server: Server, asynchronous: bool) -> None:
+    lm, server.trickle = model(server), 0.05
+
+    def leave(_: str) -> None:
+        raise RuntimeError("enough")
+
+    metered = MeteredLM(lm, Meter())
+    metered.on_text = leave
+    with pytest.raises(dspy.LMUnexpectedError, match="enough"):
+        ask(metered, asynchronous)
+    until = time.monotonic() + 5
+    while not server.hung_up and time.monotonic() < until:
+        time.sleep(0.01)
+    assert server.hung_up == 1
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
