@@ -7,7 +7,7 @@ and partial of the step so far. ``finished`` comes last, and has the result; an 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import attrs
 from attrs import frozen
@@ -34,7 +34,7 @@ class StreamStarted:
         step: name of the step of a chain, None outside of chains.
     """
 
-    kind: ClassVar[str] = "started"
+    kind: ClassVar[Literal["started"]] = "started"
 
     signature: str
     execution_id: str | None = None
@@ -51,7 +51,7 @@ class StreamDelta:
         step: name of the step of a chain, None outside of chains.
     """
 
-    kind: ClassVar[str] = "delta"
+    kind: ClassVar[Literal["delta"]] = "delta"
 
     field: str
     text: str = attrs.field(repr=False)
@@ -67,7 +67,7 @@ class StreamPartial:
         step: name of the step of a chain, None outside of chains.
     """
 
-    kind: ClassVar[str] = "partial"
+    kind: ClassVar[Literal["partial"]] = "partial"
 
     outputs: Mapping[str, Any] = attrs.field(repr=False)
     step: str | None = None
@@ -84,7 +84,7 @@ class StreamRetracted:
         step: name of the step of a chain, None outside of chains.
     """
 
-    kind: ClassVar[str] = "retracted"
+    kind: ClassVar[Literal["retracted"]] = "retracted"
 
     reason: str
     step: str | None = None
@@ -99,7 +99,7 @@ class StreamFinished:
         step: name of the step of a chain, None outside of chains and for the chain itself.
     """
 
-    kind: ClassVar[str] = "finished"
+    kind: ClassVar[Literal["finished"]] = "finished"
 
     result: Any
     step: str | None = None

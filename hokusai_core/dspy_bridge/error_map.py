@@ -179,10 +179,17 @@ def _classify(error: BaseException) -> tuple[type[ExecutionError], str, str]:
             "check what stands before the slash, such as 'openai' in 'openai/gpt-5-mini'; 'local' and other providers "
             "of plugins are listed by hokusai plugins",
         )
+    if _broke_off(error):
+        return LanguageModelError, "the answer broke off in the middle", "try again (retry_on_failure=True does)"
     for source, kind, what, remedy in _TABLE:
         if isinstance(error, source):
             return kind, what, remedy
     return ExecutionError, f"the call raised {type(error).__name__}", "see the cause for details"
+
+
+def _broke_off(error: BaseException) -> bool:
+    """Whether the stream of an answer ended before its end."""
+    return any(isinstance(one, lm15.StreamAssemblyError) for one in (error, error.__cause__))
 
 
 def _names_no_provider(error: BaseException) -> bool:
@@ -192,6 +199,8 @@ def _names_no_provider(error: BaseException) -> bool:
 def _retryable(error: BaseException, kind: type[ExecutionError]) -> bool:
     if kind is DeadlineExceeded:
         return False
+    if _broke_off(error):
+        return True
     if isinstance(error, raised.DSPyError):
         return kind is OutputError or is_retryable_lm_error(error)
     return isinstance(error, (ConnectionError, TimeoutError))

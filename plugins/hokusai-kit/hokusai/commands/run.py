@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hokusai.execution_flags import execution_flags
+from hokusai_core.cli_support.failures import CommandMisuse
 from hokusai_core.cli_support.inputs import gather_inputs
 from hokusai_core.cli_support.options import input_option
 from hokusai_core.cli_support.progress import spinner
@@ -17,7 +19,7 @@ from hokusai_core.cli_support.tables import is_terminal, print_json, print_style
 from hokusai_core.plugin_api import jsonable
 
 if TYPE_CHECKING:
-    from hokusai_core import ExecutionResult
+    from hokusai_core import ExecutionResult, Executor
 
 __all__ = ["run"]
 
@@ -30,12 +32,19 @@ __all__ = ["run"]
 @click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
 )
+@click.option(
+    "--stream/--no-stream",
+    "stream",
+    default=None,
+    help="Print texts as they come in. The default on a terminal, if all outputs are texts.",
+)
 @click.option("--track", is_flag=True, help="Record the execution in MLflow. HOKUSAI_TRACKERS=mlflow does so for all.")
 def run(
     name: str,
     inputs: tuple[str, ...],
     source: str | None,
     output: str,
+    stream: bool | None,
     track: bool,
     options: dict[str, Any],
 ) -> None:
@@ -48,19 +57,38 @@ def run(
     hokusai run ClassifyText -i text=@mail.txt -i categories="Praise, Complaint"
     hokusai run ResolveQuery -i query=@mail.txt --strategy chain_of_thought
     """
+    if stream and output == "json":
+        raise CommandMisuse("--stream prints texts as they come in, which --output json cannot; leave one of them out")
     given = gather_inputs(inputs, source)
     from hokusai.command_executor import make_executor, signature_called  # help does without
 
     signature = signature_called(name)
     with make_executor(options, track=track) as executor:
-        sensitive = bool(executor.signature(signature).spec.sensitive)  # extras may quote sensitive values
+        spec = executor.signature(signature).spec
+        sensitive = bool(spec.sensitive)  # extras may quote sensitive values
         executor.check_inputs(signature, given)  # what is wrong with them shows before anything is loaded
+        if stream is None:
+            texts = all(item.annotation is str for item in spec.outputs.values())
+            stream = texts and output == "text" and is_terminal(sys.stdout)
+        if stream:
+            _summarize(_streamed(executor, signature, given, options, several=len(spec.outputs) > 1))
+            return
         with spinner(f"running {name}"):
             result = executor.execute_signature(signature, given, **options)
     if output == "json":
         print_json(_record(result, {} if sensitive else result.extras))
     else:
         _print(result)
+
+
+def _streamed(
+    executor: Executor, signature: Any, given: Mapping[str, Any], options: dict[str, Any], *, several: bool
+) -> ExecutionResult:
+    from hokusai.stream_printer import StreamPrinter
+
+    with ExitStack() as waiting, executor.stream_signature(signature, given, **options) as events:
+        waiting.enter_context(spinner("waiting for the answer"))
+        return StreamPrinter(waiting.close, several=several, show=_text).print(events)
 
 
 def _record(result: ExecutionResult, extras: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +117,10 @@ def _print(result: ExecutionResult) -> None:
                 click.echo()
             print_styled(f"{name}:", "bold")
         click.echo(_text(value))
+    _summarize(result)
+
+
+def _summarize(result: ExecutionResult) -> None:
     if is_terminal(sys.stderr):
         print_styled(f"\n{summary(result)}", "dim", err=True)
 
