@@ -8,7 +8,8 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mappin
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack, overload
 
 from hokusai_core.batch.runner import BatchOptions, BatchRunner, OnError
-from hokusai_core.composition.chain import SignatureChain
+from hokusai_core.composition.chain_signature import signature_of_chain
+from hokusai_core.composition.definitions import ChainDefinition
 from hokusai_core.composition.runner import ChainRunner
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.event_streams import AsyncEventStream, EventStream, StreamedWork
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from hokusai_core.batch.iterator import BatchRows
     from hokusai_core.batch.progress import BatchProgress
     from hokusai_core.batch.results import BatchResult
+    from hokusai_core.composition.chain import SignatureChain
     from hokusai_core.composition.conditional import ConditionalPipeline
     from hokusai_core.composition.results import ChainResult
     from hokusai_core.events import FeedbackGiven, OptimizationFinished
@@ -629,8 +631,8 @@ class Executor:
         """
         services = self.services
         services.check_open()
-        if isinstance(x, SignatureChain):
-            x = x.to_signature(self, name)
+        if isinstance(x, ChainDefinition):
+            x = signature_of_chain(x, services.plans, name)
         register_signature(
             name,
             x,

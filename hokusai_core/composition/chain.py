@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from hokusai_core.base_signature import BaseSignature
-from hokusai_core.composition.chain_signature import identifier, signature_of_chain
+from hokusai_core.composition.chain_signature import signature_of_chain
 from hokusai_core.composition.checker import resolve_chain
 from hokusai_core.composition.definitions import (
     ChainDefinition,
@@ -21,6 +20,7 @@ from hokusai_core.composition.mermaid import draw
 from hokusai_core.errors import CompositionError
 
 if TYPE_CHECKING:
+    from hokusai_core.base_signature import BaseSignature
     from hokusai_core.execution.services import ExecutorServices
 
 __all__ = ["SignatureChain"]
@@ -136,7 +136,7 @@ class SignatureChain(ChainDefinition):
             CompositionError: the chain has a fault, or a step that no file can hold: a pipeline, whose conditions are
                 functions, or a DSPy program.
         """
-        return BaseSignature.from_spec(signature_of_chain(self, executor.services.plans, name or identifier(self.name)))
+        return signature_of_chain(self, executor.services.plans, name)
 
     def to_mermaid(self, initial_inputs: Iterable[str] = ()) -> str:
         """Return the chain as a Mermaid flowchart.

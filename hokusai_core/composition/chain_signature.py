@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from hokusai_core.base_signature import BaseSignature
 from hokusai_core.composition.checker import resolve_chain
 from hokusai_core.composition.references import FromInput, FromStep, Literal, parts
 from hokusai_core.composition.targets import ResolvedChain, ResolvedPipeline, ResolvedStep
@@ -19,22 +20,22 @@ if TYPE_CHECKING:
     from hokusai_core.composition.definitions import ChainDefinition
     from hokusai_core.execution.call_plan import CallPlanCache
 
-__all__ = ["identifier", "signature_of_chain"]
+__all__ = ["signature_of_chain"]
 
 
-def signature_of_chain(chain: ChainDefinition, plans: CallPlanCache, name: str) -> SignatureSpec:
+def signature_of_chain(chain: ChainDefinition, plans: CallPlanCache, name: str = "") -> type[BaseSignature]:
     """Return a signature that takes the initial inputs of a chain and gives the outputs of its last step.
 
     Args:
         chain: the chain.
         plans: finds the signatures of the steps.
-        name: name of the signature.
+        name: name of the signature; left out, the name of the chain.
 
     Raises:
         CompositionError: the chain has a fault, or a step that no file can hold: a pipeline, whose conditions are
             functions, or a DSPy program.
     """
-    return _spec(resolve_chain(chain, plans, chain.inputs), name)
+    return BaseSignature.from_spec(_spec(resolve_chain(chain, plans, chain.inputs), name or _identifier(chain.name)))
 
 
 def _spec(chain: ResolvedChain, name: str) -> SignatureSpec:
@@ -66,7 +67,7 @@ def _step_spec(step: ResolvedStep) -> SignatureSpec:
             "signatures can be written as one"
         )
     if isinstance(target, ResolvedChain):
-        return _spec(target, identifier(step.name))
+        return _spec(target, _identifier(step.name))
     registered = target.registered
     if registered.program is not None:
         raise CompositionError(
@@ -140,7 +141,7 @@ def _choice(choice: StrategyChoice) -> dict[str, Any]:
     return {"name": data["name"], **data.get("options", {})}
 
 
-def identifier(name: str) -> str:
+def _identifier(name: str) -> str:
     """Return the name of a chain or step as one that a signature can have."""
     made = "".join(letter if letter.isalnum() or letter in "_.-" else "_" for letter in name)
     return made if made[:1].isalpha() or made[:1] == "_" else f"_{made}"

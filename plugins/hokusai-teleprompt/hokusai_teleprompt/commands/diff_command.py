@@ -43,11 +43,17 @@ def _lines(old: Artifact, new: Artifact) -> Iterator[str]:
     if old.spec.fingerprint == new.spec.fingerprint:
         return
     yield from old.differences(new.spec)
-    before, after = (
-        [json.dumps(demo, ensure_ascii=False) for demo in item.spec.to_dict().get("demos", [])] for item in (old, new)
-    )
+    before, after = _demos(old), _demos(new)
     yield from (f"- demo {demo}" for demo in before if demo not in after)
     yield from (f"+ demo {demo}" for demo in after if demo not in before)
+
+
+def _demos(artifact: Artifact) -> list[str]:
+    """Return the demos as JSON, those of predictors with their names before them."""
+    data = artifact.spec.to_dict()
+    found = [("", demo) for demo in data.get("demos", [])]
+    found += [(f"{name}: ", demo) for name, state in data.get("predictors", {}).items() for demo in state["demos"]]
+    return [f"{label}{json.dumps(demo, ensure_ascii=False)}" for label, demo in found]
 
 
 def _base(artifact: Artifact) -> str:
