@@ -25,7 +25,7 @@ from hokusai_teleprompt.optimizer_choice import OptimizerChoice, choose_optimize
 from hokusai_teleprompt.progress import Progress, ProgressBar
 from hokusai_teleprompt.study.candidate_search import candidate_key
 from hokusai_teleprompt.study.study import Study, StudyPlan
-from hokusai_teleprompt.target_signature import TargetSignature, find_target, target_of
+from hokusai_teleprompt.target_signature import TargetSignature, answered_by, find_target, target_of
 
 __all__ = ["TelepromptFineTuner"]
 
@@ -103,6 +103,7 @@ class TelepromptFineTuner:
         *,
         testset: Any = None,
         metric_options: Mapping[str, Any] | None = None,
+        strategy: Any = None,
     ) -> type[OptimizedSignature]:
         """Return a signature that is better on held-out examples, or the signature as it was.
 
@@ -118,6 +119,8 @@ class TelepromptFineTuner:
             valset: examples to choose between candidates by, in place of some of ``examples``.
             testset: examples to compare on, in place of some of ``examples``; used for nothing else.
             metric_options: options of the metric component, such as ``{"judge": "openai/gpt-5"}``.
+            strategy: strategy that the result declares: a name, or a mapping of ``name`` and its options. The result is
+                compared with the signature as it is. None for the strategy that the signature has.
 
         Returns:
             A signature class. ``.report`` says how it compares. If ``.promoted`` is true, it is the better signature.
@@ -131,6 +134,8 @@ class TelepromptFineTuner:
             LanguageModelUnavailable: there is no language model.
         """
         target = find_target(self._executor(), signature)
+        if strategy is not None:
+            target = answered_by(self._executor(), target, strategy)
         spec = target.spec
         train = read_examples(spec, examples)
         dev = None if valset is None else read_examples(spec, valset, "valset")

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from hokusai_core import BaseSignature
 from hokusai_core.errors import ArtifactError, OptimizationError, SignatureDefinitionError
@@ -19,9 +19,6 @@ from hokusai_core.plugin_api import (
     with_predictor_states,
 )
 from hokusai_teleprompt.report import Report
-
-if TYPE_CHECKING:
-    from hokusai_teleprompt.target_signature import TargetSignature
 
 __all__ = ["OptimizedSignature", "candidate_spec", "load_optimized", "make_optimized"]
 
@@ -66,8 +63,10 @@ class OptimizedSignature(BaseSignature):
 def make_optimized(
     spec: SignatureSpec,
     report: Report,
-    target: TargetSignature,
     *,
+    base: SignatureSpec,
+    base_name: str,
+    program: Any = None,
     candidate: type[OptimizedSignature] | None = None,
 ) -> type[OptimizedSignature]:
     """Return an optimized signature.
@@ -75,18 +74,20 @@ def make_optimized(
     Args:
         spec: the signature.
         report: its report.
-        target: what it was made from.
+        base: what it was made from.
+        base_name: the name of ``base``.
+        program: the ``dspy.Module`` that runs it; None for one call, or a strategy.
         candidate: the best candidate, where that is another signature.
     """
     artifact = Artifact(
         spec=spec,
-        base=target.base,
-        base_name=target.name,
+        base=base,
+        base_name=base_name,
         report=report.to_dict(),
         promoted=report.promoted,
         dataset_hash=report.dataset_hash,
     )
-    return _made(artifact, report, candidate, target.program)
+    return _made(artifact, report, candidate, program)
 
 
 def load_optimized(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from hokusai_core import BaseSignature, Executor, SignatureChain
+from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import (
     Artifact,
     Candidate,
@@ -21,7 +22,7 @@ from hokusai_core.plugin_api import (
 from hokusai_core.types import RegisteredSignature
 from hokusai_teleprompt.optimized_signature import OptimizedSignature
 
-__all__ = ["TargetSignature", "find_target", "target_of"]
+__all__ = ["TargetSignature", "answered_by", "find_target", "target_of"]
 
 _CHAIN_FILES = (".toml", ".yaml", ".yml")
 
@@ -31,12 +32,13 @@ class TargetSignature:
     """A signature that is optimized.
 
     Args:
-        spec: the signature as it is now, the baseline of the comparison.
+        spec: the signature to improve.
         name: the name of the original.
         base: the original. If ``spec`` is the result of an optimization, this is the signature that the first
             optimization started from, which is the one that is installed under the name.
         program: the ``dspy.Module`` that runs it; None for one call of the language model, or a strategy.
-        strategy: the strategy that the signature declares; None for one call, or a program.
+        strategy: the strategy that ``spec`` declares; None for one call, or a program.
+        before: the signature as it is now, if ``spec`` has another strategy; None if ``spec`` is as it is now.
     """
 
     spec: SignatureSpec
@@ -44,6 +46,12 @@ class TargetSignature:
     base: SignatureSpec
     program: Any = None
     strategy: ResolvedStrategy | None = None
+    before: TargetSignature | None = None
+
+    @property
+    def as_it_is(self) -> TargetSignature:
+        """The baseline of the comparison: the signature as it is now, with the strategy that it has now."""
+        return self.before or self
 
     @property
     def has_module(self) -> bool:
@@ -105,6 +113,27 @@ def find_target(executor: Executor, signature: Any) -> TargetSignature:
         name = getattr(signature, "__name__", type(signature).__name__)
         scratch.register_signature(name if name.isidentifier() else "Signature", signature)
         return target_of(executor, scratch.signatures.list()[0])
+
+
+def answered_by(executor: Executor, target: TargetSignature, strategy: Any) -> TargetSignature:
+    """Return a target whose result declares another strategy; the baseline stays the signature as it is.
+
+    Args:
+        executor: knows the strategies.
+        target: the signature.
+        strategy: name of the strategy, or a mapping of ``name`` and its options.
+
+    Raises:
+        ConfigurationError: the signature is a program, or the strategy does not take these options.
+        ComponentNotFoundError: there is no such strategy, tool or reward.
+        SignatureDefinitionError: no file can hold the strategy, such as one with a function as its tool.
+    """
+    if target.program is not None:
+        raise ConfigurationError(f"{target.name} is a DSPy program, which answers in its own way without a strategy")
+    chosen = executor.strategy(BaseSignature.from_spec(target.spec), strategy=strategy)
+    spec = target.spec.evolve(strategy=None if chosen is None else chosen.choice, predictors={})
+    spec.to_dict()  # raises if no file can hold it, before anything is paid for
+    return evolve(target, spec=spec, strategy=chosen, before=target)
 
 
 def target_of(executor: Executor, entry: RegisteredSignature) -> TargetSignature:

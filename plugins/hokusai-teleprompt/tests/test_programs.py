@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from hokusai_core import BaseSignature, Executor, FunctionTool, InputField, OutputField, read_artifact
-from hokusai_core.errors import ArtifactError, OptimizationError, SignatureDefinitionError
+from hokusai_core.errors import ArtifactError, ConfigurationError, OptimizationError, SignatureDefinitionError
 from hokusai_core.plugin_api import Component, Problem, hookimpl
 from hokusai_teleprompt import TelepromptFineTuner, load_optimized, promote, rollback
 from hokusai_teleprompt.commands.diff_command import diff
@@ -336,3 +336,34 @@ def test_a_strategy_that_no_file_can_hold_is_refused_before_anything_is_paid_for
         with pytest.raises(SignatureDefinitionError, match="offer the tool or reward as a component"):
             optimized(executor, topics)
     assert stubborn.engine.calls == 0
+
+
+def test_a_strategy_can_be_asked_for_and_is_compared_with_the_signature_as_it_is(
+    thoughtful: Any, topics: Any, topic_signature: Any, tmp_path: Path
+) -> None:
+    with (
+        Executor(lm=thoughtful, plugins=["teleprompt", "strategies"]) as executor,
+        TelepromptFineTuner("copro", workdir=False, executor=executor, workers=2) as finetuner,
+    ):
+        executor.register_signature("Topic", topic_signature)
+        better = finetuner.compile("Topic", topics, "accuracy", strategy="chain_of_thought")
+        assert better.promoted
+        assert better.spec.strategy is not None
+        assert list(better.spec.predictors) == ["predict"]
+        assert better.artifact.base.strategy is None
+        promote(executor, "Topic", better)
+        assert executor.execute_signature("Topic", EATING).extras["reasoning"] == "it says so"
+        with pytest.raises(ConfigurationError, match="is a DSPy program"):
+            finetuner.compile(Topics(), topics, "accuracy", strategy="chain_of_thought")
+
+
+def test_without_an_improvement_the_signature_keeps_its_strategy(
+    stubborn: Any, topics: Any, topic_signature: Any
+) -> None:
+    with (
+        Executor(lm=stubborn, plugins=["teleprompt", "strategies"]) as executor,
+        TelepromptFineTuner("copro", workdir=False, executor=executor, workers=2) as finetuner,
+    ):
+        same = finetuner.compile(topic_signature, topics, "accuracy", strategy="chain_of_thought")
+    assert not same.promoted
+    assert same.spec == topic_signature.spec

@@ -21,6 +21,7 @@ __all__ = ["optimize"]
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File for the result.")
 @click.option("--optimizer", default="auto", show_default=True, help="An optimizer; auto chooses by data and budget.")
 @click.option("--set", "options", multiple=True, metavar="OPTION=VALUE", help="An option of the optimizer.")
+@click.option("--strategy", help="Strategy that the result declares; hokusai plugins lists them.")
 @click.option("--lm", help="Language model to optimize for: local, or one such as openai/gpt-5-mini.")
 @click.option("--prompt-lm", help="Language model that writes instructions.")
 @click.option("--judge", help="Language model that grades, with --metric quality_score.")
@@ -45,6 +46,7 @@ def optimize(
     output: Path | None,
     optimizer: str,
     options: tuple[str, ...],
+    strategy: str | None,
     lm: str | None,
     prompt_lm: str | None,
     judge: str | None,
@@ -96,7 +98,13 @@ def optimize(
         ) as finetuner,
     ):
         optimized = finetuner.compile(
-            name, data, metric, valset, testset=testset, metric_options={"judge": judge} if judge else None
+            name,
+            data,
+            metric,
+            valset,
+            testset=testset,
+            metric_options={"judge": judge} if judge else None,
+            strategy=strategy,
         )
         if output is not None:
             optimized.save(output)

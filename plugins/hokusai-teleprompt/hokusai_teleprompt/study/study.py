@@ -184,7 +184,7 @@ class Study:
         if not new:
             reason = "no candidate was found" if stopped else "nothing beat it in the search"
             result = _Result(False, f"not promoted: {reason}", stopped, invalid=(baseline.test.failures, 0))
-            return self._optimized(self._spec, self._report(baseline, pool, None, result))
+            return self._optimized(self._plan.target.as_it_is.spec, self._report(baseline, pool, None, result))
         chosen = self._choose(new, pool)
         spec = self._spec_of(chosen)
         result = self._compare(baseline, spec, stopped)
@@ -192,17 +192,17 @@ class Study:
         candidate = self._optimized(spec, report)
         if result.promoted or not self._plan.split.test:
             return candidate
-        return self._optimized(self._spec, report, candidate)
+        return self._optimized(self._plan.target.as_it_is.spec, report, candidate)
 
     # -- phases -------------------------------------------------------------------------------------------------
 
     def _measure_baseline(self) -> _Baseline:
-        split, started = self._plan.split, time.monotonic()
-        test = self._measure("baseline", self._spec, split.test)
+        split, started, before = self._plan.split, time.monotonic(), self._plan.target.as_it_is
+        test = self._measure("baseline", before, before.spec, split.test)
         used, seconds = self._counter.spent, time.monotonic() - started
         dev, dev_score = Measurement((), test.stopped), None
         if test.stopped is None:
-            dev = self._measure("baseline", self._spec, split.dev)
+            dev = self._measure("baseline", before, before.spec, split.dev)
         if dev.outcomes:
             dev_score = score_of(self._metric, split.dev, dev, self._evaluator.worst(dev))
             self._reporter.scored(dev_score)
@@ -250,7 +250,7 @@ class Study:
         return max(finalists, key=lambda found: (self._dev_goodness(found), -found.candidate.demo_count))
 
     def _dev_goodness(self, found: FoundCandidate) -> float:
-        measured = self._measure("choice", self._spec_of(found), self._plan.split.dev)
+        measured = self._measure("choice", self._plan.target, self._spec_of(found), self._plan.split.dev)
         if not measured.complete:
             return found.candidate.score if found.candidate.score is not None else -math.inf
         goods = measured.goods(self._evaluator.worst(measured))
@@ -258,7 +258,7 @@ class Study:
 
     def _compare(self, baseline: _Baseline, spec: SignatureSpec, stopped: str | None) -> _Result:
         plan, held_out = self._plan, self._plan.split.test
-        after = self._measure("comparison", spec, held_out)
+        after = self._measure("comparison", plan.target, spec, held_out)
         comparison = compare(
             self._metric,
             held_out,
@@ -278,9 +278,15 @@ class Study:
         invalid = (baseline.test.failures, after.failures)
         return _Result(promoted, verdict, stopped or after.stopped, comparison, invalid)
 
-    def _measure(self, phase: str, spec: SignatureSpec, examples: tuple[OptimizationExample, ...]) -> Measurement:
+    def _measure(
+        self,
+        phase: str,
+        target: TargetSignature,
+        spec: SignatureSpec,
+        examples: tuple[OptimizationExample, ...],
+    ) -> Measurement:
         self._reporter.begin(phase, len(examples))
-        return self._evaluator.run(self._plan.target.runner(spec, self._model), examples, self._reporter.step)
+        return self._evaluator.run(target.runner(spec, self._model), examples, self._reporter.step)
 
     def _on_found(self, found: FoundCandidate) -> None:
         good = found.candidate.score
@@ -322,7 +328,10 @@ class Study:
     def _optimized(
         self, spec: SignatureSpec, report: Report, candidate: type[OptimizedSignature] | None = None
     ) -> type[OptimizedSignature]:
-        return make_optimized(spec, report, self._plan.target, candidate=candidate)
+        target = self._plan.target
+        return make_optimized(
+            spec, report, base=target.base, base_name=self._name, program=target.program, candidate=candidate
+        )
 
     def _trials(
         self, baseline: _Baseline, pool: CandidatePool, chosen: FoundCandidate | None
