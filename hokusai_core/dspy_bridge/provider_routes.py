@@ -23,14 +23,13 @@ from urllib.request import getproxies, proxy_bypass
 
 import dspy
 from attrs import define, evolve, field, frozen
-from dspy._vendor.lm15.transports import StdlibAsyncTransport
 from dspy.clients.engines.base import validate_request
 from dspy.clients.engines.lm15_engine import AsyncLM15Engine, LM15Engine
 from dspy.clients.errors import error_boundary
 from dspy.clients.execution import _engine as choose_engine
 from dspy.lm15 import AsyncLMRouter, CacheConfig, LMRouter, Message, Request, Response, TextPart, _binding_for
 
-from hokusai_core.dspy_bridge.deadline_transport import DeadlineTransport
+from hokusai_core.dspy_bridge.http_transports import AsyncTransport, DeadlineTransport
 from hokusai_core.dspy_bridge.model_prices import estimated_cost
 from hokusai_core.process import fork_callbacks
 
@@ -106,7 +105,7 @@ class _Choice:
         """Return a client for the provider and its transport."""
         name = f"{self.provider}:{self.request.model}"
         blocking = isinstance(self.engine, LM15Engine)
-        router, transports = (LMRouter, DeadlineTransport) if blocking else (AsyncLMRouter, StdlibAsyncTransport)
+        router, transports = (LMRouter, DeadlineTransport) if blocking else (AsyncLMRouter, AsyncTransport)
         config = self.engine.config
         url = getattr(router(config).lm(name), "base_url", None)
         options = {**config.transport_kwargs(), "max_connections": _MOST_CONNECTIONS}

@@ -1,4 +1,4 @@
-"""DeadlineTransport: DSPy's blocking HTTP transport, on which no call waits past its deadline."""
+"""DSPy's HTTP transports, with deadlines for blocking calls and a bound on the connections that nothing uses."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from functools import partial
 from typing import Any
 
 from dspy import settings
-from dspy._vendor.lm15.transports import ConnectTimeout, StdlibTransport
+from dspy._vendor.lm15.transports import ConnectTimeout, StdlibAsyncTransport, StdlibTransport
 
 from hokusai_core.runtime.worker_threads import WorkerThreads
 
-__all__ = ["DeadlineTransport"]
+__all__ = ["AsyncTransport", "DeadlineTransport"]
 
 #: Bytes that are sent at once; the deadline is looked at in between.
 _SENT_AT_ONCE = 262_144
+#: Connections that are kept for later calls. A wide batch must not leave hundreds of them open.
+_MOST_IDLE = 128
 
 
 class DeadlineTransport(StdlibTransport):
@@ -35,6 +37,9 @@ class DeadlineTransport(StdlibTransport):
         connection.sock = _DeadlineSocket(connection.sock)
         return connection
 
+    def _make_release(self, connection: Any, keep_alive: bool) -> Any:
+        return super()._make_release(connection, keep_alive and self.pool_stats()["idle"] < _MOST_IDLE)
+
     def _within(self, seconds: float, connect: Any) -> Any:
         """Connect on a thread, since nothing bounds how long the look-up of a host's name takes."""
         future = self._threads.submit(connect)
@@ -45,6 +50,13 @@ class DeadlineTransport(StdlibTransport):
         finally:
             if not future.done():
                 future.add_done_callback(_close_late)
+
+
+class AsyncTransport(StdlibAsyncTransport):
+    """DSPy's asynchronous transport. Cancelling a call closes its connection."""
+
+    def _make_release(self, connection: Any, keep_alive: bool) -> Any:
+        return super()._make_release(connection, keep_alive and self.pool_stats()["idle"] < _MOST_IDLE)
 
 
 def _close_late(future: Future[Any]) -> None:
