@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from hokusai_evaluate.dataset_check import DataCheck, Finding, check_data
+    from hokusai_evaluate.dataset_split import split_data
     from hokusai_evaluate.evaluation import evaluate
     from hokusai_evaluate.evaluation_report import (
         ComparisonReport,
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     )
 
 _HOME: Final = {
+    "DataCheck": "dataset_check",
+    "Finding": "dataset_check",
+    "check_data": "dataset_check",
+    "split_data": "dataset_split",
     "ComparisonReport": "evaluation_report",
     "Evaluation": "evaluation_report",
     "GateResult": "evaluation_report",
@@ -31,12 +37,16 @@ _HOME: Final = {
 
 __all__ = [
     "ComparisonReport",
+    "DataCheck",
     "Evaluation",
+    "Finding",
     "GateResult",
     "RowReport",
     "ScoreReport",
     "SystemReport",
+    "check_data",
     "evaluate",
+    "split_data",
 ]
 
 

@@ -24,6 +24,8 @@ __all__ = [
     "example_key",
     "input_key",
     "keys_hash",
+    "match_rows",
+    "near_key",
     "read_examples",
     "read_file",
 ]
@@ -81,12 +83,8 @@ def read_examples(
     seen: dict[str, int] = {}
     unused: dict[str, None] = {}
     repeated = 0
-    input_names = frozenset(name for item in spec.inputs.values() for name in (item.name, *item.aliases))
-    for row in _rows(source, what):
-        if mapping or constants:
-            row = _adapted(row, mapping or {}, constants or {})
-        example, found, left = _example(spec, row, input_names)
-        problems += (Problem(f"{row.label}: {item.field}", item.code, item.message) for item in found)
+    for row, example, found, left in match_rows(spec, source, what, mapping=mapping, constants=constants):
+        problems += found
         unused.update(dict.fromkeys(left))
         if example is None:
             continue
@@ -108,6 +106,30 @@ def read_examples(
     return Examples(tuple(items), tuple(notes), tuple(seen), tuple(seen.values()), tuple(extras))
 
 
+def match_rows(
+    spec: SignatureSpec,
+    source: Any,
+    what: str = "examples",
+    *,
+    mapping: Mapping[str, str] | None = None,
+    constants: Mapping[str, Any] | None = None,
+) -> Iterator[tuple[ExampleRow, OptimizationExample | None, list[Problem], list[str]]]:
+    """Yield every row with its example, its problems, and the columns that are no fields; arguments as above.
+
+    A row that does not fit the signature has no example.
+
+    Raises:
+        ConfigurationError: the source cannot be read as examples.
+    """
+    input_names = frozenset(name for item in spec.inputs.values() for name in (item.name, *item.aliases))
+    for row in _rows(source, what):
+        if mapping or constants:
+            row = _adapted(row, mapping or {}, constants or {})
+        example, found, left = _example(spec, row, input_names)
+        problems = [Problem(f"{row.label}: {item.field}", item.code, item.message) for item in found]
+        yield row, example, problems, left
+
+
 def example_key(example: OptimizationExample) -> str:
     """Return a digest of inputs and outputs."""
     return _digest([example.inputs, example.outputs])
@@ -116,6 +138,19 @@ def example_key(example: OptimizationExample) -> str:
 def input_key(example: OptimizationExample) -> str:
     """Return a digest of the inputs; examples with the same one belong in the same set."""
     return _digest(example.inputs)
+
+
+def near_key(values: Any) -> str:
+    """Return a digest of values that is the same for those that differ in case, blanks or the order of a list only."""
+    return _digest(_simplified(jsonable(values)))
+
+
+def _simplified(value: Any) -> Any:
+    if isinstance(value, str):
+        return " ".join(value.split()).casefold()
+    if isinstance(value, list):
+        return sorted((_simplified(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
+    return {name: _simplified(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def dataset_hash(*parts: Sequence[OptimizationExample]) -> str:

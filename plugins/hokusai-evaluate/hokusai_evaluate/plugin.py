@@ -16,8 +16,11 @@ def provide_metrics() -> list[Component]:
 
 @hookimpl
 def provide_commands() -> list[Component]:
-    """Offer ``hokusai evaluate``."""
-    offers = [("evaluate", "evaluate_command:evaluate", "Measure a signature or chain on a data set")]
+    """Offer ``hokusai evaluate`` and ``data``."""
+    offers = [
+        ("evaluate", "evaluate_command:evaluate", "Measure a signature or chain on a data set"),
+        ("data", "data_command:data", "Check, split and import data sets"),
+    ]
     return [
         Component(name=name, target=f"hokusai_evaluate.commands.{target}", summary=summary, requires=("click",))
         for name, target, summary in offers

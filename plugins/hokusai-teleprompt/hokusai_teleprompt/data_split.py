@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, get_origin
 
 from attrs import frozen
 
 from hokusai_core.plugin_api import OptimizationExample, SignatureSpec
-from hokusai_evaluate.example_reader import input_key
+from hokusai_evaluate.example_reader import input_key, near_key
+from hokusai_evaluate.stratified_split import label_fields, strata_of, take
 
 __all__ = ["FEWEST", "DataSplit", "split_examples"]
 
@@ -19,8 +19,6 @@ FEWEST = 8
 
 _TEST, _DEV = 0.4, 0.25
 _MOST_TEST, _MOST_DEV = 500, 200
-#: A field with more different values does not count as a label.
-_MOST_LABELS = 30
 
 _Group = list[OptimizationExample]
 
@@ -53,7 +51,9 @@ def split_examples(
     test: Sequence[OptimizationExample] | None = None,
     calls: int | None = None,
 ) -> DataSplit:
-    """Split examples at random, with labels spread evenly. Examples with the same inputs stay together.
+    """Split examples at random, with labels spread evenly.
+
+    Examples whose inputs are the same, but for case, blanks and the order of lists, stay together.
 
     Args:
         spec: the signature.
@@ -74,9 +74,10 @@ def split_examples(
         if len(clean) < len(dev):
             notes.append(f"{len(dev) - len(clean)} examples of valset are also in testset and were left out of valset")
         dev = clean
-    label = _label_field(spec, kept)
+    labels = label_fields(spec, kept)
+    label = labels[0] if len(labels) == 1 else None
     rng = random.Random(seed)  # noqa: S311  # shuffling, not secrets
-    strata = _strata(_groups(kept), label, rng)
+    strata = strata_of(_groups(kept), lambda example: str(example.outputs.get(label)) if label else "", rng)
     total = sum(map(len, strata))
     if total < FEWEST and test is None:
         notes.append(
@@ -85,8 +86,8 @@ def split_examples(
         return DataSplit(tuple(kept), _mixed(dev or (), rng), (), None, tuple(notes))
     most_test = _MOST_TEST if calls is None else max(FEWEST // 2, calls // 4)
     most_dev = _MOST_DEV if calls is None else max(FEWEST // 2, calls // 10)
-    tested, strata = _take(strata, 0 if test is not None else min(_MOST_TEST, most_test, round(total * _TEST)))
-    chosen, strata = _take(strata, 0 if dev is not None else min(_MOST_DEV, most_dev, round(total * _DEV)))
+    tested, strata = take(strata, 0 if test is not None else min(_MOST_TEST, most_test, round(total * _TEST)))
+    chosen, strata = take(strata, 0 if dev is not None else min(_MOST_DEV, most_dev, round(total * _DEV)))
     learned = [group for stratum in strata for group in stratum]
     rng.shuffle(learned)
     return DataSplit(
@@ -103,52 +104,11 @@ def _mixed(examples: Sequence[OptimizationExample], rng: random.Random) -> tuple
     return tuple(rng.sample(examples, len(examples)))
 
 
-def _label_field(spec: SignatureSpec, examples: Sequence[OptimizationExample]) -> str | None:
-    """Return the output that is a label, None unless there is exactly one."""
-    found = []
-    for name, item in spec.outputs.items():
-        values = {_shown(example.outputs.get(name)) for example in examples}
-        declared = item.choices_from is not None or item.annotation is bool or get_origin(item.annotation) is Literal
-        repeats = item.annotation is str and len(values) <= min(_MOST_LABELS, len(examples) // 4)
-        if len(values) > 1 and (declared or repeats):
-            found.append(name)
-    return found[0] if len(found) == 1 else None
-
-
-def _shown(value: Any) -> str:
-    return str(value)
-
-
 def _groups(examples: Iterable[OptimizationExample]) -> list[_Group]:
     by_input: dict[str, _Group] = defaultdict(list)
     for example in examples:
-        by_input[input_key(example)].append(example)
+        by_input[near_key(example.inputs)].append(example)
     return list(by_input.values())
-
-
-def _strata(groups: Iterable[_Group], label: str | None, rng: random.Random) -> list[list[_Group]]:
-    """Return the groups of each label, shuffled; one list of all groups if there is no label."""
-    strata: dict[str, list[_Group]] = defaultdict(list)
-    for group in groups:
-        strata[_shown(group[0].outputs.get(label)) if label else ""].append(group)
-    ordered = [strata[name] for name in sorted(strata)]
-    for stratum in ordered:
-        rng.shuffle(stratum)
-    return ordered
-
-
-def _take(strata: Sequence[list[_Group]], count: int) -> tuple[list[_Group], list[list[_Group]]]:
-    """Return ``count`` groups, from each stratum by its share (largest remainders first), and the rest of each."""
-    total = sum(map(len, strata))
-    if count <= 0 or total == 0:
-        return [], list(strata)
-    exact = [len(stratum) * min(count, total) / total for stratum in strata]
-    quotas = [int(share) for share in exact]
-    by_remainder = sorted(range(len(strata)), key=lambda number: (quotas[number] - exact[number], number))
-    for number in by_remainder[: min(count, total) - sum(quotas)]:
-        quotas[number] += 1
-    taken = [group for stratum, quota in zip(strata, quotas, strict=True) for group in stratum[:quota]]
-    return taken, [stratum[quota:] for stratum, quota in zip(strata, quotas, strict=True)]
 
 
 def _flat(groups: Iterable[_Group]) -> tuple[OptimizationExample, ...]:

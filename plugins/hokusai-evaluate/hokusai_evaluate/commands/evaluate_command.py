@@ -15,7 +15,7 @@ from hokusai_core.cli_support.options import input_option, json_option
 from hokusai_core.cli_support.progress import StatusLine
 from hokusai_core.cli_support.tables import is_terminal
 
-__all__ = ["evaluate"]
+__all__ = ["column_mapping", "column_option", "evaluate"]
 
 #: Exit codes: some rows could not be asked or scored; a gate was not passed.
 _INCOMPLETE: Final = 3
@@ -25,6 +25,10 @@ _INTERRUPTED: Final = 130
 _TIMEOUT: Final = 300.0
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+column_option = click.option(
+    "--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which field."
+)
 
 
 @click.command()
@@ -59,7 +63,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Ask each row so often.")
 @click.option("--by", metavar="COLUMN", help="A score for each value of this column.")
 @input_option
-@click.option("--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which field.")
+@column_option
 @click.option("--journal", type=_FILE, help="Keep answers here; the same command goes on with them.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
@@ -139,7 +143,7 @@ def evaluate(
                 sample=sample,
                 by=by,
                 inputs=gather_inputs(inputs),
-                mapping=_mapping(pairs),
+                mapping=column_mapping(pairs),
                 journal=journal,
                 max_workers=workers,
                 seed=seed,
@@ -180,7 +184,12 @@ def _make_executor(timeout: float | None, *, track: bool) -> Any:
     return Executor(settings)
 
 
-def _mapping(pairs: tuple[str, ...]) -> dict[str, str]:
+def column_mapping(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Return column -> field for options such as ``--map body=ticket``.
+
+    Raises:
+        CommandMisuse: a pair has another form, or two are for one column or field.
+    """
     mapping: dict[str, str] = {}
     for pair in pairs:
         column, separator, field = (part.strip() for part in pair.partition("="))

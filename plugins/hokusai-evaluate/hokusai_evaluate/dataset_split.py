@@ -1,0 +1,140 @@
+"""Split a data set into files, by a seed, with labels spread evenly and near repetitions in one file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugin_api import atomic_write
+from hokusai_evaluate.example_reader import ExampleRow, near_key, read_file
+from hokusai_evaluate.stratified_split import strata_of, take
+
+__all__ = ["split_data"]
+
+_TABLES = {".csv": ",", ".tsv": "\t"}
+
+
+def split_data(
+    path: str | os.PathLike[str],
+    shares: Mapping[str, float],
+    *,
+    by: str | None = None,
+    group: str | None = None,
+    seed: int = 0,
+    folder: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> dict[Path, int]:
+    """Write the rows of a file to several files, ``NAME.PART.jsonl`` or ``NAME.PART.csv``.
+
+    Rows that differ in case, blanks or the order of a list only stay together, whatever their label.
+
+    Args:
+        path: a JSONL or CSV file.
+        shares: part -> share of the rows. The part that comes first gets the rest, where they do not add up to 1.
+        by: column of a label that is spread evenly over the parts.
+        group: column whose equal values stay together, such as a customer.
+        seed: of the shuffling.
+        folder: where the files go; None for the folder of ``path``.
+        force: whether files that are there are replaced.
+
+    Returns:
+        The files, and how many rows each has.
+
+    Raises:
+        ConfigurationError: the file cannot be read, a share or a column cannot be used, or a file is there already.
+
+    Example::
+
+        split_data("tickets.jsonl", {"train": 0.6, "dev": 0.2, "test": 0.2}, by="team")
+    """
+    source = Path(path)
+    if source.suffix.lower() not in (*_TABLES, ".jsonl", ".ndjson"):
+        raise ConfigurationError(f"{source}: expected a .jsonl, .csv or .tsv file")
+    if len(shares) < 2 or any(not 0 < share < 1 for share in shares.values()) or sum(shares.values()) > 1 + 1e-9:
+        raise ConfigurationError(f"shares={dict(shares)!r}: give at least two parts with shares that add up to 1")
+    rows = list(read_file(source, "data"))
+    broken = next((row for row in rows if row.problem is not None or not isinstance(row.value, Mapping)), None)
+    if broken is not None:
+        what = broken.problem.message if broken.problem else "is not an object with names and values"
+        raise ConfigurationError(f"{source}: {broken.label} {what}")
+    for column in (by, group):
+        if column is not None and not all(_has(row, column) for row in rows):
+            raise ConfigurationError(f"{source}: not every row has the column {column!r}")
+    targets = {part: Path(folder or source.parent) / f"{source.stem}.{part}{source.suffix}" for part in shares}
+    present = [str(target) for target in targets.values() if target.exists()]
+    if present and not force:
+        raise ConfigurationError(f"{', '.join(present)} is there already; delete it, or allow it to be replaced")
+    rng = random.Random(seed)  # noqa: S311  # shuffling, not secrets
+    strata = strata_of(_groups(rows, by, group), lambda row: str(_value(row, by)) if by else "", rng)
+    total = sum(map(len, strata))
+    first, *others = shares
+    found: dict[str, list[ExampleRow]] = {}
+    for part in others:
+        chosen, strata = take(strata, round(total * shares[part]))
+        found[part] = [row for one in chosen for row in one]
+    found[first] = [row for stratum in strata for one in stratum for row in one]
+    for part, target in targets.items():
+        _write(target, sorted(found[part], key=lambda row: row.number))
+    return {target: len(found[part]) for part, target in targets.items()}
+
+
+def _groups(rows: Sequence[ExampleRow], by: str | None, group: str | None) -> list[list[ExampleRow]]:
+    """Return rows that have to stay together: of the same group, or near repetitions of each other."""
+    parents = list(range(len(rows)))
+
+    def root(place: int) -> int:
+        while parents[place] != place:
+            parents[place] = place = parents[parents[place]]
+        return place
+
+    seen: dict[Any, int] = {}
+    for place, row in enumerate(rows):
+        keys: list[Any] = [("near", near_key(_inputs(row, by)))]
+        keys += [("group", near_key(_value(row, group)))] if group else []
+        for key in keys:
+            parents[root(place)] = root(seen.setdefault(key, place))
+    found: dict[int, list[ExampleRow]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        found[root(place)].append(row)
+    return list(found.values())
+
+
+def _inputs(row: ExampleRow, by: str | None) -> Any:
+    inputs = row.value.get("inputs")
+    if isinstance(inputs, Mapping):
+        return inputs
+    return {name: value for name, value in row.value.items() if name != by}
+
+
+def _has(row: ExampleRow, column: str) -> bool:
+    return any(column in part for part in _places(row))
+
+
+def _value(row: ExampleRow, column: str) -> Any:
+    return next((part[column] for part in _places(row) if column in part), None)
+
+
+def _places(row: ExampleRow) -> list[Mapping[str, Any]]:
+    nested = (row.value.get(name) for name in ("inputs", "outputs"))
+    return [row.value, *(part for part in nested if isinstance(part, Mapping))]
+
+
+def _write(target: Path, rows: Sequence[ExampleRow]) -> None:
+    delimiter = _TABLES.get(target.suffix.lower())
+    if delimiter is None:
+        atomic_write(target, (json.dumps(row.value, ensure_ascii=False).encode() + b"\n" for row in rows))
+        return
+    columns = list(dict.fromkeys(name for row in rows for name in row.value))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(row.value for row in rows)
+    atomic_write(target, [text.getvalue().encode()])
