@@ -35,7 +35,7 @@ def project_settings(environ: Mapping[str, str], *, search: bool) -> tuple[Mappi
             table = _table(path)
         except FileNotFoundError:
             if named:
-                raise ConfigurationError(f"HOKUSAI_CONFIG: there is no file {named}") from None
+                raise ConfigurationError(f"HOKUSAI_CONFIG: the file {named} does not exist") from None
             continue
         if table is not None:
             return _checked(table, path), f"file {path}"

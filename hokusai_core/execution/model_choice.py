@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
+
 from hokusai_core.errors import ExecutionError, LanguageModelUnavailable
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.results import Attempt
@@ -31,8 +33,7 @@ class ModelChoice:
     def __init__(self, policy: ModelPolicy, plan_of: Callable[[PolicyModel], CallPlan]) -> None:
         self._policy, self._plan_of = policy, plan_of
         self._number = -1
-        #: Models that could not be loaded, as attempts without a call.
-        self.unloaded: list[Attempt] = []
+        self._unloaded: list[Attempt] = []
         self._failures: list[str] = []
         self._error: ExecutionError | None = None
 
@@ -75,11 +76,18 @@ class ModelChoice:
                     raise
                 self._policy.circuits[self._number].failed()
                 told = f"{type(failure).__name__}: {failure}"
-                self.unloaded.append(
-                    Attempt(len(self.unloaded) + 1, "failed", time.perf_counter() - began, model.name, error=told)
-                )
+                self._unloaded.append(Attempt(0, "failed", time.perf_counter() - began, model.name, error=told))
                 self._note(failure)
         raise self._last()
+
+    def take_unloaded(self, number: int) -> list[Attempt]:
+        """Return the models that could not be loaded since the last time, as attempts without a call.
+
+        Args:
+            number: number of the last attempt before.
+        """
+        taken, self._unloaded = self._unloaded, []
+        return [evolve(attempt, number=number + place) for place, attempt in enumerate(taken, 1)]
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -116,6 +124,8 @@ class ModelChoice:
 
     def _last(self) -> ExecutionError:
         error = self._error
+        if error is not None and self._unloaded and not error.attempts:
+            error.attempts = tuple(self.take_unloaded(0))
         if error is None:
             return LanguageModelUnavailable(
                 f"no model of the policy can be asked now: {'; '.join(self._failures)}. Wait, or raise failures=",

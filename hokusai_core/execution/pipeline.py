@@ -206,7 +206,7 @@ class ExecutionPipeline:
 
     def _answered_by_policy(self, state: ExecutionState, choice: ModelChoice, *, keep_trace: bool) -> Answering:
         """Ask the models of a policy, each with its own cache key, until one answers."""
-        state.attempts += choice.unloaded
+        state.note_unloaded()
         while True:
             try:
                 return (yield from self._answered(state, keep_trace=keep_trace))
@@ -214,7 +214,10 @@ class ExecutionPipeline:
                 if state.whole.passed or not choice.moves_on(error):
                     raise
                 failure = error
-            state.plan = yield _next_plan(choice, failure)
+            try:
+                state.plan = yield _next_plan(choice, failure)
+            finally:
+                state.note_unloaded()
             state.key = None
             state.bound_model()
             entry = self._find(state)

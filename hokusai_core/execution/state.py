@@ -143,6 +143,14 @@ class ExecutionState:
         """Begin the time of the model that is asked now."""
         self.deadline = self.whole if self.choice is None else self.whole.within(self.choice.timeout)
 
+    def note_unloaded(self) -> None:
+        """Keep the models of a policy that could not be loaded as attempts without a call."""
+        if self.choice is not None:
+            for attempt in self.choice.take_unloaded(len(self.attempts)):
+                self.attempts.append(attempt)
+                began = max(0.0, self.latency - attempt.latency)
+                self.stages.append(StageTiming("language_model", began, attempt.latency))
+
     @property
     def can_move_on(self) -> bool:
         """Whether another model could be asked in place of this one."""

@@ -25,12 +25,13 @@ from hokusai_core.errors import (
 from hokusai_core.execution.circuit import Circuit
 from hokusai_core.testing.listening import ListeningTracker
 from hokusai_core.testing.lm import null_lm
+from hokusai_core.types import StreamFinished
 
 NAMES = ("own/first", "own/second", "own/third")
 
 
 class Engine:
-    """Answers with the name of its model, or fails as it is told to."""
+    """Answers with the name of its model, or fails as the test says."""
 
     def __init__(self, name: str) -> None:
         self.name, self.calls = name, 0
@@ -261,6 +262,34 @@ def test_a_model_that_cannot_be_loaded_is_shown(executor: Executor, models: list
     assert named.model == NAMES[0]
 
 
+def test_a_model_in_the_middle_that_cannot_be_loaded_is_shown(
+    executor: Executor, engines: list[Engine], models: list[Any], tracker: ListeningTracker
+) -> None:
+    engines[0].failure = raising(raised.LMServerError, "500")
+    policy = ModelPolicy([models[0], "nonsense", models[1]])
+    result = executor.execute_signature("Ask", {"question": "a"}, lm=policy)
+    assert [(attempt.number, attempt.model) for attempt in result.attempts] == [
+        (1, NAMES[0]),
+        (2, "nonsense"),
+        (3, NAMES[1]),
+    ]
+    # Each attempt belongs to one stage, by which tracing finds its time.
+    assert sum(stage.name == "language_model" for stage in tracker.executions[-1].stages) == 3
+    with pytest.raises(LanguageModelUnavailable) as caught:
+        executor.execute_signature("Ask", {"question": "a"}, lm=ModelPolicy(["nonsense", "nothing"]))
+    assert [attempt.model for attempt in caught.value.attempts] == ["nonsense", "nothing"]
+
+
+def test_a_stream_ends_with_the_answer_of_the_model_that_gave_it(
+    executor: Executor, engines: list[Engine], models: list[Any]
+) -> None:
+    engines[0].failure = unreadable
+    with executor.stream_signature("Ask", {"question": "a"}, lm=ModelPolicy(models)) as events:
+        last = list(events)[-1]
+    assert isinstance(last, StreamFinished)
+    assert last.result.model == NAMES[1]
+
+
 def test_parameters_of_a_model_are_its_own(executor: Executor, engines: list[Engine], models: list[Any]) -> None:
     seen: list[Any] = []
 
@@ -432,5 +461,5 @@ def test_a_project_file_with_other_settings_is_refused(tmp_path: Path, monkeypat
     (tmp_path / "hokusai.toml").write_text("lm = \n")
     with pytest.raises(ConfigurationError, match=r"hokusai.toml cannot be read"):
         Executor(plugins=[])
-    with pytest.raises(ConfigurationError, match=r"there is no file none\.toml"):
+    with pytest.raises(ConfigurationError, match=r"the file none\.toml does not exist"):
         Executor(plugins=[], environ={"HOKUSAI_CONFIG": "none.toml"})

@@ -165,7 +165,15 @@ class RecordEncoder:
         if error is not None:
             error = self._policy.text("error", error, cut) if self._policy.outputs else error.partition(":")[0]
         counts = (usage.input_tokens, usage.output_tokens, usage.calls)
-        return (attempt.number, attempt.outcome, attempt.latency, attempt.model, counts, attempt.cost, error)
+        record = (attempt.number, attempt.outcome, attempt.latency, attempt.model, counts, attempt.cost, error)
+        if not (attempt.price_source or usage.cached_tokens or usage.reasoning_tokens):
+            return record
+        details = {
+            "price_source": attempt.price_source,
+            "cached_tokens": usage.cached_tokens,
+            "reasoning_tokens": usage.reasoning_tokens,
+        }
+        return (*record, {name: value for name, value in details.items() if value})
 
     def _exchange(self, exchange: ModelExchange, cut: dict[str, int]) -> tuple[Any, ...]:
         """Return the record of a prompt and what came back. A prompt quotes inputs, an answer is where outputs are."""

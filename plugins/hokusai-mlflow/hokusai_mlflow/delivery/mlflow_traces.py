@@ -222,14 +222,17 @@ def _execution_spans(maker: _SpanMaker, record: Mapping[str, Any], parent: str |
 
 
 def _of_attempt(attempt: Sequence[Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    number, outcome, _, model, counted, cost, _ = attempt
+    number, outcome, _, model, counted, cost, _, *details = attempt  # older records have no details
     attributes: dict[str, Any] = {
         "mlflow.llm.model": model or record["m"],
         "mlflow.chat.tokenUsage": orjson.Fragment(_usage(counted)),
-        "model_parameters": record["mp"],
         "attempt": number,
         "outcome": outcome,
     }
+    if model in ("", record["m"]):  # else it is another model of a policy, with settings of its own
+        attributes["model_parameters"] = record["mp"]
+    if details:
+        attributes |= details[0]
     if cost:
         attributes["mlflow.llm.cost"] = orjson.Fragment(_cost(cost))
     if outcome == "ok":
