@@ -14,11 +14,15 @@ from typing import Any, Final
 
 import orjson
 
+from hokusai_core.media import media_kind, media_record
+
 __all__ = ["canonical_json", "jsonable", "without_numpy"]
 
 _SCALARS: Final = frozenset((str, int, float, bool, type(None)))
 #: Beyond this limit orjson, which writes 64 bits, cannot distinguish an int from a float.
 _INT_LIMIT: Final = 2**63
+#: How DSPy marks what a prompt holds beside text.
+_DSPY_MARKER: Final = "<<CUSTOM-TYPE-START-IDENTIFIER>>"
 #: CPython refuses to write longer integers in decimal.
 _DIGITS_LIMIT: Final = 14_000
 
@@ -28,7 +32,7 @@ def jsonable(value: Any) -> Any:
 
     Enums become their values; pydantic models, attrs models and dataclasses become mappings of their fields; dates,
     durations, UUIDs, decimals, URLs and paths become texts; sets become sorted lists; scalars and arrays of numpy
-    become the plain values that they hold.
+    become the plain values that they hold. Pictures, sounds and files of DSPy become their type, size and digest.
 
     Raises:
         TypeError: naming the type that has no JSON form.
@@ -112,10 +116,15 @@ def _key(key: Any) -> str:
 
 def _model(value: Any) -> Any:
     cls = type(value)
+    if media_kind(cls) is not None:
+        return media_record(value)
     if hasattr(cls, "__pydantic_core_schema__") and hasattr(cls, "__pydantic_decorators__"):
         decorators = cls.__pydantic_decorators__
         if decorators.field_serializers or decorators.model_serializers:
-            return _jsonable(value.model_dump(mode="json"))
+            plain = value.model_dump(mode="json")
+            if isinstance(plain, str) and plain.startswith(_DSPY_MARKER):  # the text is for a prompt, not for data
+                raise TypeError(f"a value of type {cls.__name__} has no JSON form")
+            return _jsonable(plain)
         # Not model_dump: computed fields would not be accepted when the value is read again.
         return {**{name: _jsonable(getattr(value, name)) for name in cls.model_fields}, **_extra(value)}
     if cls.__module__ in ("pydantic.networks", "pydantic_core._pydantic_core"):

@@ -34,6 +34,8 @@ _CREDENTIALS = (
     re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"),
     # keys that are known by their look
     re.compile(r"(\b)(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|pplx|nvapi|r8|AKIA|AIza|ya29)[-_.]?[A-Za-z0-9_*.-]{10,}"),
+    # what a picture or file holds, which is as much as a prompt
+    re.compile(r"(data:[\w.+-]{1,60}/[\w.+-]{1,60}(?:;[\w.+=-]{1,60}){0,4};base64,)[A-Za-z0-9+/=]{32,}"),
     re.compile(r"(https?://)[^/\s:@]+:[^/\s@]+(?=@)"),
 )
 

@@ -184,6 +184,12 @@ class ExecutorOptions(TypedDict, total=False):
     cache_ttl: Annotated[float | None, Option("seconds for which a stored answer is served", optional_number)]
     cache_entries: Annotated[int, Option("answers that the memory cache holds at most", count(1), 10_000)]
     cache_bytes: Annotated[int, Option("bytes that the memory cache holds at most", count(1), 64 * 2**20)]
+    media_bytes: Annotated[
+        int, Option("bytes that a picture, sound or file among the inputs may have at most", count(1), 20 * 2**20)
+    ]
+    media_urls: Annotated[
+        bool, Option("whether a picture may be a URL, which the provider of the language model fetches", flag, False)
+    ]
     namespace: Annotated[str, Option("part of every cache key, to keep tenants apart", verbatim_text, "default")]
     timeout: Annotated[
         float | None,

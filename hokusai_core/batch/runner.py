@@ -245,7 +245,7 @@ class _SignatureExecution:
         if journal is None:
             return None
         try:
-            inputs = self.spec.binder.bind(row.inputs)
+            inputs = self.spec.binder.bind(row.inputs, self.services.media)
         except Exception:  # it fails on its way, with every problem told
             return None
         row.key = key = journal.key(inputs)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
+from hokusai_core.cli_support.media_folder import MediaFolder
 from hokusai_core.storage import describe_os_error
 
 __all__ = ["gather_inputs", "parse_json", "read_object", "read_text", "without_repetition"]
 
 
-def gather_inputs(pairs: Sequence[str], source: str | None = None) -> dict[str, Any]:
+def gather_inputs(
+    pairs: Sequence[str], source: str | None = None, media: Mapping[str, bool] = MappingProxyType({})
+) -> dict[str, Any]:
     """Return the inputs that ``-i`` and ``--json`` name together.
 
     Args:
         pairs: texts such as ``field=value``, ``field=@file``, ``field=@-`` (stdin) and ``field:=JSON``. ``@@`` at the
             beginning stands for one ``@``. A field that is named several times gets the list of its values.
         source: file with a JSON object, ``-`` for stdin, None for none.
+        media: the inputs that are pictures, sounds or files, as ``SignatureSpec.media_inputs`` has them. Of those
+            ``field=@file`` gives the path, and a JSON object may name files in its own folder.
 
     Raises:
         CommandFailure: An argument or a file is wrong; the message names it, and what is expected.
@@ -36,12 +42,17 @@ def gather_inputs(pairs: Sequence[str], source: str | None = None) -> dict[str, 
         field = name.removesuffix(":").strip()
         if not separator or not field:
             raise CommandMisuse(f"-i number {number} has no '=': write -i field=value, or -i field=@file")
-        value = parse_json(text, f"-i {field}:=") if name.endswith(":") else _value(text, field)
+        if name.endswith(":"):
+            value = parse_json(text, f"-i {field}:=")
+        else:
+            value = _medium(text, field) if field in media else _value(text, field)
         values.setdefault(field, []).append(value)
     given = {name: found[0] if len(found) == 1 else found for name, found in values.items()}
     if source is None:
         return given
     from_file = read_object(source)
+    if media:
+        from_file = MediaFolder(media, None if source == "-" else Path(source).parent).row(from_file)
     both = sorted(given.keys() & from_file)
     if both:
         raise CommandMisuse(f"-i and --json both give {', '.join(both)}")
@@ -132,6 +143,20 @@ def _value(text: str, field: str) -> str:
         unread = isinstance(error.__cause__, OSError) and text != "@-"
         hint = " (a text that begins with @ is written with @@)" if unread else ""
         raise CommandFailure(f"-i {field}: {error.message}{hint}") from error
+
+
+def _medium(text: str, field: str) -> Any:
+    """Return a picture, sound or file: the path of a file, the bytes of stdin, or a URL as it is."""
+    if text == "@-":
+        return _stdin()
+    if not text.startswith("@"):
+        if text.startswith(("data:", "http://", "https://")):
+            return text
+        raise CommandMisuse(f"-i {field}: write {field}=@FILE for a file, or {field}=@- for stdin")
+    path = Path(text[1:])
+    if not path.expanduser().is_file():
+        raise CommandFailure(f"-i {field}: the file {text[1:]!r} was not found")
+    return path.expanduser()
 
 
 def _stdin() -> bytes:

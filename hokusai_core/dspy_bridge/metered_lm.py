@@ -31,6 +31,7 @@ from hokusai_core.dspy_bridge.model_prices import cost_of_usage, is_free, is_pri
 from hokusai_core.dspy_bridge.streamed_calls import OnText, acomplete_streamed, complete_streamed
 from hokusai_core.dspy_bridge.unmetered_calls import UsageRelay, host_callbacks
 from hokusai_core.errors import DeadlineExceeded
+from hokusai_core.media import without_content
 from hokusai_core.price_table import PriceTable
 from hokusai_core.results import ModelExchange, Usage
 from hokusai_core.runtime.drivers import outcome
@@ -379,7 +380,7 @@ class MeteredLM(BaseLM):
         outputs = [] if result is None else result.outputs
         texts = [output.get("text") if isinstance(output, dict) else output for output in outputs]
         return ModelExchange(
-            tuple(messages) if messages else ({"role": "user", "content": str(prompt)},),
+            tuple(map(without_content, messages)) if messages else ({"role": "user", "content": str(prompt)},),
             tuple("" if text is None else str(text) for text in texts),
             None if result is None else self.ending.reason,
             latency,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hokusai_core.execution.rate_limits import RateLimits
     from hokusai_core.execution.state import ExecutionState
     from hokusai_core.execution.stats import Stats
+    from hokusai_core.media import MediaPolicy
     from hokusai_core.plugins import PluginManager
     from hokusai_core.price_table import PriceTable
     from hokusai_core.runtime.worker_threads import WorkerThreads
@@ -58,6 +59,7 @@ class ExecutionPipeline:
         threads: where calls run that a deadline bounds.
         limits: rate limits that calls of a language model keep to, or None.
         feedback: keeps executions that feedback is wanted on.
+        media: which pictures, sounds and files are taken.
         prices: prices that go before those of DSPy, or None.
     """
 
@@ -71,10 +73,11 @@ class ExecutionPipeline:
         threads: WorkerThreads,
         limits: RateLimits | None,
         feedback: FeedbackStage,
+        media: MediaPolicy,
         prices: PriceTable | None = None,
     ) -> None:
         self._plugins, self._cache, self._observers, self._stats = plugins, cache, observers, stats
-        self._feedback = feedback
+        self._feedback, self._media = feedback, media
         self._validation = ValidationStage(plugins)
         self._attempts = Attempts(self._validation, threads, limits, prices)
         self._shared_calls: SharedCalls[CacheEntry] = SharedCalls()
@@ -87,7 +90,7 @@ class ExecutionPipeline:
         Raises:
             InputError: the inputs do not fit; carries every problem.
         """
-        state.inputs = state.plan.spec.binder.bind(inputs)
+        state.inputs = state.plan.spec.binder.bind(inputs, self._media)
         self._validation.inputs(state.plan, state.inputs)
         return state.inputs
 
@@ -127,7 +130,7 @@ class ExecutionPipeline:
         Raises:
             InputError: the inputs do not fit; carries every problem.
         """
-        state.inputs = state.plan.spec.binder.bind(inputs)
+        state.inputs = state.plan.spec.binder.bind(inputs, self._media)
         bound = time.perf_counter()
         self._validation.inputs(state.plan, state.inputs)
         if state.emitter is not None:

@@ -37,6 +37,7 @@ from hokusai_core.execution.state import ExecutionState, Options
 from hokusai_core.execution.stats import Stats
 from hokusai_core.execution.strategy_resolver import StrategyResolver
 from hokusai_core.execution.streaming import StreamEmitter
+from hokusai_core.media import MediaPolicy
 from hokusai_core.plugins.failures import frames_inside
 from hokusai_core.plugins.manager import PluginManager
 from hokusai_core.process import fork_gate
@@ -74,6 +75,7 @@ class ExecutorServices:
         models: finds the language model of a call.
         plans: signature and language model, prepared for calls.
         pipeline: the stages of one execution.
+        media: which pictures, sounds and files are taken.
         options: reads the options of a call.
         cache: the cache tiers, None if caching is off.
         observers: trackers and ``on_*`` hooks.
@@ -91,6 +93,7 @@ class ExecutorServices:
     models: ModelResolver
     plans: CallPlanCache
     pipeline: ExecutionPipeline
+    media: MediaPolicy
     options: OptionReader
     cache: CacheTiers | None
     observers: Observers
@@ -307,6 +310,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
         undo.callback(observers.close)
         feedback = FeedbackStage(plugins, value("feedback_store"))
         stats, threads = Stats(), WorkerThreads(keep=max(32, value("max_workers")))
+        media = MediaPolicy(value("media_bytes"), value("media_urls"))
         rates = value("requests_per_minute"), value("tokens_per_minute")
         services = ExecutorServices(
             settings=settings,
@@ -335,7 +339,9 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
                 limits=RateLimits(*rates) if any(rates) else None,
                 prices=value("prices"),
                 feedback=feedback,
+                media=media,
             ),
+            media=media,
             options=OptionReader(settings),
             cache=cache,
             observers=observers,

@@ -115,6 +115,12 @@ def _field_problems(item: FieldSpec, spec: SignatureData) -> Iterator[str]:
     except UnsupportedTypeError as error:
         yield f"type {error}. Allowed are {ALLOWED}"
         return
+    if item.role == "output" and shape.involves("media", "history"):
+        yield (
+            f"type {item.annotation.__name__ if isinstance(item.annotation, type) else item.annotation}: media and "
+            "conversations are inputs; a language model answers in text"
+        )
+        return
     problems = list(_model_problems(shape)) or list(_constraint_problems(item, shape))
     yield from problems
     if item.choices_from is not None:

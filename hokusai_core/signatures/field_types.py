@@ -13,6 +13,8 @@
 ``dict[K, V]``                            a mapping; keys are texts, whole numbers, or a Literal or Enum of texts
 ``T | None, A | B``                       optional values and unions
 ``Any``                                   anything that JSON can hold
+``dspy.Image Audio File``                 inputs only: a picture, sound or file
+``dspy.History``                          inputs only: the messages of a conversation
 pydantic models                           any ``BaseModel`` made of these types
 attrs models                              any attrs class made of these types
 ``Annotated[T, ...]``                     one of these with constraints of pydantic or annotated-types
@@ -32,6 +34,7 @@ from typing import Any, Final, Literal
 from attrs import frozen
 
 from hokusai_core.cached_property import cached_property
+from hokusai_core.media import is_history, media_kind
 from hokusai_core.signatures.constraints import (
     Constraints,
     UnsupportedTypeError,
@@ -55,12 +58,14 @@ __all__ = [
 
 ALLOWED: Final = (
     "str, int, float, bool, Literal, Enum, date, datetime, time, timedelta, Decimal, UUID, pydantic's URLs, list, "
-    "tuple, set, frozenset, dict, pydantic and attrs models, Optional, unions and Any"
+    "tuple, set, frozenset, dict, pydantic and attrs models, Optional, unions, Any, and as inputs Image, Audio, File "
+    "and History of DSPy"
 )
 
 Kind = Literal[
     "str", "int", "float", "bool", "null", "any", "literal", "enum", "date", "datetime", "time", "timedelta", "decimal",
     "uuid", "url", "list", "tuple", "fixed_tuple", "set", "frozenset", "dict", "union", "model", "attrs", "constrained",
+    "media", "history",
 ]  # fmt: skip
 
 #: Kinds whose values are written as text in JSON and read from it again.
@@ -95,6 +100,7 @@ _WORDS = {
     "decimal": "a decimal number such as 12.50",
     "uuid": "a UUID",
     "url": "a URL",
+    "history": "a dspy.History or a list of messages, each a mapping",
 }
 _HINTS: dict[Any, str] = {bytes: "decode it to str first"}
 
@@ -146,6 +152,8 @@ class Shape:
             "fixed_tuple",
             "set",
             "frozenset",
+            "media",
+            "history",
         ):
             return False
         return all(arg.plain for arg in self.args)
@@ -173,6 +181,8 @@ class Shape:
             return self.args[0].expected
         if self.kind in ("model", "attrs"):
             return f"a {self.cls.__name__} or a mapping of its fields"
+        if self.kind == "media":
+            return f"a dspy.{self.cls.__name__}, a pathlib.Path, bytes or a data URI"
         return _WORDS.get(self.kind, "plain data")
 
 
@@ -311,6 +321,10 @@ def _parse_class(annotation: Any) -> Shape:
     if issubclass(annotation, enum.Enum):
         _check_enum(annotation)
         return Shape("enum", cls=annotation)
+    if media_kind(annotation) is not None:
+        return Shape("media", cls=annotation)
+    if is_history(annotation):
+        return Shape("history", cls=annotation)
     if is_pydantic_model(annotation):
         if getattr(annotation, "__pydantic_root_model__", False):
             raise UnsupportedTypeError(f"{annotation.__name__} is a RootModel; use the type that it wraps")
@@ -364,6 +378,10 @@ def _check_union(shape: Shape, annotation: Any) -> None:
     name = str(annotation)[:200]
     if len(lists) > 1:
         raise UnsupportedTypeError(f"{name}: {' and '.join(lists)} have the same JSON form; keep one of them")
+    if "history" in kinds:
+        raise UnsupportedTypeError(f"{name}: write History alone, with required=False where there may be none")
+    if "media" in kinds and len(kinds - {"null"}) > 1:
+        raise UnsupportedTypeError(f"{name}: a picture, sound or file may be in a union with None only")
     if "decimal" in kinds and kinds & {"int", "float"}:
         raise UnsupportedTypeError(f"{name}: a Decimal and another number have the same form as text; keep one of them")
 
@@ -371,7 +389,7 @@ def _check_union(shape: Shape, annotation: Any) -> None:
 def _hashable_items(shape: Shape) -> bool:
     if shape.kind in ("union", "constrained", "tuple", "fixed_tuple"):
         return all(_hashable_items(arg) for arg in shape.args)
-    return shape.kind not in ("any", "list", "set", "frozenset", "dict", "model", "attrs")
+    return shape.kind not in ("any", "list", "set", "frozenset", "dict", "model", "attrs", "media", "history")
 
 
 def _can_be_key(shape: Shape) -> bool:

@@ -10,7 +10,7 @@ from attrs import field, fields, frozen
 from hokusai_core.cached_property import cached_property
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.signatures.constraints import CONSTRAINTS, Constraints
-from hokusai_core.signatures.field_types import Shape, parse_annotation
+from hokusai_core.signatures.field_types import Shape, UnsupportedTypeError, parse_annotation
 from hokusai_core.suggestions import did_you_mean
 
 __all__ = [
@@ -115,6 +115,14 @@ class FieldSpec:
             UnsupportedTypeError: where it is not in the table of types.
         """
         return parse_annotation(self.annotation)
+
+    @cached_property
+    def involves_media(self) -> bool:
+        """Whether its values are pictures, sounds, files or conversations; False for a type that is not allowed."""
+        try:
+            return self.shape.involves("media", "history")
+        except UnsupportedTypeError:
+            return False
 
     @cached_property
     def coerce(self) -> Callable[[Any], Any]:

@@ -8,15 +8,18 @@ from functools import partial
 from typing import Any, Final
 
 from hokusai_core.errors import InputError
+from hokusai_core.media import MediaPolicy
 from hokusai_core.results import Problem
 from hokusai_core.signatures.fields import FieldSpec, default_value
 from hokusai_core.signatures.lenient_input import Coercer, CoercionError, coercer, type_name
+from hokusai_core.signatures.media_input import check_media, read_paths
 from hokusai_core.signatures.signature_data import SignatureData
 from hokusai_core.suggestions import did_you_mean, enumerate_names
 
 __all__ = ["InputBinder"]
 
 _MISSING: Final = object()
+_DEFAULT_POLICY: Final = MediaPolicy()
 _EXACT: Final[dict[str, type]] = {"str": str, "int": int, "bool": bool}
 _GUESSED: Final = 20
 #: Problems that the message of an error lists; the error has all of them.
@@ -27,12 +30,13 @@ _IMMUTABLE = (str, int, float, bool, type(None))
 class InputRule:
     """Everything about one input that can be worked out before a value is there."""
 
-    __slots__ = ("aliases", "check", "default", "exact", "name", "required")
+    __slots__ = ("aliases", "check", "default", "exact", "media", "name", "required", "shape")
 
     def __init__(self, item: FieldSpec, choices: bool) -> None:
         self.name, self.aliases, self.required = item.name, item.aliases, item.required
         #: Values of exactly this type need neither coercion nor checks, unless they are empty texts.
         self.exact = None if item.constraints else _EXACT.get(item.shape.kind)
+        self.shape, self.media = item.shape, item.involves_media
         self.check = _checker(item, not choices and (not item.required or item.min_length == 0), choices)
         unset = default_value(item)
         self.default = partial(copy.copy if isinstance(unset, _IMMUTABLE) else copy.deepcopy, unset)
@@ -55,6 +59,12 @@ def _checker(item: FieldSpec, may_be_empty: bool, choices: bool) -> Coercer:
         return value
 
     return check
+
+
+def _checked_medium(rule: InputRule, value: Any, policy: MediaPolicy) -> Any:
+    checked = rule.check(read_paths(rule.shape, value, policy))
+    check_media(checked, policy)
+    return checked
 
 
 def _empty(value: Any) -> bool:
@@ -81,13 +91,17 @@ class InputBinder:
         self._rules = tuple(InputRule(item, item.name in sources) for item in spec.inputs.values())
         self._names = frozenset(name for rule in self._rules for name in (rule.name, *rule.aliases))
 
-    def bind(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(self, inputs: Mapping[str, Any], media: MediaPolicy = _DEFAULT_POLICY) -> dict[str, Any]:
         """Return canonical field name -> coerced value, in field order, with defaults filled in.
+
+        Args:
+            inputs: input field or alias -> value.
+            media: which pictures, sounds and files are taken.
 
         Raises:
             InputError: with every problem of the inputs.
         """
-        bound, problems = self._bind(inputs)
+        bound, problems = self._bind(inputs, media)
         if problems:
             lines = "".join(f"\n- {problem}" for problem in problems[:_TOLD])
             if len(problems) > _TOLD:
@@ -98,9 +112,9 @@ class InputBinder:
 
     def problems(self, inputs: Mapping[str, Any]) -> list[Problem]:
         """Return every problem of the inputs; an empty list where there is none."""
-        return self._bind(inputs)[1]
+        return self._bind(inputs, _DEFAULT_POLICY)[1]
 
-    def _bind(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    def _bind(self, inputs: Mapping[str, Any], media: MediaPolicy) -> tuple[dict[str, Any], list[Problem]]:
         if not isinstance(inputs, Mapping):
             message = f"expected a mapping of field name to value, got {type_name(inputs)}"
             return {}, [Problem("inputs", "wrong_type", message)]
@@ -129,7 +143,7 @@ class InputBinder:
                 bound[rule.name] = rule.default()
             else:
                 try:
-                    bound[rule.name] = rule.check(value)
+                    bound[rule.name] = _checked_medium(rule, value, media) if rule.media else rule.check(value)
                 except CoercionError as error:
                     problems.append(Problem(name, error.code, str(error)))
         if known < len(inputs):

@@ -14,6 +14,7 @@ from typing import Any, Final
 from hokusai_core.json_encoding import without_numpy
 from hokusai_core.signatures.constraints import Constraints
 from hokusai_core.signatures.field_types import TEXT_FORMS, Shape
+from hokusai_core.signatures.media_input import history_coercer, media_coercer
 from hokusai_core.signatures.model_fields import field_names
 from hokusai_core.signatures.model_values import model_coercer
 from hokusai_core.signatures.scalar_input import Coercer, CoercionError, mismatch, scalar_coercer, type_name
@@ -239,6 +240,8 @@ _CONTAINERS: Final[dict[str, Callable[[Shape], Coercer]]] = {
     "dict": _dict,
     "union": _union,
     "constrained": _constrained,
+    "media": media_coercer,
+    "history": history_coercer,
     "model": _model,
     "attrs": _model,
 }

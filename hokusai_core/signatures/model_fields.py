@@ -244,4 +244,7 @@ def _problems(shape: Shape, seen: set[type]) -> Iterator[str]:
             if part.kind == "model" and inner.involves("attrs"):
                 yield f"{part.cls.__name__}.{item.name}: a pydantic model cannot hold an attrs model"
                 continue
+            if inner.involves("media", "history"):
+                yield f"{part.cls.__name__}.{item.name}: media and conversations are inputs of their own, or in a list"
+                continue
             yield from _problems(inner, seen)

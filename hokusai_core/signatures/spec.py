@@ -100,6 +100,16 @@ class SignatureSpec(SignatureData):
         return self.mirrors.annotation(item.annotation) if name in self.attrs_fields else item.annotation
 
     @cached_property
+    def media_inputs(self) -> dict[str, bool]:
+        """Name or alias of each input of pictures, sounds or files -> whether it is a list of them."""
+        return {
+            name: any(member.kind == "list" for member in item.shape.members)
+            for item in self.inputs.values()
+            if item.involves_media and item.shape.involves("media")
+            for name in (item.name, *item.aliases)
+        }
+
+    @cached_property
     def attrs_fields(self) -> frozenset[str]:
         """Names of the fields whose type involves an attrs model; prompts take ``jsonable(value)`` of those."""
         return frozenset(item.name for item in self.fields if item.shape.involves("attrs"))

@@ -14,6 +14,7 @@ from attrs import asdict, evolve
 
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.json_encoding import jsonable
+from hokusai_core.media import with_content
 from hokusai_core.signatures.checked_json import CheckedJson, check_size
 from hokusai_core.signatures.field_types import UnsupportedTypeError
 from hokusai_core.signatures.fields import OPTIONS, FieldSpec, Role
@@ -94,7 +95,7 @@ def _field_to_dict(item: FieldSpec, types: TypeDescriber, spec: SignatureData) -
 
 def _plain(value: Any, spec: SignatureData, where: str) -> Any:
     try:
-        return jsonable(value)
+        return jsonable(with_content(value))
     except (TypeError, ValueError) as error:
         raise SignatureDefinitionError(
             f"signature {spec.name!r}: {where} cannot be written as JSON: {error}"
@@ -129,7 +130,7 @@ def spec_arguments(data: Mapping[str, Any]) -> dict[str, Any]:
         "tags": top.read("tags", CheckedJson.texts, ()),
         "aliases": top.read("aliases", CheckedJson.texts, ()),
         "examples": top.read("examples", _mappings, ()),
-        "demos": top.read("demos", _mappings, ()),
+        "demos": _typed_demos(top.read("demos", _mappings, ()), fields),
         "deprecated": top.read("deprecated", CheckedJson.text, None),
         "cache_ttl": top.read("cache_ttl", lambda part: part.scalar(int, float), None),
         "provenance": top.read("provenance", _mapping, {}),
@@ -189,6 +190,17 @@ def _parameters(part: CheckedJson) -> dict[str, Any]:
 def _predictor(part: CheckedJson) -> PredictorState:
     part.only({"instructions", "demos", "fields"})
     return PredictorState(part.at("instructions").text(), _mappings(part.at("demos")), part.at("fields").text())
+
+
+def _typed_demos(demos: tuple[dict[str, Any], ...], fields: list[FieldSpec]) -> tuple[dict[str, Any], ...]:
+    """Return demos whose media are such again; prompts take demos as they are."""
+    special = {item.name: item for item in fields if item.involves_media}
+    if not special:
+        return demos
+    return tuple(
+        {name: special[name].coerce(value) if name in special else value for name, value in demo.items()}
+        for demo in demos
+    )
 
 
 def _mapping(part: CheckedJson) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.json_encoding import canonical_json, jsonable
 
 __all__ = ["StrategyChoice"]
 
@@ -101,6 +100,8 @@ class StrategyChoice:
             return _described(value)
 
         options = {name: _mapped(value, noted) for name, value in self.options.items()}
+        from hokusai_core.json_encoding import canonical_json  # listings do without orjson
+
         return canonical_json([self.name, options, objects])
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,6 +110,8 @@ class StrategyChoice:
         Raises:
             SignatureDefinitionError: an option is an object that has no JSON form, such as a function.
         """
+        from hokusai_core.json_encoding import jsonable
+
         try:
             options = jsonable(dict(self.options))
         except (TypeError, ValueError) as error:

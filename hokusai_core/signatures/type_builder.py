@@ -21,6 +21,7 @@ from typing import Any, Literal, cast
 import attrs
 
 from hokusai_core.errors import SignatureDefinitionError
+from hokusai_core.media import DSPY_CLASSES, dspy_class
 from hokusai_core.signatures.checked_json import CheckedJson
 from hokusai_core.signatures.constraints import CONSTRAINTS, Constraints
 from hokusai_core.signatures.field_types import (
@@ -96,6 +97,8 @@ class TypeBuilder:
             return getattr(builtins, row)[self.build(inner, depth + 1)]
         if row == "fixed_tuple":
             return tuple[tuple(self.build(part, depth + 1) for part in inner.items(at_least=1))]  # type: ignore[misc]
+        if row == "dspy":
+            return dspy_class(inner.one_of(*DSPY_CLASSES))
         if row == "url":
             return _url(inner)
         if row == "dict":

@@ -2,7 +2,7 @@
 
 A scalar is its name (``"str"``), and so is a list or mapping of anything; other types are mappings of one key:
 ``{"list": T}`` and likewise ``tuple``, ``set`` and ``frozenset``, ``{"fixed_tuple": [...]}``, ``{"dict": [K, V]}``,
-``{"literal": [...]}``, ``{"union": [...]}``, ``{"url": "HttpUrl"}``,
+``{"literal": [...]}``, ``{"union": [...]}``, ``{"url": "HttpUrl"}``, ``{"dspy": "Image"}``,
 ``{"constrained": {"type": T, "ge": 0}}`` and ``{"ref": name}`` for enums and models, which are described once under
 their name so that recursive models work.
 """
@@ -64,6 +64,8 @@ class TypeDescriber:
             return {kind: self.describe(shape.args[0])}
         if kind in ("dict", "union", "fixed_tuple"):
             return {kind: [self.describe(arg) for arg in shape.args]}
+        if kind in ("media", "history"):
+            return {"dspy": shape.cls.__name__}
         if kind == "url":
             return {"url": shape.cls.__name__}
         if kind == "literal":

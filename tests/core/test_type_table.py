@@ -86,7 +86,8 @@ each_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.written)
 
 def test_every_kind_has_a_row() -> None:
     shown = {kind for row in ROWS for kind in deep_kinds(FieldSpec("a", "input", row.annotation).shape)}
-    assert shown == set(Kind.__args__)  # type: ignore[attr-defined]
+    only_inputs = {"media", "history"}  # test_media.py tries them
+    assert shown == set(Kind.__args__) - only_inputs  # type: ignore[attr-defined]
 
 
 @each_row

@@ -71,6 +71,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "cache_ttl": (0, -1, "soon", True, math.nan, math.inf),
     "cache_entries": (0, -1, 1.5, "many", True),
     "cache_bytes": (0, "1 GB"),
+    "media_bytes": (0, "1 GB"),
+    "media_urls": ("maybe",),
     "namespace": ("", "  ", None, 5),
     "timeout": (0, -3, "long", True, math.nan, math.inf, "inf", [1]),
     "max_workers": (0, "all", False, 2.5),

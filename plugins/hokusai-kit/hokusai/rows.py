@@ -16,6 +16,7 @@ import click
 
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.cli_support.inputs import without_repetition
+from hokusai_core.cli_support.media_folder import MediaFolder
 from hokusai_core.errors import InputError
 from hokusai_core.plugin_api import describe_os_error
 
@@ -73,6 +74,7 @@ class RowFile:
         form: ``jsonl``, ``csv`` or ``tsv``; None for what the name says.
         mapping: column -> input field; with any, columns that are neither mapped nor fields are left out.
         spec: the signature.
+        media_folder: folder of the files that rows name; None for that of ``source``.
 
     Raises:
         CommandFailure: it cannot be opened, or is not text.
@@ -80,8 +82,17 @@ class RowFile:
             wrong.
     """
 
-    def __init__(self, source: str, form: str | None, mapping: Mapping[str, str], spec: SignatureSpec) -> None:
+    def __init__(
+        self,
+        source: str,
+        form: str | None,
+        mapping: Mapping[str, str],
+        spec: SignatureSpec,
+        media_folder: str | None = None,
+    ) -> None:
         self._source, self._mapping = source, mapping
+        folder = media_folder or (None if source == "-" else Path(source).parent)
+        self._media = MediaFolder(spec.media_inputs, None if folder is None else Path(folder))
         names = [(item.name, *item.aliases) for item in spec.inputs.values()]
         self._fields = fields = frozenset(name for known in names for name in known)
         self._required = [known for known in names if spec.inputs[known[0]].required]
@@ -144,7 +155,7 @@ class RowFile:
                 continue
             if self._lacking:
                 self._tell_lacking(row, number)
-            yield self._mapped(row)
+            yield self._given(self._mapped(row), number)
 
     def _cells(self, file: IO[str]) -> Iterator[Any]:
         table = self._table(file)
@@ -156,7 +167,8 @@ class RowFile:
                 yield self._broken(table.line_num, f"has {len(cells)} cells for {len(header)} columns")
                 continue
             # An empty cell gives nothing, so that an input with a default keeps it.
-            yield self._mapped({name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()})
+            row = {name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()}
+            yield self._given(self._mapped(row), table.line_num)
 
     def _broken(self, number: int, what: str) -> BrokenLine:
         line = BrokenLine(f"{self.name} line {number} {what}")
@@ -197,6 +209,14 @@ class RowFile:
         for name in sorted(self._lacking - row.keys()):
             self._lacking.discard(name)
             click.echo(f"hokusai: {self.name} line {number} has no {name!r}, which --map names", err=True)
+
+    def _given(self, row: dict[str, Any], number: int) -> Any:
+        if self._media.media.keys().isdisjoint(row):
+            return row
+        try:
+            return self._media.row(row)
+        except InputError as error:
+            return self._broken(number, f"cannot be used: {error}")
 
     def _mapped(self, row: dict[str, Any]) -> dict[str, Any]:
         if not self._mapping:

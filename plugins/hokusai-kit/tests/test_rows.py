@@ -7,6 +7,7 @@ from operator import length_hint
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 
 from hokusai.rows import RowFile
@@ -106,3 +107,51 @@ def test_a_table_may_have_very_many_columns() -> None:
     header = ",".join(["question", *(f"column {number}" for number in range(50_000))])
     found = read("wide.csv", f"{header}\nWhy?{',x' * 50_000}\n", question="question")
     assert [row["question"] for row in found] == ["Why?"]
+
+
+class Describe(BaseSignature):
+    """Describe them."""
+
+    pictures: list[dspy.Image] = InputField(aliases=("photos",))
+    text: str = OutputField()
+
+
+def described(name: str, media_folder: str | None = None) -> list[Any]:
+    return list(RowFile(name, None, {}, Describe.spec, media_folder))
+
+
+def test_rows_name_pictures_relative_to_their_file(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "photos").mkdir(parents=True)
+    for name in ("a.png", "photos/b.png"):
+        (folder / name).write_bytes(b"x")
+    (folder / "rows.csv").write_text('photos\na.png\n"a.png; photos/b.png"\nhttps://example.com/c.png\n')
+    (folder / "rows.jsonl").write_text('{"pictures": ["photos/b.png", "data:image/png;base64,eA=="]}\n')
+    first, second, third = described(str(folder / "rows.csv"))
+    assert first == {"photos": [folder / "a.png"]}
+    assert second == {"photos": [folder / "a.png", folder / "photos/b.png"]}
+    assert third == {"photos": "https://example.com/c.png"}
+    (row,) = described(str(folder / "rows.jsonl"))
+    assert row == {"pictures": [folder / "photos/b.png", "data:image/png;base64,eA=="]}
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../secret.png", "link.png", "sub/../../secret.png", "nowhere.png"])
+def test_no_row_names_a_file_elsewhere(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (tmp_path / "secret.png").write_bytes(b"x")
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "rows.jsonl").write_text(json.dumps({"pictures": [name]}) + "\n")
+    (row,) = described(str(folder / "rows.jsonl"))
+    with pytest.raises(InputError, match=r"outside of|was not found"):
+        dict(row)
+    assert "rows.jsonl line 1 cannot be used: pictures: " in capsys.readouterr().err
+
+
+def test_another_folder_has_to_be_named(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"x")
+    (tmp_path / "rows" / "rows.csv").write_text("photos\na.png\n")
+    (row,) = described(str(tmp_path / "rows" / "rows.csv"), str(tmp_path / "photos"))
+    assert row == {"photos": [tmp_path / "photos" / "a.png"]}

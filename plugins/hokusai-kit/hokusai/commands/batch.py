@@ -41,6 +41,9 @@ _SOME_FAILED = 3
     show_default=True,
     help="What --max-cost does with a model whose price is not known: make no call, or count its calls as free.",
 )
+@click.option(
+    "--media-folder", metavar="DIR", help="Folder of the pictures and files that rows name. [default: that of IN]"
+)
 @click.option("--sensitive", is_flag=True, help="Write values of sensitive fields, too.")
 @click.option("--track", is_flag=True, help="Record the rows in MLflow.")
 @click.option("--progress/--no-progress", default=None, help="Show how far it is. [default: if it takes a while]")
@@ -53,6 +56,7 @@ def batch(
     form: str | None,
     max_cost: float | None,
     unpriced: Literal["refuse", "allow"],
+    media_folder: str | None,
     sensitive: bool,
     track: bool,
     progress: bool | None,
@@ -76,7 +80,7 @@ def batch(
     budget = None if max_cost is None else Budget(cost=max_cost, unpriced=unpriced)
     journal = None if output is None else f"{output}.journal"
     with make_executor(options, track=track, max_workers=workers) as executor:
-        rows = RowFile(source, form, mapping, executor.signature(signature).spec)
+        rows = RowFile(source, form, mapping, executor.signature(signature).spec, media_folder)
         tally = _Tally()
         try:
             with executor.iter_batch(

@@ -38,11 +38,11 @@ def prompt(
     hokusai prompt SummarizeText -i document=@report.txt -i max_length="2 sentences"
     hokusai prompt ClassifyText -i text=@mail.txt -i categories="Praise, Complaint" --adapter json
     """
-    given = gather_inputs(inputs, source)
     from hokusai.command_executor import make_executor, signature_called  # help does without
 
     signature = signature_called(name)
     with make_executor(options, track=False, adapter=adapter) as executor:
+        given = gather_inputs(inputs, source, executor.signature(signature).spec.media_inputs)
         executor.check_inputs(signature, given)
         request = executor.render(signature, given)
         count = executor.count_tokens(request)

@@ -59,13 +59,13 @@ def run(
     """
     if stream and output == "json":
         raise CommandMisuse("--stream prints texts as they come in, which --output json cannot; leave one of them out")
-    given = gather_inputs(inputs, source)
     from hokusai.command_executor import make_executor, signature_called  # help does without
 
     signature = signature_called(name)
     with make_executor(options, track=track) as executor:
         spec = executor.signature(signature).spec
         sensitive = bool(spec.sensitive)  # extras may quote sensitive values
+        given = gather_inputs(inputs, source, spec.media_inputs)
         executor.check_inputs(signature, given)  # what is wrong with them shows before anything is loaded
         if stream is None:
             texts = all(item.annotation is str for item in spec.outputs.values())
