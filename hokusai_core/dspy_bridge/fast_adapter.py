@@ -12,7 +12,8 @@ from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core.dspy_bridge.answer_reader import AnswerFormatError
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
-from hokusai_core.dspy_bridge.prompt_plan import PromptPlan, has_media, stamp_of
+from hokusai_core.dspy_bridge.output_readers import stamp_of
+from hokusai_core.dspy_bridge.prompt_plan import PromptPlan, has_media
 from hokusai_core.dspy_bridge.strict_adapters import StrictJSONAdapter
 from hokusai_core.dspy_bridge.text_markers import PromptText
 from hokusai_core.dspy_bridge.unmetered_calls import host_callbacks

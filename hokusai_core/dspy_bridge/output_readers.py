@@ -5,25 +5,53 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pydantic
 from dspy import Type
 from dspy.adapters.utils import annotation_allows_none
 from pydantic.errors import PydanticUserError
 
-from hokusai_core.dspy_bridge.answer_reader import OutputReader
+from hokusai_core.dspy_bridge.answer_reader import AnswerReader, OutputReader
 from hokusai_core.signatures.field_types import UnsupportedTypeError
 from hokusai_core.signatures.spec import FieldSpec
 from hokusai_core.signatures.text_json import NotJSON, parse_structure, without_fence
 
-__all__ = ["FENCED", "output_readers", "table_field"]
+__all__ = ["FENCED", "reader_of", "stamp_of", "table_field"]
 
 #: A code fence on lines of its own, and what it encloses.
 FENCED = re.compile(r"^[ \t]*```[\w+-]*[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.MULTILINE | re.DOTALL)
 
 
-def output_readers(signature: Any) -> dict[str, OutputReader]:
-    """Return how each output of ``signature`` is read, by name."""
+def stamp_of(signature: Any) -> tuple[Any, ...]:
+    """Return what the prompt of ``signature`` is made of, as the objects themselves.
+
+    Signature classes can be changed in place (DSPy's own optimizers do), so what was made of one is good only while its
+    stamp is still the same.
+    """
+    return (
+        signature.__doc__,
+        *[
+            (name, info.annotation, extra.get("desc"), extra.get("constraints"), extra.get("__dspy_field_type"))
+            for name, info in signature.model_fields.items()
+            for extra in (info.json_schema_extra,)
+        ],
+    )
+
+
+# A reader of another type than the table's takes longer to make than an answer takes to read.
+_readers: WeakKeyDictionary[Any, tuple[tuple[Any, ...], AnswerReader]] = WeakKeyDictionary()
+
+
+def reader_of(signature: Any) -> AnswerReader:
+    """Return what reads the answers for ``signature``; kept as long as the class lives and is not changed."""
+    stamp, kept = stamp_of(signature), _readers.get(signature)
+    if kept is None or kept[0] != stamp:
+        kept = _readers[signature] = stamp, AnswerReader(_output_readers(signature))
+    return kept[1]
+
+
+def _output_readers(signature: Any) -> dict[str, OutputReader]:
     return {
         name: OutputReader(_reader(name, info), _taker(name, info), _absence(info))
         for name, info in signature.output_fields.items()

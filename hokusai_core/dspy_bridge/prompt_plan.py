@@ -13,35 +13,19 @@ from dspy.adapters.types.base_type import CUSTOM_TYPE_START_IDENTIFIER
 from dspy.adapters.utils import format_field_value, serialize_for_json
 
 from hokusai_core.dspy_bridge.answer_reader import AnswerReader
-from hokusai_core.dspy_bridge.output_readers import output_readers, table_field
+from hokusai_core.dspy_bridge.output_readers import reader_of, stamp_of, table_field
 from hokusai_core.dspy_bridge.text_markers import PromptText, TagMarkers, disarm_markers
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.signatures.lenient_input import CoercionError
 from hokusai_core.signatures.spec import FieldSpec
 from hokusai_core.signatures.value_text import reads_as
 
-__all__ = ["PromptPlan", "disarmed_value", "has_media", "holds_special", "stamp_of"]
+__all__ = ["PromptPlan", "disarmed_value", "has_media", "holds_special"]
 
 _END_OF_ANSWER = "\n\n[[ ## completed ## ]]\n"
 #: Sets of demos whose messages are kept for one signature; two executors with other demos rarely share a signature.
 _DEMO_SETS = 4
 _SCALARS = (int, bool, float, type(None))
-
-
-def stamp_of(signature: Any) -> tuple[Any, ...]:
-    """Return what the prompt of ``signature`` is made of, as the objects themselves.
-
-    Signature classes can be changed in place (DSPy's own optimizers do), so a plan is good only while the stamp of
-    its signature still equals its own.
-    """
-    return (
-        signature.__doc__,
-        *[
-            (name, info.annotation, extra.get("desc"), extra.get("constraints"), extra.get("__dspy_field_type"))
-            for name, info in signature.model_fields.items()
-            for extra in (info.json_schema_extra,)
-        ],
-    )
 
 
 def _is_special(info: Any) -> bool:
@@ -193,7 +177,7 @@ class PromptPlan:
             plain,
             inputs,
             outputs,
-            AnswerReader(output_readers(signature)),
+            reader_of(signature),
             writer.user_message_output_requirements(signature),
             writer.format_system_message(signature) if plain else "",
         )

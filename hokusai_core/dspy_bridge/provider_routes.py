@@ -20,6 +20,7 @@ from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakKeyDictionary
 
 import dspy
 from attrs import define, evolve, field, frozen
@@ -253,10 +254,10 @@ def _key(lm: Any, options: Mapping[str, Any]) -> Hashable:
             continue
         kind = type(value)
         if kind not in _PLAIN:
-            if kind is not dict and kind is not list:
+            if kind is not dict and kind is not list and not hasattr(value, "model_json_schema"):
                 return None
             try:
-                value = json.dumps(value, sort_keys=True)
+                value = json.dumps(value, sort_keys=True) if kind in (dict, list) else _schema_text(value)
             except (TypeError, ValueError):
                 return None
         names.append(name)
@@ -271,6 +272,17 @@ def _key(lm: Any, options: Mapping[str, Any]) -> Hashable:
         tuple(values),
         tuple(kinds),
     )
+
+
+_schemas: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+
+
+def _schema_text(model: Any) -> str:
+    """Return what a response format says that is a class of pydantic."""
+    text = _schemas.get(model)
+    if text is None:
+        text = _schemas[model] = json.dumps([model.__name__, model.model_json_schema()], sort_keys=True)
+    return text
 
 
 def _place(model: str) -> Hashable:

@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import dspy
 from dspy.adapters.baml_adapter import BAMLAdapter
@@ -19,7 +20,7 @@ from hokusai_core.dspy_bridge.answer_reader import (
     skip_thoughts,
     trim_blank_lines,
 )
-from hokusai_core.dspy_bridge.output_readers import FENCED, output_readers, table_field
+from hokusai_core.dspy_bridge.output_readers import FENCED, reader_of, stamp_of, table_field
 from hokusai_core.dspy_bridge.prompt_plan import disarmed_value
 from hokusai_core.dspy_bridge.text_markers import PromptText, TagMarkers, restore_markers
 from hokusai_core.signatures.text_json import NotJSON, parse_structure, without_fence
@@ -31,6 +32,10 @@ _ENTITY = re.compile(r"&(lt|gt|amp|quot|apos);")
 #: A tag or section as it is, or else the character that XML does not keep in texts.
 _CARRIAGE_RETURN = re.compile(r"(<!\[CDATA\[.*?\]\]>|<[^<>]*>)|\r", re.DOTALL)
 _ENTITIES: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
+
+
+#: Signature -> its stamp, and the response formats for what language models are able to do.
+_formats: WeakKeyDictionary[Any, tuple[tuple[Any, ...], dict[tuple[bool, ...], Any]]] = WeakKeyDictionary()
 
 
 class _StrictJSON(dspy.JSONAdapter):
@@ -54,6 +59,18 @@ class _StrictJSON(dspy.JSONAdapter):
         content = super().format_assistant_message_content(signature, safe, missing_field_message)
         return content  # type: ignore[no-any-return]
 
+    def _prepare_response_format(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
+        """Ask for the form of the answer as DSPy does, which makes a new class and schema for every call."""
+        able = "response_format" in lm.supported_params, lm.supports_response_schema, self.use_native_function_calling
+        stamp, kept = stamp_of(signature), _formats.get(signature)
+        if kept is None or kept[0] != stamp:
+            kept = _formats[signature] = stamp, {}
+        if able not in kept[1]:
+            super()._prepare_response_format(lm, lm_kwargs, signature)
+            kept[1][able] = lm_kwargs.get("response_format")
+        elif kept[1][able] is not None:
+            lm_kwargs["response_format"] = kept[1][able]
+
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         """Return the outputs in ``completion``.
 
@@ -61,7 +78,7 @@ class _StrictJSON(dspy.JSONAdapter):
             AdapterParseError: it holds no object, or an output is missing or could be read in more than one way.
         """
         try:
-            reader = AnswerReader(output_readers(signature))
+            reader = reader_of(signature)
             values = _object(restore_markers(completion[skip_thoughts(completion, _OBJECT_OR_THOUGHTS) :]))
             return reader.collect(_named(reader, values.items()), from_text=False)
         except AnswerFormatError as error:
@@ -118,7 +135,7 @@ class StrictXMLAdapter(dspy.XMLAdapter):
             AdapterParseError: it is not valid XML, or an output is missing or could be read in more than one way.
         """
         try:
-            reader = AnswerReader(output_readers(signature))
+            reader = reader_of(signature)
             names = "|".join(map(re.escape, signature.output_fields))
             text = completion[skip_thoughts(completion, begin_of_answer(rf"<(?:{names})\b")) :]
             parts = list(self._parts(signature, reader, text))

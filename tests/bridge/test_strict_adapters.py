@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import pickle
+import weakref
 from typing import Any, Literal
 
 import dspy
@@ -288,3 +290,27 @@ def test_an_adapter_that_is_chosen_by_name_pays_for_one_call(name: str) -> None:
 
 def test_a_second_call_that_a_host_has_asked_for_is_read_strictly() -> None:
     assert type(strict_adapter(dspy.XMLAdapter())._make_json_adapter_fallback()) is type(json_adapter)
+
+
+@pytest.mark.parametrize("name", ["json", "xml", "chat"])
+def test_what_is_kept_of_a_signature_goes_with_it_and_follows_its_changes(name: str) -> None:
+    signature = dspy.Signature("question -> answer: int")
+    adapter = strict_adapter(name)
+    answers = {
+        "json": '{"answer": 4}', "xml": "<answer>4</answer>", "chat": "[[ ## answer ## ]]\n4\n\n[[ ## completed ## ]]"
+    }  # fmt: skip
+    assert adapter.parse(signature, answers[name]) == {"answer": 4}
+    if name == "json":
+        able = type("Able", (dspy.BaseLM,), {"supported_params": {"response_format"}, "supports_response_schema": True})
+        formats: list[dict[str, Any]] = [{}, {}]
+        for options in formats:
+            adapter._prepare_response_format(able("own/model"), options, signature)
+        assert formats[0]["response_format"] is formats[1]["response_format"]
+        assert formats[0]["response_format"].model_fields["answer"].annotation is int
+        formats.clear()
+    signature.model_fields["answer"].annotation = float
+    assert type(adapter.parse(signature, answers[name])["answer"]) is float
+    seen = weakref.ref(signature)
+    del signature, adapter
+    gc.collect()
+    assert seen() is None
