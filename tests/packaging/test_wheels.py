@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -149,3 +150,71 @@ print(sorted(point.name for point in points if point.load()))
         module.removeprefix("hokusai_") for folder, module in MODULES.items() if folder != ROOT
     ]  # and the command
     assert run(installed, code) == repr(sorted(plugins))
+
+
+#: Runs the chain of an installed pack, or of a file, and prints every request that is sent, and what was unpickled.
+RUN_CHAIN = """
+import json, sys
+from hokusai_core import Executor
+from hokusai_core.testing.lm import null_lm
+
+requests, unpickled, watched = [], [], False
+
+def audit(event, arguments):
+    if watched and event == "pickle.find_class":
+        unpickled.append(str(arguments))
+
+sys.addaudithook(audit)
+lm = null_lm(answers={"note": "short", "topic": "food"})
+complete = lm._engine_spec.complete
+
+def recorded(request):
+    requests.append([str(request.system), [message.text for message in request.messages]])
+    return complete(request)
+
+lm._engine_spec.complete = recorded
+with Executor(lm=lm, plugins=["strategies", *sys.argv[2:]], trackers=[]) as executor:
+    watched = True
+    executor.execute_signature(sys.argv[1], {"report": "we eat"})
+    watched = False
+print(json.dumps([requests, unpickled]))
+"""
+
+MAKE_PACK = """
+import sys
+from hokusai_core import Executor, SignatureChain
+from hokusai_core.testing.lm import null_lm
+from hokusai_teleprompt import TelepromptFineTuner, build_pack
+
+rows = [{"inputs": {"report": f"we eat {number}"}, "outputs": {"topic": "food"}} for number in range(12)]
+chain = SignatureChain("Topics", inputs=["report"]).add("Note", {"text": "report"}).add("Judge", {"note": "Note.note"})
+with Executor(lm=null_lm(answers={"note": "short", "topic": "food"}), trackers=[]) as executor:
+    executor.register_signature("Note", "text -> note")
+    executor.register_signature("Judge", "note -> topic")
+    tuner = TelepromptFineTuner("bootstrap_fewshot", workdir=False, executor=executor)
+    optimized = tuner.compile(chain, rows, "accuracy")
+found = optimized.candidate or optimized
+assert all(state.demos for state in found.spec.predictors.values())
+found.save(sys.argv[1] + "/topics.json")
+print(build_pack(sys.argv[1], sys.argv[1], name="chain-pack").path)
+"""
+
+
+def test_an_optimized_chain_in_a_wheel_sends_the_same_bytes_and_unpickles_nothing(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pack = run(installed, MAKE_PACK, str(tmp_path))
+    there = json.loads(run(installed, RUN_CHAIN, str(tmp_path / "topics.json")))
+    site = next(path for path in installed.parents[1].rglob("site-packages"))
+    with zipfile.ZipFile(pack) as archive:
+        archive.extractall(site)
+    try:
+        packed = json.loads(run(installed, RUN_CHAIN, "chain-pack/Topics", "chain-pack"))
+    finally:  # other tests share the environment
+        for folder in site.glob("chain_pack*"):
+            shutil.rmtree(folder)
+    assert packed == there
+    requests, unpickled = packed
+    assert [len(messages) > 1 for _, messages in requests] == [True, True]
+    assert unpickled == []

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -165,62 +163,13 @@ def test_a_demo_of_a_sensitive_step_is_refused(lm: Any, reports: Any) -> None:
             optimized(executor, two_steps(), reports, "bootstrap_fewshot")
 
 
-_RUN = """
-import json, sys
-seen = []
-def audit(event, arguments):
-    if event.startswith(("pickle.", "marshal.")) or event == "exec":
-        seen.append(event)
-from hokusai_core import Executor
-from hokusai_core.testing.lm import null_lm
-lm = null_lm(answers={"note": "noted: EATING", "topic": "food", "reasoning": "it says so"})
-complete = lm._engine_spec.complete
-requests = []
-def recorded(request):
-    requests.append([str(request.system), [message.text for message in request.messages]])
-    return complete(request)
-lm._engine_spec.complete = recorded
-plugins = json.loads(sys.argv[2])
-name = "chain-pack/Topics" if "chain-pack" in plugins else sys.argv[1]
-with Executor(lm=lm, plugins=plugins) as executor:
-    executor.execute_signature(name, {"report": "warm"})
-    requests.clear()
-    sys.addaudithook(audit)
-    executor.execute_signature(name, {"report": "we eat"})
-    print(json.dumps([requests, [event for event in seen if "pickle" in event]]))
-"""
-
-
-def test_a_jointly_optimized_chain_in_a_wheel_sends_the_same_bytes_and_unpickles_nothing(
-    lm: Any, reports: Any, tmp_path: Path
-) -> None:
-    folder = tmp_path / "files"
-    folder.mkdir()
+def test_a_pack_names_the_distribution_of_the_strategies(lm: Any, reports: Any, tmp_path: Path) -> None:
     with executor_of(lm) as executor:
-        better = optimized(executor, two_steps(), reports, "bootstrap_fewshot")
-        found = better if better.promoted else better.candidate
-        assert any(state.demos for state in found.spec.predictors.values())
-        path = found.save(folder / "topics.json")
-    pack = build_pack(folder, tmp_path / "dist", name="chain-pack")
+        optimized(executor, two_steps(), reports).save(tmp_path / "topics.json")
+    pack = build_pack(tmp_path, tmp_path / "dist", name="chain-pack")
     with zipfile.ZipFile(pack.path) as wheel:
         metadata = next(wheel.read(name).decode() for name in wheel.namelist() if name.endswith("METADATA"))
-        wheel.extractall(tmp_path / "site")
     assert "Requires-Dist: hokusai-strategies>=" in metadata
-    results = []
-    for plugins, site in ((["strategies"], ""), (["strategies", "chain-pack"], str(tmp_path / "site"))):
-        done = subprocess.run(
-            [sys.executable, "-c", _RUN, str(path), json.dumps(plugins)],
-            env={"PYTHONPATH": site, "PATH": "", "HOME": str(tmp_path / f"home-{len(plugins)}")},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        results.append(json.loads(done.stdout.splitlines()[-1]))
-    (requests, unpickled), (packed, unpickled_there) = results
-    assert len(requests) == 2
-    assert requests == packed
-    assert unpickled == unpickled_there == []
-    demos = [message for _, messages in requests for message in messages[:-1]]
-    assert len(demos) > 2
 
 
 def test_a_program_is_not_packed(thinking: Any, topics: Any, tmp_path: Path) -> None:
