@@ -211,6 +211,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
     if old.get("nearest_demos") != new.get("nearest_demos"):
         yield f"nearest_demos was {_shown(old.get('nearest_demos'))}, is {_shown(new.get('nearest_demos'))}"
     yield from _demo_differences(old.get("demos", []), new.get("demos", []), "")
+    yield from _strategy_differences(old.get("strategy"), new.get("strategy"))
     states, others = old.get("predictors", {}), new.get("predictors", {})
     for name in dict.fromkeys((*states, *others)):
         was, now = states.get(name), others.get(name)
@@ -223,6 +224,31 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
             texts = _shown(was["instructions"]), _shown(now["instructions"])
             yield f"predictor {name!r}: instructions were {texts[0]}, are {texts[1]}"
         yield from _demo_differences(was["demos"], now["demos"], f"predictor {name!r}: ")
+
+
+def _strategy_differences(old: Any, new: Any) -> Iterator[str]:
+    if old == new:
+        return
+    before, after = (_steps(choice) for choice in (old, new))
+    if not before or not after:
+        yield f"strategy was {_shown(old)}, is {_shown(new)}"
+        return
+    yield from (f"step {name!r} is gone" for name in before if name not in after)
+    yield from (f"step {name!r} is new" for name in after if name not in before)
+    for name in before.keys() & after.keys():
+        was, now = before[name], after[name]
+        yield from (f"step {name!r}: {line}" for line in _differences(was["signature"], now["signature"]))
+        if was["inputs"] != now["inputs"]:
+            yield f"step {name!r}: its inputs came from {_shown(was['inputs'])}, come from {_shown(now['inputs'])}"
+    kept = {name: choice for name, choice in old["options"].items() if name != "steps"}
+    if kept != {name: choice for name, choice in new["options"].items() if name != "steps"}:
+        yield "the strategies of the steps have changed"
+
+
+def _steps(choice: Any) -> dict[str, Any]:
+    """Return the steps of a chain that was written as a strategy, by name; empty for any other strategy."""
+    steps = choice.get("options", {}).get("steps", ()) if choice and choice["name"] == "chain" else ()
+    return {step["name"]: step for step in steps}
 
 
 def _demo_differences(old: list[Any], new: list[Any], label: str) -> Iterator[str]:

@@ -142,9 +142,15 @@ def test_a_chain_whose_steps_have_changed_is_refused(lm: Any, reports: Any) -> N
         better = optimized(executor, "Topics", reports)
     with executor_of(lm) as executor:
         executor.register_signature("Judge", "note -> topic", replace=True)
-        executor.register_signature("Topics", two_steps())
-        with pytest.raises(ArtifactError, match="was made from local/Topics"):
+        executor.register_signature("Note", "text -> note", replace=True)
+        executor.register_signature(
+            "Topics",
+            SignatureChain(inputs=["report"]).add("Note", {"text": "report"}).add("Judge", {"note": "Note.note"}),
+        )
+        with pytest.raises(ArtifactError, match="was made from local/Topics") as caught:
             promote(executor, "Topics", better)
+    assert "step 'Note': input 'style' is gone" in str(caught.value)
+    assert "the strategies of the steps have changed" in str(caught.value)
 
 
 def test_a_demo_of_a_sensitive_step_is_refused(lm: Any, reports: Any) -> None:
