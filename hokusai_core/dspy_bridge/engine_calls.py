@@ -27,6 +27,7 @@ from dspy.lm15 import TimeoutError as RequestTimeout
 from dspy.utils.callback import with_callbacks
 from dspy.utils.exceptions import LMInvalidRequestError
 
+from hokusai_core.dspy_bridge.model_prices import estimated_cost, price_entry
 from hokusai_core.dspy_bridge.provider_routes import Route, aprovider_request, known_route, provider_request, texts_of
 
 __all__ = [
@@ -141,6 +142,11 @@ class EngineCall:
         result = CallResult.native(response, model_type=self.lm.model_type, logprobs=logprobs, provider=self.provider)
         if self.route is not None:
             result.cost, result.cost_details = self.route.price(response, self.request)
+        elif (entry := price_entry(self.lm)) is not None:
+            provider, model = entry
+            result.cost, result.cost_details = estimated_cost(
+                response, self.request, provider=provider, model=model, namespaces=None
+            )
         return result
 
 

@@ -151,8 +151,12 @@ def call_parameters(lm: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def credentials_of(lm: Any) -> frozenset[str]:
-    """Return the texts in the parameters of ``lm`` that must not be shown: keys, tokens, values of headers."""
-    return frozenset(_texts({name: value for name, value in lm.kwargs.items() if _private(name)}))
+    """Return the texts of ``lm`` that must not be shown: keys, tokens, values of headers.
+
+    They are in its parameters, and in the attribute ``credentials`` of an engine that is not DSPy's own.
+    """
+    of_engine = getattr(getattr(lm, "_engine_spec", None), "credentials", ())
+    return frozenset(of_engine) | frozenset(_texts({n: value for n, value in lm.kwargs.items() if _private(n)}))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -13,7 +13,7 @@ from dspy.clients.model_metadata import model_info
 from dspy.lm15 import Request, Response
 from dspy.utils.dummies import DummyLM
 
-__all__ = ["cost_of_usage", "estimated_cost", "is_free", "is_priced"]
+__all__ = ["cost_of_usage", "estimated_cost", "is_free", "is_priced", "price_entry"]
 
 _PRICES = ("input_cost_per_token", "output_cost_per_token")
 _CACHE_PRICES = ("cache_read_input_token_cost", "cache_creation_input_token_cost")
@@ -52,11 +52,17 @@ def is_free(lm: Any) -> bool:
     return isinstance(lm, DummyLM) or getattr(getattr(lm, "_engine_spec", None), "free", False) is True
 
 
+def price_entry(lm: Any) -> tuple[str, str] | None:
+    """Return provider and model by whose prices ``lm`` is billed, if its engine says so in ``price_entry``."""
+    entry = getattr(getattr(lm, "_engine_spec", None), "price_entry", None)
+    return entry if isinstance(entry, tuple) and len(entry) == 2 else None
+
+
 def is_priced(lm: Any) -> bool:
     """Return whether the cost of a call of ``lm`` will be known; in doubt it is not."""
     if is_free(lm):
         return True
-    if not isinstance(getattr(lm, "_engine_spec", None), str):
+    if not isinstance(getattr(lm, "_engine_spec", None), str) and price_entry(lm) is None:
         return False  # DSPy estimates no cost for engines of others
     return _prices(lm) is not None
 
@@ -85,9 +91,13 @@ def cost_of_usage(lm: Any, used: Mapping[str, Any]) -> float | None:
 def _prices(lm: Any) -> Mapping[str, Any] | None:
     """Return the prices per token of ``lm``, None where they are not known."""
     try:
-        prefix, _, model = lm.model.partition("/")
-        providers = [prefix] if lm._engine_spec == "litellm" else [prefix, resolve(lm).provider]
-        entries = [_entry(provider, model) for provider in providers]
+        named = price_entry(lm)
+        if named is not None:
+            entries = [_entry(*named)]
+        else:
+            prefix, _, model = lm.model.partition("/")
+            providers = [prefix] if lm._engine_spec == "litellm" else [prefix, resolve(lm).provider]
+            entries = [_entry(provider, model) for provider in providers]
     except Exception:  # DSPy knows no provider of this name
         return None
     return next((entry for entry in entries if all(entry.get(price) is not None for price in _PRICES)), None)

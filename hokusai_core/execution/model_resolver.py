@@ -22,7 +22,7 @@ from hokusai_core.execution.model_policy import ModelPolicy, PolicyModel
 from hokusai_core.execution.named_models import NamedModels
 from hokusai_core.model import LanguageModel
 from hokusai_core.process import fork_callbacks, fork_gate, made_after_fork
-from hokusai_core.redaction import printable_cause, scrubbed_error
+from hokusai_core.redaction import printable_cause, scrub, scrubbed_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from hokusai_core.plugins import PluginManager
     from hokusai_core.protocols import LanguageModelProvider
 
-__all__ = ["EMBEDDED", "ModelResolver"]
+__all__ = ["ADDRESS", "EMBEDDED", "ModelResolver"]
 
 #: Capability of a language-model component that needs no key and no network; such a one is the last resort.
 EMBEDDED = "embedded"
+#: Capability of a language-model component that makes models of addresses such as ``http://127.0.0.1:8000/v1#model``.
+ADDRESS = "address"
 _EMBEDDED_DISTRIBUTION = "hokusai-local"
 
 
@@ -210,11 +212,23 @@ class ModelResolver:
         with self._lock:
             if name not in self._named:
                 provider, _, rest = name.partition("/")
-                if provider in {component.name for component in self._plugins.components("language_model")}:
+                if "://" in name.partition("#")[0] and provider.endswith(":"):
+                    self._named[name] = self._load(self._provider_of_addresses(name), name)
+                elif provider in {component.name for component in self._plugins.components("language_model")}:
                     self._named[name] = self._load(provider, rest)
                 else:
                     self._named[name] = LanguageModel(self._dspy().default_language_model(name))
             return self._named[name]
+
+    def _provider_of_addresses(self, name: str) -> str:
+        """Return the provider that makes models of addresses."""
+        offers = [one for one in self._plugins.components("language_model") if ADDRESS in one.capabilities]
+        if not offers:
+            raise LanguageModelUnavailable(
+                f"{scrub(name)!r} is the address of a server, and no installed plugin takes one: run "
+                "`pip install hokusai-openai`"
+            )
+        return offers[0].qualified_name
 
     def _provider(self, name: str) -> LanguageModelProvider:
         if name not in self._providers:

@@ -55,8 +55,15 @@ class ChatExchange:
     writable: asyncio.Event
 
     async def send(self, data: bytes) -> None:
-        """Send ``data``, and wait while the client reads slower than this."""
+        """Send ``data``, and wait while the client reads slower than this.
+
+        Raises:
+            ConnectionResetError: the client has closed the connection.
+        """
+        if self.transport.is_closing():
+            raise ConnectionResetError("the client has closed the connection")
         self.transport.write(data)
+        await asyncio.sleep(0)  # so that the event loop can see that the client has gone
         await self.writable.wait()
 
     def close(self) -> None:

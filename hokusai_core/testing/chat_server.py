@@ -225,7 +225,11 @@ class _Connection(asyncio.Protocol):
     async def _misbehave(self, behaviour: Behaviour, request: ChatRequest) -> None:
         server = self._server
         text = server.text(request)
-        await behaviour(ChatExchange(request, text, server.delay, server.token_delay, self.transport, self.writable))
+        exchange = ChatExchange(request, text, server.delay, server.token_delay, self.transport, self.writable)
+        try:
+            await behaviour(exchange)
+        except ConnectionResetError:
+            return  # connection_lost counts it
         self._done()
 
     def _done(self) -> None:
