@@ -6,6 +6,7 @@ Model                  Answer
 ``status-<number>``    an error with that status
 ``retry-after``        429 with ``Retry-After: 7``
 ``retry-after-date``   429 with a date 30 s ahead in ``Retry-After``
+``echo-key``           401 whose text quotes the key
 ``context-length``     400, the prompt is too long
 ``error-in-answer``    200 whose body is an error
 ``broken-json``        200 whose body is cut off, though its length is right
@@ -15,6 +16,7 @@ Model                  Answer
 ``half-body``          the connection is closed in the middle of the body
 ``short-length``       ``Content-Length`` is smaller than the body
 ``chunked``            a proper answer in chunks
+``once``               a proper answer to the first request of a connection, which is closed at the second one
 ``closing``            a proper answer, after which the server closes the connection and says so
 ``stale``              a proper answer, after which the server closes the connection and does not say so
 ``disconnect``         the connection is closed before any byte
@@ -159,6 +161,18 @@ async def _stale(exchange: ChatExchange) -> None:
     exchange.close()
 
 
+async def _once(exchange: ChatExchange) -> None:
+    if exchange.number == 1:
+        await exchange.send(_proper(exchange))
+    else:
+        exchange.close()
+
+
+async def _echo_key(exchange: ChatExchange) -> None:
+    sent = exchange.request.headers.get("authorization", "no key")
+    await exchange.send(_error(401, message=f"the key {sent} is not known here"))
+
+
 async def _disconnect(exchange: ChatExchange) -> None:
     exchange.close()
 
@@ -274,6 +288,7 @@ _ANYWAY: dict[str, Behaviour] = {
     "retry-after": _fixed(_error(429, {"Retry-After": str(RETRY_AFTER_SECONDS)})),
     "retry-after-date": _retry_after_date,
     "context-length": _fixed(_error(400, code="context_length_exceeded", message="the prompt has too many tokens")),
+    "echo-key": _echo_key,
     "redirect": _fixed(http_answer(307, b"", {"Location": "http://127.0.0.1:9/v1/chat/completions"})),
     "disconnect": _disconnect,
     "reset": _reset,
@@ -290,6 +305,7 @@ _WHOLE: dict[str, Behaviour] = {
     "short-length": _short_length,
     "chunked": _chunked,
     "closing": _closing,
+    "once": _once,
     "stale": _stale,
     "drip": _drip,
     "huge": _huge,

@@ -40,6 +40,7 @@ class ChatExchange:
 
     Args:
         request: the request.
+        number: how many requests have come on this connection, this one included.
         text: the text of a proper answer to it.
         delay: seconds before a proper answer begins.
         token_delay: seconds between the pieces of a stream.
@@ -48,6 +49,7 @@ class ChatExchange:
     """
 
     request: ChatRequest
+    number: int
     text: str
     delay: float
     token_delay: float

@@ -152,7 +152,7 @@ class _Connection(asyncio.Protocol):
     transport: asyncio.Transport
 
     def __init__(self, server: ChatServer) -> None:
-        self._server, self._received = server, b""
+        self._server, self._received, self._number = server, b"", 0
         self._answering: asyncio.Task[None] | asyncio.TimerHandle | None = None
         self.writable = asyncio.Event()
         self.writable.set()
@@ -207,6 +207,7 @@ class _Connection(asyncio.Protocol):
         if server.keep_requests:
             server.received.append(request)
         counts.requests += 1
+        self._number += 1
         counts.in_flight += 1
         counts.most_in_flight = max(counts.most_in_flight, counts.in_flight)
         behaviour = behaviour_of(request.body)
@@ -225,7 +226,9 @@ class _Connection(asyncio.Protocol):
     async def _misbehave(self, behaviour: Behaviour, request: ChatRequest) -> None:
         server = self._server
         text = server.text(request)
-        exchange = ChatExchange(request, text, server.delay, server.token_delay, self.transport, self.writable)
+        exchange = ChatExchange(
+            request, self._number, text, server.delay, server.token_delay, self.transport, self.writable
+        )
         try:
             await behaviour(exchange)
         except ConnectionResetError:
