@@ -92,7 +92,7 @@ class ChatServer:
         self._thread: threading.Thread | None = None
         self._ready, self._connections = threading.Event(), set[_Connection]()
         self._stop: Callable[[], Any] = lambda: None
-        self._proper: dict[str, bytes] = {}
+        self._proper: dict[tuple[str, str], bytes] = {}
 
     def __enter__(self) -> Self:
         """Start the server."""
@@ -137,10 +137,10 @@ class ChatServer:
         """Return the whole answer to a request, as it goes over the wire."""
         if "{tag}" in self.answer:
             return http_answer(200, completion(self.text(request), model=request.body.get("model", "ok")))
-        model = request.body.get("model", "ok")
-        if model not in self._proper:
-            self._proper[model] = http_answer(200, completion(self.answer, model=model))
-        return self._proper[model]
+        key = (self.answer, request.body.get("model", "ok"))
+        if key not in self._proper:
+            self._proper[key] = http_answer(200, completion(self.answer, model=key[1]))
+        return self._proper[key]
 
     def text(self, request: ChatRequest) -> str:
         """Return the text of the answer to a request."""

@@ -264,8 +264,6 @@ class EngineConformance:
             engine, async_engine = make_engines(server.base_url, model, _KEY)
             prompt = [{"role": "user", "content": "How many?"}]
             request = request_of({"model": self.model_in_requests.format(model), "messages": prompt})
-                {"model": self.model_in_requests.format(model), "messages": [{"role": "user", "content": "How many?"}]}
-            )
             if mode == "sync":
                 try:
                     return _events(engine.stream(request), most)

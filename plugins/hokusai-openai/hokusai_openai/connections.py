@@ -124,7 +124,7 @@ class Connections:
         self._inherited: list[Any] = []
 
     def take(self, deadline: float) -> Connection:
-        """Return a connection that nobody else uses.
+        """Return a connection that no other call uses.
 
         Raises:
             TimeoutError: the deadline passed.

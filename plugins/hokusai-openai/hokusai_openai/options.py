@@ -95,7 +95,7 @@ class ServerOptions:
         """Return the options for the name of a model.
 
         The key of the environment goes only to the server that the environment names, and to OpenAI where it names
-        none. A model that is addressed elsewhere, for example by a file of somebody else, does not get it.
+        none. A model that is addressed elsewhere, for example by the file of a chain, does not get it.
 
         Args:
             name: ``http://HOST:PORT/v1#model``, or a model of the server that the environment names.
