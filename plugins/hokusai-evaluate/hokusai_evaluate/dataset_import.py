@@ -16,7 +16,7 @@ def rows_of_feedback(store: FeedbackStore, signature: str, *, min_rating: int = 
     """Yield a row for each execution whose right outputs people have given: ``inputs``, ``outputs`` and ``source``.
 
     Corrected outputs are right; the other outputs of a corrected execution are so if it was rated ``min_rating`` or
-    higher. Without a correction, all outputs are right if everybody who rated it rated it so. Executions with redacted
+    higher. Without a correction, all outputs are right if all ratings of it are so high. Executions with redacted
     inputs are left out. Rows that contradict each other are all yielded; ``check_data`` names them.
 
     Args:

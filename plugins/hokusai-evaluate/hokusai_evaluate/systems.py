@@ -32,6 +32,7 @@ class System:
         model: name of the language model.
         options: options of the executions, such as ``strategy``.
         identity: digest of all that decides about the answers.
+        title: its short name, or the name of its file.
         label: how reports call it.
         against: whether it is what the others are compared with.
     """
@@ -43,6 +44,7 @@ class System:
     model: str
     options: Mapping[str, Any]
     identity: str
+    title: str
     label: str = field(default="")
     against: bool = field(default=False)
 
@@ -90,6 +92,7 @@ def make_systems(
 
 def find_system(executor: Executor, target: Any, lm: Any, options: Mapping[str, Any]) -> System:
     """Return a target as a system without a label; see ``make_systems``."""
+    title = Path(target).name if _is_file(target) else ""
     target = _read(target)
     if isinstance(target, SignatureChain):
         name, spec = target.name, _chain_spec(executor, target)
@@ -105,18 +108,20 @@ def find_system(executor: Executor, target: Any, lm: Any, options: Mapping[str, 
         identity += [model, found.identity, getattr(found.lm, "kwargs", {})]
     text = json.dumps([*identity, sorted(options.items(), key=str), model], sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return System(target, name, spec, lm, model, dict(options), digest)
+    return System(target, name, spec, lm, model, dict(options), digest, title or name.rpartition("/")[2])
+
+
+def _is_file(target: Any) -> bool:
+    return isinstance(target, (str, os.PathLike)) and Path(target).suffix.lower() in (*_CHAIN_FILES, ".json")
 
 
 def _read(target: Any) -> Any:
     """Return what a file holds: a chain, or a signature that the executor does not read itself."""
-    if not isinstance(target, (str, os.PathLike)):
+    if not _is_file(target):
         return target
     path = Path(target)
     if path.suffix.lower() in _CHAIN_FILES:
         return SignatureChain.from_file(path)
-    if path.suffix.lower() != ".json":
-        return target
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -138,21 +143,18 @@ def _changed(other: Any) -> dict[str, Any]:
 
 def _labels(systems: Sequence[System]) -> list[str]:
     """Return for each system what tells it from the others."""
-    shorts = [system.name.rpartition("/")[2] for system in systems]
-    names = [system.name for system in systems] if len(set(shorts)) < len({s.name for s in systems}) else shorts
-    same_name = len({system.name for system in systems}) == 1
-    # An optimized signature has the name of its original.
-    versions = [system.spec.fingerprint[:8] for system in systems]
+    titles = [system.title for system in systems]
+    if len(set(titles)) < len({system.name for system in systems}):
+        titles = [system.name for system in systems]
     columns = [
-        [f"{name}" for name in names],
-        versions if same_name else [""] * len(systems),
+        titles,
+        # What is optimized in place has the name of its original.
+        [system.spec.fingerprint[:8] for system in systems] if len(set(titles)) == 1 else [""],
         [system.model for system in systems],
         [", ".join(f"{key}={value}" for key, value in system.options.items()) for system in systems],
     ]
     varying = [column for column in columns if len(set(column)) > 1]
-    if not varying:
-        return names
-    return [" ".join(filter(None, parts)) or name for name, *parts in zip(names, *varying, strict=True)]
+    return [" ".join(filter(None, parts)) or title for title, *parts in zip(titles, *varying, strict=True)]
 
 
 def _chain_spec(executor: Executor, chain: SignatureChain) -> SignatureSpec:

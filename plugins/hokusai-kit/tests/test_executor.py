@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -149,3 +150,13 @@ def test_a_component_that_was_asked_for_is_not_optional() -> None:
 def test_unknown_argument_is_refused() -> None:
     with pytest.raises(TypeError, match="cache_size"):
         DSPyPipelineExecutor(cache_size=3)  # type: ignore[call-arg]
+
+
+def test_evaluations_are_delegated_to_their_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"question": "2+2?", "answer": "4"}, {"question": "3+3?", "answer": "Sample answer"}]
+    with DSPyPipelineExecutor(mode="testing", mlflow_tracking=False) as executor:
+        executor.register_signature("Ask", "question -> answer")
+        assert executor.evaluate("Ask", rows, metric="accuracy").score == 0.5
+        monkeypatch.setitem(sys.modules, "hokusai_evaluate", None)  # as if it were not installed
+        with pytest.raises(ConfigurationError, match="pip install hokusai-evaluate"):
+            executor.evaluate("Ask", rows)
