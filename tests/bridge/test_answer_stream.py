@@ -10,13 +10,13 @@ from typing import Any
 import dspy
 import pytest
 
-from hokusai_core.dspy_bridge.answer_reader import AnswerFormatError, AnswerReader
+from hokusai_core.dspy_bridge.answer_reader import AnswerFormatError
 from hokusai_core.dspy_bridge.answer_stream import AnswerStream
-from hokusai_core.dspy_bridge.output_readers import output_readers
+from hokusai_core.dspy_bridge.output_readers import reader_of
 from hokusai_core.dspy_bridge.text_markers import disarm_markers
 from hokusai_core.signatures.value_text import is_same
 
-READER = AnswerReader(output_readers(dspy.Signature("q -> title: str, score: int, body: str, note: str")))
+READER = reader_of(dspy.Signature("q -> title: str, score: int, body: str, note: str"))
 NAMES = {name: name for name in ("title", "score", "body", "note")}
 TEXTS = frozenset({"title", "body", "note"})
 
