@@ -13,6 +13,7 @@ import attrs
 from attrs import frozen
 
 __all__ = [
+    "DraftReader",
     "StreamDelta",
     "StreamEvent",
     "StreamFinished",
@@ -125,4 +126,21 @@ class StreamListener(Protocol):
 
     def value(self, name: str, value: Any) -> None:
         """Take the value of an output that is complete."""
+        ...
+
+    def restart(self, reason: str) -> None:
+        """Forget what came so far, because the language model begins its answer anew."""
+        ...
+
+
+class DraftReader(Protocol):
+    """Says which part of an answer is certain while an engine writes it; an adapter makes one for each answer."""
+
+    @property
+    def output(self) -> str:
+        """Name of the output in the prompt, which is a text."""
+        ...
+
+    def feed(self, piece: str) -> str:
+        """Take the next piece of the answer, and return the next piece of the text of the output."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Union, get_args, get_origin
 
 import dspy
@@ -13,6 +14,7 @@ from dspy.lm15 import Request, Response
 from hokusai_core.dspy_bridge.adapter_choice import is_strict, tells_none_from_text
 from hokusai_core.dspy_bridge.answer_stream import AnswerStream
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
+from hokusai_core.dspy_bridge.draft_stream import DraftStream
 from hokusai_core.dspy_bridge.engine_calls import keeps_deadline
 from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
@@ -59,6 +61,8 @@ class ModelCall(BridgeCall):
     @property
     def streams(self) -> bool:
         """Whether parts of an answer can be had while it comes in: in chat format, from an engine that streams."""
+        if self._drafts:
+            return True
         if type(self.adapter) is not FastChatAdapter or self._by_predictor:
             return False
         return can_stream(self._lm, asynchronous=self.asynchronous)
@@ -86,8 +90,7 @@ class ModelCall(BridgeCall):
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs)
         demos, config = self._demos_for(inputs), options.for_language_model()
-        self._listen(lm, rendered, options)
-        with self._isolated(lm, options):
+        with self._isolated(lm, options, **self._listen(lm, rendered, values, options)):
             if self._by_predictor or host_callbacks():  # callbacks of the host expect a module around the call
                 answer = dict(dspy.Predict(rendered.signature)(**values, demos=demos, config=config).items())
             else:
@@ -97,8 +100,7 @@ class ModelCall(BridgeCall):
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs)
         demos, config = self._demos_for(inputs), options.for_language_model()
-        self._listen(lm, rendered, options)
-        with self._isolated(lm, options):
+        with self._isolated(lm, options, **self._listen(lm, rendered, values, options)):
             if self._by_predictor or host_callbacks():
                 prediction = await dspy.Predict(rendered.signature).acall(**values, demos=demos, config=config)
                 answer = dict(prediction.items())
@@ -143,10 +145,27 @@ class ModelCall(BridgeCall):
         if objection is not None:
             raise self._no_prompt(objection)
 
-    def _listen(self, lm: MeteredLM, rendered: RenderedSignature, options: CallOptions) -> None:
-        if options.listener is not None and self.streams:
-            own = {safe: name for name, safe in rendered.safe.items() if name in self._spec.outputs}
-            lm.on_text = AnswerStream(self.adapter.plan(rendered.signature).reader, own, options.listener).feed
+    @property
+    def _drafts(self) -> bool:
+        """Whether the engine hands out drafts, which the adapter can read."""
+        return self._engine_says("drafts") and callable(getattr(self.adapter, "draft_reader", None))
+
+    def _listen(
+        self, lm: MeteredLM, rendered: RenderedSignature, values: Mapping[str, Any], options: CallOptions
+    ) -> dict[str, Any]:
+        """Have the parts of the answer handed out if they are wanted; return settings of DSPy for it."""
+        listener = options.listener
+        if listener is None or not self.streams:
+            return {}
+        own = {safe: name for name, safe in rendered.safe.items() if name in self._spec.outputs}
+        if not self._drafts:
+            lm.on_text = AnswerStream(self.adapter.plan(rendered.signature).reader, own, listener).feed
+            return {}
+        reader = self.adapter.draft_reader(rendered.signature, values)
+        if reader is None or own[reader.output] not in listener.texts:
+            return {}
+        make = partial(self.adapter.draft_reader, rendered.signature, values)
+        return {"hokusai_draft": DraftStream(make, own[reader.output], listener)}
 
     def _render(self, inputs: Mapping[str, Any]) -> tuple[RenderedSignature, dict[str, Any]]:
         rendered = self._rendered

@@ -123,6 +123,14 @@ class StreamEmitter:
                 self._complete[name] = self._shown[name].coerce(value)
                 self._receive(StreamPartial(dict(self._complete), self._step))
 
+    def restart(self, listener: AttemptListener, reason: str) -> None:
+        """Take back what the attempt under way has emitted, if ``listener`` is its; it goes on."""
+        with self._lock:
+            if not self._is_under_way(listener) or not (self._sent or self._complete):
+                return
+            self._sent, self._complete = {}, {}
+            self._receive(StreamRetracted(reason, self._step))
+
     def _is_under_way(self, listener: AttemptListener) -> bool:
         if self._closed.is_set():
             raise StreamClosed
@@ -152,6 +160,10 @@ class AttemptListener:
     def value(self, name: str, value: Any) -> None:
         """Take the value of an output that is complete."""
         self._emitter.take_value(self, name, value)
+
+    def restart(self, reason: str) -> None:
+        """Forget what came so far, because the language model begins its answer anew."""
+        self._emitter.restart(self, reason)
 
 
 def _is_text(item: FieldSpec) -> bool:

@@ -11,6 +11,7 @@ from dspy.adapters.json_adapter import JSONAdapter
 from dspy.adapters.utils import parse_value, serialize_for_json
 from dspy.utils.exceptions import AdapterParseError
 
+from hokusai_local.draft import LocalDraft
 from hokusai_local.fields import closed_values, labels_of, output_schema, single_output
 from hokusai_local.label_scoring import MOST_OPTIONS
 from hokusai_local.output_request import ASK_KEY, BASELINES_KEY, PROSE_KEY, QUESTION_KEY
@@ -101,6 +102,19 @@ class LocalAdapter(JSONAdapter):
         if _in_turns(signature, demos, inputs):
             messages[0]["content"] = describe(signature, name_options=self.name_options, in_turns=True)
         return rewriting_messages(signature, inputs) or messages
+
+    def draft_reader(self, signature: Any, inputs: dict[str, Any]) -> LocalDraft | None:
+        """Return what says which part of a text is certain while the model writes it; None where only the whole is.
+
+        Args:
+            signature: the signature.
+            inputs: its inputs.
+        """
+        name = single_output(signature)
+        if name is None or signature.output_fields[name].annotation is not str or is_code(name):
+            return None
+        given = "\n".join(str(value) for value in inputs.values())
+        return LocalDraft(name, lambda text: _tidied_text(name, self.parse(signature, text)[name], given))
 
     def schema(self, signature: Any, inputs: dict[str, Any], *, in_turns: bool = False) -> dict[str, Any]:
         """Return the JSON schema of the answer; a string at its root stands for the bare text.

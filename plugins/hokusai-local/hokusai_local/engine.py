@@ -42,6 +42,8 @@ __all__ = ["DEADLINE_SETTING", "AsyncLlamaEngine", "LlamaEngine"]
 
 #: Key of ``dspy.settings`` under which the caller leaves its deadline, a value of ``time.monotonic()``.
 DEADLINE_SETTING = "hokusai_deadline"
+# The key under which the executor puts what takes drafts of a text, where they are wanted.
+DRAFT_SETTING = "hokusai_draft"
 
 
 class LlamaEngine:
@@ -80,6 +82,9 @@ class LlamaEngine:
         }
     )
 
+    #: It hands out drafts of texts while it writes them.
+    drafts = True
+
     def __init__(self, options: EngineOptions | None = None) -> None:
         self.options = options or EngineOptions()
         self._held: tuple[int, Lease] | None = None
@@ -105,7 +110,8 @@ class LlamaEngine:
         messages = chat_messages(request)
         try:
             lease = self._lease(interruption)
-            generator = AnswerGenerator(lease.server, self.options, interruption, seed=next(self._seeds))
+            draft = dspy.settings.get(DRAFT_SETTING)
+            generator = AnswerGenerator(lease.server, self.options, interruption, seed=next(self._seeds), draft=draft)
             answer = generator.answer(messages, request)
         except TooLong as error:
             raise ContextLengthError(_too_long(error, self.options)) from error
@@ -208,6 +214,9 @@ class AsyncLlamaEngine:
     Args:
         engine: the engine that does the work.
     """
+
+    #: It hands out drafts of texts while it writes them.
+    drafts = True
 
     def __init__(self, engine: LlamaEngine) -> None:
         self.engine = engine

@@ -14,7 +14,7 @@ from hokusai_local.label_scoring import MOST_OPTIONS, LabelScorer, NotScorable
 from hokusai_local.multi_output import write_outputs
 from hokusai_local.options import EngineOptions
 from hokusai_local.output_request import read_output_request
-from hokusai_local.request_context import GeneratedAnswer, NoValidAnswer, RequestContext
+from hokusai_local.request_context import Draft, GeneratedAnswer, NoValidAnswer, RequestContext
 from hokusai_local.server import LlamaServer
 from hokusai_local.text_generation import write_text
 
@@ -32,13 +32,23 @@ class AnswerGenerator:
         interruption: when to stop.
         seed: a number that differs from call to call; enters only above temperature 0, and only without a seed of
             the request's own.
+        draft: takes a text while it is written, None where that is not wanted.
     """
 
-    def __init__(self, server: LlamaServer, options: EngineOptions, interruption: Interruption, *, seed: int) -> None:
+    def __init__(
+        self,
+        server: LlamaServer,
+        options: EngineOptions,
+        interruption: Interruption,
+        *,
+        seed: int,
+        draft: Draft | None = None,
+    ) -> None:
         self._server = server
         self._options = options
         self._interruption = interruption
         self._fresh_seed = seed
+        self._draft = draft
 
     def answer(self, messages: list[dict[str, str]], request: Request) -> GeneratedAnswer:
         """Return the answer to ``messages`` that ``request`` wants.
@@ -54,7 +64,9 @@ class AnswerGenerator:
         # A generous max_tokens does not claim half the context for itself: an answer may end at the context's end.
         reserved = min(budget * (2 if wanted.in_turns else 1), self._options.context // 4)
         room = self._options.context - reserved - 64
-        context = RequestContext(self._server, self._interruption, request, wanted, budget, room, self._fresh_seed)
+        context = RequestContext(
+            self._server, self._interruption, request, wanted, budget, room, self._fresh_seed, draft=self._draft
+        )
         try:
             refuse_hopeless(messages, self._options.context, room)
             return self._run(messages, context)

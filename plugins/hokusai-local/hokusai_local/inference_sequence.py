@@ -118,6 +118,7 @@ class InferenceSequence:
         *,
         room: int | None = None,
         enough: Callable[[str], bool] | None = None,
+        written: Callable[[str], None] | None = None,
     ) -> Generation:
         """Run one chat completion.
 
@@ -126,13 +127,14 @@ class InferenceSequence:
             interruption: looked at after each token and each batch of the prompt.
             room: tokens that the prompt may have; more end the call before anything is computed.
             enough: asked now and then with the text so far; True ends the answer there, as incomplete.
+            written: takes each piece of the text, on a thread of llama.cpp.
 
         Raises:
             TooLong: where the prompt has more tokens than ``room`` or than the context.
             Interrupted: where ``interruption`` said so.
             ServerProblem: where llama.cpp refused the request.
         """
-        reader = _StreamReader(interruption, room, self._gate, enough)
+        reader = _StreamReader(interruption, room, self._gate, enough, written)
         request = {**body, "stream": True, "return_progress": True, "id_slot": self._number}
         # llama.cpp counts the tokens at the end of an answer; one that is stopped here has no such end.
         request["timings_per_token"] = enough is not None
@@ -179,11 +181,13 @@ class _StreamReader:
         room: int | None,
         gate: NativeServerGuard,
         enough: Callable[[str], bool] | None,
+        written: Callable[[str], None] | None,
     ) -> None:
         self._interruption = interruption
         self._room = room
         self._gate = gate
         self._enough = enough
+        self._written = written
         self._generation = Generation()
         self._texts: list[str] = []
         self._stopped = False
@@ -198,7 +202,7 @@ class _StreamReader:
                 raise Interrupted(reason)
             if self._enough is not None and not self._stopped and len(self._texts) % _LOOK_EVERY == 0:
                 self._stopped = self._enough("".join(self._texts))
-        except Exception as failure:
+        except BaseException as failure:  # such as that of a stream which is not read any more
             self.stop(failure)
         return self._stopped or self._failure is not None
 
@@ -217,7 +221,10 @@ class _StreamReader:
             if self._room is not None and progress["total"] > self._room:
                 raise TooLong(progress["total"], self._room)
         for choice in chunk.get("choices", ()):
-            self._texts.append(choice["delta"].get("content") or "")
+            piece = choice["delta"].get("content") or ""
+            self._texts.append(piece)
+            if piece and self._written is not None:
+                self._written(piece)
             for token in (choice.get("logprobs") or {}).get("content") or ():
                 generation.logprobs.append(token["logprob"])
             if choice.get("finish_reason"):

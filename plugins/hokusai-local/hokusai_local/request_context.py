@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import field, frozen
 from dspy.lm15 import Adaptation, Request
@@ -14,7 +14,7 @@ from hokusai_local.interruption import Interruption
 from hokusai_local.output_request import OutputRequest
 from hokusai_local.server import LlamaServer
 
-__all__ = ["AGAINST_LOOPS", "ATTEMPTS", "Ask", "Enough", "GeneratedAnswer", "NoValidAnswer", "RequestContext"]
+__all__ = ["AGAINST_LOOPS", "ATTEMPTS", "Ask", "Draft", "Enough", "GeneratedAnswer", "NoValidAnswer", "RequestContext"]
 
 Enough = Callable[[str], bool]
 Ask = Callable[[Messages, Mapping[str, Any], Enough | None], Generation]
@@ -42,6 +42,18 @@ AGAINST_LOOPS: tuple[dict[str, Any], ...] = (
 )
 #: How often the model is asked at most.
 ATTEMPTS = len(AGAINST_LOOPS)
+
+
+class Draft(Protocol):
+    """Takes a text while it is written."""
+
+    def add(self, piece: str) -> None:
+        """Take the next piece."""
+        ...
+
+    def restart(self) -> None:
+        """Begin another draft in place of this one."""
+        ...
 
 
 class NoValidAnswer(Exception):
@@ -94,6 +106,7 @@ class RequestContext:
         fresh_seed: a number that differs from call to call; enters only above temperature 0, and only without a seed
             of the request's own.
         ask: asks the model in another way than ``generate`` does of itself.
+        draft: takes a text while it is written, None where that is not wanted.
     """
 
     server: LlamaServer
@@ -104,14 +117,23 @@ class RequestContext:
     room: int
     fresh_seed: int
     ask: Ask | None = None
+    draft: Draft | None = None
 
-    def generate(self, messages: Messages, body: Mapping[str, Any], *, enough: Enough | None = None) -> Generation:
+    def generate(
+        self,
+        messages: Messages,
+        body: Mapping[str, Any],
+        *,
+        enough: Enough | None = None,
+        written: Callable[[str], None] | None = None,
+    ) -> Generation:
         """Ask the model once, in a state that depends on nothing but the messages.
 
         Args:
             messages: the prompt.
             body: the rest of the request as llama.cpp's chat endpoint takes it.
             enough: asked now and then with the text so far; True ends the answer there, as incomplete.
+            written: takes each piece of the text.
         """
         if self.ask is not None:
             return self.ask(messages, body, enough)
@@ -123,6 +145,7 @@ class RequestContext:
                 self.interruption,
                 room=self.room,
                 enough=enough,
+                written=written,
             )
 
     def sampling(self, attempt: int = 0) -> dict[str, Any]:

@@ -34,8 +34,12 @@ def write_text(context: RequestContext, messages: Messages) -> GeneratedAnswer:
     )
     limits = {"max_tokens": context.budget, "stop": list(context.request.config.stop)}
     best, least, output_tokens = None, (True, 1.0), 0
+    written = None if context.draft is None else context.draft.add
     for attempt in range(ATTEMPTS):
-        generation = context.generate(messages, _sampling(context, attempt) | limits | grammar, enough=loops)
+        if attempt and context.draft is not None:
+            context.draft.restart()
+        body = _sampling(context, attempt) | limits | grammar
+        generation = context.generate(messages, body, enough=loops, written=written)
         output_tokens += generation.output_tokens
         text, whole = tidy(without_loop(generation.text), complete=generation.complete)
         if not text:
