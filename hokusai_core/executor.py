@@ -338,7 +338,7 @@ class Executor:
         services = self.services
         services.check_open()
         options = services.options.read(**asked)
-        plan = services.plans.plan(signature_name, lm, options.strategy, options.parameters)
+        plan = services.plans.plan(signature_name, services.models.choose(lm), options.strategy, options.parameters)
         return ExecutionState(plan, options, Deadline())
 
     # -- many executions ----------------------------------------------------------------------------------------

@@ -105,7 +105,9 @@ class CacheTiers:
     def remembered(self, key: str, now: float, ttl: float | None) -> CacheEntry | None:
         """Return the entry of the memory tier that may be served at ``now``."""
         entry = self.memory.get(key)
-        return None if entry is None or entry.expired(now, ttl) else entry
+        if entry is None or (ttl is None and entry.expires_at is None):
+            return entry
+        return None if entry.expired(now, ttl) else entry
 
     def look_up(
         self, key: str, now: float, ttl: float | None, fits: Callable[[CacheEntry], bool] | None = None

@@ -169,7 +169,7 @@ class CallPlanCache:
 
         Args:
             signature: name or signature class.
-            lm: language model of this call, in place of the executor's; of a policy the first one.
+            lm: what ``ModelResolver.choose`` has returned for this call; of a policy the first model is taken.
             strategy: strategy of this call, in place of the one that the signature declares.
             parameters: parameters of the language model that this call gives.
         """
@@ -180,12 +180,11 @@ class CallPlanCache:
 
             bridge = self._bridge = dspy_bridge
         named = signature if type(signature) is str and not signature.endswith(".json") else _edition(signature)
-        chosen, own = self._models.choose(lm), {}
-        if isinstance(chosen, ModelPolicy):
-            chosen = chosen.models[0]
-        if isinstance(chosen, PolicyModel):
-            chosen, own = chosen.lm, chosen.parameters
-        model = self._models.resolve(chosen)
+        own: Mapping[str, Any] = {}
+        if isinstance(lm, (ModelPolicy, PolicyModel)):
+            first = lm.models[0] if isinstance(lm, ModelPolicy) else lm
+            lm, own = self._models.choose(first.lm), first.parameters
+        model = self._models.load(lm)
         adapter = self._adapter or model.adapter or bridge.host_adapter()
         said = canonical_json([own, parameters]) if own or parameters else b""
         key = (named, id(model.lm), model.identity, id(adapter), None if strategy is None else strategy.key, said)

@@ -99,7 +99,13 @@ class ModelResolver:
         Raises:
             LanguageModelUnavailable: there is none, or the one asked for cannot be had; says how to get one.
         """
-        chosen = self.choose(requested)
+        return self.load(self.choose(requested))
+
+    def load(self, chosen: Any) -> LanguageModel:
+        """Return the language model for what ``choose`` has returned; of a policy the first one."""
+        last = self._last
+        if last is not None and last.lm is chosen:
+            return last
         if chosen is None:
             return self._find_embedded()
         if isinstance(chosen, ModelPolicy):
@@ -110,10 +116,12 @@ class ModelResolver:
 
     def choose(self, requested: Any = None) -> Any:
         """Return what a call asks for, or what answers a call that asks for none: a policy, a model, a name or None."""
-        chosen = self._chosen(requested)
-        if type(chosen) is str and chosen in self._tables:
-            chosen = self._tables.find(chosen)
-        return chosen
+        chosen = requested if requested is not None else self._default
+        if chosen is None:
+            chosen = self._host()
+        if chosen is None:
+            chosen = self._environ.get("HOKUSAI_LM", "").strip() or self._project or None
+        return self._tables.find(chosen) if type(chosen) is str and chosen in self._tables else chosen
 
     def prepare(self, requested: Any = None) -> None:
         """Load the model that a call asks for; of a policy, the first one that can be asked."""
@@ -131,12 +139,6 @@ class ModelResolver:
         if isinstance(chosen, ModelPolicy):
             return all(self.at_hand(model.lm) for model in chosen.askable[:1])
         return self._embedded is not None if chosen is None else not isinstance(chosen, str) or chosen in self._named
-
-    def _chosen(self, requested: Any) -> Any:
-        chosen = requested if requested is not None else self._default
-        if chosen is None:
-            chosen = self._host()
-        return (self._environ.get("HOKUSAI_LM", "").strip() or self._project or None) if chosen is None else chosen
 
     def source(self) -> str:
         """Return in words where the language model of a call without one of its own would come from."""
@@ -195,9 +197,6 @@ class ModelResolver:
         return self._dspy().default_language_model(name, **settings)
 
     def _given(self, chosen: Any) -> LanguageModel:
-        last = self._last
-        if last is not None and last.lm is chosen:
-            return last
         model = chosen if isinstance(chosen, LanguageModel) else LanguageModel(chosen)
         if not self._dspy().is_language_model(model.lm):
             raise ConfigurationError(

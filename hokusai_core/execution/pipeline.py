@@ -145,17 +145,17 @@ class ExecutionPipeline:
 
     def _find(self, state: ExecutionState) -> CacheEntry | None:
         """Work out the cache key of the execution, and return the entry of the memory cache, if that may be served."""
-        cache, keys = self._cache, state.plan.keys
-        if cache is None or keys is None or state.options.cache == "off":
+        cache, keys, options = self._cache, state.plan.keys, state.options
+        if cache is None or keys is None or options.cache == "off":
             return None
         try:
             state.key = key = keys.key(state.inputs)
         except (TypeError, ValueError):  # such as a number of more digits than may be written
             return None
-        if not state.options.reads_cache or state.options.collect_feedback:  # keeping it has to be waited for
-            return None
+        if options.collect_feedback or not (options.cache == "use" or options.reads_cache):
+            return None  # an execution that is kept for feedback has to be waited for
         entry = cache.remembered(key, state.started_at, state.ttl)
-        return None if entry is None or not state.fresh(entry) else entry
+        return None if entry is None or (options.fresh_since is not None and not state.fresh(entry)) else entry
 
     def sample_outputs(self, state: ExecutionState, inputs: Mapping[str, Any]) -> ExecutionResult:
         """Answer without a language model, a cache or a tracker (testing mode)."""
@@ -398,7 +398,7 @@ class ExecutionPipeline:
             entry.cost,
             (),
             ExecutionTrace(tuple(state.stages)) if keep_trace else None,
-            plan.strategy_name,
+            "" if plan.strategy is None else plan.strategy_name,
             state.extras,
         )
         self._stats.hit(tier, latency)

@@ -121,7 +121,7 @@ class ExecutorServices:
         """Return the plan of an execution: with a language model, or without one in testing mode."""
         if self.testing:
             return self.plans.testing_plan(signature, options.strategy)
-        return self.plans.plan(signature, lm, options.strategy, options.parameters)
+        return self.plans.plan(signature, self.models.choose(lm), options.strategy, options.parameters)
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -188,7 +188,8 @@ class ExecutorServices:
         permit: Permit | None,
         emitter: StreamEmitter | None = None,
     ) -> tuple[ExecutionState, ExecutionResult | None]:
-        self.check_open()
+        if self.state.closed:
+            self.check_open()
         mode = self.state.mode
         if mode is ExecutionMode.TESTING:
             state = ExecutionState(

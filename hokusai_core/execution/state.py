@@ -136,8 +136,9 @@ class ExecutionState:
 
     def start_clock(self, elapsed: float) -> None:
         """Begin the time of the execution, ``elapsed`` seconds ago."""
-        self.whole = Deadline.after(self.options.timeout, elapsed=elapsed)
-        self.bound_model()
+        self.whole = self.deadline = Deadline.after(self.options.timeout, elapsed=elapsed)
+        if self.choice is not None:
+            self.bound_model()
 
     def bound_model(self) -> None:
         """Begin the time of the model that is asked now."""

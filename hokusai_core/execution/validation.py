@@ -43,7 +43,7 @@ class ValidationStage:
             self._inherited += self._made.values()
             self._made = None
 
-    def _validators(self) -> Mapping[str, Validator]:
+    def _validators(self) -> dict[str, Validator]:
         made = self._made
         if made is None:
             made = self._made = {
@@ -60,7 +60,9 @@ class ValidationStage:
             PluginError: a validator failed.
             Exception: whatever a gate refuses with.
         """
-        validators = self._validators()
+        validators = self._made
+        if validators is None:
+            validators = self._validators()
         if self._transforms is None:  # now, as an execution that is under way outlives the closing of its executor
             self._transforms = self._plugins.callers("transform_outputs")
             self._has_gates = self._plugins.implements("check_execution")

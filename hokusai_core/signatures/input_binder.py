@@ -115,7 +115,7 @@ class InputBinder:
         return self._bind(inputs, _DEFAULT_POLICY)[1]
 
     def _bind(self, inputs: Mapping[str, Any], media: MediaPolicy) -> tuple[dict[str, Any], list[Problem]]:
-        if not isinstance(inputs, Mapping):
+        if type(inputs) is not dict and not isinstance(inputs, Mapping):  # the first is ten times as fast
             message = f"expected a mapping of field name to value, got {type_name(inputs)}"
             return {}, [Problem("inputs", "wrong_type", message)]
         bound: dict[str, Any] = {}
