@@ -110,16 +110,22 @@ class Meter:
     @property
     def cost(self) -> float | None:
         """US dollars of the calls whose price is known, None where no price is."""
+        if len(self.calls) == 1:
+            return self.calls[0].cost
         return known_cost(call.cost for call in self.calls)
 
     @property
     def price_source(self) -> str:
         """Where the prices of the calls are from; several sources are separated by commas."""
+        if len(self.calls) == 1:
+            return self.calls[0].price_source
         return ", ".join(dict.fromkeys(call.price_source for call in self.calls if call.price_source))
 
     @property
     def finish_reason(self) -> str | None:
         """How the last answer ended; where one was cut off or withheld, how that one did."""
+        if len(self.calls) == 1:
+            return self.calls[0].finish_reason
         reasons = [call.finish_reason for call in self.calls if call.finish_reason is not None]
         return next(
             (reason for reason in reasons if reason not in ("stop", "tool_call")), reasons[-1] if reasons else None
