@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import orjson
 
-from hokusai_core.media import media_kind, media_record
+from hokusai_core.dspy_classes import media_kind
+from hokusai_core.media import media_record
 
 __all__ = ["canonical_json", "jsonable", "without_numpy"]
 

@@ -2,8 +2,6 @@
 
 In keys, records, journals and logs a medium is its type, size and digest, never its content. Artifacts, which have to
 hold all of their demos, are the one place where the content is written.
-
-Classes of DSPy are known by name, so that nothing here imports DSPy.
 """
 
 from __future__ import annotations
@@ -11,33 +9,23 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import importlib
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from attrs import frozen
 
+from hokusai_core.dspy_classes import is_history, media_kind
+
 __all__ = [
-    "DSPY_CLASSES",
     "MediaContent",
     "MediaPolicy",
     "content_of",
-    "dspy_class",
-    "is_history",
-    "media_kind",
     "media_record",
     "with_content",
     "without_content",
 ]
 
-#: Name of a class -> its module. Classes of these names in other modules are others.
-DSPY_CLASSES: Final[dict[str, str]] = {
-    "Image": "dspy.adapters.types.image",
-    "Audio": "dspy.adapters.types.audio",
-    "File": "dspy.adapters.types.file",
-    "History": "dspy.adapters.types.history",
-}
 _DATA_URI: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+=-]+)*;base64,(.*)", re.DOTALL)
 #: Scheme, and host with path; between them may be a user's name and password, behind them a signature.
 _URL: Final = re.compile(r"(\w+://)(?:[^/?#@]*@)?([^?#]*)")
@@ -72,22 +60,6 @@ class MediaContent:
     data: bytes | None = None
     reference: str = ""
     name: str = ""
-
-
-def media_kind(cls: Any) -> str | None:
-    """Return ``image``, ``audio`` or ``file`` for the classes of DSPy, None for any other."""
-    name = getattr(cls, "__qualname__", "")
-    return name.lower() if name != "History" and DSPY_CLASSES.get(name) == cls.__module__ else None
-
-
-def is_history(cls: Any) -> bool:
-    """Return whether ``cls`` is DSPy's class of conversations."""
-    return getattr(cls, "__qualname__", "") == "History" and cls.__module__ == DSPY_CLASSES["History"]
-
-
-def dspy_class(name: str) -> Any:
-    """Return the class of DSPy of that name, importing DSPy."""
-    return getattr(importlib.import_module(DSPY_CLASSES[name]), name)
 
 
 def content_of(value: Any) -> MediaContent:

@@ -34,7 +34,7 @@ from typing import Any, Final, Literal
 from attrs import frozen
 
 from hokusai_core.cached_property import cached_property
-from hokusai_core.media import is_history, media_kind
+from hokusai_core.dspy_classes import is_history, media_kind
 from hokusai_core.signatures.constraints import (
     Constraints,
     UnsupportedTypeError,

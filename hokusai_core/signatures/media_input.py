@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Final
 
+from hokusai_core.dspy_classes import is_history, media_kind
 from hokusai_core.json_encoding import jsonable
-from hokusai_core.media import MediaPolicy, content_of, is_history, media_kind
+from hokusai_core.media import MediaPolicy, content_of
 from hokusai_core.signatures.field_types import Shape, walk
 from hokusai_core.signatures.scalar_input import Coercer, CoercionError, is_finite, mismatch
 from hokusai_core.signatures.text_json import NotJSON, parse_json

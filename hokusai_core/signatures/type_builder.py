@@ -20,8 +20,8 @@ from typing import Any, Literal, cast
 
 import attrs
 
+from hokusai_core.dspy_classes import DSPY_CLASSES, dspy_class
 from hokusai_core.errors import SignatureDefinitionError
-from hokusai_core.media import DSPY_CLASSES, dspy_class
 from hokusai_core.signatures.checked_json import CheckedJson
 from hokusai_core.signatures.constraints import CONSTRAINTS, Constraints
 from hokusai_core.signatures.field_types import (

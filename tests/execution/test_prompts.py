@@ -11,7 +11,7 @@ import dspy
 import pytest
 from dspy.lm15 import Message, Request, Response, TextPart, Usage
 
-from hokusai_core import BaseSignature, Executor, InputField, OutputField, SignatureSpec, read, render
+from hokusai_core import BaseSignature, Executor, InputField, ModelPolicy, OutputField, SignatureSpec, read, render
 from hokusai_core.components import Component
 from hokusai_core.dspy_bridge.null_lm import null_lm
 from hokusai_core.errors import AnswerCutOff, InputError, LanguageModelUnavailable, OutputError, PromptError
@@ -269,3 +269,13 @@ def test_parameters_of_the_call_are_part_of_the_request() -> None:
         executor.execute_signature("Ask", {"question": "?"}, parameters=parameters)
     assert lm.engine.requests == [shown]
     assert (shown.config.temperature, shown.config.max_tokens) == (0.25, 12)
+
+
+def test_of_several_models_the_first_is_shown() -> None:
+    first, second = null_lm(keep_requests=True, model="null/first"), null_lm(model="null/second")
+    with executor_with(ModelPolicy([first, second])) as executor:
+        executor.register_signature("Ask", "question -> answer")
+        shown = executor.render("Ask", {"question": "?"})
+        executor.execute_signature("Ask", {"question": "?"})
+    assert first.engine.requests == [shown]
+    assert second.engine.calls == 0

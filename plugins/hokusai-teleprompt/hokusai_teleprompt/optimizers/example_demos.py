@@ -116,10 +116,11 @@ def fitting_predictors(task: OptimizationTask) -> list[str]:
 
 
 def _demo(task: OptimizationTask, example: OptimizationExample) -> Mapping[str, Any]:
-    """Return an example as a demo: plain values, without those of sensitive fields."""
+    """Return an example as a demo: plain values and media, without those of sensitive fields."""
     hidden = task.signature.sensitive
+    media = {item.name for item in task.signature.fields if item.involves_media}
     return {
-        name: jsonable(value)
+        name: value if name in media else jsonable(value)
         for name, value in {**example.inputs, **example.outputs}.items()
         if value is not None and name not in hidden
     }
