@@ -27,7 +27,7 @@ from hokusai_core.dspy_bridge.engine_calls import (
     is_public_call_plain,
     prepare_call,
 )
-from hokusai_core.dspy_bridge.model_prices import cost_of_usage, is_free, is_priced
+from hokusai_core.dspy_bridge.model_prices import cost_of_usage, is_free, is_priced, price_entry
 from hokusai_core.dspy_bridge.streamed_calls import OnText, acomplete_streamed, complete_streamed
 from hokusai_core.dspy_bridge.unmetered_calls import UsageRelay, host_callbacks
 from hokusai_core.errors import DeadlineExceeded
@@ -356,7 +356,9 @@ class MeteredLM(BaseLM):
         if own is not None and usage.total_tokens:
             return own, "user"
         if result.cost is None:
-            return None, ""
+            # DSPy makes the call itself where outputs have a schema, and prices no engine of the host's own.
+            named = cost_of_usage(self._lm, result.usage) if price_entry(self._lm) else None
+            return named, "" if named is None else "dspy"
         return result.cost, "dspy" if result.cost_details else "litellm"
 
     def _note_failure(

@@ -98,8 +98,10 @@ class EngineConformance:
         raise NotImplementedError("define the fixture make_engines")
 
     @pytest.fixture
-    def server(self) -> Iterator[ChatServer]:
-        """Yield a server of chat completions."""
+    def server(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+        """Yield a server of chat completions, to which no proxy of the environment leads."""
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "127.0.0.1,localhost")
         with ChatServer() as server:
             yield server
 

@@ -27,6 +27,10 @@ def _check_seconds(_: Any, attribute: Any, value: Any) -> None:
         raise ValueError(f"{attribute.name}={value!r}: give a number of seconds above 0")
 
 
+def _copy(headers: Mapping[str, str]) -> dict[str, str]:
+    return dict(headers)
+
+
 _text = validators.instance_of(str)
 
 
@@ -54,7 +58,7 @@ class ServerOptions:
     base_url: str = field(validator=_text)
     model: str = field(validator=_text)
     api_key: str = field(default="", repr=False, validator=_text)
-    headers: Mapping[str, str] = field(factory=dict, repr=False, converter=dict)
+    headers: Mapping[str, str] = field(factory=dict, repr=False, converter=_copy)
     server: str = field(default="", validator=validators.in_(("", *SERVERS)))
     timeout: float = field(default=600.0, validator=_check_seconds)
     connect_timeout: float = field(default=10.0, validator=_check_seconds)
