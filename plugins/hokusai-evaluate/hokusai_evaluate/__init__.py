@@ -12,26 +12,20 @@ if TYPE_CHECKING:
     from hokusai_evaluate.dataset_check import DataCheck, Finding, check_data
     from hokusai_evaluate.dataset_split import split_data
     from hokusai_evaluate.evaluation import evaluate
-    from hokusai_evaluate.evaluation_report import (
-        ComparisonReport,
-        Evaluation,
-        GateResult,
-        RowReport,
-        ScoreReport,
-        SystemReport,
-    )
+    from hokusai_evaluate.evaluation_figures import ComparisonReport, GateResult, RowReport, ScoreReport, SystemReport
+    from hokusai_evaluate.evaluation_report import Evaluation
 
 _HOME: Final = {
     "DataCheck": "dataset_check",
     "Finding": "dataset_check",
     "check_data": "dataset_check",
     "split_data": "dataset_split",
-    "ComparisonReport": "evaluation_report",
+    "ComparisonReport": "evaluation_figures",
     "Evaluation": "evaluation_report",
-    "GateResult": "evaluation_report",
-    "RowReport": "evaluation_report",
-    "ScoreReport": "evaluation_report",
-    "SystemReport": "evaluation_report",
+    "GateResult": "evaluation_figures",
+    "RowReport": "evaluation_figures",
+    "ScoreReport": "evaluation_figures",
+    "SystemReport": "evaluation_figures",
     "evaluate": "evaluation",
 }
 

@@ -56,18 +56,9 @@ def split_data(
         split_data("tickets.jsonl", {"train": 0.6, "dev": 0.2, "test": 0.2}, by="team")
     """
     source = Path(path)
-    if source.suffix.lower() not in (*_TABLES, ".jsonl", ".ndjson"):
-        raise ConfigurationError(f"{source}: expected a .jsonl, .csv or .tsv file")
     if len(shares) < 2 or any(not 0 < share < 1 for share in shares.values()) or sum(shares.values()) > 1 + 1e-9:
         raise ConfigurationError(f"shares={dict(shares)!r}: give at least two parts with shares that add up to 1")
-    rows = list(read_file(source, "data"))
-    broken = next((row for row in rows if row.problem is not None or not isinstance(row.value, Mapping)), None)
-    if broken is not None:
-        what = broken.problem.message if broken.problem else "is not an object with names and values"
-        raise ConfigurationError(f"{source}: {broken.label} {what}")
-    for column in (by, group):
-        if column is not None and not all(_has(row, column) for row in rows):
-            raise ConfigurationError(f"{source}: not every row has the column {column!r}")
+    rows = _read(source, [column for column in (by, group) if column is not None])
     targets = {part: Path(folder or source.parent) / f"{source.stem}.{part}{source.suffix}" for part in shares}
     present = [str(target) for target in targets.values() if target.exists()]
     if present and not force:
@@ -84,6 +75,25 @@ def split_data(
     for part, target in targets.items():
         _write(target, sorted(found[part], key=lambda row: row.number))
     return {target: len(found[part]) for part, target in targets.items()}
+
+
+def _read(source: Path, columns: Sequence[str]) -> list[ExampleRow]:
+    """Return the rows of a file, which must have ``columns``.
+
+    Raises:
+        ConfigurationError: it cannot be read, or a row lacks one of them.
+    """
+    if source.suffix.lower() not in (*_TABLES, ".jsonl", ".ndjson"):
+        raise ConfigurationError(f"{source}: expected a .jsonl, .csv or .tsv file")
+    rows = list(read_file(source, "data"))
+    for row in rows:
+        if row.problem is not None or not isinstance(row.value, Mapping):
+            what = row.problem.message if row.problem else "is not an object with names and values"
+            raise ConfigurationError(f"{source}: {row.label} {what}")
+    for column in columns:
+        if not all(_has(row, column) for row in rows):
+            raise ConfigurationError(f"{source}: not every row has the column {column!r}")
+    return rows
 
 
 def _groups(rows: Sequence[ExampleRow], by: str | None, group: str | None) -> list[list[ExampleRow]]:

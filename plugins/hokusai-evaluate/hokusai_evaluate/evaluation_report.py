@@ -1,149 +1,23 @@
-"""The report of an evaluation."""
+"""The report of an evaluation: its figures, its gates, and the tables that show them."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import asdict, field, frozen
 
+from hokusai_core.cli_support.tables import aligned, printable
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import atomic_write
+from hokusai_core.plugin_api import atomic_write, jsonable
+from hokusai_evaluate.evaluation_figures import ComparisonReport, GateResult, RowReport, ScoreReport, SystemReport
 
-__all__ = ["ComparisonReport", "Evaluation", "GateResult", "RowReport", "ScoreReport", "SystemReport"]
+__all__ = ["Evaluation"]
 
-
-@frozen
-class ScoreReport:
-    """A score with its interval.
-
-    Args:
-        value: the score in units of the metric; None where nothing was scored.
-        low: lower end of the interval.
-        high: upper end of the interval.
-        rows: rows that it is of.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    rows: int
-
-
-@frozen
-class SystemReport:
-    """The figures of one system.
-
-    Args:
-        label: what tells it from the others.
-        name: name of the signature or chain.
-        fingerprint: hash over its fields, types, instructions and demos.
-        model: name of the language model.
-        against: whether it is what others are compared with.
-        scores: metric -> score.
-        slices: value of the column ``by`` -> score by the leading metric.
-        failures: class of the error -> answers that do not fit the signature. They count as the worst score.
-        unanswered: class of the error -> rows that could not be asked. They are in no score.
-        reused: answers that came out of the journal.
-        cost: US dollars that the answers cost when they were made; None where no price is known.
-        input_tokens: tokens of a prompt, the mean; None where unknown.
-        output_tokens: tokens of an answer, the mean; None where unknown.
-        latency_p50: seconds that half of the answers took at most.
-        latency_p95: seconds that 95 of 100 answers took at most.
-        round_deviation: standard deviation of the leading score over the rounds; None for one round.
-    """
-
-    label: str
-    name: str
-    fingerprint: str
-    model: str
-    against: bool
-    scores: Mapping[str, ScoreReport]
-    slices: Mapping[str, ScoreReport]
-    failures: Mapping[str, int]
-    unanswered: Mapping[str, int]
-    reused: int
-    cost: float | None
-    input_tokens: float | None
-    output_tokens: float | None
-    latency_p50: float | None
-    latency_p95: float | None
-    round_deviation: float | None
-
-
-@frozen
-class ComparisonReport:
-    """Two systems on the rows that both have answered, by the leading metric.
-
-    Args:
-        label: the system.
-        against: what it is compared with.
-        metric: name of the metric.
-        before: score of ``against``.
-        after: score of ``label``.
-        difference: how much better ``label`` is, in units of the metric; below zero for worse.
-        low: lower end of the interval of the difference.
-        high: upper end of it.
-        p_value: probability of a difference at least as large if the two do not differ.
-        test: name of the test.
-        wins: rows that ``label`` does better.
-        losses: rows that it does worse.
-        ties: rows that both do alike.
-    """
-
-    label: str
-    against: str
-    metric: str
-    before: float
-    after: float
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    test: str
-    wins: int
-    losses: int
-    ties: int
-
-
-@frozen
-class RowReport:
-    """One row of the data, and what each system made of it.
-
-    Args:
-        number: its number in the data, from 1.
-        inputs: its inputs, sensitive ones redacted.
-        expected: the expected outputs.
-        outputs: system -> the outputs of the first round; None where it has none.
-        errors: system -> the error of the first round, for those that failed.
-        scores: system -> score by the leading metric, the mean over the rounds; None where there is none.
-    """
-
-    number: int
-    inputs: Mapping[str, Any]
-    expected: Mapping[str, Any]
-    outputs: Mapping[str, Mapping[str, Any] | None]
-    errors: Mapping[str, str]
-    scores: Mapping[str, float | None]
-
-
-@frozen
-class GateResult:
-    """Whether a system may pass.
-
-    Args:
-        name: what is asked for.
-        label: the system.
-        passed: whether it passes.
-        message: the figures.
-    """
-
-    name: str
-    label: str
-    passed: bool
-    message: str
+#: Characters of a value that the list of the worst rows shows.
+_SHOWN: Final = 70
 
 
 @frozen(eq=False, repr=False)
@@ -266,10 +140,20 @@ class Evaluation:
         """Write the report with every row as a JSON file."""
         atomic_write(path, [self.to_json(rows=True).encode("utf-8", "replace"), b"\n"])
 
-    def __str__(self) -> str:
-        from hokusai_evaluate.evaluation_table import table_of
+    def table(self, *, worst: int = 5) -> str:
+        """Return the tables of the report as text.
 
-        return table_of(self)
+        Args:
+            worst: how many of the worst rows are shown.
+        """
+        rounds = f", {self.repeat} rounds" if self.repeat > 1 else ""
+        lines = [f"{self.target}: {self.rows} rows, digest {self.digest[:8]}{rounds}", ""]
+        lines += aligned([_head(self), *(_row(self, system) for system in self.systems)])
+        lines += [line for part in _parts(self, worst) for line in ("", *part)]
+        return "\n".join(map(printable, lines))
+
+    def __str__(self) -> str:
+        return self.table()
 
     def __repr__(self) -> str:
         return f"<Evaluation {self.target}: {self.rows} rows, {self.metrics[0]} {_shown(self.score)}>"
@@ -282,3 +166,91 @@ def _shown(value: float | None) -> str:
 def _unanswered(system: SystemReport) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in system.unanswered.items())
     return f"rows that could not be asked: {kinds}" if kinds else "every row was answered"
+
+
+def _parts(evaluation: Evaluation, worst: int) -> Iterator[list[str]]:
+    if evaluation.comparisons:
+        yield [_comparison(pair) for pair in evaluation.comparisons]
+    failures = [
+        [system.label, kind, str(count), what]
+        for system in evaluation.systems
+        for kinds, what in (
+            (system.failures, "counted as the worst score"),
+            (system.unanswered, "could not be asked or scored; not in the score"),
+        )
+        for kind, count in kinds.items()
+    ]
+    if failures:
+        yield aligned([["FAILURES", "KIND", "COUNT", ""], *failures])
+    if evaluation.by is not None:
+        labels = [system.label for system in evaluation.systems]
+        values = list(dict.fromkeys(value for system in evaluation.systems for value in system.slices))
+        nothing = ScoreReport(None, None, None, 0)
+        table = [
+            [value, str(evaluation.systems[0].slices.get(value, nothing).rows)]
+            + [_interval(system.slices.get(value, nothing)) for system in evaluation.systems]
+            for value in values
+        ]
+        yield aligned([[f"BY {evaluation.by}", "ROWS", *labels], *table])
+    bad = evaluation.worst(worst)
+    if bad:
+        yield ["worst rows", *(line for report in bad for line in _worst(report))]
+    if evaluation.notes:
+        yield [f"note: {note}" for note in evaluation.notes]
+
+
+def _head(evaluation: Evaluation) -> list[str]:
+    rounds = ["+/- ROUND"] if evaluation.repeat > 1 else []
+    return ["SYSTEM", *evaluation.metrics, *rounds, "COST", "TOKENS IN", "OUT", "P50", "P95", "FAILED", "UNASKED"]
+
+
+def _row(evaluation: Evaluation, system: SystemReport) -> list[str]:
+    rounds = [_number(system.round_deviation, "{:.3f}")] if evaluation.repeat > 1 else []
+    return [
+        system.label + (" (against)" if system.against else ""),
+        *(_interval(score) for score in system.scores.values()),
+        *rounds,
+        _number(system.cost, "${:.4f}"),
+        _number(system.input_tokens, "{:.0f}"),
+        _number(system.output_tokens, "{:.0f}"),
+        _number(system.latency_p50, "{:.2f} s"),
+        _number(system.latency_p95, "{:.2f} s"),
+        str(sum(system.failures.values())),
+        str(sum(system.unanswered.values())),
+    ]
+
+
+def _comparison(pair: ComparisonReport) -> str:
+    shift = f"{pair.metric} {pair.difference:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]"
+    counts = f"{pair.wins} wins, {pair.losses} losses, {pair.ties} ties"
+    return f"{pair.label} against {pair.against}: {shift}, p = {pair.p_value:.2g} ({pair.test}); {counts}"
+
+
+def _worst(report: RowReport) -> Iterator[str]:
+    scores = ", ".join(f"{label} {_number(score, '{:.2f}')}" for label, score in report.scores.items())
+    yield f"  row {report.number}: {scores}"
+    yield f"    inputs    {_values(report.inputs)}"
+    yield f"    expected  {_values(report.expected)}"
+    for label, outputs in report.outputs.items():
+        names = "" if len(report.outputs) == 1 else f"{label}: "
+        text = _values(outputs) if outputs is not None else " ".join(report.errors.get(label, "nothing").split())[:200]
+        yield f"    given     {names}{text}"
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name}={_short(value)}" for name, value in values.items())
+
+
+def _short(value: Any) -> str:
+    text = " ".join((value if isinstance(value, str) else str(jsonable(value))).split())
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def _interval(score: ScoreReport) -> str:
+    if score.value is None:
+        return "-"
+    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)

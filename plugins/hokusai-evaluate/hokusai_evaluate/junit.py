@@ -6,7 +6,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from hokusai_core.cli_support.tables import printable
-from hokusai_evaluate.evaluation_report import Evaluation, GateResult
+from hokusai_evaluate.evaluation_figures import GateResult
+from hokusai_evaluate.evaluation_report import Evaluation
 
 __all__ = ["junit_xml"]
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hokusai_core.plugin_api import REDACTED
 from hokusai_evaluate.answers import Answer
-from hokusai_evaluate.evaluation_report import ComparisonReport, Evaluation, RowReport, ScoreReport, SystemReport
+from hokusai_evaluate.evaluation_figures import ComparisonReport, RowReport, ScoreReport, SystemReport
+from hokusai_evaluate.evaluation_report import Evaluation
 from hokusai_evaluate.example_reader import Examples
 from hokusai_evaluate.metrics.scoring import checked, raw_score, summary_of, worst_goodness
 from hokusai_evaluate.paired_scores import aggregate_score, compare_scores

@@ -118,7 +118,6 @@ def evaluate(
     """
     from hokusai_core import Budget
     from hokusai_evaluate.evaluation import evaluate as run
-    from hokusai_evaluate.evaluation_table import table_of
     from hokusai_evaluate.junit import junit_xml
 
     if max_regression is not None and not against:
@@ -162,7 +161,7 @@ def evaluate(
         evaluation.save(output)
     if junit is not None:
         junit.write_bytes(junit_xml(evaluation, gates))
-    click.echo(evaluation.to_json() if as_json else table_of(evaluation, worst=worst))
+    click.echo(evaluation.to_json() if as_json else evaluation.table(worst=worst))
     failed = [gate for gate in gates if not gate.passed]
     for gate in failed:
         click.echo(f"hokusai: {gate.label}: {gate.name} not passed: {gate.message}", err=True)
