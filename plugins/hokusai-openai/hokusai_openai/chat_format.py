@@ -78,6 +78,11 @@ class ChatFormat:
         if payload is None:
             payload = json.loads(self._dialect.build_request(request, stream=stream).body)
         payload["model"] = self._options.model
+        if request.config.top_k is not None:
+            # DSPy would leave it out, as OpenAI does not know it. Most other servers do.
+            if self._options.kind == "openai":
+                raise lm15.UnsupportedFeatureError("chat completions of OpenAI take no top_k", feature="config.top_k")
+            payload["top_k"] = request.config.top_k
         text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         try:
             return text.encode()
@@ -110,8 +115,7 @@ class ChatFormat:
     def _is_plain(self, config: Config) -> bool:
         usual = self._usual
         return config is usual or (
-            config.top_k is None
-            and not config.stop
+            not config.stop
             and config.response_format is None
             and config.tool_choice is None
             and config.reasoning is None

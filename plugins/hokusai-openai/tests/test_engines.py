@@ -19,7 +19,7 @@ from typing import Any
 import dspy
 import psutil
 import pytest
-from dspy.lm15 import Config, Message, OpenAIChatLM, Request, TextPart
+from dspy.lm15 import Config, Message, OpenAIChatLM, Request, TextPart, UnsupportedFeatureError
 
 from hokusai_core import Budget, Executor
 from hokusai_core.errors import BudgetExceeded, LanguageModelRefused
@@ -60,6 +60,13 @@ def test_bodies_are_those_that_dspy_builds(config: dict[str, Any], server: str) 
     request = Request(model="x", system="Be short.", messages=turns, config=Config(**config))
     theirs = json.loads(OpenAIChatLM(api_key="k", compat=server).build_request(request, stream=False).body)
     assert json.loads(chat.body(request)) == theirs
+
+
+def test_top_k_is_sent_where_servers_know_it_and_refused_elsewhere(server: ChatServer) -> None:
+    OpenAIEngine(ServerOptions(server.base_url, "ok")).complete(request_for(top_k=3))
+    assert server.received[0].body["top_k"] == 3
+    with pytest.raises(UnsupportedFeatureError, match="top_k"):
+        OpenAIEngine(ServerOptions(server.base_url, "ok", server="openai")).complete(request_for(top_k=3))
 
 
 def test_text_that_is_not_unicode_is_refused_before_it_is_sent(server: ChatServer) -> None:
