@@ -20,7 +20,7 @@ import dspy
 import pytest
 from attrs import frozen
 
-from hokusai_core import Budget, Executor, SignatureChain
+from hokusai_core import Budget, Executor, ModelPolicy, SignatureChain
 from hokusai_core.dspy_bridge.program_spec import MODULES, is_program, spec_of_program
 from hokusai_core.errors import BudgetExceeded, LanguageModelError, SignatureDefinitionError
 from hokusai_core.plugin_api import FunctionTool
@@ -434,12 +434,36 @@ def check_tracking(entry: Entry, _folder: Path) -> None:
         assert event.extras == result.extras
 
 
+def check_stream(entry: Entry, _folder: Path) -> None:
+    with executor_for(entry, model()) as executor:
+        plain = executor.execute_signature("Subject", entry.inputs, cache="off")
+        for cache in ("refresh", "use"):
+            with executor.stream_signature("Subject", entry.inputs, cache=cache) as events:
+                seen = list(events)
+            assert (seen[0].kind, seen[-1].kind) == ("started", "finished")
+            result = seen[-1].result
+            assert (result["answer"], dict(result.extras)) == (plain["answer"], dict(plain.extras))
+            pieces = [event.text for event in seen if event.kind == "delta" and event.field == "answer"]
+            assert not pieces or "".join(pieces) == plain["answer"]
+
+
+def check_fallback(entry: Entry, _folder: Path) -> None:
+    dead, good = null_lm(fail_first=10**6, model="null/dead"), model()
+    with executor_for(entry, ModelPolicy([dead, good])) as executor:
+        result = executor.execute_signature("Subject", entry.inputs)
+        assert (result["answer"], result.model, result.strategy) == ("42", "null/scripted", entry.strategy)
+        assert scripted_engine(good).calls >= 1
+        assert dead.engine.calls >= 1
+
+
 CHECKS: dict[str, Callable[[Entry, Path], None]] = {
     "run": check_run,
     "batch with journal and kill": check_batch_with_journal_and_kill,
     "budget": check_budget,
     "cache": check_cache,
     "tracking": check_tracking,
+    "stream": check_stream,
+    "fallback to another model": check_fallback,
 }
 
 
