@@ -22,6 +22,7 @@ __all__ = [
     "StreamReceiver",
     "StreamRetracted",
     "StreamStarted",
+    "StreamThought",
 ]
 
 
@@ -39,6 +40,23 @@ class StreamStarted:
 
     signature: str
     execution_id: str | None = None
+    step: str | None = None
+
+
+@frozen
+class StreamThought:
+    """The next piece of a text that a strategy gives beside the outputs, such as the reasoning.
+
+    Args:
+        name: what it is called in ``ExecutionResult.extras``.
+        text: the piece. All pieces of a name together are its value there.
+        step: name of the step of a chain, None outside of chains.
+    """
+
+    kind: ClassVar[Literal["thought"]] = "thought"
+
+    name: str
+    text: str = attrs.field(repr=False)
     step: str | None = None
 
 
@@ -106,7 +124,7 @@ class StreamFinished:
     step: str | None = None
 
 
-StreamEvent = StreamStarted | StreamDelta | StreamPartial | StreamRetracted | StreamFinished
+StreamEvent = StreamStarted | StreamThought | StreamDelta | StreamPartial | StreamRetracted | StreamFinished
 
 #: Takes the events of a stream, on any thread.
 StreamReceiver = Callable[[StreamEvent], None]
@@ -122,6 +140,10 @@ class StreamListener(Protocol):
 
     def text(self, name: str, piece: str) -> None:
         """Take the next piece of the text of an output."""
+        ...
+
+    def thought(self, name: str, piece: str) -> None:
+        """Take the next piece of a text that a strategy gives beside the outputs."""
         ...
 
     def value(self, name: str, value: Any) -> None:

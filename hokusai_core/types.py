@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         StreamPartial,
         StreamRetracted,
         StreamStarted,
+        StreamThought,
     )
 
 __all__ = [
@@ -107,6 +108,7 @@ __all__ = [
     "StreamPartial",
     "StreamRetracted",
     "StreamStarted",
+    "StreamThought",
     "TokenCount",
     "TrackedEvent",
     "Unset",
@@ -134,6 +136,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "StreamPartial",
                 "StreamRetracted",
                 "StreamStarted",
+                "StreamThought",
             ),
             "hokusai_core.components": ("Owner",),
             "hokusai_core.composition": ("ChainResult",),

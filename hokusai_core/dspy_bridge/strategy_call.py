@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import dspy
 
 from hokusai_core.call_records import OutputsWithExtras
+from hokusai_core.dspy_bridge.answer_stream import AnswerStream
 from hokusai_core.dspy_bridge.bridge_call import CallOptions
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_call import ModelCall
@@ -21,6 +22,7 @@ from hokusai_core.json_encoding import jsonable
 from hokusai_core.model import LanguageModel
 from hokusai_core.signatures.spec import SignatureSpec
 from hokusai_core.strategy_task import StrategyTask
+from hokusai_core.stream_events import StreamListener
 
 if TYPE_CHECKING:
     from hokusai_core.signatures.strategy_choice import StrategyChoice
@@ -138,22 +140,30 @@ class StrategyCall(TaskCall):
 
     @property
     def streams(self) -> bool:
-        """False: a module may make several calls, and only it knows which of them answers."""
-        return False
+        """Whether there is one call that answers: of several, only the module knows which one does."""
+        asks_once = bool(getattr(self._strategy, "one_request", False))
+        return asks_once and not self._drafts and super().streams  # drafts are of prompts without thoughts
+
+    def _keeps_deadline(self, inputs: Mapping[str, Any], options: CallOptions) -> bool:
+        return False  # a module may do more than call the language model
 
     @property
-    def keeps_deadline(self) -> bool:
-        """False: a module may do more than call the language model."""
+    def _stops(self) -> bool:
         return False
 
-    @property
-    def stops(self) -> bool:
-        """False, for the same reason."""
-        return False
+    def _listen_to(self, module: Any, lm: MeteredLM, rendered: RenderedSignature, options: CallOptions) -> None:
+        predictors = module.predictors()
+        if options.listener is None or not self.streams or len(predictors) != 1:
+            return
+        own = {safe: name for name, safe in rendered.safe.items() if name in self._spec.outputs}
+        names = {name: own.get(name, name) for name in predictors[0].signature.output_fields}
+        listener = _ThoughtListener(options.listener, frozenset(names) - frozenset(own))
+        lm.on_text = AnswerStream(self.adapter.plan(predictors[0].signature).reader, names, listener).feed
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs)
         module = self._module_for(rendered, inputs)
+        self._listen_to(module, lm, rendered, options)
         with self._isolated(lm, options, **module_settings(lm, self._spec)), refusals():
             prediction = module(**values) if self._callable else run_coroutine(lambda: module.acall(**values))
         return self._answer(rendered, prediction)
@@ -161,6 +171,7 @@ class StrategyCall(TaskCall):
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs)
         module = self._module_for(rendered, inputs)
+        self._listen_to(module, lm, rendered, options)
         with self._isolated(lm, options, **module_settings(lm, self._spec)), refusals():
             prediction = await module.acall(**values)
         return self._answer(rendered, prediction)
@@ -199,6 +210,43 @@ class StrategyCall(TaskCall):
         known = set(rendered.safe.values())
         extras = {name: _plain(value) for name, value in prediction.items() if name not in known}
         return OutputsWithExtras(outputs, extras)
+
+
+class _ThoughtListener:
+    """Passes the parts of an answer on, those that are no outputs of the signature as thoughts.
+
+    Args:
+        listener: receives the parts.
+        thoughts: names of what a strategy adds to the answer.
+    """
+
+    def __init__(self, listener: StreamListener, thoughts: frozenset[str]) -> None:
+        self._listener, self._thoughts = listener, thoughts
+
+    @property
+    def texts(self) -> Collection[str]:
+        """Outputs and thoughts whose text is wanted piece by piece."""
+        return {*self._listener.texts, *self._thoughts}
+
+    def text(self, name: str, piece: str) -> None:
+        """Take the next piece of the text of an output or a thought."""
+        if name in self._thoughts:
+            self._listener.thought(name, piece)
+        else:
+            self._listener.text(name, piece)
+
+    def thought(self, name: str, piece: str) -> None:
+        """Take the next piece of a thought."""
+        self._listener.thought(name, piece)
+
+    def restart(self, reason: str) -> None:
+        """Take back what was handed out of the answer; another one comes."""
+        self._listener.restart(reason)
+
+    def value(self, name: str, value: Any) -> None:
+        """Take the value of an output that is complete."""
+        if name not in self._thoughts:
+            self._listener.value(name, value)
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.signatures.value_text import is_same
@@ -14,6 +13,7 @@ from hokusai_core.stream_events import (
     StreamReceiver,
     StreamRetracted,
     StreamStarted,
+    StreamThought,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class StreamEmitter:
         self._attempt: AttemptListener | None = None
         self._sent: dict[str, list[str]] = {}
         self._complete: dict[str, Any] = {}
+        #: Whether thoughts are emitted, and the characters of each that were.
+        self._thinks = False
+        self._thoughts: dict[str, str] = {}
 
     def begin(self, plan: CallPlan, execution_id: str, *, transformed: bool) -> None:
         """Emit that an execution has begun.
@@ -61,6 +64,7 @@ class StreamEmitter:
         if not transformed and (plan.calls is None or plan.calls.streams):
             self._shown = {name: item for name, item in plan.spec.outputs.items() if name not in plan.spec.sensitive}
             self._texts = frozenset(name for name, item in self._shown.items() if _is_text(item))
+        self._thinks = not transformed and not plan.spec.sensitive  # thoughts may quote what is sensitive
         self._receive(StreamStarted(plan.name, execution_id, self._step))
 
     def attempt(self) -> AttemptListener | None:
@@ -72,9 +76,9 @@ class StreamEmitter:
         """Take back what the last attempt has emitted; nothing that it emits from now on counts."""
         with self._lock:
             self._attempt = None
-            if not self._sent and not self._complete:
+            if not self._sent and not self._complete and not self._thoughts:
                 return
-            self._sent, self._complete = {}, {}
+            self._sent, self._complete, self._thoughts = {}, {}, {}
         self._receive(StreamRetracted(reason, self._step))
 
     def finish(self, result: ExecutionResult) -> None:
@@ -83,6 +87,10 @@ class StreamEmitter:
             self._attempt = None
         if not self._agrees_with(result):
             self.retract("the answer was read otherwise when it was whole")
+        for name, value in result.extras.items() if self._thinks else ():
+            begun = len(self._thoughts.get(name, ""))
+            if isinstance(value, str) and len(value) > begun:
+                self._receive(StreamThought(name, value[begun:], self._step))
         for name in self._shown:
             value = result.get(name)
             sent = sum(map(len, self._sent.get(name, ())))
@@ -93,7 +101,11 @@ class StreamEmitter:
                 self._receive(StreamPartial(dict(self._complete), self._step))
         self._receive(StreamFinished(result, self._step))
 
-    def _agrees_with(self, result: Mapping[str, Any]) -> bool:
+    def _agrees_with(self, result: ExecutionResult) -> bool:
+        for name, thought in self._thoughts.items():
+            value = result.extras.get(name)
+            if not isinstance(value, str) or not value.startswith(thought):
+                return False
         for name, pieces in self._sent.items():
             value = result.get(name)
             if not isinstance(value, str) or not value.startswith("".join(pieces)):
@@ -111,6 +123,17 @@ class StreamEmitter:
                 self._sent.setdefault(name, []).append(piece)
                 self._receive(StreamDelta(name, piece, self._step))
 
+    def take_thought(self, listener: AttemptListener, name: str, piece: str) -> None:
+        """Emit a piece of a thought, if ``listener`` is that of the attempt under way.
+
+        Raises:
+            StreamClosed: the events are not wanted any more.
+        """
+        with self._lock:
+            if self._is_under_way(listener) and self._thinks:
+                self._thoughts[name] = self._thoughts.get(name, "") + piece
+                self._receive(StreamThought(name, piece, self._step))
+
     def take_value(self, listener: AttemptListener, name: str, value: Any) -> None:
         """Emit that an output is complete, if ``listener`` is that of the attempt under way.
 
@@ -126,9 +149,9 @@ class StreamEmitter:
     def restart(self, listener: AttemptListener, reason: str) -> None:
         """Take back what the attempt under way has emitted, if ``listener`` is its; it goes on."""
         with self._lock:
-            if not self._is_under_way(listener) or not (self._sent or self._complete):
+            if not self._is_under_way(listener) or not (self._sent or self._complete or self._thoughts):
                 return
-            self._sent, self._complete = {}, {}
+            self._sent, self._complete, self._thoughts = {}, {}, {}
             self._receive(StreamRetracted(reason, self._step))
 
     def _is_under_way(self, listener: AttemptListener) -> bool:
@@ -156,6 +179,10 @@ class AttemptListener:
     def text(self, name: str, piece: str) -> None:
         """Take the next piece of the text of an output."""
         self._emitter.take_text(self, name, piece)
+
+    def thought(self, name: str, piece: str) -> None:
+        """Take the next piece of a thought."""
+        self._emitter.take_thought(self, name, piece)
 
     def value(self, name: str, value: Any) -> None:
         """Take the value of an output that is complete."""

@@ -443,6 +443,9 @@ def check_stream(entry: Entry, _folder: Path) -> None:
             assert (seen[0].kind, seen[-1].kind) == ("started", "finished")
             result = seen[-1].result
             assert (result["answer"], dict(result.extras)) == (plain["answer"], dict(plain.extras))
+            thoughts = [event for event in seen if event.kind == "thought"]
+            texts = {name: value for name, value in result.extras.items() if isinstance(value, str)}
+            assert {name: "".join(one.text for one in thoughts if one.name == name) for name in texts} == texts
             pieces = [event.text for event in seen if event.kind == "delta" and event.field == "answer"]
             assert not pieces or "".join(pieces) == plain["answer"]
 

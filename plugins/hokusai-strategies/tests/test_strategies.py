@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -172,6 +173,50 @@ def test_an_input_called_reasoning_is_refused() -> None:
         executor.register_signature("Judge", "reasoning -> answer")
         with pytest.raises(ConfigurationError, match="rename the input"):
             executor.execute_signature("Judge", {"reasoning": "?"}, strategy="chain_of_thought")
+
+
+def thinking(**fields: Any) -> Any:
+    """Return a language model that thinks aloud in many pieces."""
+    answers = {"reasoning": "First this, then that.", "answer": "So it is.", **fields}
+    return null_lm(answers=answers, pieces=lambda text: re.findall(r"\s*\S+", text))
+
+
+def test_thoughts_stream_before_the_answer() -> None:
+    with Executor(lm=thinking(), plugins=["strategies"]) as executor:
+        for cached in (None, "memory"):
+            with executor.stream_signature(Ask, {"question": "?"}, strategy="chain_of_thought") as events:
+                seen: list[Any] = list(events)
+            kinds = [event.kind for event in seen]
+            assert list(dict.fromkeys(kinds)) == ["started", "thought", "delta", "partial", "finished"]
+            assert "".join(event.text for event in seen if event.kind == "thought") == "First this, then that."
+            assert "".join(event.text for event in seen if event.kind == "delta") == "So it is."
+            assert {event.name for event in seen if event.kind == "thought"} == {"reasoning"}
+            assert kinds.count("thought") == (1 if cached else 4)
+            assert seen[-1].result.cached == cached
+
+
+def test_thoughts_are_taken_back_with_a_rejected_answer() -> None:
+    lm = thinking(answer=in_turn("secret", "fine"))
+    options: dict[str, Any] = {"strategy": "chain_of_thought", "retry_on_failure": True, "max_retries": 1}
+    extra = [("offers_validator", OffersValidator())]
+    with Executor(lm=lm, plugins=["strategies"], extra_plugins=extra) as executor:
+        kinds = [event.kind for event in executor.stream_signature(Ask, {"question": "?"}, **options)]
+    assert list(dict.fromkeys(kinds)) == ["started", "thought", "delta", "retracted", "partial", "finished"]
+    assert kinds.count("thought") == 8
+
+
+@pytest.mark.parametrize("where", ["question", "answer"])
+def test_thoughts_do_not_stream_where_a_field_is_sensitive(where: str) -> None:
+    class Secret(BaseSignature):
+        """Answer."""
+
+        question: str = InputField(sensitive=where == "question")
+        answer: str = OutputField(sensitive=where == "answer")
+
+    with Executor(lm=thinking(), plugins=["strategies"]) as executor:
+        for _ in range(2):
+            events = executor.stream_signature(Secret, {"question": "?"}, strategy="chain_of_thought")
+            assert "thought" not in [event.kind for event in events]
 
 
 # -- best of n ------------------------------------------------------------------------------------------------------
