@@ -367,7 +367,7 @@ class Session:
 
         async def one() -> None:
             task = asyncio.ensure_future(silent.acall(dict(INPUTS)))
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(2)  # the first call imports modules
             task.cancel()
             await asyncio.wait([task])
 
@@ -442,6 +442,7 @@ def main() -> None:
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)
+    session.loop.run_until_complete(session.loop.shutdown_asyncgens())
 
 
 if __name__ == "__main__":
