@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import dspy
@@ -20,8 +22,21 @@ from hokusai_core.dspy_bridge.unmetered_calls import host_callbacks
 
 __all__ = ["FastChatAdapter"]
 
+T = TypeVar("T")
+
 # Without the callbacks that DSPy wraps around it: they fire for the method below, and must not fire twice.
 _dspy_format = Adapter.format
+
+
+#: Characters above which the work on texts would hold up an event loop.
+_LARGE = 256 * 1024
+
+
+async def _beside_loop(texts: Iterable[Any], work: Callable[[], T]) -> T:
+    """Return what ``work`` on some texts returns; it is done on a thread if they are large."""
+    if sum(len(text) for text in texts if isinstance(text, str)) > _LARGE:
+        return await asyncio.to_thread(work)
+    return work()
 
 
 class FastChatAdapter(dspy.ChatAdapter):
@@ -87,8 +102,10 @@ class FastChatAdapter(dspy.ChatAdapter):
         plan = self._short_way(lm, lm_kwargs, signature)
         if plan is None:
             return await super().acall(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]  # DSPy: Any
-        outputs = await lm.acall(messages=self._messages(plan, signature, demos, inputs), **lm_kwargs)
-        return [self._answer(output, plan, signature, lm, lm_kwargs) for output in outputs]
+        messages = await _beside_loop(inputs.values(), lambda: self._messages(plan, signature, demos, inputs))
+        outputs = await lm.acall(messages=messages, **lm_kwargs)
+        read = partial(self._answer, plan=plan, signature=signature, lm=lm, lm_kwargs=lm_kwargs)
+        return await _beside_loop(outputs, lambda: list(map(read, outputs)))
 
     def format(self, signature: Any, demos: Sequence[Any], inputs: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the messages of a prompt."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from dspy.lm15 import ServerError
 
 from hokusai_core import Budget, Component, Executor, hookimpl
 from hokusai_core.caching import MemoryCache
+from hokusai_core.dspy_bridge.answer_reader import AnswerReader
 from hokusai_core.errors import (
     BatchError,
     BudgetExceeded,
@@ -527,3 +530,21 @@ def test_the_state_of_an_asynchronous_engine_is_part_of_the_key(make_executor: M
         lm = dspy.LM("raw/one", engine=Engine("same"), async_engine=AsyncEngine(state))
         keys.append(make_executor(lm=lm).explain("Answer", {"question": "?"}).key)
     assert len(set(keys)) == 2
+
+
+def test_a_huge_answer_is_read_beside_the_event_loop(
+    make_executor: MakeExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+    read = AnswerReader.read
+
+    def noted(reader: AnswerReader, answer: str) -> Any:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return read(reader, answer)
+
+    monkeypatch.setattr(AnswerReader, "read", noted)
+    for size in (100, 300_000):
+        executor = make_executor(lm=null_lm(answers={"answer": "word " * (size // 5) + "end"}))
+        result = asyncio.run(executor.aexecute_signature("Answer", {"question": "?"}))
+        assert result["answer"].endswith("end")
+    assert threads == [True, False]
