@@ -40,6 +40,12 @@ class Listener:
         assert name not in self.values
         self.values[name] = value
 
+    def thought(self, name: str, piece: str) -> None:
+        raise AssertionError(f"a plain answer has no thoughts: {name}, {piece}")
+
+    def restart(self, reason: str) -> None:
+        raise AssertionError(f"one answer begins once: {reason}")
+
     @property
     def heard(self) -> dict[str, str]:
         return {name: "".join(pieces) for name, pieces in self.pieces.items()}

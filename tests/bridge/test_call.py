@@ -361,6 +361,9 @@ def test_a_gate_can_forbid_or_delay_a_call() -> None:
             await asyncio.sleep(0)
             self.before(estimate)
 
+        def reserve(self, estimate: Any) -> None:
+            self.before(estimate)
+
     lm, gate = null_lm(), Gate()
     lm.kwargs["max_tokens"] = 77
     call = ModelCall(QA, lm)

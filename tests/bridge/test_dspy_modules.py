@@ -440,8 +440,10 @@ def check_stream(entry: Entry, _folder: Path) -> None:
         for cache in ("refresh", "use"):
             with executor.stream_signature("Subject", entry.inputs, cache=cache) as events:
                 seen = list(events)
-            assert (seen[0].kind, seen[-1].kind) == ("started", "finished")
-            result = seen[-1].result
+            last = seen[-1]
+            assert seen[0].kind == "started"
+            assert last.kind == "finished"
+            result = last.result
             assert (result["answer"], dict(result.extras)) == (plain["answer"], dict(plain.extras))
             thoughts = [event for event in seen if event.kind == "thought"]
             texts = {name: value for name, value in result.extras.items() if isinstance(value, str)}

@@ -115,6 +115,9 @@ def test_failures_are_translated_and_gates_heard() -> None:
         async def abefore(self, estimate: Any) -> None:
             self.before(estimate)
 
+        def reserve(self, estimate: Any) -> None:
+            self.before(estimate)
+
     with pytest.raises(LanguageModelError, match="Steps"):
         call_of(TwoSteps(), null_lm(fail_first=1)).prepare({"topic": "x"}).run()
     lm = null_lm()

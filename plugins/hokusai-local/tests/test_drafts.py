@@ -28,7 +28,7 @@ def drafted(text: str, size: int, signature: Any = SIGNATURE, **inputs: str) -> 
         ("Summary: It rained. All day.\n", "It rained. All day."),
         ("Here is a summary of the text:\n\nIt rained. All day.\n", "It rained. All day."),
         (
-            "Here it rained. All day, in fact, and nobody went outside to look at the harbour or the market square.\n",
+            "Here it rained. All day, in fact, and all stayed in to look at the harbour or the market square.\n",
             "",
         ),
         ('"It rained."\n', ""),

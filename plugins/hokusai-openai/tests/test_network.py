@@ -156,7 +156,7 @@ def test_a_file_without_certificates_is_named(
 def test_a_proxy_forwards_plain_requests(
     ask: Ask, server: ChatServer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", f"http://me:p%40ss@{proxy.address}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:p%40ss@127.0.0.1:{proxy.port}")
     assert "Seven." in text(ask(server.base_url))
     (head,) = proxy.heads
     assert head.startswith(f"POST {server.base_url}/chat/completions HTTP/1.1")
@@ -167,7 +167,7 @@ def test_a_proxy_opens_a_tunnel_for_tls(
     ask: Ask, tls_server: ChatServer, proxy: Proxy, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%40ss@{proxy.address}")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%40ss@127.0.0.1:{proxy.port}")
     assert "Seven." in text(ask(tls_server.base_url))
     (head,) = proxy.heads
     assert head.startswith(f"CONNECT localhost:{tls_server.port} HTTP/1.1")
@@ -198,7 +198,7 @@ def test_a_proxy_that_refuses_is_an_error(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with Proxy(refuse=True) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret-pass@{proxy.address}")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret-pass@127.0.0.1:{proxy.port}")
         with pytest.raises(TransportError, match="403") as caught:
             ask(tls_server.base_url)
     assert "secret-pass" not in f"{caught.value} {caught.value.__cause__}"

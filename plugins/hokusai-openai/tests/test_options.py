@@ -28,7 +28,7 @@ def test_a_name_is_an_address_and_a_model(name: str, expected: tuple[str, str]) 
     assert split_name(name) == expected
 
 
-@pytest.mark.parametrize("name", ["", LOCAL, f"{LOCAL}#", f"{LOCAL}# llama", "https://me:secret-pass@host/v1"])
+@pytest.mark.parametrize("name", ["", LOCAL, f"{LOCAL}#", f"{LOCAL}# llama", "https://me:secret-pass@example.com/v1"])
 def test_a_name_without_a_model_is_refused(name: str) -> None:
     with pytest.raises(LanguageModelUnavailable, match="names no model") as caught:
         split_name(name)
@@ -37,7 +37,13 @@ def test_a_name_without_a_model_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["ftp://host/v1", "http://", "http://host:0x/v1", "https://me:secret-pass@host/v1", f"{LOCAL}?key=secret-pass"],
+    [
+        "ftp://host/v1",
+        "http://",
+        "http://host:0x/v1",
+        "https://me:secret-pass@example.com/v1",
+        f"{LOCAL}?key=secret-pass",
+    ],
 )
 def test_an_address_that_cannot_be_used_or_shown_is_refused(address: str) -> None:
     with pytest.raises(ConfigurationError) as caught:

@@ -1,1 +1,3 @@
 """Ways to answer a signature: chain of thought, tools, several tries. ``docs/strategies.md`` describes each."""
+
+__all__: list[str] = []
