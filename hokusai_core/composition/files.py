@@ -86,7 +86,10 @@ def _parse(file: Path, text: str) -> Any:
         except RecursionError:
             raise CompositionError(f"{file}: nested too deeply for a chain") from None
     if kind == ".json":
-        raise CompositionError(f"{file}: a chain that was optimized is a signature; run it with hokusai run {file}")
+        raise CompositionError(
+            f"{file}: the name of a chain's file ends in .toml, .yaml or .yml; an optimized chain is a signature: "
+            f"run it with hokusai run {file}"
+        )
     if kind not in (".yaml", ".yml"):
         raise CompositionError(f"{file}: the name of a chain's file ends in .toml, .yaml or .yml")
     try:

@@ -12,11 +12,13 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
 
-from hokusai_core.runtime.worker_threads import WorkerThreads
+if TYPE_CHECKING:
+    # The commands' help reads the options of an execution, and shall not load what runs threads.
+    from hokusai_core.runtime.worker_threads import WorkerThreads
 
 __all__ = ["UNBOUNDED", "Deadline", "DeadlineWatch", "Superseded"]
 

@@ -57,7 +57,7 @@ def returns_none(ask: Any, inputs: dict[str, Any]) -> Any:
 
 def remembers(ask: Any, inputs: dict[str, Any]) -> Any:
     prediction = ask(**inputs)
-    ask.demos = [*ask.demos, dict(inputs)]
+    ask.demos = [*ask.demos, {**inputs, **prediction}]
     return prediction
 
 

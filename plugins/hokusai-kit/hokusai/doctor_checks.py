@@ -190,7 +190,8 @@ def _models(found: Installed) -> Iterator[Check]:
     elif embedded:
         yield Check("ok", "models", f"{embedded[0]} answers where a call names no other")
     else:
-        hint = f", for example to {ready[0]}" if ready else f" to a model, or {_embedded_again(found)}"
+        example = f", for example of {ready[0]}" if ready else ""
+        hint = f" to a model{example}, or {_embedded_again(found)}"
         yield Check("warn", "models", "no model answers where a call names none", f"set HOKUSAI_LM{hint}")
 
 
