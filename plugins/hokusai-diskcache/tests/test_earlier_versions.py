@@ -6,6 +6,7 @@ import json
 import tarfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,9 @@ KEY = "0fb7cfaf6a72a6725ead9a2c3a3c6c36744265d88d7ed7ce4a89b9b19f782af3"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     with tarfile.open(Path(__file__).parent / "data" / "cache-0.1.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        # Early patch releases of Python 3.11 know no filters.
+        filtered: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        archive.extractall(tmp_path, **filtered)
     return tmp_path / "cache01"
 
 

@@ -225,8 +225,9 @@ class _KeptSession:
 
     async def close(self) -> None:
         """Close the session."""
-        await self._keeper.aclose()
+        # In this order: a generator that waits for the session while the event loop ends would be closed twice at once.
         await self.session.close()
+        await self._keeper.aclose()
 
     async def _keep(self) -> AsyncGenerator[None, None]:
         try:
