@@ -99,7 +99,7 @@ def dspy_signature() -> Any:
     """Return the signature for DSPy."""
     import dspy
 
-    class Triage(dspy.Signature):  # type: ignore[misc]  # DSPy has no types
+    class Triage(dspy.Signature):
         """Sort a support ticket and say how sure you are."""
 
         ticket: str = dspy.InputField(desc="The ticket as the customer wrote it")

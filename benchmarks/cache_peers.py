@@ -32,7 +32,7 @@ def median(work: Callable[[str], Any], prompts: Sequence[str]) -> float:
 
 def langchain(folder: Path, entries: int) -> dict[str, Any]:
     """Ask a chat model that answers at once, with each of LangChain's caches."""
-    from langchain_community.cache import InMemoryCache, SQLiteCache  # type: ignore[import-not-found]  # not installed here
+    from langchain_community.cache import InMemoryCache, SQLiteCache
     from langchain_core.language_models import FakeListChatModel
 
     prompts = [f"Write to person {number} about the project." for number in range(_COUNT)]
@@ -57,8 +57,8 @@ def langchain(folder: Path, entries: int) -> dict[str, Any]:
 
 def llm_log(folder: Path, entries: int) -> dict[str, Any]:
     """Ask the log that ``llm`` keeps for the answer to the same prompt of the same model; it has no other cache."""
-    import sqlite_utils  # type: ignore[import-not-found]  # not installed here
-    from llm.migrations import migrate  # type: ignore[import-not-found]  # not installed here
+    import sqlite_utils
+    from llm.migrations import migrate
 
     database = sqlite_utils.Database(folder / "logs.db")
     migrate(database)

@@ -161,6 +161,7 @@ __all__ = [
     "hookimpl",
     "is_locked",
     "jsonable",
+    "lazy_exports",
     "lock_descriptor",
     "make_missing_folders",
     "open_private_file",

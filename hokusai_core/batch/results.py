@@ -101,12 +101,14 @@ class BatchRow(tuple[Any, Any]):  # Any, so that subscripting with a name type-c
     @property
     def index(self) -> int:  # type: ignore[override]  # looking a value up in a pair makes no sense
         """Number of the row, from 0."""
-        return tuple.__getitem__(self, 0)  # type: ignore[no-any-return]
+        index: int = tuple.__getitem__(self, 0)
+        return index
 
     @property
     def outcome(self) -> Outcome:
         """The result of the row, or its failure."""
-        return tuple.__getitem__(self, 1)  # type: ignore[no-any-return]
+        outcome: Outcome = tuple.__getitem__(self, 1)
+        return outcome
 
     @property
     def ok(self) -> bool:

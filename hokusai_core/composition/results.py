@@ -32,7 +32,8 @@ class ChainResult(Mapping[str, Any]):
     @property
     def outputs(self) -> Mapping[str, Any]:
         """The outputs of the last step."""
-        return self.last.outputs  # type: ignore[no-any-return]
+        outputs: Mapping[str, Any] = self.last.outputs
+        return outputs
 
     @property
     def execution_id(self) -> str:

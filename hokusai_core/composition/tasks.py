@@ -101,12 +101,14 @@ class _TaskExecution:
     def run(self, row: Row, permit: Permit) -> Outcome:
         task = self.tasks[row.index]
         with self._counted(task, permit):
-            return run_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]  # any target
+            outcome: Outcome = run_target(task.target, task.inputs, self._scope(permit))
+            return outcome
 
     async def arun(self, row: Row, permit: Permit) -> Outcome:
         task = self.tasks[row.index]
         with self._counted(task, permit):
-            return await arun_target(task.target, task.inputs, self._scope(permit))  # type: ignore[no-any-return]  # any target
+            outcome: Outcome = await arun_target(task.target, task.inputs, self._scope(permit))
+            return outcome
 
     def ends_batch(self, error: Exception) -> bool:
         """Return False: each task fails for itself."""

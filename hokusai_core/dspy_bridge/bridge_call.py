@@ -128,7 +128,7 @@ class BridgeCall(ABC):
         if self._spec.sensitive:
             # The host's callbacks get prompts in clear, and those of mlflow.dspy.autolog() send them on.
             extra.setdefault("callbacks", [])
-        return settings.context(  # type: ignore[no-any-return]  # DSPy: Any
+        context: AbstractContextManager[None] = settings.context(
             lm=lm,
             adapter=self.adapter,
             trace=trace,
@@ -138,6 +138,7 @@ class BridgeCall(ABC):
             hokusai_deadline=options.deadline,
             **extra,
         )
+        return context
 
     def prepare(
         self,

@@ -108,9 +108,9 @@ def _own(error: BaseException) -> HokusaiError | None:
 
 
 def _wrapped(error: Any, model: str) -> BaseException:
-    wrapped = wrap_error(error, model=model)
+    wrapped: BaseException = wrap_error(error, model=model)
     wrapped.__cause__ = error
-    return wrapped  # type: ignore[no-any-return]
+    return wrapped
 
 
 #: Class of DSPy -> class here, what failed, what to do; the first that fits, so special ones precede general ones.

@@ -25,7 +25,7 @@ __all__ = ["FastChatAdapter"]
 T = TypeVar("T")
 
 # Without the callbacks that DSPy wraps around it: they fire for the method below, and must not fire twice.
-_dspy_format = Adapter.format
+_dspy_format: Callable[..., list[dict[str, Any]]] = Adapter.format
 
 
 #: Characters above which the work on texts would hold up an event loop.
@@ -91,7 +91,8 @@ class FastChatAdapter(dspy.ChatAdapter):
         """Write the prompt, call ``lm``, read its answers."""
         plan = self._short_way(lm, lm_kwargs, signature)
         if plan is None:
-            return super().__call__(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]  # DSPy: Any
+            answers: list[dict[str, Any]] = super().__call__(lm, lm_kwargs, signature, demos, inputs)
+            return answers
         outputs = lm(messages=self._messages(plan, signature, demos, inputs), **lm_kwargs)
         return [self._answer(output, plan, signature, lm, lm_kwargs) for output in outputs]
 
@@ -101,7 +102,8 @@ class FastChatAdapter(dspy.ChatAdapter):
         """Async version of ``__call__``."""
         plan = self._short_way(lm, lm_kwargs, signature)
         if plan is None:
-            return await super().acall(lm, lm_kwargs, signature, demos, inputs)  # type: ignore[no-any-return]  # DSPy: Any
+            answers: list[dict[str, Any]] = await super().acall(lm, lm_kwargs, signature, demos, inputs)
+            return answers
         messages = await _beside_loop(inputs.values(), lambda: self._messages(plan, signature, demos, inputs))
         outputs = await lm.acall(messages=messages, **lm_kwargs)
         read = partial(self._answer, plan=plan, signature=signature, lm=lm, lm_kwargs=lm_kwargs)
@@ -123,14 +125,14 @@ class FastChatAdapter(dspy.ChatAdapter):
         self, plan: PromptPlan, signature: Any, demos: Sequence[Any], inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
         if not plan.plain:
-            return _dspy_format(self, signature, demos, inputs)  # type: ignore[no-any-return]  # DSPy: Any
+            return _dspy_format(self, signature, demos, inputs)
         content = plan.user_content(inputs, main_request=True)
         messages = [{"role": "system", "content": plan.system}]
         messages += plan.demo_messages(demos, lambda: self.format_demos(signature, demos))
         if content:
             messages.append({"role": "user", "content": content})
         if any(has_media(message["content"]) for message in messages):
-            return _dspy_format(self, signature, demos, inputs)  # type: ignore[no-any-return]  # DSPy: Any
+            return _dspy_format(self, signature, demos, inputs)
         return messages
 
     def _read(self, plan: PromptPlan, signature: Any, completion: str) -> dict[str, Any]:
@@ -178,4 +180,5 @@ class FastChatAdapter(dspy.ChatAdapter):
                 lm_response=str(output),
                 message="The LM returned an empty or null response.",
             )
-        return self._call_postprocess(signature, signature, [output], lm, lm_kwargs)[0]  # type: ignore[no-any-return]  # DSPy: Any
+        answers: list[dict[str, Any]] = self._call_postprocess(signature, signature, [output], lm, lm_kwargs)
+        return answers[0]

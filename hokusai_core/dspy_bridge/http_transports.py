@@ -83,7 +83,8 @@ class _DeadlineSocket:
     def recv(self, size: int) -> bytes:
         """Receive at most ``size`` bytes."""
         self._limit()
-        return self._sock.recv(size)  # type: ignore[no-any-return]
+        received: bytes = self._sock.recv(size)
+        return received
 
     def sendall(self, data: bytes) -> None:
         """Send all of ``data``."""

@@ -275,7 +275,8 @@ class MeteredLM(BaseLM):
         if len(callbacks) == len(settings.callbacks):
             return nullcontext()
         parent = tracker.parent if isinstance(tracker, UsageRelay) else tracker
-        return settings.context(usage_tracker=parent, callbacks=callbacks)  # type: ignore[no-any-return]  # DSPy: Any
+        context: AbstractContextManager[None] = settings.context(usage_tracker=parent, callbacks=callbacks)
+        return context
 
     def admit_unmetered(self, lm: Any, inputs: Mapping[str, Any]) -> None:
         """Ask the gate before a call that a program makes of a language model of its own.

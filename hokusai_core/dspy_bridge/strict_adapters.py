@@ -56,8 +56,8 @@ class _StrictJSON(dspy.JSONAdapter):
     ) -> str:
         """Return the text of an answer in a demo."""
         safe = {name: disarmed_value(signature.output_fields.get(name), value) for name, value in outputs.items()}
-        content = super().format_assistant_message_content(signature, safe, missing_field_message)
-        return content  # type: ignore[no-any-return]
+        content: str = super().format_assistant_message_content(signature, safe, missing_field_message)
+        return content
 
     def _prepare_response_format(self, lm: Any, lm_kwargs: dict[str, Any], signature: Any) -> None:
         """Ask for the form of the answer as DSPy does, which makes a new class and schema for every call."""
@@ -125,8 +125,8 @@ class StrictXMLAdapter(dspy.XMLAdapter):
         """Return the text of an answer in a demo."""
         tags = TagMarkers([*signature.input_fields, *signature.output_fields])
         safe = {name: disarmed_value(signature.output_fields.get(name), value, tags) for name, value in outputs.items()}
-        content = super().format_assistant_message_content(signature, safe, missing_field_message)
-        return content  # type: ignore[no-any-return]
+        content: str = super().format_assistant_message_content(signature, safe, missing_field_message)
+        return content
 
     def parse(self, signature: Any, completion: str) -> dict[str, Any]:
         """Return the outputs in ``completion``.

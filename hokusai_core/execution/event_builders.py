@@ -97,7 +97,8 @@ def withheld(exchange: ModelExchange) -> ModelExchange:
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values as JSON-able ones; one that has no JSON form by its type, as it must not cost the execution."""
     try:
-        return jsonable(values)  # type: ignore[no-any-return]  # a mapping stays one
+        plain: dict[str, Any] = jsonable(values)
+        return plain
     except (TypeError, ValueError):
         return {name: _plain_value(value) for name, value in values.items()}
 

@@ -109,9 +109,11 @@ class FeedbackStage:
 
     def _make(self) -> FeedbackStore | None:
         if self._chosen is not None and not isinstance(self._chosen, str):
-            return self._chosen  # type: ignore[no-any-return]  # the caller's own
+            given: FeedbackStore = self._chosen
+            return given
         if self._chosen is not None:
-            return self._plugins.create("feedback_store", self._chosen)  # type: ignore[no-any-return]
+            store: FeedbackStore = self._plugins.create("feedback_store", self._chosen)
+            return store
         offered = self._plugins.components("feedback_store")
         if len(offered) > 1:
             names = ", ".join(component.qualified_name for component in offered)

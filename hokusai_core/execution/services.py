@@ -301,7 +301,8 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
             undo.callback(cache.close)
 
         def make_tracker(name: str) -> Tracker | None:
-            return _make_component(plugins, "tracker", name, optional)  # type: ignore[no-any-return]
+            tracker: Tracker | None = _make_component(plugins, "tracker", name, optional)
+            return tracker
 
         observers = Observers(
             plugins,

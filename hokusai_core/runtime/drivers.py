@@ -258,7 +258,8 @@ def drive(path: Generator[Operation, Any, R]) -> R:
     try:
         return _drive(path, next(path))
     except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
+        result: R = done.value
+        return result
 
 
 def go_on(path: Generator[Operation, Any, R]) -> R:
@@ -266,7 +267,8 @@ def go_on(path: Generator[Operation, Any, R]) -> R:
     try:
         return _drive(path, path.throw(Abandoned(stopped=False)))
     except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
+        result: R = done.value
+        return result
 
 
 def _drive(path: Generator[Operation, Any, R], operation: Operation) -> R:
@@ -293,7 +295,8 @@ async def adrive(path: Generator[Operation, Any, R]) -> R:
             else:
                 operation = path.send(value)
     except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
+        result: R = done.value
+        return result
 
 
 async def _bounded(work: Awaitable[R], deadline: Deadline, *, stoppable: bool) -> R:

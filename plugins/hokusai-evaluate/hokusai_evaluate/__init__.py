@@ -5,8 +5,9 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from hokusai_core.plugin_api import lazy_exports
 
 if TYPE_CHECKING:
     from hokusai_evaluate.dataset_check import DataCheck, Finding, check_data
@@ -14,20 +15,6 @@ if TYPE_CHECKING:
     from hokusai_evaluate.evaluation import evaluate
     from hokusai_evaluate.evaluation_figures import ComparisonReport, GateResult, RowReport, ScoreReport, SystemReport
     from hokusai_evaluate.evaluation_report import Evaluation
-
-_HOME: Final = {
-    "DataCheck": "dataset_check",
-    "Finding": "dataset_check",
-    "check_data": "dataset_check",
-    "split_data": "dataset_split",
-    "ComparisonReport": "evaluation_figures",
-    "Evaluation": "evaluation_report",
-    "GateResult": "evaluation_figures",
-    "RowReport": "evaluation_figures",
-    "ScoreReport": "evaluation_figures",
-    "SystemReport": "evaluation_figures",
-    "evaluate": "evaluation",
-}
 
 __all__ = [
     "ComparisonReport",
@@ -44,12 +31,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'hokusai_evaluate' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"hokusai_evaluate.{home}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise of any name
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            f"{__name__}.dataset_check": ("DataCheck", "Finding", "check_data"),
+            f"{__name__}.dataset_split": ("split_data",),
+            f"{__name__}.evaluation": ("evaluate",),
+            f"{__name__}.evaluation_figures": (
+                "ComparisonReport",
+                "GateResult",
+                "RowReport",
+                "ScoreReport",
+                "SystemReport",
+            ),
+            f"{__name__}.evaluation_report": ("Evaluation",),
+        },
+    )

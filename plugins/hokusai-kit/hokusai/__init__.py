@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hokusai._lazy import lazy_names
+from hokusai_core.plugin_api import lazy_exports
 
 if TYPE_CHECKING:
     from hokusai.executor import DSPyPipelineExecutor
@@ -48,21 +48,22 @@ __all__ = [
     "hookimpl",
 ]
 
-_CORE = (
-    "BaseSignature",
-    "Budget",
-    "ExecutionMode",
-    "ExecutionResult",
-    "Executor",
-    "InputField",
-    "OutputField",
-    "SignatureField",
-    "SignatureValidator",
-    "hookimpl",
-)
-
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {"DSPyPipelineExecutor": "hokusai.executor", **dict.fromkeys(_CORE, "hokusai_core")},
-    ("__version__",),
-)
+if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise of any name
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "hokusai.executor": ("DSPyPipelineExecutor",),
+            "hokusai_core": (
+                "BaseSignature",
+                "Budget",
+                "ExecutionMode",
+                "ExecutionResult",
+                "Executor",
+                "InputField",
+                "OutputField",
+                "SignatureField",
+                "SignatureValidator",
+                "hookimpl",
+            ),
+        },
+    )

@@ -37,7 +37,7 @@ class StreamPrinter:
 
     def print(self, events: Iterable[StreamEvent]) -> ExecutionResult:
         """Print the events as they happen, and return the result."""
-        result: Any = None
+        result: ExecutionResult | None = None
         for event in events:
             if event.kind == "delta":
                 self._begin(event.field)
@@ -46,12 +46,14 @@ class StreamPrinter:
                 self._retract(event.reason)
             elif event.kind == "finished":
                 result = event.result
+        if result is None:
+            raise RuntimeError("the stream ended without a result")
         for name, value in result.items():
             if name not in self._printed:
                 self._begin(name)
                 self._writer.write(self._show(value))
         self._writer.end()
-        return result  # type: ignore[no-any-return]  # a finished event has one
+        return result
 
     def _begin(self, name: str) -> None:
         if self._printed[-1:] == [name]:

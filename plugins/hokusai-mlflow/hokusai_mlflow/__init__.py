@@ -5,8 +5,9 @@ Names are imported when they are first used; none of them brings mlflow into the
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from hokusai_core.plugin_api import lazy_exports
 
 if TYPE_CHECKING:
     from hokusai_mlflow.autologging import autolog
@@ -17,20 +18,6 @@ if TYPE_CHECKING:
     from hokusai_mlflow.pyfunc import log_pyfunc
     from hokusai_mlflow.registry import LoggedOptimization, Trial, load_signature, log_optimization
     from hokusai_mlflow.tracker import MlflowTracker
-
-_HOME: Final = {
-    "LoggedOptimization": "registry",
-    "MlflowTracker": "tracker",
-    "RedactionWarning": "content_policy",
-    "TrackingOptions": "options",
-    "TrackingWarning": "delivery_supervisor",
-    "Trial": "registry",
-    "autolog": "autologging",
-    "load_executions": "loading",
-    "load_signature": "registry",
-    "log_optimization": "registry",
-    "log_pyfunc": "pyfunc",
-}
 
 __all__ = [
     "LoggedOptimization",
@@ -47,12 +34,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'hokusai_mlflow' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"hokusai_mlflow.{home}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise of any name
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            f"{__name__}.autologging": ("autolog",),
+            f"{__name__}.content_policy": ("RedactionWarning",),
+            f"{__name__}.delivery_supervisor": ("TrackingWarning",),
+            f"{__name__}.loading": ("load_executions",),
+            f"{__name__}.options": ("TrackingOptions",),
+            f"{__name__}.pyfunc": ("log_pyfunc",),
+            f"{__name__}.registry": ("LoggedOptimization", "Trial", "load_signature", "log_optimization"),
+            f"{__name__}.tracker": ("MlflowTracker",),
+        },
+    )

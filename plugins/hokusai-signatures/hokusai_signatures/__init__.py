@@ -11,34 +11,15 @@ Example:
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from hokusai_core.plugin_api import lazy_exports
 
 if TYPE_CHECKING:
     from hokusai_signatures.analysis import ClassifyText, CritiqueText, ExtractInfo, SummarizeText
     from hokusai_signatures.conversation import ClarifyIntent, GenerateFollowUp, ResolveQuery, RespondToUser
     from hokusai_signatures.generation import DraftText, ExpandText, RefineText, ReviseText
     from hokusai_signatures.tasks import CodeGeneration, DataAnalysis, EmailDraft, ReportGeneration
-
-# Imported when they are first used: a program that only looks at the plugin does not pay for its signatures.
-_HOME: Final = {
-    "ClarifyIntent": "conversation",
-    "ClassifyText": "analysis",
-    "CodeGeneration": "tasks",
-    "CritiqueText": "analysis",
-    "DataAnalysis": "tasks",
-    "DraftText": "generation",
-    "EmailDraft": "tasks",
-    "ExpandText": "generation",
-    "ExtractInfo": "analysis",
-    "GenerateFollowUp": "conversation",
-    "RefineText": "generation",
-    "ReportGeneration": "tasks",
-    "ResolveQuery": "conversation",
-    "RespondToUser": "conversation",
-    "ReviseText": "generation",
-    "SummarizeText": "analysis",
-}
 
 __all__ = [
     "ClarifyIntent",
@@ -60,12 +41,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'hokusai_signatures' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"hokusai_signatures.{home}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+# Imported when they are first used: a program that only looks at the plugin does not pay for its signatures.
+if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise of any name
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            f"{__name__}.analysis": ("ClassifyText", "CritiqueText", "ExtractInfo", "SummarizeText"),
+            f"{__name__}.conversation": ("ClarifyIntent", "GenerateFollowUp", "ResolveQuery", "RespondToUser"),
+            f"{__name__}.generation": ("DraftText", "ExpandText", "RefineText", "ReviseText"),
+            f"{__name__}.tasks": ("CodeGeneration", "DataAnalysis", "EmailDraft", "ReportGeneration"),
+        },
+    )

@@ -35,7 +35,8 @@ class Tries:
         changes: dict[str, Any] = {"rollout_id": self.number}
         if self.temperature is not None:
             changes["temperature"] = self.temperature
-        return dspy.context(lm=dspy.settings.lm.copy(**changes))  # type: ignore[no-any-return]  # DSPy: Any
+        context: AbstractContextManager[None] = dspy.context(lm=dspy.settings.lm.copy(**changes))
+        return context
 
     def failed(self, error: Exception) -> None:
         """Note that a try has failed.

@@ -5,8 +5,9 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from hokusai_core.plugin_api import lazy_exports
 
 if TYPE_CHECKING:
     from hokusai_teleprompt.comparison import PromotionRule
@@ -19,26 +20,6 @@ if TYPE_CHECKING:
     from hokusai_teleprompt.promotion import promote, promotions, rollback
     from hokusai_teleprompt.promotion_history import Promotion
     from hokusai_teleprompt.report import ExampleResult, Report, TrialResult
-
-_HOME: Final = {
-    "ExampleResult": "report",
-    "Feedback": "feedback.collector",
-    "FeedbackCollector": "feedback.collector",
-    "OptimizedSignature": "optimized_signature",
-    "Progress": "progress",
-    "ProgressBar": "progress",
-    "Promotion": "promotion_history",
-    "PromotionRule": "comparison",
-    "Report": "report",
-    "SqliteFeedbackStore": "feedback.sqlite_store",
-    "TelepromptFineTuner": "finetuner",
-    "TrialResult": "report",
-    "build_pack": "pack_builder",
-    "load_optimized": "optimized_signature",
-    "promote": "promotion",
-    "promotions": "promotion",
-    "rollback": "promotion",
-}
 
 __all__ = [
     "ExampleResult",
@@ -61,12 +42,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'hokusai_teleprompt' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"hokusai_teleprompt.{home}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise of any name
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            f"{__name__}.comparison": ("PromotionRule",),
+            f"{__name__}.feedback.collector": ("Feedback", "FeedbackCollector"),
+            f"{__name__}.feedback.sqlite_store": ("SqliteFeedbackStore",),
+            f"{__name__}.finetuner": ("TelepromptFineTuner",),
+            f"{__name__}.optimized_signature": ("OptimizedSignature", "load_optimized"),
+            f"{__name__}.pack_builder": ("build_pack",),
+            f"{__name__}.progress": ("Progress", "ProgressBar"),
+            f"{__name__}.promotion": ("promote", "promotions", "rollback"),
+            f"{__name__}.promotion_history": ("Promotion",),
+            f"{__name__}.report": ("ExampleResult", "Report", "TrialResult"),
+        },
+    )

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from hokusai_core import BaseSignature
 from hokusai_core.errors import ArtifactError, OptimizationError, SignatureDefinitionError
@@ -129,9 +129,12 @@ def _made(
         "provenance": spec.provenance,
         "program": program,
     }
-    made: Any = BaseSignature.from_spec(spec, base=OptimizedSignature, attributes=attributes)
+    made = cast(
+        "type[OptimizedSignature]",
+        BaseSignature.from_spec(spec, base=OptimizedSignature, attributes=attributes),
+    )
     type.__setattr__(made, "candidate", candidate)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def instructions_of(candidate: Candidate) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hokusai._lazy import lazy_names
+from hokusai_core.plugin_api import lazy_exports
 
 if TYPE_CHECKING:
     from hokusai.executor import DSPyPipelineExecutor
@@ -12,13 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ConditionalPipeline", "DSPyPipelineExecutor", "ExecutionMode", "ParallelExecutor", "SignatureChain"]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        "ConditionalPipeline": "hokusai_core",
-        "DSPyPipelineExecutor": "hokusai.executor",
-        "ExecutionMode": "hokusai_core",
-        "ParallelExecutor": "hokusai_core",
-        "SignatureChain": "hokusai_core",
-    },
-)
+if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise of any name
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "hokusai.executor": ("DSPyPipelineExecutor",),
+            "hokusai_core": ("ConditionalPipeline", "ExecutionMode", "ParallelExecutor", "SignatureChain"),
+        },
+    )

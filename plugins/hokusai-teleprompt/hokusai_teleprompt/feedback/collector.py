@@ -184,8 +184,9 @@ class FeedbackCollector:
         Raises:
             ExecutionNotFoundError: the execution is not kept.
         """
-        for kept in self._store.read(execution_id=execution_id):
-            return kept  # type: ignore[no-any-return]  # the store may come from any plugin
+        kept: KeptExecution | None = next(iter(self._store.read(execution_id=execution_id)), None)
+        if kept is not None:
+            return kept
         place = f" in {self._store.path}" if hasattr(self._store, "path") else ""
         raise ExecutionNotFoundError(
             f"no execution {execution_id!r} is kept{place}. Run a signature with collect_feedback=True to keep the "
