@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import dspy
@@ -19,24 +18,13 @@ from hokusai_core.dspy_bridge.prompt_plan import PromptPlan, has_media
 from hokusai_core.dspy_bridge.strict_adapters import StrictJSONAdapter
 from hokusai_core.dspy_bridge.text_markers import PromptText
 from hokusai_core.dspy_bridge.unmetered_calls import host_callbacks
+from hokusai_core.runtime.event_loop import beside_loop
 
 __all__ = ["FastChatAdapter"]
 
-T = TypeVar("T")
 
 # Without the callbacks that DSPy wraps around it: they fire for the method below, and must not fire twice.
 _dspy_format: Callable[..., list[dict[str, Any]]] = Adapter.format
-
-
-#: Characters above which the work on texts would hold up an event loop.
-_LARGE = 256 * 1024
-
-
-async def _beside_loop(texts: Iterable[Any], work: Callable[[], T]) -> T:
-    """Return what ``work`` on some texts returns; it is done on a thread if they are large."""
-    if sum(len(text) for text in texts if isinstance(text, str)) > _LARGE:
-        return await asyncio.to_thread(work)
-    return work()
 
 
 class FastChatAdapter(dspy.ChatAdapter):
@@ -104,10 +92,10 @@ class FastChatAdapter(dspy.ChatAdapter):
         if plan is None:
             answers: list[dict[str, Any]] = await super().acall(lm, lm_kwargs, signature, demos, inputs)
             return answers
-        messages = await _beside_loop(inputs.values(), lambda: self._messages(plan, signature, demos, inputs))
+        messages = await beside_loop(inputs.values(), lambda: self._messages(plan, signature, demos, inputs))
         outputs = await lm.acall(messages=messages, **lm_kwargs)
         read = partial(self._answer, plan=plan, signature=signature, lm=lm, lm_kwargs=lm_kwargs)
-        return await _beside_loop(outputs, lambda: list(map(read, outputs)))
+        return await beside_loop(outputs, lambda: list(map(read, outputs)))
 
     def format(self, signature: Any, demos: Sequence[Any], inputs: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the messages of a prompt."""

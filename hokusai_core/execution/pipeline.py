@@ -124,23 +124,36 @@ class ExecutionPipeline:
             raise does_not_fit(plan.name, problems)
         return outputs
 
-    def begin(self, state: ExecutionState, inputs: Mapping[str, Any], *, keep_trace: bool) -> ExecutionResult | None:
+    def begin(
+        self,
+        state: ExecutionState,
+        inputs: Mapping[str, Any],
+        *,
+        keep_trace: bool,
+        bound: dict[str, Any] | None = None,
+    ) -> ExecutionResult | None:
         """Bind and validate ``inputs``, and return the answer where the memory cache has it.
+
+        Args:
+            state: the execution.
+            inputs: input field or alias -> value.
+            keep_trace: whether prompts and timings are kept on the result.
+            bound: the inputs as they are bound, where that was done before.
 
         Raises:
             InputError: the inputs do not fit; carries every problem.
         """
-        state.inputs = state.plan.spec.binder.bind(inputs, self._media)
-        bound = time.perf_counter()
+        state.inputs = state.plan.spec.binder.bind(inputs, self._media) if bound is None else bound
+        now = time.perf_counter()
         self._validation.inputs(state.plan, state.inputs)
         if state.emitter is not None:
             state.emitter.begin(state.plan, state.execution_id, transformed=self._validation.transforms)
         entry = self._find(state)
         if entry is None:
-            self._note_begin(state, bound)
+            self._note_begin(state, now)
             return None
         if keep_trace or self._observers.hear_end:
-            self._note_begin(state, bound, cache=True)
+            self._note_begin(state, now, cache=True)
         return self._from_entry(state, entry, "memory", keep_trace=keep_trace)
 
     def _find(self, state: ExecutionState) -> CacheEntry | None:

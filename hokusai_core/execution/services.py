@@ -45,12 +45,13 @@ from hokusai_core.protocols import Tracker
 from hokusai_core.results import ExecutionResult
 from hokusai_core.runtime.deadline import UNBOUNDED, Deadline
 from hokusai_core.runtime.drivers import adrive, drive
-from hokusai_core.runtime.event_loop import EventLoopThread
+from hokusai_core.runtime.event_loop import EventLoopThread, is_large
 from hokusai_core.runtime.task_pool import TaskPool
 from hokusai_core.runtime.window import Permit
 from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.settings import ExecutionMode, Settings
 from hokusai_core.signature_registry import SignatureRegistry
+from hokusai_core.signatures.spec import SignatureSpec
 
 __all__ = ["ExecutorServices", "ExecutorState", "make_services"]
 
@@ -171,13 +172,26 @@ class ExecutorServices:
             await asyncio.to_thread(self.models.prepare, lm)
         if options.collect_feedback and not self.testing:
             await asyncio.to_thread(self.feedback.prepare)
-        state, result = self._begin(signature, inputs, lm, options, permit, emitter)
+        early = None
+        if not self.testing and isinstance(inputs, Mapping) and is_large(inputs.values()):
+            early = await asyncio.to_thread(self._bind_early, signature, inputs, lm, options)
+        state, result = self._begin(signature, inputs, lm, options, permit, emitter, early)
         if result is None:
             path = self.pipeline.answer(state, keep_trace=self.state.mode is ExecutionMode.DEVELOPMENT)
             result = await adrive(path)
         if emitter is not None:
             emitter.finish(result)
         return result
+
+    def _bind_early(
+        self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options
+    ) -> tuple[SignatureSpec, dict[str, Any]] | None:
+        """Bind large inputs, and return the signature and them; None where that fails, as the execution then does."""
+        try:
+            spec = self.plan(signature, lm, options).spec
+            return spec, spec.binder.bind(inputs, self.media)
+        except Exception:
+            return None
 
     def _begin(
         self,
@@ -187,6 +201,7 @@ class ExecutorServices:
         options: Options,
         permit: Permit | None,
         emitter: StreamEmitter | None = None,
+        early: tuple[SignatureSpec, dict[str, Any]] | None = None,
     ) -> tuple[ExecutionState, ExecutionResult | None]:
         if self.state.closed:
             self.check_open()
@@ -208,7 +223,8 @@ class ExecutorServices:
         state = ExecutionState(
             plan, options, UNBOUNDED, permit, emitter, choice, started=started, started_at=started_at
         )
-        result = self.pipeline.begin(state, inputs, keep_trace=mode is ExecutionMode.DEVELOPMENT)
+        bound = early[1] if early is not None and early[0] is plan.spec else None
+        result = self.pipeline.begin(state, inputs, keep_trace=mode is ExecutionMode.DEVELOPMENT, bound=bound)
         if result is None:  # nothing was waited for yet, but loading the model may have taken time
             state.start_clock(elapsed=state.latency)
         return state, result

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from hokusai_core.process import fork_callbacks
 
-__all__ = ["EventLoopThread"]
+__all__ = ["EventLoopThread", "beside_loop", "is_large"]
 
 T = TypeVar("T")
+
+#: Characters of text beyond which work on it would hold an event loop up for milliseconds.
+_LARGE: Final = 256 * 1024
+
+
+def is_large(values: Iterable[Any]) -> bool:
+    """Return whether the texts among ``values`` are too large to be worked on beside other tasks of an event loop."""
+    return sum(len(value) for value in values if isinstance(value, str)) > _LARGE
+
+
+async def beside_loop(texts: Iterable[Any], work: Callable[[], T]) -> T:
+    """Return what ``work`` on some texts returns; it is done on a thread if they are large."""
+    return await asyncio.to_thread(work) if is_large(texts) else work()
 
 
 class EventLoopThread:

@@ -34,6 +34,7 @@ from hokusai_core.errors import (
 )
 from hokusai_core.redaction import scrub
 from hokusai_core.results import Usage
+from hokusai_core.signatures.input_binder import InputBinder
 from hokusai_core.testing.lm import null_lm
 from hokusai_diskcache import DiskCache
 
@@ -548,3 +549,25 @@ def test_a_huge_answer_is_read_beside_the_event_loop(
         result = asyncio.run(executor.aexecute_signature("Answer", {"question": "?"}))
         assert result["answer"].endswith("end")
     assert threads == [True, False]
+
+
+def test_huge_inputs_are_bound_beside_the_event_loop(
+    make_executor: MakeExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+    bind = InputBinder.bind
+
+    def noted(binder: InputBinder, *arguments: Any) -> Any:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return bind(binder, *arguments)
+
+    monkeypatch.setattr(InputBinder, "bind", noted)
+    executor = make_executor(lm=null_lm())
+    executor.register_signature("Count", "words: list[str], number: int -> answer")
+    for size in (10, 100_000):
+        words = ", ".join(["word"] * size)
+        result = asyncio.run(executor.aexecute_signature("Count", {"words": words, "number": 1}))
+        assert result["answer"]
+    assert threads == [True, False]
+    with pytest.raises(InputError, match="number"):
+        asyncio.run(executor.aexecute_signature("Count", {"words": words, "number": "many"}))
