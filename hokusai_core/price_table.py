@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from hokusai_core.results import Usage
+if TYPE_CHECKING:
+    from hokusai_core.results import Usage
 
 __all__ = ["PriceTable"]
 
@@ -104,6 +103,9 @@ def _read(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"the file cannot be read ({error})") from None
+    import json  # settings are read at every start, and seldom name such a file
+    import tomllib
+
     try:
         return json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except ValueError as error:

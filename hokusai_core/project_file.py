@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -51,6 +50,8 @@ def _table(path: Path) -> Mapping[str, Any] | None:
             raise ConfigurationError(f"{path} is larger than {_LARGEST:,} bytes")
         if path.name == "pyproject.toml" and b"hokusai" not in text:
             return None  # most of them, and reading one takes milliseconds
+        import tomllib  # every start asks for the file, and few projects have one
+
         data = tomllib.loads(text.decode("utf-8"))
     except FileNotFoundError:
         raise

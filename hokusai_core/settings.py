@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, TypedDict, Unpack
 from attrs import frozen
 
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.model_parameters import parsed_parameters
 from hokusai_core.option_table import (
     Option,
     anything,
@@ -31,7 +32,6 @@ from hokusai_core.option_table import (
 from hokusai_core.price_table import PriceTable
 from hokusai_core.project_file import project_settings
 from hokusai_core.protocols import Cache, FeedbackStore, Tracker, protocol_problems
-from hokusai_core.signatures.model_parameters import parsed_parameters
 from hokusai_core.suggestions import did_you_mean
 
 __all__ = [

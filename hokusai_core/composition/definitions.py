@@ -10,7 +10,7 @@ from typing import Any
 from attrs import field, frozen
 
 from hokusai_core.errors import CompositionError
-from hokusai_core.signatures.model_parameters import checked_parameters
+from hokusai_core.model_parameters import checked_parameters
 from hokusai_core.signatures.strategy_choice import StrategyChoice
 from hokusai_core.suggestions import did_you_mean
 

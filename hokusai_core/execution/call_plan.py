@@ -25,9 +25,9 @@ from hokusai_core.errors import (
 from hokusai_core.execution.model_policy import ModelPolicy, PolicyModel
 from hokusai_core.execution.registration import is_file, signature_class
 from hokusai_core.json_encoding import canonical_json
+from hokusai_core.model_parameters import merged_parameters
 from hokusai_core.process import fork_callbacks, fork_gate
 from hokusai_core.signature_registry import LOCAL, RegisteredSignature
-from hokusai_core.signatures.model_parameters import merged_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -20,8 +20,8 @@ from hokusai_core.errors import (
     ResourcesExhausted,
 )
 from hokusai_core.execution.circuit import Circuit
+from hokusai_core.model_parameters import parsed_parameters
 from hokusai_core.option_table import optional_number
-from hokusai_core.signatures.model_parameters import parsed_parameters
 from hokusai_core.suggestions import did_you_mean
 
 __all__ = ["ModelPolicy", "PolicyModel"]

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 from hokusai_core.execution.budget import Budget
 from hokusai_core.execution.state import Options, RetryPolicy
+from hokusai_core.model_parameters import parsed_parameters
 from hokusai_core.option_table import Option, anything, options_of
 from hokusai_core.settings import UNSET, Settings, executor_options
-from hokusai_core.signatures.model_parameters import parsed_parameters
 from hokusai_core.signatures.strategy_choice import StrategyChoice
 from hokusai_core.suggestions import did_you_mean
 

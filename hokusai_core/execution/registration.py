@@ -9,9 +9,9 @@ from typing import Any, TypeGuard
 from hokusai_core.artifacts import read_artifact
 from hokusai_core.base_signature import BaseSignature
 from hokusai_core.errors import AmbiguousSignatureError, SignatureDefinitionError, SignatureNotFoundError
+from hokusai_core.model_parameters import checked_parameters
 from hokusai_core.plugins.manager import PluginManager
 from hokusai_core.signature_registry import SignatureRegistry
-from hokusai_core.signatures.model_parameters import checked_parameters
 from hokusai_core.signatures.signature_string import from_string
 from hokusai_core.signatures.strategy_choice import StrategyChoice
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import OutputError
-from hokusai_core.signatures.model_parameters import merged_parameters
+from hokusai_core.model_parameters import merged_parameters
 
 if TYPE_CHECKING:
     from hokusai_core.execution.strategy_resolver import ResolvedStrategy

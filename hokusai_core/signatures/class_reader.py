@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from hokusai_core.model_parameters import checked_parameters
 from hokusai_core.signatures.definition_checks import definition_problems, raise_problems
 from hokusai_core.signatures.fields import FieldDeclaration, Role
-from hokusai_core.signatures.model_parameters import checked_parameters
 from hokusai_core.signatures.plain_values import is_plain_example
 from hokusai_core.signatures.spec import SignatureSpec
 from hokusai_core.suggestions import closest

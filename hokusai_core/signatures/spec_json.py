@@ -15,11 +15,11 @@ from attrs import asdict, evolve
 from hokusai_core.errors import SignatureDefinitionError
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.media import with_content
+from hokusai_core.model_parameters import checked_parameters
 from hokusai_core.signatures.checked_json import CheckedJson, check_size
 from hokusai_core.signatures.field_types import UnsupportedTypeError
 from hokusai_core.signatures.fields import OPTIONS, FieldSpec, Role
 from hokusai_core.signatures.lenient_input import CoercionError
-from hokusai_core.signatures.model_parameters import checked_parameters
 from hokusai_core.signatures.predictor_state import PredictorState
 from hokusai_core.signatures.signature_data import SignatureData
 from hokusai_core.signatures.strategy_choice import StrategyChoice

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
-from hokusai_core.plugin_api import Component, hookimpl
-from hokusai_evaluate.metrics.metric_choice import METRICS
+from typing import Final
 
-__all__ = ["provide_commands", "provide_metrics"]
+from hokusai_core.plugin_api import Component, hookimpl
+
+__all__ = ["METRICS", "provide_commands", "provide_metrics"]
+
+#: The metrics of this package.
+METRICS: Final = tuple(
+    Component(
+        name=name,
+        target=f"hokusai_evaluate.metrics.{target}",
+        summary=summary,
+        # It can judge without an expected answer, so it can be the reward of a strategy.
+        capabilities=("reference_free",) if name == "quality_score" else (),
+    )
+    for name, target, summary in (
+        ("accuracy", "exact_match:Accuracy", "Share of fields that are right after normalization"),
+        ("f1", "word_overlap:TokenF1", "F1 of the words that expected and given text share"),
+        ("classification_accuracy", "exact_match:ClassificationAccuracy", "Whether the label is right"),
+        ("macro_f1", "exact_match:MacroF1", "F1 of each label, averaged over the labels"),
+        ("rouge_l", "word_overlap:RougeL", "F-measure of the longest common subsequence of words"),
+        ("json_equal", "exact_match:JsonEqual", "Whether the output is equal as JSON"),
+        ("quality_score", "quality_score:QualityScore", "Grade by a language model, 0 to 1"),
+        ("weighted", "metric_choice:WeightedMetric", "Weighted mean of other metrics"),
+    )
+)
 
 
 @hookimpl

@@ -11,7 +11,7 @@ from hokusai_core import Settings
 from hokusai_core.plugin_api import PluginManager
 
 if TYPE_CHECKING:
-    from hokusai_core.plugin_api import SignatureRegistry
+    from hokusai_core.plugin_api import SignatureRegistry, SignatureSpec
 
 __all__ = ["Installed", "installed"]
 
@@ -35,14 +35,21 @@ class Installed:
     @cached_property
     def signatures(self) -> SignatureRegistry:
         """The signatures of all packs, with editions such as promoted ones in the place of their originals."""
-        from hokusai_core.plugin_api import EditionFinder, SignatureRegistry, StrategyResolver
+        from hokusai_core.plugin_api import EditionFinder, SignatureRegistry
 
         return SignatureRegistry(
             self.plugins.signature_packs,
             self.settings.value("prefer"),
             find_edition=EditionFinder.of(self.plugins, self.settings).find,
-            settle=StrategyResolver(self.plugins).settled,
+            settle=self._settled,
         )
+
+    def _settled(self, spec: SignatureSpec) -> SignatureSpec:
+        if spec.strategy is None:
+            return spec
+        from hokusai_core.plugin_api import StrategyResolver  # few signatures have one, and listing is to be quick
+
+        return StrategyResolver(self.plugins).settled(spec)
 
     def close(self) -> None:
         """Close the plugin manager, where there is one."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from hokusai_evaluate.metrics.exact_match import Accuracy, ClassificationAccuracy, JsonEqual, MacroF1
-from hokusai_evaluate.metrics.metric_choice import METRICS, CallableMetric, WeightedMetric, make_metric, usual_metric
+from hokusai_evaluate.metrics.metric_choice import CallableMetric, WeightedMetric, make_metric, usual_metric
 from hokusai_evaluate.metrics.quality_score import QualityScore
 from hokusai_evaluate.metrics.scoring import OPEN_RANGE, goodness, raw_score, summary_of, worst_goodness
 from hokusai_evaluate.metrics.word_overlap import RougeL, TokenF1
+from hokusai_evaluate.plugin import METRICS
 
 __all__ = [
     "METRICS",

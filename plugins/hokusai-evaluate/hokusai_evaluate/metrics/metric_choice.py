@@ -9,31 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self, get_origin
 
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import Component, PluginManager, SignatureSpec
+from hokusai_core.plugin_api import PluginManager, SignatureSpec
 from hokusai_evaluate.metrics.scoring import OPEN_RANGE, checked, goodness
+from hokusai_evaluate.plugin import METRICS
 
-__all__ = ["METRICS", "CallableMetric", "WeightedMetric", "make_metric", "usual_metric"]
-
-#: The metrics of this package.
-METRICS: Final = tuple(
-    Component(
-        name=name,
-        target=f"hokusai_evaluate.metrics.{target}",
-        summary=summary,
-        # It can judge without an expected answer, so it can be the reward of a strategy.
-        capabilities=("reference_free",) if name == "quality_score" else (),
-    )
-    for name, target, summary in (
-        ("accuracy", "exact_match:Accuracy", "Share of fields that are right after normalization"),
-        ("f1", "word_overlap:TokenF1", "F1 of the words that expected and given text share"),
-        ("classification_accuracy", "exact_match:ClassificationAccuracy", "Whether the label is right"),
-        ("macro_f1", "exact_match:MacroF1", "F1 of each label, averaged over the labels"),
-        ("rouge_l", "word_overlap:RougeL", "F-measure of the longest common subsequence of words"),
-        ("json_equal", "exact_match:JsonEqual", "Whether the output is equal as JSON"),
-        ("quality_score", "quality_score:QualityScore", "Grade by a language model, 0 to 1"),
-        ("weighted", "metric_choice:WeightedMetric", "Weighted mean of other metrics"),
-    )
-)
+__all__ = ["CallableMetric", "WeightedMetric", "make_metric", "usual_metric"]
 
 #: Names that DSPy and its users give the two arguments of a metric.
 _EXAMPLES = frozenset({"example", "gold", "ex"})

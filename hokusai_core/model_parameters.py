@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -150,6 +149,8 @@ def parsed_parameters(value: Any) -> dict[str, Any]:
     if not isinstance(value, str):
         return checked_parameters(value)
     if value.lstrip().startswith("{"):
+        import json
+
         try:
             return checked_parameters(json.loads(value))
         except json.JSONDecodeError as error:
@@ -181,6 +182,8 @@ def _check_of(name: Any) -> Callable[[Any], Any]:
 
 
 def _parsed(text: str) -> Any:
+    import json  # every start imports this module, for the names of settings
+
     try:
         return json.loads(text)
     except ValueError:
