@@ -57,6 +57,7 @@ class PriceTable:
             ValueError: it is none of these; names what is wrong.
 
         Example:
+            >>> from hokusai_core.types import Usage
             >>> table = PriceTable.of({"openai/my-model": {"input": 0.25, "output": 2.0}})
             >>> table.cost("openai/my-model", Usage(1_000_000, 500_000, 1))
             1.25
