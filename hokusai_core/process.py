@@ -18,7 +18,6 @@ import itertools
 import os
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Callable, Mapping, Set
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -207,33 +206,45 @@ class ForkGate:
         self._patience = patience
         self._changed = threading.Condition(threading.Lock())
         #: Thread -> how many times it is inside.
-        self._inside: Counter[int] = Counter()
+        self._inside: dict[int, int] = {}
         #: Forks that wait or are under way.
         self._shut_by = 0
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=self._shut, after_in_parent=self._open, after_in_child=self._renew)
 
     def __enter__(self) -> None:
-        with self._changed:
-            # A thread that is inside already must get in again, or the fork would wait for it in vain.
-            if self._shut_by and threading.get_ident() not in self._inside:
-                self._changed.wait_for(lambda: not self._shut_by, self._patience)
-            self._inside[threading.get_ident()] += 1
+        # Without a lock, since each cache hit comes here: a thread changes no entry but its own. It enters first and
+        # looks for a fork then, and a fork shuts the gate first and looks for threads then, so one sees the other.
+        own = threading.get_ident()
+        depth = self._inside[own] = self._inside.get(own, 0) + 1
+        # A thread that was inside already must get in again, or the fork would wait for it in vain.
+        if self._shut_by and depth == 1:
+            self._let_pass(own)
 
     def __exit__(self, *_exception: object) -> None:
+        own = threading.get_ident()
+        depth = self._inside[own] - 1
+        if depth:
+            self._inside[own] = depth
+            return
+        del self._inside[own]
+        if self._shut_by:
+            with self._changed:
+                self._changed.notify_all()
+
+    def _let_pass(self, own: int) -> None:
+        """Step outside for as long as a fork is under way."""
         with self._changed:
-            own = threading.get_ident()
-            self._inside[own] -= 1
-            if not self._inside[own]:
-                del self._inside[own]
-                if self._shut_by:
-                    self._changed.notify_all()
+            self._inside.pop(own)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._shut_by, self._patience)
+            self._inside[own] = 1
 
     def _shut(self) -> None:
         own = threading.get_ident()
         with self._changed:
             self._shut_by += 1
-            self._changed.wait_for(lambda: not self._inside or set(self._inside) == {own}, self._patience)
+            self._changed.wait_for(lambda: all(thread == own for thread in list(self._inside)), self._patience)
 
     def _open(self) -> None:
         with self._changed:
@@ -243,7 +254,7 @@ class ForkGate:
     def _renew(self) -> None:
         own = threading.get_ident()
         self._changed = threading.Condition(threading.Lock())
-        self._inside = Counter({own: self._inside[own]}) if own in self._inside else Counter()
+        self._inside = {own: self._inside[own]} if own in self._inside else {}
         self._shut_by = 0
 
 
