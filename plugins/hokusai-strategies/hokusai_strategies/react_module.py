@@ -14,6 +14,7 @@ import jsonschema
 
 from hokusai_core.errors import HokusaiError, ToolError
 from hokusai_core.plugin_api import StrategyTask, Tool, jsonable
+from hokusai_strategies.own_thread import in_own_thread
 from hokusai_strategies.react import FINISH
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class ReActModule(dspy.ReAct):
     async def _aobserve(self, thought: Any) -> Any:
         tool = self._options.tools[thought.next_tool_name]
         try:
-            result = await asyncio.to_thread(tool.call, **thought.next_tool_args)
+            result = await in_own_thread(lambda: tool.call(**thought.next_tool_args))
             return jsonable(await result if inspect.isawaitable(result) else result)
         except Exception as error:
             failure = error

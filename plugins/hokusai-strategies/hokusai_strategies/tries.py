@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -13,6 +12,7 @@ from dspy.utils.exceptions import LMRateLimitError
 
 from hokusai_core.errors import HokusaiError, OutputError
 from hokusai_core.plugin_api import Reward, StrategyTask
+from hokusai_strategies.own_thread import in_own_thread
 
 __all__ = ["Tries", "scored", "scored_async", "with_extras"]
 
@@ -74,7 +74,8 @@ async def scored_async(
 ) -> tuple[dict[str, Any], float]:
     """Async version of ``scored``. A reward that calls a language model gets a thread."""
     if reward.calls_model:
-        return await asyncio.to_thread(scored, task, reward, inputs, prediction)
+        outcome: tuple[dict[str, Any], float] = await in_own_thread(lambda: scored(task, reward, inputs, prediction))
+        return outcome
     return scored(task, reward, inputs, prediction)
 
 
