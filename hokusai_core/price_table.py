@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from hokusai_core.suggestions import did_you_mean
+
 if TYPE_CHECKING:
     from hokusai_core.results import Usage
 
 __all__ = ["PriceTable"]
 
 _MILLION: Final = 1_000_000
+#: No price is higher; what is, has another unit, or is not a number.
+_HIGHEST: Final = 1_000_000_000
+#: Key that every entry of LiteLLM's own table has.
+_OF_LITELLM: Final = "litellm_provider"
 #: Name of a price -> the names that lists of LiteLLM and DSPy have for it, which count single tokens.
 _NAMES: Final = {
     "input": "input_cost_per_token",
@@ -48,7 +53,8 @@ class PriceTable:
         """Return the table that a mapping, or a TOML or JSON file, stands for; None for None.
 
         A model has the prices ``input``, ``output`` and, where it differs, ``cached_input``, in US dollars for a
-        million tokens. Entries as LiteLLM writes them (``input_cost_per_token``) are read, too.
+        million tokens. Entries as LiteLLM writes them (``input_cost_per_token``) are read, too, under the name with
+        and without the provider; those without a price for tokens are left out.
 
         Args:
             value: name of a model -> prices; the path of a file with the same; or a table.
@@ -72,7 +78,8 @@ class PriceTable:
         prices: dict[str, _Price] = {}
         for name, entry in value.items():
             try:
-                prices[str(name)] = _price(entry)
+                for one in _names_of(str(name), entry):
+                    prices[one] = _price(entry)
             except ValueError as error:
                 problems.append(f"{name}: {error}")
         if problems:
@@ -108,14 +115,41 @@ def _read(path: Path) -> Any:
     import tomllib
 
     try:
-        return json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+        return json.loads(text, object_pairs_hook=_once) if path.suffix.lower() == ".json" else tomllib.loads(text)
     except ValueError as error:
         raise ValueError(f"the file is damaged ({error})") from None
+
+
+def _names_of(name: str, entry: Any) -> tuple[str, ...]:
+    """Return the names of the model that an entry is about; none if an entry of LiteLLM has no price for tokens."""
+    provider = entry.get(_OF_LITELLM) if isinstance(entry, Mapping) else None
+    if not isinstance(provider, str):
+        return (name,)
+    if any(entry.get(_NAMES[key]) is None for key in ("input", "output")):  # pictures, minutes or pages are paid
+        return ()
+    return (name,) if name.startswith(f"{provider}/") else (name, f"{provider}/{name}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        ValueError: a name is there twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
 
 
 def _price(entry: Any) -> _Price:
     if not isinstance(entry, Mapping):
         raise ValueError("expected prices, such as {'input': 0.25, 'output': 2.0}")
+    if not any(str(key).endswith("_per_token") for key in entry):
+        unknown = [str(key) for key in entry if key not in _NAMES]
+        if unknown:
+            raise ValueError(f"there is no price {unknown[0]!r}{did_you_mean(unknown[0], _NAMES)}")
     found = {name: _dollars(entry, name) for name in _NAMES}
     missing = [name for name in ("input", "output") if found[name] is None]
     if missing:
@@ -130,7 +164,7 @@ def _dollars(entry: Mapping[str, Any], name: str) -> float | None:
         value = entry.get(key)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-            raise ValueError(f"{key}: expected a number of at least zero")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _HIGHEST:
+            raise ValueError(f"{key}: expected a number from 0 to {_HIGHEST:,}")
         return value / tokens
     return None

@@ -18,6 +18,7 @@ from hokusai_core.errors import (
     JournalError,
     SignatureDefinitionError,
 )
+from hokusai_core.price_table import PriceTable
 from hokusai_core.testing.listening import ListeningTracker
 from hokusai_core.testing.lm import null_lm
 
@@ -227,11 +228,36 @@ def test_prices_as_litellm_writes_them(lm: Any, tmp_path: Path) -> None:
         assert executor.execute_signature("Ask", {"question": "a"}).cost == pytest.approx(6e-5)
 
 
+def test_a_whole_table_of_litellm_is_read(tmp_path: Path) -> None:
+    """Its names lack the provider, and some of its entries have no price for tokens."""
+    tokens = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6, "mode": "chat"}
+    table = {
+        "small": {**tokens, "litellm_provider": "openai"},
+        "groq/large": {**tokens, "litellm_provider": "groq"},
+        "painter": {"input_cost_per_pixel": 1e-8, "litellm_provider": "openai"},
+    }
+    (tmp_path / "prices.json").write_text(json.dumps(table))
+    found = PriceTable.of(tmp_path / "prices.json")
+    assert found is not None
+    assert set(found.prices) == {"small", "openai/small", "groq/large"}
+
+
+def test_a_price_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "prices.json").write_text('{"a/b": {"input": 1, "output": 1}, "a/b": {"input": 9, "output": 9}}')
+    with pytest.raises(ConfigurationError, match="'a/b' is there twice"):
+        Executor(plugins=[], prices=tmp_path / "prices.json")
+
+
 @pytest.mark.parametrize(
     ("prices", "message"),
     [
         ({"a/b": {"input": 1}}, "a/b: output missing"),
-        ({"a/b": {"input": -1, "output": 1}}, "a/b: input: expected a number of at least zero"),
+        ({"a/b": {"input": -1, "output": 1}}, "a/b: input: expected a number from 0 to 1,000,000,000"),
+        ({"a/b": {"input": 10**400, "output": 1}}, "a/b: input: expected a number from 0 to"),
+        ({"a/b": {"input": float("nan"), "output": 1}}, "a/b: input: expected a number from 0 to"),
+        ({"a/b": {"input": "1", "output": 1}}, "a/b: input: expected a number from 0 to"),
+        ({"a/b": {"input": 1, "output": 1, "cached": 0.1}}, "no price 'cached'; did you mean 'cached_input'"),
+        ({"a/b": None}, "a/b: expected prices"),
         ("/no/such/file.toml", "cannot be read"),
         (3, "expected a mapping of model to prices"),
     ],
