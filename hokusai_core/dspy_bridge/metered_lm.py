@@ -29,7 +29,7 @@ from hokusai_core.dspy_bridge.engine_calls import (
 )
 from hokusai_core.dspy_bridge.model_prices import cost_of_usage, is_free, is_priced, price_entry
 from hokusai_core.dspy_bridge.streamed_calls import OnText, acomplete_streamed, complete_streamed
-from hokusai_core.dspy_bridge.unmetered_calls import UsageRelay, host_callbacks
+from hokusai_core.dspy_bridge.unmetered_calls import CallRefused, UsageRelay, host_callbacks
 from hokusai_core.errors import DeadlineExceeded
 from hokusai_core.media import without_content
 from hokusai_core.price_table import PriceTable
@@ -49,6 +49,8 @@ class _Tally:
     used: Usage = Usage()
     ending: AnswerEnding = field(factory=AnswerEnding)
     failure: Exception | None = None
+    #: Whether a refused call ends the module that makes it.
+    ends_module: bool = False
     #: Language models of a program itself that were called, by name.
     others: dict[str, Any] = field(factory=dict)
 
@@ -175,7 +177,7 @@ class MeteredLM(BaseLM):
                 self._gate.before(estimate_of(self._lm, prompt, messages, kwargs, self._prices))
             self._check_deadline(self._lm)
         except Exception as error:
-            self._tally.failure = error
+            self._note_refusal(error)
             raise
         started = time.perf_counter()
         try:
@@ -196,7 +198,7 @@ class MeteredLM(BaseLM):
                 await self._gate.abefore(estimate_of(self._lm, prompt, messages, kwargs, self._prices))
             self._check_deadline(self._lm)
         except Exception as error:
-            self._tally.failure = error
+            self._note_refusal(error)
             raise
         started = time.perf_counter()
         awaitable = self.awaitable(self._lm)
@@ -216,6 +218,18 @@ class MeteredLM(BaseLM):
             raise
         self._note(started, prompt, messages, result)
         return answer
+
+    def end_module(self) -> None:
+        """End the module that runs if one of its calls is refused, whatever exceptions it handles itself.
+
+        What a module has found by then may look like its answer, and is not what was asked for.
+        """
+        self._tally.ends_module = True
+
+    def _note_refusal(self, error: Exception) -> None:
+        self._tally.failure = error
+        if self._tally.ends_module:
+            raise CallRefused(error) from None
 
     def _perform_seen(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
         with self._seen():

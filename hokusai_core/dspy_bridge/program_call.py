@@ -56,7 +56,7 @@ class ProgramCall(BridgeCall):
         return is_described(self._program)
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
-        with self._context(lm, options), refusals():
+        with self._context(lm, options), refusals(lm):
             if self._callable:
                 prediction = self._program(**inputs)
             else:
@@ -64,7 +64,7 @@ class ProgramCall(BridgeCall):
         return self._outputs(prediction, lm)
 
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
-        with self._context(lm, options), refusals():
+        with self._context(lm, options), refusals(lm):
             prediction = await self._program.acall(**inputs)
         return self._outputs(prediction, lm)
 
@@ -89,7 +89,6 @@ class ProgramCall(BridgeCall):
             elif isinstance(outputs.get(name), str) and item.shape.optional and item.shape.kind != "any":
                 # DSPy reads an answer of None for ``str | None`` as text.
                 outputs[name] = None if outputs[name].strip().lower() in ("none", "null") else outputs[name]
-        _count_what_only_the_prediction_knows(prediction, lm)
         return outputs
 
 
@@ -103,7 +102,8 @@ def module_settings(lm: MeteredLM, spec: SignatureSpec) -> dict[str, Any]:
         spec: what the module answers.
     """
     callbacks = [] if spec.sensitive else host_callbacks()
-    chosen: dict[str, Any] = {"callbacks": [*callbacks, UnmeteredCallGuard(lm.admit_unmetered)], "trace": []}
+    guard = UnmeteredCallGuard(lm.admit_unmetered, lm.note_unmetered)
+    chosen: dict[str, Any] = {"callbacks": [*callbacks, guard], "trace": []}
     tracker = settings.usage_tracker
     if tracker is not None or not settings.track_usage:  # else DSPy opens one itself, for the prediction
         chosen["usage_tracker"] = UsageRelay(tracker, lm.note_unmetered)
@@ -123,8 +123,13 @@ def run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Raise why a call was refused in place of what ended the program."""
+def refusals(lm: MeteredLM) -> Iterator[None]:
+    """Let a refused call end the module that runs inside, and raise why it was refused.
+
+    Args:
+        lm: the language model of the execution.
+    """
+    lm.end_module()
     try:
         yield
     except CallRefused as refusal:
@@ -153,15 +158,3 @@ def ways_to_run(kind: type) -> tuple[bool, bool]:
     blocking = next((place for place, base in enumerate(bases) if "forward" in vars(base)), None)
     awaited = next((place for place, base in enumerate(bases) if "aforward" in vars(base)), None)
     return awaited is not None and (blocking is None or awaited <= blocking), blocking is not None
-
-
-def _count_what_only_the_prediction_knows(prediction: Any, lm: MeteredLM) -> None:
-    """Count the calls of other models where DSPy itself has tracked the usage of the program."""
-    totals = prediction.get_lm_usage() if hasattr(prediction, "get_lm_usage") else None
-    for model, total in (totals or {}).items():
-        used = dict(total)
-        if model == lm.model:  # a predictor's own model may have the same name
-            used["prompt_tokens"] = (total.get("prompt_tokens") or 0) - lm.used.input_tokens
-            used["completion_tokens"] = (total.get("completion_tokens") or 0) - lm.used.output_tokens
-        if (used.get("prompt_tokens") or 0) > 0 or (used.get("completion_tokens") or 0) > 0:
-            lm.note_unmetered(model, used)

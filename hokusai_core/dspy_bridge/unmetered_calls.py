@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from dspy import settings
@@ -28,14 +29,18 @@ class CallRefused(BaseException):
 
 
 class UnmeteredCallGuard(BaseCallback):
-    """A callback of DSPy that asks before every call of a language model.
+    """A callback of DSPy that asks before every call of a language model, and hears what the call used.
 
     Args:
         admit: takes the language model and the arguments of its call; raises if it may not be called.
+        report: takes the model's name and what the call used, as DSPy writes it.
     """
 
-    def __init__(self, admit: Callable[[Any, Mapping[str, Any]], None]) -> None:
-        self._admit = admit
+    def __init__(
+        self, admit: Callable[[Any, Mapping[str, Any]], None], report: Callable[[str, Mapping[str, Any]], None]
+    ) -> None:
+        self._admit, self._report = admit, report
+        self._heard: dict[str, AbstractContextManager[None]] = {}
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Ask whether the call may be made.
@@ -47,6 +52,19 @@ class UnmeteredCallGuard(BaseCallback):
             self._admit(instance, inputs)
         except Exception as error:
             raise CallRefused(error) from None
+        tracker = settings.usage_tracker
+        if not isinstance(
+            tracker, UsageRelay
+        ):  # the program, or DSPy for a prediction, has opened a tracker in between
+            heard = settings.context(usage_tracker=UsageRelay(tracker, self._report))
+            heard.__enter__()
+            self._heard[call_id] = heard
+
+    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+        """Give the program its usage tracker back."""
+        heard = self._heard.pop(call_id, None)
+        if heard is not None:
+            heard.__exit__(None, None, None)
 
 
 class UsageRelay(UsageTracker):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import dspy
@@ -177,3 +178,104 @@ def test_the_executors_model_is_counted_when_a_program_brings_the_same(make_exec
     assert run(executor, "sync", budget=budget).usage.calls == 1
     with pytest.raises(BudgetExceeded):
         run(executor, "sync", budget=budget)
+
+
+class Tracked(Program):
+    def forward(self, question: str) -> Any:
+        with dspy.track_usage() as used:
+            answer = self.step(question=question, lm=self.own)
+            self.step(question=f"{question} again")
+        self.seen = used.get_total_tokens()
+        return answer
+
+
+class TrackedTwice(Program):
+    def forward(self, question: str) -> Any:
+        with dspy.track_usage(), dspy.track_usage():
+            return self.step(question=question, lm=self.own)
+
+
+class TrackedInThreads(InThreads):
+    def forward(self, question: str) -> Any:
+        with dspy.track_usage():
+            return super().forward(question)
+
+
+class TrackedAwaited(OfPredictor):
+    async def aforward(self, question: str) -> Any:
+        with dspy.track_usage():
+            return await self.step.acall(question=question)
+
+
+@pytest.mark.parametrize("host", ["plain", "tracking", "configured"])
+@pytest.mark.parametrize("way", ["sync", "async", "batch"])
+@pytest.mark.parametrize("kind", [TrackedTwice, TrackedInThreads, TrackedAwaited, OfPredictor, InThreads, Awaited])
+def test_what_a_program_tracks_itself_is_counted_once(
+    kind: Any, way: str, host: str, make_executor: MakeExecutor
+) -> None:
+    own = null_lm(model="null/own")
+    executor = make_executor()
+    executor.register_signature("Program", kind(own), signature="question -> answer")
+    configured = dspy.context(track_usage=True) if host == "configured" else nullcontext()
+    with configured, dspy.track_usage() if host == "tracking" else nullcontext() as tracker:
+        result = run(executor, way, budget=Budget(calls=5))
+    assert (own.engine.calls, result.usage.calls, result.usage.total_tokens) == (1, 1, 15)
+    # DSPy itself gives the threads of dspy.Parallel copies of a tracker that a program opens, and forgets them.
+    if tracker is not None and way != "batch" and kind is not TrackedInThreads:
+        assert tracker.get_total_tokens()["null/own"]["prompt_tokens"] == 10
+
+
+def test_a_program_sees_all_calls_in_its_own_tracker(make_executor: MakeExecutor) -> None:
+    own, program = null_lm(model="null/own"), Tracked(null_lm(model="null/own"))
+    program.own = own
+    executor = make_executor(lm=null_lm(model="null/main"))
+    executor.register_signature("Program", program, signature="question -> answer")
+    result = run(executor, "sync")
+    assert result.usage.calls == 2
+    assert result.usage.total_tokens == 30
+    assert {name: total["prompt_tokens"] for name, total in program.seen.items()} == {"null/own": 10, "null/main": 10}
+
+
+def longest(arguments: Any, prediction: Any) -> float:
+    return float(len(prediction.answer)) / 100
+
+
+@pytest.mark.parametrize("way", ["sync", "async", "batch"])
+@pytest.mark.parametrize("kind", [dspy.BestOfN, dspy.Refine])
+@pytest.mark.parametrize("bound", ["calls", "tokens"])
+def test_a_program_that_keeps_its_best_try_cannot_hide_a_spent_budget(
+    bound: str, kind: Any, way: str, make_executor: MakeExecutor
+) -> None:
+    lm = null_lm()
+    executor = make_executor(lm=lm)
+    program = kind(module=dspy.Predict("question -> answer"), N=3, reward_fn=longest, threshold=1.0, fail_count=9)
+    executor.register_signature("Program", program, signature="question -> answer")
+    budget = Budget(calls=2) if bound == "calls" else Budget(tokens=16)
+    with pytest.raises(BudgetExceeded):
+        run(executor, way, budget=budget)
+    assert lm.engine.calls == 2
+    assert budget.spent.calls == 2
+
+
+class Fallback(Program):
+    def forward(self, question: str) -> Any:
+        try:
+            return self.step(question=question)
+        except Exception:
+            return dspy.Prediction(answer="a guess")
+
+
+@pytest.mark.parametrize("way", ["sync", "async", "batch"])
+def test_a_program_that_guesses_where_a_call_is_refused_gives_no_answer(way: str, make_executor: MakeExecutor) -> None:
+    executor = make_executor()
+    executor.register_signature("Program", Fallback(None), signature="question -> answer")
+    budget = Budget(calls=1)
+    assert run(executor, way, budget=budget)["answer"] != "a guess"
+    with pytest.raises(BudgetExceeded):
+        run(executor, way, budget=budget)
+
+
+def test_a_program_may_handle_failures_of_its_model(make_executor: MakeExecutor) -> None:
+    executor = make_executor(lm=null_lm(fail_first=9))
+    executor.register_signature("Program", Fallback(None), signature="question -> answer")
+    assert run(executor, "sync")["answer"] == "a guess"
