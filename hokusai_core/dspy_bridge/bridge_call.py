@@ -57,12 +57,15 @@ class CallOptions:
             engines that can keep to it find it as ``dspy.settings.get("hokusai_deadline")``.
         attempt: number of the attempt, from 1; a later one is not answered from a cache of DSPy or of the provider.
         listener: receives the parts of the answer while it comes in, where the call streams; None for no streaming.
+        at_once: whether calls that do not need each other may be made at the same time; not in a row of a batch, which
+            is one of several already.
     """
 
     config: Mapping[str, Any] | None = None
     deadline: float | None = None
     attempt: int = 1
     listener: StreamListener | None = None
+    at_once: bool = False
 
     def for_language_model(self) -> dict[str, Any]:
         """Return the options that go with the call of the language model; the caller's own to change."""

@@ -19,6 +19,7 @@ from hokusai_core.dspy_bridge.text_markers import restored_value
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature
 from hokusai_core.errors import HokusaiError, OutputError, PluginError
 from hokusai_core.json_encoding import jsonable
+from hokusai_core.media import MediaPolicy
 from hokusai_core.model import LanguageModel
 from hokusai_core.signatures.spec import SignatureSpec
 from hokusai_core.strategy_task import StrategyTask
@@ -41,11 +42,12 @@ class TaskCall(ModelCall):
         label: name of the strategy, for errors.
         lm: the language model.
         adapter: the DSPy adapter; None for a ``FastChatAdapter``.
+        media: which pictures, sounds and files are taken.
     """
 
-    def __init__(self, spec: SignatureSpec, label: str, lm: Any, adapter: Any = None) -> None:
+    def __init__(self, spec: SignatureSpec, label: str, lm: Any, adapter: Any, media: MediaPolicy) -> None:
         super().__init__(spec, lm, adapter)
-        self._label = label
+        self._label, self._media = label, media
 
     def task(
         self, rendered: RenderedSignature | None = None, demos: Sequence[Mapping[str, Any]] | None = None
@@ -71,7 +73,8 @@ class TaskCall(ModelCall):
             own_outputs=lambda prediction: self._own_outputs(chosen, prediction),
             language_model=lambda: LanguageModel(dspy.settings.lm, adapter=self.adapter),
             call=call,
-            part=lambda spec: TaskCall(spec, self._label, self._lm, self.adapter).task(),
+            bind=lambda inputs: self._spec.binder.bind(inputs, self._media),
+            part=lambda spec: TaskCall(spec, self._label, self._lm, self.adapter, self._media).task(),
         )
 
     def _own_inputs(self, rendered: RenderedSignature, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,6 +114,7 @@ class StrategyCall(TaskCall):
         strategy: the strategy.
         lm: the language model.
         adapter: the DSPy adapter; None for a ``FastChatAdapter``.
+        media: which pictures, sounds and files the parts of the strategy take.
 
     Raises:
         PluginError: the strategy builds no module for this signature.
@@ -118,9 +122,15 @@ class StrategyCall(TaskCall):
     """
 
     def __init__(
-        self, spec: SignatureSpec, choice: StrategyChoice, strategy: Any, lm: Any, adapter: Any = None
+        self,
+        spec: SignatureSpec,
+        choice: StrategyChoice,
+        strategy: Any,
+        lm: Any,
+        adapter: Any,
+        media: MediaPolicy,
     ) -> None:
-        super().__init__(spec, choice.name, lm, adapter)
+        super().__init__(spec, choice.name, lm, adapter, media)
         self._choice, self._strategy = choice, strategy
         own = spec.strategy is not None and spec.strategy.name == choice.name
         #: What was found for the predictors of the declared strategy is nothing for those of another one.
@@ -164,7 +174,7 @@ class StrategyCall(TaskCall):
         rendered, values = self._render(inputs)
         module = self._module_for(rendered, inputs)
         self._listen_to(module, lm, rendered, options)
-        with self._isolated(lm, options, **module_settings(lm, self._spec)), refusals():
+        with self._isolated(lm, options, **self._settings(lm, options)), refusals(lm):
             prediction = module(**values) if self._callable else run_coroutine(lambda: module.acall(**values))
         return self._answer(rendered, prediction)
 
@@ -172,9 +182,12 @@ class StrategyCall(TaskCall):
         rendered, values = self._render(inputs)
         module = self._module_for(rendered, inputs)
         self._listen_to(module, lm, rendered, options)
-        with self._isolated(lm, options, **module_settings(lm, self._spec)), refusals():
+        with self._isolated(lm, options, **self._settings(lm, options)), refusals(lm):
             prediction = await module.acall(**values)
         return self._answer(rendered, prediction)
+
+    def _settings(self, lm: MeteredLM, options: CallOptions) -> dict[str, Any]:
+        return {**module_settings(lm, self._spec), "hokusai_at_once": options.at_once}
 
     def _check_one_request(self) -> None:
         if not getattr(self._strategy, "one_request", False):

@@ -128,6 +128,7 @@ class Attempts:
             deadline=state.deadline.at,
             attempt=try_,
             listener=None if state.emitter is None else state.emitter.attempt(),
+            at_once=state.permit is None,
         )
         outcome, answered = "failed", False
         error: BaseException | None = None

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from attrs import define
+from attrs import define, field
 
 from hokusai_core.call_records import CallEstimate, CallRecord, Meter
 from hokusai_core.errors import BudgetExceeded, RateLimitedError
@@ -51,13 +51,15 @@ class CallLimiter:
         deadline: of the execution: waiting for a rate limit beyond it would be in vain.
         budget: what calls are taken out of, or None.
         limits: rate limits of the executor, or None.
-        waits: whether a call for which there is no room yet waits here; else it is refused at once.
+        waits: whether a call for which there is no room yet waits here; else it is refused at once, if it is the first
+            one. Those after it always wait here, since the first one is paid.
     """
 
     deadline: Deadline
     budget: Budget | None = None
     limits: RateLimits | None = None
     waits: bool = True
+    _admitted: bool = field(default=False, init=False)
 
     def before(self, estimate: CallEstimate) -> None:
         """Return once the call may be made.
@@ -89,7 +91,7 @@ class CallLimiter:
             wait = self.limits.admit(estimate.model, estimate.input_tokens + (estimate.max_tokens or 0))
             if wait > 0:
                 remaining = self.deadline.remaining()
-                if not self.waits or (remaining is not None and wait >= remaining):
+                if not (self.waits or self._admitted) or (remaining is not None and wait >= remaining):
                     refusal = RateLimitedError(
                         f"{estimate.model}: the executor's rate limit has no room for {wait:.1f} s, which is past the "
                         "deadline; raise requests_per_minute or tokens_per_minute, or give it more time",
@@ -105,4 +107,5 @@ class CallLimiter:
             if self.limits is not None:
                 self.limits.used(estimate.model, 0.0)
             raise
+        self._admitted = True
         return 0.0

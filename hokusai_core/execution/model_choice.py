@@ -28,10 +28,16 @@ class ModelChoice:
     Args:
         policy: the policy.
         plan_of: returns the call plan for a model; may load it.
+        settled: returns a model with the settings of the table that it names.
     """
 
-    def __init__(self, policy: ModelPolicy, plan_of: Callable[[PolicyModel], CallPlan]) -> None:
-        self._policy, self._plan_of = policy, plan_of
+    def __init__(
+        self,
+        policy: ModelPolicy,
+        plan_of: Callable[[PolicyModel], CallPlan],
+        settled: Callable[[PolicyModel], PolicyModel],
+    ) -> None:
+        self._policy, self._plan_of, self._settled = policy, plan_of, settled
         self._number = -1
         self._unloaded: list[Attempt] = []
         self._failures: list[str] = []
@@ -40,7 +46,7 @@ class ModelChoice:
     @property
     def timeout(self) -> float | None:
         """Seconds for the model that is asked now."""
-        return self._policy.models[self._number].timeout
+        return self._settled(self._policy.models[self._number]).timeout
 
     @property
     def has_next(self) -> bool:

@@ -111,8 +111,16 @@ class ModelResolver:
         if isinstance(chosen, ModelPolicy):
             chosen = chosen.models[0]
         if isinstance(chosen, PolicyModel):
-            return self.resolve(chosen.lm)
+            return self.resolve(self.settled(chosen).lm)
         return self._named_model(chosen) if isinstance(chosen, str) else self._given(chosen)
+
+    def settled(self, model: PolicyModel) -> PolicyModel:
+        """Return a model of a policy with the settings of the table that it names; its own go before them.
+
+        Raises:
+            ConfigurationError: it names a policy, or its table cannot be used.
+        """
+        return self._tables.settled(model)
 
     def choose(self, requested: Any = None) -> Any:
         """Return what a call asks for, or what answers a call that asks for none: a policy, a model, a name or None."""
@@ -128,7 +136,7 @@ class ModelResolver:
         chosen = self.choose(requested)
         for model in chosen.askable if isinstance(chosen, ModelPolicy) else ():
             with contextlib.suppress(LanguageModelError):  # the next one is asked
-                self.resolve(model.lm)
+                self.resolve(self.settled(model).lm)
                 return
         if not isinstance(chosen, ModelPolicy):
             self.resolve(chosen)
@@ -137,7 +145,7 @@ class ModelResolver:
         """Return whether ``prepare`` has nothing to load, which an event loop must not stand still for."""
         chosen = self.choose(requested)
         if isinstance(chosen, ModelPolicy):
-            return all(self.at_hand(model.lm) for model in chosen.askable[:1])
+            return all(self.at_hand(self.settled(model).lm) for model in chosen.askable[:1])
         return self._embedded is not None if chosen is None else not isinstance(chosen, str) or chosen in self._named
 
     def source(self) -> str:

@@ -12,7 +12,14 @@ from hokusai_core.suggestions import did_you_mean
 __all__ = ["NamedModels"]
 
 _ONE = ("model", "parameters", "timeout", "api_base", "api_key_env", "options")
+_NESTED = "{} is a policy, and a policy consists of single models"
 _SEVERAL = ("models", "move_on", "failures", "reset_after")
+
+
+class ModelName(str):
+    """The name of a model as its provider knows it, which no table is looked up for."""
+
+    __slots__ = ()
 
 
 class NamedModels:
@@ -47,6 +54,23 @@ class NamedModels:
                 self._found[name] = ModelPolicy([self._model(name)], failures=None)
         return self._found[name]
 
+    def settled(self, model: PolicyModel) -> PolicyModel:
+        """Return a model of a policy with the settings of the table that it names; its own go before them.
+
+        Raises:
+            ConfigurationError: it names a policy, or its table cannot be used.
+        """
+        if type(model.lm) is not str or model.lm not in self._tables:
+            return model
+        found = self.find(model.lm)
+        if not isinstance(found, ModelPolicy):
+            return model
+        if len(found.models) > 1:
+            raise ConfigurationError(_NESTED.format(model.lm))
+        inner = found.models[0]
+        timeout = inner.timeout if model.timeout is None else model.timeout
+        return PolicyModel(inner.lm, {**inner.parameters, **model.parameters}, timeout)
+
     def _policy(self, name: str, table: Mapping[str, Any]) -> ModelPolicy:
         _check_keys(name, table, _SEVERAL)
         if isinstance(table["models"], str) or not isinstance(table["models"], Sequence):
@@ -65,7 +89,7 @@ class NamedModels:
         if not isinstance(table, Mapping):
             return table
         if "models" in table:
-            raise ConfigurationError(f"{name} is a policy, and a policy consists of single models")
+            raise ConfigurationError(_NESTED.format(name))
         _check_keys(name, table, _ONE)
         model = table.get("model")
         if not isinstance(model, str) or not model.strip():
@@ -90,7 +114,7 @@ class NamedModels:
             if not self._environ.get(variable):
                 raise ConfigurationError(f"api_key_env: the environment variable {variable} is not set")
             settings["api_key"] = self._environ[variable]
-        return self._make(model, **settings) if settings else model
+        return self._make(model, **settings) if settings else ModelName(model)
 
 
 def _check_keys(name: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:

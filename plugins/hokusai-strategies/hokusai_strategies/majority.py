@@ -19,7 +19,7 @@ class Majority:
     Two answers agree if the outputs in ``fields`` are equal. Texts are compared without case, without spaces around
     them and with single spaces inside; other values as they are. If several answers are equally frequent, the one that
     came first is taken. No further try is made once the others could not change the result. At least half of the tries
-    must give an answer.
+    must give an answer. Awaited executions make those tries at the same time that are made in any case.
 
     Args:
         n: tries at most.

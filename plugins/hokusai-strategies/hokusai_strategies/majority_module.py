@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import dspy
@@ -48,18 +50,18 @@ class _Votes:
         """Return the most frequent answer, the first of equally frequent ones."""
         return max(self.choices.values(), key=lambda choice: choice.count)  # max returns the first of equal ones
 
-    def decided(self, left: int) -> bool:
-        """Whether ``left`` further answers cannot change the leader."""
+    def decided(self, left: int, agreeing: int = 0) -> bool:
+        """Whether ``left`` further answers cannot change the leader, if ``agreeing`` more answers are the leader's."""
         if not self.choices:
-            return False
+            return agreeing > 0 and agreeing >= left
         leader, order = self.leader(), list(self.choices.values())
-        place = order.index(leader)
+        place, count = order.index(leader), leader.count + agreeing
         beaten = all(
-            leader.count > other.count + left or (leader.count == other.count + left and place < rank)
+            count > other.count + left or (count == other.count + left and place < rank)
             for rank, other in enumerate(order)
             if other is not leader
         )
-        return beaten and leader.count >= left  # a new answer comes after the leader, and loses a tie
+        return beaten and count >= left  # a new answer comes after the leader, and loses a tie
 
 
 class MajorityModule(dspy.Module):
@@ -89,25 +91,42 @@ class MajorityModule(dspy.Module):
         return self._answer(tries, votes)
 
     async def aforward(self, **inputs: Any) -> Any:
-        """Async version of ``forward``."""
+        """Async version of ``forward``. Tries that are made in any case may be made at the same time."""
         tries, votes = Tries(self._options.temperature), _Votes()
+        at_once = bool(dspy.settings.get("hokusai_at_once"))
         while tries.number < self._options.n and not self._settled(tries, votes):
-            try:
-                with tries.begin():
-                    prediction = await self.module.acall(**inputs)
-                votes.add(prediction, self._compared(inputs, prediction))
-            except Exception as error:
-                tries.failed(error)
+            count = self._certain(tries, votes) if at_once else 1
+            made = [self._try(tries.begin(), inputs) for _ in range(count)]
+            for outcome in await asyncio.gather(*made, return_exceptions=True):  # those beside a failed one are paid
+                if isinstance(outcome, Exception):
+                    tries.failed(outcome)
+                elif isinstance(outcome, BaseException):
+                    raise outcome
+                else:
+                    votes.add(*outcome)
         return self._answer(tries, votes)
+
+    async def _try(
+        self, settings: AbstractContextManager[None], inputs: Mapping[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        with settings:
+            prediction = await self.module.acall(**inputs)
+        return prediction, self._compared(inputs, prediction)
 
     def _compared(self, inputs: Mapping[str, Any], prediction: Any) -> dict[str, Any]:
         outputs = self._task.outputs(inputs, prediction)
         return outputs if self._options.fields is None else {name: outputs[name] for name in self._options.fields}
 
-    def _settled(self, tries: Tries, votes: _Votes) -> bool:
-        enough = 2 * votes.total >= self._options.n
-        lost = 2 * len(tries.failures) > self._options.n
-        return lost or (enough and votes.decided(self._options.n - tries.number))
+    def _settled(self, tries: Tries, votes: _Votes, more: int = 0) -> bool:
+        """Whether no further try is needed, if the next ``more`` tries all fail, or all agree with the leader."""
+        enough = 2 * (votes.total + more) >= self._options.n
+        lost = 2 * (len(tries.failures) + more) > self._options.n
+        return lost or (enough and votes.decided(self._options.n - tries.number - more, more))
+
+    def _certain(self, tries: Tries, votes: _Votes) -> int:
+        """Return how many further tries are made whatever they give."""
+        left = self._options.n - tries.number
+        return next((more for more in range(1, left) if self._settled(tries, votes, more)), left)
 
     def _answer(self, tries: Tries, votes: _Votes) -> Any:
         if 2 * votes.total < self._options.n:
