@@ -231,7 +231,8 @@ class Executor:
         Args:
             signature_name: name or signature class.
             inputs: input field or alias -> value.
-            lm: language model of this call, in place of the executor's; it is not called.
+            lm: language model of this call, in place of the executor's; it is not called. Of a policy the first model
+                that would be asked is taken.
             strategy: strategy of this call, in place of the one that the signature declares.
             parameters: parameters of the language model for this call.
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
     from hokusai_core.json_encoding import jsonable
     from hokusai_core.markers import HOOK_API, hookimpl
+    from hokusai_core.media import MediaPolicy
     from hokusai_core.model import LanguageModel
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
     from hokusai_core.plugins import PluginManager
@@ -121,6 +122,7 @@ __all__ = [
     "LanguageModel",
     "LanguageModelProvider",
     "LogLine",
+    "MediaPolicy",
     "MemoryCache",
     "MeteredLM",
     "Metric",
@@ -225,6 +227,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "HOOK_API",
                 "hookimpl",
             ),
+            "hokusai_core.media": ("MediaPolicy",),
             "hokusai_core.model": ("LanguageModel",),
             "hokusai_core.optimization": (
                 "Candidate",

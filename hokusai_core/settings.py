@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, TypedDict, Unpack
 from attrs import frozen
 
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.media import MediaPolicy
 from hokusai_core.model_parameters import parsed_parameters
 from hokusai_core.option_table import (
     Option,
@@ -347,6 +348,11 @@ class Settings(Mapping[str, SettingValue]):
     def value(self, name: str) -> Any:
         """Return the value of a setting without its source."""
         return self._values[name].value
+
+    @property
+    def media_policy(self) -> MediaPolicy:
+        """Which pictures, sounds and files are taken."""
+        return MediaPolicy(self.value("media_bytes"), self.value("media_urls"))
 
     def __getitem__(self, name: str) -> SettingValue:
         return self._values[name]

@@ -37,6 +37,7 @@ class StrategyTask:
     _own_outputs: Callable[[Any], dict[str, Any]] = field(alias="own_outputs")
     _language_model: Callable[[], Any] = field(alias="language_model")
     _call: Callable[[Mapping[str, Any]], tuple[Any, dict[str, Any]]] = field(alias="call")
+    _bind: Callable[[Mapping[str, Any]], dict[str, Any]] = field(alias="bind")
     _part: Callable[[SignatureSpec], StrategyTask] = field(alias="part")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -68,6 +69,14 @@ class StrategyTask:
             inputs: bound inputs under the names of ``spec``.
         """
         return self._call(inputs)
+
+    def bind(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return inputs under the names of ``spec`` as an execution binds them: converted, defaults filled in.
+
+        Raises:
+            InputError: they do not fit; carries every problem.
+        """
+        return self._bind(inputs)
 
     def part(self, spec: SignatureSpec) -> StrategyTask:
         """Return the task of another signature that the module answers on its way, such as a step of a chain."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from hokusai_core.batch.rows import Row
     from hokusai_core.batch.scheduler import RowExecution
+    from hokusai_core.media import MediaPolicy
     from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["make_backend", "run_on_backend"]
@@ -44,6 +45,7 @@ def run_on_backend(
     execution: RowExecution,
     spec: SignatureSpec,
     signature: str,
+    media: MediaPolicy,
     options: Mapping[str, Any],
     deliver: Callable[[Row, Outcome], None],
 ) -> None:
@@ -55,6 +57,7 @@ def run_on_backend(
         execution: knows what the journal holds, and notes what is over.
         spec: the signature.
         signature: its qualified name.
+        media: which pictures, sounds and files are taken.
         options: those of ``execute_signature``.
         deliver: is given each row that is over.
     """
@@ -67,7 +70,7 @@ def run_on_backend(
                 deliver(row, known)
                 continue
             try:
-                spec.binder.bind(row.inputs)  # what cannot run is not sent, as sending it is paid
+                spec.binder.bind(row.inputs, media)  # what cannot run is not sent, as sending it is paid
             except Exception as error:
                 _over(execution, row, row.failed(error, execution.hidden(row)), deliver)
                 continue
@@ -79,7 +82,7 @@ def run_on_backend(
         for index, given in backend.results():
             row = waiting.pop(index, None)
             if row is not None:
-                _over(execution, row, _outcome(row, given, spec, signature, execution.hidden(row)), deliver)
+                _over(execution, row, _outcome(row, given, spec, signature, media, execution.hidden(row)), deliver)
         for row in waiting.values():
             lost = ExecutionError(f"row {row.index}: the backend ended without an outcome for it; run the batch again")
             _over(execution, row, row.failed(lost, execution.hidden(row)), deliver)
@@ -92,7 +95,9 @@ def _over(execution: RowExecution, row: Row, outcome: Outcome, deliver: Callable
     deliver(row, outcome)
 
 
-def _outcome(row: Row, given: Any, spec: SignatureSpec, signature: str, hidden: frozenset[str]) -> Outcome:
+def _outcome(
+    row: Row, given: Any, spec: SignatureSpec, signature: str, media: MediaPolicy, hidden: frozenset[str]
+) -> Outcome:
     """Return what a backend gave for a row as an outcome: a result, its outputs, or what it failed with."""
     if isinstance(given, ExecutionResult):
         return given
@@ -103,7 +108,7 @@ def _outcome(row: Row, given: Any, spec: SignatureSpec, signature: str, hidden: 
     if not isinstance(given, Mapping):
         wrong = ExecutionError(f"row {row.index}: the backend gave a {type(given).__name__}, which is no outcome")
         return row.failed(wrong, hidden)
-    outputs, problems = spec.codec.settle(spec.binder.bind(row.inputs), given)
+    outputs, problems = spec.codec.settle(spec.binder.bind(row.inputs, media), given)
     if problems:
         text = "; ".join(map(str, problems))
         return row.failed(OutputError(f"row {row.index}: the answer does not fit {signature}: {text}"), hidden)

@@ -19,7 +19,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -61,7 +61,8 @@ class Journal:
         path: the file; made where it is not there.
         spec: the signature.
         name: its qualified name.
-        model: name of the language model that rows are run with; those that others have answered are kept, and told.
+        models: names of the language models that rows may be run with; rows that others have answered are kept, and
+            told.
         strategy: name, options and versions of the strategy that the batch asks for, None if it asks for none.
         parameters: parameters of the language model that the executor, the signature and the batch give.
         testing: whether answers are made up; such a journal is never continued with a language model.
@@ -77,13 +78,13 @@ class Journal:
         spec: SignatureSpec,
         name: str,
         *,
-        model: str = "",
+        models: Collection[str] = (),
         testing: bool = False,
         strategy: Mapping[str, Any] | None = None,
         parameters: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.path = Path(path)
-        self._spec, self._name, self._model, self._strategy = spec, name, model, strategy
+        self._spec, self._name, self._models, self._strategy = spec, name, tuple(filter(None, models)), strategy
         self._parameters: dict[str, Any] = jsonable(dict(parameters))
         self._finished: dict[int, int] = {}
         self._outputs_stay = not spec.sensitive & frozenset(spec.outputs)
@@ -255,7 +256,7 @@ class Journal:
                 short, model = _short(fields[0]["key"]), fields[0].get("model")
                 self._finished[short] = place
                 models.pop(short, None)
-                if isinstance(model, str) and model not in ("", self._model):
+                if isinstance(model, str) and model and model not in self._models:
                     models[short] = model
         self._warn_of(damaged, models)
         return salt
@@ -280,11 +281,11 @@ class Journal:
         if damaged:
             told.append("1 damaged line: its row is" if damaged == 1 else f"{damaged} damaged lines: their rows are")
             told[-1] += " run again"
-        if models and self._model:
+        if models and self._models:
             names = ", ".join(sorted(set(models.values())))
             told.append(
-                f"{len(models)} of its rows were answered by {names} and are kept; for answers of {self._model} give "
-                "another path"
+                f"{len(models)} of its rows were answered by {names} and are kept; for answers of "
+                f"{' and '.join(self._models)} give another path"
             )
         for text in told:
             warnings.warn(f"journal {self.path}: {text}", JournalWarning, stacklevel=6)

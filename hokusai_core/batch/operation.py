@@ -108,7 +108,8 @@ class BatchOperation:
         kept = _Kept(self)
         failure: BaseException | None = None
         try:
-            run_on_backend(backend, source, self.execution, plan.spec, plan.name, options, kept.deliver)
+            media = self.services.media
+            run_on_backend(backend, source, self.execution, plan.spec, plan.name, media, options, kept.deliver)
         except KeyboardInterrupt:
             raise self.interrupted(kept.result()) from None
         except Exception as error:

@@ -198,12 +198,13 @@ class BatchResult(Sequence[Outcome]):
     def to_jsonl(self, path: str | os.PathLike[str], *, sensitive: bool = False) -> None:
         """Write one JSON object per row to ``path``, in input order. The file is written completely or not at all.
 
-        Each has ``index``, ``inputs``, and either ``outputs`` with ``execution_id`` and figures, or ``error``.
+        Each has ``index``, ``inputs``, and either ``outputs`` with ``execution_id`` and figures, or ``error``; where a
+        strategy answered, also ``strategy`` and ``extras``, which are empty if a field is sensitive.
 
         Args:
             path: file to write; replaced where it is there. What is no regular file, such as ``/dev/stdout``, takes
                 the lines as they come.
-            sensitive: whether values of sensitive fields are written too.
+            sensitive: whether values of sensitive fields, and extras that may quote them, are written too.
         """
         atomic_write(path, (json_text(record) + b"\n" for record in self._records(sensitive)))
 
@@ -228,7 +229,8 @@ class BatchResult(Sequence[Outcome]):
             inputs, outputs = record.pop("inputs"), record.pop("outputs", {})
             failure = record.pop("error", None)
             given = {f"input.{name}": value for name, value in inputs.items()}
-            found = {f"output.{name}" if name in _FIGURES else name: value for name, value in outputs.items()}
+            taken = _FIGURES | record.keys()
+            found = {f"output.{name}" if name in taken else name: value for name, value in outputs.items()}
             rows.append({**given, **found, "error": failure and f"{failure['type']}: {failure['message']}", **record})
         frame = pandas.DataFrame(rows)
         return frame.set_index("index") if rows else frame
@@ -253,7 +255,7 @@ def outcome_record(index: int, inputs: Any, outcome: Outcome, hidden: frozenset[
             "error": {"type": type(error).__name__, "message": str(error)},
             "attempts": len(outcome.attempts),
         }
-    return record | {
+    record |= {
         "outputs": plain(redacted(outcome.outputs, hidden)),
         "execution_id": outcome.execution_id,
         "signature": outcome.signature,
@@ -264,6 +266,10 @@ def outcome_record(index: int, inputs: Any, outcome: Outcome, hidden: frozenset[
         "cost": outcome.cost,
         "latency": outcome.latency,
     }
+    if getattr(outcome, "strategy", ""):  # a chain has none
+        record["strategy"] = outcome.strategy
+        record["extras"] = {} if hidden else plain(outcome.extras)  # they may quote any sensitive value
+    return record
 
 
 def redacted(values: Any, hidden: frozenset[str]) -> dict[Any, Any]:

@@ -20,8 +20,9 @@ from hokusai_core.batch.operation import BatchOperation
 from hokusai_core.batch.progress import BatchProgress, ProgressCounter, make_reporter
 from hokusai_core.batch.results import BatchResult, Outcome
 from hokusai_core.batch.rows import Row, check_rows, row_count
-from hokusai_core.errors import BatchError, ClosedError, CompositionError, ConfigurationError
+from hokusai_core.errors import BatchError, ClosedError, CompositionError, ConfigurationError, HokusaiError
 from hokusai_core.execution.call_plan import CallPlan
+from hokusai_core.execution.model_policy import ModelPolicy
 from hokusai_core.execution.options import ExecutionOptions
 from hokusai_core.execution.services import ExecutorServices
 from hokusai_core.execution.state import Options
@@ -158,11 +159,26 @@ class _Start:
                 path,
                 plan.spec,
                 plan.name,
-                model=plan.model_name,
+                models=self._model_names(),
                 testing=testing,
                 strategy=plan.strategy.choice.identity if asked and plan.strategy else None,
                 parameters=plan.given_parameters,
             )
+
+    def _model_names(self) -> list[str]:
+        """Return the names of the language models that may answer a row."""
+        services, options = self._services, self._options
+        chosen = None if services.testing else services.models.choose(self._lm)
+        if not isinstance(chosen, ModelPolicy):
+            return [self.plan.model_name]
+        names = []
+        for model in chosen.models:
+            try:
+                plan = services.plans.plan(self._signature, model, options.strategy, options.parameters)
+            except HokusaiError:  # the next one is asked in its place
+                continue
+            names.append(plan.model_name)
+        return names
 
     def close_journal(self) -> None:
         """Close the journal of a batch that does not begin."""

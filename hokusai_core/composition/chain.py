@@ -16,12 +16,14 @@ from hokusai_core.composition.definitions import (
     checked_strategy,
 )
 from hokusai_core.composition.files import chain_of, read_chain
+from hokusai_core.composition.initial_inputs import initial_fields
 from hokusai_core.composition.mermaid import draw
 from hokusai_core.errors import CompositionError
 
 if TYPE_CHECKING:
     from hokusai_core.base_signature import BaseSignature
     from hokusai_core.execution.services import ExecutorServices
+    from hokusai_core.signatures import FieldSpec
 
 __all__ = ["SignatureChain"]
 
@@ -120,6 +122,17 @@ class SignatureChain(ChainDefinition):
             CompositionError: listing every problem.
         """
         return resolve_chain(self, executor.services.plans, initial_inputs).used_inputs()
+
+    def initial_fields(self, executor: HasServices) -> tuple[FieldSpec, ...]:
+        """Return the initial inputs as fields, with the types of the inputs of steps that take them.
+
+        Args:
+            executor: whose signatures the steps name.
+
+        Raises:
+            CompositionError: the chain has a fault; lists every problem.
+        """
+        return initial_fields(resolve_chain(self, executor.services.plans, self.inputs))
 
     def to_signature(self, executor: HasServices, name: str = "") -> type[BaseSignature]:
         """Return a signature that takes the initial inputs and gives the outputs of the last step.

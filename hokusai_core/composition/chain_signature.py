@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -13,6 +14,7 @@ from hokusai_core.composition.references import FromInput, FromStep, Literal, pa
 from hokusai_core.composition.targets import ResolvedChain, ResolvedPipeline, ResolvedStep
 from hokusai_core.errors import CompositionError, SignatureDefinitionError
 from hokusai_core.json_encoding import jsonable
+from hokusai_core.media import with_content
 from hokusai_core.signatures import FieldSpec, SignatureSpec
 from hokusai_core.signatures.strategy_choice import StrategyChoice
 
@@ -130,7 +132,9 @@ def _form(source: Any) -> dict[str, Any]:
         return {"step": source.step, "field": source.field}
     value = source.value if isinstance(source, Literal) else source
     if not any(parts(value)):
-        return {"value": jsonable(value)}
+        if isinstance(value, PurePath):
+            raise TypeError("a path has no place in a file; make it an initial input")
+        return {"value": jsonable(with_content(value))}
     if isinstance(value, Mapping):
         return {"mapping": {str(key): _form(item) for key, item in value.items()}}
     return {"list": [_form(item) for item in value]}

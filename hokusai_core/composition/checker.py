@@ -84,7 +84,7 @@ def resolve_target(target: Any, plans: CallPlanCache, inputs: Any, what: str) ->
     with _nesting_bounded(what):
         resolved = checker.target(target, inputs, "")
         if isinstance(resolved, ResolvedSignature):
-            checker.problems += input_problems(resolved.spec, inputs, frozenset())
+            checker.problems += input_problems(resolved.spec, inputs, frozenset(), plans.media)
     checked: Resolved = checker.checked(resolved, what)
     return checked
 
@@ -259,7 +259,8 @@ class _Checker:
                     f"{where}{key}: {source.step}.{source.field} never fits; it is {output.shape.expected}, and "
                     f"{key} takes {field.shape.expected}"
                 )
-        self.problems += [f"{where}{problem}" for problem in input_problems(target.spec, values, frozenset(fed))]
+        found = input_problems(target.spec, values, frozenset(fed), self._plans.media)
+        self.problems += [f"{where}{problem}" for problem in found]
 
     def _known(self, source: Any, inputs: Any) -> Literal | None:
         """Return the value of a source where it is known before anything runs."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hokusai_core.errors import SignatureDefinitionError
 
 if TYPE_CHECKING:
+    from hokusai_core.media import MediaPolicy
     from hokusai_core.signatures import FieldSpec, SignatureSpec
 
 __all__ = ["canonical_names", "input_problems", "never_fits"]
@@ -19,20 +20,21 @@ def canonical_names(spec: SignatureSpec) -> dict[str, str]:
     return {name: item.name for item in spec.inputs.values() for name in (item.name, *item.aliases)}
 
 
-def input_problems(spec: SignatureSpec, values: Any, fed: frozenset[str]) -> list[str]:
+def input_problems(spec: SignatureSpec, values: Any, fed: frozenset[str], media: MediaPolicy) -> list[str]:
     """Return everything that is wrong with the inputs of a signature, as far as that is known before it runs.
 
     Args:
         spec: the signature.
         values: inputs whose values are known.
         fed: names of inputs whose values show only while it runs.
+        media: which pictures, sounds and files are taken.
     """
     names = canonical_names(spec)
     fields = [names[name] for name in fed if name in names]
     filled = frozenset(fields)
     found = [
         str(problem)
-        for problem in spec.binder.problems(values)
+        for problem in spec.binder.problems(values, media)
         if not (problem.code == "missing" and problem.field in filled)
     ]
     # Names without a value take part as what they are: names.

@@ -5,7 +5,7 @@ Importing this package imports DSPy, which takes more than a second; the core do
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hokusai_core.dspy_bridge.adapter_choice import strict_adapter
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, PreparedCall
@@ -39,6 +39,7 @@ from hokusai_core.dspy_bridge.program_spec import (
 from hokusai_core.dspy_bridge.replay_lm import count_tokens
 from hokusai_core.dspy_bridge.strategy_call import StrategyCall
 from hokusai_core.dspy_bridge.to_dspy import to_dspy
+from hokusai_core.media import MediaPolicy
 
 if TYPE_CHECKING:
     from hokusai_core.signatures import SignatureSpec
@@ -79,8 +80,17 @@ __all__ = [
     "translate_error",
 ]
 
+_MEDIA: Final = MediaPolicy()
 
-def make_call(spec: SignatureSpec, program: Any, lm: Any, adapter: Any = None, strategy: Any = None) -> BridgeCall:
+
+def make_call(
+    spec: SignatureSpec,
+    program: Any,
+    lm: Any,
+    adapter: Any = None,
+    strategy: Any = None,
+    media: MediaPolicy = _MEDIA,
+) -> BridgeCall:
     """Return the call that asks ``lm`` for the outputs of a signature or program.
 
     Args:
@@ -89,7 +99,8 @@ def make_call(spec: SignatureSpec, program: Any, lm: Any, adapter: Any = None, s
         lm: the language model.
         adapter: the DSPy adapter; None for a ``FastChatAdapter``.
         strategy: the strategy that answers the signature, with its ``choice``; None for none.
+        media: which pictures, sounds and files the parts of a strategy take.
     """
     if strategy is not None:
-        return StrategyCall(spec, strategy.choice, strategy.strategy, lm, adapter)
+        return StrategyCall(spec, strategy.choice, strategy.strategy, lm, adapter, media)
     return ModelCall(spec, lm, adapter) if program is None else ProgramCall(spec, program, lm, adapter)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hokusai_core.base_signature import BaseSignature
     from hokusai_core.execution.model_resolver import ModelResolver
     from hokusai_core.execution.strategy_resolver import ResolvedStrategy, StrategyResolver
+    from hokusai_core.media import MediaPolicy
     from hokusai_core.model import LanguageModel
     from hokusai_core.signature_registry import SignatureRegistry
     from hokusai_core.signatures import SignatureSpec
@@ -115,6 +116,7 @@ class CallPlanCache:
         read_file: returns the optimized signature in a file.
         strategies: finds strategies.
         parameters: parameters of the executor for every language model.
+        media: which pictures, sounds and files are taken.
         transforms: returns the names of the plugins that change outputs.
     """
 
@@ -130,8 +132,11 @@ class CallPlanCache:
         read_file: Callable[[Any], type[BaseSignature]],
         strategies: StrategyResolver,
         parameters: Mapping[str, Any],
+        media: MediaPolicy,
         transforms: Callable[[], list[str]] = list,
     ) -> None:
+        #: Which pictures, sounds and files are taken.
+        self.media = media
         self._registry, self._models = registry, models
         self._adapter, self._namespace, self._secret = adapter, namespace, secret
         self._cache_ttl, self._read_file, self._transforms = cache_ttl, read_file, transforms
@@ -182,8 +187,7 @@ class CallPlanCache:
         named = signature if type(signature) is str and not signature.endswith(".json") else _edition(signature)
         own: Mapping[str, Any] = {}
         if isinstance(lm, (ModelPolicy, PolicyModel)):
-            first = lm.models[0] if isinstance(lm, ModelPolicy) else lm
-            lm, own = self._models.choose(first.lm), first.parameters
+            lm, own = self._first(lm)
         model = self._models.load(lm)
         adapter = self._adapter or model.adapter or bridge.host_adapter()
         said = canonical_json([own, parameters]) if own or parameters else b""
@@ -213,14 +217,27 @@ class CallPlanCache:
         return self.testing_plan(signature, asked).strategy
 
     def model(self, lm: Any) -> LanguageModel:
-        """Return the language model of a call, with the adapter that would be used."""
+        """Return the language model of a call, with the adapter that would be used; of a policy the first model."""
         from hokusai_core import dspy_bridge
 
-        model = self._models.resolve(lm)
+        chosen, own = self._first(self._models.choose(lm))
+        model = self._models.load(chosen)
+        if own:
+            parameters = dspy_bridge.call_parameters(model.lm, merged_parameters(own))
+            model = evolve(model, lm=model.lm.copy(**parameters))
         adapter = dspy_bridge.strict_adapter(self._adapter or model.adapter or dspy_bridge.host_adapter())
         if fork_callbacks.generation:
             self._reconnect(model.lm, adapter, None)
         return evolve(model, adapter=adapter)
+
+    def _first(self, lm: Any) -> tuple[Any, Mapping[str, Any]]:
+        """Return what ``ModelResolver.load`` takes, and the parameters that the model of a policy has."""
+        if isinstance(lm, ModelPolicy):
+            lm = lm.models[0]
+        if not isinstance(lm, PolicyModel):
+            return lm, {}
+        settled = self._models.settled(lm)
+        return self._models.choose(settled.lm), settled.parameters
 
     def testing_plan(self, signature: Any, strategy: StrategyChoice | None = None) -> CallPlan:
         """Return the plan for testing mode: no language model, no cache."""
@@ -301,7 +318,7 @@ class CallPlanCache:
         if fork_callbacks.generation:
             self._reconnect(model.lm, adapter, program)
         strategy = self._strategy(registered, asked)
-        calls = dspy_bridge.make_call(spec, program, model.lm, adapter, strategy)
+        calls = dspy_bridge.make_call(spec, program, model.lm, adapter, strategy, self.media)
         description = dspy_bridge.describe_model(model.lm, calls.adapter)
         parameters = merged_parameters(self._parameters, spec.parameters, given)
         # Where a provider keeps prompts decides about the price of an answer, and not about the answer.

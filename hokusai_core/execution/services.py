@@ -20,7 +20,14 @@ from attrs import define, field, frozen
 
 from hokusai_core.caching.memory import MemoryCache
 from hokusai_core.caching.tiers import CacheTiers
-from hokusai_core.errors import CacheError, ClosedError, ComponentNotFoundError, PluginError, TrackingError
+from hokusai_core.errors import (
+    CacheError,
+    ClosedError,
+    ComponentNotFoundError,
+    ExecutionError,
+    PluginError,
+    TrackingError,
+)
 from hokusai_core.events import OperationFinished
 from hokusai_core.execution.call_plan import CallPlan, CallPlanCache
 from hokusai_core.execution.edition_finder import EditionFinder
@@ -119,10 +126,20 @@ class ExecutorServices:
             raise ClosedError("this executor is closed; make a new one, or keep it open for as long as it is used")
 
     def plan(self, signature: Any, lm: Any, options: Options) -> CallPlan:
-        """Return the plan of an execution: with a language model, or without one in testing mode."""
+        """Return the plan of an execution: with a language model, or without one in testing mode.
+
+        Of a policy it is the first model that would be asked and that can be had.
+        """
         if self.testing:
             return self.plans.testing_plan(signature, options.strategy)
-        return self.plans.plan(signature, self.models.choose(lm), options.strategy, options.parameters)
+        chosen = self.models.choose(lm)
+        for model in chosen.askable if isinstance(chosen, ModelPolicy) else ():
+            try:
+                return self.plans.plan(signature, model, options.strategy, options.parameters)
+            except ExecutionError as error:
+                if not chosen.moves_on(error):
+                    raise
+        return self.plans.plan(signature, chosen, options.strategy, options.parameters)
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -215,7 +232,9 @@ class ExecutorServices:
         chosen, choice = self.models.choose(lm), None
         if isinstance(chosen, ModelPolicy):
             choice = ModelChoice(
-                chosen, lambda model: self.plans.plan(signature, model, options.strategy, options.parameters)
+                chosen,
+                lambda model: self.plans.plan(signature, model, options.strategy, options.parameters),
+                self.models.settled,
             )
             plan = choice.next_plan()
         else:
@@ -328,7 +347,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
         undo.callback(observers.close)
         feedback = FeedbackStage(plugins, value("feedback_store"))
         stats, threads = Stats(), WorkerThreads(keep=max(32, value("max_workers")))
-        media = MediaPolicy(value("media_bytes"), value("media_urls"))
+        media = settings.media_policy
         rates = value("requests_per_minute"), value("tokens_per_minute")
         services = ExecutorServices(
             settings=settings,
@@ -346,6 +365,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
                 read_file=lambda path: signature_from_file(signatures, path),
                 strategies=strategies,
                 parameters=value("parameters"),
+                media=media,
                 transforms=lambda: [name for name, _ in plugins.callers("transform_outputs")],
             ),
             pipeline=ExecutionPipeline(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import OutputError
 from hokusai_core.model_parameters import merged_parameters
+from hokusai_core.settings import Settings
 
 if TYPE_CHECKING:
     from hokusai_core.execution.strategy_resolver import ResolvedStrategy
@@ -28,6 +29,8 @@ class SignatureRunner:
         model: the language model; where it brings no adapter, the host's or the core's own is taken.
         strategy: how the signature is answered, as ``Executor.strategy`` returns it; None for one call.
         program: the ``dspy.Module`` that runs instead; None for the signature itself.
+        settings: those of the executor, such as ``Executor.config``: its parameters of language models, and which
+            pictures, sounds and files it takes; None for the defaults.
 
     Example::
 
@@ -41,14 +44,18 @@ class SignatureRunner:
         model: LanguageModel,
         strategy: ResolvedStrategy | None = None,
         program: Any = None,
+        settings: Settings | None = None,
     ) -> None:
         from hokusai_core import dspy_bridge
 
         self.spec, self.model = spec, model
         adapter = model.adapter or dspy_bridge.host_adapter()
         self.strategy = strategy
-        self._call = dspy_bridge.make_call(spec, program, model.lm, adapter, strategy)
-        self._parameters = dspy_bridge.call_parameters(model.lm, merged_parameters(spec.parameters))
+        settings = settings or Settings()
+        self._media = settings.media_policy
+        self._call = dspy_bridge.make_call(spec, program, model.lm, adapter, strategy, self._media)
+        parameters = merged_parameters(settings.value("parameters"), spec.parameters)
+        self._parameters = dspy_bridge.call_parameters(model.lm, parameters)
 
     @property
     def adapter(self) -> Any:
@@ -69,7 +76,7 @@ class SignatureRunner:
         Raises:
             InputError: the inputs do not fit; carries every problem.
         """
-        return self.spec.binder.bind(inputs)
+        return self.spec.binder.bind(inputs, self._media)
 
     def run(self, inputs: Mapping[str, Any], *, timeout: float | None = None) -> dict[str, Any]:
         """Return the outputs for ``inputs``.

@@ -110,9 +110,9 @@ class InputBinder:
             raise InputError(message, problems=problems, signature=self._spec.name)
         return bound
 
-    def problems(self, inputs: Mapping[str, Any]) -> list[Problem]:
-        """Return every problem of the inputs; an empty list where there is none."""
-        return self._bind(inputs, _DEFAULT_POLICY)[1]
+    def problems(self, inputs: Mapping[str, Any], media: MediaPolicy = _DEFAULT_POLICY) -> list[Problem]:
+        """Return every problem of the inputs, an empty list for none. The arguments are those of ``bind``."""
+        return self._bind(inputs, media)[1]
 
     def _bind(self, inputs: Mapping[str, Any], media: MediaPolicy) -> tuple[dict[str, Any], list[Problem]]:
         if type(inputs) is not dict and not isinstance(inputs, Mapping):  # the first is ten times as fast

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 
-from hokusai_core import Component, Executor, hookimpl
+from hokusai_core import BaseSignature, Component, Executor, InputField, OutputField, hookimpl
 from hokusai_core.errors import ComponentNotFoundError, ExecutionError, LanguageModelError, OutputError
 
 MakeExecutor = Callable[..., Executor]
@@ -95,3 +96,19 @@ def test_a_backend_that_breaks_is_closed_and_told(make_executor: MakeExecutor) -
     with pytest.raises(ConnectionError, match="the cluster is gone"):
         make_executor().execute_batch("Ask", ROWS, backend=backend)
     assert backend.closed == 1
+
+
+def test_rows_are_bound_with_the_limits_of_the_executor() -> None:
+    class Describe(BaseSignature):
+        """Describe the picture."""
+
+        question: dspy.Image = InputField()
+        answer: str = OutputField()
+
+    rows = [{"question": "https://example.com/a.png"}]
+    with Executor(lm="some/model", plugins=[], media_urls=True, environ={}) as executor:
+        results = executor.execute_batch(Describe, rows, backend=Elsewhere())
+        assert [result["answer"] for result in results] == ["answer to https://example.com/a.png"]
+    with Executor(lm="some/model", plugins=[], environ={}) as executor:
+        (failure,) = executor.execute_batch(Describe, rows, backend=Elsewhere()).failed
+        assert "media_urls" in str(failure.error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import dspy
 import pytest
 from dspy.utils import exceptions as raised
 
-from hokusai_core import Budget, Executor, ModelPolicy, SignatureChain
+from hokusai_core import Budget, Component, Executor, LanguageModel, ModelPolicy, SignatureChain, hookimpl
+from hokusai_core.batch.journal import JournalWarning
 from hokusai_core.errors import (
     AnswerRefused,
     BudgetExceeded,
@@ -463,3 +465,96 @@ def test_a_project_file_with_other_settings_is_refused(tmp_path: Path, monkeypat
         Executor(plugins=[])
     with pytest.raises(ConfigurationError, match=r"the file none\.toml does not exist"):
         Executor(plugins=[], environ={"HOKUSAI_CONFIG": "none.toml"})
+
+
+def test_a_table_may_have_the_name_of_its_model(executor: Executor, models: list[Any]) -> None:
+    tables = {"own/first": {"model": "own/first", "parameters": {"temperature": 0}}, "both": {"models": ["own/first"]}}
+    with Executor(plugins=[], models=tables, environ={}) as made:
+        for name in tables:
+            found = made.language_model(name).lm
+            assert (found.model, found.kwargs["temperature"]) == ("own/first", 0)
+
+
+def test_a_policy_takes_all_settings_of_the_tables_that_it_names(engines: list[Engine], models: list[Any]) -> None:
+    class Offers:
+        @hookimpl
+        def provide_language_models(self) -> list[Component]:
+            return [Component(name="own", target=lambda: Provider())]
+
+    class Provider:
+        def available(self) -> None:
+            return None
+
+        def load(self, name: str) -> LanguageModel:
+            return LanguageModel(models[int(name)])
+
+        def close(self) -> None:
+            pass
+
+    tables = {
+        "slow": {"model": "own/0", "timeout": 0.2, "parameters": {"temperature": 0.5, "seed": 7}},
+        "several": {"models": ["own/0", "own/1"]},
+    }
+    seen: list[Any] = []
+
+    def hang(request: Any) -> None:
+        seen.append(request.config)
+        threading.Event().wait(1)
+
+    engines[0].failure = hang
+    with Executor(plugins=[], extra_plugins=[("own", Offers())], models=tables, environ={}, timeout=20) as executor:
+        executor.register_signature("Ask", "question -> answer")
+        policy = ModelPolicy([{"lm": "slow", "parameters": {"temperature": 1.5}}, "own/1"])
+        result = executor.execute_signature("Ask", {"question": "?"}, lm=policy)
+        assert result.model == "own/second"
+        assert "timeout of 0.2 s" in str(result.attempts[0].error)
+        assert (seen[0].temperature, seen[0].seed) == (1.5, 7)
+        assert executor.language_model(policy).lm.kwargs["seed"] == 7
+        with pytest.raises(ConfigurationError, match="several is a policy, and a policy consists of single models"):
+            executor.execute_signature("Ask", {"question": "?"}, lm=ModelPolicy(["several", "own/1"]))
+
+
+@pytest.mark.parametrize("mode", ["batch", "async batch", "iterated"])
+def test_a_batch_begins_though_the_first_model_cannot_be_loaded(
+    executor: Executor, models: list[Any], mode: str, tmp_path: Path
+) -> None:
+    policy = ModelPolicy(["http://127.0.0.1:9/v1#nothing", models[1]])  # no plugin here takes an address
+    rows = [{"question": "?"}, {"question": "!"}]
+    journal = tmp_path / "journal"
+    if mode == "batch":
+        results = list(executor.execute_batch("Ask", rows, lm=policy, journal=journal))
+    elif mode == "async batch":
+        results = list(asyncio.run(executor.aexecute_batch("Ask", rows, lm=policy, journal=journal)))
+    else:
+        results = [row.outcome for row in executor.iter_batch("Ask", rows, lm=policy, journal=journal)]
+    assert [getattr(result, "model", result) for result in results] == ["own/second"] * 2
+
+
+def test_a_journal_continues_under_the_same_policy_without_a_word(
+    executor: Executor, engines: list[Engine], models: list[Any], tmp_path: Path
+) -> None:
+    engines[0].failure = FAILURES["server"][0]
+    policy, journal = ModelPolicy(models[:2]), tmp_path / "journal"
+    rows = [{"question": "?"}, {"question": "!"}]
+    executor.execute_batch("Ask", rows, lm=policy, journal=journal)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = executor.execute_batch("Ask", rows, lm=policy, journal=journal)
+    assert [(result.model, result.cached) for result in again.succeeded] == [("own/second", "journal")] * 2
+    with pytest.warns(JournalWarning, match="2 of its rows were answered by own/second and are kept; for answers of "
+                      "own/first and own/third give another path"):  # fmt: skip
+        executor.execute_batch("Ask", rows, lm=ModelPolicy([models[0], models[2]]), journal=journal)
+
+
+def test_the_cache_is_explained_for_the_model_that_would_be_asked(
+    executor: Executor, engines: list[Engine], models: list[Any]
+) -> None:
+    engines[0].failure = FAILURES["server"][0]
+    policy = ModelPolicy(models[:2], failures=1)
+    assert executor.explain("Ask", {"question": "?"}, lm=policy).hit is None
+    executor.execute_signature("Ask", {"question": "?"}, lm=policy)
+    found = executor.explain("Ask", {"question": "?"}, lm=policy)
+    assert found.hit == "memory"
+    assert found.stored is not None
+    assert found.stored.model == "own/second"
+    assert executor.execute_signature("Ask", {"question": "?"}, lm=policy).cached == "memory"

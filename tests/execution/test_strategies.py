@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from hokusai_core import (
     Executor,
     FunctionTool,
     InputField,
+    LanguageModel,
     OutputField,
+    Settings,
     SignatureChain,
     hookimpl,
 )
@@ -24,6 +27,7 @@ from hokusai_core.errors import (
     ComponentNotFoundError,
     CompositionError,
     ConfigurationError,
+    InputError,
     JournalError,
     OutputError,
     PluginError,
@@ -462,3 +466,75 @@ def test_thoughts_come_back_from_a_persistent_cache(make: MakeExecutor, tmp_path
         assert result.cached == cached
         assert result.extras == {"thoughts": ["some thought"]}
         executor.close()
+
+
+@pytest.mark.parametrize("way", ["single", "async", "batch", "async batch"])
+def test_calls_after_the_first_one_wait_for_the_rate_limit(make: MakeExecutor, way: str) -> None:
+    lm = null_lm()
+    executor = make(lm=lm, requests_per_minute=2, cache_enabled=False)
+    limits = executor.services.pipeline._attempts._limits
+    assert limits is not None
+    window = limits._of("null/model").calls
+    assert window is not None
+    window.seconds = 0.2  # a minute would take the test too long
+    rows = [{"question": "one"}, {"question": "two"}]
+    strategy = {"name": "aloud", "rounds": 3}
+    if way == "single":
+        results = [executor.execute_signature("Ask", row, strategy=strategy) for row in rows]
+    elif way == "async":
+
+        async def both() -> Any:
+            return await asyncio.gather(*(executor.aexecute_signature("Ask", row, strategy=strategy) for row in rows))
+
+        results = list(asyncio.run(both()))
+    elif way == "batch":
+        results = executor.execute_batch("Ask", rows, strategy=strategy, on_error="raise").succeeded
+    else:
+        results = asyncio.run(executor.aexecute_batch("Ask", rows, strategy=strategy, on_error="raise")).succeeded
+    assert [result.usage.calls for result in results] == [4, 4]
+    assert lm.engine.calls == 8  # nothing was paid twice
+
+
+def test_lines_of_a_batch_have_what_a_strategy_adds(make: MakeExecutor, tmp_path: Path) -> None:
+    executor = make(lm=null_lm(answers={"thought": "hm", "answer": "fine"}))
+    results = executor.execute_batch("Ask", [QUESTION], strategy="aloud")
+    results.to_jsonl(tmp_path / "rows.jsonl")
+    record = json.loads((tmp_path / "rows.jsonl").read_text())
+    assert (record["strategy"], record["extras"]) == ("aloud", {"thoughts": ["hm"]})
+    frame = results.to_pandas()
+    assert list(frame["extras"]) == [{"thoughts": ["hm"]}]
+    plain = executor.execute_batch("Ask", [QUESTION])
+    plain.to_jsonl(tmp_path / "plain.jsonl")
+    assert not {"strategy", "extras"} & json.loads((tmp_path / "plain.jsonl").read_text()).keys()
+
+
+@pytest.mark.parametrize("where", ["input", "output"])
+def test_lines_of_a_batch_hide_thoughts_about_sensitive_fields(make: MakeExecutor, where: str) -> None:
+    class Secret(Ask):
+        question: str = InputField(sensitive=where == "input")
+        answer: str = OutputField(sensitive=where == "output")
+
+    executor = make(lm=null_lm(answers={"thought": "hunter2", "answer": "fine"}))
+    with executor.iter_batch(Secret, [QUESTION], strategy="aloud") as rows:
+        (row,) = rows
+    assert b"hunter2" not in row.to_json()
+    assert row.to_dict()["extras"] == {}
+    assert row.to_dict(sensitive=True)["extras"] == {"thoughts": ["hunter2"]}
+
+
+class Show(BaseSignature):
+    """Describe the picture."""
+
+    picture: dspy.Image = InputField()
+    caption: str = OutputField()
+
+
+def test_a_runner_works_as_the_executor_is_set() -> None:
+    lm = null_lm(keep_requests=True)
+    settings = Settings(media_urls=True, parameters={"temperature": 0.3, "max_tokens": 70})
+    model, picture = LanguageModel(lm), {"picture": "https://example.com/a.png"}
+    with pytest.raises(InputError, match="media_urls"):
+        SignatureRunner(Show.spec, model).run(picture)
+    SignatureRunner(Show.spec.evolve(parameters={"max_tokens": 50}), model, settings=settings).run(picture)
+    seen = [lm.engine.requests[-1].config.temperature, lm.engine.requests[-1].config.max_tokens]
+    assert seen == [0.3, 50]

@@ -105,9 +105,9 @@ def explain(
     name: str, inputs: tuple[str, ...], lm: str | None, namespace: str | None, directory: Path | None, as_json: bool
 ) -> None:
     """Tell whether signature NAME would be answered from the cache, and if not, what differs."""
-    given = gather_inputs(inputs)
     options: dict[str, Any] = {} if namespace is None else {"namespace": namespace}
     with _opened(directory) as store, Executor(cache=store, **options) as executor:
+        given = gather_inputs(inputs, media=executor.signature(name).spec.media_inputs)
         executor.check_inputs(name, given)  # before a language model is loaded, perhaps for nothing
         found = executor.explain(name, given, lm=lm)
     if as_json:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from attrs import frozen
 
-from hokusai_core.plugin_api import OptimizationExample, SignatureSpec, jsonable
+from hokusai_core.plugin_api import MediaPolicy, OptimizationExample, SignatureSpec, jsonable
 from hokusai_evaluate.example_reader import example_key, keys_hash, match_rows, near_key
 from hokusai_evaluate.stratified_split import label_fields
 
@@ -21,6 +21,7 @@ _NAMED: Final = 10
 #: A label with fewer rows, and one with a larger share, are named.
 _FEWEST: Final = 5
 _LARGEST_SHARE: Final = 0.8
+_MEDIA: Final = MediaPolicy()
 
 
 @frozen
@@ -85,6 +86,7 @@ def check_data(
     mapping: Mapping[str, str] | None = None,
     constants: Mapping[str, Any] | None = None,
     most_characters: int = 20_000,
+    media: MediaPolicy = _MEDIA,
 ) -> DataCheck:
     """Check files with examples, each by itself and against the others.
 
@@ -96,6 +98,7 @@ def check_data(
         mapping: column -> field, for columns that are called otherwise.
         constants: inputs that all rows have alike.
         most_characters: characters of the inputs of a row above which it is named as long.
+        media: which pictures, sounds and files are taken.
 
     Raises:
         ConfigurationError: a file cannot be read.
@@ -106,7 +109,9 @@ def check_data(
     for path in paths:
         name = Path(path).name if len({Path(one).name for one in paths}) == len(paths) else os.fspath(path)
         rows: _Rows = []
-        for row, example, problems, _ in match_rows(spec, path, name, mapping=mapping, constants=constants):
+        for row, example, problems, _ in match_rows(
+            spec, path, name, mapping=mapping, constants=constants, media=media
+        ):
             findings += (Finding("error", "misfit", name, str(problem)) for problem in problems)
             if example is not None:
                 rows.append((row.number, example))

@@ -105,9 +105,17 @@ def evaluate(
         options.setdefault("cache", "off")
     systems = make_systems(executor, target, lms, _listed(against), _own_options(options))
     others = () if by is None else (by,)
-    examples = read_examples(systems[0].spec, data, "data", mapping=mapping, constants=inputs, other_columns=others)
+    examples = read_examples(
+        systems[0].spec,
+        data,
+        "data",
+        mapping=mapping,
+        constants=inputs,
+        other_columns=others,
+        media=executor.config.media_policy,
+    )
     examples = _choose(examples, sample, seed)
-    _check_others(systems, examples)
+    _check_others(executor, systems, examples)
     _check_slices(by, systems[0], examples)
     metrics = [
         make_metric(executor.plugins, given, metric_options if isinstance(given, str) else None)
@@ -254,7 +262,7 @@ def _listed(given: Any) -> list[Any]:
 
 def _own_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those options that decide about answers, and are part of what a system is."""
-    return {name: value for name, value in options.items() if name == "strategy" and value is not None}
+    return {name: options[name] for name in ("strategy", "parameters") if options.get(name)}
 
 
 def _choose(examples: Examples, sample: int | None, seed: int) -> Examples:
@@ -273,7 +281,7 @@ def _choose(examples: Examples, sample: int | None, seed: int) -> Examples:
     )
 
 
-def _check_others(systems: Iterable[System], examples: Examples) -> None:
+def _check_others(executor: Executor, systems: Iterable[System], examples: Examples) -> None:
     """Refuse systems that the data of the first one does not fit.
 
     Raises:
@@ -285,7 +293,7 @@ def _check_others(systems: Iterable[System], examples: Examples) -> None:
             continue
         problems: list[Problem] = []
         for number, example in zip(examples.numbers, examples.items, strict=True):
-            found = [*system.spec.binder.problems(example.inputs)]
+            found = [*system.spec.binder.problems(example.inputs, executor.config.media_policy)]
             found += (
                 Problem(name, "unknown", f"is no output of {system.name}")
                 for name in example.outputs

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import orjson
 from attrs import evolve, field, frozen
 
+from hokusai_core.cli_support.media_folder import MediaFolder
 from hokusai_core.errors import ConfigurationError, InputError
-from hokusai_core.plugin_api import OptimizationExample, Problem, SignatureSpec, did_you_mean, jsonable
+from hokusai_core.plugin_api import MediaPolicy, OptimizationExample, Problem, SignatureSpec, did_you_mean, jsonable
 
 __all__ = [
     "ExampleRow",
@@ -32,6 +33,7 @@ __all__ = [
 
 _SHOWN = 25
 _PARTS = ("inputs", "outputs")
+_MEDIA = MediaPolicy()
 
 
 @frozen
@@ -61,6 +63,7 @@ def read_examples(
     mapping: Mapping[str, str] | None = None,
     constants: Mapping[str, Any] | None = None,
     other_columns: Sequence[str] = (),
+    media: MediaPolicy = _MEDIA,
 ) -> Examples:
     """Return examples, checked and typed, without exact repetitions.
 
@@ -72,6 +75,7 @@ def read_examples(
         mapping: column -> field, for columns that are called otherwise.
         constants: inputs that all examples have alike; what a row says itself goes before them.
         other_columns: columns that are no fields and are used anyway, so that no note says that they were left out.
+        media: which pictures, sounds and files are taken. A file of rows names them relative to its own folder.
 
     Raises:
         InputError: some do not fit the signature; carries every problem with the number of its row, from 1.
@@ -83,7 +87,7 @@ def read_examples(
     seen: dict[str, int] = {}
     unused: dict[str, None] = {}
     repeated = 0
-    for row, example, found, left in match_rows(spec, source, what, mapping=mapping, constants=constants):
+    for row, example, found, left in match_rows(spec, source, what, mapping=mapping, constants=constants, media=media):
         problems += found
         unused.update(dict.fromkeys(left))
         if example is None:
@@ -113,6 +117,7 @@ def match_rows(
     *,
     mapping: Mapping[str, str] | None = None,
     constants: Mapping[str, Any] | None = None,
+    media: MediaPolicy = _MEDIA,
 ) -> Iterator[tuple[ExampleRow, OptimizationExample | None, list[Problem], list[str]]]:
     """Yield every row with its example, its problems, and the columns that are no fields; arguments as above.
 
@@ -122,10 +127,13 @@ def match_rows(
         ConfigurationError: the source cannot be read as examples.
     """
     input_names = frozenset(name for item in spec.inputs.values() for name in (item.name, *item.aliases))
+    folder = None
+    if spec.media_inputs and isinstance(source, (str, os.PathLike)):
+        folder = MediaFolder(spec.media_inputs, Path(source).parent)
     for row in _rows(source, what):
         if mapping or constants:
             row = _adapted(row, mapping or {}, constants or {})
-        example, found, left = _example(spec, row, input_names)
+        example, found, left = _example(spec, row, input_names, folder, media)
         problems = [Problem(f"{row.label}: {item.field}", item.code, item.message) for item in found]
         yield row, example, problems, left
 
@@ -223,7 +231,11 @@ def _is_gap(value: Any) -> bool:
 
 
 def _example(
-    spec: SignatureSpec, row: ExampleRow, input_names: frozenset[str]
+    spec: SignatureSpec,
+    row: ExampleRow,
+    input_names: frozenset[str],
+    folder: MediaFolder | None,
+    media: MediaPolicy,
 ) -> tuple[OptimizationExample | None, list[Problem], list[str]]:
     parts = row.problem or _parts(spec, row.value, input_names, flat=row.flat)
     if isinstance(parts, Problem):
@@ -232,9 +244,9 @@ def _example(
     bound: Mapping[str, Any] = {}
     problems: list[Problem] = []
     try:
-        bound = spec.binder.bind(inputs)
+        bound = spec.binder.bind(inputs if folder is None else folder.row(inputs), media)
     except InputError as error:
-        problems += error.problems
+        problems += error.problems or [Problem("inputs", "not_found", str(error))]
     typed, misfits = spec.codec.coerce(outputs)
     problems += _output_problems(spec, outputs)
     problems += (item for item in misfits if item.code != "missing")

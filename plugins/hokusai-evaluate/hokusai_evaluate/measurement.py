@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from hokusai_core.plugin_api import REDACTED
+from hokusai_core.plugin_api import REDACTED, jsonable
 from hokusai_evaluate.answers import Answer
 from hokusai_evaluate.evaluation_figures import ComparisonReport, RowReport, ScoreReport, SystemReport
 from hokusai_evaluate.evaluation_report import Evaluation
@@ -279,7 +279,15 @@ def _outputs(measured: Measurement, row: int) -> list[Mapping[str, Any]]:
 
 
 def _shown(values: Mapping[str, Any], sensitive: frozenset[str]) -> dict[str, Any]:
-    return {name: REDACTED if name in sensitive else value for name, value in values.items()}
+    """Return values as reports show them: plain, a picture or file as its digest."""
+    return {name: REDACTED if name in sensitive else _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    try:
+        return jsonable(value)
+    except (TypeError, ValueError):  # it has no form as data
+        return f"<{type(value).__name__}>"
 
 
 def _share(ordered: Sequence[float], share: float) -> float | None:

@@ -11,11 +11,11 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from hokusai_core import BaseSignature, ConditionalPipeline, Executor, SignatureChain, SignatureSpec
-from hokusai_core.errors import ConfigurationError, SignatureDefinitionError
+from hokusai_core import BaseSignature, ConditionalPipeline, Executor, ModelPolicy, SignatureChain, SignatureSpec
+from hokusai_core.errors import ConfigurationError, LanguageModelError, SignatureDefinitionError
 from hokusai_core.plugin_api import FieldSpec
 
-__all__ = ["System", "find_system", "make_systems"]
+__all__ = ["System", "find_system", "make_systems", "spec_of"]
 
 _CHAIN_FILES = (".toml", ".yaml", ".yml")
 
@@ -103,12 +103,42 @@ def find_system(executor: Executor, target: Any, lm: Any, options: Mapping[str, 
         identity = [name, spec.fingerprint]
     model = "testing mode"
     if executor.mode.value != "testing":
-        found = executor.language_model(lm)
-        model = str(found.lm.model)
-        identity += [model, found.identity, getattr(found.lm, "kwargs", {})]
+        model, asked = _models(executor, lm)
+        identity += [asked, spec.parameters, executor.config.value("parameters")]
     text = json.dumps([*identity, sorted(options.items(), key=str), model], sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:32]
     return System(target, name, spec, lm, model, dict(options), digest, title or name.rpartition("/")[2])
+
+
+def _models(executor: Executor, lm: Any) -> tuple[str, list[Any]]:
+    """Return the name of a language model, and all that tells it from others; of a policy those of all its models."""
+    chosen = executor.models.choose(lm)
+    if not isinstance(chosen, ModelPolicy):
+        found = executor.language_model(chosen)
+        return str(found.lm.model), [found.lm.model, found.identity, getattr(found.lm, "kwargs", {})]
+    names, asked = [], []
+    for one in chosen.models:
+        try:
+            found = executor.language_model(ModelPolicy([one]))
+        except LanguageModelError:  # the next one is asked in its place
+            if len(chosen.models) == 1:
+                raise
+            names.append(one.name)
+            continue
+        names.append(str(found.lm.model))
+        asked += [found.lm.model, found.identity, getattr(found.lm, "kwargs", {})]
+    return ", ".join(names), asked
+
+
+def spec_of(executor: Executor, target: Any) -> SignatureSpec:
+    """Return the inputs and outputs of a target; see ``make_systems``. No language model is looked for.
+
+    Raises:
+        ConfigurationError: it cannot be evaluated.
+        SignatureNotFoundError: no such signature.
+    """
+    target = _read(target)
+    return _chain_spec(executor, target) if isinstance(target, SignatureChain) else executor.signature(target).spec
 
 
 def _is_file(target: Any) -> bool:
@@ -165,8 +195,7 @@ def _chain_spec(executor: Executor, chain: SignatureChain) -> SignatureSpec:
     """
     if chain.inputs is None:
         raise ConfigurationError(f"chain {chain.name!r} does not declare its inputs; declare them to evaluate it")
-    chain.check(executor)
-    inputs = (FieldSpec(name, "input", Any) for name in chain.inputs)
+    inputs = chain.initial_fields(executor)
     outputs = (evolve(item, choices_from=None) for item in _outputs(executor, chain))
     try:
         return SignatureSpec("Chain", "", (*inputs, *outputs))
@@ -192,6 +221,7 @@ def _chain_identity(executor: Executor, chain: SignatureChain) -> list[Any]:
         if isinstance(step.target, (SignatureChain, ConditionalPipeline)):
             inner: Any = _chain_identity(executor, step.target) if isinstance(step.target, SignatureChain) else "branch"
         else:
-            inner = executor.signature(step.target).spec.fingerprint
-        found.append([step.name, inner, str(step.mapping)])
+            spec = executor.signature(step.target).spec
+            inner = [spec.fingerprint, spec.parameters]
+        found.append([step.name, inner, str(step.mapping), str(step.strategy), dict(step.parameters)])
     return found

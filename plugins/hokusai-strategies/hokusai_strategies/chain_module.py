@@ -105,7 +105,7 @@ class ChainModule(dspy.Module):
 
     def _run(self, step: _Step, given: Mapping[str, Any]) -> dict[str, Any]:
         part, module = self.plan.parts[step.name], self.steps[step.name]
-        signature, values = part.call(part.spec.binder.bind(given))
+        signature, values = part.call(part.bind(given))
         if signature is not part.signature and isinstance(module, dspy.Predict):
             prediction = module(signature=signature.with_instructions(module.signature.instructions), **values)
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,11 +14,21 @@ import attrs
 import pytest
 from pydantic import BaseModel
 
-from hokusai_core import BaseSignature, Budget, Executor, FunctionTool, InputField, OutputField, Problem
+from hokusai_core import (
+    BaseSignature,
+    Budget,
+    Executor,
+    FunctionTool,
+    InputField,
+    OutputField,
+    Problem,
+    SignatureChain,
+)
 from hokusai_core.errors import (
     BudgetExceeded,
     ComponentNotFoundError,
     ConfigurationError,
+    DeadlineExceeded,
     ExecutionError,
     LanguageModelError,
     OutputError,
@@ -554,3 +566,102 @@ def test_sensitive_values_stay_out_of_errors(strategy: Any) -> None:
     while error is not None:
         assert "hunter2" not in str(error)
         error = error.__cause__ or error.__context__
+
+
+def test_tools_that_hang_hold_up_nothing_else() -> None:
+    """The deadline ends the execution, other tools have threads, and the end of the event loop waits for none."""
+    release = threading.Event()
+
+    def stuck(city: str) -> int:
+        """Return how many people live in a city."""
+        release.wait(20)
+        return 0
+
+    def works(city: str) -> int:
+        """Return how many people live in a city."""
+        return len(city)
+
+    def agent(tool: Any) -> dict[str, Any]:
+        return {"name": "react", "tools": [FunctionTool(tool, name="tool", version="1")], "max_iters": 2}
+
+    def chosen(prompt: str) -> str:
+        return "finish" if "observation_0" in prompt else "tool"
+
+    answers = {"next_tool_name": chosen, "next_tool_args": lambda prompt: {"city": "Oslo"}, "answer": "fine"}
+    started = time.monotonic()
+    with Executor(lm=null_lm(answers=answers), plugins=["strategies"], environ={}, cache_enabled=False) as executor:
+        executor.register_signature("Ask", Ask)
+
+        async def all_of_them() -> Any:
+            hung = [
+                executor.aexecute_signature("Ask", {"question": "?"}, strategy=agent(stuck), timeout=1.5)
+                for _ in range(40)
+            ]
+            tasks = [asyncio.ensure_future(one) for one in hung]
+            await asyncio.sleep(0.3)
+            quick = await executor.aexecute_signature("Ask", {"question": "?"}, strategy=agent(works), timeout=1)
+            return quick, await asyncio.gather(*tasks, return_exceptions=True)
+
+        quick, outcomes = asyncio.run(all_of_them())
+        assert quick["answer"] == "fine"
+        assert {type(outcome).__name__ for outcome in outcomes} == {"DeadlineExceeded"}
+    assert time.monotonic() - started < 15
+    release.set()
+
+
+def test_a_tool_that_ends_an_iteration_is_a_tool_that_raises(run: Callable[..., Any]) -> None:
+    def first(city: str) -> int:
+        """Return how many people live in a city."""
+        return next(iter([]))
+
+    strategy = {"name": "react", "tools": [FunctionTool(first, version="1")], "max_iters": 2}
+    answers = {"next_tool_name": "first", "next_tool_args": {"city": "Rome"}}
+    for awaited in (False, True):
+        with pytest.raises(ToolError, match=r"tool 'first' raised .*StopIteration"):
+            run(strategy, "x", others=answers, awaited=awaited)
+
+
+@pytest.mark.parametrize(("way", "most"), [("single", 3), ("stream", 3), ("chain", 3), ("batch", 1), ("blocking", 1)])
+def test_tries_that_are_made_in_any_case_are_made_at_the_same_time(way: str, most: int) -> None:
+    """No more calls are made than one after the other; rows of a batch run beside each other already."""
+    result: Any
+    lm = null_lm(answers={"answer": "Paris"}, delay=0.05)
+    running = peak = 0
+    inner = lm._async_engine_spec.complete
+
+    async def complete(request: Any) -> Any:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        try:
+            return await inner(request)
+        finally:
+            running -= 1
+
+    lm._async_engine_spec.complete = complete
+    with Executor(lm=lm, plugins=["strategies"], environ={}, cache_enabled=False) as executor:
+        executor.register_signature("Ask", Ask)
+        options: dict[str, Any] = {"strategy": {"name": "majority", "n": 5}}
+        budget = Budget(calls=3)
+        if way == "single":
+            result = asyncio.run(executor.aexecute_signature("Ask", {"question": "?"}, budget=budget, **options))
+        elif way == "stream":
+            result = list(executor.stream_signature("Ask", {"question": "?"}, budget=budget, **options))[-1]
+            result = result.result
+        elif way == "chain":
+            chain = SignatureChain(inputs=["question"]).add("Ask")
+            result = asyncio.run(executor.aexecute_chain(chain, {"question": "?"}, budget=budget, **options)).last
+        elif way == "batch":
+            rows = [{"question": "?"}]
+            result = asyncio.run(executor.aexecute_batch("Ask", rows, budget=budget, on_error="raise", **options))[0]
+        else:
+            result = executor.execute_signature("Ask", {"question": "?"}, budget=budget, **options)
+            peak = 1
+        assert (result.usage.calls, result.extras["votes"]) == (3, [{"answer": {"answer": "Paris"}, "count": 3}])
+        assert peak == most
+        few = Budget(calls=2)
+        with pytest.raises(BudgetExceeded):
+            asyncio.run(executor.aexecute_signature("Ask", {"question": "?"}, budget=few, **options))
+        assert few.spent.calls == 2
+        with pytest.raises(DeadlineExceeded):
+            asyncio.run(executor.aexecute_signature("Ask", {"question": "?"}, timeout=0.01, **options))

@@ -136,10 +136,10 @@ class TelepromptFineTuner:
         target = find_target(self._executor(), signature)
         if strategy is not None:
             target = answered_by(self._executor(), target, strategy)
-        spec = target.spec
-        train = read_examples(spec, examples)
-        dev = None if valset is None else read_examples(spec, valset, "valset")
-        test = None if testset is None else read_examples(spec, testset, "testset")
+        spec, media = target.spec, self._executor().config.media_policy
+        train = read_examples(spec, examples, media=media)
+        dev = None if valset is None else read_examples(spec, valset, "valset", media=media)
+        test = None if testset is None else read_examples(spec, testset, "testset", media=media)
         split = split_examples(
             spec,
             train.items,

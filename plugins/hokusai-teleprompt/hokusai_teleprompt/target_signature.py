@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from hokusai_core import BaseSignature, Executor, SignatureChain
+from hokusai_core import BaseSignature, Executor, Settings, SignatureChain
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import (
     Artifact,
@@ -39,6 +39,7 @@ class TargetSignature:
         program: the ``dspy.Module`` that runs it; None for one call of the language model, or a strategy.
         strategy: the strategy that ``spec`` declares; None for one call, or a program.
         before: the signature as it is now, if ``spec`` has another strategy; None if ``spec`` is as it is now.
+        settings: those of the executor.
     """
 
     spec: SignatureSpec
@@ -47,6 +48,7 @@ class TargetSignature:
     program: Any = None
     strategy: ResolvedStrategy | None = None
     before: TargetSignature | None = None
+    settings: Settings | None = None
 
     @property
     def as_it_is(self) -> TargetSignature:
@@ -64,7 +66,7 @@ class TargetSignature:
         Raises:
             ArtifactError: the version has states of other predictors than the module has.
         """
-        return SignatureRunner(spec, model, self.strategy, self.program)
+        return SignatureRunner(spec, model, self.strategy, self.program, self.settings)
 
     def current(self, module: Any) -> Candidate:
         """Return the present instructions and demos as a candidate.
@@ -159,4 +161,4 @@ def _target(
         settled = spec if strategy is None else spec.evolve(strategy=strategy.choice)
         spec, base = settled, settled if base is spec else base
         spec.to_dict()  # raises if no file can hold it, before anything is paid for
-    return TargetSignature(spec, name, base, program, strategy)
+    return TargetSignature(spec, name, base, program, strategy, settings=executor.config)

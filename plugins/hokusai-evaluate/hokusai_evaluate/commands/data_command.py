@@ -56,12 +56,17 @@ def check(
     """
     from hokusai_core import Executor, Settings
     from hokusai_evaluate.dataset_check import check_data
-    from hokusai_evaluate.systems import find_system
+    from hokusai_evaluate.systems import spec_of
 
     with Executor(Settings.from_environment(mode="testing", trackers=[], cache_enabled=False)) as executor:
-        spec = find_system(executor, name, None, {}).spec
+        spec, media = spec_of(executor, name), executor.config.media_policy
     found = check_data(
-        spec, files, mapping=column_mapping(pairs), constants=gather_inputs(inputs), most_characters=max_characters
+        spec,
+        files,
+        mapping=column_mapping(pairs),
+        constants=gather_inputs(inputs, media=spec.media_inputs),
+        most_characters=max_characters,
+        media=media,
     )
     if as_json:
         print_json({"ok": found.ok, **asdict(found)})

@@ -119,6 +119,7 @@ def evaluate(
     from hokusai_core import Budget
     from hokusai_evaluate.evaluation import evaluate as run
     from hokusai_evaluate.junit import junit_xml
+    from hokusai_evaluate.systems import spec_of
 
     if max_regression is not None and not against:
         raise CommandMisuse("--max-regression needs something to compare with: give --against")
@@ -130,6 +131,7 @@ def evaluate(
         options["budget"] = Budget(cost=max_cost, unpriced=unpriced)
     try:
         with _make_executor(timeout, track=track) as executor:
+            given = gather_inputs(inputs, media=spec_of(executor, name).media_inputs)
             evaluation = run(
                 executor,
                 name,
@@ -141,7 +143,7 @@ def evaluate(
                 repeat=repeat,
                 sample=sample,
                 by=by,
-                inputs=gather_inputs(inputs),
+                inputs=given,
                 mapping=column_mapping(pairs),
                 journal=journal,
                 max_workers=workers,

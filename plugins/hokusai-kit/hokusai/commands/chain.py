@@ -68,11 +68,13 @@ def run(
 ) -> None:
     """Run the chain in FILE and print its outputs as JSON. A timeout bounds each step."""
     from hokusai.command_executor import make_executor
+    from hokusai_core import SignatureSpec
     from hokusai_core.errors import HokusaiError
 
     found = _read(file)
-    given = gather_inputs(inputs, source)
     with make_executor(options, track=track) as executor:
+        media = SignatureSpec(found.name, "", found.initial_fields(executor)).media_inputs
+        given = gather_inputs(inputs, source, media)
         for name in given.keys() - set(found.inputs or ()):
             declared = ", ".join(found.inputs or ()) or "none"
             raise CommandMisuse(f"{file} has no input {name!r}; its inputs are {declared}")
