@@ -21,6 +21,7 @@ from hokusai_evaluate.example_reader import Examples, keys_hash, read_examples
 from hokusai_evaluate.measurement import Measurement, report_of
 from hokusai_evaluate.metrics import make_metric, usual_metric
 from hokusai_evaluate.metrics.scoring import checked, goodness
+from hokusai_evaluate.scorecard_making import find_files
 from hokusai_evaluate.systems import System, make_systems
 
 __all__ = ["evaluate"]
@@ -29,7 +30,7 @@ __all__ = ["evaluate"]
 def evaluate(
     executor: Executor,
     target: Any,
-    data: Any,
+    data: Any = None,
     *,
     metric: Any = None,
     metric_options: Mapping[str, Any] | None = None,
@@ -56,7 +57,8 @@ def evaluate(
         executor: runs it.
         target: name or class of a signature, a ``SignatureChain``, or the path of a file with one of them.
         data: rows with inputs and expected outputs: the path of a JSONL or CSV file, a list of mappings of field to
-            value or of ``{"inputs": {...}, "outputs": {...}}``, of ``dspy.Example``, or a pandas frame.
+            value or of ``{"inputs": {...}, "outputs": {...}}``, of ``dspy.Example``, or a pandas frame. None for the
+            evaluation set that comes with the signature.
         metric: name of a metric, ``{name: weight}``, a function, a ``Metric``, or a list of them. The first one leads:
             comparisons and worst rows are by that. None for the one that suits the outputs.
         metric_options: options of metrics that are given by name, such as ``{"judge": "openai/gpt-5"}``.
@@ -100,6 +102,7 @@ def evaluate(
     if not 0.5 < confidence < 1:
         raise ConfigurationError(f"confidence={confidence!r}: expected a number between 0.5 and 1")
     started = time.time()
+    data = find_files(executor, target).set_needed() if data is None else data
     lms = _listed(options.pop("lm", None)) or [None]
     if repeat > 1:
         options.setdefault("cache", "off")

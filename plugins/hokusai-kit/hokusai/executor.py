@@ -115,12 +115,13 @@ class DSPyPipelineExecutor(Executor):
         entries: list[Promotion] = _plugin("teleprompt", "promotions").promotions(self, name)
         return entries
 
-    def evaluate(self, target: Any, data: Any, **options: Any) -> Evaluation:
+    def evaluate(self, target: Any, data: Any = None, **options: Any) -> Evaluation:
         """Run a signature or chain on a data set and score what it gives.
 
         Args:
             target: name or class of a signature, a ``SignatureChain``, or the path of a file with one of them.
-            data: rows with inputs and expected outputs, or the path of a JSONL or CSV file with them.
+            data: rows with inputs and expected outputs, or the path of a JSONL or CSV file with them; None for the
+                evaluation set that comes with the signature.
             **options: those of ``hokusai_evaluate.evaluate``, such as ``metric``, ``lm``, ``against``, ``by``,
                 ``repeat``, ``sample`` and ``journal``, and those of ``execute_signature``.
 

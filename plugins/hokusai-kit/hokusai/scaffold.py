@@ -41,8 +41,34 @@ Signatures for Hokusai: language-model programs that run by name.
     python -m pytest
     hokusai show $signature
     hokusai run $signature -i text="The meeting moves from Monday to Wednesday. Bring the signed contract."
+    hokusai evaluate $signature --card
 
 The signatures are in `$module/signatures.py`. Add another class there, and it is part of the pack.
+
+`$module/evaluation/` has for each signature the rows that it is measured on, a data card that says where they are
+from, and the scorecards that `hokusai evaluate --card` writes and `hokusai show` prints.
+"""
+
+_ROWS: Final = """\
+{"text": "Fire drill at ten. Leave by the stairs.", "actions": ["Leave by the stairs"], "urgent": true}
+{"text": "The canteen has a new oven, and the soup is hot again.", "actions": [], "urgent": false}
+{"text": "Send me your holiday plans before summer.", "actions": ["Send your holiday plans"], "urgent": false}
+"""
+
+_DATA_CARD: Final = """\
+# Evaluation set of $signature
+
+| | |
+| --- | --- |
+| Source | |
+| Licence | |
+| How it was made | |
+| Right answers | |
+| Language | |
+
+## What it cannot show
+
+- Three rows show nothing. Replace them by rows of your own work, a hundred or more.
 """
 
 _INIT: Final = '''\
@@ -154,6 +180,8 @@ _FILES: Final = {
     "$module/plugin.py": _PLUGIN,
     "$module/py.typed": "",
     "$module/signatures.py": _SIGNATURES,
+    "$module/evaluation/$signature.jsonl": _ROWS,
+    "$module/evaluation/$signature.md": _DATA_CARD,
     "tests/test_$module.py": _TESTS,
 }
 

@@ -22,6 +22,8 @@ from attrs import frozen
 
 from hokusai_core.errors import ArtifactError, ConfigurationError
 from hokusai_core.plugin_api import Artifact, PluginManager, read_artifact
+from hokusai_evaluate.evaluation_files import FOLDER
+from hokusai_teleprompt.pack_evaluation import evaluation_parts
 
 __all__ = ["Pack", "build_pack"]
 
@@ -81,7 +83,8 @@ def build_pack(
     """Build an installable wheel from a folder of saved optimized signatures.
 
     Args:
-        folder: the folder; its ``*.json`` files are the signatures.
+        folder: the folder; its ``*.json`` files are the signatures. Evaluation sets, data cards and scorecards in its
+            folder ``evaluation`` become part of the pack.
         out: folder for the wheel; made if it is missing.
         name: name of the distribution, such as ``acme-support``; None for the name of the folder.
         version: version of the distribution.
@@ -90,6 +93,7 @@ def build_pack(
     Raises:
         ConfigurationError: name or version cannot be used.
         ArtifactError: a file cannot be used, there are no files, or two have a signature of the same name.
+        InputError: rows of an evaluation set do not fit their signature.
     """
     source = Path(folder)
     chosen = name or re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-")
@@ -105,6 +109,7 @@ def build_pack(
         f"{module}/__init__.py": f'"""Signature pack {chosen}."""\n'.encode(),
         f"{module}/plugin.py": _PLUGIN.encode(),
         **{f"{module}/signatures/{label}.json": path.read_bytes() for label, (path, _) in artifacts.items()},
+        **{f"{module}/{FOLDER}/{path.name}": path.read_bytes() for path in evaluation_parts(source, artifacts)},
         f"{info}/METADATA": _metadata(chosen, version, summary, artifacts).encode(),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\n{_GENERATOR}\nRoot-Is-Purelib: true\nTag: py3-none-any\n".encode(),
         f"{info}/entry_points.txt": f"[hokusai]\n{chosen} = {module}.plugin\n".encode(),

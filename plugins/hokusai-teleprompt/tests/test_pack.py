@@ -10,9 +10,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
+from click.testing import CliRunner
 
-from hokusai_core.errors import ArtifactError, ConfigurationError
+from hokusai_core.errors import ArtifactError, ConfigurationError, InputError
+from hokusai_evaluate.commands.evaluate_command import evaluate
 from hokusai_teleprompt import TelepromptFineTuner, build_pack
 
 
@@ -107,3 +110,35 @@ def test_an_installed_pack_may_be_built_anew(folder: Path, tmp_path: Path, monke
         wheel.extractall(tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     assert build_pack(folder, tmp_path / "dist", name="acme-again", version="1.1.0").version == "1.1.0"
+
+
+def test_sets_data_cards_and_scorecards_are_part_of_the_pack(folder: Path, by_demos: Any, tmp_path: Path) -> None:
+    shipped = folder / "evaluation"
+    shipped.mkdir()
+    (shipped / "Topic.jsonl").write_text(
+        '{"text": "a late goal", "topic": "sport"}\n{"text": "warm soup", "topic": "food"}\n'
+    )
+    (shipped / "Topic.md").write_text("# Evaluation set of Topic\n")
+    with dspy.context(lm=by_demos):
+        result = CliRunner().invoke(evaluate, [str(folder / "topic.json"), "--card"])
+    assert result.exit_code == 0, result.output
+    assert (shipped / "Topic.cards.json").is_file()
+    pack = build_pack(folder, tmp_path / "dist", name="acme-support")
+    with zipfile.ZipFile(pack.path) as wheel:
+        names = [name for name in wheel.namelist() if "/evaluation/" in name]
+    assert names == [f"acme_support/evaluation/Topic{ending}" for ending in (".jsonl", ".md", ".cards.json")]
+
+    data = (shipped / "Topic.jsonl").read_text()
+    (shipped / "Topic.jsonl").write_text(data.replace("warm", "cold"))
+    with pytest.raises(ArtifactError, match="is not that of the pack: the data has changed since"):
+        build_pack(folder, tmp_path / "dist", name="acme-support")
+    (shipped / "Topic.jsonl").write_text('{"text": "rain", "topic": "weather"}\n')
+    with pytest.raises(InputError, match="topic"):
+        build_pack(folder, tmp_path / "dist", name="acme-support")
+
+
+def test_files_of_no_signature_are_not_left_out_silently(folder: Path, tmp_path: Path) -> None:
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation" / "Topics.jsonl").write_text("")
+    with pytest.raises(ArtifactError, match=r"Topics\.jsonl: .* no signature of the pack; did you mean 'Topic'"):
+        build_pack(folder, tmp_path / "dist")

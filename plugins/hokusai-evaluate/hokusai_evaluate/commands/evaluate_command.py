@@ -33,7 +33,8 @@ column_option = click.option(
 
 @click.command()
 @click.argument("name")
-@click.argument("data", type=click.Path(exists=True, dir_okay=False))
+@click.argument("data", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--card", is_flag=True, help="Keep the scores as a scorecard, which hokusai show prints.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; of several the first one leads.")
 @click.option("--judge", metavar="LM", help="Language model that grades, with --metric quality_score.")
 @click.option("--lm", "lms", multiple=True, metavar="NAME", help="Language model; of several each is measured.")
@@ -78,7 +79,8 @@ column_option = click.option(
 @json_option
 def evaluate(
     name: str,
-    data: str,
+    data: str | None,
+    card: bool,
     metrics: tuple[str, ...],
     judge: str | None,
     lms: tuple[str, ...],
@@ -107,20 +109,24 @@ def evaluate(
     """Measure how good NAME is on the rows of DATA.
 
     NAME is a signature, or a file with a signature or a chain. DATA is a JSONL or CSV file with inputs and expected
-    outputs. An answer that does not fit the signature counts as the worst score. A row that could not be asked is in no
-    score.
+    outputs; left out, it is the set that comes with the signature. An answer that does not fit the signature counts as
+    the worst score. A row that could not be asked is in no score.
 
     Exit codes: 0, every gate is passed; 3, rows could not be asked; 4, a gate is not passed.
 
     \b
+    hokusai evaluate ClassifyText --lm local --card
     hokusai evaluate ClassifyText tickets.jsonl --metric accuracy --min 0.9
     hokusai evaluate ClassifyText tickets.jsonl --against better.json --max-regression 0.02 --junit report.xml
     """
     from hokusai_core import Budget
     from hokusai_evaluate.evaluation import evaluate as run
     from hokusai_evaluate.junit import junit_xml
+    from hokusai_evaluate.scorecard_making import CardKeeper
     from hokusai_evaluate.systems import spec_of
 
+    if card and (against or sample):
+        raise CommandMisuse("--card is for the scores on all rows, without --against and --sample")
     if max_regression is not None and not against:
         raise CommandMisuse("--max-regression needs something to compare with: give --against")
     for target in (output, junit):
@@ -132,6 +138,7 @@ def evaluate(
     try:
         with _make_executor(timeout, track=track) as executor:
             given = gather_inputs(inputs, media=spec_of(executor, name).media_inputs)
+            keeper = CardKeeper(executor, name, data) if card else None
             evaluation = run(
                 executor,
                 name,
@@ -151,6 +158,7 @@ def evaluate(
                 progress=None if line is None else lambda done, total: line.draw(f"{name}: {done}/{total} answers"),
                 **options,
             )
+            kept = None if keeper is None else keeper.keep(evaluation, lms, options)
     except KeyboardInterrupt as stop:
         hint = "run the same command again to go on" if journal else "without --journal nothing is kept for another run"
         click.echo(f"hokusai: interrupted; {hint}", err=True)
@@ -164,6 +172,8 @@ def evaluate(
     if junit is not None:
         junit.write_bytes(junit_xml(evaluation, gates))
     click.echo(evaluation.to_json() if as_json else evaluation.table(worst=worst))
+    if kept is not None:
+        click.echo(f"hokusai: scorecard written to {kept}", err=True)
     failed = [gate for gate in gates if not gate.passed]
     for gate in failed:
         click.echo(f"hokusai: {gate.label}: {gate.name} not passed: {gate.message}", err=True)

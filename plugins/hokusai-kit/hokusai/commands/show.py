@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hokusai.installed import installed
+from hokusai.standing_view import print_standing, standing_record
 from hokusai.type_text import type_text
 from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json, print_table, section
 from hokusai_core.plugin_api import jsonable
+from hokusai_evaluate.standing import standing_of
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import FieldSpec
@@ -26,12 +28,13 @@ __all__ = ["show"]
 @json_option
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Show signature NAME: fields, examples, version, fingerprint, owner."""
+    """Show signature NAME: fields, examples, version, fingerprint, owner, and how good it was measured to be."""
     found = installed(ctx)
     entry = found.signatures.resolve(name)
-    edition = entry.edition
+    edition, standing = entry.edition, standing_of(entry, found.plugins)
     if as_json:
-        print_json({**_record(entry), "promoted": None if edition is None else _edition(edition)})
+        promoted = None if edition is None else _edition(edition)
+        print_json({**_record(entry), "promoted": promoted, **standing_record(standing)})
         return
     spec = entry.spec
     facts = [
@@ -60,6 +63,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         _print_values(entry, example["inputs"])
         click.echo("  ->")
         _print_values(entry, example["outputs"])
+    print_standing(standing)
 
 
 def _values_text(values: Mapping[str, Any]) -> str:
