@@ -22,6 +22,7 @@ PUBLIC_MODULES: Final = (
     "hokusai_core.testing.lm",
     "hokusai_core.testing.metrics",
     "hokusai_core.testing.optimizers",
+    "hokusai_core.testing.pytest_plugin",
     "hokusai_core.testing.signature_sources",
     "hokusai_core.testing.trackers",
     "hokusai_core.testing.validators",

@@ -10,8 +10,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Self
+from xml.sax.saxutils import escape
 
 import dspy
+from attrs import frozen
 from dspy.lm15 import (
     Message,
     Request,
@@ -24,11 +26,28 @@ from dspy.lm15 import (
     response_to_events,
 )
 
+from hokusai_core.json_encoding import jsonable
 from hokusai_core.process import fork_callbacks
+from hokusai_core.signatures.schema_samples import schema_sample
 
 __all__ = ["AsyncNullEngine", "NullEngine", "null_lm"]
 
-_OUTPUT = re.compile(r"^\d+\. `(\w+)` \((.+?)\):", re.M)
+_OUTPUT = re.compile(r"^\d+\. `(\w+)` \((.+?)\):(.*(?:\n(?!\d+\. `).*)*)", re.M)
+#: What DSPy's formats say of the type of an output, beside its placeholder.
+_NOTE = re.compile(r"^\{(\w+)\} {8}# note: the value you produce (.+)$", re.M)
+_SCHEMA, _JSON = "must adhere to the JSON schema: ", "Outputs will be a JSON object with the following fields."
+_ONE_OF = re.compile(r"must (?:be|exactly match \(no extra characters\)) one of: ")
+#: How DSPy states the rules of a field.
+_RULES = {
+    "greater than: ": "gt",
+    "greater than or equal to: ": "ge",
+    "less than: ": "lt",
+    "less than or equal to: ": "le",
+    "minimum length: ": "min_length",
+    "maximum length: ": "max_length",
+    "a multiple of the given number: ": "multiple_of",
+    "must match the regular expression: ": "pattern",
+}
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 
 
@@ -36,7 +55,8 @@ class NullEngine:
     """An engine that reads the outputs off the prompt and gives each a value of its type.
 
     Args:
-        answers: output field -> its value, or a function of the last user message; other outputs get a made-up one.
+        answers: output field -> its value, or a function of the last user message. Other outputs get a value of their
+            type: nested models, lists, enums and choices are read off the prompt, in DSPy's chat and JSON format.
         delay: seconds that every answer takes.
         fail_first: how many of the first calls raise a retryable server error.
         raw: instead of all that: the whole text of every answer, or a function of the last user message.
@@ -143,20 +163,21 @@ class NullEngine:
         return self._compose(system, _last_user_text(request), bool(request.config.response_format))
 
     def _compose(self, system: str, user: str, as_json: bool) -> str:
-        values = {name: self._value(name, kind, user) for name, kind in outputs_asked_for(system)}
-        if as_json or "Outputs will be a JSON object" in system:
+        outputs = outputs_asked_for(system)
+        values = {output.name: self._value(output, user) for output in outputs}
+        if as_json or _JSON in system:
             return json.dumps(values)
-        parts = [
-            f"[[ ## {name} ## ]]\n{value if isinstance(value, str) else json.dumps(value)}"
-            for name, value in values.items()
-        ]
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+        if outputs and f"\n<{outputs[0].name}>\n" in system:
+            return "\n\n".join(f"<{name}>\n{escape(text)}\n</{name}>" for name, text in texts.items())
+        parts = [f"[[ ## {name} ## ]]\n{text}" for name, text in texts.items()]
         return "\n\n".join([*parts, "[[ ## completed ## ]]"])
 
-    def _value(self, name: str, kind: str, user: str) -> Any:
-        if name in self.answers:
-            value = self.answers[name]
-            return value(user) if callable(value) else value
-        return made_up_value(name, kind)
+    def _value(self, output: AskedOutput, user: str) -> Any:
+        if output.name in self.answers:
+            value = self.answers[output.name]
+            return jsonable(value(user) if callable(value) else value)
+        return output.sample()
 
 
 class AsyncNullEngine:
@@ -212,27 +233,64 @@ def _response(text: str, model: str) -> Response:
     return Response(id=None, model=model, message=message, finish_reason="stop", usage=usage)
 
 
+@frozen
+class AskedOutput:
+    """An output as a prompt asks for it.
+
+    Args:
+        name: its name.
+        kind: its type, as DSPy spells it.
+        note: what the prompt says of its values beside that.
+        rules: what it says of their size.
+    """
+
+    name: str
+    kind: str
+    note: str
+    rules: Mapping[str, Any]
+
+    def sample(self) -> Any:
+        """Return a JSON-able value of the type."""
+        if self.note.startswith(_SCHEMA):
+            return schema_sample(json.loads(self.note.removeprefix(_SCHEMA)), self.name, self.rules)
+        if self.kind.startswith("Literal["):
+            first = _QUOTED.search(self.kind)
+            if first:
+                return (first[1] or first[2] or "").replace("\\'", "'")
+            return json.loads(self.kind[8:-1].partition(",")[0].lower())
+        choice = _ONE_OF.match(self.note)
+        if choice is not None:
+            return self.note[choice.end() :].partition("; ")[0]
+        kinds = {"bool": "boolean", "int": "integer", "float": "number"}
+        return schema_sample({"type": kinds.get(self.kind, "string")}, self.name, self.rules)
+
+
 @lru_cache(maxsize=256)
-def outputs_asked_for(system: str) -> tuple[tuple[str, str], ...]:
-    """Return name and type, as DSPy's chat format spells it, of every output that a system message lists."""
-    listed = system.partition("Your output fields are:\n")[2].partition("\nAll interactions will be structured")[0]
-    return tuple(_OUTPUT.findall(listed))
+def outputs_asked_for(system: str) -> tuple[AskedOutput, ...]:
+    """Return every output that a system message of DSPy's chat, JSON or XML format lists."""
+    listed, _, structure = system.partition("Your output fields are:\n")[2].partition(
+        "\nAll interactions will be structured"
+    )
+    notes = dict(_NOTE.findall(structure))
+    if _JSON in structure:
+        fields = json.JSONDecoder().raw_decode(structure.partition(_JSON)[2].lstrip())[0]
+        notes = dict(found[0] for text in fields.values() if (found := _NOTE.findall(text)))
+    return tuple(
+        AskedOutput(name, kind, notes.get(name, ""), _rules_of(said)) for name, kind, said in _OUTPUT.findall(listed)
+    )
 
 
-def made_up_value(name: str, kind: str) -> Any:
-    """Return a value of the type that DSPy's chat format spells ``kind``."""
-    if kind.startswith(("Union[", "Optional[")):
-        kind = kind.partition("[")[2]
-    if kind.startswith("Literal["):
-        first = _QUOTED.search(kind)
-        return (first[1] or first[2]).replace("\\'", "'") if first else json.loads(kind[8:-1].partition(",")[0])
-    if kind.startswith(("list", "List")):
-        inner = kind.partition("[")[2][:-1] or "str"
-        return [made_up_value(name, inner)]
-    if kind.startswith(("dict", "Dict")):
-        return {}
-    plain: dict[str, Any] = {"bool": True, "int": 1, "float": 0.5, "NoneType": None}
-    return next((value for word, value in plain.items() if kind.startswith(word)), f"some {name}")
+def _rules_of(said: str) -> dict[str, Any]:
+    """Return the rules that the description of an output ends with."""
+    stated = said.rpartition("\nConstraints: ")[2] if "\nConstraints: " in said else ""
+    found: dict[str, Any] = {}
+    for words, rule in _RULES.items():
+        text = stated.partition(words)[2]
+        if rule == "pattern" and text:
+            found[rule] = text
+        elif number := re.match(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?", text):
+            found[rule] = json.loads(number[0])
+    return found
 
 
 def _last_user_text(request: Request) -> str:

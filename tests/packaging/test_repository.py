@@ -111,9 +111,9 @@ def assigned_names(path: Path) -> set[str]:
 @every_add_on
 def test_add_on_has_one_entry_point_and_its_module(folder: Path) -> None:
     module = MODULES[folder]
-    assert project_file(folder)["project"]["entry-points"] == {
-        "hokusai": {module.removeprefix("hokusai_").replace("_", "-"): f"{module}.plugin"}
-    }
+    entry_points = project_file(folder)["project"]["entry-points"]
+    assert entry_points.pop("pytest11", {module: f"{module}.pytest_plugin"}) == {module: f"{module}.pytest_plugin"}
+    assert entry_points == {"hokusai": {module.removeprefix("hokusai_").replace("_", "-"): f"{module}.plugin"}}
     assert (folder / module / "plugin.py").is_file()
 
 

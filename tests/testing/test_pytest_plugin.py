@@ -1,0 +1,103 @@
+"""The pytest plugin, in a pytest of its own."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+
+def _run(pytester: pytest.Pytester, test: str, *arguments: str) -> pytest.RunResult:
+    pytester.makepyfile(test)
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+
+
+def test_an_isolated_executor(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOKUSAI_MAX_WORKERS", "3")
+    monkeypatch.setenv("HOKUSAI_LM", "openai/not-there")
+    result = _run(
+        pytester,
+        """
+        import os, socket
+        import pytest
+        from hokusai_core.storage import user_data_folder
+        from hokusai_core.testing.pytest_plugin import NetworkBlocked
+
+        SEEN = []
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        def test_executor(executor, turn, tmp_path):
+            assert executor.config["max_workers"].source == "default"
+            executor.register_signature("Ask", "question -> answer, sure: bool, tags: list[str]")
+            result = executor.execute_signature("Ask", {"question": "?"})
+            assert result.outputs == {"answer": "some answer", "sure": True, "tags": ["some tags"]}
+            assert not [name for name in os.environ if name.startswith("HOKUSAI_") and not name.endswith("_DIR")]
+            folder = user_data_folder("feedback")
+            assert os.path.expanduser("~") not in str(folder) or "pytest" in str(folder)
+            SEEN.append(folder)
+            assert len(set(SEEN)) == turn
+
+        def test_no_network(executor):
+            with pytest.raises(NetworkBlocked, match="example.com"):
+                socket.create_connection(("example.com", 80))
+            with pytest.raises(NetworkBlocked):
+                socket.socket().connect(("192.0.2.1", 80))
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                socket.create_connection(server.getsockname()).close()
+
+        def test_a_real_model_is_not_reached(executor, monkeypatch):
+            monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
+            executor.register_signature("Ask", "question -> answer")
+            with pytest.raises(Exception, match="null_lm"):
+                executor.execute_signature("Ask", {"question": "?"}, lm="openai/gpt-5-mini")
+
+        def test_options(make_executor, null_lm):
+            lm = null_lm(answers={"answer": "42"})
+            executor = make_executor(lm=lm, max_workers=2, plugins=[])
+            executor.register_signature("Ask", "question -> answer")
+            assert executor.execute_signature("Ask", {"question": "?"})["answer"] == "42"
+            assert lm.engine.calls == 1
+
+        def test_without_a_fixture_nothing_is_changed():
+            assert os.environ["HOKUSAI_MAX_WORKERS"] == "3"
+        """,
+    )
+    result.assert_outcomes(passed=6)
+
+
+def test_the_fixtures_are_documented(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_subprocess("--fixtures")
+    result.stdout.fnmatch_lines(
+        ["*executor -- *hokusai_core/testing/pytest_plugin.py*", "*Return an isolated executor*"]
+    )
+
+
+def test_it_costs_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+    code = (
+        "import sys, pytest; before = set(sys.modules); "
+        "code = pytest.main(['-q', '-p', 'no:cacheprovider', '-p', 'hokusai_core.testing.pytest_plugin', "
+        "'-p', 'hokusai_evaluate.pytest_plugin']); "
+        "print('LOADED', sorted(m for m in sys.modules if m.split('.')[0] in "
+        "('dspy', 'pydantic', 'mlflow', 'attr', 'attrs', 'numpy', 'litellm', 'orjson') or m.startswith('hokusai'))); "
+        "sys.exit(code)"
+    )
+    environ = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # other plugins of this environment bring pydantic
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=pytester.path, env=environ, capture_output=True, text=True, check=True
+    )
+    loaded = ast.literal_eval(done.stdout.partition("LOADED ")[2])
+    assert loaded == [
+        "hokusai_core",
+        "hokusai_core.lazy_exports",
+        "hokusai_core.plugin_api",
+        "hokusai_core.testing",
+        "hokusai_core.testing.pytest_plugin",
+        "hokusai_evaluate",
+        "hokusai_evaluate.pytest_plugin",
+    ]
