@@ -21,6 +21,7 @@ __all__ = [
     "FeedbackGiven",
     "OperationFinished",
     "OptimizationFinished",
+    "OutcomeRecorded",
     "TrackedEvent",
 ]
 
@@ -163,6 +164,7 @@ class FeedbackGiven:
         comment: free text.
         source: who gave it.
         given_at: seconds since the epoch.
+        drawn: whether the execution was drawn at random for a review, and not chosen by who gave the feedback.
     """
 
     execution_id: str
@@ -172,6 +174,30 @@ class FeedbackGiven:
     comment: str | None
     source: str
     given_at: float
+    drawn: bool = False
+
+
+@frozen
+class OutcomeRecorded:
+    """What came of an execution was measured, such as whether an email was answered.
+
+    Args:
+        execution_id: the execution.
+        signature: its qualified name.
+        name: what was measured, such as ``reply_rate``.
+        value: the number.
+        higher_is_better: whether a higher number is better.
+        source: the person, system or channel that measured it.
+        recorded_at: seconds since the epoch.
+    """
+
+    execution_id: str
+    signature: str
+    name: str
+    value: float
+    higher_is_better: bool
+    source: str
+    recorded_at: float
 
 
 @frozen
@@ -208,4 +234,4 @@ class OptimizationFinished:
 
 
 #: The events that a tracker receives.
-TrackedEvent = ExecutionFinished | FeedbackGiven | OperationFinished | OptimizationFinished
+TrackedEvent = ExecutionFinished | FeedbackGiven | OutcomeRecorded | OperationFinished | OptimizationFinished

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hokusai_core.composition.chain import SignatureChain
     from hokusai_core.composition.conditional import ConditionalPipeline
     from hokusai_core.composition.results import ChainResult
-    from hokusai_core.events import FeedbackGiven, OptimizationFinished
+    from hokusai_core.events import FeedbackGiven, OptimizationFinished, OutcomeRecorded
     from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.execution.strategy_resolver import ResolvedStrategy
     from hokusai_core.model import LanguageModel
@@ -726,8 +726,8 @@ class Executor:
         self.services.check_open()
         return self.services.plans.model(lm)
 
-    def feedback_given(self, event: FeedbackGiven) -> None:
-        """Notify trackers and ``on_feedback_given`` hooks that a user rated an execution."""
+    def feedback_given(self, event: FeedbackGiven | OutcomeRecorded) -> None:
+        """Notify trackers and ``on_feedback_given`` hooks that a user rated an execution, or trackers of an outcome."""
         self.services.check_open()
         self.services.observers.feedback(event)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from hokusai_core.events import FeedbackGiven
+from hokusai_core.events import FeedbackGiven, OutcomeRecorded
 
 __all__ = ["KeptExecution"]
 
@@ -27,6 +27,7 @@ class KeptExecution:
         started_at: seconds since the epoch.
         spec: the signature as ``SignatureSpec.to_dict`` writes it; empty where it has no such form.
         feedback: all feedback in order. Of each source only the latest counts.
+        outcomes: all outcomes in order. Of each name and source only the latest counts.
     """
 
     execution_id: str
@@ -39,9 +40,16 @@ class KeptExecution:
     started_at: float
     spec: Mapping[str, Any] = field(factory=dict)
     feedback: tuple[FeedbackGiven, ...] = ()
+    outcomes: tuple[OutcomeRecorded, ...] = ()
 
     @property
     def current(self) -> tuple[FeedbackGiven, ...]:
         """The latest feedback of each source, in the order in which it was given."""
         latest = {given.source: given for given in self.feedback}
         return tuple(given for given in self.feedback if latest[given.source] is given)
+
+    @property
+    def current_outcomes(self) -> tuple[OutcomeRecorded, ...]:
+        """The latest outcome of each name and source, in the order in which they were recorded."""
+        latest = {(outcome.name, outcome.source): outcome for outcome in self.outcomes}
+        return tuple(outcome for outcome in self.outcomes if latest[outcome.name, outcome.source] is outcome)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         FeedbackGiven,
         OperationFinished,
         OptimizationFinished,
+        OutcomeRecorded,
         TrackedEvent,
     )
     from hokusai_core.execution.edition_finder import EditionFinder, EditionWarning
@@ -131,6 +132,7 @@ __all__ = [
     "OptimizationFinished",
     "OptimizationTask",
     "Optimizer",
+    "OutcomeRecorded",
     "OutputField",
     "Owner",
     "PluginManager",
@@ -209,6 +211,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "FeedbackGiven",
                 "OperationFinished",
                 "OptimizationFinished",
+                "OutcomeRecorded",
                 "TrackedEvent",
             ),
             "hokusai_core.execution.signature_runner": ("SignatureRunner",),

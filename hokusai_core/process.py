@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from hokusai_core.errors import ForkError
 
 if TYPE_CHECKING:
-    from hokusai_core.events import FeedbackGiven
+    from hokusai_core.events import FeedbackGiven, OutcomeRecorded
 
 __all__ = [
     "ForkCallbacks",
@@ -77,8 +77,8 @@ class TrackerHost(Protocol):
         """Return whether this executor made the execution."""
         ...
 
-    def feedback(self, event: FeedbackGiven) -> None:
-        """Pass feedback to the trackers."""
+    def feedback(self, event: FeedbackGiven | OutcomeRecorded) -> None:
+        """Pass feedback or an outcome to the trackers."""
         ...
 
 
@@ -127,8 +127,8 @@ class ProcessTrackers:
         _close(stale)
         return known
 
-    def feedback(self, event: FeedbackGiven) -> bool:
-        """Pass feedback to the executors of this process that made the execution.
+    def feedback(self, event: FeedbackGiven | OutcomeRecorded) -> bool:
+        """Pass feedback or an outcome to the executors of this process that made the execution.
 
         If another process made it, all executors with trackers get it: a tracker knows an execution by its id.
 

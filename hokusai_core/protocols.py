@@ -227,6 +227,10 @@ class FeedbackStore(Protocol):
 
     ``fork_safe``
         whether it works in a child process of the one that made it; see the top of this module.
+    ``add_outcome(outcome)`` and ``outcome_direction(signature, name)``
+        The first adds an ``OutcomeRecorded`` to an execution, and raises ``ExecutionNotFoundError`` as ``add`` does.
+        ``read`` then yields executions with their ``outcomes``. The second returns the ``higher_is_better`` of the
+        outcomes of a name on a signature, None where there are none. Without them, outcomes cannot be recorded.
     """
 
     def keep(self, execution: ExecutionFinished, signature: SignatureSpec) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         FeedbackGiven,
         OperationFinished,
         OptimizationFinished,
+        OutcomeRecorded,
         TrackedEvent,
     )
     from hokusai_core.execution.cache_explanation import CacheExplanation
@@ -92,6 +93,7 @@ __all__ = [
     "OptimizationExample",
     "OptimizationFinished",
     "OptimizationTask",
+    "OutcomeRecorded",
     "Owner",
     "PluginFailure",
     "PluginRecord",
@@ -150,6 +152,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "FeedbackGiven",
                 "OperationFinished",
                 "OptimizationFinished",
+                "OutcomeRecorded",
                 "TrackedEvent",
             ),
             "hokusai_core.feedback": ("KeptExecution",),

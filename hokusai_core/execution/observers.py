@@ -7,6 +7,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
+from hokusai_core.events import OutcomeRecorded
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.process import check_fork_safe, fork_callbacks, made_after_fork, process_trackers
 from hokusai_core.redaction import scrubbed_error
@@ -165,10 +166,11 @@ class Observers:
         """Tell trackers that a batch, chain or pipeline is over."""
         self._record(event)
 
-    def feedback(self, event: FeedbackGiven) -> None:
-        """Notify trackers and hooks that a user rated an execution."""
+    def feedback(self, event: FeedbackGiven | OutcomeRecorded) -> None:
+        """Notify trackers and hooks that a user rated an execution, or trackers of an outcome."""
         self._record(event)
-        self._plugins.notify("on_feedback_given", event)
+        if not isinstance(event, OutcomeRecorded):
+            self._plugins.notify("on_feedback_given", event)
 
     def optimization(self, event: OptimizationFinished) -> None:
         """Tell that an optimization is over."""

@@ -20,7 +20,7 @@ from hokusai_core.errors import ExecutionNotFoundError
 from hokusai_core.feedback import KeptExecution
 from hokusai_core.protocols import FeedbackStore
 from hokusai_core.signatures import FieldSpec, SignatureSpec
-from hokusai_core.testing.trackers import make_event, make_feedback
+from hokusai_core.testing.trackers import make_event, make_feedback, make_outcome
 
 __all__ = ["FeedbackStoreConformance"]
 
@@ -95,6 +95,36 @@ class FeedbackStoreConformance:
         with pytest.raises(ExecutionNotFoundError, match="no-such-execution"):
             store.add(make_feedback("no-such-execution"))
         assert list(store.read()) == []
+
+    def test_keeps_whether_an_execution_was_drawn(self, store: FeedbackStore) -> None:
+        """Feedback on executions that were drawn at random is told from other feedback."""
+        execution_id = _keep(store)
+        given = [make_feedback(execution_id, drawn=True, source="one"), make_feedback(execution_id, source="two")]
+        for one in given:
+            store.add(one)
+        (kept,) = store.read()
+        assert [one.drawn for one in kept.feedback] == [True, False]
+
+    def test_keeps_outcomes_in_order(self, store: Any) -> None:
+        """The latest outcome of each name and source counts. An execution with outcomes only has no feedback."""
+        if not hasattr(store, "add_outcome"):
+            pytest.skip("it keeps no outcomes")
+        execution_id = _keep(store)
+        first, second = make_outcome(execution_id, value=0.25), make_outcome(execution_id, value=0.5)
+        third = make_outcome(execution_id, name="minutes", value=3.0, higher_is_better=False)
+        for outcome in (first, second, third):
+            store.add_outcome(outcome)
+        (kept,) = store.read(rated=False)
+        assert kept.outcomes == (first, second, third)
+        assert kept.current_outcomes == (second, third)
+        directions = [store.outcome_direction("pack/Greet", name) for name in ("reply_rate", "minutes", "other")]
+        assert directions == [True, False, None]
+        with pytest.raises(ExecutionNotFoundError, match="no-such-execution"):
+            store.add_outcome(make_outcome("no-such-execution"))
+        assert store.delete(execution_id)
+        _keep(store, execution_id=execution_id)
+        (kept,) = store.read()
+        assert kept.outcomes == ()
 
     def test_filters(self, store: FeedbackStore) -> None:
         """By execution, by signature with and without its pack, and by whether there is feedback; oldest first."""

@@ -33,11 +33,12 @@ from hokusai_core.events import (
     FeedbackGiven,
     OperationFinished,
     OptimizationFinished,
+    OutcomeRecorded,
 )
 from hokusai_core.protocols import Tracker
 from hokusai_core.results import Attempt, StageTiming, Usage
 
-__all__ = ["TrackerConformance", "make_event", "make_feedback", "make_operation", "make_optimization"]
+__all__ = ["TrackerConformance", "make_event", "make_feedback", "make_operation", "make_optimization", "make_outcome"]
 
 #: Seconds that delivery may take on a busy machine. Each wait ends with what it waits for.
 PATIENCE = 300.0
@@ -95,6 +96,20 @@ def make_feedback(execution_id: str, **changes: Any) -> FeedbackGiven:
         "given_at": time.time(),
     }
     return FeedbackGiven(**values | changes)
+
+
+def make_outcome(execution_id: str, **changes: Any) -> OutcomeRecorded:
+    """Return the event of an outcome."""
+    values: dict[str, Any] = {
+        "execution_id": execution_id,
+        "signature": "pack/Greet",
+        "name": "reply_rate",
+        "value": 0.4,
+        "higher_is_better": True,
+        "source": "mail server",
+        "recorded_at": time.time(),
+    }
+    return OutcomeRecorded(**values | changes)
 
 
 def make_operation(operation_id: str, **changes: Any) -> OperationFinished:
@@ -203,6 +218,7 @@ class TrackerConformance:
             tracker.record(event)
         tracker.record(make_operation(operation_id))
         tracker.record(make_feedback(events[0].execution_id))
+        tracker.record(make_outcome(events[0].execution_id))
         tracker.record(make_optimization())
         assert tracker.flush(PATIENCE)
         # A batch is no execution of its own.

@@ -22,6 +22,7 @@ _KINDS: Final = {
     "ExecutionFinished": "execution",
     "OperationFinished": "operation",
     "FeedbackGiven": "feedback",
+    "OutcomeRecorded": "outcome",
     "OptimizationFinished": "optimization",
 }
 

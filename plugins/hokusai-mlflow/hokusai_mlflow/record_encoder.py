@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         FeedbackGiven,
         OperationFinished,
         OptimizationFinished,
+        OutcomeRecorded,
         TrackedEvent,
     )
     from hokusai_core.types import ModelExchange
@@ -39,6 +40,7 @@ class RecordEncoder:
             "ExecutionFinished": self.execution,
             "OperationFinished": self.operation,
             "FeedbackGiven": self.feedback,
+            "OutcomeRecorded": self.outcome,
             "OptimizationFinished": self.optimization,
         }
         # The mapping is kept beside its encoded form, so that its id is not given to another one.
@@ -139,6 +141,21 @@ class RecordEncoder:
             record["fix"] = policy.values("feedback", event.corrections, cut)
             record["text"] = policy.text("feedback", event.comment, cut)
         return _dumps(record)
+
+    def outcome(self, event: OutcomeRecorded) -> bytes:
+        """Return the record of an outcome, which is delivered as feedback is."""
+        return _dumps(
+            {
+                "k": "f",
+                "id": event.execution_id,
+                "sig": event.signature,
+                "name": event.name,
+                "value": event.value,
+                "higher": event.higher_is_better,
+                "source": event.source,
+                "t0": event.recorded_at,
+            }
+        )
 
     def optimization(self, event: OptimizationFinished) -> bytes:
         """Return the record of an optimization."""

@@ -15,7 +15,7 @@ import pytest
 
 from hokusai_core import Usage
 from hokusai_core.plugin_api import StageTiming
-from hokusai_core.testing.trackers import make_event, make_failure, make_feedback, make_operation
+from hokusai_core.testing.trackers import make_event, make_failure, make_feedback, make_operation, make_outcome
 from hokusai_core.types import Attempt
 from hokusai_mlflow import target_state
 from hokusai_mlflow.delivery.publisher import Publisher
@@ -273,6 +273,22 @@ def test_feedback_becomes_assessments(place: Any) -> None:
     assert found["rating"].rationale == "too familiar"
     assert found["rating"].source.source_id == "reviewer"
     assert found["corrected_greeting"].expectation.value == "Good morning, Ada"
+
+
+def test_outcomes_become_assessments_of_the_same_trace(place: Any) -> None:
+    tracker = place.tracker()
+    tracker.record(event := make_event(collect_feedback=True))
+    tracker.record(make_outcome(event.execution_id))
+    tracker.record(make_outcome(event.execution_id, name="minutes", value=12.0, higher_is_better=False))
+    assert place.deliver()
+    tracker.record(make_outcome(event.execution_id, value=0.5))
+    assert place.deliver()
+    (trace,) = place.traces()
+    found = [(one.name, one.feedback.value, one.metadata["better"]) for one in trace.info.assessments]
+    assert sorted(found) == [("minutes", 12.0, "lower"), ("reply_rate", 0.4, "higher"), ("reply_rate", 0.5, "higher")]
+    assert {(one.source.source_type, one.source.source_id) for one in trace.info.assessments} == {
+        ("CODE", "mail server")
+    }
 
 
 def test_feedback_brings_about_the_trace_that_was_sampled_away(place: Any) -> None:

@@ -27,7 +27,7 @@ def write_feedback(target: Target, feedback: Mapping[str, Any], waits: Callable[
 
     Args:
         target: the run that the tracker records in.
-        feedback: what the outbox holds of it.
+        feedback: what the outbox holds of it, or of an outcome.
         waits: returns whether an execution of that id is not delivered yet.
 
     Returns:
@@ -64,9 +64,16 @@ def _trace_info(client: TracingClient, trace_id: str) -> Any:
 
 
 def _assessments(feedback: Mapping[str, Any]) -> Iterator[Assessment]:
-    source = AssessmentSource(source_type="HUMAN", source_id=feedback["source"] or "unknown")
+    is_outcome = "name" in feedback
+    source = AssessmentSource(source_type="CODE" if is_outcome else "HUMAN", source_id=feedback["source"] or "unknown")
     at = int(feedback["t0"] * 1000)
     common: dict[str, Any] = {"source": source, "create_time_ms": at, "last_update_time_ms": at}
+    if is_outcome:
+        direction = {"better": "higher" if feedback["higher"] else "lower"}
+        outcome = Feedback(name=feedback["name"], value=feedback["value"], metadata=direction, **common)
+        outcome.assessment_id = _identifier(feedback, feedback["name"])
+        yield outcome
+        return
     rating = Feedback(name="rating", value=feedback["rating"], rationale=feedback.get("text"), **common)
     rating.assessment_id = _identifier(feedback, "rating")
     yield rating
@@ -77,7 +84,7 @@ def _assessments(feedback: Mapping[str, Any]) -> Iterator[Assessment]:
 
 
 def _identifier(feedback: Mapping[str, Any], name: str) -> str:
-    text = orjson.dumps([feedback["id"], feedback["t0"], feedback["source"], feedback["rating"], name])
+    text = orjson.dumps([feedback["id"], feedback["t0"], feedback["source"], feedback.get("rating"), name])
     return f"a-{hashlib.sha256(text).hexdigest()[:32]}"
 
 
