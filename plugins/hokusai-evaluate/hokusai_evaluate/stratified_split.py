@@ -5,27 +5,46 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Literal, TypeVar, get_origin
+from typing import Final, TypeVar
 
-from hokusai_core.plugin_api import OptimizationExample, SignatureSpec
+from hokusai_core.plugin_api import OptimizationExample, SignatureSpec, jsonable
 
-__all__ = ["label_fields", "strata_of", "take"]
+__all__ = ["free_text_fields", "label_fields", "strata_of", "take"]
 
 T = TypeVar("T")
 #: A field with more different values does not count as a label.
 _MOST_LABELS: Final = 30
+#: Kinds of types that have a few values.
+_CHOICES: Final = ("literal", "enum", "bool", "null")
+#: Kinds of types that are texts of any wording, or may hold some.
+_TEXTS: Final = ("str", "any", "model", "attrs")
 
 
 def label_fields(spec: SignatureSpec, examples: Sequence[OptimizationExample]) -> list[str]:
     """Return the outputs that are labels: of a type with a few values, or texts that come again and again."""
     found = []
     for name, item in spec.outputs.items():
-        values = {str(example.outputs.get(name)) for example in examples}
-        declared = item.choices_from is not None or item.annotation is bool or get_origin(item.annotation) is Literal
+        values = {str(jsonable(example.outputs.get(name))) for example in examples}
+        declared = item.choices_from is not None or all(one.kind in _CHOICES for one in item.shape.members)
         repeats = item.annotation is str and len(values) <= min(_MOST_LABELS, len(examples) // 4)
         if len(values) > 1 and (declared or repeats):
             found.append(name)
     return found
+
+
+def free_text_fields(spec: SignatureSpec, examples: Sequence[OptimizationExample]) -> frozenset[str]:
+    """Return the outputs that are free texts, or hold some: of several right answers an example has only one.
+
+    Args:
+        spec: the signature.
+        examples: examples of it, which show whether a text is a label.
+    """
+    labels = label_fields(spec, examples)
+    return frozenset(
+        name
+        for name, item in spec.outputs.items()
+        if name not in labels and item.choices_from is None and item.shape.involves(*_TEXTS)
+    )
 
 
 def strata_of(groups: Iterable[list[T]], label: Callable[[T], str], rng: random.Random) -> list[list[list[T]]]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from hokusai_evaluate.label_scores import label_key, label_scores, mean_f1
 from hokusai_evaluate.metrics.scoring import fields_of, normalized
 
 __all__ = ["Accuracy", "ClassificationAccuracy", "JsonEqual", "MacroF1"]
@@ -48,7 +49,7 @@ class ClassificationAccuracy:
     def score(self, expected: Mapping[str, Any], outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> float:
         """Return 1 where all labels match, else 0."""
         pairs = fields_of(expected, outputs)
-        return float(bool(pairs) and all(_label(wanted) == _label(given) for wanted, given in pairs))
+        return float(bool(pairs) and all(label_key(wanted) == label_key(given) for wanted, given in pairs))
 
 
 class MacroF1(ClassificationAccuracy):
@@ -66,7 +67,7 @@ class MacroF1(ClassificationAccuracy):
         The classes are the expected labels. Giving a label that is never expected lowers the recall of others.
         """
         names = dict.fromkeys(name for expected, _ in pairs for name in expected)
-        values = [_macro_f1([(e[name], o.get(name)) for e, o in pairs if name in e]) for name in names]
+        values = [mean_f1(label_scores((e[name], o.get(name)) for e, o in pairs if name in e)) for name in names]
         return sum(values) / len(values) if values else 0.0
 
 
@@ -105,23 +106,6 @@ def _same(wanted: Any, given: Any) -> bool:
     if wanted is None or given is None:
         return wanted is given
     return normalized(wanted) == normalized(given)
-
-
-def _label(value: Any) -> Any:
-    if isinstance(value, list):
-        return sorted(map(str, map(_label, value)))
-    return " ".join(value.split()).casefold() if isinstance(value, str) else value
-
-
-def _macro_f1(pairs: Sequence[tuple[Any, Any]]) -> float:
-    seen = [(str(_label(wanted)), str(_label(given))) for wanted, given in pairs]
-    classes = dict.fromkeys(wanted for wanted, _ in seen)
-    scores = []
-    for label in classes:
-        hits = sum(wanted == given == label for wanted, given in seen)
-        misses = sum((wanted == label) != (given == label) for wanted, given in seen)
-        scores.append(2 * hits / (2 * hits + misses))
-    return sum(scores) / len(scores) if scores else 0.0
 
 
 def _read(value: Any) -> Any:
