@@ -12,6 +12,7 @@ from hokusai_core.errors import ConfigurationError
 from hokusai_core.types import ExecutorOptions
 
 if TYPE_CHECKING:
+    from hokusai_core.types import OutcomeRecorded
     from hokusai_evaluate import Evaluation
     from hokusai_teleprompt import Promotion
 
@@ -114,6 +115,42 @@ class DSPyPipelineExecutor(Executor):
         """
         entries: list[Promotion] = _plugin("teleprompt", "promotions").promotions(self, name)
         return entries
+
+    def record_outcome(
+        self,
+        execution_id: str,
+        name: str,
+        value: float,
+        *,
+        higher_is_better: bool | None = None,
+        source: str | None = None,
+    ) -> OutcomeRecorded:
+        """Store a number that was measured after an execution, such as whether an email was answered.
+
+        The execution was made with ``collect_feedback=True``. The trackers of this executor get the outcome.
+
+        Args:
+            execution_id: ``result["execution_id"]``.
+            name: what was measured, such as ``"reply_rate"`` or ``"minutes_saved"``.
+            value: the number.
+            higher_is_better: whether a higher number is better. None for what earlier outcomes of this name on the
+                signature say; the first one is taken to be better where it is higher.
+            source: the person, system or channel that measured it. All outcomes without a source count as one source.
+
+        Raises:
+            ExecutionNotFoundError: the execution is not kept.
+            FeedbackError: an argument does not fit, or earlier outcomes of this name have the other direction.
+
+        Example::
+
+            result = executor.execute_signature("EmailDraft", inputs, collect_feedback=True)
+            executor.record_outcome(result["execution_id"], "reply_rate", 1.0, source="mail server")
+        """
+        with _plugin("teleprompt", "outcomes").FeedbackCollector(executor=self) as collector:
+            outcome: OutcomeRecorded = collector.record_outcome(
+                execution_id, name, value, higher_is_better=higher_is_better, source=source
+            )
+        return outcome
 
     def evaluate(self, target: Any, data: Any = None, **options: Any) -> Evaluation:
         """Run a signature or chain on a data set and score what it gives.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import frozen
 
 from hokusai_core.plugin_api import OptimizationExample, SignatureSpec
-from hokusai_evaluate.example_reader import input_key, near_key
+from hokusai_evaluate.example_reader import near_key
 from hokusai_evaluate.stratified_split import label_fields, strata_of, take
+from hokusai_teleprompt.source_result import SourceResult
 
 __all__ = ["FEWEST", "DataSplit", "split_examples"]
 
@@ -33,6 +34,8 @@ class DataSplit:
         test: held out, to compare the best candidate with the baseline.
         stratified_by: the output whose values are spread evenly over the three sets, None for none.
         notes: notes for the report.
+        refusals: why nothing is promoted by a comparison on ``test``; empty where it is a fair sample.
+        sources: what each source of feedback has contributed; empty where the examples are no feedback.
     """
 
     train: tuple[OptimizationExample, ...]
@@ -40,6 +43,8 @@ class DataSplit:
     test: tuple[OptimizationExample, ...]
     stratified_by: str | None = None
     notes: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    sources: tuple[SourceResult, ...] = ()
 
 
 def split_examples(
@@ -50,6 +55,7 @@ def split_examples(
     dev: Sequence[OptimizationExample] | None = None,
     test: Sequence[OptimizationExample] | None = None,
     calls: int | None = None,
+    spread: Callable[[OptimizationExample], str] = lambda example: "",
 ) -> DataSplit:
     """Split examples at random, with labels spread evenly.
 
@@ -62,22 +68,27 @@ def split_examples(
         dev: examples to choose by, in place of some of ``examples``.
         test: examples to compare on, in place of some of ``examples``.
         calls: limit on language-model calls. With a low limit fewer examples are held out.
+        spread: returns a mark of an example whose values are spread evenly, as labels are.
     """
     notes = []
-    apart = {input_key(example) for part in (dev, test) for example in part or ()}
-    kept = [example for example in examples if input_key(example) not in apart]
+    apart = {near_key(example.inputs) for part in (dev, test) for example in part or ()}
+    kept = [example for example in examples if near_key(example.inputs) not in apart]
     if len(kept) < len(examples):
         notes.append(f"{len(examples) - len(kept)} training examples are also in the other sets and were left out")
     if dev is not None and test is not None:
-        held_out = {input_key(example) for example in test}
-        clean = [example for example in dev if input_key(example) not in held_out]
+        held_out = {near_key(example.inputs) for example in test}
+        clean = [example for example in dev if near_key(example.inputs) not in held_out]
         if len(clean) < len(dev):
             notes.append(f"{len(dev) - len(clean)} examples of valset are also in testset and were left out of valset")
         dev = clean
     labels = label_fields(spec, kept)
     label = labels[0] if len(labels) == 1 else None
     rng = random.Random(seed)  # noqa: S311  # shuffling, not secrets
-    strata = strata_of(_groups(kept), lambda example: str(example.outputs.get(label)) if label else "", rng)
+
+    def stratum(example: OptimizationExample) -> str:
+        return f"{spread(example)} {example.outputs.get(label) if label else ''}"
+
+    strata = strata_of(_groups(kept), stratum, rng)
     total = sum(map(len, strata))
     if total < FEWEST and test is None:
         notes.append(

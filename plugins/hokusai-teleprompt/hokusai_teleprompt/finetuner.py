@@ -16,6 +16,7 @@ from hokusai_core import Budget, Executor, LanguageModel
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import OptimizationFinished, user_data_folder
 from hokusai_evaluate.example_reader import example_key, read_examples
+from hokusai_evaluate.label_conflicts import without_conflicts
 from hokusai_evaluate.metrics.metric_choice import make_metric, usual_metric
 from hokusai_evaluate.metrics.scoring import summary_of
 from hokusai_teleprompt.comparison import PromotionRule
@@ -25,7 +26,7 @@ from hokusai_teleprompt.optimizer_choice import OptimizerChoice, choose_optimize
 from hokusai_teleprompt.progress import Progress, ProgressBar
 from hokusai_teleprompt.study.candidate_search import candidate_key
 from hokusai_teleprompt.study.study import Study, StudyPlan
-from hokusai_teleprompt.target_signature import TargetSignature, answered_by, find_target, target_of
+from hokusai_teleprompt.target_signature import TargetSignature, answered_by, find_target
 
 __all__ = ["TelepromptFineTuner"]
 
@@ -137,18 +138,21 @@ class TelepromptFineTuner:
         if strategy is not None:
             target = answered_by(self._executor(), target, strategy)
         spec, media = target.spec, self._executor().config.media_policy
-        train = read_examples(spec, examples, media=media)
-        dev = None if valset is None else read_examples(spec, valset, "valset", media=media)
-        test = None if testset is None else read_examples(spec, testset, "testset", media=media)
+        given = {"examples": examples, "valset": valset, "testset": testset}
+        read = [
+            (what, read_examples(spec, part, what, media=media)) for what, part in given.items() if part is not None
+        ]
+        clean, conflicts = without_conflicts(spec, read)
+        parts = dict(zip((what for what, _ in read), clean, strict=True))
         split = split_examples(
             spec,
-            train.items,
+            parts["examples"].items,
             seed=self._seed,
-            dev=None if dev is None else dev.items,
-            test=None if test is None else test.items,
+            dev=parts["valset"].items if "valset" in parts else None,
+            test=parts["testset"].items if "testset" in parts else None,
             calls=None if self._budget is None else self._budget.calls,
         )
-        notes = [note for part in (train, dev, test) if part is not None for note in part.notes]
+        notes = [*(note for _, found in read for note in found.notes), *conflicts]
         return self._compile(target, split, metric, metric_options, notes)
 
     def compile_from_feedback(
@@ -160,42 +164,51 @@ class TelepromptFineTuner:
         min_rating: int = 4,
         per_source: float = 0.5,
         metric_options: Mapping[str, Any] | None = None,
+        testset: Any = None,
+        since: Any = None,
+        min_count: int = 1,
     ) -> type[OptimizedSignature]:
         """Return a signature that is better by the feedback on its executions, or the signature as it was.
 
         Corrected outputs count as right. Outputs that were rated ``min_rating`` or higher are examples as they are.
         Outputs that were rated lower without a correction are never used as examples.
 
+        People correct what is wrong and are silent about what is right. Candidates are therefore chosen by and compared
+        on a sample of all kept executions: those without feedback count as right as they are. Where the other
+        executions are not known, nothing is promoted, and the verdict says why.
+
         Args:
             signature_name: name of the signature.
-            feedback: what ``FeedbackCollector.get_feedback`` returned; None for all feedback in the local store.
-            metric: as for ``compile``.
+            feedback: a ``FeedbackCollector``, or what its ``get_feedback`` returned; None for all feedback in the store
+                of the executor.
+            metric: as for ``compile``, or the name of an outcome that was recorded, such as ``"reply_rate"``. The
+                executions with the best outcome are then learned from. A new answer has no outcome, so that candidates
+                are compared on reviewed executions by the usual metric, and nothing is promoted.
             min_rating: the least rating of an output that counts as right.
             per_source: largest share of the examples that one source may have, where there are several sources.
             metric_options: options of the metric component.
+            testset: examples of your own to compare on, as for ``compile``.
+            since: only executions that were started at this time or later, as for ``get_feedback``.
+            min_count: feedbacks that are needed, or executions with the outcome.
 
         Raises:
-            FeedbackError: there is no feedback to learn from; says what there is.
+            FeedbackError: there is not enough feedback yet, or none to learn from; says what there is.
             OptimizationError: the optimizer or the metric failed.
         """
-        from hokusai_teleprompt.feedback.collector import FeedbackCollector
-        from hokusai_teleprompt.feedback.feedback_examples import examples_of, spec_of
+        from hokusai_teleprompt.feedback.feedback_preparation import FeedbackOptions, prepare_feedback
 
-        if feedback is None:
-            with FeedbackCollector() as collector:
-                feedback = collector.get_feedback(signature_name)
-        known = self._executor().signatures
-        if any(signature_name in (item.name, item.qualified_name, *item.spec.aliases) for item in known.list()):
-            target = target_of(self._executor(), known.resolve(signature_name))
-        else:
-            kept = spec_of(signature_name, feedback)
-            target = TargetSignature(kept, f"local/{kept.name}", kept)
-        found = examples_of(
-            target.spec, target.name, feedback, min_rating=min_rating, per_source=per_source, seed=self._seed
+        options = FeedbackOptions(
+            metric=metric,
+            min_rating=min_rating,
+            per_source=per_source,
+            min_count=min_count,
+            since=since,
+            testset=testset,
+            seed=self._seed,
+            calls=None if self._budget is None else self._budget.calls,
         )
-        calls = None if self._budget is None else self._budget.calls
-        split = split_examples(target.spec, found.items, seed=self._seed, calls=calls)
-        return self._compile(target, split, metric, metric_options, list(found.notes))
+        prepared = prepare_feedback(self._executor(), signature_name, feedback, options)
+        return self._compile(prepared.target, prepared.split, prepared.metric, metric_options, list(prepared.notes))
 
     def close(self) -> None:
         """Close the executor that was made here; calling it twice is harmless."""

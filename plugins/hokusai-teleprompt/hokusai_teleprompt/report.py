@@ -12,13 +12,18 @@ from attrs import asdict, field, fields, frozen
 
 from hokusai_core.errors import ArtifactError
 from hokusai_core.plugin_api import Usage
+from hokusai_evaluate.label_scores import are_uneven, mean_f1
+from hokusai_teleprompt.label_comparison import LabelResult
 from hokusai_teleprompt.score_plot import draw
+from hokusai_teleprompt.source_result import SourceResult
 
 __all__ = ["ExampleResult", "Report", "TrialResult"]
 
 
 #: Parts of a report that may quote examples or the language model.
-_TEXTS = ("examples", "notes", "stopped")
+_TEXTS = ("examples", "labels", "notes", "sources", "stopped")
+#: Labels, and sources of feedback, that the table shows.
+_SHOWN = 15
 
 
 @frozen
@@ -85,6 +90,8 @@ class Report:
         verdict: why or why not.
         trials: the baseline, then the candidates in the order in which they were tried.
         examples: the held-out examples.
+        labels: the labels of the held-out examples, where an output is a label; empty where that output is sensitive.
+        sources: what each source of feedback has contributed; empty where the examples are no feedback.
         calls: language-model calls that were made.
         replayed: calls that were answered from a checkpoint or an equal earlier call.
         failed_calls: calls that failed.
@@ -116,6 +123,8 @@ class Report:
     verdict: str = ""
     trials: tuple[TrialResult, ...] = ()
     examples: tuple[ExampleResult, ...] = ()
+    labels: tuple[LabelResult, ...] = ()
+    sources: tuple[SourceResult, ...] = ()
     calls: int = 0
     replayed: int = 0
     failed_calls: int = 0
@@ -141,6 +150,18 @@ class Report:
     def ties(self) -> int:
         """Held-out examples on which both are equally good."""
         return len(self.examples) - self.wins - self.losses
+
+    @property
+    def macro_f1(self) -> dict[str, tuple[float, float]]:
+        """Macro F1 of baseline and candidate for each output that is a label."""
+        return {
+            name: (mean_f1([item.baseline for item in found]), mean_f1([item.candidate for item in found]))
+            for name, found in self._labels_by_field().items()
+        }
+
+    def _labels_by_field(self) -> dict[str, list[LabelResult]]:
+        names = dict.fromkeys(item.field for item in self.labels)
+        return {name: [item for item in self.labels if item.field == name] for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able data."""
@@ -168,6 +189,8 @@ class Report:
                 "interval": tuple(interval) if interval else None,
                 "trials": tuple(TrialResult(**_known(TrialResult, item)) for item in values.get("trials", ())),
                 "examples": tuple(ExampleResult(**_known(ExampleResult, item)) for item in values.get("examples", ())),
+                "labels": tuple(LabelResult(**_known(LabelResult, item)) for item in values.get("labels", ())),
+                "sources": tuple(SourceResult(**_known(SourceResult, item)) for item in values.get("sources", ())),
                 "usage": Usage(**_known(Usage, values.get("usage", {}))),
                 "invalid": tuple(values.get("invalid", (0, 0))),
                 "notes": tuple(values.get("notes", ())),
@@ -211,6 +234,8 @@ class Report:
             ("best candidate", _number(self.candidate_score)),
             ("improvement", self._improvement()),
             ("wins, losses, ties", f"{self.wins}, {self.losses}, {self.ties}"),
+            *self._label_rows(),
+            *self._source_rows(),
             ("calls", self._calls()),
             ("tokens", f"{self.usage.input_tokens} in, {self.usage.output_tokens} out"),
             ("cost", "unknown" if self.cost is None else f"${self.cost:.4f}"),
@@ -230,6 +255,38 @@ class Report:
         low, high = self.interval
         tested = f"p = {self.p_value:.2g} ({self.test})"
         return f"{self.improvement:+.4f}, {self.confidence:.0%} interval {low:+.4f} to {high:+.4f}, {tested}"
+
+    def _label_rows(self) -> list[tuple[str, str]]:
+        """Return the lines of the table about labels: macro F1 where they are uneven, and the recall of each."""
+        rows = []
+        for name, found in self._labels_by_field().items():
+            before, after = self.macro_f1[name]
+            if are_uneven([item.baseline for item in found]):
+                rows.append(("macro-F1", f"{name}: {before:.4f} -> {after:.4f} (the labels are uneven)"))
+            for item in found[:_SHOWN]:
+                one, other = item.baseline, item.candidate
+                recall, f1 = f"{one.recall:.2f} -> {other.recall:.2f}", f"{one.f1:.2f} -> {other.f1:.2f}"
+                given = f"given {one.given} -> {other.given} times"
+                text = f"{name}={item.label}: {item.examples} examples, recall {recall}, F1 {f1}, {given}"
+                rows.append(("label", text))
+            if len(found) > _SHOWN:
+                rows.append(("label", f"{name}: {len(found) - _SHOWN} more labels are in report.labels"))
+        return rows
+
+    def _source_rows(self) -> list[tuple[str, str]]:
+        """Return the lines of the table about sources of feedback."""
+        rows = [
+            (
+                "source",
+                f"{one.source}: {one.feedbacks} feedbacks, {one.corrections} with corrections, "
+                + (f"{one.outcomes} outcomes, " if one.outcomes else "")
+                + f"{one.examples} examples (weight {one.weight:.0%})",
+            )
+            for one in self.sources[:_SHOWN]
+        ]
+        if len(self.sources) > _SHOWN:
+            rows.append(("source", f"{len(self.sources) - _SHOWN} more sources are in report.sources"))
+        return rows
 
     def _calls(self) -> str:
         spared = f", {self.replayed} spared" if self.replayed else ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -177,15 +178,21 @@ def test_trackers_hear_of_what_is_said_on_the_command_line(
     assert any(lines[1]["execution_id"].encode() in file.read_bytes() for file in spool.rglob("*") if file.is_file())
 
 
-def test_review_is_a_queue(executions: list[str]) -> None:
+def test_review_draws_at_random(executions: list[str]) -> None:
+    shuffled = list(executions)
+    random.Random(1).shuffle(shuffled)  # noqa: S311  # the draw of the command
+    assert shuffled != executions
+    executions = shuffled
     # 5: nothing to correct; s: skipped; 2: a correction and a comment
     answers = "5\n\ns\n2\nShorter\ntoo long\n"
-    result = run(feedback, "review", "--source", "bob", input=answers)
+    result = run(feedback, "review", "--source", "bob", "--seed", 1, input=answers)
     assert "2 rated, 1 left" in result.stdout
+    assert "drawn at random (seed 1) from 3 executions without feedback" in result.stdout
     with FeedbackCollector() as collector:
         given = {item.execution_id: item for item in collector.get_feedback()}
         assert given[executions[0]].rating == 5
         assert executions[1] not in given
+        assert all(one.drawn for one in collector.history(executions[0]))
         last = given[executions[2]]
         assert (last.rating, last.corrections, last.comment, last.source) == (
             2,

@@ -37,7 +37,7 @@ def learn(signature: Any, items: list[Feedback], **options: Any) -> Any:
 
 
 def answers(found: Any) -> dict[str, str]:
-    return {item.inputs["message"]: item.outputs["reply"] for item in found.items}
+    return {item.inputs["message"]: item.outputs["reply"] for item in found.examples}
 
 
 def test_corrections_and_high_ratings_are_learned_low_ratings_are_not(reply_signature: Any) -> None:
@@ -90,7 +90,7 @@ def test_no_source_outweighs_the_others(reply_signature: Any) -> None:
     items = [feedback(n, reply_signature, source="loud") for n in range(30)]
     items += [feedback(30 + n, reply_signature, source=f"quiet {n}") for n in range(10)]
     found = learn(reply_signature, items, per_source=0.5)
-    assert sum(item.source == "loud" for item in found.items) == 20
+    assert sum(item.source == "loud" for item in found.examples) == 20
     assert len(found.items) == 30
     assert any("10 of 30 examples of 'loud' were left out" in note for note in found.notes)
     assert len(learn(reply_signature, items[:30], per_source=0.5).items) == 30  # there is only one
@@ -156,8 +156,8 @@ def test_feedback_makes_a_signature_whose_demos_hold_the_corrected_text(
         assert executor.execute_signature("Reply", {"message": "new"})["reply"] == "signed, the team"
         collector.export(tmp_path / "feedback.jsonl")
     rows = [json.loads(line) for line in (tmp_path / "feedback.jsonl").read_text().splitlines()]
-    with TelepromptFineTuner(lm=kept, workdir=False) as finetuner, pytest.raises(FeedbackError, match="no signature"):
-        finetuner.compile_from_feedback("Reply", rows)
+    with TelepromptFineTuner(lm=kept, workdir=False) as finetuner:  # the rows do not hold the signature, the store does
+        assert finetuner.compile_from_feedback("Reply", rows).promoted
 
 
 def test_a_signature_that_is_not_there_is_taken_from_the_store(kept: Any) -> None:

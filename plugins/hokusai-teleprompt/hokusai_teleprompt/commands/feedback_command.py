@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 import getpass
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import click
+from attrs import asdict
 
 from hokusai_core.cli_support.tables import print_table, printable
 from hokusai_core.errors import FeedbackError
@@ -80,6 +82,10 @@ def show(execution_id: str, store: Path | None) -> None:
             click.echo(f"  {printable(given.comment)}")
         if given.corrections:
             click.echo(f"corrections\n{shown(given.corrections)}")
+    for outcome in kept.outcomes:
+        better = "higher" if outcome.higher_is_better else "lower"
+        click.echo(f"\n{_when(outcome.recorded_at)}  {printable(outcome.source)}  {outcome.name} {outcome.value:g}")
+        click.echo(f"  {better} is better")
 
 
 @feedback.command()
@@ -107,15 +113,73 @@ def add(
 
 
 @feedback.command()
+@click.argument("execution_id")
+@click.argument("values", nargs=-1, required=True, metavar="NAME=NUMBER...")
+@click.option("--lower-is-better", is_flag=True, help="Lower numbers are better, such as minutes.")
+@_source
+@_store
+@track_option
+def outcome(
+    execution_id: str,
+    values: tuple[str, ...],
+    lower_is_better: bool,
+    source: str | None,
+    store: Path | None,
+    track: bool,
+) -> None:
+    """Record what came of an execution as numbers of your own.
+
+    Higher numbers are better, unless you say otherwise or earlier outcomes of the name do.
+
+    \b
+    hokusai feedback outcome 2f6c... reply_rate=0.4
+    hokusai feedback outcome 2f6c... minutes=12 --lower-is-better
+    """
+    numbers = dict(map(_number, values))
+    with make_executor(track=track), FeedbackCollector(store) as collector:
+        for name, value in numbers.items():
+            better = False if lower_is_better else None
+            collector.record_outcome(execution_id, name, value, higher_is_better=better, source=source or _user())
+    click.echo(f"recorded {', '.join(numbers)} of {execution_id}")
+
+
+@feedback.command()
+@_store
+@_signature
+@click.option("--since", help="Only executions that were started at this time or later, such as 2026-05-01.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+def outcomes(store: Path | None, signature: str | None, since: str | None, as_json: bool) -> None:
+    """Show the mean of each outcome for each version of a signature, with its 95% interval."""
+    from hokusai_teleprompt.feedback.outcome_summary import summarize_outcomes
+
+    with FeedbackCollector(store) as collector:
+        found = summarize_outcomes(collector.executions(signature, since))
+    if as_json:
+        _print_lines([asdict(item) for item in found])
+    elif found:
+        head = ("signature", "version", "fingerprint", "outcome", "better", "executions", "mean", "95% interval")
+        print_table(head, [item.row() for item in found])
+    else:
+        click.echo("no outcome is recorded; hokusai feedback outcome EXECUTION_ID NAME=NUMBER records one")
+
+
+@feedback.command()
 @_store
 @_signature
 @_source
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draw.")
 @track_option
-def review(store: Path | None, signature: str | None, source: str | None, track: bool) -> None:
-    """Review executions without feedback one by one: rate them and correct their outputs."""
+def review(store: Path | None, signature: str | None, source: str | None, seed: int, track: bool) -> None:
+    """Review executions without feedback one by one, in random order: rate them and correct their outputs.
+
+    Rate right answers as well as wrong ones: an optimization then knows how often the signature is right.
+    """
     rated, end = 0, None
     with make_executor(track=track), FeedbackCollector(store) as collector:
         waiting = list(collector.unrated(signature))
+        random.Random(seed).shuffle(waiting)  # noqa: S311  # a fair choice, not a secret
+        if waiting:
+            click.echo(f"drawn at random (seed {seed}) from {len(waiting)} executions without feedback")
         try:
             for number, kept in enumerate(waiting, 1):
                 click.echo(f"\n[{number} of {len(waiting)}]")
@@ -146,7 +210,7 @@ def _review_one(collector: FeedbackCollector, kept: KeptExecution, source: str |
         corrections = _ask_corrections(kept) if answer != "5" else {}
         comment = click.prompt("comment (empty for none)", default="", show_default=False)
         try:
-            collector.add_feedback(kept.execution_id, int(answer), corrections, comment or None, source)
+            collector.add_feedback(kept.execution_id, int(answer), corrections, comment or None, source, drawn=True)
         except FeedbackError as error:
             if not corrections:
                 raise
@@ -210,6 +274,14 @@ def _correction(pair: str) -> tuple[str, Any]:
         return name[:-1].strip(), json.loads(value)
     except ValueError as error:
         raise click.BadParameter(f"{pair!r}: is not JSON: {error}", param_hint="-c") from error
+
+
+def _number(pair: str) -> tuple[str, float]:
+    name, _, value = pair.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise click.BadParameter(f"{pair!r}: write NAME=NUMBER", param_hint="NAME=NUMBER") from None
 
 
 def _print_execution(kept: KeptExecution) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,16 @@ __all__ = ["optimize"]
 
 @click.command()
 @click.argument("name")
-@click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--metric", help="accuracy, f1, classification_accuracy, macro_f1, rouge_l, json_equal, quality_score.")
+@click.argument("data", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--from-feedback", is_flag=True, help="Learn from feedback on executions instead of DATA.")
+@click.option("--min", "min_count", type=click.IntRange(min=1), help="With --from-feedback: feedbacks that are needed.")
+@click.option("--since", help="With --from-feedback: only executions since then, such as 2026-05-01.")
+@click.option("--store", type=click.Path(path_type=Path), help="With --from-feedback: folder or file of the store.")
+@click.option(
+    "--metric",
+    help="accuracy, f1, classification_accuracy, macro_f1, rouge_l, json_equal, quality_score; with --from-feedback "
+    "also the name of an outcome.",
+)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File for the result.")
 @click.option("--optimizer", default="auto", show_default=True, help="An optimizer; auto chooses by data and budget.")
 @click.option("--set", "options", multiple=True, metavar="OPTION=VALUE", help="An option of the optimizer.")
@@ -41,7 +51,11 @@ __all__ = ["optimize"]
 @click.option("--require-better", is_flag=True, help="Exit with 1 if nothing better was found.")
 def optimize(
     name: str,
-    data: Path,
+    data: Path | None,
+    from_feedback: bool,
+    min_count: int | None,
+    since: str | None,
+    store: Path | None,
     metric: str | None,
     output: Path | None,
     optimizer: str,
@@ -71,13 +85,19 @@ def optimize(
     none was found. Ctrl-C ends the search and compares the best candidate so far; a second Ctrl-C ends the comparison.
     Run the same command again to continue.
 
+    With --from-feedback there is no DATA: corrections and high ratings are learned from, and candidates are compared on
+    a sample of all kept executions.
+
     \b
     hokusai optimize ClassifyText reviews.jsonl --metric accuracy --calls 1500 -o better.json
     hokusai run better.json -i text="..." -i categories="Praise, Complaint"
+    hokusai optimize EmailDraft --from-feedback --min 100 --metric reply_rate -o better.json
     """
     from hokusai_core import Budget
+    from hokusai_teleprompt.feedback.collector import FeedbackCollector
     from hokusai_teleprompt.finetuner import TelepromptFineTuner
 
+    _check_source(data, from_feedback, {"--min": min_count, "--since": since, "--store": store}, strategy, valset)
     for target in (output, svg):
         _check_writable(target)
     ceilings = {"calls": calls, "tokens": tokens, "cost": cost, "seconds": seconds}
@@ -97,15 +117,22 @@ def optimize(
             optimizer_options=dict(map(_option, options)),
         ) as finetuner,
     ):
-        optimized = finetuner.compile(
-            name,
-            data,
-            metric,
-            valset,
-            testset=testset,
-            metric_options={"judge": judge} if judge else None,
-            strategy=strategy,
-        )
+        metric_options = {"judge": judge} if judge else None
+        if data is not None:
+            optimized = finetuner.compile(
+                name, data, metric, valset, testset=testset, metric_options=metric_options, strategy=strategy
+            )
+        else:
+            with FeedbackCollector(store) if store else contextlib.nullcontext() as collector:
+                optimized = finetuner.compile_from_feedback(
+                    name,
+                    collector,
+                    metric=metric,
+                    metric_options=metric_options,
+                    testset=testset,
+                    since=since,
+                    min_count=min_count or 1,
+                )
         if output is not None:
             optimized.save(output)
         if svg is not None:
@@ -115,6 +142,25 @@ def optimize(
         click.echo(f"\nsaved to {output}: {_saved(optimized)}")
     if require_better and not optimized.promoted:
         raise click.exceptions.Exit(1)
+
+
+def _check_source(
+    data: Path | None, from_feedback: bool, of_feedback: Mapping[str, Any], strategy: str | None, valset: str | None
+) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        click.UsageError: there is no data, or an option is for the other kind of data.
+    """
+    if from_feedback and data is not None:
+        raise click.UsageError("give DATA or --from-feedback, not both")
+    if from_feedback and (strategy is not None or valset is not None):
+        raise click.UsageError("--strategy and --valset go with DATA, not with --from-feedback")
+    if not from_feedback and data is None:
+        raise click.UsageError("give DATA, a JSONL or CSV file with examples, or --from-feedback")
+    wrong = [option for option, value in of_feedback.items() if value is not None]
+    if not from_feedback and wrong:
+        raise click.UsageError(f"{', '.join(wrong)} goes with --from-feedback")
 
 
 def _check_writable(target: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from hokusai_core.plugin_api import (
     REDACTED,
     FeedbackGiven,
     KeptExecution,
+    OutcomeRecorded,
     PluginManager,
     SignatureSpec,
     atomic_write,
@@ -26,7 +28,10 @@ from hokusai_core.plugin_api import (
 )
 from hokusai_teleprompt.feedback.sqlite_store import SqliteFeedbackStore
 
-__all__ = ["ANONYMOUS", "Feedback", "FeedbackCollector"]
+__all__ = ["ANONYMOUS", "Feedback", "FeedbackCollector", "Moment"]
+
+#: A point in time: seconds since the epoch, a ``datetime`` or ``date``, or a text such as ``"2026-05-01"``.
+Moment = float | datetime.date | str
 
 #: The source of feedback that names none.
 ANONYMOUS = "anonymous"
@@ -50,6 +55,7 @@ class Feedback:
         given_at: seconds since the epoch.
         model: name of the language model.
         spec: the signature as data.
+        store: path of the local store that it was read from; empty where it came from elsewhere.
     """
 
     execution_id: str
@@ -65,10 +71,11 @@ class Feedback:
     given_at: float
     model: str = ""
     spec: Mapping[str, Any] = field(factory=dict, repr=False)
+    store: str = field(default="", repr=False, eq=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the feedback as JSON-able data, without ``spec``."""
-        return {name: value for name, value in asdict(self).items() if name != "spec"}
+        """Return the feedback as JSON-able data, without ``spec`` and ``store``."""
+        return {name: value for name, value in asdict(self).items() if name not in ("spec", "store")}
 
 
 class FeedbackCollector:
@@ -77,8 +84,8 @@ class FeedbackCollector:
     Feedback is durable when the method that stores it returns. Any number of processes may use the same store.
 
     Args:
-        path: folder or file of the local store; None for ``HOKUSAI_FEEDBACK_DIR``, else the folder of the user, where
-            executors keep executions.
+        path: folder or file of the local store; None for the store of ``executor``, else ``HOKUSAI_FEEDBACK_DIR``, else
+            the folder of the user, where executors keep executions.
         store: another store: the name of a ``feedback_store`` component, or a ``FeedbackStore``.
         executor: the executor whose trackers are notified; None for the executors of this process that made the
             execution, or for all executors of this process if another process made it.
@@ -98,6 +105,8 @@ class FeedbackCollector:
     ) -> None:
         if path is not None and store is not None:
             raise FeedbackError("give path or store, not both")
+        if path is None and store is None and executor is not None:
+            store = executor.config.value("feedback_store")
         self._executor = executor
         self._given = store is not None and not isinstance(store, str)
         if isinstance(store, str):
@@ -106,6 +115,11 @@ class FeedbackCollector:
         else:
             self._store = store if store is not None else SqliteFeedbackStore(path)
 
+    @property
+    def store(self) -> Any:
+        """The store that it reads and writes."""
+        return self._store
+
     def add_feedback(
         self,
         execution_id: str,
@@ -113,6 +127,8 @@ class FeedbackCollector:
         corrections: Mapping[str, Any] | None = None,
         comment: str | None = None,
         source: str | None = None,
+        *,
+        drawn: bool = False,
     ) -> Feedback:
         """Store feedback on an execution. It replaces earlier feedback of the same source; the history is kept.
 
@@ -122,6 +138,8 @@ class FeedbackCollector:
             corrections: output field -> what it should have been.
             comment: free text.
             source: the person or system that gives it. All feedback without a source counts as one source.
+            drawn: whether the execution was drawn at random from those without feedback, as ``hokusai feedback review``
+                does. Such executions stand for those without feedback where an optimization compares.
 
         Raises:
             ExecutionNotFoundError: the execution is not kept.
@@ -139,19 +157,73 @@ class FeedbackCollector:
             comment=comment,
             source=source or ANONYMOUS,
             given_at=time.time(),
+            drawn=drawn,
         )
         self._store.add(given)
-        if self._executor is not None:
-            self._executor.feedback_given(given)
-        else:
-            process_trackers.feedback(given)
-        return _feedback(kept, given)
+        self._notify(given)
+        return self._feedback(kept, given)
+
+    def record_outcome(
+        self,
+        execution_id: str,
+        name: str,
+        value: float,
+        *,
+        higher_is_better: bool | None = None,
+        source: str | None = None,
+    ) -> OutcomeRecorded:
+        """Store a number that was measured after an execution, such as whether an email was answered.
+
+        It replaces an earlier outcome of the same name and source; the history is kept.
+
+        Args:
+            execution_id: ``result["execution_id"]``.
+            name: what was measured, such as ``"reply_rate"`` or ``"minutes_saved"``.
+            value: the number.
+            higher_is_better: whether a higher number is better. None for what earlier outcomes of this name on the
+                signature say; the first one is taken to be better where it is higher.
+            source: the person, system or channel that measured it. All outcomes without a source count as one source.
+
+        Raises:
+            ExecutionNotFoundError: the execution is not kept.
+            FeedbackError: an argument does not fit, earlier outcomes of this name have the other direction, or the
+                store keeps no outcomes. Nothing was stored.
+
+        Example::
+
+            collector.record_outcome(result["execution_id"], "reply_rate", 0.4)
+            collector.record_outcome(result["execution_id"], "minutes", 12, higher_is_better=False)
+        """
+        problems = _outcome_problems(execution_id, name, value, higher_is_better, source)
+        if problems:
+            raise FeedbackError(f"the outcome was not stored: {'; '.join(problems)}")
+        if not hasattr(self._store, "add_outcome"):
+            raise FeedbackError(f"the feedback store {type(self._store).__name__} keeps no outcomes")
+        kept = self.execution(execution_id)
+        before = self._store.outcome_direction(kept.signature, name)
+        if before is not None and higher_is_better not in (None, before):
+            raise FeedbackError(
+                f"the outcome was not stored: {name} of {kept.signature} was recorded before with "
+                f"higher_is_better={before}; give another name to what is measured otherwise"
+            )
+        outcome = OutcomeRecorded(
+            execution_id=execution_id,
+            signature=kept.signature,
+            name=name,
+            value=float(value),
+            higher_is_better=next(item for item in (higher_is_better, before, True) if item is not None),
+            source=source or ANONYMOUS,
+            recorded_at=time.time(),
+        )
+        self._store.add_outcome(outcome)
+        self._notify(outcome)
+        return outcome
 
     def get_feedback(
         self,
         signature: str | None = None,
         min_rating: int | None = None,
-        since: float | datetime.date | str | None = None,
+        since: Moment | None = None,
     ) -> list[Feedback]:
         """Return the latest feedback of each source on each execution, oldest executions first.
 
@@ -168,7 +240,7 @@ class FeedbackCollector:
             raise FeedbackError(f"min_rating={min_rating!r}: expected a whole number from 1 to 5")
         start = None if since is None else _seconds(since)
         return [
-            _feedback(kept, given)
+            self._feedback(kept, given)
             for kept in self._store.read(signature=signature, rated=True)
             for given in kept.current
             if (min_rating is None or given.rating >= min_rating) and (start is None or given.given_at >= start)
@@ -211,6 +283,19 @@ class FeedbackCollector:
         atomic_write(path, (f"{row}\n".encode() for row in rows))
         return len(rows)
 
+    def executions(self, signature: str | None = None, since: Moment | None = None) -> Iterator[KeptExecution]:
+        """Yield the kept executions with all feedback on them, the oldest first.
+
+        Args:
+            signature: only those of this signature, ``pack/Name`` or ``Name``.
+            since: only those that were started at this time or later, as for ``get_feedback``.
+
+        Raises:
+            FeedbackError: ``since`` cannot be used.
+        """
+        start = -math.inf if since is None else _seconds(since)
+        return (kept for kept in self._store.read(signature=signature) if kept.started_at >= start)
+
     def delete(self, execution_id: str) -> bool:
         """Remove an execution with all feedback on it; return whether there was one."""
         return bool(self._store.delete(execution_id))
@@ -219,6 +304,30 @@ class FeedbackCollector:
         """Close the store if it was made here; calling it twice is harmless."""
         if not self._given:
             self._store.close()
+
+    def _notify(self, event: FeedbackGiven | OutcomeRecorded) -> None:
+        if self._executor is not None:
+            self._executor.feedback_given(event)
+        else:
+            process_trackers.feedback(event)
+
+    def _feedback(self, kept: KeptExecution, given: FeedbackGiven) -> Feedback:
+        return Feedback(
+            execution_id=kept.execution_id,
+            signature=kept.signature,
+            signature_version=kept.signature_version,
+            fingerprint=kept.fingerprint,
+            inputs=kept.inputs,
+            outputs=kept.outputs,
+            rating=given.rating,
+            corrections=given.corrections,
+            comment=given.comment,
+            source=given.source,
+            given_at=given.given_at,
+            model=kept.model,
+            spec=kept.spec,
+            store=str(getattr(self._store, "path", "")),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -262,6 +371,21 @@ def _problems(execution_id: Any, rating: Any, corrections: Any, comment: Any, so
     return problems
 
 
+def _outcome_problems(execution_id: Any, name: Any, value: Any, higher_is_better: Any, source: Any) -> list[str]:
+    problems = []
+    if not isinstance(execution_id, str) or not execution_id:
+        problems.append('execution_id must be a text, such as result["execution_id"]')
+    if not isinstance(name, str) or not name.isidentifier():
+        problems.append(f"name={name!r}: expected a name such as 'reply_rate', of letters, digits and underscores")
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        problems.append(f"value={value!r}: expected a finite number")
+    if higher_is_better is not None and not isinstance(higher_is_better, bool):
+        problems.append(f"higher_is_better={higher_is_better!r}: expected True, False or None")
+    if source is not None and not isinstance(source, str):
+        problems.append(f"source must be a text, not {type(source).__name__}")
+    return problems
+
+
 def _checked(kept: KeptExecution, corrections: Mapping[str, Any]) -> dict[str, Any]:
     """Return checked corrections in the form in which they are kept: plain values, sensitive ones redacted."""
     if not corrections:
@@ -294,21 +418,3 @@ def _checked(kept: KeptExecution, corrections: Mapping[str, Any]) -> dict[str, A
 
 def _chooses(spec: SignatureSpec) -> bool:
     return any(item.choices_from for item in spec.outputs.values())
-
-
-def _feedback(kept: KeptExecution, given: FeedbackGiven) -> Feedback:
-    return Feedback(
-        execution_id=kept.execution_id,
-        signature=kept.signature,
-        signature_version=kept.signature_version,
-        fingerprint=kept.fingerprint,
-        inputs=kept.inputs,
-        outputs=kept.outputs,
-        rating=given.rating,
-        corrections=given.corrections,
-        comment=given.comment,
-        source=given.source,
-        given_at=given.given_at,
-        model=kept.model,
-        spec=kept.spec,
-    )

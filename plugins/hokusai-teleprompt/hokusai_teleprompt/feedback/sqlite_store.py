@@ -17,6 +17,7 @@ from hokusai_core.plugin_api import (
     ExecutionFinished,
     FeedbackGiven,
     KeptExecution,
+    OutcomeRecorded,
     SignatureSpec,
     fork_callbacks,
     fork_gate,
@@ -49,6 +50,17 @@ CREATE TABLE feedback (
 );
 CREATE INDEX feedback_by_execution ON feedback (execution_id);
 """
+#: What was added later. Older versions of this plugin leave it alone, so that they can use the file as well.
+_OUTCOMES = """
+CREATE TABLE outcomes (
+    id INTEGER PRIMARY KEY, execution_id TEXT NOT NULL REFERENCES executions (execution_id) ON DELETE CASCADE,
+    name TEXT NOT NULL, value REAL NOT NULL, higher_is_better INTEGER NOT NULL, source TEXT NOT NULL,
+    recorded_at REAL NOT NULL
+);
+CREATE INDEX outcomes_by_execution ON outcomes (execution_id);
+CREATE INDEX outcomes_by_name ON outcomes (name);
+"""
+_DRAWN = "ALTER TABLE feedback ADD COLUMN drawn INTEGER NOT NULL DEFAULT 0"
 
 
 class SqliteFeedbackStore:
@@ -110,15 +122,52 @@ class SqliteFeedbackStore:
             json.dumps(feedback.corrections),
             feedback.comment,
             feedback.given_at,
+            feedback.drawn,
         )
         with self._transaction() as database:
-            if not database.execute("SELECT 1 FROM executions WHERE execution_id = ?", row[:1]).fetchone():
-                raise ExecutionNotFoundError(f"no execution {feedback.execution_id!r} is kept in {self.path}")
+            self._check_kept(database, feedback.execution_id)
             database.execute(
-                "INSERT INTO feedback (execution_id, source, rating, corrections, comment, given_at)"
+                "INSERT INTO feedback (execution_id, source, rating, corrections, comment, given_at, drawn)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+
+    def add_outcome(self, outcome: OutcomeRecorded) -> None:
+        """Add an outcome; earlier outcomes stay.
+
+        Raises:
+            ExecutionNotFoundError: the execution is not kept.
+        """
+        row = (
+            outcome.execution_id,
+            outcome.name,
+            outcome.value,
+            outcome.higher_is_better,
+            outcome.source,
+            outcome.recorded_at,
+        )
+        with self._transaction() as database:
+            self._check_kept(database, outcome.execution_id)
+            database.execute(
+                "INSERT INTO outcomes (execution_id, name, value, higher_is_better, source, recorded_at)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 row,
             )
+
+    def outcome_direction(self, signature: str, name: str) -> bool | None:
+        """Return whether a higher number is better in the outcomes of a name; None where there are none.
+
+        Args:
+            signature: qualified name of the signature.
+            name: what was measured.
+        """
+        query = (
+            "SELECT higher_is_better FROM outcomes JOIN executions USING (execution_id)"
+            " WHERE name = ? AND signature = ? LIMIT 1"
+        )
+        with self._reading() as database:
+            found = database.execute(query, (name, signature)).fetchone()
+        return None if found is None else bool(found[0])
 
     def read(
         self, *, execution_id: str | None = None, signature: str | None = None, rated: bool | None = None
@@ -141,9 +190,9 @@ class SqliteFeedbackStore:
         while True:
             with self._reading() as database:
                 rows = database.execute(query, {**arguments, **given}).fetchall()
-                feedbacks = [self._feedback(database, row[1], row[2]) for row in rows]
-            for row, feedback in zip(rows, feedbacks, strict=True):
-                yield _execution(row, feedback)
+                said = [(_feedback(database, row[1], row[2]), _outcomes(database, row[1], row[2])) for row in rows]
+            for row, (feedback, outcomes) in zip(rows, said, strict=True):
+                yield _execution(row, feedback, outcomes)
             if len(rows) < _PAGE:
                 return
             arguments["last"] = rows[-1][0]
@@ -165,15 +214,14 @@ class SqliteFeedbackStore:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _feedback(self, database: sqlite3.Connection, execution_id: str, signature: str) -> tuple[FeedbackGiven, ...]:
-        rows = database.execute(
-            "SELECT rating, corrections, comment, source, given_at FROM feedback WHERE execution_id = ? ORDER BY id",
-            (execution_id,),
-        )
-        return tuple(
-            FeedbackGiven(execution_id, signature, rating, json.loads(corrections), comment, source, given_at)
-            for rating, corrections, comment, source, given_at in rows
-        )
+    def _check_kept(self, database: sqlite3.Connection, execution_id: str) -> None:
+        """Raise if an execution is not kept.
+
+        Raises:
+            ExecutionNotFoundError: it is not.
+        """
+        if not database.execute("SELECT 1 FROM executions WHERE execution_id = ?", (execution_id,)).fetchone():
+            raise ExecutionNotFoundError(f"no execution {execution_id!r} is kept in {self.path}")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -234,9 +282,44 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise FeedbackError(
             f"the feedback store {path} is of version {version}; this plugin reads {_VERSION}, upgrade it"
         )
+    if not _is_complete(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        if not _is_complete(connection):
+            for statement in (*_OUTCOMES.split(";"), _DRAWN):
+                connection.execute(statement)
+        connection.execute("COMMIT")
 
 
-def _execution(row: tuple[Any, ...], feedback: tuple[FeedbackGiven, ...]) -> KeptExecution:
+def _is_complete(connection: sqlite3.Connection) -> bool:
+    """Return whether the file has what was added to the format later."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'outcomes'").fetchone() is not None
+
+
+def _feedback(database: sqlite3.Connection, execution_id: str, signature: str) -> tuple[FeedbackGiven, ...]:
+    rows = database.execute(
+        "SELECT rating, corrections, comment, source, given_at, drawn FROM feedback WHERE execution_id = ? ORDER BY id",
+        (execution_id,),
+    )
+    return tuple(
+        FeedbackGiven(execution_id, signature, rating, json.loads(corrections), comment, source, given_at, bool(drawn))
+        for rating, corrections, comment, source, given_at, drawn in rows
+    )
+
+
+def _outcomes(database: sqlite3.Connection, execution_id: str, signature: str) -> tuple[OutcomeRecorded, ...]:
+    rows = database.execute(
+        "SELECT name, value, higher_is_better, source, recorded_at FROM outcomes WHERE execution_id = ? ORDER BY id",
+        (execution_id,),
+    )
+    return tuple(
+        OutcomeRecorded(execution_id, signature, name, value, bool(higher), source, recorded_at)
+        for name, value, higher, source, recorded_at in rows
+    )
+
+
+def _execution(
+    row: tuple[Any, ...], feedback: tuple[FeedbackGiven, ...], outcomes: tuple[OutcomeRecorded, ...]
+) -> KeptExecution:
     _, execution_id, signature, version, fingerprint, inputs, outputs, model, started_at, spec = row
     read: Mapping[str, Any] = json.loads(spec) if spec else {}
     return KeptExecution(
@@ -250,4 +333,5 @@ def _execution(row: tuple[Any, ...], feedback: tuple[FeedbackGiven, ...]) -> Kep
         started_at=started_at,
         spec=read,
         feedback=feedback,
+        outcomes=outcomes,
     )

@@ -62,6 +62,11 @@ class Measurement:
         """How many examples have no score."""
         return sum(outcome is not None and outcome.good is None for outcome in self.outcomes)
 
+    @property
+    def outputs(self) -> list[Mapping[str, Any] | None]:
+        """The outputs of each example, empty where the answer did not fit; None where it was not reached."""
+        return [None if outcome is None else outcome.outputs or {} for outcome in self.outcomes]
+
     def goods(self, worst: float) -> list[float]:
         """Return how good each finished example is; one without a score counts ``worst``."""
         return [worst if item.good is None else item.good for item in self.outcomes if item is not None]

@@ -23,6 +23,7 @@ from hokusai_evaluate.example_reader import dataset_hash
 from hokusai_evaluate.metrics.scoring import raw_score, summary_of
 from hokusai_teleprompt.comparison import Comparison, PromotionRule, compare, score_of
 from hokusai_teleprompt.data_split import FEWEST, DataSplit
+from hokusai_teleprompt.label_comparison import LabelResult, compare_labels, label_refusals
 from hokusai_teleprompt.optimized_signature import (
     OptimizedSignature,
     candidate_spec,
@@ -120,6 +121,7 @@ class _Result:
         stopped: why the study was stopped early, None where it was not.
         comparison: the comparison, None where there was nothing to compare.
         invalid: held-out answers without a score, of the baseline and of the candidate.
+        labels: the labels of the held-out examples.
     """
 
     promoted: bool
@@ -127,6 +129,7 @@ class _Result:
     stopped: str | None
     comparison: Comparison | None = None
     invalid: tuple[int, int] = (0, 0)
+    labels: tuple[LabelResult, ...] = ()
 
 
 class Study:
@@ -275,8 +278,14 @@ class Study:
             promoted, verdict = False, f"not promoted: only {compared} of {len(held_out)} examples could be compared"
         else:
             promoted, verdict = plan.rule.verdict(None if comparison is None else comparison.paired)
+        labels = compare_labels(self._spec, held_out, baseline.test.outputs, after.outputs)
+        refusals = [*plan.split.refusals, *label_refusals(labels, hidden=self._spec.sensitive)]
+        if promoted and refusals:
+            shown = verdict.removeprefix("promoted: ")
+            promoted, verdict = False, f"not promoted: {'; '.join(refusals)} (all examples together: {shown})"
         invalid = (baseline.test.failures, after.failures)
-        return _Result(promoted, verdict, stopped or after.stopped, comparison, invalid)
+        shown_labels = tuple(label for label in labels if label.field not in self._spec.sensitive)
+        return _Result(promoted, verdict, stopped or after.stopped, comparison, invalid, shown_labels)
 
     def _measure(
         self,
@@ -385,6 +394,8 @@ class Study:
             verdict=result.verdict,
             trials=self._trials(baseline, pool, chosen),
             examples=() if comparison is None else comparison.examples,
+            labels=result.labels,
+            sources=split.sources,
             calls=spent.calls,
             replayed=spent.replayed,
             failed_calls=spent.failed,
@@ -398,7 +409,7 @@ class Study:
         )
 
     def _notes(self, result: _Result) -> list[str]:
-        notes = []
+        notes = [reason for reason in self._plan.split.refusals if reason not in result.verdict]
         if self._cache.found:
             notes.append(f"continued: {self._cache.found} calls of an earlier run were not paid for again")
         if any(result.invalid):
