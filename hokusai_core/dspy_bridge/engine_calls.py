@@ -66,12 +66,19 @@ def _is_dspys(method: Any, wrapper: Any) -> bool:
     return getattr(method, "__code__", None) is wrapper and inspect.unwrap(method).__module__ == BaseLM.__module__
 
 
+#: DSPy's own calls, unless something has wrapped them before this module was imported. Nearly all models have them.
+_own_call = BaseLM.__call__ if _is_dspys(BaseLM.__call__, _SYNC_WRAPPER) else None
+_own_acall = BaseLM.acall if _is_dspys(BaseLM.acall, _ASYNC_WRAPPER) else None
+
+
 def is_public_call_plain(lm: Any) -> bool:
     """Whether calling ``lm`` is DSPy's own code and nothing else.
 
     A subclass may override the call, and instrumentation libraries wrap it; such code must not be passed by.
     """
     kind = type(lm)
+    if kind.__call__ is _own_call and kind.acall is _own_acall:  # wrappers may call themselves equal
+        return True
     return _is_dspys(kind.__call__, _SYNC_WRAPPER) and _is_dspys(kind.acall, _ASYNC_WRAPPER)
 
 
@@ -183,8 +190,11 @@ def _call_of_host(lm: Any, call: Any, engine: Any) -> EngineCall | None:
         or hasattr(engine, "complete_legacy")
     ):
         return None  # DSPy does more than call it
-    with error_boundary(lm.model):
+    try:
         return EngineCall(lm, call, engine, request_of(options))
+    except Exception:
+        with error_boundary(lm.model):
+            raise
 
 
 def _call_of_provider(lm: Any, call: Any, found: tuple[Route, Request] | None) -> EngineCall | None:
@@ -202,8 +212,11 @@ def complete(lm: Any, facade: Any, call: Any) -> Any:
     direct = engine_call(lm, call)
     if direct is None:
         return execute(facade if call.managed else lm, call)
-    with direct.errors():
+    try:
         return direct.result(direct.engine.complete(direct.request))
+    except Exception:
+        with direct.errors():  # entered here only: it costs as much as reading the answer
+            raise
 
 
 async def acomplete(lm: Any, facade: Any, call: Any) -> Any:
@@ -211,8 +224,11 @@ async def acomplete(lm: Any, facade: Any, call: Any) -> Any:
     direct = await aengine_call(lm, call)
     if direct is None:
         return await aexecute(facade if call.managed else lm, call)
-    with direct.errors():
+    try:
         return direct.result(await direct.engine.complete(direct.request))
+    except Exception:
+        with direct.errors():
+            raise
 
 
 def keeps_deadline(lm: Any, options: Mapping[str, Any]) -> bool:

@@ -40,6 +40,7 @@ from hokusai_core.runtime.worker_threads import WorkerThreads
 __all__ = ["MeteredLM"]
 
 _log = logging.getLogger(__name__)
+_NO_ENDING = AnswerEnding()
 
 
 @define
@@ -47,7 +48,7 @@ class _Tally:
     """What a facade and its copies have done."""
 
     used: Usage = Usage()
-    ending: AnswerEnding = field(factory=AnswerEnding)
+    ending: AnswerEnding = _NO_ENDING
     failure: Exception | None = None
     #: Whether a refused call ends the module that makes it.
     ends_module: bool = False
@@ -285,9 +286,11 @@ class MeteredLM(BaseLM):
 
     def _seen(self) -> AbstractContextManager[None]:
         """Return the settings of a call that what looks for calls beside the meter must not see."""
-        tracker, callbacks = settings.usage_tracker, host_callbacks()
-        if len(callbacks) == len(settings.callbacks):
+        every = settings.callbacks
+        callbacks = host_callbacks() if every else every
+        if len(callbacks) == len(every):
             return nullcontext()
+        tracker = settings.usage_tracker
         parent = tracker.parent if isinstance(tracker, UsageRelay) else tracker
         context: AbstractContextManager[None] = settings.context(usage_tracker=parent, callbacks=callbacks)
         return context

@@ -26,6 +26,8 @@ _END_OF_ANSWER = "\n\n[[ ## completed ## ]]\n"
 #: Sets of demos whose messages are kept for one signature; two executors with other demos rarely share a signature.
 _DEMO_SETS = 4
 _SCALARS = (int, bool, float, type(None))
+#: As ``json.dumps`` writes it, which makes an encoder for each call.
+_list_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _is_special(info: Any) -> bool:
@@ -102,7 +104,7 @@ class _Field:
         if kind in _SCALARS:
             return f"{self.header}{value}"
         if kind is list and self.info.annotation is not str and all(type(item) is str for item in value):
-            return self.header + disarm_markers(json.dumps(value, ensure_ascii=False))
+            return self.header + disarm_markers(_list_text(value))
         written = _written(self.info, value)
         if self.special or kind is PromptText or holds_special(value):
             return f"{self.header}{written}"  # the marker in it is DSPy's own, or has been looked at already

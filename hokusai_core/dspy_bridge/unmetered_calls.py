@@ -95,4 +95,5 @@ class UsageRelay(UsageTracker):
 
 def host_callbacks() -> list[Any]:
     """Return the callbacks of the host, with which it observes DSPy as ``mlflow.dspy.autolog`` does."""
-    return [callback for callback in settings.callbacks if not isinstance(callback, UnmeteredCallGuard)]
+    callbacks = settings.callbacks
+    return [one for one in callbacks if not isinstance(one, UnmeteredCallGuard)] if callbacks else []

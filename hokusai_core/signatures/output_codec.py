@@ -23,6 +23,8 @@ __all__ = ["OutputCodec", "read_value", "write_value"]
 
 #: First byte of texts that only the standard library writes and reads rightly. White space, so the text stays JSON.
 _STDLIB = b" "
+#: Kinds of values that are no texts.
+_NEVER_TEXTS = frozenset({"int", "bool", "float", "null", "list", "dict"})
 
 
 class OutputCodec:
@@ -34,12 +36,14 @@ class OutputCodec:
         spec: the signature.
     """
 
-    __slots__ = ("_by_name", "_exact", "_open", "_plain", "_spec", "_unsure")
+    __slots__ = ("_by_name", "_exact", "_open", "_plain", "_restricted", "_spec", "_unsure")
 
     def __init__(self, spec: SignatureData) -> None:
         self._spec = spec
         self._open = spec.open_outputs
         self._by_name = {name: coercer(item.shape) for name, item in spec.outputs.items()}
+        #: Outputs whose values may break a rule that their types do not have.
+        self._restricted = {name: item for name, item in spec.outputs.items() if _is_restricted(item)}
         #: Reading JSON gives every value its type back.
         self._plain = all(item.shape.plain for item in spec.outputs.values())
         #: orjson writes every value as it is; numbers may be NaN, and Any may be anything.
@@ -80,9 +84,9 @@ class OutputCodec:
     def settle(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
         """Return typed outputs, and everything that is wrong with them for an execution with these bound inputs."""
         typed, problems = self.coerce(outputs)
-        for name, value in typed.items():
-            item = self._spec.outputs.get(name)
-            if item is not None and value is not None:
+        for name, item in self._restricted.items():
+            value = typed.get(name)
+            if value is not None:
                 problem = self._violation(item, value, inputs)
                 if problem is not None:
                     problems.append(problem)
@@ -144,6 +148,11 @@ class OutputCodec:
         if problems:
             raise ValueError(f"outputs of {self._spec.name!r} do not fit: {'; '.join(map(str, problems))}")
         return typed
+
+
+def _is_restricted(item: FieldSpec) -> bool:
+    texts = item.min_length != 0 and any(member.kind not in _NEVER_TEXTS for member in item.shape.members)
+    return texts or bool(item.constraints) or item.choices_from is not None
 
 
 def _is_unsure(shape: Shape) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final, NoReturn
 
@@ -42,10 +41,8 @@ def parse_json(text: str, *, exact: bool = False) -> Any:
     Raises:
         NotJSON: it is none, holds NaN or an infinity, or an object has the same key twice.
     """
-    # The C scanner with hooks; only objects cost a call each.
-    parse_float: Callable[[str], Any] = Decimal if exact else float
     try:
-        return json.loads(text, object_pairs_hook=_mapping, parse_constant=_refuse_constant, parse_float=parse_float)
+        return (_read_exact if exact else _read)(text)
     except NotJSON:
         raise
     except (ValueError, RecursionError):
@@ -61,6 +58,13 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise NotJSON("expected finite numbers")
+
+
+# The C scanner with hooks; only objects cost a call each.
+_read: Final = json.JSONDecoder(object_pairs_hook=_mapping, parse_constant=_refuse_constant).decode
+_read_exact: Final = json.JSONDecoder(
+    object_pairs_hook=_mapping, parse_constant=_refuse_constant, parse_float=Decimal
+).decode
 
 
 def parse_literal(text: str) -> Any:

@@ -42,9 +42,11 @@ def text_reader(shape: Shape) -> TextReader:
     structured, lists = bool(kinds & _STRUCTURED), bool(kinds & COLLECTIONS)
     several = len(kinds - {"null"}) > 1  # scalars, of which a number is an int or a float as in JSON
 
+    optional = shape.optional
+
     def read(text: str) -> Any:
         stripped = without_fence(text)
-        if _is_nothing(stripped, shape):
+        if optional and _is_nothing(stripped, shape):
             return coerce(None)
         if structured:
             value = _parsed(stripped, exact=exact)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import orjson
 from attrs import frozen
 from dspy import lm15
 from dspy.clients.engines.stream_guard import error_from_event
@@ -74,15 +75,19 @@ class ChatFormat:
             LM15Error: the request cannot be put into this format.
             ValueError: a text of it is not valid Unicode.
         """
-        payload = None if stream else self._text_payload(request)
-        if payload is None:
-            payload = json.loads(self._dialect.build_request(request, stream=stream).body)
+        plain = None if stream else self._text_payload(request)
+        payload = json.loads(self._dialect.build_request(request, stream=stream).body) if plain is None else plain
         payload["model"] = self._options.model
         if request.config.top_k is not None:
             # DSPy would leave it out, as OpenAI does not know it. Most other servers do.
             if self._options.kind == "openai":
                 raise lm15.UnsupportedFeatureError("chat completions of OpenAI take no top_k", feature="config.top_k")
             payload["top_k"] = request.config.top_k
+        if plain is not None:  # without values such as NaN, which orjson would write as null
+            try:
+                return orjson.dumps(payload)
+            except TypeError:  # a lone surrogate, or an integer of more than 64 bits
+                pass
         text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         try:
             return text.encode()
@@ -128,14 +133,14 @@ class ChatFormat:
             and not config.extensions
         )
 
-    def answer(self, request: Request, body: bytes | bytearray, header: Header) -> Response:
+    def answer(self, request: Request, body: bytes, header: Header) -> Response:
         """Return the answer in the body of a successful reply.
 
         Raises:
             ProviderError: the body is not an answer.
         """
         try:
-            data = json.loads(body)
+            data = _parsed(body)
         except ValueError as error:
             raise self._reply_error(f"a reply that is not JSON ({error})", header) from None
         if not isinstance(data, dict):
@@ -151,13 +156,13 @@ class ChatFormat:
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             raise self._reply_error(f"a reply that cannot be read ({error})", header) from None
 
-    def error(self, status: int, body: bytes | bytearray, header: Header) -> lm15.LM15Error:
+    def error(self, status: int, body: bytes, header: Header) -> lm15.LM15Error:
         """Return the error for a reply whose status is not 200."""
         if 300 <= status < 400:
             target = (header("location") or "another address").partition("?")[0]
             message = f"the server redirects to {target}; redirects are not followed: put that address into lm=..."
             return self.described(lm15.InvalidRequestError(message, status=status), header)
-        text = self.without_credentials(bytes(body[:65_536]).decode(errors="replace"))
+        text = self.without_credentials(body[:65_536].decode(errors="replace"))
         return self.described(self._dialect.normalize_error(status, text), header)
 
     def transport_error(self, what: str, error: BaseException | None = None) -> lm15.TransportError:
@@ -277,6 +282,13 @@ def _merged(first: StreamEndEvent | None, second: StreamEndEvent) -> StreamEndEv
 def too_large(limit: int) -> ProviderError:
     """Return the error for a reply that exceeds the limit on its size."""
     return ProviderError(f"the server sent more than {limit:,} bytes; a longer answer needs max_answer_bytes=...")
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:  # the standard library also reads half of a pair of surrogates, as models cut them
+        return json.loads(body)
 
 
 def _is_text(message: Message) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import select
 import socket
@@ -10,53 +9,16 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from http.client import HTTPResponse
 from ipaddress import ip_address
-from typing import Any, cast
+from typing import Any
 
 from hokusai_openai.network import Network, Proxy
+from hokusai_openai.reply import Reply
 
 __all__ = ["Connection", "Connections"]
 
 #: Seconds after which an unused connection is not taken again. Many servers close theirs after 60 to 75 seconds.
 _KEPT_FOR = 55.0
-
-
-class _Receiver(io.RawIOBase):
-    """Receives from a socket, which stays open when this is closed, until the deadline of a call.
-
-    Args:
-        sock: the socket.
-        deadline: when the call must be over, as ``time.monotonic()`` tells it.
-
-    Attributes:
-        received: bytes so far.
-    """
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock, self._deadline, self.received = sock, deadline, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("timed out")
-        self._sock.settimeout(remaining)
-        count = self._sock.recv_into(buffer)
-        self.received += count
-        return count
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """Return the reader that ``http.client`` asks a socket for."""
-        return io.BufferedReader(self, 65_536)
-
-    def reply(self) -> HTTPResponse:
-        """Return the reply to a request when its headers are here."""
-        response = HTTPResponse(cast("socket.socket", self), method="POST")
-        response.begin()
-        return response
 
 
 class Connection:
@@ -71,26 +33,28 @@ class Connection:
     """
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock, self._receiver = sock, _Receiver(sock, 0.0)
+        self._sock = sock
+        self._reply: Reply | None = None
         self.used = False
         self.idle_since = 0.0
 
     @property
     def answered(self) -> bool:
         """Whether any byte of the reply to the present request has come."""
-        return self._receiver.received > 0
+        return self._reply is not None and self._reply.received
 
-    def ask(self, request: bytes, deadline: float) -> HTTPResponse:
+    def ask(self, request: bytes, deadline: float) -> Reply:
         """Send a request and return the reply when its headers are here.
 
         Raises:
             TimeoutError: the deadline passed.
             OSError, HTTPException: the connection failed.
         """
-        self._receiver = _Receiver(self._sock, deadline)
+        self._reply = reply = Reply(self._sock, deadline)
         self._sock.settimeout(max(0.001, deadline - time.monotonic()))
         self._sock.sendall(request)
-        return self._receiver.reply()
+        reply.begin()
+        return reply
 
     def is_fresh(self) -> bool:
         """Return whether it may be used: nothing has come unasked, and the server has not closed it."""
@@ -146,9 +110,11 @@ class Connections:
         idle = self._of_this_process()
         idle.append(connection)
         # The one at the front has waited longest; a burst of calls leaves many that are not needed again.
-        with suppress(IndexError):  # another thread may have taken it
+        try:
             if connection.idle_since - idle[0].idle_since > _KEPT_FOR:
                 idle.popleft().close()
+        except IndexError:  # another thread has taken it
+            pass
 
     def connect(self, deadline: float) -> Connection:
         """Return a new connection.
@@ -198,10 +164,10 @@ def _open_tunnel(sock: socket.socket, network: Network, proxy: Proxy, deadline: 
     if proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
     sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    response = HTTPResponse(cast("socket.socket", _Receiver(sock, deadline)), method="CONNECT")
-    response.begin()
-    if response.status != 200:
-        raise ConnectionError(f"the proxy {proxy.url} refused to connect: {response.status} {response.reason}")
+    reply = Reply(sock, deadline)
+    reply.begin()
+    if reply.status != 200:
+        raise ConnectionError(f"the proxy {proxy.url} refused to connect: {reply.status} {reply.reason}")
 
 
 def _connected(host: str, port: int, deadline: float) -> socket.socket:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException
 from typing import Any, Self
 
 from dspy import settings
-from dspy.lm15 import LM15Error, ProviderError, Request, Response
+from dspy.lm15 import LM15Error, Request, Response
 
-from hokusai_openai.chat_format import ChatFormat, Header, too_large
+from hokusai_openai.chat_format import ChatFormat, too_large
 from hokusai_openai.connections import Connection, Connections
 from hokusai_openai.network import Network
 from hokusai_openai.options import ServerOptions
+from hokusai_openai.reply import Reply
 
 __all__ = ["EngineFacts", "OpenAIEngine", "request_headers"]
 
@@ -112,11 +113,18 @@ class OpenAIEngine(EngineFacts):
             LM15Error: the server refused, failed or could not be reached, or the deadline passed.
         """
         deadline, body = self.deadline(), self.format.body(request)
-        with self._failures("no complete answer came in time"), self._asked(body, deadline) as (response, header):
-            received = self._body(response)
-            if response.status >= 300:
-                raise self.format.error(response.status, received, header)
-            return self.format.answer(request, received, header)
+        try:
+            connection, reply = self._ask(body, deadline)
+            try:
+                received = self._body(reply)
+            finally:
+                self._release(connection, reply)
+        except (OSError, HTTPException):
+            with self._failures("no complete answer came in time"):
+                raise
+        if reply.status >= 300:
+            raise self.format.error(reply.status, received, reply.header)
+        return self.format.answer(request, received, reply.header)
 
     def stream(self, request: Request) -> Iterator[Any]:
         """Answer piece by piece. Closing the iterator closes the connection, so that the server can stop.
@@ -125,13 +133,17 @@ class OpenAIEngine(EngineFacts):
             LM15Error: the server refused, failed or could not be reached, or the deadline passed.
         """
         deadline, body = self.deadline(), self.format.body(request, stream=True)
-        with self._failures("the stream did not end in time"), self._asked(body, deadline) as (response, header):
-            if response.status >= 300:
-                raise self.format.error(response.status, self._body(response), header)
-            events = self.format.events(request)
-            for line in self._lines(response):
-                yield from events.of_line(line)
-            yield from events.end()
+        with self._failures("the stream did not end in time"):
+            connection, reply = self._ask(body, deadline)
+            try:
+                if reply.status >= 300:
+                    raise self.format.error(reply.status, self._body(reply), reply.header)
+                events = self.format.events(request)
+                for line in self._lines(reply):
+                    yield from events.of_line(line)
+                yield from events.end()
+            finally:
+                self._release(connection, reply)
 
     def close(self) -> None:
         """Close the connections that no call uses; the engine can be used again."""
@@ -149,32 +161,20 @@ class OpenAIEngine(EngineFacts):
         except (OSError, HTTPException) as error:
             raise self.format.transport_error("the connection failed", error) from error
 
-    @contextmanager
-    def _asked(self, body: bytes, deadline: float) -> Iterator[tuple[HTTPResponse, Header]]:
-        """Send a request and yield the reply, whose body is still to be read, and its headers.
+    def _release(self, connection: Connection, reply: Reply) -> None:
+        """Keep a connection whose reply was read to its end, and close any other."""
+        if reply.reusable:
+            self._connections.give_back(connection)
+        else:
+            connection.close()
 
-        Afterwards the connection is kept if the whole reply was read, and closed otherwise.
-        """
-        connection, response = self._ask(b"%b%d\r\n\r\n%b" % (self._head, len(body), body), deadline)
-        keep = False
-        try:
-            yield response, response.getheader
-            keep = True
-        except ProviderError as error:
-            keep = error.status is not None  # the server has answered in full that it refuses
-            raise
-        finally:
-            if keep and response.isclosed() and not response.will_close:
-                self._connections.give_back(connection)
-            else:
-                connection.close()
-
-    def _ask(self, request: bytes, deadline: float) -> tuple[Connection, HTTPResponse]:
-        """Send a request.
+    def _ask(self, body: bytes, deadline: float) -> tuple[Connection, Reply]:
+        """Send a request and return the connection and the reply, whose body is still to be read.
 
         A connection that was used before may have been closed by the server meanwhile. If it dies before any byte of
         the reply, the request is sent once more, on a new connection.
         """
+        request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
         connection = self._connections.take(deadline)
         try:
             return connection, connection.ask(request, deadline)
@@ -190,23 +190,26 @@ class OpenAIEngine(EngineFacts):
             connection.close()
             raise
 
-    def _body(self, response: HTTPResponse) -> bytes | bytearray:
+    def _body(self, reply: Reply) -> bytes:
         limit = self.options.max_answer_bytes
-        if response.length is not None:
-            if response.length > limit:
+        if (reply.length or 0) > limit:
+            raise too_large(limit)
+        pieces: list[bytes] = []
+        left = limit
+        for piece in reply.pieces():
+            left -= len(piece)
+            if left < 0:
                 raise too_large(limit)
-            return response.read()
-        received = bytearray()
-        while piece := response.read(_PIECE):
-            received += piece
-            if len(received) > limit:
-                raise too_large(limit)
-        return received
+            pieces.append(piece)
+        return b"".join(pieces)
 
-    def _lines(self, response: HTTPResponse) -> Iterator[bytes]:
-        left = self.options.max_answer_bytes
-        while line := response.readline(left + 1):
-            left -= len(line)
+    def _lines(self, reply: Reply) -> Iterator[bytes]:
+        left, begun = self.options.max_answer_bytes, b""
+        for piece in reply.pieces():
+            left -= len(piece)
             if left < 0:
                 raise too_large(self.options.max_answer_bytes)
-            yield line
+            *whole, begun = (begun + piece).split(b"\n")
+            yield from whole
+        if begun:
+            yield begun
