@@ -6,21 +6,23 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from hokusai_core import Executor
-from hokusai_core.errors import ConfigurationError, ExecutionError, InputError, LanguageModelError, OptimizationError
-from hokusai_core.plugin_api import OptimizationExample, Problem
+from hokusai_core.errors import ConfigurationError, InputError
+from hokusai_core.plugin_api import Problem
 from hokusai_core.types import ExecutionOptions
-from hokusai_evaluate.answering import PROBE, ask
-from hokusai_evaluate.answers import Answer, AnswerJournal
+from hokusai_evaluate.answers import AnswerJournal
+from hokusai_evaluate.early_stopping import ask_until_shown, check_sequential
 from hokusai_evaluate.evaluation_report import Evaluation
+from hokusai_evaluate.evaluation_run import EvaluationRun
 from hokusai_evaluate.example_reader import Examples, keys_hash, read_examples
-from hokusai_evaluate.measurement import Measurement, report_of
+from hokusai_evaluate.measurement import ReportOptions, report_of
+from hokusai_evaluate.metered_metric import MeteredMetrics
 from hokusai_evaluate.metrics import make_metric, usual_metric
-from hokusai_evaluate.metrics.scoring import checked, goodness
+from hokusai_evaluate.metrics.scoring import summary_of
+from hokusai_evaluate.saved_report import SavedReport, read_saved_report
 from hokusai_evaluate.scorecard_making import find_files
 from hokusai_evaluate.systems import System, make_systems
 
@@ -41,6 +43,8 @@ def evaluate(
     inputs: Mapping[str, Any] | None = None,
     mapping: Mapping[str, str] | None = None,
     journal: str | os.PathLike[str] | None = None,
+    stop: Literal["early"] | None = None,
+    max_regression: float | None = None,
     max_workers: int | None = None,
     seed: int = 0,
     confidence: float = 0.95,
@@ -62,21 +66,26 @@ def evaluate(
         metric: name of a metric, ``{name: weight}``, a function, a ``Metric``, or a list of them. The first one leads:
             comparisons and worst rows are by that. None for the one that suits the outputs.
         metric_options: options of metrics that are given by name, such as ``{"judge": "openai/gpt-5"}``.
-        against: what to compare with: another signature, the file of an optimized one, ``"lm=NAME"`` or
-            ``"strategy=NAME"``; or a list of them.
+        against: what to compare with: another signature, the file of an optimized one, the file that
+            ``Evaluation.save`` has written, ``"lm=NAME"`` or ``"strategy=NAME"``; or a list of them.
         repeat: how often each row is asked, with ``cache="off"`` above 1. The score of a row is then the mean.
         sample: number of rows that are chosen at random; None for all.
         by: column whose values make slices with a score of their own.
         inputs: inputs that all rows have alike.
         mapping: column -> field, for columns that are called otherwise.
         journal: file that keeps answers. The same call with the same file asks only for what is not in it.
+        stop: ``"early"`` asks the rows in random order and stops as soon as it is shown whether the system is worse
+            than what it is compared with by more than ``max_regression``. One system is then compared with one other.
+            The test may be wrong in ``1 - confidence`` of the cases, as it may without.
+        max_regression: how much worse than what it is compared with a system may be, in units of the metric;
+            ``Evaluation.check`` says whether it is. None for no such gate, and for zero with ``stop``.
         max_workers: executions at once; None for the executor's.
-        seed: of the sample and of the resampling.
+        seed: of the sample, of the order and of the resampling.
         confidence: of the intervals.
         progress: called with the number of answers so far, and of all.
         **options: options of every execution, as for ``execute_signature``. ``lm`` may be a list: each language model
-            is then measured by itself. ``budget`` bounds all systems together; what a metric's own model costs is not
-            charged to it.
+            is then measured by itself. ``budget`` bounds all systems together, and the calls of metrics that ask a
+            model.
 
     Returns:
         The scores with their intervals, the comparisons, and the rows.
@@ -101,20 +110,23 @@ def evaluate(
         raise ConfigurationError(f"repeat={repeat!r}: expected a whole number of at least 1")
     if not 0.5 < confidence < 1:
         raise ConfigurationError(f"confidence={confidence!r}: expected a number between 0.5 and 1")
+    if max_regression is not None and not max_regression >= 0:
+        raise ConfigurationError(f"max_regression={max_regression!r}: expected a number of at least 0")
     started = time.time()
     data = find_files(executor, target).set_needed() if data is None else data
     lms = _listed(options.pop("lm", None)) or [None]
     if repeat > 1:
         options.setdefault("cache", "off")
-    systems = make_systems(executor, target, lms, _listed(against), _own_options(options))
-    others = () if by is None else (by,)
+    others, saved = _read_saved(against)
+    systems = make_systems(executor, target, lms, others, _own_options(options))
+    columns = () if by is None else (by,)
     examples = read_examples(
         systems[0].spec,
         data,
         "data",
         mapping=mapping,
         constants=inputs,
-        other_columns=others,
+        other_columns=columns,
         media=executor.config.media_policy,
     )
     examples = _choose(examples, sample, seed)
@@ -124,133 +136,51 @@ def evaluate(
         make_metric(executor.plugins, given, metric_options if isinstance(given, str) else None)
         for given in _metrics(metric, systems[0])
     ]
+    digest = keys_hash(examples.keys)
+    if stop is not None:
+        max_regression = 0.0 if max_regression is None else max_regression
+        check_sequential(stop, metrics[0], systems, saved, max_regression)
+    elif max_regression is not None and len(systems) + len(saved) < 2:
+        raise ConfigurationError("max_regression needs something to compare with; give against=...")
+    metered = MeteredMetrics(executor, options.get("budget"))
+    ready = [metered.ready(item, systems[0]) for item in metrics]
     total = len(systems) * len(examples.items) * repeat
-    run = _Run(executor, examples.items, repeat, max_workers, options, progress, total)
     with nullcontext() if journal is None else AnswerJournal(journal) as kept:
-        answers = [run.answers(system, kept) for system in systems]
-    ready = [_with_models(executor, item, systems[0]) for item in metrics]
-    workers = max_workers or executor.config.value("max_workers")
-    measured = [
-        Measurement(system, rounds, [_score_all(item, examples.items, rounds, workers) for item in ready])
-        for system, rounds in zip(systems, answers, strict=True)
-    ]
+        run = EvaluationRun(
+            executor, systems, examples.items, ready, repeat, kept, workers=max_workers, options=options
+        ).reporting(progress, total)
+        sequential = None
+        if stop is None:
+            run.ask(range(len(examples.items)))
+        else:
+            sides = [
+                one.side(examples, digest, ready[0], str(summary_of(ready[0])["name"]), systems[0].spec)
+                for one in saved
+            ]
+            sequential = ask_until_shown(run, sides, max_regression or 0.0, confidence=confidence, seed=seed)
+            examples = _asked(examples, run.places)
     return report_of(
-        measured,
+        run.measurements(),
         examples,
         ready,
-        digest=keys_hash(examples.keys),
-        by=by,
-        seed=seed,
-        confidence=confidence,
-        spent=run.spent,
+        ReportOptions(digest, by, seed, confidence, saved, sequential, max_regression),
+        spent=run.spent + metered.spent,
         seconds=time.time() - started,
+        notes=metered.notes(),
     )
 
 
-class _Run:
-    """The calls of an evaluation.
-
-    Args:
-        executor: runs the systems.
-        examples: the rows.
-        repeat: rounds.
-        workers: executions at once.
-        options: options of every execution.
-        progress: called with the number of answers so far, and of all.
-        total: answers of all systems together.
-    """
-
-    def __init__(
-        self,
-        executor: Executor,
-        examples: Sequence[OptimizationExample],
-        repeat: int,
-        workers: int | None,
-        options: Mapping[str, Any],
-        progress: Callable[[int, int], object] | None,
-        total: int,
-    ) -> None:
-        self._executor, self._examples, self._repeat = executor, examples, repeat
-        self._workers, self._options, self._progress = workers, options, progress
-        self._done, self._total = 0, total
-        #: US dollars so far, as far as prices are known.
-        self.spent = 0.0
-
-    def answers(self, system: System, journal: AnswerJournal | None) -> list[list[Answer]]:
-        """Return the answers of a system by round and row. Those of the journal are not asked for again."""
-        count = len(self._examples)
-        found: list[Answer | None] = [None] * (count * self._repeat)
-        keys: list[str] = []
-        if journal is not None:
-            rounds = range(self._repeat)
-            keys = [journal.key(system, example.inputs, number) for number in rounds for example in self._examples]
-            found = [journal.find(key, system) for key in keys]
-        places = [place for place, answer in enumerate(found) if answer is None]
-        self._done += len(found) - len(places)
-        inputs = [self._examples[place % count].inputs for place in places]
-        reached, failed = False, 0
-        at_once = journal is None and self._progress is None
-        found_now = ask(self._executor, system, inputs, workers=self._workers, options=self._options, at_once=at_once)
-        for index, answer in found_now:
-            place = places[index]
-            found[place] = answer
-            if journal is not None:
-                journal.record(keys[place], system, answer)
-            self._note(answer)
-            reached |= answer.answered
-            failed += not reached
-            if not reached and failed == min(PROBE, len(places)):
-                raise LanguageModelError(
-                    f"{system.label}: none of the first {failed} rows could be asked: {answer.error}: {answer.message}"
-                )
-        answers = [answer or Answer(None, "Missing", answered=False) for answer in found]
-        return [answers[start : start + count] for start in range(0, len(answers), count)]
-
-    def _note(self, answer: Answer) -> None:
-        self._done += 1
-        if answer.tokens is not None:  # made now, and not out of a cache
-            self.spent += answer.cost or 0.0
-        if self._progress is not None:
-            self._progress(self._done, self._total)
-
-
-def _score_all(
-    metric: Any, examples: Sequence[OptimizationExample], rounds: Sequence[Sequence[Answer]], workers: int
-) -> list[list[float | None]]:
-    """Return how good each answer is, by round and row; None if it has no answer or no score."""
-    jobs = [pair for answers in rounds for pair in zip(examples, answers, strict=True)]
-
-    def score(job: tuple[OptimizationExample, Answer]) -> float | None:
-        return _score(metric, *job)
-
-    if hasattr(metric, "using"):  # it waits for a language model
-        with ThreadPoolExecutor(max_workers=workers) as pool:
-            scores = list(pool.map(score, jobs))
-    else:
-        scores = list(map(score, jobs))
-    return [scores[start : start + len(examples)] for start in range(0, len(jobs), len(examples))]
-
-
-def _score(metric: Any, example: OptimizationExample, answer: Answer) -> float | None:
-    if answer.outputs is None:
-        return None
-    try:
-        score = metric.score(example.outputs, answer.outputs, example.inputs)
-    except ExecutionError:  # the metric's own language model failed
-        return None
-    except Exception as error:
-        name = getattr(metric, "name", type(metric).__name__)
-        raise OptimizationError(
-            f"metric {name} raised {type(error).__name__}: {error}; what is in a journal is not asked for again"
-        ) from error
-    return goodness(metric, checked(score, metric))
-
-
-def _with_models(executor: Executor, metric: Any, system: System) -> Any:
-    """Return a metric that asks a language model with that model."""
-    if not hasattr(metric, "using"):
-        return metric
-    return metric.using(lambda lm: executor.language_model(system.lm if lm is None else lm), system.spec.instructions)
+def _read_saved(against: Any) -> tuple[list[Any], list[SavedReport]]:
+    """Return what is to be asked to compare with, and the reports that are compared with as they are."""
+    others: list[Any] = []
+    saved: list[SavedReport] = []
+    for other in _listed(against):
+        report = read_saved_report(other)
+        if report is None:
+            others.append(other)
+        else:
+            saved.append(report)
+    return others, saved
 
 
 def _metrics(metric: Any, system: System) -> list[Any]:
@@ -274,13 +204,27 @@ def _choose(examples: Examples, sample: int | None, seed: int) -> Examples:
     if sample < 1:
         raise ConfigurationError(f"sample={sample!r}: expected a number of rows")
     chosen = sorted(random.Random(seed).sample(range(len(examples.items)), sample))  # noqa: S311  # no secret
-    notes = (*examples.notes, f"{sample} of {len(examples.items)} rows, chosen at random")
+    return _selected(examples, chosen, f"{sample} of {len(examples.items)} rows, chosen at random")
+
+
+def _asked(examples: Examples, places: Sequence[int]) -> Examples:
+    """Return the examples that a test has asked before it stopped."""
+    if len(places) == len(examples.items):
+        return examples
+    note = (
+        f"stopped after {len(places)} of {len(examples.items)} rows, in random order, because the comparison was "
+        "decided; scores and difference are of a stopped test, which tends to show more than is there"
+    )
+    return _selected(examples, places, note)
+
+
+def _selected(examples: Examples, places: Sequence[int], note: str) -> Examples:
     return Examples(
-        tuple(examples.items[place] for place in chosen),
-        notes,
-        tuple(examples.keys[place] for place in chosen),
-        tuple(examples.numbers[place] for place in chosen),
-        tuple(examples.extras[place] for place in chosen),
+        tuple(examples.items[place] for place in places),
+        (*examples.notes, note),
+        tuple(examples.keys[place] for place in places),
+        tuple(examples.numbers[place] for place in places),
+        tuple(examples.extras[place] for place in places),
     )
 
 

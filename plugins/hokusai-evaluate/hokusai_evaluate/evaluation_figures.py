@@ -86,6 +86,10 @@ class ComparisonReport:
         wins: rows that ``label`` does better.
         losses: rows that it does worse.
         ties: rows that both do alike.
+        confidence: of the interval.
+        verdict: ``better`` or ``worse`` where the interval lies above or below zero, else ``not shown``.
+        rows_needed: about how many rows would show the observed difference in 4 of 5 cases; None where there is none.
+        detectable: the true difference that so many rows show in 4 of 5 cases; None where that is not known.
     """
 
     label: str
@@ -101,6 +105,10 @@ class ComparisonReport:
     wins: int
     losses: int
     ties: int
+    confidence: float
+    verdict: str
+    rows_needed: int | None
+    detectable: float | None
 
 
 @frozen
@@ -114,6 +122,7 @@ class RowReport:
         outputs: system -> the outputs of the first round; None where it has none.
         errors: system -> the error of the first round, for those that failed.
         scores: system -> score by the leading metric, the mean over the rounds; None where there is none.
+        key: digest of inputs and expected outputs; empty where one of them is sensitive.
     """
 
     number: int
@@ -122,6 +131,7 @@ class RowReport:
     outputs: Mapping[str, Mapping[str, Any] | None]
     errors: Mapping[str, str]
     scores: Mapping[str, float | None]
+    key: str = ""
 
 
 @frozen
@@ -133,9 +143,11 @@ class GateResult:
         label: the system.
         passed: whether it passes.
         message: the figures.
+        decided: whether the figures show it. Where they do not, the caller has said what counts.
     """
 
     name: str
     label: str
     passed: bool
     message: str
+    decided: bool = True

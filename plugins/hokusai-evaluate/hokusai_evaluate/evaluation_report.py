@@ -13,11 +13,13 @@ from hokusai_core.cli_support.tables import aligned, printable
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import atomic_write, jsonable
 from hokusai_evaluate.evaluation_figures import ComparisonReport, GateResult, RowReport, ScoreReport, SystemReport
+from hokusai_evaluate.gates import Undecided, regression_gate, score_gate
 
 __all__ = ["Evaluation"]
 
 #: Characters of a value that the list of the worst rows shows.
 _SHOWN: Final = 70
+_NO_SCORE: Final = ScoreReport(None, None, None, 0)
 
 
 @frozen(eq=False, repr=False)
@@ -27,7 +29,8 @@ class Evaluation:
     Args:
         target: name of what was evaluated.
         digest: digest of the rows, inputs and expected outputs.
-        rows: how many rows there are.
+        rows: how many rows were asked.
+        planned: how many rows there are. Where it is more than ``rows``, a sequential test has stopped early.
         metrics: names of the metrics, the leading one first.
         higher_is_better: whether a higher score of the leading metric is better.
         systems: the figures of each system.
@@ -36,6 +39,7 @@ class Evaluation:
         repeat: rounds.
         seed: of the sample and of the resampling.
         confidence: of the intervals.
+        max_regression: the gate of the comparison that was asked for; None for none.
         spent: US dollars that this run has spent, as far as prices are known.
         seconds: how long this run took.
         notes: what was left out or changed.
@@ -46,6 +50,7 @@ class Evaluation:
     target: str
     digest: str
     rows: int
+    planned: int
     metrics: tuple[str, ...]
     higher_is_better: bool
     systems: tuple[SystemReport, ...]
@@ -54,6 +59,7 @@ class Evaluation:
     repeat: int
     seed: int
     confidence: float
+    max_regression: float | None
     spent: float
     seconds: float
     notes: tuple[str, ...]
@@ -92,34 +98,40 @@ class Evaluation:
         """Yield every row, in the order of the data."""
         return iter(self._reports)
 
-    def check(self, *, min_score: float | None = None, max_regression: float | None = None) -> list[GateResult]:
+    def check(
+        self,
+        *,
+        min_score: float | None = None,
+        max_regression: float | None = None,
+        undecided: Undecided = "pass",
+    ) -> list[GateResult]:
         """Return whether the systems pass the gates that are given.
 
         Args:
             min_score: the leading score that every system has to reach, in units of the metric. Where lower is better,
                 the score that none may exceed.
-            max_regression: how much worse than what it is compared with a system may be, in units of the metric.
+            max_regression: how much worse than what it is compared with a system may be, in units of the metric. It
+                fails where the whole interval of the difference is worse. None for what ``evaluate`` was given.
+            undecided: whether ``max_regression`` is passed where the interval includes it, so that the rows do not show
+                whether a system is worse by more.
 
         Raises:
             ConfigurationError: a regression is asked for, and there is nothing to compare with.
         """
-        if max_regression is not None and not self.comparisons:
+        if undecided not in ("pass", "fail"):
+            raise ConfigurationError(f"undecided={undecided!r}: expected 'pass' or 'fail'")
+        allowed = self.max_regression if max_regression is None else max_regression
+        if allowed is not None and not self.comparisons:
             raise ConfigurationError("max_regression needs something to compare with; give against=...")
+        asked = [one for one in self.systems if not one.against]
         found = [GateResult("complete", one.label, not one.unanswered, _unanswered(one)) for one in self.systems]
-        name = self.metrics[0]
+        name, higher = self.metrics[0], self.higher_is_better
         if min_score is not None:
-            for one in self.systems:
-                if not one.against:
-                    value = one.scores[name].value
-                    passed = value is not None and (value >= min_score if self.higher_is_better else value <= min_score)
-                    text = f"{name} {_shown(value)}, asked for {min_score:g}"
-                    found.append(GateResult("score", one.label, passed, text))
-        if max_regression is not None:
-            for pair in self.comparisons:
-                passed = pair.difference >= -max_regression
-                allowed = f"at most {max_regression:g} worse is allowed"
-                text = f"{name} {pair.difference:+.3f} against {pair.against}, {allowed}"
-                found.append(GateResult("regression", pair.label, passed, text))
+            found += (
+                score_gate(one.label, name, one.scores[name], min_score, higher_is_better=higher) for one in asked
+            )
+        if allowed is not None:
+            found += (regression_gate(pair, allowed, undecided) for pair in self.comparisons)
         return found
 
     def to_dict(self, *, rows: bool = False) -> dict[str, Any]:
@@ -130,7 +142,7 @@ class Evaluation:
         """
         found = asdict(self, filter=lambda attribute, _: not attribute.metadata.get("rows"))
         shown = self._reports if rows else self.worst()
-        return {**found, "complete": self.complete, "row_reports": [asdict(one) for one in shown]}
+        return {**found, "complete": self.complete, "row_reports": [jsonable(asdict(one)) for one in shown]}
 
     def to_json(self, *, rows: bool = False) -> str:
         """Return the report as JSON; see ``to_dict``."""
@@ -147,7 +159,8 @@ class Evaluation:
             worst: how many of the worst rows are shown.
         """
         rounds = f", {self.repeat} rounds" if self.repeat > 1 else ""
-        lines = [f"{self.target}: {self.rows} rows, digest {self.digest[:8]}{rounds}", ""]
+        asked = f"{self.rows} rows" if self.rows == self.planned else f"{self.rows} of {self.planned} rows"
+        lines = [f"{self.target}: {asked}, digest {self.digest[:8]}{rounds}", ""]
         lines += aligned([_head(self), *(_row(self, system) for system in self.systems)])
         lines += [line for part in _parts(self, worst) for line in ("", *part)]
         return "\n".join(map(printable, lines))
@@ -185,10 +198,9 @@ def _parts(evaluation: Evaluation, worst: int) -> Iterator[list[str]]:
     if evaluation.by is not None:
         labels = [system.label for system in evaluation.systems]
         values = list(dict.fromkeys(value for system in evaluation.systems for value in system.slices))
-        nothing = ScoreReport(None, None, None, 0)
         table = [
-            [value, str(evaluation.systems[0].slices.get(value, nothing).rows)]
-            + [_interval(system.slices.get(value, nothing)) for system in evaluation.systems]
+            [value, str(evaluation.systems[0].slices.get(value, _NO_SCORE).rows)]
+            + [_interval(system.slices.get(value, _NO_SCORE)) for system in evaluation.systems]
             for value in values
         ]
         yield aligned([[f"BY {evaluation.by}", "ROWS", *labels], *table])
@@ -208,7 +220,7 @@ def _row(evaluation: Evaluation, system: SystemReport) -> list[str]:
     rounds = [_number(system.round_deviation, "{:.3f}")] if evaluation.repeat > 1 else []
     return [
         system.label + (" (against)" if system.against else ""),
-        *(_interval(score) for score in system.scores.values()),
+        *(_interval(system.scores.get(name, _NO_SCORE)) for name in evaluation.metrics),
         *rounds,
         _number(system.cost, "${:.4f}"),
         _number(system.input_tokens, "{:.0f}"),
@@ -223,7 +235,12 @@ def _row(evaluation: Evaluation, system: SystemReport) -> list[str]:
 def _comparison(pair: ComparisonReport) -> str:
     shift = f"{pair.metric} {pair.difference:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]"
     counts = f"{pair.wins} wins, {pair.losses} losses, {pair.ties} ties"
-    return f"{pair.label} against {pair.against}: {shift}, p = {pair.p_value:.2g} ({pair.test}); {counts}"
+    text = (
+        f"{pair.label} against {pair.against}: {pair.verdict}; {shift}, p = {pair.p_value:.2g} ({pair.test}); {counts}"
+    )
+    if pair.rows_needed is not None:
+        return f"{text}; about {pair.rows_needed} rows would show such a difference"
+    return text
 
 
 def _worst(report: RowReport) -> Iterator[str]:

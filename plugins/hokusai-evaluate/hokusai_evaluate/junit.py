@@ -33,6 +33,8 @@ def junit_xml(evaluation: Evaluation, gates: Sequence[GateResult]) -> bytes:
         case = ET.SubElement(suite, "testcase", {"classname": evaluation.target, "name": f"{gate.label}: {gate.name}"})
         if not gate.passed:
             ET.SubElement(case, "failure", {"message": printable(gate.message)}).text = printable(gate.message)
+        elif not gate.decided:
+            ET.SubElement(case, "system-out").text = f"undecided: {printable(gate.message)}"
     ET.SubElement(suite, "system-out").text = str(evaluation)
     ET.indent(suites)
     text = ET.tostring(suites, encoding="unicode")

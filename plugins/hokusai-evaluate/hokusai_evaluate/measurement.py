@@ -17,11 +17,13 @@ from hokusai_evaluate.evaluation_figures import ComparisonReport, RowReport, Sco
 from hokusai_evaluate.evaluation_report import Evaluation
 from hokusai_evaluate.example_reader import Examples
 from hokusai_evaluate.metrics.scoring import checked, raw_score, summary_of, worst_goodness
-from hokusai_evaluate.paired_scores import aggregate_score, compare_scores
+from hokusai_evaluate.paired_scores import aggregate_score
+from hokusai_evaluate.saved_report import SavedReport
 from hokusai_evaluate.statistics import resampled_interval, score_interval
+from hokusai_evaluate.system_comparison import ComparedSide, Sequential, compare_sides
 from hokusai_evaluate.systems import System
 
-__all__ = ["Measurement", "report_of"]
+__all__ = ["Measurement", "ReportOptions", "report_of"]
 
 #: Slices that are reported, the largest ones.
 _MOST_SLICES = 50
@@ -42,22 +44,53 @@ class Measurement:
     goods: Sequence[Sequence[Sequence[float | None]]]
 
 
+@frozen
+class ReportOptions:
+    """What a report is made with, beside the measurements.
+
+    Args:
+        digest: digest of all rows that were to be asked.
+        by: the column of the slices.
+        seed: of the resampling.
+        confidence: of the intervals.
+        saved: earlier reports to compare with.
+        sequential: the test that may have stopped early, None where all rows were asked at once.
+        max_regression: how much worse than what it is compared with a system may be; None where nothing is asked for.
+    """
+
+    digest: str
+    by: str | None
+    seed: int
+    confidence: float
+    saved: Sequence[SavedReport]
+    sequential: Sequential | None
+    max_regression: float | None
+
+
 def report_of(
     measured: Sequence[Measurement],
     examples: Examples,
     metrics: Sequence[Any],
+    options: ReportOptions,
     *,
-    digest: str,
-    by: str | None,
-    seed: int,
-    confidence: float,
     spent: float,
     seconds: float,
+    notes: Sequence[str] = (),
 ) -> Evaluation:
     """Return the report of measurements on the same rows.
 
+    Args:
+        measured: the measurements.
+        examples: the rows.
+        metrics: the metrics, the leading one first.
+        options: what it is made with beside these.
+        spent: US dollars that the run has spent.
+        seconds: how long the run took.
+        notes: remarks beside those on the rows.
+
     Raises:
         OptimizationError: a metric returned a score that cannot be used.
+        ConfigurationError: an earlier report cannot be compared with.
     """
     # What an unusable answer counts is the same for all systems.
     worst = [
@@ -66,24 +99,27 @@ def report_of(
         )
         for at, metric in enumerate(metrics)
     ]
-    scorer = _Scorer(examples, metrics, worst, by, seed, confidence)
+    scorer = _Scorer(examples, metrics, worst, options)
     names = tuple(str(summary_of(metric)["name"]) for metric in metrics)
     systems = tuple(scorer.system(one, names) for one in measured)
+    count = len(examples.items)
     return Evaluation(
         measured[0].system.name,
-        digest,
-        len(examples.items),
+        options.digest,
+        count,
+        count if options.sequential is None else options.sequential.planned,
         names,
         bool(metrics[0].higher_is_better),
-        systems,
+        systems + tuple(saved.system for saved in options.saved),
         tuple(scorer.comparisons(measured, names[0])),
-        by,
+        options.by,
         len(measured[0].rounds),
-        seed,
-        confidence,
+        options.seed,
+        options.confidence,
+        options.max_regression,
         spent,
         seconds,
-        examples.notes,
+        (*examples.notes, *notes),
         _Rows(measured, examples, scorer),
     )
 
@@ -95,22 +131,14 @@ class _Scorer:
         examples: the rows.
         metrics: the metrics, the leading one first.
         worst: by metric, what an unusable answer counts.
-        by: the column of the slices.
-        seed: of the resampling.
-        confidence: of the intervals.
+        options: column of the slices, seed, confidence, and what to compare with.
     """
 
     def __init__(
-        self,
-        examples: Examples,
-        metrics: Sequence[Any],
-        worst: Sequence[float],
-        by: str | None,
-        seed: int,
-        confidence: float,
+        self, examples: Examples, metrics: Sequence[Any], worst: Sequence[float], options: ReportOptions
     ) -> None:
-        self._examples, self._metrics, self._worst = examples, metrics, worst
-        self._by, self._seed, self._confidence = by, seed, confidence
+        self._examples, self._metrics, self._worst, self._options = examples, metrics, worst, options
+        self._by, self._seed, self._confidence = options.by, options.seed, options.confidence
 
     def system(self, measured: Measurement, names: Sequence[str]) -> SystemReport:
         """Return the figures of a system."""
@@ -146,31 +174,38 @@ class _Scorer:
 
     def comparisons(self, measured: Sequence[Measurement], name: str) -> Iterator[ComparisonReport]:
         """Yield each system with what it is compared with: one of the same model if there is one."""
-        metric, (first, *rest) = self._metrics[0], measured
+        metric, (first, *rest), options = self._metrics[0], measured, self._options
         others = [one for one in measured if one.system.against]
         pairs: list[tuple[Measurement, Measurement]] = []
         for one in measured:
             if others and not one.system.against:
                 same = [other for other in others if other.system.model == one.system.model]
                 pairs += ((one, other) for other in same or others)
-        if not others:
+        if not others and not options.saved:
             pairs = [(one, first) for one in rest]
-        for one, other in pairs:
-            rows = self._answered(0, one, self._answered(0, other, range(len(self._examples.items))))
-            if not rows:
-                continue
-            goods = ([self._mean(0, other, row) for row in rows], [self._mean(0, one, row) for row in rows])
-            given = (
-                [(self._examples.items[row].outputs, _outputs(other, row), _outputs(one, row)) for row in rows]
-                if hasattr(metric, "aggregate")
-                else []
+        sides = [(self._side(one), self._side(other)) for one, other in pairs]
+        for saved in options.saved:
+            spec = first.system.spec
+            kept = saved.side(self._examples, options.digest, metric, name, spec)
+            sides += ((self._side(one), kept) for one in measured if not one.system.against)
+        for side, other_side in sides:
+            found = compare_sides(
+                metric,
+                name,
+                lambda place: self._examples.items[place].outputs,
+                side,
+                other_side,
+                confidence=self._confidence,
+                seed=self._seed,
+                sequential=options.sequential,
             )
-            before, after, paired = compare_scores(metric, given, goods, confidence=self._confidence, seed=self._seed)
-            gains = [new - old for old, new in zip(*goods, strict=True)]
-            wins, losses = sum(gain > 1e-12 for gain in gains), sum(gain < -1e-12 for gain in gains)
-            figures = (paired.difference, paired.low, paired.high, paired.p_value, paired.test)
-            ends = (wins, losses, len(gains) - wins - losses)
-            yield ComparisonReport(one.system.label, other.system.label, name, before, after, *figures, *ends)
+            if found is not None:
+                yield found
+
+    def _side(self, measured: Measurement) -> ComparedSide:
+        rows = self._answered(0, measured, range(len(self._examples.items)))
+        goods = {row: self._mean(0, measured, row) for row in rows}
+        return ComparedSide(measured.system.label, goods, lambda place: _outputs(measured, place))
 
     def row(self, measured: Sequence[Measurement], place: int) -> RowReport:
         """Return the report of one row."""
@@ -192,6 +227,7 @@ class _Scorer:
             },
             {label: f"{answer.error}: {answer.message}" for label, answer in answers.items() if answer.error},
             scores,
+            "" if spec.sensitive else self._examples.keys[place],
         )
 
     def _slices(self) -> dict[str, list[int]]:

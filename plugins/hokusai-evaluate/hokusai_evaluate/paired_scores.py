@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hokusai_evaluate.metrics.scoring import checked, raw_score
 from hokusai_evaluate.statistics import Paired, compare_paired
 
-__all__ = ["AnsweredTwice", "aggregate_score", "compare_scores"]
+__all__ = ["AnsweredTwice", "aggregate_score", "compare_scores", "in_units", "score_unit"]
 
 _Outputs = Sequence[Mapping[str, Any]]
 #: Of an example: the expected outputs, and those that each of the two systems gave in each round.
@@ -49,8 +49,8 @@ def compare_scores(
         before = aggregate_score(metric, [(expected, given) for expected, given, _ in answers])
         return before, aggregate_score(metric, [(expected, given) for expected, _, given in answers]), paired
     paired = compare_paired(first, second, confidence=confidence, seed=seed)
-    unit = abs(raw_score(metric, 1.0) - raw_score(metric, 0.0))
-    paired = evolve(paired, difference=paired.difference * unit, low=paired.low * unit, high=paired.high * unit)
+    unit = score_unit(metric)
+    paired = in_units(paired, unit)
     return raw_score(metric, sum(first) / len(first)), raw_score(metric, sum(second) / len(second)), paired
 
 
@@ -67,6 +67,23 @@ def aggregate_score(metric: Any, answers: Sequence[tuple[Mapping[str, Any], _Out
     rounds = len(answers[0][1])
     pairs = ([(expected, given[number]) for expected, given in answers] for number in range(rounds))
     return sum(checked(metric.aggregate(part), metric) for part in pairs) / rounds
+
+
+def score_unit(metric: Any) -> float:
+    """Return how much a step of one in goodness is in units of the metric."""
+    return abs(raw_score(metric, 1.0) - raw_score(metric, 0.0))
+
+
+def in_units(paired: Paired, unit: float) -> Paired:
+    """Return a comparison of goodness in units of the metric."""
+    return evolve(
+        paired,
+        difference=paired.difference * unit,
+        low=paired.low * unit,
+        high=paired.high * unit,
+        deviation=paired.deviation * unit,
+        detectable=None if paired.detectable is None else paired.detectable * unit,
+    )
 
 
 class _AggregateDifference:

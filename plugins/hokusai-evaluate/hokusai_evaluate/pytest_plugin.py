@@ -51,9 +51,9 @@ def evaluate(request: pytest.FixtureRequest) -> Callable[..., Evaluation]:
         from hokusai_evaluate.evaluation import evaluate as measure
 
         chosen = request.getfixturevalue("executor") if executor is None else executor
-        evaluation = measure(chosen, target, data, **options)
+        evaluation: Evaluation = measure(chosen, target, data, max_regression=max_regression, **options)
         request.node.user_properties.append((_PROPERTY, evaluation.table(worst=0)))
-        failed = [one for one in evaluation.check(min_score=min_score, max_regression=max_regression) if not one.passed]
+        failed = [one for one in evaluation.check(min_score=min_score) if not one.passed]
         if failed:
             reasons = "\n".join(f"{one.label}: {one.name} not passed: {one.message}" for one in failed)
             pytest.fail(f"{reasons}\n\n{evaluation.table(worst=_WORST)}", pytrace=False)

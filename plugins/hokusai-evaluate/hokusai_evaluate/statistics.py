@@ -2,15 +2,16 @@
 
 - interval of one score: Wilson's for right and wrong (Wilson, 1927), which is honest where all is right; for graded
   scores a percentile bootstrap, and with many examples the normal one, which is then the same;
-- interval of a difference: percentile bootstrap over the examples (Efron and Tibshirani, 1993; for comparing systems
-  on test sets Koehn, 2004);
-- test for right and wrong: McNemar's exact test (McNemar, 1947; Dietterich, 1998), a binomial test on the examples
-  that only one of the two gets right;
-- test for graded scores: paired permutation test, also called approximate randomization (Noreen, 1989; Dror et al.,
-  2018), with all assignments if there are few, and random ones if there are many. It is also used if the score of a
-  set is not the mean of the scores of its examples.
+- difference in right and wrong: McNemar's exact test (McNemar, 1947; Dietterich, 1998), a binomial test on the
+  examples that only one of the two gets right, with the interval of Fay and Lumbard (2021);
+- difference in graded scores: paired permutation test, also called approximate randomization (Noreen, 1989; Dror et
+  al., 2018), with the interval that belongs to it (Hartigan, 1969);
+- difference in a score of a whole set, such as macro F1: the same test, with a percentile bootstrap over the examples
+  (Efron and Tibshirani, 1993; Koehn, 2004), which is widened to zero where the test does not reject.
 
-All tests are two-sided and depend only on the scores and the seed.
+All tests are two-sided and depend only on the scores and the seed. Interval and test always say the same: zero lies
+outside of the interval if, and only if, the p-value is at most one minus its confidence. So one criterion decides:
+where the interval lies.
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-__all__ = ["Paired", "compare_paired", "mcnemar_exact", "resampled_interval", "score_interval"]
+from hokusai_evaluate.paired_intervals import mcnemar_exact, melded_interval, sign_flip_interval
+
+__all__ = ["POWER", "Paired", "compare_paired", "examples_needed", "resampled_interval", "score_interval", "verdict_of"]
 
 RESAMPLES = 5_000
-PERMUTATIONS = 10_000
-#: Up to this number of differences that are not zero, all 2 ** number assignments are tried.
-_EVERY = 13
+PERMUTATIONS = 2_000
+#: How often a difference is to be found, where the number of examples that it takes is given.
+POWER: Final = 0.8
 
 #: Examples from which on the interval of a mean is the normal one.
 _MANY = 1_000
@@ -98,6 +102,9 @@ class Paired:
         confidence: of the interval.
         p_value: probability of a difference at least as large if the systems do not differ.
         test: name of the test.
+        examples: how many there are.
+        deviation: standard deviation of the difference of one example.
+        detectable: the true difference that so many examples show in 4 of 5 cases; None where that is not known.
     """
 
     difference: float
@@ -106,6 +113,9 @@ class Paired:
     confidence: float
     p_value: float
     test: str
+    examples: int
+    deviation: float
+    detectable: float | None
 
 
 def compare_paired(
@@ -128,54 +138,84 @@ def compare_paired(
     """
     first, second = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     count = len(first)
+    if difference is not None:
+        return _compare_sets(difference, count, confidence, seed)
+    gains = np.round(second - first, 12)  # so that 0.1 + 0.2 and 0.3 are a tie
+    observed, deviation = float(gains.mean()), float(gains.std())
+    if bool(np.isin(np.concatenate([first, second]), (0.0, 1.0)).all()):
+        wins, losses = int((gains > 0).sum()), int((gains < 0).sum())
+        low, high = melded_interval(wins, losses, count, confidence=confidence)
+        p_value, test, least = mcnemar_exact(wins, losses), "McNemar, exact", _factor(confidence) ** 2 / count
+    else:
+        low, high, p_value = sign_flip_interval(gains, confidence=confidence, seed=seed)
+        test, least = "paired permutation", 0.0
+    moved = math.sqrt(float((gains**2).mean()))
+    detectable = max(_factor(confidence) * moved / math.sqrt(count), least) or None
+    return Paired(observed, low, high, confidence, p_value, test, count, deviation, detectable)
+
+
+def _compare_sets(difference: Difference, count: int, confidence: float, seed: int) -> Paired:
+    """Compare two systems by a score of the whole set."""
     rng = np.random.default_rng(seed)
     everything = np.arange(count, dtype=np.int64)
-    if difference is None:
-        gains = second - first
-        observed = float(gains.mean())
-        draws = np.array([gains[rng.integers(0, count, count)].mean() for _ in range(RESAMPLES)])
-        right_or_wrong = bool(np.isin(np.concatenate([first, second]), (0.0, 1.0)).all())
-        if right_or_wrong:
-            p_value, test = mcnemar_exact(int((gains > 0).sum()), int((gains < 0).sum())), "McNemar, exact"
-        else:
-            p_value, test = _permutation(gains, observed, rng), "paired permutation"
-    else:
-        observed = difference(everything, None)
-        resamples = RESAMPLES // 5  # each takes a pass over the examples in Python
-        draws = np.array([difference(rng.integers(0, count, count), None) for _ in range(resamples)])
-        swaps = (difference(everything, rng.random(count) < 0.5) for _ in range(PERMUTATIONS // 5))
-        extreme = sum(abs(value) >= abs(observed) - 1e-12 for value in swaps)
-        p_value, test = (extreme + 1) / (PERMUTATIONS // 5 + 1), "paired permutation"
+    observed = difference(everything, None)
+    # Each takes a pass over the examples in Python.
+    draws = np.array([difference(rng.integers(0, count, count), None) for _ in range(RESAMPLES // 5)])
+    swaps = (difference(everything, rng.random(count) < 0.5) for _ in range(PERMUTATIONS))
+    extreme = sum(abs(value) >= abs(observed) - 1e-12 for value in swaps)
+    p_value, test = (extreme + 1) / (PERMUTATIONS + 1), "paired permutation"
+    beside_zero = min(int((draws <= 0.0).sum()), int((draws >= 0.0).sum()))
+    p_value = max(p_value, min(1.0, 2 * (beside_zero + 1) / (len(draws) + 1)))
     tail = (1.0 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1.0 - tail])
-    return Paired(observed, float(low), float(high), confidence, p_value, test)
+    low = float(np.quantile(draws, tail, method="lower"))
+    high = float(np.quantile(draws, 1.0 - tail, method="higher"))
+    if p_value > 1.0 - confidence:
+        low, high = min(low, 0.0), max(high, 0.0)
+    error = float(draws.std())
+    detectable = _factor(confidence) * error or None
+    return Paired(observed, low, high, confidence, p_value, test, count, error * math.sqrt(count), detectable)
 
 
-def mcnemar_exact(wins: int, losses: int) -> float:
-    """Return the two-sided p-value of wins and losses if both are equally likely.
+def verdict_of(low: float, high: float) -> str:
+    """Return what an interval of a difference shows: ``better``, ``worse`` or ``not shown``.
 
     Example:
-        >>> mcnemar_exact(8, 0)
-        0.0078125
-        >>> mcnemar_exact(3, 3)
-        1.0
+        >>> verdict_of(0.1, 0.3), verdict_of(-0.1, 0.3), verdict_of(-0.3, -0.1)
+        ('better', 'not shown', 'worse')
     """
-    total, fewer = wins + losses, min(wins, losses)
-    ways = sum(math.comb(total, count) for count in range(fewer + 1))
-    return min(1.0, 2 * ways / (1 << total))
+    return "better" if low > 0 else "worse" if high < 0 else "not shown"  # so that NaN shows nothing
 
 
-def _permutation(gains: NDArray[np.float64], observed: float, rng: np.random.Generator) -> float:
-    """Return the share of sign assignments whose mean is at least as far from zero as the observed mean."""
-    moved = gains[gains != 0.0]
-    if len(moved) == 0:
-        return 1.0
-    target = abs(moved.sum()) - 1e-9
-    if len(moved) <= _EVERY:
-        bits = (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1
-        sums = np.abs(np.where(bits == 1, moved, -moved).sum(axis=1))
-        extreme = int(np.count_nonzero(sums >= target))
-        return extreme / (1 << len(moved))
-    signs = rng.integers(0, 2, size=(PERMUTATIONS, len(moved)), dtype=np.int8) * 2 - 1
-    extreme = int((np.abs(signs @ moved) >= target).sum())
-    return (extreme + 1) / (PERMUTATIONS + 1)
+def examples_needed(paired: Paired, margin: float = 0.0) -> int | None:
+    """Return how many examples would show the observed difference in 4 of 5 cases, to two digits (Connor, 1987).
+
+    The observed difference is itself uncertain, so the number is a rough guide.
+
+    Args:
+        paired: the comparison.
+        margin: what the difference is compared with, in the units of ``paired``.
+
+    Returns:
+        The number, None where the observed difference is the margin itself.
+
+    Example:
+        >>> examples_needed(compare_paired([0.0] * 40, [1.0] * 4 + [0.0] * 36, confidence=0.95, seed=0))
+        86
+    """
+    distance = abs(paired.difference - margin)
+    if not distance > 1e-9:
+        return None
+    normal = statistics.NormalDist()
+    confident, powerful = normal.inv_cdf((1.0 + paired.confidence) / 2), normal.inv_cdf(POWER)
+    spread = confident * math.hypot(paired.deviation, distance) + powerful * paired.deviation
+    count = max((spread / distance) ** 2, 6.0)
+    if not math.isfinite(count):
+        return None
+    unit = int(10 ** max(0, int(math.log10(count)) - 1))
+    return math.ceil(count / unit) * unit
+
+
+def _factor(confidence: float) -> float:
+    """Return by how many standard errors a true difference has to exceed zero to be shown in 4 of 5 cases."""
+    normal = statistics.NormalDist()
+    return normal.inv_cdf((1.0 + confidence) / 2) + normal.inv_cdf(POWER)

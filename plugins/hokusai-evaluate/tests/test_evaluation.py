@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dspy.lm15 import RateLimitError
 
 from hokusai_core import BaseSignature, Budget, Executor, InputField, OutputField, SignatureChain
 from hokusai_core.errors import ConfigurationError, InputError, JournalError, LanguageModelError, OptimizationError
@@ -79,13 +80,93 @@ def test_another_signature_or_model_to_compare_with(make_executor: MakeExecutor,
     assert found.comparisons[0].difference == 0
     found = evaluate(executor, "Route", tickets, metric="accuracy", against={"lm": router(name="null/large")})
     assert found.comparisons[0].difference == pytest.approx(-0.25)
-    passed = {gate.name: gate.passed for gate in found.check(min_score=0.7, max_regression=0.1)}
+    passed = {gate.name: gate.passed for gate in found.check(min_score=0.7, max_regression=0.02)}
     assert passed == {"complete": True, "score": True, "regression": False}
     with pytest.raises(ConfigurationError, match="two of the systems are the same"):
         evaluate(executor, "Route", tickets, against="Route")
     executor.register_signature("Third", "message -> team")
     with pytest.raises(InputError, match="not local/Third"):
         evaluate(executor, "Route", tickets, against="Third")
+
+
+def test_a_regression_is_decided_by_the_interval(make_executor: MakeExecutor, router: Any, tickets: Path) -> None:
+    def gate(*wrong: str, allowed: float, **options: Any) -> Any:
+        lm, other = router(*wrong), router(name="null/other")
+        found = evaluate(make_executor(lm), "Route", tickets, metric="accuracy", against={"lm": other})
+        return found.check(max_regression=allowed, **options)[-1]
+
+    one_row = gate("crash number 1", allowed=0.02)  # 1 of 40 is more than 0.02, and shows nothing
+    assert (one_row.passed, one_row.decided) == (True, False)
+    assert "40 rows do not show whether it is worse by more than the 0.02 allowed" in one_row.message
+    assert not gate("crash number 1", allowed=0.02, undecided="fail").passed
+    shown = gate("login", allowed=0.02)
+    assert (shown.passed, shown.decided) == (False, True)
+    assert "accuracy -0.250 [-0.4" in shown.message
+    within = gate("crash number 1", allowed=0.3, undecided="fail")
+    assert (within.passed, within.decided) == (True, True)
+    with pytest.raises(ConfigurationError, match="expected 'pass' or 'fail'"):
+        gate(allowed=0.1, undecided="maybe")
+
+
+def test_the_verdict_says_how_many_rows_it_would_take(make_executor: MakeExecutor, router: Any, tickets: Path) -> None:
+    models = [router("crash number 1", "login number 2", name="null/small"), router(name="null/large")]
+    found = evaluate(make_executor(), "Route", tickets, metric="accuracy", lm=models)
+    (pair,) = found.comparisons
+    assert (pair.verdict, pair.wins, pair.confidence) == ("not shown", 2, 0.95)
+    assert pair.rows_needed is not None
+    assert 100 < pair.rows_needed < 300
+    assert "not shown; accuracy +0.050" in str(found)
+    assert f"about {pair.rows_needed} rows would show such a difference" in str(found)
+
+
+def test_a_judge_is_paid_out_of_the_same_budget(make_executor: MakeExecutor, router: Any, tickets: Path) -> None:
+    judge, budget = null_lm(answers={"grade": "5"}, model="null/judge"), Budget(calls=45)
+    found = evaluate(
+        make_executor(router()),
+        "Route",
+        tickets,
+        metric="quality_score",
+        metric_options={"judge": judge},
+        budget=budget,
+    )
+    assert judge.engine.calls == 5
+    assert budget.spent.calls == 45
+    assert found.systems[0].unanswered == {"unscored": 35}
+    assert not found.complete
+    assert any("asked a language model 5 times" in note for note in found.notes)
+
+
+def test_what_a_judge_costs_is_in_what_was_spent(make_executor: MakeExecutor, router: Any, tickets: Path) -> None:
+    judge = null_lm(answers={"grade": "5"}, model="null/judge")
+    prices = {"null/judge": {"input": 1.0, "output": 1.0}}
+    executor = make_executor(router(), prices=prices)
+    options: dict[str, Any] = {"metric": "quality_score", "metric_options": {"judge": judge}, "max_workers": 1}
+    whole = evaluate(executor, "Route", tickets, **options)
+    assert whole.spent > 0
+    bounded = evaluate(executor, "Route", tickets, **options, budget=Budget(cost=whole.spent / 4))
+    assert bounded.spent <= whole.spent / 4 * 1.1
+    assert 20 < bounded.systems[0].unanswered["unscored"] < 40
+
+
+def test_a_judge_that_is_busy_is_asked_again(make_executor: MakeExecutor, router: Any, tickets: Path) -> None:
+    failures = iter([True, False] * 40)
+
+    def grade(user: str) -> str:
+        if next(failures):
+            raise RateLimitError("busy", status=429, retry_after=0.001)
+        return "5"
+
+    judge = null_lm(answers={"grade": grade}, model="null/judge")
+    found = evaluate(
+        make_executor(router()),
+        "Route",
+        tickets,
+        metric="quality_score",
+        metric_options={"judge": judge},
+        max_workers=1,
+        sample=5,
+    )
+    assert (found.score, found.complete) == (1.0, True)
 
 
 def test_a_strategy_to_compare_with(make_executor: MakeExecutor, router: Any, tickets: Path) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 
-from hokusai_evaluate.statistics import compare_paired, mcnemar_exact
+from hokusai_evaluate.paired_intervals import mcnemar_exact, melded_interval
+from hokusai_evaluate.statistics import compare_paired, examples_needed, verdict_of
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ def test_right_and_wrong_is_tested_by_mcnemar() -> None:
     paired = compare_paired(before, after, confidence=0.95, seed=0)
     assert (paired.difference, paired.test) == (0.5, "McNemar, exact")
     assert paired.p_value == mcnemar_exact(12, 0)
-    assert 0.25 < paired.low < 0.5 < paired.high < 0.75
+    assert 0.15 < paired.low < 0.5 < paired.high < 0.75
 
 
 def test_grades_are_tested_by_every_permutation_where_they_are_few() -> None:
@@ -39,6 +41,8 @@ def test_grades_are_tested_by_every_permutation_where_they_are_few() -> None:
     target = abs(sum(gains)) - 1e-9
     signs = list(itertools.product((1, -1), repeat=6))
     extreme = sum(abs(sum(s * g for s, g in zip(row, gains, strict=True))) >= target for row in signs)
+    padded = compare_paired([0.0] * 9, [*gains, 0.0, 0.0, 0.0], confidence=0.95, seed=0)
+    assert padded.p_value == paired.p_value  # a tie says nothing
     assert paired.test == "paired permutation"
     assert paired.p_value == extreme / len(signs)
 
@@ -53,15 +57,83 @@ def test_many_grades_are_tested_by_random_permutations() -> None:
     assert better.low > 0 > same.low
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+@pytest.mark.parametrize("graded", [False, True])
+def test_the_interval_covers_the_truth_about_as_often_as_it_says(graded: bool) -> None:
     rng = np.random.default_rng(1)
     covered = 0
     for seed in range(200):
         before = (rng.random(60) < 0.5).astype(float)
         after = np.where(rng.random(60) < 0.3, 1.0, before)  # truth: +0.15
+        if graded:
+            before, after = before * 0.5 + 0.1, after * 0.5 + 0.1  # truth: +0.075
         paired = compare_paired(before, after, confidence=0.9, seed=seed)
-        covered += paired.low <= 0.15 <= paired.high
-    assert 0.8 <= covered / 200 <= 0.98
+        assert paired.test == ("paired permutation" if graded else "McNemar, exact")
+        covered += paired.low <= (0.075 if graded else 0.15) <= paired.high
+    assert covered / 200 >= 0.86
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "count"),
+    [(12, 2, 40), (5, 0, 40), (0, 0, 30), (0, 9, 20), (20, 20, 40), (54, 18, 120), (7, 0, 7)],
+)
+def test_the_melded_interval_is_that_of_its_definition(wins: int, losses: int, count: int) -> None:
+    """Against draws from the confidence distributions of both shares, as in Fay and Lumbard (2021)."""
+    rng, draws, differing = np.random.default_rng(0), 200_000, wins + losses
+
+    def beta(first: int, second: int) -> Any:
+        if first == 0 or second == 0:
+            return np.full(draws, 0.0 if first == 0 else 1.0)
+        return rng.beta(first, second, draws)
+
+    spreads = beta(differing, count - differing + 1), beta(differing + 1, count - differing)
+    low = min(np.quantile(spread * (2 * beta(wins, losses + 1) - 1), 0.025) for spread in spreads)
+    high = max(np.quantile(spread * (2 * beta(wins + 1, losses) - 1), 0.975) for spread in spreads)
+    assert melded_interval(wins, losses, count, confidence=0.95) == pytest.approx((low, high), abs=0.006)
+
+
+def test_zero_is_outside_where_the_test_rejects() -> None:
+    for wins, losses in itertools.product(range(20), range(20)):
+        before, after = [0.0] * wins + [1.0] * losses + [1.0] * 5, [1.0] * wins + [0.0] * losses + [1.0] * 5
+        paired = compare_paired(before, after, confidence=0.95, seed=0)
+        assert (paired.low > 0 or paired.high < 0) == (paired.p_value <= 0.05)
+        assert paired.low <= paired.difference <= paired.high
+    rng = np.random.default_rng(3)
+    for seed in range(300):
+        count = int(rng.integers(2, 40))
+        before, after = rng.random((2, count)).round(1)
+        after = np.clip(after + rng.choice([0.0, 0.2]), 0, 1)
+        paired = compare_paired(before, after, confidence=0.95, seed=seed)
+        if paired.test == "paired permutation":
+            assert (paired.low > 0 or paired.high < 0) == (paired.p_value <= 0.05)
+
+
+def test_the_number_of_examples_that_it_takes_is_about_right() -> None:
+    rng = np.random.default_rng(4)
+    first = compare_paired(
+        [0.0] * 12 + [1.0] * 4 + [1.0] * 84, [1.0] * 12 + [0.0] * 4 + [1.0] * 84, confidence=0.95, seed=0
+    )
+    assert verdict_of(first.low, first.high) == "not shown"
+    needed = examples_needed(first)
+    assert needed is not None
+    shown = 0
+    for seed in range(200):
+        draws = rng.random(needed)
+        before, after = (draws >= 0.12).astype(float), ((draws < 0.12) | (draws >= 0.16)).astype(float)
+        shown += compare_paired(before, after, confidence=0.95, seed=seed).low > 0
+    assert 0.7 <= shown / 200 <= 0.9
+    same = compare_paired([1.0, 0.0], [0.0, 1.0], confidence=0.95, seed=0)
+    assert examples_needed(same) is None
+
+
+def test_what_so_many_examples_can_show_is_about_right() -> None:
+    rng = np.random.default_rng(5)
+    detectable = compare_paired([1.0] * 100, [1.0] * 100, confidence=0.95, seed=0).detectable
+    assert detectable is not None
+    shown = 0
+    for seed in range(200):
+        before = (rng.random(100) >= detectable).astype(float)
+        shown += compare_paired(before, [1.0] * 100, confidence=0.95, seed=seed).low > 0
+    assert 0.7 <= shown / 200 <= 0.95
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:

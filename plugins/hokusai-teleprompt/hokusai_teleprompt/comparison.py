@@ -12,11 +12,11 @@ from hokusai_core.plugin_api import OptimizationExample
 from hokusai_evaluate.example_reader import example_key
 from hokusai_evaluate.metrics.scoring import checked, raw_score
 from hokusai_evaluate.paired_scores import compare_scores
-from hokusai_evaluate.statistics import Paired
+from hokusai_evaluate.statistics import Paired, examples_needed
 from hokusai_teleprompt.report import ExampleResult
 from hokusai_teleprompt.study.evaluation import ExampleOutcome, Measurement
 
-__all__ = ["Comparison", "PromotionRule", "compare", "score_of"]
+__all__ = ["Comparison", "Decision", "PromotionRule", "compare", "score_of"]
 
 
 @frozen
@@ -112,17 +112,33 @@ def _between(low: float, high: float) -> Any:
 
 
 @frozen
-class PromotionRule:
-    """What a candidate has to show on held-out examples.
+class Decision:
+    """What a comparison shows of a candidate.
 
-    Two things are required: the whole interval lies above ``min_improvement``, and the p-value of the paired test is at
-    most ``significance``. The default of the latter is stricter than usual, because each optimization is one more
-    chance to be lucky.
+    Args:
+        promoted: whether it may be promoted.
+        finding: ``better``, ``not shown`` or ``worse``; empty where nothing was compared.
+        text: the same in words, with the figures.
+        examples_needed: about how many held-out examples would show the observed difference in 4 of 5 cases; None where
+            it is shown, or there is none.
+    """
+
+    promoted: bool
+    finding: str
+    text: str
+    examples_needed: int | None = None
+
+
+@frozen
+class PromotionRule:
+    """What a candidate has to show on held-out examples: the whole interval lies above ``min_improvement``.
+
+    The interval belongs to an exact paired test, so with a ``min_improvement`` of zero this is the same as a p-value of
+    at most ``1 - confidence``. Of candidates that are no better, at most ``(1 - confidence) / 2`` are promoted.
 
     Args:
         min_improvement: least improvement, in units of the metric.
         confidence: of the interval.
-        significance: highest p-value.
 
     Raises:
         ConfigurationError: a value cannot be used.
@@ -130,21 +146,30 @@ class PromotionRule:
 
     min_improvement: float = field(default=0.0, validator=_between(-1e12, 1e12))
     confidence: float = field(default=0.95, validator=_between(0.5, 1.0))
-    significance: float = field(default=0.01, validator=_between(0.0, 1.0))
 
-    def verdict(self, paired: Paired | None) -> tuple[bool, str]:
-        """Return whether the candidate may be promoted, and why or why not in words.
+    def decide(self, paired: Paired | None) -> Decision:
+        """Return whether the candidate may be promoted, and why or why not.
 
         Args:
             paired: the comparison in units of the metric, more is better; None if nothing was held out.
         """
         if paired is None:
-            return False, "not verified: nothing could be held out, so it is not known whether it is better"
-        share = f"{paired.confidence:.0%} interval {paired.low:+.3f} to {paired.high:+.3f}"
+            text = "not verified: nothing could be held out, so it is not known whether it is better"
+            return Decision(False, "", text)
+        interval = f"{paired.confidence:.0%} interval {paired.low:+.3f} to {paired.high:+.3f}"
         tested = f"p = {paired.p_value:.2g} ({paired.test})"
-        if not paired.low > self.min_improvement:  # written so that NaN fails
-            wanted = "zero" if self.min_improvement == 0 else f"the {self.min_improvement:g} asked for"
-            return False, f"not promoted: the {share} does not lie above {wanted}; {tested}"
-        if not paired.p_value <= self.significance:
-            return False, f"not promoted: {tested} is above {self.significance:g}; {share}"
-        return True, f"promoted: {share}, {tested}"
+        margin = "zero" if self.min_improvement == 0 else f"the {self.min_improvement:g} asked for"
+        if paired.low > self.min_improvement:  # written so that NaN fails
+            return Decision(True, "better", f"promoted: better, the {interval} lies above {margin}; {tested}")
+        if paired.high < 0:
+            return Decision(False, "worse", f"not promoted: worse, the {interval} lies below zero; {tested}")
+        text = f"not promoted: not shown to be better, the {interval} does not lie above {margin}; {tested}"
+        needed = examples_needed(paired, self.min_improvement) if paired.difference > self.min_improvement else None
+        if needed is not None:
+            text += f"; about {needed} held-out examples would show an improvement of {paired.difference:.3f}"
+        return Decision(False, "not shown", text, needed)
+
+    @property
+    def false_promotions(self) -> float:
+        """The largest share of candidates that are no better and are still promoted."""
+        return (1.0 - self.confidence) / 2

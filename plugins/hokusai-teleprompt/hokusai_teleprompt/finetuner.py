@@ -45,8 +45,8 @@ class TelepromptFineTuner:
         seed: of everything random.
         prompt_lm: the language model that writes instructions; None for ``lm``.
         min_improvement: least improvement on held-out examples, in units of the metric.
-        confidence: of the interval that has to lie above ``min_improvement``.
-        significance: highest p-value of the paired test.
+        confidence: of the interval that has to lie above ``min_improvement``. Of candidates that are no better, at most
+            ``(1 - confidence) / 2`` are promoted.
         workers: calls at once; None for the executor's ``max_workers``.
         progress: True for a bar on standard error, or a function that is called with a ``Progress``.
         workdir: folder for checkpoints; None for the user's own folder, False for no checkpoints.
@@ -74,7 +74,6 @@ class TelepromptFineTuner:
         prompt_lm: Any = None,
         min_improvement: float = 0.0,
         confidence: float = 0.95,
-        significance: float = 0.01,
         workers: int | None = None,
         progress: bool | Callable[[Progress], None] | None = None,
         workdir: str | os.PathLike[str] | bool | None = None,
@@ -91,7 +90,7 @@ class TelepromptFineTuner:
         self._lm, self._prompt_lm = lm, prompt_lm
         self._budget = Budget(calls=budget) if isinstance(budget, int) else budget
         self._seed, self._workers, self._progress, self._workdir = seed, workers, progress, workdir
-        self._rule = PromotionRule(min_improvement, confidence, significance)
+        self._rule = PromotionRule(min_improvement, confidence)
         self._given = executor
         self._own: Executor | None = None
 

@@ -88,6 +88,10 @@ class Report:
         test: name of the test.
         promoted: whether the candidate was found to be better.
         verdict: why or why not.
+        finding: what the comparison shows of the candidate: ``better``, ``not shown`` or ``worse``; empty for nothing.
+        examples_needed: about how many held-out examples would show the observed improvement; None where it is shown.
+        detectable: the true improvement that so many held-out examples show in 4 of 5 cases; None where not known.
+        false_promotions: the largest share of candidates that are no better and are still promoted.
         trials: the baseline, then the candidates in the order in which they were tried.
         examples: the held-out examples.
         labels: the labels of the held-out examples, where an output is a label; empty where that output is sensitive.
@@ -121,6 +125,10 @@ class Report:
     test: str | None = None
     promoted: bool = False
     verdict: str = ""
+    finding: str = ""
+    examples_needed: int | None = None
+    detectable: float | None = None
+    false_promotions: float | None = None
     trials: tuple[TrialResult, ...] = ()
     examples: tuple[ExampleResult, ...] = ()
     labels: tuple[LabelResult, ...] = ()
@@ -234,6 +242,7 @@ class Report:
             ("best candidate", _number(self.candidate_score)),
             ("improvement", self._improvement()),
             ("wins, losses, ties", f"{self.wins}, {self.losses}, {self.ties}"),
+            ("power", self._power()),
             *self._label_rows(),
             *self._source_rows(),
             ("calls", self._calls()),
@@ -255,6 +264,14 @@ class Report:
         low, high = self.interval
         tested = f"p = {self.p_value:.2g} ({self.test})"
         return f"{self.improvement:+.4f}, {self.confidence:.0%} interval {low:+.4f} to {high:+.4f}, {tested}"
+
+    def _power(self) -> str:
+        if self.detectable is None or self.false_promotions is None:
+            return "not known"
+        return (
+            f"{len(self.examples)} held-out examples show a true improvement of {self.detectable:.2f} in 4 of 5 cases; "
+            f"of candidates that are no better at most {self.false_promotions:.1%} are promoted"
+        )
 
     def _label_rows(self) -> list[tuple[str, str]]:
         """Return the lines of the table about labels: macro F1 where they are uneven, and the recall of each."""

@@ -42,7 +42,7 @@ column_option = click.option(
     "--against",
     multiple=True,
     metavar="OTHER",
-    help="Compare with another signature, a file, lm=NAME or strategy=NAME.",
+    help="Compare with another signature, a file, an earlier report (-o), lm=NAME or strategy=NAME.",
 )
 @click.option("--strategy", metavar="NAME", help="How the language model is asked.")
 @click.option("--min", "min_score", type=float, metavar="SCORE", help="Score that must be reached. Exit code 4 if not.")
@@ -50,7 +50,19 @@ column_option = click.option(
     "--max-regression",
     type=click.FloatRange(min=0),
     metavar="LOSS",
-    help="How much worse than --against it may be. Exit code 4 if it is worse.",
+    help="How much worse than --against it may be. Exit code 4 if it is shown to be worse.",
+)
+@click.option(
+    "--undecided",
+    type=click.Choice(["pass", "fail"]),
+    default="pass",
+    show_default=True,
+    help="What counts if the rows do not show whether it is worse by more than --max-regression.",
+)
+@click.option(
+    "--stop",
+    type=click.Choice(["early"]),
+    help="End as soon as --max-regression (0 if not given) is decided.",
 )
 @click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), help="US dollars to spend at most.")
 @click.option(
@@ -88,6 +100,8 @@ def evaluate(
     strategy: str | None,
     min_score: float | None,
     max_regression: float | None,
+    undecided: Literal["pass", "fail"],
+    stop: Literal["early"] | None,
     max_cost: float | None,
     unpriced: Literal["refuse", "allow"],
     sample: int | None,
@@ -118,6 +132,7 @@ def evaluate(
     hokusai evaluate ClassifyText --lm local --card
     hokusai evaluate ClassifyText tickets.jsonl --metric accuracy --min 0.9
     hokusai evaluate ClassifyText tickets.jsonl --against better.json --max-regression 0.02 --junit report.xml
+    hokusai evaluate ClassifyText tickets.jsonl --lm openai/gpt-5-mini --against lm=openai/gpt-5 --stop early
     """
     from hokusai_core import Budget
     from hokusai_evaluate.evaluation import evaluate as run
@@ -127,8 +142,10 @@ def evaluate(
 
     if card and (against or sample):
         raise CommandMisuse("--card is for the scores on all rows, without --against and --sample")
-    if max_regression is not None and not against:
-        raise CommandMisuse("--max-regression needs something to compare with: give --against")
+    if (max_regression is not None or stop) and not against and len(lms) < 2:
+        raise CommandMisuse(
+            f"{'--stop' if stop else '--max-regression'} needs something to compare with: give --against"
+        )
     for target in (output, junit):
         _check_writable(target)
     line = StatusLine() if is_terminal(sys.stderr) else None
@@ -153,6 +170,8 @@ def evaluate(
                 inputs=given,
                 mapping=column_mapping(pairs),
                 journal=journal,
+                stop=stop,
+                max_regression=max_regression,
                 max_workers=workers,
                 seed=seed,
                 progress=None if line is None else lambda done, total: line.draw(f"{name}: {done}/{total} answers"),
@@ -166,7 +185,7 @@ def evaluate(
     finally:
         if line is not None:
             line.close()
-    gates = evaluation.check(min_score=min_score, max_regression=max_regression)
+    gates = evaluation.check(min_score=min_score, undecided=undecided)
     if output is not None:
         evaluation.save(output)
     if junit is not None:
@@ -175,6 +194,9 @@ def evaluate(
     if kept is not None:
         click.echo(f"hokusai: scorecard written to {kept}", err=True)
     failed = [gate for gate in gates if not gate.passed]
+    for gate in gates:
+        if gate.passed and not gate.decided:
+            click.echo(f"hokusai: {gate.label}: {gate.name} passed, undecided: {gate.message}", err=True)
     for gate in failed:
         click.echo(f"hokusai: {gate.label}: {gate.name} not passed: {gate.message}", err=True)
     if any(gate.name != "complete" for gate in failed):

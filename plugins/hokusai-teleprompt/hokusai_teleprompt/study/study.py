@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from hokusai_core import Budget, LanguageModel, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError
 from hokusai_core.plugin_api import OptimizationExample, OptimizationTask
 from hokusai_evaluate.example_reader import dataset_hash
 from hokusai_evaluate.metrics.scoring import raw_score, summary_of
-from hokusai_teleprompt.comparison import Comparison, PromotionRule, compare, score_of
+from hokusai_teleprompt.comparison import Comparison, Decision, PromotionRule, compare, score_of
 from hokusai_teleprompt.data_split import FEWEST, DataSplit
 from hokusai_teleprompt.label_comparison import LabelResult, compare_labels, label_refusals
 from hokusai_teleprompt.optimized_signature import (
@@ -116,16 +116,14 @@ class _Result:
     """The result of the comparison.
 
     Args:
-        promoted: whether the rule is satisfied.
-        verdict: why or why not.
+        decision: what the comparison shows.
         stopped: why the study was stopped early, None where it was not.
         comparison: the comparison, None where there was nothing to compare.
         invalid: held-out answers without a score, of the baseline and of the candidate.
         labels: the labels of the held-out examples.
     """
 
-    promoted: bool
-    verdict: str
+    decision: Decision
     stopped: str | None
     comparison: Comparison | None = None
     invalid: tuple[int, int] = (0, 0)
@@ -186,14 +184,14 @@ class Study:
             ) from self._counter.first_error
         if not new:
             reason = "no candidate was found" if stopped else "nothing beat it in the search"
-            result = _Result(False, f"not promoted: {reason}", stopped, invalid=(baseline.test.failures, 0))
+            result = _Result(_refused(reason), stopped, invalid=(baseline.test.failures, 0))
             return self._optimized(self._plan.target.as_it_is.spec, self._report(baseline, pool, None, result))
         chosen = self._choose(new, pool)
         spec = self._spec_of(chosen)
         result = self._compare(baseline, spec, stopped)
         report = self._report(baseline, pool, chosen, result)
         candidate = self._optimized(spec, report)
-        if result.promoted or not self._plan.split.test:
+        if result.decision.promoted or not self._plan.split.test:
             return candidate
         return self._optimized(self._plan.target.as_it_is.spec, report, candidate)
 
@@ -273,19 +271,20 @@ class Study:
         )
         compared = 0 if comparison is None else len(comparison.examples)
         if held_out and comparison is None:
-            promoted, verdict = False, "not promoted: the comparison was stopped before it began"
+            decision = _refused("the comparison was stopped before it began")
         elif compared < min(len(held_out), max(FEWEST, math.ceil(len(held_out) / 2))):
-            promoted, verdict = False, f"not promoted: only {compared} of {len(held_out)} examples could be compared"
+            decision = _refused(f"only {compared} of {len(held_out)} examples could be compared")
         else:
-            promoted, verdict = plan.rule.verdict(None if comparison is None else comparison.paired)
+            decision = plan.rule.decide(None if comparison is None else comparison.paired)
         labels = compare_labels(self._spec, held_out, baseline.test.outputs, after.outputs)
         refusals = [*plan.split.refusals, *label_refusals(labels, hidden=self._spec.sensitive)]
-        if promoted and refusals:
-            shown = verdict.removeprefix("promoted: ")
-            promoted, verdict = False, f"not promoted: {'; '.join(refusals)} (all examples together: {shown})"
+        if decision.promoted and refusals:
+            shown = decision.text.removeprefix("promoted: ")
+            text = f"not promoted: {'; '.join(refusals)} (all examples together: {shown})"
+            decision = evolve(decision, promoted=False, text=text)
         invalid = (baseline.test.failures, after.failures)
         shown_labels = tuple(label for label in labels if label.field not in self._spec.sensitive)
-        return _Result(promoted, verdict, stopped or after.stopped, comparison, invalid, shown_labels)
+        return _Result(decision, stopped or after.stopped, comparison, invalid, shown_labels)
 
     def _measure(
         self,
@@ -390,8 +389,12 @@ class Study:
             confidence=plan.rule.confidence,
             p_value=None if paired is None else paired.p_value,
             test=None if paired is None else paired.test,
-            promoted=result.promoted,
-            verdict=result.verdict,
+            promoted=result.decision.promoted,
+            verdict=result.decision.text,
+            finding=result.decision.finding,
+            examples_needed=result.decision.examples_needed,
+            detectable=None if paired is None else paired.detectable,
+            false_promotions=plan.rule.false_promotions,
             trials=self._trials(baseline, pool, chosen),
             examples=() if comparison is None else comparison.examples,
             labels=result.labels,
@@ -409,7 +412,7 @@ class Study:
         )
 
     def _notes(self, result: _Result) -> list[str]:
-        notes = [reason for reason in self._plan.split.refusals if reason not in result.verdict]
+        notes = [reason for reason in self._plan.split.refusals if reason not in result.decision.text]
         if self._cache.found:
             notes.append(f"continued: {self._cache.found} calls of an earlier run were not paid for again")
         if any(result.invalid):
@@ -420,6 +423,10 @@ class Study:
         if result.stopped is not None and self._plan.checkpoint is not None:
             notes.append("run the same again to continue: calls that were made are not paid for again")
         return notes
+
+
+def _refused(reason: str) -> Decision:
+    return Decision(False, "", f"not promoted: {reason}")
 
 
 def _limit(total: float | None, before: float, begun: float, kept: float) -> ResourceLimit | None:

@@ -1,0 +1,86 @@
+"""Metrics that ask a language model: their calls are held to the budget of the evaluation, and counted."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from attrs import evolve
+
+from hokusai_core import Budget, Executor, LanguageModel
+from hokusai_core.plugin_api import CallEstimate, CallRecord, MeteredLM
+from hokusai_evaluate.systems import System
+
+__all__ = ["MeteredMetrics"]
+
+
+class MeteredMetrics:
+    """Gives metrics their language models; safe to use from many threads.
+
+    Args:
+        executor: knows language models.
+        budget: what their calls are charged to; None for no limit.
+
+    Attributes:
+        spent: US dollars so far, as far as prices are known.
+        calls: calls so far.
+    """
+
+    keep_exchanges = False
+
+    def __init__(self, executor: Executor, budget: Budget | None) -> None:
+        self._executor, self._budget = executor, budget
+        self._lock = threading.Lock()
+        self.spent, self.calls = 0.0, 0
+
+    def ready(self, metric: Any, system: System) -> Any:
+        """Return a metric that can score: one that asks a language model with that model.
+
+        Args:
+            metric: the metric.
+            system: its model is asked where the metric names none.
+
+        Raises:
+            LanguageModelUnavailable: there is no such language model.
+        """
+        if not hasattr(metric, "using"):
+            return metric
+        return metric.using(lambda lm: self._metered(system.lm if lm is None else lm), system.spec.instructions)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a note on what the metrics have used, none where they asked no model."""
+        if not self.calls:
+            return ()
+        return (
+            f"the metrics asked a language model {self.calls} times, for ${self.spent:.4f} as far as prices are known",
+        )
+
+    def record(self, call: CallRecord) -> None:
+        """Count and charge one call."""
+        with self._lock:
+            self.calls += max(1, call.usage.calls)
+            self.spent += call.cost or 0.0
+        if self._budget is not None:
+            self._budget.charge(call.usage, call.cost, call.model)
+
+    def before(self, estimate: CallEstimate) -> None:
+        """Take a call out of the budget.
+
+        Raises:
+            BudgetExceeded: the budget is spent.
+        """
+        if self._budget is not None:
+            self._budget.reserve(estimate)
+
+    async def abefore(self, estimate: CallEstimate) -> None:
+        """Async version of ``before``."""
+        self.before(estimate)
+
+    def reserve(self, estimate: CallEstimate) -> None:
+        """Do the same as ``before``, which waits for nothing."""
+        self.before(estimate)
+
+    def _metered(self, lm: Any) -> LanguageModel:
+        model = self._executor.language_model(lm)
+        prices = self._executor.config.value("prices")
+        return evolve(model, lm=MeteredLM(model.lm, self, gate=self, prices=prices))
