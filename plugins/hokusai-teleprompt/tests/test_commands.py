@@ -64,7 +64,7 @@ def test_optimize_run_and_diff(data: Path, model: Any, tmp_path: Path) -> None:
             "--workers", "2", "--calls", "400", "--require-better",
         )  # fmt: skip
     assert result.exit_code == 0
-    assert "promoted: 95% interval" in result.stdout
+    assert "promoted: better, the 95% interval" in result.stdout
     assert "the better signature" in result.stdout
     assert plot.read_text().startswith("<svg")
     artifact = read_artifact(better)
