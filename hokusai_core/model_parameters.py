@@ -62,6 +62,9 @@ def _prompt_cache(value: Any) -> Any:
         return value
     known = {"mode", "prefix", "prefix_until_index", "retention", "key", "resource"}
     if isinstance(value, Mapping) and value.keys() <= known:
+        for name, words in {"mode": ("auto", "off"), "prefix": ("stable", "history")}.items():
+            if value.get(name, words[0]) not in words:
+                raise ValueError(f"{name}: expected {' or '.join(words)}")
         return dict(value)
     raise ValueError(f"expected true, false, 'auto', 'off', or a mapping of {', '.join(sorted(known))}")
 

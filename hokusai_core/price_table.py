@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,10 +76,9 @@ class PriceTable:
             raise ValueError("expected a mapping of model to prices, or the path of a TOML or JSON file")
         problems: list[str] = []
         prices: dict[str, _Price] = {}
-        for name, entry in value.items():
+        for name, entry in _own_forms(value):
             try:
-                for one in _names_of(str(name), entry):
-                    prices[one] = _price(entry)
+                prices[name] = _price(entry)
             except ValueError as error:
                 problems.append(f"{name}: {error}")
         if problems:
@@ -120,14 +119,21 @@ def _read(path: Path) -> Any:
         raise ValueError(f"the file is damaged ({error})") from None
 
 
-def _names_of(name: str, entry: Any) -> tuple[str, ...]:
-    """Return the names of the model that an entry is about; none if an entry of LiteLLM has no price for tokens."""
-    provider = entry.get(_OF_LITELLM) if isinstance(entry, Mapping) else None
-    if not isinstance(provider, str):
-        return (name,)
-    if any(entry.get(_NAMES[key]) is None for key in ("input", "output")):  # pictures, minutes or pages are paid
-        return ()
-    return (name,) if name.startswith(f"{provider}/") else (name, f"{provider}/{name}")
+def _own_forms(table: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the names of models with their entries. A table of LiteLLM has aliases and things without a price, too."""
+    entries = [entry for entry in table.values() if isinstance(entry, Mapping)]
+    of_litellm = any(_OF_LITELLM in entry for entry in entries)
+    for name, entry in table.items():
+        if not of_litellm or not isinstance(entry, Mapping) or not _NAMES.keys().isdisjoint(entry):
+            yield str(name), entry
+            continue
+        other = table.get(str(entry.get("alias_of")))
+        meant = other if isinstance(other, Mapping) else entry
+        if any(meant.get(_NAMES[key]) is None for key in ("input", "output")):  # pictures, minutes or pages are paid
+            continue
+        yield str(name), meant
+        if "/" not in str(name) and isinstance(entry.get(_OF_LITELLM), str):
+            yield f"{entry[_OF_LITELLM]}/{name}", meant
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class ModelCall(BridgeCall):
             return True
         if type(self.adapter) is not FastChatAdapter or self._by_predictor:
             return False
-        return can_stream(self._lm, asynchronous=self.asynchronous)
+        return can_stream(self._lm, asynchronous=MeteredLM.awaitable(self._lm))
 
     def _keeps_deadline(self, inputs: Mapping[str, Any], options: CallOptions) -> bool:
         if not isinstance(getattr(self._lm, "_engine_spec", None), str):

@@ -80,9 +80,16 @@ def response_of(answer: str | Response, model: str) -> Response:
     Args:
         answer: the whole text that a model wrote, or the response of an engine.
         model: name of the model.
+
+    Raises:
+        TypeError: it is neither.
     """
     if isinstance(answer, Response):
         return answer
+    if not isinstance(answer, str):
+        raise TypeError(
+            f"expected the text that a model wrote, or a dspy.lm15.Response, as the answer, not {type(answer).__name__}"
+        )
     message = Message(role="assistant", parts=(TextPart(answer),))
     return Response(id=None, model=model, message=message, finish_reason="stop", usage=Usage())
 

@@ -107,6 +107,7 @@ def test_a_signature_keeps_its_parameters_as_data() -> None:
         ({"stream": True}, "stream: cannot be set here"),
         ({"model": "other"}, "model: cannot be set here; choose the model with lm="),
         ({"temprature": 1}, "temprature: there is no such parameter; did you mean 'temperature'"),
+        ({"prompt_cache": {"mode": "bogus"}}, "prompt_cache: mode: expected auto or off"),
         ({"temperature": "hot"}, "temperature: expected a number from 0 to 2"),
         ({"max_tokens": True}, "max_tokens: expected a whole number of at least 1"),
         ([1], "expected a mapping of name to value, got list"),
@@ -234,12 +235,15 @@ def test_a_whole_table_of_litellm_is_read(tmp_path: Path) -> None:
     table = {
         "small": {**tokens, "litellm_provider": "openai"},
         "groq/large": {**tokens, "litellm_provider": "groq"},
+        "groq/latest": {"alias_of": "groq/large"},
+        "groq/gone": {"alias_of": "groq/nothing"},
         "painter": {"input_cost_per_pixel": 1e-8, "litellm_provider": "openai"},
     }
     (tmp_path / "prices.json").write_text(json.dumps(table))
     found = PriceTable.of(tmp_path / "prices.json")
     assert found is not None
-    assert set(found.prices) == {"small", "openai/small", "groq/large"}
+    assert set(found.prices) == {"small", "openai/small", "groq/large", "groq/latest"}
+    assert found.prices["groq/latest"] == found.prices["groq/large"]
 
 
 def test_a_price_that_is_there_twice_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import attrs
@@ -279,3 +279,9 @@ def test_of_several_models_the_first_is_shown() -> None:
         executor.execute_signature("Ask", {"question": "?"})
     assert first.engine.requests == [shown]
     assert second.engine.calls == 0
+
+
+@pytest.mark.parametrize("answer", [5, None, b"text", {"answer": "text"}])
+def test_what_is_no_answer_is_named(answer: object, make_executor: Callable[..., Executor]) -> None:
+    with pytest.raises(TypeError, match=f"the text that a model wrote, .*, not {type(answer).__name__}"):
+        make_executor().read("Answer", answer)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
+import dspy
 import pytest
 from pydantic import BaseModel
 
@@ -191,6 +192,16 @@ def thinking(**fields: Any) -> Any:
     """Return a language model that thinks aloud in many pieces."""
     answers = {"reasoning": "First this, then that.", "answer": "So it is.", **fields}
     return null_lm(answers=answers, pieces=lambda text: re.findall(r"\s*\S+", text))
+
+
+@pytest.mark.parametrize("strategy", ["predict", "chain_of_thought"])
+def test_an_engine_that_only_blocks_streams_under_a_strategy_too(strategy: str) -> None:
+    lm = dspy.LM("null/blocking", engine=thinking().engine, cache=False)
+    with Executor(lm=lm, plugins=["strategies"], environ={}) as executor:
+        events: list[Any] = list(executor.stream_signature(Ask, {"question": "?"}, strategy=strategy))
+    assert "".join(event.text for event in events if event.kind == "delta") == "So it is."
+    assert len([event for event in events if event.kind == "delta"]) > 1
+    assert ("thought" in [event.kind for event in events]) is (strategy == "chain_of_thought")
 
 
 def test_thoughts_stream_before_the_answer() -> None:
