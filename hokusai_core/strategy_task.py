@@ -118,7 +118,15 @@ class Reward:
         except HokusaiError:
             raise
         except Exception as error:
-            raise PluginError(f"reward {self.name!r} raised {type(error).__name__}; see the cause") from error
+            failure = error
+        else:
+            return self._checked(score)
+        message = f"reward {self.name!r} raised {type(failure).__name__}"
+        if task.spec.sensitive:  # its message and its traceback may quote a sensitive value
+            raise PluginError(f"{message}; it is not shown, because {task.spec.name} has sensitive fields")
+        raise PluginError(f"{message}; see the cause") from failure
+
+    def _checked(self, score: float) -> float:
         if math.isnan(score):
             raise PluginError(f"reward {self.name!r} returned NaN, which compares with no other score")
         return score

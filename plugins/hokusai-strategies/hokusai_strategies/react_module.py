@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dspy
 import jsonschema
 
-from hokusai_core.errors import HokusaiError, ToolError
+from hokusai_core.errors import BudgetExceeded, DeadlineExceeded, RateLimitedError, ToolError
 from hokusai_core.plugin_api import StrategyTask, Tool, jsonable
 from hokusai_strategies.own_thread import in_own_thread
 from hokusai_strategies.react import FINISH
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from hokusai_strategies.react import ReAct
 
 __all__ = ["ReActModule"]
+
+#: Errors that end the execution whatever a tool's errors mean.
+_LIMITS = (BudgetExceeded, DeadlineExceeded, RateLimitedError)
 
 
 class ReActModule(dspy.ReAct):
@@ -103,7 +106,7 @@ class ReActModule(dspy.ReAct):
         Raises:
             ToolError: the execution is to end.
         """
-        if isinstance(error, HokusaiError):
+        if isinstance(error, _LIMITS):  # of an execution inside the tool
             raise error
         if self._options.on_tool_error == "observe":
             return f"{type(error).__name__}: {error}"

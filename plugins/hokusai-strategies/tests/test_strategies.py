@@ -164,6 +164,11 @@ def shortest(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> float:
     return -float(len(outputs["answer"]))
 
 
+def drive(outcome: Any) -> Any:
+    """Return what an execution gives, blocking or awaited."""
+    return asyncio.run(outcome) if asyncio.iscoroutine(outcome) else outcome
+
+
 awaited_or_not = pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "awaited"])
 
 
@@ -676,3 +681,41 @@ def test_tries_that_are_made_in_any_case_are_made_at_the_same_time(way: str, mos
         assert few.spent.calls == 2
         with pytest.raises(DeadlineExceeded):
             asyncio.run(executor.aexecute_signature("Ask", {"question": "?"}, timeout=0.01, **options))
+
+
+@awaited_or_not
+def test_what_a_reward_quotes_of_a_sensitive_value_is_not_shown(awaited: bool) -> None:
+    class Secret(Ask):
+        question: str = InputField(sensitive=True)
+
+    class Quotes:
+        name, version = "quotes", "1"
+
+        def __call__(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+            raise ValueError(f"cannot judge {inputs}")
+
+    strategy = {"name": "best_of_n", "reward": Quotes()}
+    with Executor(lm=null_lm(), plugins=["strategies"], environ={}) as executor:
+        run = executor.aexecute_signature if awaited else executor.execute_signature
+        with pytest.raises(PluginError, match="reward 'function quotes' raised ValueError; it is not shown") as caught:
+            drive(run(Secret, {"question": "hunter2"}, strategy=strategy))
+        assert caught.value.__cause__ is None
+        assert caught.value.__context__ is None
+
+
+@awaited_or_not
+def test_an_error_of_an_execution_inside_a_tool_names_the_tool(run: Callable[..., Any], awaited: bool) -> None:
+    def nested(city: str) -> int:
+        """Ask another signature."""
+        raise OutputError("the answer does not fit Other", retryable=True)
+
+    def spent(city: str) -> int:
+        """Ask another signature."""
+        raise BudgetExceeded("the budget is spent")
+
+    for tool, error in ((nested, ToolError), (spent, BudgetExceeded)):
+        strategy = {"name": "react", "tools": [FunctionTool(tool, version="1")], "max_iters": 2}
+        answers = {"next_tool_name": tool.__name__, "next_tool_args": {"city": "Rome"}}
+        with pytest.raises(error):
+            run(strategy, "x", others=answers, awaited=awaited, retry_on_failure=True, max_retries=2)
+        assert run.engine.calls == 1  # type: ignore[attr-defined]
