@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import subprocess
@@ -11,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 from dspy.lm15 import RateLimitError
 
-from hokusai_core import BaseSignature, Budget, Executor, InputField, OutputField, SignatureChain
+from hokusai_core import BaseSignature, Budget, Executor, InputField, ModelPolicy, OutputField, SignatureChain
 from hokusai_core.errors import ConfigurationError, InputError, JournalError, LanguageModelError, OptimizationError
 from hokusai_core.testing.lm import null_lm
 from hokusai_evaluate import evaluate
@@ -378,3 +380,47 @@ def test_the_report_as_json(make_executor: MakeExecutor, router: Any, tickets: P
     assert (data["complete"], data["rows"], len(data["row_reports"])) == (True, 40, 40)
     assert len(found.to_dict()["row_reports"]) == 5
     assert repr(found) == "<Evaluation local/Route: 40 rows, accuracy 0.750>"
+
+
+def test_answers_with_other_parameters_are_not_taken_from_a_journal(
+    make_executor: MakeExecutor, tmp_path: Path
+) -> None:
+    rows = [{"ticket": "a", "team": "billing"}, {"ticket": "b", "team": "product"}]
+
+    def reused(executor: Executor, **options: Any) -> int:
+        found = evaluate(executor, "Route", rows, metric="accuracy", journal=tmp_path / "journal", **options)
+        return found.systems[0].reused
+
+    lm = null_lm(answers={"team": "billing"})
+    plain, warm = make_executor(lm), make_executor(lm, parameters={"temperature": 1})
+    assert [reused(plain), reused(plain)] == [0, 2]
+    cold: dict[str, Any] = {"parameters": {"temperature": 0}}
+    assert [reused(plain, **cold), reused(plain, **cold)] == [0, 2]
+    assert [reused(warm), reused(warm)] == [0, 2]
+
+
+def test_all_models_of_a_policy_are_named(make_executor: MakeExecutor) -> None:
+    models = [null_lm(model="null/first", fail_first=9), null_lm(answers={"team": "billing"}, model="null/second")]
+    found = evaluate(
+        make_executor(), "Route", [{"ticket": "a", "team": "billing"}], metric="accuracy", lm=ModelPolicy(models)
+    )
+    assert found.score == 1.0
+    assert found.systems[0].model == "null/first, null/second"
+
+
+def test_reports_hold_no_picture(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    class Describe(BaseSignature):
+        """Describe the picture."""
+
+        picture: dspy.Image = InputField()
+        caption: str = OutputField()
+
+    uri = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    found = evaluate(make_executor(null_lm()), Describe, [{"picture": uri, "caption": "red"}], metric="accuracy")
+    found.save(tmp_path / "report.json")
+    text = (tmp_path / "report.json").read_text()
+    assert json.loads(text)["row_reports"][0]["inputs"]["picture"]["media"] == "image"
+    assert base64.b64encode(PNG).decode() not in text + found.table()
+
+
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC")

@@ -32,6 +32,10 @@ class Chain:
     def __init__(self, steps: Any = (), strategies: Mapping[str, Any] | None = None) -> None:
         if not isinstance(steps, Sequence) or isinstance(steps, str) or not steps:
             raise ConfigurationError("strategy 'chain' needs steps; SignatureChain.to_signature(executor) writes them")
+        if strategies is not None and not isinstance(strategies, Mapping):
+            raise ConfigurationError(
+                "strategy 'chain': strategies: expected a mapping of the name of a step to a strategy"
+            )
         self._steps, self._strategies = list(steps), dict(strategies or {})
 
     def build(self, task: StrategyTask) -> Any:

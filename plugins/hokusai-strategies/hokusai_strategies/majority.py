@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hokusai_core.errors import ConfigurationError
@@ -39,7 +39,11 @@ class Majority:
     ) -> None:
         self.n = checked_count("majority", "n", n)
         names = fields.split(",") if isinstance(fields, str) else fields
+        if names is not None and (not isinstance(names, Iterable) or isinstance(names, Mapping)):
+            raise ConfigurationError(f"strategy 'majority': fields={fields!r}: expected names of outputs")
         self.fields = None if names is None else tuple(str(name).strip() for name in names)
+        if self.fields == ():
+            raise ConfigurationError("strategy 'majority': fields is empty; name at least one output, or leave it out")
         self.strategy = strategy or Predict()
         self.temperature = checked_number("majority", "temperature", temperature)
 

@@ -413,6 +413,17 @@ def test_only_some_outputs_may_be_compared() -> None:
             executor.execute_signature("Route", {"mail": "?"}, strategy={**strategy, "fields": ["taem"]})
 
 
+@pytest.mark.parametrize("fields", [5, [], {"team": 1}])
+def test_fields_of_a_vote_are_names(run: Callable[..., Any], fields: Any) -> None:
+    with pytest.raises(ConfigurationError, match="strategy 'majority': fields"):
+        run({"name": "majority", "fields": fields}, "a")
+
+
+def test_strategies_of_steps_are_a_mapping(run: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigurationError, match="strategy 'chain': strategies: expected a mapping"):
+        run({"name": "chain", "steps": [{}], "strategies": 5}, "a")
+
+
 # -- react ----------------------------------------------------------------------------------------------------------
 
 

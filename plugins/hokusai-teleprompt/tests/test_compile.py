@@ -12,10 +12,20 @@ import dspy
 import pandas as pd
 import pytest
 
-from hokusai_core import BaseSignature, Budget, Executor, InputField, OutputField, hookimpl, process_trackers
+from hokusai_core import (
+    BaseSignature,
+    Budget,
+    Executor,
+    InputField,
+    ModelPolicy,
+    OutputField,
+    hookimpl,
+    process_trackers,
+)
 from hokusai_core.errors import ConfigurationError, InputError, OptimizationError
 from hokusai_core.plugin_api import Candidate, OptimizationTask
 from hokusai_core.testing.listening import ListeningTracker
+from hokusai_core.testing.lm import null_lm
 from hokusai_teleprompt import OptimizedSignature, Progress, ProgressBar, Report, TelepromptFineTuner
 from hokusai_teleprompt.score_plot import draw
 
@@ -581,3 +591,18 @@ def test_nothing_of_sensitive_examples_reaches_a_tracker(by_demos: Any, topics: 
     assert [item["inputs"]["text"] for item in topics if item["inputs"]["text"] in told] == []
     assert "candidate_score" in event.figures  # type: ignore[union-attr]
     assert all("instructions" not in trial for trial in event.figures["trials"])  # type: ignore[union-attr]
+
+
+def test_candidates_are_measured_as_the_executor_is_set(topics: Any, topic_signature: Any) -> None:
+    """With its parameters, those of the model of a policy, and its limits on media."""
+    lm = null_lm(answers={"topic": "food"}, keep_requests=True)
+    kept = lm.engine.requests
+    lm.engine.__class__ = type("Shared", (type(lm.engine),), {"__deepcopy__": lambda self, memo: self})
+    policy = ModelPolicy([{"lm": lm, "parameters": {"top_p": 0.4}}])
+    options: dict[str, Any] = {"plugins": ["teleprompt", "evaluate"], "parameters": {"max_tokens": 77}, "environ": {}}
+    with (
+        Executor(lm=policy, **options) as executor,
+        TelepromptFineTuner(executor=executor, workdir=False, optimizer="labeled_fewshot") as finetuner,
+    ):
+        finetuner.compile(topic_signature, topics, "accuracy")
+    assert {(request.config.max_tokens, request.config.top_p) for request in kept} == {(77, 0.4)}
