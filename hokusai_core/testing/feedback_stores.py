@@ -97,7 +97,7 @@ class FeedbackStoreConformance:
         assert list(store.read()) == []
 
     def test_keeps_whether_an_execution_was_drawn(self, store: FeedbackStore) -> None:
-        """Feedback on executions that were drawn at random is told from other feedback."""
+        """Feedback on executions that were drawn at random differs from other feedback."""
         execution_id = _keep(store)
         given = [make_feedback(execution_id, drawn=True, source="one"), make_feedback(execution_id, source="two")]
         for one in given:

@@ -149,8 +149,8 @@ def test_the_store_that_feedback_was_read_from_is_found(
         assert report.baseline_score == pytest.approx(0.75, abs=0.03)
 
 
-def test_a_random_review_stands_for_what_nobody_commented_on(thinking: Any, topic_signature: Any) -> None:
-    """Without the review, answers that nobody looked at count as right, and hide that the candidate is better."""
+def test_a_random_review_stands_for_executions_without_feedback(thinking: Any, topic_signature: Any) -> None:
+    """Without the review, answers without feedback count as right, and hide that the candidate is better."""
     lm = model(thinking, lambda n: n % 2 == 0, lambda n: True)
     with Executor(lm=lm, plugins=PLUGINS) as executor, FeedbackCollector() as collector:
         results = run(executor, topic_signature, 400)

@@ -85,7 +85,7 @@ def optimize(
     none was found. Ctrl-C ends the search and compares the best candidate so far; a second Ctrl-C ends the comparison.
     Run the same command again to continue.
 
-    With --from-feedback there is no DATA: corrections and high ratings are learned from, and candidates are compared on
+    Leave DATA out with --from-feedback: corrections and high ratings are learned from, and candidates are compared on
     a sample of all kept executions.
 
     \b

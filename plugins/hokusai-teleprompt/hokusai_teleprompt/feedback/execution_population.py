@@ -31,7 +31,7 @@ class ExecutionPopulation:
         drawn: those of them that were drawn at random for a review, by ``near_key``.
         unreviewed: inputs without feedback.
         uncontested: examples out of executions without feedback, drawn at random. Their outputs are what the signature
-            answered; nobody has said that they are right.
+            answered; that they are right was not said.
         missing: executions with feedback that are not kept in the store.
         left_out: executions with feedback in the store that is not among the feedback that was given.
     """

@@ -2,8 +2,8 @@
 
 People correct what is wrong and are silent about what is right. Corrections alone are therefore no sample of what the
 signature is asked: a candidate that is better on them may be worse on all the rest. So the sets to choose by and to
-compare on have executions without feedback as well, in proportion; their answers count as right, because nobody
-contested them. They are never learned from.
+compare on have executions without feedback as well, in proportion; their answers count as right, because they
+were not contested. They are never learned from.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _in_proportion(
         kept = [*rng.sample(drawn, count), *rng.sample(chosen, min(len(chosen), round(count * share)))]
         note = (
             f"{len(population.drawn)} of {total} inputs were drawn at random for a review. {count} of them stand for "
-            f"all that nobody chose to comment on, beside {len(kept) - count} that somebody chose, where candidates "
+            f"all others, beside {len(kept) - count} that reviewers chose themselves, where candidates "
             "are chosen and compared"
         )
         return kept, [], [note]

@@ -48,7 +48,7 @@ def best_by_outcome(
 ) -> OutcomeExamples:
     """Return the third of the executions with the best outcome as examples, one for each input.
 
-    Executions that somebody has corrected or rated low are left out, whatever came of them.
+    Executions that were corrected or rated low are left out, whatever came of them.
 
     Args:
         spec: the signature.
