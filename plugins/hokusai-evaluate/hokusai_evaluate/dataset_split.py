@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
 import random
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import atomic_write
+from hokusai_core.plugin_api import atomic_write, jsonable
 from hokusai_evaluate.example_reader import ExampleRow, near_key, read_file
 from hokusai_evaluate.stratified_split import strata_of, take
 
 __all__ = ["split_data"]
 
 _TABLES = {".csv": ",", ".tsv": "\t"}
+#: A column with more different values does not count as a label.
+_MOST_LABELS = 30
+#: A number or code: one word with a digit.
+_ID = re.compile(r"\S*\d\S*")
+#: What stands between the items of a list that is written as text.
+_SEPARATORS = re.compile(r"[,;|\n]")
 
 
 def split_data(
@@ -34,7 +42,9 @@ def split_data(
 ) -> dict[Path, int]:
     """Write the rows of a file to several files, ``NAME.PART.jsonl`` or ``NAME.PART.csv``.
 
-    Rows that differ in case, blanks or the order of a list only stay together, whatever their label.
+    Rows whose inputs differ in case, blanks or the order of a list only stay together, whatever their label. In a table,
+    the inputs are the columns that are neither labels nor ids: those whose values do not come again and again, and are
+    not a number or code of their own in each row.
 
     Args:
         path: a JSONL or CSV file.
@@ -106,8 +116,10 @@ def _groups(rows: Sequence[ExampleRow], by: str | None, group: str | None) -> li
         return place
 
     seen: dict[Any, int] = {}
+    columns = _input_columns([row.value for row in rows if not _is_nested(row)], {by, group})
     for place, row in enumerate(rows):
-        keys: list[Any] = [("near", near_key(_inputs(row, by)))]
+        inputs = row.value["inputs"] if _is_nested(row) else {name: row.value.get(name) for name in columns}
+        keys: list[Any] = [("near", near_key(_without_order(jsonable(inputs))))]
         keys += [("group", near_key(_value(row, group)))] if group else []
         for key in keys:
             parents[root(place)] = root(seen.setdefault(key, place))
@@ -117,11 +129,37 @@ def _groups(rows: Sequence[ExampleRow], by: str | None, group: str | None) -> li
     return list(found.values())
 
 
-def _inputs(row: ExampleRow, by: str | None) -> Any:
-    inputs = row.value.get("inputs")
-    if isinstance(inputs, Mapping):
-        return inputs
-    return {name: value for name, value in row.value.items() if name != by}
+def _is_nested(row: ExampleRow) -> bool:
+    return isinstance(row.value.get("inputs"), Mapping)
+
+
+def _input_columns(rows: Sequence[Mapping[str, Any]], apart: Collection[str | None]) -> list[str]:
+    """Return the columns of a table that are inputs; those in ``apart`` are none.
+
+    Without labels and ids, rows that repeat each other are found. A column too few makes larger groups and no leak.
+    """
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in apart]
+    found = []
+    for name in columns:
+        texts = [str(row.get(name)) for row in rows]
+        is_label = len(set(texts)) <= min(_MOST_LABELS, len(texts) // 4)
+        is_id = len(set(texts)) == len(texts) and all(_ID.fullmatch(text) for text in texts)
+        if not is_label and not is_id:
+            found.append(name)
+    return found or columns
+
+
+def _without_order(value: Any) -> Any:
+    """Return a value whose texts are lists, where they look like one, so that their order does not count."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            read = json.loads(value)
+            if isinstance(read, (list, dict)):
+                return read
+        return sorted(part.strip().casefold() for part in _SEPARATORS.split(value))
+    if isinstance(value, list):
+        return [_without_order(item) for item in value]
+    return {name: _without_order(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def _has(row: ExampleRow, column: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,34 @@ def test_near_repetitions_and_groups_stay_together(tmp_path: Path) -> None:
     customers = [{one["customer"] for one in csv.DictReader(path.read_text().splitlines())} for path in written]
     assert not customers[0] & customers[1]
     assert set(map(len, customers)) == {3, 2}
+
+
+@pytest.mark.parametrize("by", ["team", None])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_near_repetitions_are_found_beside_ids_labels_and_written_lists(
+    tmp_path: Path, by: str | None, suffix: str
+) -> None:
+    rows = []
+    for number in range(40):
+        for text, choices in (
+            (f"Refund order {number}", "billing, product"),
+            (f"refund  ORDER {number}", "product,billing"),
+        ):
+            team = ("billing", "product")[len(rows) % 2]
+            rows.append({"id": f"t-{len(rows)}", "ticket": text, "choices": choices, "team": team})
+    source = tmp_path / f"data.{suffix}"
+    if suffix == "jsonl":
+        write(source, *rows)
+    else:
+        with source.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    written = split_data(source, {"train": 0.5, "test": 0.5}, by=by, seed=2)
+    parts = [path.read_text().lower().split("\n") for path in written]
+    numbers = [{int(re.search(r"order (\d+)", line)[1]) for line in part if "order" in line} for part in parts]
+    assert not numbers[0] & numbers[1]
+    assert list(written.values()) == [40, 40]
 
 
 @pytest.mark.parametrize("shares", [{"train": 1.0}, {"train": 0.9, "test": 0.3}, {"train": 0.0, "test": 0.5}])
