@@ -42,8 +42,8 @@ def split_data(
 ) -> dict[Path, int]:
     """Write the rows of a file to several files, ``NAME.PART.jsonl`` or ``NAME.PART.csv``.
 
-    Rows whose inputs differ in case, blanks or the order of a list only stay together, whatever their label. In a table,
-    the inputs are the columns that are neither labels nor ids: those whose values do not come again and again, and are
+    Rows whose inputs differ in case, blanks or the order of a list only stay together, whatever their label. In a
+    table, the inputs are the columns that are neither labels nor ids: their values do not come again and again, and are
     not a number or code of their own in each row.
 
     Args:
