@@ -9,7 +9,32 @@ from attrs import define, field, frozen
 
 from hokusai_core.results import ModelExchange, Usage, known_cost
 
-__all__ = ["CallEstimate", "CallGuard", "CallRecord", "Meter", "OutputsWithExtras", "Recorder", "usage_of"]
+__all__ = [
+    "Admission",
+    "CallEstimate",
+    "CallGuard",
+    "CallRecord",
+    "CostBound",
+    "Meter",
+    "OutputsWithExtras",
+    "Recorder",
+    "usage_of",
+]
+
+
+@frozen
+class CostBound:
+    """The most that a call may cost.
+
+    Args:
+        amount: picodollars, None where it is not known.
+        problem: why it is not known, and what to do.
+        unpriced: whether that is because no price of the model is known.
+    """
+
+    amount: int | None = 0
+    problem: str = ""
+    unpriced: bool = False
 
 
 @frozen
@@ -20,13 +45,15 @@ class CallEstimate:
         model: name of the model.
         input_tokens: rough size of the prompt, four characters to a token.
         max_tokens: most tokens that the answer may have, None where the model's own limit holds.
-        is_priced: returns whether the cost of the call will be known; asked only where a ceiling on cost needs it.
+        cost_bound: returns the most that the call may cost; called only where a ceiling on cost needs it.
+        calls: answers that are asked for at once; each counts as a call.
     """
 
     model: str
     input_tokens: int
     max_tokens: int | None = None
-    is_priced: Callable[[], bool] = field(default=lambda: True, eq=False, repr=False)
+    cost_bound: Callable[[], CostBound] = field(default=CostBound, eq=False, repr=False)
+    calls: int = 1
 
 
 @frozen
@@ -45,6 +72,8 @@ class CallRecord:
         exchange: prompt and raw answers, where the meter keeps them.
         finish_reason: why the provider says that the answer ended, such as ``stop`` or ``length``; None where unknown.
         error: what was raised, None where nothing was.
+        bill: whether the provider charges for the call: ``known`` as ``cost`` says; ``nothing`` where it refused the
+            call or never got it; ``unknown`` where the answer was lost, or says nothing of its tokens.
     """
 
     model: str
@@ -56,21 +85,43 @@ class CallRecord:
     finish_reason: str | None = None
     error: BaseException | None = None
     price_source: str = ""
+    bill: Literal["known", "nothing", "unknown"] = "known"
+
+
+class Admission(Protocol):
+    """What a guard has set aside for one call; it is settled or refunded, once."""
+
+    @property
+    def cost(self) -> int:
+        """Picodollars that are set aside; 0 for none."""
+        ...
+
+    def settle(self, call: CallRecord) -> None:
+        """Charge what the call has used; must not raise."""
+        ...
+
+    def refund(self) -> None:
+        """Give everything back, as no call was made; must not raise."""
+        ...
 
 
 class CallGuard(Protocol):
     """Is asked before every call: may raise (budget, deadline) or wait (rate limit)."""
 
-    def before(self, estimate: CallEstimate) -> None:
-        """Return once the call may be made; raise where it may not."""
+    def before(self, estimate: CallEstimate) -> Admission | None:
+        """Return what is set aside for the call once it may be made; raise where it may not."""
         ...
 
-    async def abefore(self, estimate: CallEstimate) -> None:
+    async def abefore(self, estimate: CallEstimate) -> Admission | None:
         """Async version of ``before``."""
         ...
 
-    def reserve(self, estimate: CallEstimate) -> None:
-        """Raise if the call may not be made; wait for nothing, and ask no rate limit."""
+    def reserve(self, estimate: CallEstimate) -> Admission | None:
+        """Do the same as ``before`` for a call that no rate limit of the executor concerns."""
+        ...
+
+    def charge(self, call: CallRecord) -> None:
+        """Charge a call that was made without asking; must not raise."""
         ...
 
 

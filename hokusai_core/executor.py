@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hokusai_core.composition.conditional import ConditionalPipeline
     from hokusai_core.composition.results import ChainResult
     from hokusai_core.events import FeedbackGiven, OptimizationFinished, OutcomeRecorded
+    from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.execution.strategy_resolver import ResolvedStrategy
     from hokusai_core.model import LanguageModel
@@ -725,6 +726,11 @@ class Executor:
         """
         self.services.check_open()
         return self.services.plans.model(lm)
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget of executions that give none, as ``max_cost`` and ``budget_file`` say; None for no bound."""
+        return self.services.options.default.budget
 
     def feedback_given(self, event: FeedbackGiven | OutcomeRecorded) -> None:
         """Notify trackers and ``on_feedback_given`` hooks that a user rated an execution, or trackers of an outcome."""

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         OutcomeRecorded,
         TrackedEvent,
     )
+    from hokusai_core.execution.budget import Reservation
+    from hokusai_core.execution.budget_ledger import BudgetFile, BudgetFileError
+    from hokusai_core.execution.charged_model import charged_model
     from hokusai_core.execution.edition_finder import EditionFinder, EditionWarning
     from hokusai_core.execution.signature_runner import SignatureRunner
     from hokusai_core.execution.strategy_resolver import ResolvedStrategy, StrategyResolver
@@ -100,6 +103,8 @@ __all__ = [
     "Artifact",
     "Backend",
     "BaseSignature",
+    "BudgetFile",
+    "BudgetFileError",
     "Cache",
     "CacheEntry",
     "CacheMaintenance",
@@ -138,6 +143,7 @@ __all__ = [
     "PluginManager",
     "PredictorState",
     "Problem",
+    "Reservation",
     "ResolvedStrategy",
     "Reward",
     "Settings",
@@ -157,6 +163,7 @@ __all__ = [
     "Usage",
     "Validator",
     "atomic_write",
+    "charged_model",
     "describe_os_error",
     "did_you_mean",
     "file_lock",
@@ -214,6 +221,9 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "OutcomeRecorded",
                 "TrackedEvent",
             ),
+            "hokusai_core.execution.budget": ("Reservation",),
+            "hokusai_core.execution.budget_ledger": ("BudgetFile", "BudgetFileError"),
+            "hokusai_core.execution.charged_model": ("charged_model",),
             "hokusai_core.execution.signature_runner": ("SignatureRunner",),
             "hokusai_core.execution.strategy_resolver": ("ResolvedStrategy", "StrategyResolver"),
             "hokusai_core.feedback": ("KeptExecution",),

@@ -13,7 +13,9 @@ __all__ = ["project_settings"]
 
 _NAMES: Final = ("hokusai.toml", "pyproject.toml")
 #: Settings that a project file may give.
-_KNOWN: Final = ("lm", "models", "prices")
+_KNOWN: Final = ("lm", "models", "prices", "max_cost", "budget_file", "unpriced")
+#: Those that may be the path of a file, beside the project file.
+_PATHS: Final = ("prices", "budget_file")
 _LARGEST: Final = 1_000_000
 
 
@@ -72,6 +74,7 @@ def _checked(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
                 f"{path}: there is no setting {name!r}{did_you_mean(name, _KNOWN)}; there are {', '.join(_KNOWN)}"
             )
     found = dict(table)
-    if isinstance(found.get("prices"), str):
-        found["prices"] = str(path.parent / found["prices"])
+    for name in _PATHS:
+        if isinstance(found.get(name), str):
+            found[name] = str(path.parent / found[name])
     return found

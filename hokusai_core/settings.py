@@ -10,7 +10,7 @@ import enum
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, Final, TypedDict, Unpack
+from typing import Annotated, Any, Final, Literal, TypedDict, Unpack
 
 from attrs import frozen
 
@@ -26,6 +26,7 @@ from hokusai_core.option_table import (
     names,
     optional_names,
     optional_number,
+    optional_text,
     options_of,
     shown,
     verbatim_text,
@@ -96,6 +97,12 @@ def _preferences(value: Any) -> dict[str, str]:
     if any(not short or not qualified for short, _, qualified in pairs):
         raise ValueError("expected Name=pack/Name, separated by commas")
     return {short.strip(): qualified.strip() for short, _, qualified in pairs}
+
+
+def _unpriced(value: Any) -> str:
+    if value not in ("refuse", "allow"):
+        raise ValueError("expected 'refuse' or 'allow'")
+    return str(value)
 
 
 def _plugins(value: Any) -> tuple[object, ...]:
@@ -213,6 +220,29 @@ class ExecutorOptions(TypedDict, total=False):
             "prices of language models in US dollars for a million tokens, in place of those that DSPy knows: a "
             "mapping, or the path of a TOML or JSON file",
             PriceTable.of,
+        ),
+    ]
+    max_cost: Annotated[
+        float | None,
+        Option(
+            "US dollars that all executions together may cost that give no budget of their own; none for no bound",
+            optional_number,
+        ),
+    ]
+    budget_file: Annotated[
+        str | None,
+        Option(
+            "file of what was spent, by which processes share max_cost; left out, it is this executor's alone",
+            optional_text,
+        ),
+    ]
+    unpriced: Annotated[
+        Literal["refuse", "allow"],
+        Option(
+            "what max_cost does with calls whose price is not known: 'refuse' makes no such call, 'allow' counts it as "
+            "free",
+            _unpriced,
+            "refuse",
         ),
     ]
     retry_on_failure: Annotated[bool, Option("whether failed calls are tried again", flag, False)]

@@ -10,15 +10,17 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import dspy
-from attrs import define, field
+from attrs import define
 from dspy import BaseLM, settings
 from dspy.clients._deprecation import adapter_message_call
 from dspy.clients.call_result import CallResult
 from dspy.clients.execution import finalize
 from dspy.utils.callback import with_callbacks
 
-from hokusai_core.call_records import CallEstimate, CallGuard, CallRecord, Recorder, usage_of
+from hokusai_core.call_records import Admission, CallGuard, CallRecord, Recorder, usage_of
 from hokusai_core.dspy_bridge.answer_ending import AnswerEnding, ending_of
+from hokusai_core.dspy_bridge.call_bill import bill_of_failure
+from hokusai_core.dspy_bridge.cost_bound import answers_asked_for
 from hokusai_core.dspy_bridge.engine_calls import (
     acomplete,
     complete,
@@ -27,9 +29,10 @@ from hokusai_core.dspy_bridge.engine_calls import (
     is_public_call_plain,
     prepare_call,
 )
-from hokusai_core.dspy_bridge.model_prices import cost_of_usage, is_free, is_priced, price_entry
+from hokusai_core.dspy_bridge.metered_call import MeteredCall, estimate_of, tells_tokens, written_tokens
+from hokusai_core.dspy_bridge.model_prices import cost_of_usage, is_free, price_entry
 from hokusai_core.dspy_bridge.streamed_calls import OnText, acomplete_streamed, complete_streamed
-from hokusai_core.dspy_bridge.unmetered_calls import CallRefused, UsageRelay, host_callbacks
+from hokusai_core.dspy_bridge.unmetered_calls import CallRefused, UnmeteredCall, UsageRelay, host_callbacks
 from hokusai_core.errors import DeadlineExceeded
 from hokusai_core.media import without_content
 from hokusai_core.price_table import PriceTable
@@ -52,8 +55,6 @@ class _Tally:
     failure: Exception | None = None
     #: Whether a refused call ends the module that makes it.
     ends_module: bool = False
-    #: Language models of a program itself that were called, by name.
-    others: dict[str, Any] = field(factory=dict)
 
 
 def _of_wrapped(name: str) -> Any:
@@ -173,51 +174,48 @@ class MeteredLM(BaseLM):
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Call the language model once and return its answers, as ``dspy.LM`` does."""
         kwargs = {**self._parameters, **kwargs}
+        call = MeteredCall(prompt, messages, kwargs)
         try:
             if self._gate is not None:
-                self._gate.before(estimate_of(self._lm, prompt, messages, kwargs, self._prices))
-            self._check_deadline(self._lm)
+                call.admission = self._gate.before(estimate_of(self._lm, prompt, messages, kwargs, self._prices))
+            self._check_deadline(self._lm, call.admission)
         except Exception as error:
             self._note_refusal(error)
             raise
-        started = time.perf_counter()
+        call.started = time.perf_counter()
         try:
-            answer, result = self._perform_seen(prompt, messages, kwargs)
+            answer, result = self._perform_seen(call)
         except BaseException as error:
-            self._note_failure(
-                started, error, "failed" if isinstance(error, Exception) else "cancelled", prompt, messages
-            )
+            self._note_failure(call, error, "failed" if isinstance(error, Exception) else "cancelled")
             raise
-        self._note(started, prompt, messages, result)
+        self._note(call, result)
         return answer
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Async version of ``__call__``."""
         kwargs = {**self._parameters, **kwargs}
+        call = MeteredCall(prompt, messages, kwargs)
         try:
             if self._gate is not None:
-                await self._gate.abefore(estimate_of(self._lm, prompt, messages, kwargs, self._prices))
-            self._check_deadline(self._lm)
+                call.admission = await self._gate.abefore(estimate_of(self._lm, prompt, messages, kwargs, self._prices))
+            self._check_deadline(self._lm, call.admission)
         except Exception as error:
             self._note_refusal(error)
             raise
-        started = time.perf_counter()
-        awaitable = self.awaitable(self._lm)
+        call.started, awaitable = time.perf_counter(), self.awaitable(self._lm)
         try:
             if awaitable:
-                with self._seen():
-                    answer, result = await self._aperform(prompt, messages, kwargs)
+                with self._seen(call):
+                    answer, result = await self._aperform(call)
             else:
-                answer, result = await outcome(
-                    WorkerThreads(keep=0).submit(lambda: self._perform_seen(prompt, messages, kwargs))
-                )
+                answer, result = await outcome(WorkerThreads(keep=0).submit(lambda: self._perform_seen(call)))
         except asyncio.CancelledError as error:
-            self._note_failure(started, error, "cancelled" if awaitable else "abandoned", prompt, messages)
+            self._note_failure(call, error, "cancelled" if awaitable else "abandoned")
             raise
         except BaseException as error:
-            self._note_failure(started, error, "failed", prompt, messages)
+            self._note_failure(call, error, "failed")
             raise
-        self._note(started, prompt, messages, result)
+        self._note(call, result)
         return answer
 
     def end_module(self) -> None:
@@ -232,12 +230,12 @@ class MeteredLM(BaseLM):
         if self._tally.ends_module:
             raise CallRefused(error) from None
 
-    def _perform_seen(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        with self._seen():
-            return self._perform(prompt, messages, kwargs)
+    def _perform_seen(self, call: MeteredCall) -> tuple[Any, Any]:
+        with self._seen(call):
+            return self._perform(call)
 
-    def _perform(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        lm, kwargs = self._lm, self._options(kwargs)
+    def _perform(self, asked: MeteredCall) -> tuple[Any, Any]:
+        lm, prompt, messages, kwargs = self._lm, asked.prompt, asked.messages, self._options(asked.kwargs)
         if not is_public_call_plain(lm):
             with dspy.track_usage() as used, adapter_message_call(lm, messages):
                 answer = lm(prompt, messages=messages, **kwargs)
@@ -250,14 +248,14 @@ class MeteredLM(BaseLM):
             if self.on_text is None:
                 results.append(complete(instance, self, call))
             else:
-                results.append(complete_streamed(instance, self, call, self.on_text))
+                results.append(complete_streamed(instance, self, call, self.on_text, asked.hear))
             return finalize(instance, call, results[0])
 
         observed = with_callbacks(perform) if self._has_callbacks() else perform
         return observed(lm, prompt, messages=messages, **kwargs), results[0]
 
-    async def _aperform(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        lm, kwargs = self._lm, self._options(kwargs)
+    async def _aperform(self, asked: MeteredCall) -> tuple[Any, Any]:
+        lm, prompt, messages, kwargs = self._lm, asked.prompt, asked.messages, self._options(asked.kwargs)
         if not is_public_call_plain(lm):
             with dspy.track_usage() as used, adapter_message_call(lm, messages):
                 answer = await lm.acall(prompt, messages=messages, **kwargs)
@@ -269,7 +267,7 @@ class MeteredLM(BaseLM):
             if self.on_text is None:
                 results.append(await acomplete(instance, self, call))
             else:
-                results.append(await acomplete_streamed(instance, self, call, self.on_text))
+                results.append(await acomplete_streamed(instance, self, call, self.on_text, asked.hear))
             return finalize(instance, call, results[0])
 
         observed = with_callbacks(perform) if self._has_callbacks() else perform
@@ -284,52 +282,89 @@ class MeteredLM(BaseLM):
     def _has_callbacks(self) -> bool:
         return bool(host_callbacks() or getattr(self._lm, "callbacks", None))
 
-    def _seen(self) -> AbstractContextManager[None]:
-        """Return the settings of a call that what looks for calls beside the meter must not see."""
+    def _seen(self, call: MeteredCall) -> AbstractContextManager[None]:
+        """Return the settings of a call that what looks for calls beside the meter must not see.
+
+        A call that money is reserved for is sent once: what may have been received is not sent again.
+        """
         every = settings.callbacks
         callbacks = host_callbacks() if every else every
-        if len(callbacks) == len(every):
+        own: dict[str, Any] = {}
+        if len(callbacks) != len(every):
+            tracker = settings.usage_tracker
+            own["usage_tracker"] = tracker.parent if isinstance(tracker, UsageRelay) else tracker
+            own["callbacks"] = callbacks
+        if call.admission is not None and call.admission.cost:
+            own["hokusai_send_once"] = True
+        if not own:
             return nullcontext()
-        tracker = settings.usage_tracker
-        parent = tracker.parent if isinstance(tracker, UsageRelay) else tracker
-        context: AbstractContextManager[None] = settings.context(usage_tracker=parent, callbacks=callbacks)
+        context: AbstractContextManager[None] = settings.context(**own)
         return context
 
-    def admit_unmetered(self, lm: Any, inputs: Mapping[str, Any]) -> None:
-        """Ask the gate before a call that a program makes of a language model of its own.
+    def admit_unmetered(self, lm: Any, options: Mapping[str, Any]) -> UnmeteredCall:
+        """Ask the gate before a call that a program makes of a language model of its own, and return that call.
 
         Args:
             lm: that language model.
-            inputs: ``prompt``, ``messages`` and further arguments of the call.
+            options: ``prompt``, ``messages`` and further arguments of the call.
 
         Raises:
             BudgetExceeded: the budget is spent, or the cost of the call would not be known.
             DeadlineExceeded: the deadline has passed.
         """
-        self._tally.others[lm.model] = lm
+        admission = None
         try:
             if self._gate is not None:
-                self._gate.reserve(estimate_of(lm, inputs.get("prompt"), inputs.get("messages"), inputs, self._prices))
-            self._check_deadline(lm)
+                prompt, messages = options.get("prompt"), options.get("messages")
+                admission = self._gate.reserve(estimate_of(lm, prompt, messages, options, self._prices))
+            self._check_deadline(lm, admission)
         except Exception as error:
             self._tally.failure = error
             raise
+        return UnmeteredCall(lm, admission, answers_asked_for(lm, options))
 
-    def note_unmetered(self, model: str, used: Mapping[str, Any]) -> None:
+    def note_unmetered(self, call: UnmeteredCall, error: BaseException | None) -> None:
         """Record a call that a program has made of a language model of its own.
 
         Args:
-            model: its name.
+            call: the call.
+            error: what it has raised, None for nothing.
+        """
+        lm, used = call.lm, call.used or {}
+        if error is not None:
+            bill = bill_of_failure(error, may_have_begun=call.answers > 1 or call.used is not None)
+            self._record(CallRecord(lm.model, "failed", 0.0, Usage(calls=1), error=error, bill=bill), call.admission)
+        elif call.used is None and getattr(lm, "cache", False) is True:
+            if call.admission is not None:
+                call.admission.refund()
+        else:
+            usage = usage_of(used, call.answers)
+            own = None if self._prices is None else self._prices.cost(lm.model, usage, written_tokens(used))
+            cost = own if own is not None else cost_of_usage(lm, used)
+            source = "user" if own is not None else "dspy" if cost else ""
+            known = is_free(lm) or tells_tokens(used)
+            record = CallRecord(
+                lm.model, "ok", 0.0, usage, cost, price_source=source, bill="known" if known else "unknown"
+            )
+            self._record(record, call.admission)
+
+    def note_unasked(self, model: str, used: Mapping[str, Any]) -> None:
+        """Record what a call has used that the gate was not asked for, as a program has turned DSPy's callbacks off.
+
+        Args:
+            model: name of the model.
             used: tokens as DSPy writes them.
         """
-        lm = self._tally.others.get(model)
         usage = usage_of(used)
-        own = None if self._prices is None else self._prices.cost(model, usage)
-        cost = own if own is not None or lm is None else cost_of_usage(lm, used)
-        source = "user" if own is not None else "dspy" if cost else ""
-        self._record(CallRecord(model, "ok", 0.0, usage, cost, price_source=source))
+        own = None if self._prices is None else self._prices.cost(model, usage, written_tokens(used))
+        record = CallRecord(model, "ok", 0.0, usage, own, price_source="" if own is None else "user")
+        if self._gate is not None:
+            self._gate.charge(record)
+        self._record(record, None)
 
-    def _record(self, call: CallRecord) -> None:
+    def _record(self, call: CallRecord, admission: Admission | None) -> None:
+        if admission is not None:
+            admission.settle(call)
         self._tally.used += call.usage
         self._recorder.record(call)
 
@@ -338,19 +373,22 @@ class MeteredLM(BaseLM):
         """Whether the deadline has passed."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
-    def _check_deadline(self, lm: Any) -> None:
+    def _check_deadline(self, lm: Any, admission: Admission | None) -> None:
         if self.late:
+            if admission is not None:
+                admission.refund()
             raise DeadlineExceeded(
                 f"the deadline passed before {lm.model} was called; allow more time with timeout=..."
             )
 
-    def _note(self, started: float, prompt: Any, messages: Any, result: Any) -> None:
-        latency = time.perf_counter() - started
+    def _note(self, call: MeteredCall, result: Any) -> None:
+        latency = time.perf_counter() - call.started
         self._tally.ending = ending = ending_of(result)
         if ending.cut and not self._whole_answers:
             _log.warning("the answer of %s was cut off at its token limit; raise max_tokens", self._lm.model)
         usage = Usage() if result.cache_hit else usage_of(result.usage, max(1, len(result.responses)))
         cost, source = self._cost(usage, result)
+        known = result.cache_hit or cost == 0.0 or tells_tokens(result.usage)
         self._record(
             CallRecord(
                 self._lm.model,
@@ -358,17 +396,19 @@ class MeteredLM(BaseLM):
                 latency,
                 usage,
                 cost,
-                self._exchange(prompt, messages, latency, result),
+                self._exchange(call, latency, result),
                 ending.reason,
                 price_source=source,
-            )
+                bill="known" if known else "unknown",
+            ),
+            call.admission,
         )
         if self._whole_answers and (error := ending.error(model=self._lm.model, sensitive=True)):
             raise error
 
     def _cost(self, usage: Usage, result: Any) -> tuple[float | None, str]:
         """Return what a call has cost, and whose price that is."""
-        own = None if self._prices is None else self._prices.cost(self._lm.model, usage)
+        own = None if self._prices is None else self._prices.cost(self._lm.model, usage, written_tokens(result.usage))
         if result.cache_hit or (own is None and is_free(self._lm)):
             return 0.0, ""
         if own is not None and usage.total_tokens:
@@ -380,43 +420,33 @@ class MeteredLM(BaseLM):
         return result.cost, "dspy" if result.cost_details else "litellm"
 
     def _note_failure(
-        self,
-        started: float,
-        error: BaseException,
-        outcome: Literal["failed", "cancelled", "abandoned"],
-        prompt: Any,
-        messages: Any,
+        self, call: MeteredCall, error: BaseException, outcome: Literal["failed", "cancelled", "abandoned"]
     ) -> None:
         if isinstance(error, Exception):
             self._tally.failure = error
-        latency = time.perf_counter() - started
-        exchange = self._exchange(prompt, messages, latency)
-        self._record(CallRecord(self._lm.model, outcome, latency, Usage(calls=1), exchange=exchange, error=error))
+        latency = time.perf_counter() - call.started
+        bill: Literal["nothing", "unknown"] = "unknown"
+        if call.admission is not None and outcome == "failed":
+            several = answers_asked_for(self._lm, call.kwargs) > 1
+            bill = bill_of_failure(error, may_have_begun=call.heard or several)
+        exchange = self._exchange(call, latency)
+        usage = Usage(calls=1)
+        record = CallRecord(self._lm.model, outcome, latency, usage, exchange=exchange, error=error, bill=bill)
+        self._record(record, call.admission)
 
-    def _exchange(self, prompt: Any, messages: Any, latency: float, result: Any = None) -> ModelExchange | None:
+    def _exchange(self, call: MeteredCall, latency: float, result: Any = None) -> ModelExchange | None:
         """Return the prompt and the raw answer if the recorder keeps them."""
         if not self._recorder.keep_exchanges:
             return None
         outputs = [] if result is None else result.outputs
         texts = [output.get("text") if isinstance(output, dict) else output for output in outputs]
+        messages = call.messages
         return ModelExchange(
-            tuple(map(without_content, messages)) if messages else ({"role": "user", "content": str(prompt)},),
+            tuple(map(without_content, messages)) if messages else ({"role": "user", "content": str(call.prompt)},),
             tuple("" if text is None else str(text) for text in texts),
             None if result is None else self.ending.reason,
             latency,
         )
-
-
-def estimate_of(
-    lm: Any, prompt: Any, messages: Any, options: Mapping[str, Any], prices: PriceTable | None = None
-) -> CallEstimate:
-    """Return what is known of a call before it is made."""
-    contents = [message.get("content") for message in messages] if messages else [prompt]
-    characters = sum(len(content) if isinstance(content, str) else 0 for content in contents)
-    own = getattr(lm, "kwargs", None) or {}
-    limit = options.get("max_tokens") or options.get("max_completion_tokens") or own.get("max_tokens")
-    known = prices is not None and lm.model in prices
-    return CallEstimate(lm.model, characters // 4, limit, lambda: known or is_priced(lm))
 
 
 def _reported(answer: Any, used: Any) -> Any:

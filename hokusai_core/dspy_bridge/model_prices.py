@@ -1,4 +1,4 @@
-"""The cost of calls: what DSPy's price list says, and whether a cost will be known."""
+"""The cost of calls by DSPy's price list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dspy.clients.model_metadata import model_info
 from dspy.lm15 import Request, Response
 from dspy.utils.dummies import DummyLM
 
-__all__ = ["cost_of_usage", "estimated_cost", "is_free", "is_priced", "price_entry"]
+__all__ = ["cost_of_usage", "estimated_cost", "is_free", "price_entry", "prices_of"]
 
 _PRICES = ("input_cost_per_token", "output_cost_per_token")
 _CACHE_PRICES = ("cache_read_input_token_cost", "cache_creation_input_token_cost")
@@ -58,15 +58,6 @@ def price_entry(lm: Any) -> tuple[str, str] | None:
     return entry if isinstance(entry, tuple) and len(entry) == 2 else None
 
 
-def is_priced(lm: Any) -> bool:
-    """Return whether the cost of a call of ``lm`` will be known; in doubt it is not."""
-    if is_free(lm):
-        return True
-    if not isinstance(getattr(lm, "_engine_spec", None), str) and price_entry(lm) is None:
-        return False  # DSPy estimates no cost for engines of others
-    return _prices(lm) is not None
-
-
 def cost_of_usage(lm: Any, used: Mapping[str, Any]) -> float | None:
     """Return the estimated US dollars of a call, None where no price is known.
 
@@ -76,7 +67,7 @@ def cost_of_usage(lm: Any, used: Mapping[str, Any]) -> float | None:
     """
     if is_free(lm):
         return 0.0
-    prices = _prices(lm) if is_priced(lm) else None
+    prices = prices_of(lm)
     prompt, completion = used.get("prompt_tokens"), used.get("completion_tokens")
     if prices is None or prompt is None or completion is None:
         return None
@@ -88,8 +79,10 @@ def cost_of_usage(lm: Any, used: Mapping[str, Any]) -> float | None:
     return float(plain * per_input + cached * per_cached + written * per_written + completion * per_output)
 
 
-def _prices(lm: Any) -> Mapping[str, Any] | None:
-    """Return the prices per token of ``lm``, None where they are not known."""
+def prices_of(lm: Any) -> Mapping[str, Any] | None:
+    """Return the entry of DSPy's price list by which calls of ``lm`` are billed, None where none is known."""
+    if not isinstance(getattr(lm, "_engine_spec", None), str) and price_entry(lm) is None:
+        return None  # DSPy estimates no cost for engines of others
     try:
         named = price_entry(lm)
         if named is not None:

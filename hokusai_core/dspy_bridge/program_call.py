@@ -13,7 +13,7 @@ from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.predictors import with_predictor_states
 from hokusai_core.dspy_bridge.program_spec import is_described
-from hokusai_core.dspy_bridge.unmetered_calls import CallRefused, UnmeteredCallGuard, UsageRelay, host_callbacks
+from hokusai_core.dspy_bridge.unmetered_calls import CallRefused, UnmeteredCalls, host_callbacks
 from hokusai_core.errors import OutputError
 from hokusai_core.runtime.worker_threads import WorkerThreads
 from hokusai_core.signatures.spec import SignatureSpec
@@ -102,11 +102,11 @@ def module_settings(lm: MeteredLM, spec: SignatureSpec) -> dict[str, Any]:
         spec: what the module answers.
     """
     callbacks = [] if spec.sensitive else host_callbacks()
-    guard = UnmeteredCallGuard(lm.admit_unmetered, lm.note_unmetered)
-    chosen: dict[str, Any] = {"callbacks": [*callbacks, guard], "trace": []}
     tracker = settings.usage_tracker
+    unmetered = UnmeteredCalls(lm, tracker)
+    chosen: dict[str, Any] = {"callbacks": [*callbacks, unmetered], "trace": []}
     if tracker is not None or not settings.track_usage:  # else DSPy opens one itself, for the prediction
-        chosen["usage_tracker"] = UsageRelay(tracker, lm.note_unmetered)
+        chosen["usage_tracker"] = unmetered.relay
     return chosen
 
 

@@ -11,6 +11,7 @@ from dspy.lm15 import Message, Request, Response, TextPart, Usage
 
 from hokusai_core.call_records import Meter
 from hokusai_core.dspy_bridge.engine_calls import is_managed, is_public_call_plain, prepare_call, request_of
+from hokusai_core.dspy_bridge.metered_call import MeteredCall
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 
 __all__ = ["ReplayLM", "RequestReady", "count_tokens", "response_of"]
@@ -62,8 +63,9 @@ class ReplayLM(MeteredLM):
         """Return the stand-in of a changed copy of the language model."""
         return ReplayLM(self._lm.copy(**changes), self._response, self._parameters)
 
-    def _perform(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        call = prepare_call(self._lm, prompt, messages, self._options(kwargs), asynchronous=False)
+    def _perform(self, asked: MeteredCall) -> tuple[Any, Any]:
+        options = self._options(asked.kwargs)
+        call = prepare_call(self._lm, asked.prompt, asked.messages, options, asynchronous=False)
         if self._response is None:
             if call.legacy.get("response_format") is None and call.legacy.get("prompt_cache") is None:
                 raise RequestReady(request_of(call.legacy))

@@ -47,8 +47,13 @@ def can_stream(lm: Any, *, asynchronous: bool) -> bool:
     return callable(getattr(engine, "stream", None)) and not hasattr(engine, "complete_legacy")
 
 
-def complete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -> Any:
-    """Make a prepared call, give the pieces of its answer to ``on_text``, and return DSPy's ``CallResult``."""
+def complete_streamed(
+    lm: Any, facade: Any, call: Any, on_text: OnText, on_event: Callable[[], None] = lambda: None
+) -> Any:
+    """Make a prepared call, give the pieces of its answer to ``on_text``, and return DSPy's ``CallResult``.
+
+    ``on_event`` is called whenever anything of the answer has come.
+    """
     direct = engine_call(lm, call)
     if direct is None or not _streams(direct):
         return complete(lm, facade, call)
@@ -56,15 +61,18 @@ def complete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -> Any:
     events = checked_stream(direct.engine.stream(direct.request), provider=direct.provider)
     with direct.errors(), closing_stream(events):
         for event in events:
+            on_event()
             _take(event, accumulator, on_text)
         return direct.result(accumulator.response())
 
 
-async def acomplete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -> Any:
+async def acomplete_streamed(
+    lm: Any, facade: Any, call: Any, on_text: OnText, on_event: Callable[[], None] = lambda: None
+) -> Any:
     """Async version of ``complete_streamed``."""
     direct = await aengine_call(lm, call)
     if direct is None and isinstance(lm._engine_spec, str) and call.n == 1:
-        with settings.context(send_stream=_Chunks(on_text)):
+        with settings.context(send_stream=_Chunks(on_text, on_event)):
             return await acomplete(lm, facade, call)
     if direct is None or not _streams(direct):
         return await acomplete(lm, facade, call)
@@ -73,6 +81,7 @@ async def acomplete_streamed(lm: Any, facade: Any, call: Any, on_text: OnText) -
     with direct.errors():
         async with aclosing_stream(events):
             async for event in events:
+                on_event()
                 _take(event, accumulator, on_text)
         return direct.result(accumulator.response())
 
@@ -92,9 +101,11 @@ class _Chunks:
     """Stands where DSPy looks for the stream that it sends chunks to."""
 
     on_text: OnText
+    on_event: Callable[[], None]
 
     async def send(self, chunk: Any) -> None:
         """Take a chunk of DSPy's or of LiteLLM."""
+        self.on_event()
         for choice in getattr(chunk, "choices", None) or ():
             text = getattr(getattr(choice, "delta", None), "content", None)
             if text:

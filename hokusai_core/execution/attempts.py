@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hokusai_core.call_records import Meter, OutputsWithExtras
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError
-from hokusai_core.execution.call_limits import CallLimiter, ChargingMeter
+from hokusai_core.execution.budget import BudgetFull, naps
+from hokusai_core.execution.call_limits import CallLimiter
 from hokusai_core.execution.event_builders import withheld
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.results import Attempt, ModelExchange, Problem
@@ -16,6 +17,7 @@ from hokusai_core.runtime.deadline import UNBOUNDED
 from hokusai_core.runtime.drivers import Abandoned, Call, Operation, Pause, Standby
 
 if TYPE_CHECKING:
+    from hokusai_core.execution.budget import Reservation
     from hokusai_core.execution.rate_limits import RateLimits
     from hokusai_core.execution.state import ExecutionState
     from hokusai_core.execution.validation import ValidationStage
@@ -54,12 +56,23 @@ class Attempts:
         """Call the language model until there is an answer that fits, or no reason to try again."""
         number = pushed_back = 0
         before = state.attempts[-1].number if state.attempts else 0  # of other models
+        held: Reservation | None = None
+        full: BudgetFull | None = None
         while True:
+            if full is not None:
+                held = yield from _wait_for_room(state, full)
             number += 1
             began = time.monotonic()
+            reserved, held, full = held, None, None
             try:
-                outputs = yield from self._attempt(state, number, before + number, keep_exchanges=keep_exchanges)
+                outputs = yield from self._attempt(
+                    state, number, before + number, reserved, keep_exchanges=keep_exchanges
+                )
             except ExecutionError as error:
+                if isinstance(error, BudgetFull) and state.permit is not None and not state.attempts[-1].usage.calls:
+                    number, full = number - 1, error
+                    state.drop_attempt()
+                    continue
                 again = self._stand_by(state, error, began)
                 if again is not None:
                     pushed_back += 1  # the provider wants it later; that is no try of this execution's
@@ -102,22 +115,22 @@ class Attempts:
         if state.usage.calls or error.retry_after is None:
             return None
         # The executor's own limit let no call through so far: the time of this row begins when it does.
-        state.attempts.pop()
-        state.stages.pop()
+        state.drop_attempt()
         nap = min(error.retry_after, _LONGEST_NAP)
         state.start_clock(elapsed=-nap)
         return Pause(nap, UNBOUNDED)
 
-    def _attempt(self, state: ExecutionState, try_: int, number: int, *, keep_exchanges: bool) -> Steps:
+    def _attempt(
+        self, state: ExecutionState, try_: int, number: int, held: Reservation | None, *, keep_exchanges: bool
+    ) -> Steps:
         plan, budget = state.plan, state.options.budget
         gate: CallLimiter | None = None
-        if budget is None and self._limits is None:
-            meter = Meter(keep_exchanges)
-        else:
-            meter = ChargingMeter(keep_exchanges, budget=budget, limits=self._limits)
+        meter = Meter(keep_exchanges)
+        if budget is not None or self._limits is not None:
             # A row of a batch waits outside its own deadline.
             waits = not state.can_move_on and (state.permit is None or bool(state.usage.calls))
-            gate = CallLimiter(state.deadline, budget, self._limits, waits=waits)
+            aside = state.permit is not None
+            gate = CallLimiter(state.deadline, budget, self._limits, waits=waits, steps_aside=aside, held=held)
         since = time.perf_counter()
         call = plan.calls.prepare(
             state.inputs,
@@ -162,6 +175,8 @@ class Attempts:
             outcome, error = "failed" if isinstance(interruption, Exception) else "cancelled", interruption
             raise
         finally:
+            if gate is not None:
+                gate.close()
             if not answered:
                 state.stage("language_model", since)
             if state.emitter is not None and error is not None:
@@ -184,6 +199,18 @@ class Attempts:
                     exchange.messages, exchange.completions, exchange.finish_reason, exchange.latency, number
                 )
                 state.exchanges.append(withheld(kept) if plan.spec.sensitive else kept)
+
+
+def _wait_for_room(state: ExecutionState, error: BudgetFull) -> Generator[Operation, Any, Reservation | None]:
+    """Wait until calls under way leave room for a row of a batch, and reserve it; that is no time of the row's own."""
+    budget, reserved = state.options.budget, None
+    for nap in naps():
+        state.extend_clock(nap)
+        yield Pause(nap, UNBOUNDED)
+        reserved = None if budget is None else budget.try_reserve(error.estimate)
+        if reserved is not None or budget is None:
+            break
+    return reserved
 
 
 def does_not_fit(name: str, problems: Sequence[Problem]) -> OutputError:

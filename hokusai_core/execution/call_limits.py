@@ -6,41 +6,57 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from hokusai_core.call_records import CallEstimate, CallRecord, Meter
-from hokusai_core.errors import BudgetExceeded, RateLimitedError
+from hokusai_core.call_records import CallEstimate, CallRecord
+from hokusai_core.errors import DeadlineExceeded, RateLimitedError
+from hokusai_core.execution.budget import BudgetFull, naps
 
 if TYPE_CHECKING:
-    from hokusai_core.execution.budget import Budget
+    from collections.abc import Iterator
+
+    from hokusai_core.execution.budget import Budget, Reservation
     from hokusai_core.execution.rate_limits import RateLimits
     from hokusai_core.runtime.deadline import Deadline
 
-__all__ = ["CallLimiter", "ChargingMeter"]
+__all__ = ["CallLimiter"]
 
 #: Seconds after which a call that waits looks whether there is room by now.
 _LONGEST_NAP = 1.0
 
 
-@define(eq=False)
-class ChargingMeter(Meter):
-    """A meter that charges what calls use to a budget and counts it towards rate limits.
+@frozen(eq=False)
+class AdmittedCall:
+    """What a call has taken out of a budget and of rate limits.
 
     Args:
-        budget: what is charged, or None.
-        limits: rate limits of the executor, or None.
+        model: name of the model.
+        reservation: what is reserved of the budget, or None.
+        limits: rate limits that the call counts towards, or None.
     """
 
-    budget: Budget | None = None
+    model: str
+    reservation: Reservation | None = None
     limits: RateLimits | None = None
 
-    def record(self, call: CallRecord) -> None:
-        """Keep the record and charge it."""
-        self.calls.append(call)
-        if self.budget is not None:
-            self.budget.charge(call.usage, call.cost, call.model)
+    @property
+    def cost(self) -> int:
+        """Picodollars that are reserved."""
+        return 0 if self.reservation is None else self.reservation.cost
+
+    def settle(self, call: CallRecord) -> None:
+        """Charge what the call has used."""
+        if self.reservation is not None:
+            self.reservation.settle(call)
         if self.limits is not None:
-            self.limits.used(call.model, call.usage.total_tokens)
+            self.limits.used(self.model, call.usage.total_tokens)
+
+    def refund(self) -> None:
+        """Give everything back, as no call was made."""
+        if self.reservation is not None:
+            self.reservation.refund()
+        if self.limits is not None:
+            self.limits.used(self.model, 0.0)
 
 
 @define(eq=False)
@@ -48,64 +64,125 @@ class CallLimiter:
     """Lets one execution's calls through, once the budget has room and the rate limits allow it.
 
     Args:
-        deadline: of the execution: waiting for a rate limit beyond it would be in vain.
+        deadline: of the execution: waiting beyond it would be in vain.
         budget: what calls are taken out of, or None.
         limits: rate limits of the executor, or None.
-        waits: whether a call for which there is no room yet waits here; else it is refused at once, if it is the first
-            one. Those after it always wait here, since the first one is paid.
+        waits: whether a call for which rate limits have no room yet waits here; else it is refused at once, if it is
+            the first one. Those after it always wait here, since the first one is paid.
+        steps_aside: whether the first call for which the budget has no room yet is refused at once, since its caller
+            waits.
+        held: what is reserved for the first call already, or None.
     """
 
     deadline: Deadline
     budget: Budget | None = None
     limits: RateLimits | None = None
     waits: bool = True
+    steps_aside: bool = False
+    held: Reservation | None = None
     _admitted: bool = field(default=False, init=False)
 
-    def before(self, estimate: CallEstimate) -> None:
+    def before(self, estimate: CallEstimate) -> AdmittedCall:
         """Return once the call may be made.
 
         Raises:
             BudgetExceeded: the budget is spent.
             RateLimitedError: the rate limits would let the call through only after the deadline.
+            DeadlineExceeded: the deadline passed while calls under way had reserved what is left of the budget.
         """
-        while (wait := self._admit(estimate)) > 0:
-            time.sleep(min(wait, _LONGEST_NAP))
+        waits = naps()
+        while not isinstance(found := self._admit(estimate, waits), AdmittedCall):
+            time.sleep(min(found, _LONGEST_NAP))
+        return found
 
-    async def abefore(self, estimate: CallEstimate) -> None:
+    async def abefore(self, estimate: CallEstimate) -> AdmittedCall:
         """Async version of ``before``."""
-        while (wait := self._admit(estimate)) > 0:  # noqa: ASYNC110  # room comes with time, not by an event
-            await asyncio.sleep(min(wait, _LONGEST_NAP))
+        waits = naps()
+        while not isinstance(found := self._admit(estimate, waits), AdmittedCall):  # noqa: ASYNC110  # others are threads
+            await asyncio.sleep(min(found, _LONGEST_NAP))
+        return found
 
-    def reserve(self, estimate: CallEstimate) -> None:
-        """Take a call out of the budget that no rate limit of the executor concerns.
+    def reserve(self, estimate: CallEstimate) -> AdmittedCall:
+        """Return once a call may be made that no rate limit of the executor concerns.
+
+        On an event loop it cannot wait for calls under way that have reserved what is left of the budget.
 
         Raises:
-            BudgetExceeded: the budget is spent.
+            BudgetExceeded: the budget is spent, or calls under way have reserved what is left of it.
         """
+        reservation = None
         if self.budget is not None:
-            self.budget.reserve(estimate)
+            reservation = self.budget.reserve_in_callback(estimate, timeout=self.deadline.remaining())
+        return AdmittedCall(estimate.model, reservation)
 
-    def _admit(self, estimate: CallEstimate) -> float:
-        """Take the call out of budget and limits and return 0, or return the seconds to wait before asking again."""
-        if self.limits is not None:
-            wait = self.limits.admit(estimate.model, estimate.input_tokens + (estimate.max_tokens or 0))
-            if wait > 0:
-                remaining = self.deadline.remaining()
-                if not (self.waits or self._admitted) or (remaining is not None and wait >= remaining):
-                    refusal = RateLimitedError(
-                        f"{estimate.model}: the executor's rate limit has no room for {wait:.1f} s, which is past the "
-                        "deadline; raise requests_per_minute or tokens_per_minute, or give it more time",
-                        retryable=False,
-                        retry_after=wait,
-                    )
-                    refusal.shared = False  # others may have more time
-                    raise refusal
-                return wait
+    def close(self) -> None:
+        """Give back what was reserved for a call that was not made."""
+        held, self.held = self.held, None
+        if held is not None:
+            held.refund()
+
+    def charge(self, call: CallRecord) -> None:
+        """Charge a call that was made without asking."""
+        if self.budget is not None:
+            self.budget.charge(call.usage, call.cost, call.model)
+
+    def _admit(self, estimate: CallEstimate, waits: Iterator[float]) -> AdmittedCall | float:
+        """Take the call out of budget and limits, or return the seconds to wait before asking again."""
+        reservation = None
+        if self.budget is not None:
+            reservation = self._reserve(estimate)
+            if reservation is None:
+                return self._nap(estimate, next(waits))
         try:
-            self.reserve(estimate)
-        except BudgetExceeded:
-            if self.limits is not None:
-                self.limits.used(estimate.model, 0.0)
+            wait = self._wait_for_limits(estimate)
+        except BaseException:
+            if reservation is not None:
+                reservation.refund()
             raise
+        if wait > 0:
+            if reservation is not None:
+                reservation.refund()
+            return wait
         self._admitted = True
-        return 0.0
+        return AdmittedCall(estimate.model, reservation, self.limits)
+
+    def _reserve(self, estimate: CallEstimate) -> Reservation | None:
+        """Take the call out of the budget; None where calls under way have reserved what is left of it."""
+        if self.budget is None:
+            return None
+        if self.held is not None and self.held.covers(estimate):
+            held, self.held = self.held, None
+            return held
+        self.close()
+        reservation = self.budget.try_reserve(estimate)
+        if reservation is None and self.steps_aside:
+            raise BudgetFull(estimate)
+        return reservation
+
+    def _nap(self, estimate: CallEstimate, seconds: float) -> float:
+        """Return the seconds to wait for calls under way; raise if the deadline passes meanwhile."""
+        remaining = self.deadline.remaining()
+        if remaining is not None and remaining <= seconds:
+            raise DeadlineExceeded(
+                f"the timeout passed before {estimate.model} could be called: calls under way have reserved what is "
+                "left of the budget. Allow more time with timeout=..., run fewer at once, or raise the budget"
+            )
+        return seconds
+
+    def _wait_for_limits(self, estimate: CallEstimate) -> float:
+        """Take the call out of the rate limits and return 0, or return the seconds to wait before asking again."""
+        if self.limits is None:
+            return 0.0
+        wait = self.limits.admit(estimate.model, estimate.input_tokens + (estimate.max_tokens or 0))
+        if wait > 0:
+            remaining = self.deadline.remaining()
+            if not (self.waits or self._admitted) or (remaining is not None and wait >= remaining):
+                refusal = RateLimitedError(
+                    f"{estimate.model}: the executor's rate limit has no room for {wait:.1f} s, which is past the "
+                    "deadline; raise requests_per_minute or tokens_per_minute, or give it more time",
+                    retryable=False,
+                    retry_after=wait,
+                )
+                refusal.shared = False  # others may have more time
+                raise refusal
+        return wait

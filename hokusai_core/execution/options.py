@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
+from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.budget import Budget
 from hokusai_core.execution.state import Options, RetryPolicy
 from hokusai_core.model_parameters import parsed_parameters
@@ -79,7 +80,10 @@ class ExecutionOptions(TypedDict, total=False):
         bool, Option("keep this execution so that FeedbackCollector can take feedback on it", bool, False)
     ]
     tags: Annotated[Mapping[str, str] | None, Option("free tags for trackers", _tags)]
-    budget: Annotated[Budget | None, Option("a Budget that the calls are charged to", _budget)]
+    budget: Annotated[
+        Budget | None,
+        Option("a Budget that the calls are charged to; left out, that of the executor's max_cost", _budget),
+    ]
     strategy: Annotated[
         str | Mapping[str, Any] | StrategyChoice | None,
         Option(
@@ -115,7 +119,13 @@ class OptionReader:
         self._settings = settings
         self._table = execution_options()
         #: Options of a call that gives none.
-        self.default = Options(cache="use", cache_ttl=UNSET, timeout=settings.value("timeout"), retry=self._retry({}))
+        self.default = Options(
+            cache="use",
+            cache_ttl=UNSET,
+            timeout=settings.value("timeout"),
+            retry=self._retry({}),
+            budget=_executor_budget(settings),
+        )
 
     def read(
         self,
@@ -151,7 +161,7 @@ class OptionReader:
             retry=self._retry(values),
             collect_feedback=values.get("collect_feedback", False),
             tags=values.get("tags", {}),
-            budget=values.get("budget"),
+            budget=values.get("budget") or self.default.budget,
             strategy=values.get("strategy"),
             parameters=values.get("parameters", {}),
             parent_id=parent_id,
@@ -170,3 +180,13 @@ class OptionReader:
     def _retry(self, values: Mapping[str, Any]) -> RetryPolicy:
         on = values.get("retry_on_failure", self._settings.value("retry_on_failure"))
         return RetryPolicy(values.get("max_retries", self._settings.value("max_retries")) if on else 0)
+
+
+def _executor_budget(settings: Settings) -> Budget | None:
+    """Return the budget of executions that give none, None for no bound."""
+    cost, file = settings.value("max_cost"), settings.value("budget_file")
+    if cost is None and file is not None:
+        raise ConfigurationError(
+            f"budget_file={file!r}: it says what was spent, and max_cost how much may be; give both"
+        )
+    return None if cost is None else Budget(cost=cost, unpriced=settings.value("unpriced"), file=file)

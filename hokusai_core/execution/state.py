@@ -140,6 +140,15 @@ class ExecutionState:
         if self.choice is not None:
             self.bound_model()
 
+    def extend_clock(self, seconds: float) -> None:
+        """Give the execution more time: it waits for other calls."""
+        self.whole, self.deadline = self.whole.later(seconds), self.deadline.later(seconds)
+
+    def drop_attempt(self) -> None:
+        """Forget the last attempt, in which no call was made."""
+        self.attempts.pop()
+        self.stages.pop()
+
     def bound_model(self) -> None:
         """Begin the time of the model that is asked now."""
         self.deadline = self.whole if self.choice is None else self.whole.within(self.choice.timeout)

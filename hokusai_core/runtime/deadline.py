@@ -42,6 +42,10 @@ class Deadline:
         """Return the deadline ``timeout`` seconds from now, or from ``elapsed`` seconds ago."""
         return cls(timeout, None if timeout is None else time.monotonic() + timeout - elapsed)
 
+    def later(self, seconds: float) -> Deadline:
+        """Return this deadline, so many seconds later."""
+        return self if self.at is None else Deadline(self.timeout, self.at + seconds)
+
     def within(self, timeout: float | None) -> Deadline:
         """Return the deadline ``timeout`` seconds from now, or this one where it is the earlier."""
         if timeout is None:

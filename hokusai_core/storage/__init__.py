@@ -1,4 +1,4 @@
-"""File storage: append-only logs, atomic writes, file locks, and private folders.
+"""File storage: append-only logs, atomic writes, values that processes change in turn, file locks, private folders.
 
 Every writer of the core and of the plugins uses these functions, so that each file that holds values is readable by its
 user alone, survives a kill, and is locked the same way.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from hokusai_core.storage.append_log import AppendLog, LogLine, parse_line, read_log, scan_lines
 from hokusai_core.storage.atomic_write import atomic_write
 from hokusai_core.storage.file_lock import file_lock, is_locked, lock_descriptor, unlock_descriptor
+from hokusai_core.storage.locked_state import DamagedStateError, LockedState
 from hokusai_core.storage.os_errors import describe_os_error
 from hokusai_core.storage.private_folders import (
     UnsafeFileError,
@@ -22,6 +23,8 @@ from hokusai_core.storage.private_folders import (
 
 __all__ = [
     "AppendLog",
+    "DamagedStateError",
+    "LockedState",
     "LogLine",
     "UnsafeFileError",
     "atomic_write",

@@ -248,11 +248,12 @@ def test_cost_and_usage_of_a_provider_that_counts_cached_tokens_apart(server: Se
 def test_a_budget_on_cost_holds(server: Server) -> None:
     with Executor(lm=model(server), cache_enabled=False) as executor:
         executor.register_signature("Answer", "question -> answer")
-        budget = Budget(cost=0.0003)
-        executor.execute_signature("Answer", {"question": "1"}, budget=budget)
-        executor.execute_signature("Answer", {"question": "2"}, budget=budget)
-        with pytest.raises(BudgetExceeded):
-            executor.execute_signature("Answer", {"question": "3"}, budget=budget)
+        budget = Budget(cost=0.0006)
+        options: Any = {"budget": budget, "parameters": {"max_tokens": 100}}
+        executor.execute_signature("Answer", {"question": "1"}, **options)
+        executor.execute_signature("Answer", {"question": "2"}, **options)
+        with pytest.raises(BudgetExceeded, match="is left, and the next call may cost up to"):
+            executor.execute_signature("Answer", {"question": "3"}, **options)
 
 
 class Listener(BaseCallback):  # type: ignore[misc]

@@ -136,20 +136,21 @@ def test_calls_of_models_of_a_program_are_bounded_and_counted(kind: Any, way: st
 def test_the_cost_of_models_of_a_program_counts(
     kind: Any, make_executor: MakeExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hokusai_core.dspy_bridge import metered_lm, model_prices
+    from hokusai_core.dspy_bridge import cost_bound, model_prices
 
-    listed = {"input_cost_per_token": 0.01, "output_cost_per_token": 0.1, "cache_read_input_token_cost": 0.001}
-    monkeypatch.setattr(model_prices, "_prices", lambda lm: listed)
-    monkeypatch.setattr(model_prices, "is_priced", lambda lm: True)
-    monkeypatch.setattr(metered_lm, "is_priced", lambda lm: True)
+    listed = {"input_cost_per_token": 0.0001, "output_cost_per_token": 0.1, "cache_read_input_token_cost": 0.0001}
+    monkeypatch.setattr(model_prices, "prices_of", lambda lm: listed)
+    monkeypatch.setattr(cost_bound, "prices_of", lambda lm: listed)
     own = paid_lm()
+    own.kwargs["max_tokens"] = 10
     executor = make_executor()
     executor.register_signature("Program", kind(own), signature="question -> answer")
-    budget = Budget(cost=0.5)
+    budget = Budget(cost=1.4)
     result = run(executor, "sync", budget=budget)
-    assert result.cost == pytest.approx(10 * 0.01 + 5 * 0.1)  # the null engine says 10 and 5 tokens
-    assert budget.spent_cost == pytest.approx(0.6)
-    with pytest.raises(BudgetExceeded, match="is spent"):
+    assert result.cost == pytest.approx(10 * 0.0001 + 5 * 0.1)  # the null engine says 10 and 5 tokens
+    assert budget.spent_cost == 0.501
+    assert budget.to_dict()["reserved"] == {"calls": 0, "cost": 0.0}
+    with pytest.raises(BudgetExceeded, match=r"\$0\.8990 of \$1\.4000 is left, and the next call may cost up to \$1\."):
         run(executor, "sync", budget=budget)
     assert own.engine.calls == 1
 

@@ -210,10 +210,11 @@ def test_prices_of_the_users_own(lm: Any, tmp_path: Path) -> None:
     for prices in ({"openai/own": {"input": 1.0, "output": 10.0}}, file, str(file)):
         with Executor(lm=lm, plugins=[], prices=prices) as executor:
             executor.register_signature("Ask", "question -> answer")
-            result = executor.execute_signature("Ask", {"question": "a"}, budget=Budget(cost=1.0))
+            asked: Any = {"parameters": {"max_tokens": 100}}
+            result = executor.execute_signature("Ask", {"question": "a"}, budget=Budget(cost=1.0), **asked)
             assert result.cost == pytest.approx((10 * 1.0 + 5 * 10.0) / 1e6)  # 10 tokens in, 5 out
             assert result.price_source == result.attempts[0].price_source == "user"
-            assert executor.execute_signature("Ask", {"question": "a"}).price_source == ""  # nothing was paid
+            assert executor.execute_signature("Ask", {"question": "a"}, **asked).price_source == ""  # nothing was paid
 
 
 def test_without_a_price_the_cost_is_unknown(executor: Executor) -> None:

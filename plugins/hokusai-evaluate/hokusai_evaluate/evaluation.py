@@ -142,7 +142,7 @@ def evaluate(
         check_sequential(stop, metrics[0], systems, saved, max_regression)
     elif max_regression is not None and len(systems) + len(saved) < 2:
         raise ConfigurationError("max_regression needs something to compare with; give against=...")
-    metered = MeteredMetrics(executor, options.get("budget"))
+    metered = MeteredMetrics(executor, options.get("budget") or executor.budget)
     ready = [metered.ready(item, systems[0]) for item in metrics]
     total = len(systems) * len(examples.items) * repeat
     with nullcontext() if journal is None else AnswerJournal(journal) as kept:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from attrs import evolve
-
 from hokusai_core import Budget, Executor, LanguageModel
-from hokusai_core.plugin_api import CallEstimate, CallRecord, MeteredLM
+from hokusai_core.plugin_api import CallRecord, charged_model
 from hokusai_evaluate.systems import System
 
 __all__ = ["MeteredMetrics"]
@@ -56,31 +54,11 @@ class MeteredMetrics:
         )
 
     def record(self, call: CallRecord) -> None:
-        """Count and charge one call."""
+        """Count one call."""
         with self._lock:
             self.calls += max(1, call.usage.calls)
             self.spent += call.cost or 0.0
-        if self._budget is not None:
-            self._budget.charge(call.usage, call.cost, call.model)
-
-    def before(self, estimate: CallEstimate) -> None:
-        """Take a call out of the budget.
-
-        Raises:
-            BudgetExceeded: the budget is spent.
-        """
-        if self._budget is not None:
-            self._budget.reserve(estimate)
-
-    async def abefore(self, estimate: CallEstimate) -> None:
-        """Async version of ``before``."""
-        self.before(estimate)
-
-    def reserve(self, estimate: CallEstimate) -> None:
-        """Do the same as ``before``, which waits for nothing."""
-        self.before(estimate)
 
     def _metered(self, lm: Any) -> LanguageModel:
-        model = self._executor.language_model(lm)
-        prices = self._executor.config.value("prices")
-        return evolve(model, lm=MeteredLM(model.lm, self, gate=self, prices=prices))
+        given = {name: self._executor.config.value(name) for name in ("prices", "parameters")}
+        return charged_model(self._executor.language_model(lm), self._budget, recorder=self, **given)

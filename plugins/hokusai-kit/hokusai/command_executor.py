@@ -14,6 +14,8 @@ __all__ = ["TIMEOUT", "make_executor", "signature_called"]
 
 #: Seconds. An embedded model on a small machine may take minutes over a long text.
 TIMEOUT = 300
+#: Options that all executions of a command share.
+_OF_EXECUTOR = ("lm", "timeout", "prices", "max_cost", "budget_file", "unpriced")
 
 
 def make_executor(
@@ -23,12 +25,12 @@ def make_executor(
 
     Args:
         options: options of the executions. Those that bound or choose for each of them alike, the language model,
-            the timeout and the prices, are taken out of it and given to the executor.
+            the timeout, the prices and the budget, are taken out of it and given to the executor.
         track: whether to record in MLflow.
         max_workers: rows that run at the same time.
         adapter: format of the prompts; None for the executor's choice.
     """
-    settings: dict[str, Any] = {name: options.pop(name) for name in ("lm", "timeout", "prices") if name in options}
+    settings: dict[str, Any] = {name: options.pop(name) for name in _OF_EXECUTOR if name in options}
     if "HOKUSAI_TIMEOUT" not in os.environ:
         settings.setdefault("timeout", TIMEOUT)
     if max_workers is not None:

@@ -14,7 +14,7 @@ import pytest
 
 from hokusai.cli import cli
 from hokusai.commands import COMMANDS
-from hokusai_core import Executor
+from hokusai_core import Budget, Executor
 from hokusai_core.plugin_api import Artifact, HokusaiSpecs
 from hokusai_core.settings import executor_options
 
@@ -23,7 +23,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "plugins" / "hokusai-kit" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Commands of other distributions have pages and tests of their own.
-OWN = ("list", "show", "run", "batch", "chain", "plugins", "doctor", "new-signature", "cache", "tracking")
+OWN = ("list", "show", "run", "batch", "chain", "budget", "plugins", "doctor", "new-signature", "cache", "tracking")
 
 CHAIN = """
 inputs = ["report"]
@@ -56,6 +56,7 @@ def test_command_of_a_page_works(hokusai: Command, tmp_path: Path, line: str) ->
     with Executor(mode="testing", plugins=["signatures"]) as executor:
         spec = executor.signature("ClassifyText").spec
     Artifact(spec, base=spec, base_name="signatures/ClassifyText").write(tmp_path / "better.json")
+    Budget(cost=1, file=tmp_path / "team.budget")
     before, bar, after = line.partition(" | ")
     stdin = (tmp_path / before.removeprefix("cat ")).read_bytes() if bar else b""
     words = shlex.split(after or before)

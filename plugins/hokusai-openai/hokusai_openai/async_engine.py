@@ -111,7 +111,7 @@ class AsyncOpenAIEngine(EngineFacts):
             # The server may have closed a connection that was used before. If it died before any byte of the reply, the
             # request is sent once more, on a new connection.
             died = not isinstance(error, aiohttp.ClientConnectorError) and _has_no_reply(error)
-            if not reused.connection or not died:
+            if not reused.connection or not died or not self.sends_twice():
                 raise
             response = await self._post(await self._session(fresh=True), body, deadline, reused)
         try:

@@ -68,6 +68,10 @@ class EngineFacts:
         given = settings.get("hokusai_deadline")
         return latest if given is None or given > latest else given
 
+    def sends_twice(self) -> bool:
+        """Return whether a request may be sent once more whose connection died; it may then be charged for twice."""
+        return settings.get("hokusai_send_once") is not True
+
 
 def request_headers(network: Network, options: ServerOptions) -> list[tuple[str, str]]:
     """Return the headers of every request, without its length."""
@@ -181,7 +185,7 @@ class OpenAIEngine(EngineFacts):
         except BaseException as error:
             connection.close()
             died = isinstance(error, (ConnectionError, HTTPException)) and not connection.answered
-            if not connection.used or not died:
+            if not connection.used or not died or not self.sends_twice():
                 raise
         connection = self._connections.connect(deadline)
         try:

@@ -147,7 +147,8 @@ def test_a_budget_in_dollars_knows_the_price(server: ChatServer) -> None:
 
         def ask(**options: Any) -> Any:
             lm = provider.load(f"{server.base_url}#ok", **options)
-            return executor.execute_signature("Ask", {"question": "?"}, lm=lm, budget=Budget(cost=1.0))
+            asked: Any = {"budget": Budget(cost=1.0), "parameters": {"max_tokens": 100}}
+            return executor.execute_signature("Ask", {"question": "?"}, lm=lm, **asked)
 
         with pytest.raises(BudgetExceeded):
             ask()

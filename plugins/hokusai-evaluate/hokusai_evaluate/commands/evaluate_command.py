@@ -64,14 +64,16 @@ column_option = click.option(
     type=click.Choice(["early"]),
     help="End as soon as --max-regression (0 if not given) is decided.",
 )
+@click.option(
+    "--parameter", "parameters", multiple=True, metavar="NAME=VALUE", help="Parameter of every language model."
+)
 @click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), help="US dollars to spend at most.")
 @click.option(
     "--unpriced",
     type=click.Choice(["refuse", "allow"]),
-    default="refuse",
-    show_default=True,
-    help="What --max-cost does with a model whose price is not known.",
+    help="What --max-cost does with a model whose price is not known.  [default: refuse]",
 )
+@click.option("--budget-file", metavar="FILE", help="File of what was spent, which processes share.")
 @click.option("--sample", type=click.IntRange(min=1), metavar="ROWS", help="Only so many rows, chosen at random.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Ask each row so often.")
 @click.option("--by", metavar="COLUMN", help="A score for each value of this column.")
@@ -102,8 +104,10 @@ def evaluate(
     max_regression: float | None,
     undecided: Literal["pass", "fail"],
     stop: Literal["early"] | None,
+    parameters: tuple[str, ...],
     max_cost: float | None,
-    unpriced: Literal["refuse", "allow"],
+    unpriced: Literal["refuse", "allow"] | None,
+    budget_file: str | None,
     sample: int | None,
     repeat: int,
     by: str | None,
@@ -134,7 +138,6 @@ def evaluate(
     hokusai evaluate ClassifyText tickets.jsonl --against better.json --max-regression 0.02 --junit report.xml
     hokusai evaluate ClassifyText tickets.jsonl --lm openai/gpt-5-mini --against lm=openai/gpt-5 --stop early
     """
-    from hokusai_core import Budget
     from hokusai_evaluate.evaluation import evaluate as run
     from hokusai_evaluate.junit import junit_xml
     from hokusai_evaluate.scorecard_making import CardKeeper
@@ -150,10 +153,10 @@ def evaluate(
         _check_writable(target)
     line = StatusLine() if is_terminal(sys.stderr) else None
     options: dict[str, Any] = {"cache": cache, **({"strategy": strategy} if strategy else {})}
-    if max_cost is not None:
-        options["budget"] = Budget(cost=max_cost, unpriced=unpriced)
     try:
-        with _make_executor(timeout, track=track) as executor:
+        money = {"max_cost": max_cost, "unpriced": unpriced, "budget_file": budget_file}
+        settings = {**money, "parameters": ",".join(parameters) or None}
+        with _make_executor(timeout, settings, track=track) as executor:
             given = gather_inputs(inputs, media=spec_of(executor, name).media_inputs)
             keeper = CardKeeper(executor, name, data) if card else None
             evaluation = run(
@@ -205,11 +208,11 @@ def evaluate(
         raise click.exceptions.Exit(_INCOMPLETE)
 
 
-def _make_executor(timeout: float | None, *, track: bool) -> Any:
+def _make_executor(timeout: float | None, given: dict[str, Any], *, track: bool) -> Any:
     """Return an executor that records nothing, unless that is asked for here or by a variable."""
     from hokusai_core import Executor, Settings
 
-    settings = Settings.from_environment()
+    settings = Settings.from_environment(**{name: value for name, value in given.items() if value is not None})
     if timeout is not None or "HOKUSAI_TIMEOUT" not in os.environ:
         settings = settings.with_options(timeout=timeout or _TIMEOUT)
     if track:

@@ -28,6 +28,7 @@ COMMANDS = {
     "prompt": LazyCommand("hokusai.commands.prompt", "prompt", "Show what a run would send, and count its tokens."),
     "batch": LazyCommand("hokusai.commands.batch", "batch", "Run a signature on every row of a file."),
     "chain": LazyCommand("hokusai.commands.chain", "chain", "Show and run chains of signatures."),
+    "budget": LazyCommand("hokusai.commands.budget", "budget", "Show what processes have spent that share a budget."),
     "plugins": LazyCommand("hokusai.commands.plugins", "plugins", "Show plugins, their failures and conflicts."),
     "doctor": LazyCommand("hokusai.commands.doctor", "doctor", "Check versions, models, cache, tracker, settings."),
     "new-signature": LazyCommand("hokusai.commands.new_signature", "new_signature", "Start a signature pack project."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,14 +32,8 @@ _SOME_FAILED = 3
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
 @click.option("--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which input.")
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv", "tsv"]), help="Form of IN. [default: by its name]")
-@execution_flags("lm", "strategy", "parameters", "timeout", "max_retries", "prices")
-@click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), help="US dollars to spend at most.")
-@click.option(
-    "--unpriced",
-    type=click.Choice(["refuse", "allow"]),
-    default="refuse",
-    show_default=True,
-    help="What --max-cost does with a model whose price is not known: make no call, or count its calls as free.",
+@execution_flags(
+    "lm", "strategy", "parameters", "timeout", "max_retries", "prices", "max_cost", "budget_file", "unpriced"
 )
 @click.option(
     "--media-folder", metavar="DIR", help="Folder of the pictures and files that rows name. [default: that of IN]"
@@ -54,8 +48,6 @@ def batch(
     workers: int,
     pairs: tuple[str, ...],
     form: str | None,
-    max_cost: float | None,
-    unpriced: Literal["refuse", "allow"],
     media_folder: str | None,
     sensitive: bool,
     track: bool,
@@ -71,21 +63,17 @@ def batch(
     hokusai batch ClassifyText mails.csv -o classes.jsonl --map body=text
     """
     from hokusai.command_executor import make_executor, signature_called
-    from hokusai_core import Budget
 
     mapping = parse_mapping(pairs)
     output = None if output in (None, "-") else str(Path(output).expanduser())
     check_output(output, source)
     signature = signature_called(name)
-    budget = None if max_cost is None else Budget(cost=max_cost, unpriced=unpriced)
     journal = None if output is None else f"{output}.journal"
     with make_executor(options, track=track, max_workers=workers) as executor:
         rows = RowFile(source, form, mapping, executor.signature(signature).spec, media_folder)
         tally = _Tally()
         try:
-            with executor.iter_batch(
-                signature, rows, journal=journal, progress=progress, budget=budget, **options
-            ) as outcomes:
+            with executor.iter_batch(signature, rows, journal=journal, progress=progress, **options) as outcomes:
                 write_lines(tally.watch(outcomes, sensitive), output)
         except KeyboardInterrupt as stop:  # wherever it came, leaving the block has waited for the rows under way
             hint = (

@@ -55,7 +55,9 @@ def show(file: str, mermaid: bool) -> None:
 @click.option(
     "--json", "source", metavar="FILE", help="Read initial inputs from a file with a JSON object; - for stdin."
 )
-@execution_flags("lm", "strategy", "parameters", "timeout", "max_retries", "prices")
+@execution_flags(
+    "lm", "strategy", "parameters", "timeout", "max_retries", "prices", "max_cost", "budget_file", "unpriced"
+)
 @click.option("--steps", is_flag=True, help="Print the outputs of every step; if one fails, of those that are over.")
 @click.option("--track", is_flag=True, help="Record the executions in MLflow.")
 def run(

@@ -28,7 +28,19 @@ __all__ = ["run"]
 @click.argument("name")
 @input_option
 @click.option("--json", "source", metavar="FILE", help="Read inputs from a file with a JSON object; - for stdin.")
-@execution_flags("lm", "strategy", "parameters", "timeout", "max_retries", "prices", "cache", "collect_feedback")
+@execution_flags(
+    "lm",
+    "strategy",
+    "parameters",
+    "timeout",
+    "max_retries",
+    "prices",
+    "max_cost",
+    "budget_file",
+    "unpriced",
+    "cache",
+    "collect_feedback",
+)
 @click.option(
     "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
 )

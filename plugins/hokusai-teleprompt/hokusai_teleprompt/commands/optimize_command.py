@@ -40,6 +40,7 @@ __all__ = ["optimize"]
 @click.option("--calls", type=click.IntRange(min=1), help="Language-model calls at most, the comparison included.")
 @click.option("--tokens", type=click.IntRange(min=1), help="Tokens at most.")
 @click.option("--cost", type=click.FloatRange(min=0, min_open=True), help="US dollars at most.")
+@click.option("--budget-file", metavar="FILE", help="File of what was spent, which processes share, with --cost.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds at most.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--min-improvement", type=float, default=0.0, show_default=True, help="Least improvement.")
@@ -69,6 +70,7 @@ def optimize(
     calls: int | None,
     tokens: int | None,
     cost: float | None,
+    budget_file: str | None,
     seconds: float | None,
     seed: int,
     min_improvement: float,
@@ -101,12 +103,14 @@ def optimize(
     for target in (output, svg):
         _check_writable(target)
     ceilings = {"calls": calls, "tokens": tokens, "cost": cost, "seconds": seconds}
+    if budget_file is not None and not any(ceilings.values()):
+        raise click.UsageError("--budget-file says what was spent; give --cost, --calls or --tokens too")
     with (
         make_executor(track=track) as executor,
         TelepromptFineTuner(
             optimizer,
             lm,
-            Budget(**ceilings) if any(ceilings.values()) else None,  # type: ignore[arg-type]  # each has its own type
+            Budget(**ceilings, file=budget_file) if any(ceilings.values()) else None,  # type: ignore[arg-type]  # each has its own type
             seed,
             prompt_lm=prompt_lm,
             min_improvement=min_improvement,

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from attrs import field, frozen
 from dspy.utils.exceptions import ContextWindowExceededError
 
 from hokusai_core import Budget, Usage
 from hokusai_core.errors import BudgetExceeded
-from hokusai_core.plugin_api import CallEstimate, CallRecord, translate_error
+from hokusai_core.plugin_api import CallEstimate, CallRecord, Reservation, translate_error
 
 __all__ = ["CallCounter", "PhaseBudget", "PhaseLimits", "ResourceLimit", "Spent", "StudyFailed", "StudyStop"]
 
@@ -76,7 +77,7 @@ class CallCounter:
     """Counts the calls of a study; safe to use from many threads.
 
     Args:
-        budget: what the calls are charged to, or None.
+        budget: what calls are reserved of, and settled with, or None.
         sensitive: whether prompts hold sensitive values, which errors of a provider may quote.
 
     Attributes:
@@ -111,8 +112,6 @@ class CallCounter:
                 self._in_a_row += 1
                 if self.first_error is None and isinstance(call.error, Exception):
                     self.first_error = call.error
-        if self.budget is not None:
-            self.budget.charge(call.usage, call.cost, call.model)
         self.on_call()
 
     def replay(self) -> None:
@@ -233,28 +232,53 @@ class PhaseBudget:
         """Refuse every further call."""
         self.reason = self.reason or reason
 
-    def before(self, estimate: CallEstimate) -> None:
-        """Return if a call may be made.
+    def before(self, estimate: CallEstimate) -> Reservation | None:
+        """Return what is reserved of the budget once a call may be made.
 
         Raises:
             StudyStop: it may not.
             StudyFailed: the language model is dead.
         """
+        self._check()
+        budget = self._counter.budget
+        with self._refusals():
+            return None if budget is None else budget.reserve(estimate)
+
+    async def abefore(self, estimate: CallEstimate) -> Reservation | None:
+        """Async version of ``before``."""
+        self._check()
+        budget = self._counter.budget
+        with self._refusals():
+            return None if budget is None else await budget.areserve(estimate)
+
+    def reserve(self, estimate: CallEstimate) -> Reservation | None:
+        """Do the same as ``before``; on an event loop, without waiting for calls under way.
+
+        Raises:
+            StudyStop: as for ``before``.
+        """
+        self._check()
+        budget = self._counter.budget
+        with self._refusals():
+            return None if budget is None else budget.reserve_in_callback(estimate)
+
+    def charge(self, call: CallRecord) -> None:
+        """Charge a call that was made without asking."""
+        if self._counter.budget is not None:
+            self._counter.budget.charge(call.usage, call.cost, call.model)
+
+    def _check(self) -> None:
         self._counter.check_alive()
         if self.reason is None:
             self.reason = self._limits.reached(self._counter.spent, self._counter.seconds)
-        if self.reason is None and self._counter.budget is not None:
-            try:
-                self._counter.budget.reserve(estimate)
-            except BudgetExceeded as error:
-                self.reason = str(error)
         if self.reason is not None:
             raise StudyStop(self.reason)
 
-    async def abefore(self, estimate: CallEstimate) -> None:
-        """Async version of ``before``."""
-        self.before(estimate)
-
-    def reserve(self, estimate: CallEstimate) -> None:
-        """Do the same as ``before``, which waits for nothing."""
-        self.before(estimate)
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """End the phase where the budget refuses a call."""
+        try:
+            yield
+        except BudgetExceeded as error:
+            self.reason = self.reason or str(error)
+            raise StudyStop(self.reason) from None

@@ -68,6 +68,7 @@ class StudyPlan:
         writer: the language model that writes instructions; None for ``model``.
         rule: what a candidate has to show to be promoted.
         budget: what all calls are charged to.
+        prices: prices that go before those of DSPy, or None.
         seed: of everything random.
         workers: calls at once.
         checkpoint: file that keeps the answers to calls; None for none.
@@ -85,6 +86,7 @@ class StudyPlan:
     writer: LanguageModel | None = None
     rule: PromotionRule = field(factory=PromotionRule)
     budget: Budget | None = None
+    prices: Any = None
     seed: int = 0
     workers: int = 4
     checkpoint: Path | None = None
@@ -147,7 +149,7 @@ class Study:
         if plan.budget is not None:
             self._charged_before = Spent(plan.budget.spent.calls, plan.budget.spent, plan.budget.spent_cost)
         self._cache = CallCache(plan.checkpoint)
-        self._models = StudyModels(plan.model, plan.writer, plan.resolve, self._counter, self._cache)
+        self._models = StudyModels(plan.model, plan.writer, plan.resolve, self._counter, self._cache, plan.prices)
         self._budget = PhaseBudget(self._counter)
         self._model = self._models.task(self._budget)
         self._current = plan.target.current(plan.target.runner(self._spec, self._model).module)

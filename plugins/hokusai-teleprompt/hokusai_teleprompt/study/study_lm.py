@@ -34,11 +34,13 @@ class _Meter:
         counter: counts them.
         budget: refuses them when the phase is over.
         cache: keeps their answers.
+        prices: prices that go before those of DSPy, or None.
     """
 
     counter: CallCounter
     budget: PhaseBudget
     cache: CallCache
+    prices: Any = None
 
 
 class StudyLM(MeteredLM):
@@ -57,7 +59,7 @@ class StudyLM(MeteredLM):
     """
 
     def __init__(self, lm: Any, meter: _Meter, identity: str = "") -> None:
-        super().__init__(lm, meter.counter, gate=meter.budget, whole_answers=True)
+        super().__init__(lm, meter.counter, gate=meter.budget, whole_answers=True, prices=meter.prices)
         self._meter, self._identity = meter, identity
 
     def stop(self, reason: str) -> None:
@@ -121,6 +123,7 @@ class StudyModels:
         resolve: returns a language model by name.
         counter: counts calls.
         cache: keeps answers.
+        prices: prices that go before those of DSPy, or None.
     """
 
     def __init__(
@@ -130,9 +133,10 @@ class StudyModels:
         resolve: Callable[[Any], LanguageModel],
         counter: CallCounter,
         cache: CallCache,
+        prices: Any = None,
     ) -> None:
         self._task, self._writer, self._resolve = task, writer, resolve
-        self._counter, self._cache = counter, cache
+        self._counter, self._cache, self._prices = counter, cache, prices
         self._resolved: dict[Any, LanguageModel] = {}
 
     def task(self, budget: PhaseBudget) -> LanguageModel:
@@ -158,7 +162,8 @@ class StudyModels:
         return self._resolved[key]
 
     def _metered(self, model: LanguageModel, budget: PhaseBudget) -> LanguageModel:
-        return evolve(model, lm=StudyLM(model.lm, _Meter(self._counter, budget, self._cache), model.identity))
+        meter = _Meter(self._counter, budget, self._cache, self._prices)
+        return evolve(model, lm=StudyLM(model.lm, meter, model.identity))
 
 
 def _seconds_to_wait(attempt: int, error: Exception) -> float:

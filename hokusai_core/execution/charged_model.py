@@ -1,0 +1,65 @@
+"""``charged_model``: a language model whose calls a budget pays for, wherever they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+
+from hokusai_core.call_records import Meter, Recorder
+from hokusai_core.execution.call_limits import CallLimiter
+from hokusai_core.runtime.deadline import UNBOUNDED
+
+if TYPE_CHECKING:
+    from hokusai_core.execution.budget import Budget
+    from hokusai_core.model import LanguageModel
+    from hokusai_core.price_table import PriceTable
+
+__all__ = ["charged_model"]
+
+
+def charged_model(
+    model: LanguageModel,
+    budget: Budget | None,
+    *,
+    recorder: Recorder | None = None,
+    prices: PriceTable | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> LanguageModel:
+    """Return a language model whose calls are charged to a budget, such as that of a judge.
+
+    Args:
+        model: the language model.
+        budget: what its calls are reserved of, or None.
+        recorder: receives a record of every call, or None.
+        prices: prices that go before those of DSPy.
+        parameters: parameters of every call, which those of a signature go before.
+
+    Example:
+        >>> from hokusai_core import Budget, LanguageModel
+        >>> from hokusai_core.testing.lm import null_lm
+        >>> budget = Budget(calls=5)
+        >>> judge = charged_model(LanguageModel(null_lm()), budget)
+        >>> len(judge.lm("How good is it?")), budget.spent.calls
+        (1, 1)
+    """
+    if budget is None and recorder is None:
+        return model
+    from hokusai_core import dspy_bridge  # imports DSPy
+
+    lm = dspy_bridge.MeteredLM(
+        model.lm,
+        recorder or _Forgetful(),
+        gate=CallLimiter(UNBOUNDED, budget),
+        prices=prices,
+        parameters=dspy_bridge.call_parameters(model.lm, parameters or {}),
+    )
+    return evolve(model, lm=lm)
+
+
+class _Forgetful(Meter):
+    """A meter that keeps no record."""
+
+    def record(self, call: object) -> None:
+        """Keep nothing."""
