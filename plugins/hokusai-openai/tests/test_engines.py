@@ -63,7 +63,9 @@ def test_bodies_are_those_that_dspy_builds(config: dict[str, Any], server: str) 
 
 
 def test_top_k_is_sent_where_servers_know_it_and_refused_elsewhere(server: ChatServer) -> None:
-    OpenAIEngine(ServerOptions(server.base_url, "ok")).complete(request_for(top_k=3))
+    engine = OpenAIEngine(ServerOptions(server.base_url, "ok"))
+    engine.complete(request_for(top_k=3))
+    engine.close()
     assert server.received[0].body["top_k"] == 3
     with pytest.raises(UnsupportedFeatureError, match="top_k"):
         OpenAIEngine(ServerOptions(server.base_url, "ok", server="openai")).complete(request_for(top_k=3))

@@ -25,6 +25,7 @@ class Proxy:
         self.refuse, self.port = refuse, 0
         self._ready = threading.Event()
         self._loop: Any = None
+        self._clients: list[asyncio.Task[Any]] = []
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
@@ -47,28 +48,45 @@ class Proxy:
         self._ready.set()
         await self._stop.wait()
         server.close()
+        for client in self._clients:
+            client.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients.append(task)
+        writers = [writer]
+        try:
+            await self._pass_on(reader, writer, writers)
+        finally:
+            for one in writers:
+                one.close()
+            await asyncio.gather(*(one.wait_closed() for one in writers), return_exceptions=True)
+
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, writers: list[asyncio.StreamWriter]
+    ) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         self.heads.append(head.decode())
         method, target, _ = head.decode().split("\r\n")[0].split(" ")
         if self.refuse:
             writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-            writer.close()
             return
         rest = target.partition("://")[2] or target
         host, _, port = rest.partition("/")[0].partition(":")
         upstream_reader, upstream = await asyncio.open_connection(host, int(port))
+        writers.append(upstream)
         if method == "CONNECT":
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         else:
             upstream.write(head)
-        await asyncio.wait(
-            [asyncio.ensure_future(_copy(reader, upstream)), asyncio.ensure_future(_copy(upstream_reader, writer))],
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        upstream.close()
-        writer.close()
+        copies = [asyncio.ensure_future(_copy(reader, upstream)), asyncio.ensure_future(_copy(upstream_reader, writer))]
+        try:
+            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for copy in copies:
+                copy.cancel()
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
