@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import dspy
 from attrs import frozen
 
 from hokusai_core.errors import ConfigurationError, HokusaiError
-from hokusai_core.plugin_api import SignatureSpec, StrategyTask, with_predictor_states
+from hokusai_core.plugin_api import SignatureSpec, StrategyTask, did_you_mean, with_predictor_states
 
 __all__ = ["ChainModule"]
 
@@ -35,6 +35,8 @@ class _Step:
     def read(cls, data: Any) -> _Step:
         if not isinstance(data, Mapping) or set(data) != {"name", "signature", "inputs"}:
             raise ConfigurationError("strategy 'chain': a step has a name, a signature and inputs")
+        if not isinstance(data["inputs"], Mapping):
+            raise ConfigurationError(f"strategy 'chain': step {data['name']!r}: inputs: expected a mapping")
         try:
             return cls(str(data["name"]), SignatureSpec.from_dict(data["signature"]), dict(data["inputs"]))
         except HokusaiError as error:
@@ -80,7 +82,11 @@ class ChainModule(dspy.Module):
         Raises:
             ConfigurationError: a step cannot be read; says why.
         """
-        return cls(_Plan(task, [_Step.read(item) for item in steps], strategies))
+        read = [_Step.read(item) for item in steps]
+        problems = list(_problems(task.spec, read, strategies))
+        if problems:
+            raise ConfigurationError(f"strategy 'chain' cannot answer {task.spec.name}: {'; '.join(problems)}")
+        return cls(_Plan(task, read, strategies))
 
     def __init__(self, plan: _Plan) -> None:
         super().__init__()
@@ -113,16 +119,53 @@ class ChainModule(dspy.Module):
         return part.outputs(values, prediction)
 
 
-def _value(form: Any, inputs: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> Any:
+def _problems(spec: SignatureSpec, steps: Sequence[_Step], strategies: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the steps, before any of them is run."""
+    earlier: dict[str, SignatureSpec] = {}
+    for step in steps:
+        where = f"step {step.name!r}"
+        if step.name in earlier:
+            yield f"{where} is there twice"
+        for name, form in step.inputs.items():
+            if name not in step.spec.inputs:
+                yield f"{where} has no input {name!r}{did_you_mean(name, step.spec.inputs)}"
+            yield from (f"{where}: {name}: {problem}" for problem in _problems_of_form(form, spec, earlier))
+        given = step.inputs.keys()
+        yield from (
+            f"{where} lacks {name}" for name, item in step.spec.inputs.items() if item.required and name not in given
+        )
+        earlier[step.name] = step.spec
+    yield from (f"there is no step {name!r} that has a strategy" for name in strategies if name not in earlier)
+    yield from (
+        f"step {steps[-1].name!r} gives no {name}" for name in spec.outputs if name not in steps[-1].spec.outputs
+    )
+
+
+def _problems_of_form(form: Any, spec: SignatureSpec, earlier: Mapping[str, SignatureSpec]) -> Iterator[str]:
     kinds = _FORMS & form.keys() if isinstance(form, Mapping) else ()
-    if "value" in kinds:
+    if len(kinds) != 1 or (set(form) != {*kinds} and set(form) != {"step", "field"}):
+        yield f"a value has one of {', '.join(sorted(_FORMS))}, not {form!r}"
+    elif "input" in form:
+        if form["input"] not in spec.inputs:
+            yield f"{spec.name} has no input {form['input']!r}"
+    elif "step" in form:
+        if form["step"] not in earlier:
+            yield f"there is no step {form['step']!r} before it"
+        elif form.get("field") not in earlier[form["step"]].outputs:
+            yield f"step {form['step']!r} has no output {form.get('field')!r}"
+    else:
+        inner = form.get("list") or (form.get("mapping") or {}).values()
+        for item in inner if "value" not in form else ():
+            yield from _problems_of_form(item, spec, earlier)
+
+
+def _value(form: Mapping[str, Any], inputs: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> Any:
+    if "value" in form:
         return form["value"]
-    if "input" in kinds:
+    if "input" in form:
         return inputs[form["input"]]
-    if "step" in kinds:
+    if "step" in form:
         return results[form["step"]][form["field"]]
-    if "list" in kinds:
+    if "list" in form:
         return [_value(item, inputs, results) for item in form["list"]]
-    if "mapping" in kinds:
-        return {name: _value(item, inputs, results) for name, item in form["mapping"].items()}
-    raise ConfigurationError(f"strategy 'chain': a value has one of {', '.join(sorted(_FORMS))}, not {form!r}")
+    return {name: _value(item, inputs, results) for name, item in form["mapping"].items()}

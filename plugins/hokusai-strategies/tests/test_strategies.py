@@ -424,6 +424,36 @@ def test_strategies_of_steps_are_a_mapping(run: Callable[..., Any]) -> None:
         run({"name": "chain", "steps": [{}], "strategies": 5}, "a")
 
 
+STEP = {"name": "one", "signature": Ask.to_dict(), "inputs": {"question": {"input": "question"}}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([STEP, STEP], "step 'one' is there twice"),
+        ([{**STEP, "inputs": {}}], "step 'one' lacks question"),
+        ([{**STEP, "inputs": 5}], "step 'one': inputs: expected a mapping"),
+        ([{**STEP, "inputs": {"question": 5}}], "a value has one of input, list, mapping, step, value, not 5"),
+        ([{**STEP, "inputs": {"question": {"input": "mail"}}}], "Ask has no input 'mail'"),
+        ([{**STEP, "inputs": {"question": {"list": [{"input": "mail"}]}}}], "Ask has no input 'mail'"),
+        ([{**STEP, "inputs": {"qestion": {"value": "?"}}}], "has no input 'qestion'; did you mean 'question'"),
+        ([{**STEP, "inputs": {"question": {"step": "two", "field": "answer"}}}], "there is no step 'two' before it"),
+        (
+            [STEP, {**STEP, "name": "two", "inputs": {"question": {"step": "one", "field": "reply"}}}],
+            "step 'one' has no output 'reply'",
+        ),
+        ([{**STEP, "signature": Typed.to_dict(), "inputs": {}}], "step 'one' gives no answer"),
+        ([5], "a step has a name, a signature and inputs"),
+    ],
+)
+def test_steps_that_cannot_work_are_refused_before_the_first_call(
+    run: Callable[..., Any], steps: Any, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        run({"name": "chain", "steps": steps}, "a")
+    assert run.engine.calls == 0  # type: ignore[attr-defined]
+
+
 # -- react ----------------------------------------------------------------------------------------------------------
 
 
