@@ -69,8 +69,11 @@ class StreamPrinter:
 
     def _retract(self, reason: str) -> None:
         self._writer.end()
-        self._printed = []
-        print_styled(f"The answer so far does not count: {reason}", "yellow", err=True)
+        begun, self._printed = bool(self._printed), []
+        note = f"The answer so far does not count: {reason}"
+        print_styled(note, "yellow", err=True)
+        if begun and not is_terminal(sys.stdout):  # a file has no stderr beside it
+            click.echo(f"[{note}]\n")
 
 
 class _WordWriter:

@@ -60,7 +60,7 @@ def test_a_retraction_is_said_and_the_answer_is_printed_anew(capsys: pytest.Capt
     events: list[StreamEvent] = [StreamStarted("S"), StreamDelta("answer", "wrong"), StreamRetracted("it is impolite")]
     printed([*events, *said("right", result={"answer": "right"})[1:]])
     streams = capsys.readouterr()
-    assert streams.out == "wrong\nright\n"
+    assert streams.out == "wrong\n[The answer so far does not count: it is impolite]\n\nright\n"  # a file has no stderr
     assert "does not count: it is impolite" in streams.err
 
 
