@@ -211,12 +211,15 @@ def test_a_signature_without_a_set_needs_a_file(pack: Path) -> None:
     assert "EmailDraft comes with no evaluation set" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["ClassifyText", "ExtractInfo"])
-def test_the_standard_signatures_have_a_set_and_a_data_card(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("name", "metric"), [("ClassifyText", "classification_accuracy"), ("ExtractInfo", "f1")])
+def test_the_standard_signatures_have_a_set_a_data_card_and_a_score_that_applies(
+    name: str, metric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOKUSAI_DATA_DIR", str(tmp_path))
     record = json.loads(run("show", name, "--json").stdout)
     assert record["evaluation_set"]["rows"] == 40
     text = Path(record["evaluation_set"]["data_card"]).read_text()
     assert "| Licence | Apache-2.0" in text
+    cards = [card for card in record["scorecards"] if card["model"] == "local/smollm2-135m-instruct"]
+    assert [(card["metric"], card["rows"], card["data"]) for card in cards] == [(metric, 40, f"{name}.jsonl")]
+    assert not [change for change in cards[0]["changes"] if change["kind"] != "versions"], "make the scorecard again"
