@@ -8,6 +8,8 @@
      "versions": {"hokusai-core": "...", "dspy": "..."}, "dataset_hash": "...", "promoted": true,
      "report": {...}, "checksum": "sha256 of everything else"}
 
+``"certificate": {...}`` may follow the report: what every figure of the comparison can be computed from again.
+
 Reading a file imports and evaluates nothing that it names.
 """
 
@@ -40,6 +42,7 @@ _KEYS = {
     "hokusai", "kind", "signature", "fingerprint", "base", "base_name", "base_fingerprint", "versions", "dataset_hash",
     "promoted", "report", "checksum",
 }  # fmt: skip
+_OPTIONAL_KEYS = {"certificate"}
 
 
 class ArtifactWarning(UserWarning):
@@ -58,6 +61,8 @@ class Artifact:
         promoted: whether the optimized signature was found to be better.
         dataset_hash: digest of the examples that were used.
         versions: versions of the libraries that made it.
+        certificate: recorded answers and what else the figures of the report can be computed from again, JSON-able;
+            None where there is none.
     """
 
     spec: SignatureSpec
@@ -67,6 +72,12 @@ class Artifact:
     promoted: bool = False
     dataset_hash: str = ""
     versions: Mapping[str, str] = field(factory=lambda: current_versions())
+    certificate: Mapping[str, Any] | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the whole content: the ``checksum`` of the document."""
+        return str(self.to_dict()["checksum"])
 
     @property
     def signature(self) -> type[BaseSignature]:
@@ -92,6 +103,8 @@ class Artifact:
             "promoted": self.promoted,
             "report": json.loads(json.dumps(self.report, allow_nan=False)),
         }
+        if self.certificate is not None:
+            data["certificate"] = json.loads(json.dumps(self.certificate, allow_nan=False))
         return {**data, "checksum": _checksum(data)}
 
     @classmethod
@@ -121,6 +134,7 @@ class Artifact:
             promoted=data["promoted"],
             dataset_hash=data["dataset_hash"],
             versions=data["versions"],
+            certificate=data.get("certificate"),
         )
 
     def write(self, path: str | os.PathLike[str]) -> Path:
@@ -291,13 +305,15 @@ def _check_document(data: Any, origin: str) -> None:
         raise ArtifactError(
             f"{origin}: is of format {version}, newer than {FORMAT}, which this hokusai-core reads; upgrade it"
         )
-    missing, unknown = sorted(_KEYS - data.keys()), sorted(data.keys() - _KEYS)
+    missing, unknown = sorted(_KEYS - data.keys()), sorted(data.keys() - _KEYS - _OPTIONAL_KEYS)
     if missing or unknown:
         raise ArtifactError(f"{origin}: {_keys('lacks', missing)}{_keys('has the unknown', unknown)}".rstrip("; "))
     expected = {"base_name": str, "versions": dict, "dataset_hash": str, "promoted": bool, "report": dict}
     for key, kind in expected.items():
         if type(data[key]) is not kind:
             raise ArtifactError(f"{origin}: {key!r} must be of type {kind.__name__}")
+    if type(data.get("certificate", {})) is not dict:
+        raise ArtifactError(f"{origin}: 'certificate' must be of type dict")
     if data["checksum"] != _checksum({key: value for key, value in data.items() if key != "checksum"}):
         raise ArtifactError(
             f"{origin}: was changed after it was written (its checksum does not fit): {_changed(data)}. Save it again "

@@ -73,7 +73,7 @@ def make_scorecards(
                 confidence=evaluation.confidence,
                 seed=evaluation.seed,
                 failures=dict(system.failures),
-                artifact="" if artifact is None else artifact.to_dict()["checksum"],
+                artifact="" if artifact is None else artifact.digest,
             )
         )
     return cards

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from hokusai_teleprompt.promotion import promote, promotions, rollback
     from hokusai_teleprompt.promotion_history import Promotion
     from hokusai_teleprompt.report import ExampleResult, Report, TrialResult
+    from hokusai_teleprompt.verification import Check, Verification, verify
 
 __all__ = [
+    "Check",
     "ExampleResult",
     "Feedback",
     "FeedbackCollector",
@@ -34,11 +36,13 @@ __all__ = [
     "SqliteFeedbackStore",
     "TelepromptFineTuner",
     "TrialResult",
+    "Verification",
     "build_pack",
     "load_optimized",
     "promote",
     "promotions",
     "rollback",
+    "verify",
 ]
 
 
@@ -56,5 +60,6 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             f"{__name__}.promotion": ("promote", "promotions", "rollback"),
             f"{__name__}.promotion_history": ("Promotion",),
             f"{__name__}.report": ("ExampleResult", "Report", "TrialResult"),
+            f"{__name__}.verification": ("Check", "Verification", "verify"),
         },
     )

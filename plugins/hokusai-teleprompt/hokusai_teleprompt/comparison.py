@@ -64,6 +64,7 @@ def compare(
     worst: float,
     confidence: float,
     seed: int,
+    keys: Sequence[str] | None = None,
 ) -> Comparison | None:
     """Compare two measurements on the examples that both have finished; None where there are none.
 
@@ -75,13 +76,15 @@ def compare(
         worst: what an example without a score counts.
         confidence: of the interval.
         seed: of the resampling.
+        keys: the digests of the examples, where they are known; None to compute them.
 
     Raises:
         OptimizationError: the metric returned a score that cannot be used.
     """
+    keys = [example_key(example) for example in examples] if keys is None else keys
     rows = [
-        (example, first, second)
-        for example, first, second in zip(examples, before.outcomes, after.outcomes, strict=True)
+        (example, first, second, key)
+        for example, first, second, key in zip(examples, before.outcomes, after.outcomes, keys, strict=True)
         if first is not None and second is not None
     ]
     if not rows:
@@ -95,12 +98,12 @@ def compare(
 
 
 def _result(
-    metric: Any, row: tuple[OptimizationExample, ExampleOutcome, ExampleOutcome], goods: tuple[float, float]
+    metric: Any, row: tuple[OptimizationExample, ExampleOutcome, ExampleOutcome, str], goods: tuple[float, float]
 ) -> ExampleResult:
     before, after = goods
     outcome = "tie" if after == before else "win" if after > before else "loss"
-    scores = [None if item.good is None else raw_score(metric, item.good) for item in row[1:]]
-    return ExampleResult(example_key(row[0]), scores[0], scores[1], outcome)
+    scores = [None if item.good is None else raw_score(metric, item.good) for item in (row[1], row[2])]
+    return ExampleResult(row[3], scores[0], scores[1], outcome)
 
 
 def _between(low: float, high: float) -> Any:

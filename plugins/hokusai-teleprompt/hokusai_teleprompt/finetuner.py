@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from attrs import evolve
+
 from hokusai_core import Budget, Executor, LanguageModel
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import OptimizationFinished, user_data_folder
@@ -244,6 +246,8 @@ class TelepromptFineTuner:
             target=target,
             split=split,
             metric=made_metric,
+            metric_given=metric,
+            metric_options=metric_options or {},
             optimizer=optimizer,
             choice=choice,
             model=model,
@@ -344,7 +348,7 @@ def _event(target: TargetSignature, optimized: type[OptimizedSignature], started
         fingerprint=spec.fingerprint,
         promoted=optimized.promoted,
         figures=report.figures(),
-        document=None if spec.sensitive else optimized.artifact.to_dict(),
+        document=None if spec.sensitive else evolve(optimized.artifact, certificate=None).to_dict(),
         usage=report.usage,
         cost=report.cost,
         latency=time.time() - started_at,

@@ -18,6 +18,7 @@ from hokusai_core.plugin_api import (
     read_artifact,
     with_predictor_states,
 )
+from hokusai_teleprompt.certificate_rows import rows_file, with_rows, write_artifact
 from hokusai_teleprompt.report import Report
 
 __all__ = ["OptimizedSignature", "candidate_spec", "load_optimized", "make_optimized"]
@@ -54,10 +55,12 @@ class OptimizedSignature(BaseSignature):
     def save(cls, path: str | os.PathLike[str]) -> Path:
         """Write the signature and its report to one JSON file, and return its path.
 
+        Recorded answers of more than 200 kB go into ``NAME.answers.jsonl`` beside it.
+
         Raises:
             SignatureDefinitionError: a value in it has no JSON form.
         """
-        return cls.artifact.write(path)
+        return write_artifact(cls.artifact, path)
 
 
 def make_optimized(
@@ -68,6 +71,7 @@ def make_optimized(
     base_name: str,
     program: Any = None,
     candidate: type[OptimizedSignature] | None = None,
+    certificate: Mapping[str, Any] | None = None,
 ) -> type[OptimizedSignature]:
     """Return an optimized signature.
 
@@ -78,6 +82,7 @@ def make_optimized(
         base_name: the name of ``base``.
         program: the ``dspy.Module`` that runs it; None for one call, or a strategy.
         candidate: the best candidate, where that is another signature.
+        certificate: what the figures of the report can be computed from again; None where nothing was compared.
     """
     artifact = Artifact(
         spec=spec,
@@ -86,6 +91,7 @@ def make_optimized(
         report=report.to_dict(),
         promoted=report.promoted,
         dataset_hash=report.dataset_hash,
+        certificate=certificate,
     )
     return _made(artifact, report, candidate, program)
 
@@ -105,6 +111,9 @@ def load_optimized(
         ArtifactError: the file cannot be used; says why, and how ``base`` or the predictors of ``program`` differ.
     """
     artifact = read_artifact(path)
+    answers = rows_file(artifact, path)
+    if answers is not None and answers.is_file():  # so that it can be saved elsewhere with them
+        artifact = with_rows(artifact, path)
     if base is not None:
         artifact.check_base(base if isinstance(base, SignatureSpec) else base.spec)
     try:

@@ -23,6 +23,7 @@ from attrs import frozen
 from hokusai_core.errors import ArtifactError, ConfigurationError
 from hokusai_core.plugin_api import Artifact, PluginManager, read_artifact
 from hokusai_evaluate.evaluation_files import FOLDER
+from hokusai_teleprompt.certificate_rows import rows_file, with_rows
 from hokusai_teleprompt.pack_evaluation import evaluation_parts
 
 __all__ = ["Pack", "build_pack"]
@@ -109,6 +110,7 @@ def build_pack(
         f"{module}/__init__.py": f'"""Signature pack {chosen}."""\n'.encode(),
         f"{module}/plugin.py": _PLUGIN.encode(),
         **{f"{module}/signatures/{label}.json": path.read_bytes() for label, (path, _) in artifacts.items()},
+        **_recorded_answers(module, artifacts),
         **{f"{module}/{FOLDER}/{path.name}": path.read_bytes() for path in evaluation_parts(source, artifacts)},
         f"{info}/METADATA": _metadata(chosen, version, summary, artifacts).encode(),
         f"{info}/WHEEL": f"Wheel-Version: 1.0\n{_GENERATOR}\nRoot-Is-Purelib: true\nTag: py3-none-any\n".encode(),
@@ -156,6 +158,17 @@ def _artifacts(folder: Path) -> dict[str, tuple[Path, Artifact]]:
         raise ArtifactError(
             f"{folder}: has no optimized signature; save some with optimized.save('{folder}/Name.json')"
         )
+    return found
+
+
+def _recorded_answers(module: str, artifacts: Mapping[str, tuple[Path, Artifact]]) -> dict[str, bytes]:
+    """Return the files with recorded answers that lie beside the artifacts."""
+    found: dict[str, bytes] = {}
+    for path, artifact in artifacts.values():
+        answers = rows_file(artifact, path)
+        if answers is not None:
+            with_rows(artifact, path)  # raises if it is missing or was changed
+            found[f"{module}/signatures/{answers.name}"] = answers.read_bytes()
     return found
 
 

@@ -59,10 +59,11 @@ def provide_edition_sources() -> list[Component]:
 
 @hookimpl
 def provide_commands() -> list[Component]:
-    """Offer ``hokusai optimize``, ``diff``, ``pack`` and ``feedback``."""
+    """Offer ``hokusai optimize``, ``diff``, ``verify``, ``pack`` and ``feedback``."""
     offers = [
         ("optimize", "optimize_command:optimize", "Improve a signature on examples, and measure whether it is better"),
         ("diff", "diff_command:diff", "Show how two signature files differ"),
+        ("verify", "verify_command:verify", "Compute the figures of a signature file again"),
         ("pack", "pack_command:pack", "Make an installable pack of optimized signatures"),
         ("feedback", "feedback_command:feedback", "Show and give feedback on executions"),
     ]

@@ -28,7 +28,7 @@ def run(command: Any, *arguments: Any, **options: Any) -> Any:
 def test_the_commands_are_offered() -> None:
     with PluginManager(only=["teleprompt"]) as plugins:
         offered = {component.name: plugins.create for component in plugins.components("command")}
-        assert offered.keys() == {"optimize", "diff", "pack", "feedback"}
+        assert offered.keys() == {"optimize", "diff", "verify", "pack", "feedback"}
 
 
 @pytest.fixture

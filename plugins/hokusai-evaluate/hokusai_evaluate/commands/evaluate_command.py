@@ -143,8 +143,8 @@ def evaluate(
     from hokusai_evaluate.scorecard_making import CardKeeper
     from hokusai_evaluate.systems import spec_of
 
-    if card and (against or sample):
-        raise CommandMisuse("--card is for the scores on all rows, without --against and --sample")
+    if card and (against or sample or stop):
+        raise CommandMisuse("--card is for the scores on all rows, without --against, --sample and --stop")
     if (max_regression is not None or stop) and not against and len(lms) < 2:
         raise CommandMisuse(
             f"{'--stop' if stop else '--max-regression'} needs something to compare with: give --against"

@@ -56,7 +56,7 @@ class CallableMetric:
 
             example = dspy.Example(**{**inputs, **expected}).with_inputs(*inputs)
             return self._function(example, dspy.Prediction(**outputs))
-        return self._function(*(dict(expected), dict(outputs), dict(inputs))[: self._given])
+        return self._function(*map(dict, (expected, outputs, inputs)[: self._given]))
 
 
 def _shape(function: Callable[..., Any], name: str) -> tuple[bool, int]:

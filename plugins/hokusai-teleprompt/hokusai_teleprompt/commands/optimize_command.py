@@ -96,6 +96,7 @@ def optimize(
     hokusai optimize EmailDraft --from-feedback --min 100 --metric reply_rate -o better.json
     """
     from hokusai_core import Budget
+    from hokusai_core.plugin_api import read_artifact
     from hokusai_teleprompt.feedback.collector import FeedbackCollector
     from hokusai_teleprompt.finetuner import TelepromptFineTuner
 
@@ -143,7 +144,7 @@ def optimize(
             optimized.report.save_svg(svg)
     click.echo(optimized.report.to_json() if as_json else optimized.report.table())
     if output is not None and not as_json:
-        click.echo(f"\nsaved to {output}: {_saved(optimized)}")
+        click.echo(f"\nsaved to {output}: {_saved(optimized)}, digest {read_artifact(output).digest}")
     if require_better and not optimized.promoted:
         raise click.exceptions.Exit(1)
 

@@ -14,16 +14,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from hokusai_core import Budget, LanguageModel, SignatureSpec
 from hokusai_core.errors import ExecutionError, OptimizationError
 from hokusai_core.plugin_api import OptimizationExample, OptimizationTask
 from hokusai_evaluate.example_reader import dataset_hash
 from hokusai_evaluate.metrics.scoring import raw_score, summary_of
-from hokusai_teleprompt.comparison import Comparison, Decision, PromotionRule, compare, score_of
-from hokusai_teleprompt.data_split import FEWEST, DataSplit
-from hokusai_teleprompt.label_comparison import LabelResult, compare_labels, label_refusals
+from hokusai_teleprompt.certificate import make_certificate
+from hokusai_teleprompt.comparison import PromotionRule, score_of
+from hokusai_teleprompt.data_split import DataSplit
+from hokusai_teleprompt.held_out_comparison import HeldOutResult, compare_held_out, not_compared
 from hokusai_teleprompt.optimized_signature import (
     OptimizedSignature,
     candidate_spec,
@@ -61,6 +62,8 @@ class StudyPlan:
         target: the signature to improve.
         split: the examples.
         metric: the metric.
+        metric_given: the metric as it was given, by which it can be made again.
+        metric_options: options of the metric.
         optimizer: the optimizer.
         choice: the name of the optimizer, and why it was chosen.
         model: the language model that is optimized for.
@@ -83,6 +86,8 @@ class StudyPlan:
     choice: OptimizerChoice
     model: LanguageModel
     resolve: Callable[[Any], LanguageModel]
+    metric_given: Any = None
+    metric_options: Mapping[str, Any] = field(factory=dict)
     writer: LanguageModel | None = None
     rule: PromotionRule = field(factory=PromotionRule)
     budget: Budget | None = None
@@ -118,18 +123,14 @@ class _Result:
     """The result of the comparison.
 
     Args:
-        decision: what the comparison shows.
+        found: what the comparison shows.
         stopped: why the study was stopped early, None where it was not.
-        comparison: the comparison, None where there was nothing to compare.
-        invalid: held-out answers without a score, of the baseline and of the candidate.
-        labels: the labels of the held-out examples.
+        certificate: what its figures can be computed from again, None where there are none.
     """
 
-    decision: Decision
+    found: HeldOutResult
     stopped: str | None
-    comparison: Comparison | None = None
-    invalid: tuple[int, int] = (0, 0)
-    labels: tuple[LabelResult, ...] = ()
+    certificate: Mapping[str, Any] | None = None
 
 
 class Study:
@@ -186,16 +187,16 @@ class Study:
             ) from self._counter.first_error
         if not new:
             reason = "no candidate was found" if stopped else "nothing beat it in the search"
-            result = _Result(_refused(reason), stopped, invalid=(baseline.test.failures, 0))
-            return self._optimized(self._plan.target.as_it_is.spec, self._report(baseline, pool, None, result))
+            result = _Result(not_compared(reason, baseline.test), stopped)
+            return self._optimized(self._plan.target.as_it_is.spec, self._report(baseline, pool, None, result), result)
         chosen = self._choose(new, pool)
         spec = self._spec_of(chosen)
         result = self._compare(baseline, spec, stopped)
         report = self._report(baseline, pool, chosen, result)
-        candidate = self._optimized(spec, report)
-        if result.decision.promoted or not self._plan.split.test:
+        candidate = self._optimized(spec, report, result)
+        if result.found.decision.promoted or not self._plan.split.test:
             return candidate
-        return self._optimized(self._plan.target.as_it_is.spec, report, candidate)
+        return self._optimized(self._plan.target.as_it_is.spec, report, result, candidate)
 
     # -- phases -------------------------------------------------------------------------------------------------
 
@@ -262,31 +263,32 @@ class Study:
     def _compare(self, baseline: _Baseline, spec: SignatureSpec, stopped: str | None) -> _Result:
         plan, held_out = self._plan, self._plan.split.test
         after = self._measure("comparison", plan.target, spec, held_out)
-        comparison = compare(
+        found = compare_held_out(
+            self._spec,
             self._metric,
             held_out,
             baseline.test,
             after,
-            worst=self._evaluator.worst(baseline.test, after),
-            confidence=plan.rule.confidence,
+            rule=plan.rule,
             seed=plan.seed,
+            refusals=plan.split.refusals,
+            keys=[""] * len(held_out) if self._spec.sensitive else None,  # values could be guessed by their digests
         )
-        compared = 0 if comparison is None else len(comparison.examples)
-        if held_out and comparison is None:
-            decision = _refused("the comparison was stopped before it began")
-        elif compared < min(len(held_out), max(FEWEST, math.ceil(len(held_out) / 2))):
-            decision = _refused(f"only {compared} of {len(held_out)} examples could be compared")
-        else:
-            decision = plan.rule.decide(None if comparison is None else comparison.paired)
-        labels = compare_labels(self._spec, held_out, baseline.test.outputs, after.outputs)
-        refusals = [*plan.split.refusals, *label_refusals(labels, hidden=self._spec.sensitive)]
-        if decision.promoted and refusals:
-            shown = decision.text.removeprefix("promoted: ")
-            text = f"not promoted: {'; '.join(refusals)} (all examples together: {shown})"
-            decision = evolve(decision, promoted=False, text=text)
-        invalid = (baseline.test.failures, after.failures)
-        shown_labels = tuple(label for label in labels if label.field not in self._spec.sensitive)
-        return _Result(decision, stopped or after.stopped, comparison, invalid, shown_labels)
+        certificate = None
+        if found.comparison is not None:
+            certificate = make_certificate(
+                spec,
+                plan.split,
+                (baseline.test, after),
+                found,
+                metric=plan.metric,
+                given=plan.metric_given,
+                options=plan.metric_options,
+                rule=plan.rule,
+                seed=plan.seed,
+                baseline=plan.target.as_it_is.spec.fingerprint,
+            )
+        return _Result(found, stopped or after.stopped, certificate)
 
     def _measure(
         self,
@@ -336,11 +338,21 @@ class Study:
         return candidate_spec(spec, found.candidate, provenance, self._current.predictors)
 
     def _optimized(
-        self, spec: SignatureSpec, report: Report, candidate: type[OptimizedSignature] | None = None
+        self,
+        spec: SignatureSpec,
+        report: Report,
+        result: _Result,
+        candidate: type[OptimizedSignature] | None = None,
     ) -> type[OptimizedSignature]:
         target = self._plan.target
         return make_optimized(
-            spec, report, base=target.base, base_name=self._name, program=target.program, candidate=candidate
+            spec,
+            report,
+            base=target.base,
+            base_name=self._name,
+            program=target.program,
+            candidate=candidate,
+            certificate=result.certificate,
         )
 
     def _trials(
@@ -372,7 +384,7 @@ class Study:
     def _report(
         self, baseline: _Baseline, pool: CandidatePool, chosen: FoundCandidate | None, result: _Result
     ) -> Report:
-        plan, split, spent, comparison = self._plan, self._plan.split, self._counter.spent, result.comparison
+        plan, split, spent, comparison = self._plan, self._plan.split, self._counter.spent, result.found.comparison
         paired = None if comparison is None else comparison.paired
         alone = score_of(self._metric, split.test, baseline.test, self._evaluator.worst(baseline.test))
         return Report(
@@ -391,15 +403,15 @@ class Study:
             confidence=plan.rule.confidence,
             p_value=None if paired is None else paired.p_value,
             test=None if paired is None else paired.test,
-            promoted=result.decision.promoted,
-            verdict=result.decision.text,
-            finding=result.decision.finding,
-            examples_needed=result.decision.examples_needed,
+            promoted=result.found.decision.promoted,
+            verdict=result.found.decision.text,
+            finding=result.found.decision.finding,
+            examples_needed=result.found.decision.examples_needed,
             detectable=None if paired is None else paired.detectable,
             false_promotions=plan.rule.false_promotions,
             trials=self._trials(baseline, pool, chosen),
             examples=() if comparison is None else comparison.examples,
-            labels=result.labels,
+            labels=tuple(label for label in result.found.labels if label.field not in self._spec.sensitive),
             sources=split.sources,
             calls=spent.calls,
             replayed=spent.replayed,
@@ -407,28 +419,24 @@ class Study:
             usage=spent.usage,
             cost=spent.cost,
             seconds=self._counter.seconds,
-            invalid=result.invalid,
+            invalid=result.found.invalid,
             stopped=result.stopped,
             dataset_hash=self._dataset_hash,
             notes=(*plan.notes, *split.notes, *self._notes(result)),
         )
 
     def _notes(self, result: _Result) -> list[str]:
-        notes = [reason for reason in self._plan.split.refusals if reason not in result.decision.text]
+        notes = [reason for reason in self._plan.split.refusals if reason not in result.found.decision.text]
         if self._cache.found:
             notes.append(f"continued: {self._cache.found} calls of an earlier run were not paid for again")
-        if any(result.invalid):
-            of_baseline, of_candidate = result.invalid
+        if any(result.found.invalid):
+            of_baseline, of_candidate = result.found.invalid
             notes.append(
                 f"held-out answers that did not fit: {of_baseline} of the baseline, {of_candidate} of the candidate"
             )
         if result.stopped is not None and self._plan.checkpoint is not None:
             notes.append("run the same again to continue: calls that were made are not paid for again")
         return notes
-
-
-def _refused(reason: str) -> Decision:
-    return Decision(False, "", f"not promoted: {reason}")
 
 
 def _limit(total: float | None, before: float, begun: float, kept: float) -> ResourceLimit | None:
