@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,8 @@ _KNOWN: Final = ("lm", "models", "prices", "max_cost", "budget_file", "unpriced"
 #: Those that may be the path of a file, beside the project file.
 _PATHS: Final = ("prices", "budget_file")
 _LARGEST: Final = 1_000_000
+#: How a line may begin that the table is on or in, however TOML lets it be written.
+_MAY_HAVE_TABLE: Final = rb"(?m)^[ \t]*\[?[ \t]*[\"']?tool[\"']?[ \t]*(?:\.[ \t]*[\"']?hokusai|\]|=)"
 
 
 def project_settings(environ: Mapping[str, str], *, search: bool) -> tuple[Mapping[str, Any], str]:
@@ -50,7 +53,7 @@ def _table(path: Path) -> Mapping[str, Any] | None:
             text = file.read(_LARGEST + 1)
         if len(text) > _LARGEST:
             raise ConfigurationError(f"{path} is larger than {_LARGEST:,} bytes")
-        if path.name == "pyproject.toml" and b"hokusai" not in text:
+        if path.name == "pyproject.toml" and not re.search(_MAY_HAVE_TABLE, text):
             return None  # most of them, and reading one takes milliseconds
         import tomllib  # every start asks for the file, and few projects have one
 

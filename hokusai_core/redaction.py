@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import cache
 from typing import Final
 
 __all__ = [
@@ -24,25 +25,28 @@ REDACTED: Final = "[redacted]"
 _LONGEST = 300
 
 # Each takes time in proportion to the text: a provider may send a long one.
-_CREDENTIALS = (
+_CREDENTIALS: Final = (
     # key=value and "key": "value", whatever the value looks like. What stands before the word is not looked at: a
     # pattern that tries every place where a name may begin takes quadratic time on a text such as a-a-a-a.
-    re.compile(
-        r"""(?ix) ((?:api[_-]?key|access[_-]?key|secret|token|password|passwd|authorization)
-        ["']?\s*[:=]\s*) (?!["']?\.\.\.|\[redacted\]) (?:bearer\s+|basic\s+)? (?: "[^"]*" | '[^']*' | [^\s,;&)}\]]+ )"""
-    ),
-    re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"),
+    r"""(?ix) ((?:api[_-]?key|access[_-]?key|secret|token|password|passwd|authorization) ["']?\s*[:=]\s*)
+        (?!["']?\.\.\.|\[redacted\]) (?:bearer\s+|basic\s+)? (?: "[^"]*" | '[^']*' | [^\s,;&)}\]]+ )""",
+    r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}",
     # keys that are known by their look
-    re.compile(r"(\b)(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|pplx|nvapi|r8|AKIA|AIza|ya29)[-_.]?[A-Za-z0-9_*.-]{10,}"),
+    r"(\b)(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|pplx|nvapi|r8|AKIA|AIza|ya29)[-_.]?[A-Za-z0-9_*.-]{10,}",
     # what a picture or file holds, which is as much as a prompt
-    re.compile(r"(data:[\w.+-]{1,60}/[\w.+-]{1,60}(?:;[\w.+=-]{1,60}){0,4};base64,)[A-Za-z0-9+/=]{32,}"),
-    re.compile(r"(https?://)[^/\s:@]+:[^/\s@]+(?=@)"),
+    r"(data:[\w.+-]{1,60}/[\w.+-]{1,60}(?:;[\w.+=-]{1,60}){0,4};base64,)[A-Za-z0-9+/=]{32,}",
+    r"(https?://)[^/\s:@]+:[^/\s@]+(?=@)",
 )
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    return tuple(map(re.compile, _CREDENTIALS))  # when a text is there: the start of a command compiles nothing
 
 
 def scrub(text: str) -> str:
     """Return ``text`` without what looks like a credential."""
-    for pattern in _CREDENTIALS:
+    for pattern in _patterns():
         text = pattern.sub(r"\1[redacted]", text)
     return text
 

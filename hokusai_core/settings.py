@@ -10,12 +10,11 @@ import enum
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypedDict, Unpack
 
 from attrs import frozen
 
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.media import MediaPolicy
 from hokusai_core.model_parameters import parsed_parameters
 from hokusai_core.option_table import (
     Option,
@@ -31,10 +30,12 @@ from hokusai_core.option_table import (
     shown,
     verbatim_text,
 )
-from hokusai_core.price_table import PriceTable
 from hokusai_core.project_file import project_settings
 from hokusai_core.protocols import Cache, FeedbackStore, Tracker, protocol_problems
 from hokusai_core.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+    from hokusai_core.media import MediaPolicy
 
 __all__ = [
     "UNSET",
@@ -121,6 +122,13 @@ def _adapter(value: Any) -> Any:
     elif value is not None and not (callable(value) and hasattr(value, "format") and hasattr(value, "parse")):
         raise ValueError(f"{type(value).__name__} is not a DSPy adapter; give one, or one of {', '.join(_FORMATS)}")
     return value
+
+
+def _prices(value: Any) -> Any:
+    """The table of prices; few executors have one, and every command reads the settings."""
+    from hokusai_core.price_table import PriceTable
+
+    return PriceTable.of(value)
 
 
 def _named(value: Any) -> Mapping[str, Any]:
@@ -219,7 +227,7 @@ class ExecutorOptions(TypedDict, total=False):
         Option(
             "prices of language models in US dollars for a million tokens, in place of those that DSPy knows: a "
             "mapping, or the path of a TOML or JSON file",
-            PriceTable.of,
+            _prices,
         ),
     ]
     max_cost: Annotated[
@@ -382,6 +390,8 @@ class Settings(Mapping[str, SettingValue]):
     @property
     def media_policy(self) -> MediaPolicy:
         """Which pictures, sounds and files are taken."""
+        from hokusai_core.media import MediaPolicy  # an executor needs it, and a command that lists does not
+
         return MediaPolicy(self.value("media_bytes"), self.value("media_urls"))
 
     def __getitem__(self, name: str) -> SettingValue:

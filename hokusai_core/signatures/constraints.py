@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
 from typing import Any, Final
 
 from attrs import fields, frozen
@@ -102,7 +101,11 @@ class Constraints:
         return self._multiple(value)
 
     def _multiple(self, value: Any) -> tuple[str, str] | None:
-        if self.multiple_of is None or not isinstance(value, (int, float, Decimal)):
+        if self.multiple_of is None:
+            return None
+        from decimal import Decimal  # few signatures need it, and every command that lists them loads this module
+
+        if not isinstance(value, (int, float, Decimal)):
             return None
         # As decimals: in binary floating point 0.3 is no multiple of 0.1.
         try:
@@ -112,7 +115,11 @@ class Constraints:
         return ("out_of_range", f"must be a multiple of {_shown(self.multiple_of)}") if rest else None
 
     def _digits(self, value: Any) -> tuple[str, str] | None:
-        if (self.max_digits is None and self.decimal_places is None) or not isinstance(value, Decimal):
+        if self.max_digits is None and self.decimal_places is None:
+            return None
+        from decimal import Decimal
+
+        if not isinstance(value, Decimal):
             return None
         _, digits, exponent = value.as_tuple()
         places = max(0, -int(exponent))
@@ -129,8 +136,12 @@ CONSTRAINTS: Final = tuple(item.name for item in fields(Constraints))
 
 
 def _bound(bound: Any, value: Any) -> Any:
+    if type(bound) is not float or type(value) in (int, float):
+        return bound
+    from decimal import Decimal
+
     # A Decimal is compared with what the author wrote, not with the binary number next to it.
-    return Decimal(str(bound)) if type(value) is Decimal and type(bound) is float else bound
+    return Decimal(str(bound)) if type(value) is Decimal else bound
 
 
 def _shown(bound: Any) -> str:

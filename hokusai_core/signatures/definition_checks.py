@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Any
 
 from hokusai_core.errors import SignatureDefinitionError
@@ -180,9 +179,15 @@ def _is_constraint(name: str, value: Any, shape: Shape) -> bool:
         return isinstance(value, str)
     if isinstance(value, bool) or value != value:  # NaN limits nothing
         return False
-    if name in ("ge", "le", "gt", "lt") and not isinstance(value, (int, float, Decimal)):
-        return any(member.kind in TEXT_FORMS and isinstance(value, member.cls) for member in shape.members)
-    return isinstance(value, (int, float, Decimal) if name in ("ge", "le", "gt", "lt", "multiple_of") else int)
+    if isinstance(value, int) or name not in ("ge", "le", "gt", "lt", "multiple_of"):
+        return isinstance(value, int)
+    from decimal import Decimal  # few limits are one, and every command that lists signatures checks them
+
+    if isinstance(value, (float, Decimal)):
+        return True
+    return name != "multiple_of" and any(
+        member.kind in TEXT_FORMS and isinstance(value, member.cls) for member in shape.members
+    )
 
 
 def _is_above(lowest: Any, highest: Any) -> bool:
