@@ -426,6 +426,27 @@ def test_a_project_file_names_models(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert executor.models.choose() == "own/tool"
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        '[tool.hokusai]\nlm = "own/tool"',
+        ' [ "tool" . \'hokusai\' ]\nlm = "own/tool"',
+        '[tool]\nhokusai = {lm = "own/tool"}',
+        'tool.hokusai.lm = "own/tool"',
+        'tool = {hokusai = {lm = "own/tool"}}',
+        '[project.entry-points.x]\nhokusai = "y"\n[tool.hokusai]\nlm = "own/tool"',
+    ],
+)
+def test_the_table_of_a_project_may_be_written_in_every_way_of_toml(
+    table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOKUSAI_LM", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text(table + "\n")
+    with Executor(plugins=[]) as executor:
+        assert executor.models.choose() == "own/tool"
+
+
 def test_a_key_comes_from_the_environment() -> None:
     table = {"model": "own/x", "api_key_env": "OWN_KEY"}
     with Executor(plugins=[], models={"mine": table}, environ={"OWN_KEY": "sk-1234567890"}) as executor:
