@@ -10,6 +10,7 @@ from typing import Any, Final
 from hokusai_core.errors import InputError
 from hokusai_core.media import MediaPolicy
 from hokusai_core.results import Problem
+from hokusai_core.signatures.field_types import Shape
 from hokusai_core.signatures.fields import FieldSpec, default_value
 from hokusai_core.signatures.lenient_input import Coercer, CoercionError, coercer, type_name
 from hokusai_core.signatures.media_input import check_media, read_paths
@@ -21,6 +22,7 @@ __all__ = ["InputBinder"]
 _MISSING: Final = object()
 _DEFAULT_POLICY: Final = MediaPolicy()
 _EXACT: Final[dict[str, type]] = {"str": str, "int": int, "bool": bool}
+_TEXTS: Final = {str}
 _GUESSED: Final = 20
 #: Problems that the message of an error lists; the error has all of them.
 _TOLD: Final = 50
@@ -30,12 +32,14 @@ _IMMUTABLE = (str, int, float, bool, type(None))
 class InputRule:
     """Everything about one input that can be worked out before a value is there."""
 
-    __slots__ = ("aliases", "check", "default", "exact", "media", "name", "required", "shape")
+    __slots__ = ("aliases", "check", "default", "exact", "media", "name", "required", "shape", "texts")
 
     def __init__(self, item: FieldSpec, choices: bool) -> None:
         self.name, self.aliases, self.required = item.name, item.aliases, item.required
         #: Values of exactly this type need neither coercion nor checks, unless they are empty texts.
         self.exact = None if item.constraints else _EXACT.get(item.shape.kind)
+        #: Whether the same holds for a list of texts that is not empty.
+        self.texts = not (item.constraints or choices) and _is_list_of_texts(item.shape)
         self.shape, self.media = item.shape, item.involves_media
         self.check = _checker(item, not choices and (not item.required or item.min_length == 0), choices)
         unset = default_value(item)
@@ -65,6 +69,10 @@ def _checked_medium(rule: InputRule, value: Any, policy: MediaPolicy) -> Any:
     checked = rule.check(read_paths(rule.shape, value, policy))
     check_media(checked, policy)
     return checked
+
+
+def _is_list_of_texts(shape: Shape) -> bool:
+    return shape.kind == "list" and shape.args[0].kind == "str"
 
 
 def _empty(value: Any) -> bool:
@@ -136,6 +144,8 @@ class InputBinder:
             kind = type(value)
             if kind is rule.exact and not (kind is str and (not value or value.isspace())):
                 bound[rule.name] = value
+            elif kind is list and rule.texts and {*map(type, value)} == _TEXTS:
+                bound[rule.name] = [*value]
             elif value is _MISSING and rule.required:
                 label = f" (or {', '.join(rule.aliases)})" if rule.aliases else ""
                 problems.append(Problem(rule.name, "missing", f"is required{label}"))
