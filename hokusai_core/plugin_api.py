@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hokusai_core.dspy_bridge.error_map import translate_error
     from hokusai_core.dspy_bridge.metered_lm import MeteredLM
     from hokusai_core.dspy_bridge.predictors import predictor_states, with_predictor_states
+    from hokusai_core.dspy_bridge.usage_cost import usage_cost
     from hokusai_core.events import (
         ExecutionFinished,
         ExecutionStarted,
@@ -185,6 +186,7 @@ __all__ = [
     "scan_lines",
     "secure_file",
     "translate_error",
+    "usage_cost",
     "user_cache_folder",
     "user_data_folder",
     "with_predictor_states",
@@ -208,6 +210,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.dspy_bridge.error_map": ("translate_error",),
             "hokusai_core.dspy_bridge.metered_lm": ("MeteredLM",),
             "hokusai_core.dspy_bridge.predictors": ("predictor_states", "with_predictor_states"),
+            "hokusai_core.dspy_bridge.usage_cost": ("usage_cost",),
             "hokusai_core.call_records": (
                 "CallEstimate",
                 "CallRecord",

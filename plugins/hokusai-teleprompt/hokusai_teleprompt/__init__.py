@@ -11,6 +11,7 @@ from hokusai_core.plugin_api import lazy_exports
 
 if TYPE_CHECKING:
     from hokusai_teleprompt.comparison import PromotionRule
+    from hokusai_teleprompt.estimate import Estimate
     from hokusai_teleprompt.feedback.collector import Feedback, FeedbackCollector
     from hokusai_teleprompt.feedback.sqlite_store import SqliteFeedbackStore
     from hokusai_teleprompt.finetuner import TelepromptFineTuner
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Check",
+    "Estimate",
     "ExampleResult",
     "Feedback",
     "FeedbackCollector",
@@ -51,6 +53,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
         __name__,
         {
             f"{__name__}.comparison": ("PromotionRule",),
+            f"{__name__}.estimate": ("Estimate",),
             f"{__name__}.feedback.collector": ("Feedback", "FeedbackCollector"),
             f"{__name__}.feedback.sqlite_store": ("SqliteFeedbackStore",),
             f"{__name__}.finetuner": ("TelepromptFineTuner",),

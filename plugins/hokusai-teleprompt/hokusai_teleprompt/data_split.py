@@ -54,7 +54,6 @@ def split_examples(
     seed: int,
     dev: Sequence[OptimizationExample] | None = None,
     test: Sequence[OptimizationExample] | None = None,
-    calls: int | None = None,
     spread: Callable[[OptimizationExample], str] = lambda example: "",
 ) -> DataSplit:
     """Split examples at random, with labels spread evenly.
@@ -67,7 +66,6 @@ def split_examples(
         seed: of the shuffling.
         dev: examples to choose by, in place of some of ``examples``.
         test: examples to compare on, in place of some of ``examples``.
-        calls: limit on language-model calls. With a low limit fewer examples are held out.
         spread: returns a mark of an example whose values are spread evenly, as labels are.
     """
     notes = []
@@ -95,10 +93,8 @@ def split_examples(
             f"nothing could be held out: {total} different inputs are too few to compare on (from {FEWEST} on some are)"
         )
         return DataSplit(tuple(kept), _mixed(dev or (), rng), (), None, tuple(notes))
-    most_test = _MOST_TEST if calls is None else max(FEWEST // 2, calls // 4)
-    most_dev = _MOST_DEV if calls is None else max(FEWEST // 2, calls // 10)
-    tested, strata = take(strata, 0 if test is not None else min(_MOST_TEST, most_test, round(total * _TEST)))
-    chosen, strata = take(strata, 0 if dev is not None else min(_MOST_DEV, most_dev, round(total * _DEV)))
+    tested, strata = take(strata, 0 if test is not None else min(_MOST_TEST, round(total * _TEST)))
+    chosen, strata = take(strata, 0 if dev is not None else min(_MOST_DEV, round(total * _DEV)))
     learned = [group for stratum in strata for group in stratum]
     rng.shuffle(learned)
     return DataSplit(

@@ -15,7 +15,7 @@ from typing import Any, Self
 from attrs import evolve
 
 from hokusai_core import Budget, Executor, LanguageModel
-from hokusai_core.errors import ConfigurationError
+from hokusai_core.errors import ConfigurationError, OptimizationError
 from hokusai_core.plugin_api import OptimizationFinished, user_data_folder
 from hokusai_evaluate.example_reader import example_key, read_examples
 from hokusai_evaluate.label_conflicts import without_conflicts
@@ -23,9 +23,12 @@ from hokusai_evaluate.metrics.metric_choice import make_metric, usual_metric
 from hokusai_evaluate.metrics.scoring import summary_of
 from hokusai_teleprompt.comparison import PromotionRule
 from hokusai_teleprompt.data_split import DataSplit, split_examples
+from hokusai_teleprompt.estimate import Estimate, estimated_pace, estimated_use
 from hokusai_teleprompt.optimized_signature import OptimizedSignature
-from hokusai_teleprompt.optimizer_choice import OptimizerChoice, choose_optimizer
+from hokusai_teleprompt.optimizer_choice import AUTO, OptimizerChoice, choose_optimizer
 from hokusai_teleprompt.progress import Progress, ProgressBar
+from hokusai_teleprompt.study.call_cache import CallCache
+from hokusai_teleprompt.study.call_rate import PACE, CallPace
 from hokusai_teleprompt.study.candidate_search import candidate_key
 from hokusai_teleprompt.study.study import Study, StudyPlan
 from hokusai_teleprompt.target_signature import TargetSignature, answered_by, find_target
@@ -54,6 +57,7 @@ class TelepromptFineTuner:
         workdir: folder for checkpoints; None for the user's own folder, False for no checkpoints.
         executor: where signatures, language models and components come from; None for a new one.
         optimizer_options: options of the optimizer.
+        confirm: called with the ``Estimate`` before the first call; if it returns False, nothing is called.
 
     Raises:
         ConfigurationError: an argument cannot be used.
@@ -81,6 +85,7 @@ class TelepromptFineTuner:
         workdir: str | os.PathLike[str] | bool | None = None,
         executor: Executor | None = None,
         optimizer_options: Mapping[str, Any] | None = None,
+        confirm: Callable[[Estimate], bool] | None = None,
     ) -> None:
         if not isinstance(seed, int) or isinstance(seed, bool):
             raise ConfigurationError(f"seed={seed!r}: expected a whole number")
@@ -93,8 +98,10 @@ class TelepromptFineTuner:
         self._budget = Budget(calls=budget) if isinstance(budget, int) else budget
         self._seed, self._workers, self._progress, self._workdir = seed, workers, progress, workdir
         self._rule = PromotionRule(min_improvement, confidence)
-        self._given = executor
+        self._given, self._confirm = executor, confirm
         self._own: Executor | None = None
+        #: Answers of signatures as they are, where no file may keep them.
+        self._answers: dict[str, CallCache] = {}
 
     def compile(
         self,
@@ -132,7 +139,8 @@ class TelepromptFineTuner:
         Raises:
             InputError: examples do not fit the signature; carries every problem with its row.
             ConfigurationError: an argument cannot be used.
-            OptimizationError: the optimizer or the metric failed; the cause is the first thing that went wrong.
+            OptimizationError: the optimizer or the metric failed; the cause is the first thing that went wrong. Or
+                ``confirm`` returned False.
             LanguageModelUnavailable: there is no language model.
         """
         target = find_target(self._executor(), signature)
@@ -151,10 +159,10 @@ class TelepromptFineTuner:
             seed=self._seed,
             dev=parts["valset"].items if "valset" in parts else None,
             test=parts["testset"].items if "testset" in parts else None,
-            calls=None if self._budget is None else self._budget.calls,
         )
         notes = [*(note for _, found in read for note in found.notes), *conflicts]
-        return self._compile(target, split, metric, metric_options, notes)
+        given_sets = {"given_dev": "valset" in parts, "given_test": "testset" in parts}
+        return self._compile(target, split, metric, metric_options, notes, **given_sets)
 
     def compile_from_feedback(
         self,
@@ -206,10 +214,17 @@ class TelepromptFineTuner:
             since=since,
             testset=testset,
             seed=self._seed,
-            calls=None if self._budget is None else self._budget.calls,
         )
         prepared = prepare_feedback(self._executor(), signature_name, feedback, options)
-        return self._compile(prepared.target, prepared.split, prepared.metric, metric_options, list(prepared.notes))
+        return self._compile(
+            prepared.target,
+            prepared.split,
+            prepared.metric,
+            metric_options,
+            list(prepared.notes),
+            given_dev=True,  # what these examples expect may be a part of what a demo has to show
+            given_test=True,
+        )
 
     def close(self) -> None:
         """Close the executor that was made here; calling it twice is harmless."""
@@ -232,6 +247,9 @@ class TelepromptFineTuner:
         metric: Any,
         metric_options: Mapping[str, Any] | None,
         notes: list[str],
+        *,
+        given_dev: bool = False,
+        given_test: bool = False,
     ) -> type[OptimizedSignature]:
         executor, spec = self._executor(), target.spec
         if metric is None:
@@ -241,6 +259,16 @@ class TelepromptFineTuner:
         choice, optimizer = self._make_optimizer(target, split)
         model = executor.language_model(self._lm)
         checkpoint = self._checkpoint(target, split, choice, made_metric, model, notes)
+        answers = self._baseline_answers(target, model)
+        workers = self._workers or executor.config.value("max_workers")
+        budget = executor.budget if self._budget is None else self._budget
+        known = CallPace.from_list(answers.noted(PACE) or ())
+        pace = known or estimated_pace(executor, spec, split, model, workers)
+        estimate = estimated_use(split, choice.name, pace, budget, timed=known is not None)
+        if self._confirm is not None and not self._confirm(estimate):
+            answers.close(discard=False)
+            raise OptimizationError(f"optimizing {target.name} was not begun: {estimate}")
+        notes.append(f"estimate before the first call: {estimate}")
         bar = ProgressBar() if self._progress is True else None
         plan = StudyPlan(
             target=target,
@@ -249,16 +277,21 @@ class TelepromptFineTuner:
             metric_given=metric,
             metric_options=metric_options or {},
             optimizer=optimizer,
+            create=self._create,
             choice=choice,
             model=model,
             writer=None if self._prompt_lm is None else executor.language_model(self._prompt_lm),
             resolve=executor.language_model,
             rule=self._rule,
-            budget=executor.budget if self._budget is None else self._budget,
+            budget=budget,
             prices=executor.config.value("prices"),
             seed=self._seed,
-            workers=self._workers or executor.config.value("max_workers"),
+            workers=workers,
             checkpoint=checkpoint,
+            baseline_answers=answers,
+            expected_pace=pace,
+            given_dev=given_dev,
+            given_test=given_test,
             progress=bar or (self._progress if callable(self._progress) else lambda progress: None),
             notes=tuple(notes),
         )
@@ -266,6 +299,7 @@ class TelepromptFineTuner:
         try:
             optimized = Study(plan).run()
         finally:
+            answers.close(discard=False)
             if bar is not None:
                 bar.close()
         executor.optimization_finished(_event(target, optimized, started_at))
@@ -285,13 +319,38 @@ class TelepromptFineTuner:
             name = getattr(self._optimizer, "name", type(self._optimizer).__name__)
             return OptimizerChoice(name, {}, "given"), self._optimizer
         choice = OptimizerChoice(self._optimizer, self._options, "asked for")
-        if self._optimizer == "auto":
+        if self._optimizer == AUTO:
+            if self._options:
+                raise ConfigurationError(
+                    f"optimizer 'auto' has no options ({', '.join(self._options)}); name the optimizer they are for"
+                )
             choice = choose_optimizer(target.spec, split, self._budget, program=target.has_module)
-        options = {**choice.options, **self._options}
+        return choice, None if choice.name == AUTO else self._create(choice.name, choice.options)
+
+    def _create(self, name: str, options: Mapping[str, Any]) -> Any:
         try:
-            return choice, self._executor().plugins.create("optimizer", choice.name, **options)
+            return self._executor().plugins.create("optimizer", name, **options)
         except TypeError as error:
-            raise ConfigurationError(f"optimizer {choice.name!r}: {error}") from error
+            raise ConfigurationError(f"optimizer {name!r}: {error}") from error
+
+    def _baseline_answers(self, target: TargetSignature, model: LanguageModel) -> CallCache:
+        """Return what keeps the answers of the signature as it is, for all optimizers and seeds."""
+        spec, before = target.spec, target.as_it_is
+        key = [before.spec.fingerprint, *_states(before), model.lm.model, model.identity]
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+        if self._workdir is False or (spec.sensitive and self._workdir is None):
+            return self._answers.setdefault(digest, CallCache(None))
+        folder = self._folder("baselines")
+        return CallCache(folder / f"{digest}.jsonl", shared=True)
+
+    def _folder(self, name: str) -> Path:
+        """Return the folder of checkpoints, without those that are too old."""
+        if self._workdir is None or isinstance(self._workdir, bool):
+            folder = user_data_folder(name)
+            _remove_old(folder)
+            return folder
+        folder = Path(self._workdir)
+        return folder if name == "studies" else folder / name
 
     def _checkpoint(
         self,
@@ -314,7 +373,7 @@ class TelepromptFineTuner:
         examples = sorted(map(example_key, (*split.train, *split.dev, *split.test)))
         key = [
             spec.fingerprint,
-            *([] if target.program is None else [candidate_key(target.current(target.program))]),
+            *_states(target),
             examples,
             self._optimizer if isinstance(self._optimizer, str) else choice.name,
             self._options,
@@ -323,12 +382,12 @@ class TelepromptFineTuner:
             self._seed,
         ]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=repr).encode()).hexdigest()[:32]
-        if self._workdir is None or self._workdir is True:
-            folder = user_data_folder("studies")
-            _remove_old(folder)
-        else:
-            folder = Path(self._workdir)
-        return folder / f"{digest}.jsonl"
+        return self._folder("studies") / f"{digest}.jsonl"
+
+
+def _states(target: TargetSignature) -> list[str]:
+    """Return what tells one program from another of the same fields."""
+    return [] if target.program is None else [candidate_key(target.current(target.program))]
 
 
 def _remove_old(folder: Path) -> None:

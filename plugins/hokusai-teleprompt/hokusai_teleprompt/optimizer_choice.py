@@ -10,12 +10,10 @@ from hokusai_core import Budget
 from hokusai_core.plugin_api import SignatureSpec
 from hokusai_teleprompt.data_split import DataSplit
 
-__all__ = ["OptimizerChoice", "choose_optimizer"]
+__all__ = ["AUTO", "OptimizerChoice", "choose_optimizer"]
 
-#: Calls for drawing one set of demos, in addition to those for scoring it.
-_DRAWING = 6
-_MOST_SETS = 8
-_MANY_EXAMPLES, _MANY_SETS = 200, 40
+#: Name of the search that tries cheap candidates first, and then optimizers with what is left of the budget.
+AUTO = "auto"
 
 
 @frozen
@@ -23,7 +21,7 @@ class OptimizerChoice:
     """An optimizer and the reason why it was chosen.
 
     Args:
-        name: name of the component.
+        name: name of the component, or ``auto`` for several in turn.
         options: its options.
         reason: the reason, in words.
     """
@@ -55,25 +53,19 @@ def choose_optimizer(
         )
     if not split.dev:
         return OptimizerChoice(small, {}, f"{len(split.train)} examples are too few to choose between candidates by")
-    calls = None if budget is None else budget.calls
-    if calls is None:
-        return OptimizerChoice(
-            "bootstrap_random_search",
-            {"num_candidate_programs": _MOST_SETS},
-            f"{len(split.train)} examples to learn from and no limit on calls: tries {_MOST_SETS + 3} sets of demos",
-        )
-    free = calls - 2 * len(split.test) - len(split.dev)
-    sets = free // (len(split.dev) + _DRAWING)
-    room = f"{max(0, free)} of {calls} calls are left for the search"
-    if sets < 2:
-        return OptimizerChoice(small, {}, f"{room}, which is too few to try sets of demos")
-    if sets >= _MANY_SETS and len(split.train) >= _MANY_EXAMPLES:
-        return OptimizerChoice(
-            "mipro_v2",
-            {"num_candidates": 10},
-            f"{room} and {len(split.train)} examples to learn from: enough to search instructions as well",
-        )
-    drawn = max(1, min(_MOST_SETS, sets - 3))
-    return OptimizerChoice(
-        "bootstrap_random_search", {"num_candidate_programs": drawn}, f"{room}: tries {drawn + 3} sets of demos"
-    )
+    ceilings = _ceilings(budget)
+    paid = f"as much as {ceilings} pay for" if ceilings else "no limit on calls"
+    return OptimizerChoice(AUTO, {}, f"labelled and nearest demos first, then searches: {paid}")
+
+
+def _ceilings(budget: Budget | None) -> str:
+    """Return the ceilings of a budget in words, "" for none."""
+    if budget is None:
+        return ""
+    words = {
+        f"{budget.calls} calls": budget.calls,
+        f"{budget.tokens} tokens": budget.tokens,
+        f"${budget.cost:g}" if budget.cost else "": budget.cost,
+        f"{budget.seconds:g} seconds" if budget.seconds else "": budget.seconds,
+    }
+    return " and ".join(text for text, ceiling in words.items() if ceiling is not None)

@@ -19,7 +19,7 @@ class Progress:
     """The progress of an optimization.
 
     Args:
-        phase: ``baseline``, ``search``, ``choice`` or ``comparison``.
+        phase: ``timing``, ``baseline``, ``search``, ``choice`` or ``comparison``.
         done: finished examples or candidates of this phase.
         total: how many there are, None if that is not known.
         candidate: the candidate that was scored last.

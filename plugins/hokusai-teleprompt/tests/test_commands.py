@@ -121,6 +121,34 @@ def test_what_cannot_be_written_is_refused_before_anything_is_paid(
     assert stubborn.engine.calls == 0
 
 
+def test_a_dear_optimization_is_begun_only_when_asked_for(
+    data: Path, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dspy
+
+    prices = data.with_name("prices.json")
+    prices.write_text(json.dumps({"scripted/thinking": {"input": 200.0, "output": 200.0}}))
+    monkeypatch.setenv("HOKUSAI_PRICES", str(prices))
+    model.kwargs["max_tokens"] = 60  # a ceiling on cost needs it
+    with dspy.context(lm=model):
+        refused = run(optimize, "ClassifyText", data)
+        assert refused.exit_code == 2
+        assert "estimate: about" in refused.stderr
+        assert "give --yes to begin, or a ceiling such as --cost" in refused.output
+        assert model.engine.calls == 0
+        assert run(optimize, "ClassifyText", data, "--optimizer", "labeled_fewshot", "--yes").exit_code == 0
+        bounded = run(optimize, "ClassifyText", data, "--optimizer", "labeled_fewshot", "--cost", "2", "--json")
+        assert json.loads(bounded.stdout)["cost"] <= 2.2  # a call costs up to 0.15
+        monkeypatch.setattr("hokusai_teleprompt.commands.cost_question.has_terminal", lambda: True)
+        before = model.engine.calls
+        declined = run(optimize, "ClassifyText", data, input="n\n")
+        assert declined.exit_code == 1
+        assert model.engine.calls == before
+        assert "is above $1 (--ask-above). Begin?" in declined.output
+        agreed = run(optimize, "ClassifyText", data, "--optimizer", "labeled_fewshot", "--seed", "1", input="y\n")
+        assert agreed.exit_code == 0
+
+
 def test_pack_build(by_demos: Any, topics: Any, topic_signature: Any, tmp_path: Path) -> None:
     folder = tmp_path / "signatures"
     folder.mkdir()

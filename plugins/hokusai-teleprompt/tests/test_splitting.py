@@ -10,6 +10,7 @@ from hokusai_core import SignatureSpec
 from hokusai_core.plugin_api import FieldSpec, OptimizationExample
 from hokusai_evaluate.example_reader import example_key, input_key
 from hokusai_teleprompt.data_split import FEWEST, split_examples
+from hokusai_teleprompt.study.study_sizes import StudySizes, resized
 
 SPEC = SignatureSpec(
     "Topic", "Tell.", (FieldSpec("text", "input"), FieldSpec("topic", "output", Literal["a", "b", "c"]))
@@ -56,12 +57,14 @@ def test_equal_inputs_are_never_split_up(numbers: list[int], seed: int) -> None:
     assert not seen[1] & seen[2]
 
 
-def test_few_calls_hold_less_out() -> None:
+def test_what_a_budget_does_not_pay_for_is_learned_from() -> None:
     examples = [example(n, "ab"[n % 2]) for n in range(200)]
-    generous, tight = (split_examples(SPEC, examples, seed=0, calls=calls) for calls in (None, 80))
-    assert (len(generous.test), len(generous.dev)) == (80, 50)
-    assert (len(tight.test), len(tight.dev)) == (20, 8)
-    assert len(tight.train) == 172
+    whole = split_examples(SPEC, examples, seed=0)
+    assert (len(whole.test), len(whole.dev)) == (80, 50)
+    smaller = resized(whole, StudySizes(20, 8, 5), given_test=False, given_dev=False)
+    assert (smaller.test, smaller.dev, len(smaller.train)) == (whole.test[:20], whole.dev[:8], 172)
+    apart = resized(whole, StudySizes(20, 8, 5), given_test=True, given_dev=True)
+    assert (apart.test, apart.dev, apart.train) == (smaller.test, smaller.dev, whole.train)
 
 
 def test_the_first_half_of_a_set_stands_for_all_of_it() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from hokusai_teleprompt.commands.command_helpers import make_executor, track_option
+from hokusai_teleprompt.commands.cost_question import CostQuestion
 
 __all__ = ["optimize"]
 
@@ -42,6 +43,14 @@ __all__ = ["optimize"]
 @click.option("--cost", type=click.FloatRange(min=0, min_open=True), help="US dollars at most.")
 @click.option("--budget-file", metavar="FILE", help="File of what was spent, which processes share, with --cost.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Seconds at most.")
+@click.option(
+    "--ask-above",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="US dollars; before a larger estimate it asks. So it does before 2,000 calls whose price is not known.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Begin without a question, whatever the estimate.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--min-improvement", type=float, default=0.0, show_default=True, help="Least improvement.")
 @click.option("--workers", type=click.IntRange(min=1), help="Calls at once.")
@@ -72,6 +81,8 @@ def optimize(
     cost: float | None,
     budget_file: str | None,
     seconds: float | None,
+    ask_above: float,
+    yes: bool,
     seed: int,
     min_improvement: float,
     workers: int | None,
@@ -84,8 +95,8 @@ def optimize(
     """Improve signature NAME on the examples in DATA, and measure on held-out ones whether it is better.
 
     DATA is a JSONL or CSV file. The result is saved to --output: the better signature, or the signature as it was if
-    none was found. Ctrl-C ends the search and compares the best candidate so far; a second Ctrl-C ends the comparison.
-    Run the same command again to continue.
+    none was found. Before the first call you see an estimate of calls, tokens, cost and time. Ctrl-C ends the search
+    and compares the best candidate so far; a second Ctrl-C ends the comparison. Run the same command again to continue.
 
     Leave DATA out with --from-feedback: corrections and high ratings are learned from, and candidates are compared on
     a sample of all kept executions.
@@ -120,6 +131,7 @@ def optimize(
             workdir=workdir,
             executor=executor,
             optimizer_options=dict(map(_option, options)),
+            confirm=CostQuestion(ask_above, yes=yes, ceilings=ceilings),
         ) as finetuner,
     ):
         metric_options = {"judge": judge} if judge else None

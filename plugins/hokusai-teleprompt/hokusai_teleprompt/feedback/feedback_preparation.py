@@ -36,7 +36,6 @@ class FeedbackOptions:
         since: only executions that were started at this time or later; None for all.
         testset: examples of the user's own to compare on; None for none.
         seed: of everything random.
-        calls: limit on language-model calls.
     """
 
     metric: Any
@@ -46,7 +45,6 @@ class FeedbackOptions:
     since: Moment | None
     testset: Any
     seed: int
-    calls: int | None
 
 
 @frozen
@@ -215,7 +213,6 @@ class _Material:
             seed=options.seed,
             reference_free=reference_free,
             test=self.test or None,
-            calls=options.calls,
         )
 
     def _is_reference_free(self) -> bool:

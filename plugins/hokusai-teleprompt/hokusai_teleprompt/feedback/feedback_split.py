@@ -40,7 +40,6 @@ def split_feedback(
     seed: int,
     reference_free: bool = False,
     test: Sequence[OptimizationExample] | None = None,
-    calls: int | None = None,
 ) -> DataSplit:
     """Return the sets, with notes on what was compared, and with the reasons why nothing may be promoted.
 
@@ -51,7 +50,6 @@ def split_feedback(
         seed: of the shuffling.
         reference_free: whether the metric grades an answer without an expected one.
         test: examples of the user's own to compare on; the sample then serves to choose by only.
-        calls: limit on language-model calls.
     """
     unreviewed = () if population is None else population.uncontested
     texts = free_text_fields(spec, [*found.examples, *unreviewed])
@@ -85,7 +83,6 @@ def split_feedback(
         [*(example for example, _ in compared), *silent],
         seed=seed,
         test=test,
-        calls=calls,
         spread=lambda example: "unreviewed" if example.source == UNREVIEWED else "reviewed",
     )
     apart = {near_key(example.inputs) for part in (split.dev, split.test) for example in part}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,12 +11,16 @@ from attrs import evolve
 
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import Candidate, OptimizationExample, OptimizationTask, jsonable, predictor_states
+from hokusai_evaluate.example_reader import example_key
+from hokusai_evaluate.stratified_split import label_fields, strata_of
 
 __all__ = ["KnnDemos", "LabeledDemos", "demo_problems", "fitting_predictors"]
 
 
 class LabeledDemos:
-    """What ``dspy.LabeledFewShot`` does: some of the examples as demos, drawn at random.
+    """What ``dspy.LabeledFewShot`` does: some of the examples as demos, drawn at random, as many of each label.
+
+    The first demos are the same for every ``k``, and each label comes in turn.
 
     Args:
         k: demos at most.
@@ -39,18 +44,17 @@ class LabeledDemos:
 
     def propose(self, task: OptimizationTask) -> Iterator[Candidate]:
         """Yield one candidate."""
-        rng = random.Random(task.seed)  # noqa: S311  # a draw, not a secret
-        examples = rng.sample(task.train, min(self.k, len(task.train)))
-        demos = tuple(_demo(task, example) for example in examples)
+        demos = tuple(_demo(task, example) for example in _balanced(task, self.k))
+        label = f"{self.name}, {len(demos)} demos"
         if task.program is None:
-            yield Candidate(task.signature.instructions, demos, label=self.name)
+            yield Candidate(task.signature.instructions, demos, label=label)
             return
         fitting = fitting_predictors(task)
         states = {
             name: evolve(state, demos=demos) if name in fitting else state
             for name, state in predictor_states(task.program).items()
         }
-        yield Candidate(task.signature.instructions, label=self.name, predictors=states)
+        yield Candidate(task.signature.instructions, label=label, predictors=states)
 
 
 class KnnDemos:
@@ -87,6 +91,17 @@ class KnnDemos:
         for size in sorted({min(size, len(demos)) for size in self.sizes}, reverse=True):
             label = f"{self.name}, {size} nearest"
             yield Candidate(task.signature.instructions, demos, label=label, nearest_demos=size)
+
+
+def _balanced(task: OptimizationTask, count: int) -> list[OptimizationExample]:
+    """Return examples drawn at random: one of each label in turn, as long as there are any."""
+    rng = random.Random(task.seed)  # noqa: S311  # a draw, not a secret
+    labels = label_fields(task.signature, task.train)
+    groups = [[example] for example in sorted(task.train, key=example_key)]
+    strata = strata_of(groups, lambda example: repr([example.outputs.get(name) for name in labels]), rng)
+    rng.shuffle(strata)
+    rounds = itertools.chain.from_iterable(itertools.zip_longest(*strata))
+    return [example for group in rounds if group is not None for example in group][:count]
 
 
 def _size(size: Any, given: Any) -> int:

@@ -16,12 +16,17 @@ from hokusai_core.plugin_api import AppendLog, describe_os_error, private_folder
 
 __all__ = ["CallCache"]
 
+#: Begins the keys of values that are no answers.
+_NOTE = "note "
+
 
 class CallCache:
     """Answers by the digest of the call; safe to use from many threads.
 
     Args:
         path: the file; None keeps answers for this process only.
+        shared: whether several processes append to the file at the same time.
+        behind: another cache, which is asked for answers that this one does not have.
 
     Attributes:
         path: the file.
@@ -31,20 +36,31 @@ class CallCache:
         OptimizationError: another process runs the same study, or the file cannot be opened.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, shared: bool = False, behind: CallCache | None = None) -> None:
         self.path, self.found = path, 0
         self._answers: dict[str, list[Any]] = {}
         self._log: AppendLog | None = None
+        self._behind = behind
         self._lock = threading.Lock()
         if path is not None:
-            self._log = _opened(path)
+            self._log = _opened(path, shared=shared)
             self._answers.update(_entries(self._log))
-            self.found = len(self._answers)
+            self.found = sum(not key.startswith(_NOTE) for key in self._answers)
 
     def get(self, key: str) -> list[Any] | None:
         """Return the answers to a call, None if it was not made yet. The caller may change the list."""
         found = self._answers.get(key)
-        return None if found is None else [dict(item) if isinstance(item, dict) else item for item in found]
+        if found is None:
+            return None if self._behind is None else self._behind.get(key)
+        return [dict(item) if isinstance(item, dict) else item for item in found]
+
+    def note(self, name: str, values: list[Any]) -> None:
+        """Keep JSON-able values that are no answers, such as how long a call takes."""
+        self.put(_NOTE + name, values)
+
+    def noted(self, name: str) -> list[Any] | None:
+        """Return the values that were kept under a name, None for none."""
+        return self.get(_NOTE + name)
 
     def put(self, key: str, answers: list[Any]) -> None:
         """Keep the answers to a call. Answers that have no JSON form are kept for this process only."""
@@ -85,10 +101,10 @@ class CallCache:
         log.close()
 
 
-def _opened(path: Path) -> AppendLog:
+def _opened(path: Path, *, shared: bool) -> AppendLog:
     try:
         private_folder(path.parent)
-        return AppendLog(path)
+        return AppendLog(path, shared=shared)
     except BlockingIOError:
         raise OptimizationError(
             f"another process runs the same study ({path}); wait for it, or give this one a workdir of its own"

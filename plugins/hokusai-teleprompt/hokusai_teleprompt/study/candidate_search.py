@@ -25,10 +25,14 @@ class FoundCandidate:
     Args:
         candidate: the candidate.
         calls: language-model calls that had been made by then.
+        optimizer: name of the optimizer that found it.
+        partial: whether its score is that of some of the examples to choose by.
     """
 
     candidate: Candidate
     calls: int
+    optimizer: str = ""
+    partial: bool = False
 
 
 class CandidatePool:
@@ -37,16 +41,28 @@ class CandidatePool:
     Args:
         calls: returns how many calls were made so far.
         on_found: called with each new candidate.
+        optimizer: name of the optimizer that finds them.
+
+    Attributes:
+        optimizer: name of the optimizer that searches now.
     """
 
-    def __init__(self, calls: Callable[[], int], on_found: Callable[[FoundCandidate], None]) -> None:
-        self._calls, self._on_found = calls, on_found
+    def __init__(
+        self, calls: Callable[[], int], on_found: Callable[[FoundCandidate], None], optimizer: str = ""
+    ) -> None:
+        self._calls, self._on_found, self.optimizer = calls, on_found, optimizer
         self._by_key: dict[str, FoundCandidate] = {}
         self._lock = threading.Lock()
         self._last: str | None = None
 
-    def add(self, candidate: Candidate) -> None:
-        """Add a candidate. One that is known already keeps the score that it has."""
+    def add(self, candidate: Candidate, optimizer: str = "", *, partial: bool = False) -> None:
+        """Add a candidate. One that is known already keeps the score that it has.
+
+        Args:
+            candidate: the candidate.
+            optimizer: name of the optimizer that found it; "" for the one that searches now.
+            partial: whether its score is that of some of the examples to choose by.
+        """
         if candidate.score is not None and not math.isfinite(candidate.score):
             candidate = evolve(candidate, score=None)  # a score that is not a number says nothing
         key = candidate_key(candidate)
@@ -54,10 +70,11 @@ class CandidatePool:
             self._last = key
             known = self._by_key.get(key)
             if known is not None:
-                if known.candidate.score is None:
-                    known.candidate = evolve(known.candidate, score=candidate.score)
+                if known.candidate.score is None or (known.partial and not partial):
+                    known.candidate, known.partial = evolve(known.candidate, score=candidate.score), partial
                 return
-            found = self._by_key[key] = FoundCandidate(candidate, self._calls())
+            found = FoundCandidate(candidate, self._calls(), optimizer or self.optimizer, partial)
+            self._by_key[key] = found
         self._on_found(found)
 
     def new(self, current: Candidate) -> list[FoundCandidate]:

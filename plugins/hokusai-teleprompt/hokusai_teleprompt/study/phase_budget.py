@@ -6,6 +6,7 @@ go on paying.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -94,17 +95,34 @@ class CallCounter:
         self._calls = self._replayed = self._failed = self._in_a_row = 0
         self._usage = Usage()
         self._cost: float | None = None
+        self._open = self._largest_tokens = 0
+        self._largest_cost = 0.0
+        #: Held while a call is admitted, so that calls of other threads are not admitted by the same figures.
+        self.admission = threading.Lock()
         self.first_error: BaseException | None = None
         self.since = time.monotonic()
         self.on_call: Callable[[], None] = lambda: None
 
+    def begin(self) -> None:
+        """Count a call that is under way from now until its record."""
+        with self._lock:
+            self._open += 1
+
+    def abandon(self) -> None:
+        """Take back ``begin``, because the call is not made."""
+        with self._lock:
+            self._open = max(0, self._open - 1)
+
     def record(self, call: CallRecord) -> None:
         """Count one call."""
         with self._lock:
+            self._open = max(0, self._open - 1)
             self._calls += max(1, call.usage.calls)
             self._usage += call.usage
+            self._largest_tokens = max(self._largest_tokens, call.usage.total_tokens)
             if call.cost is not None:
                 self._cost = (self._cost or 0.0) + call.cost
+                self._largest_cost = max(self._largest_cost, call.cost)
             if call.outcome == "ok" or isinstance(call.error, ContextWindowExceededError):
                 self._in_a_row = 0  # a prompt that is too long is the candidate's fault
             else:
@@ -124,6 +142,14 @@ class CallCounter:
         """What was used so far."""
         with self._lock:
             return Spent(self._calls, self._usage, self._cost, self._replayed, self._failed)
+
+    @property
+    def expected(self) -> Spent:
+        """What will be used when the calls that are under way have ended, if each is as large as the largest so far."""
+        with self._lock:
+            tokens = Usage(input_tokens=self._open * self._largest_tokens)
+            cost = None if self._cost is None else self._cost + self._open * self._largest_cost
+            return Spent(self._calls + self._open, self._usage + tokens, cost, self._replayed, self._failed)
 
     @property
     def seconds(self) -> float:
@@ -153,12 +179,14 @@ class ResourceLimit:
     Args:
         total: what may be used in all.
         begun: what was used when the phase began.
-        kept: the least that is kept, but never more than half of what was left when the phase began.
+        kept: the least that is kept.
+        most: the largest share of what was left when the phase began that is kept.
     """
 
     total: float
     begun: float
     kept: float
+    most: float = 0.5
 
     def reached(self, used: float, calls: int, later: int) -> bool:
         """Return whether the phase has to end.
@@ -169,10 +197,10 @@ class ResourceLimit:
             later: calls that have to be made after the phase.
         """
         left = self.total - self.begun
-        kept = max(self.kept, left / 10)
+        kept = max(self.kept, left / 10) if later else self.kept
         if calls >= _SAMPLE:
             kept = max(kept, _MARGIN * later * (used - self.begun) / calls)
-        return used >= self.total - min(kept, left / 2)
+        return used >= self.total - min(kept, left * self.most)
 
 
 @frozen
@@ -185,7 +213,7 @@ class PhaseLimits:
         cost: US dollars of the whole study.
         seconds: seconds since the beginning of the study.
         begun: calls that were made when the phase began.
-        later: calls that have to be made after the phase.
+        later: calls that have to be made after the phase; 0 for the last phase.
     """
 
     calls: int | None = None
@@ -208,7 +236,11 @@ class PhaseLimits:
             used = f"{seconds:.0f} seconds have passed"
         else:
             return None
-        return f"{used}, the rest is kept for the comparison"
+        return f"{used}, the rest is kept for the comparison" if self.later else f"the budget is spent: {used}"
+
+    def seconds_left(self, seconds: float) -> float:
+        """Return how many seconds are left after ``seconds`` of the study, as far as a ceiling on time says."""
+        return math.inf if self.seconds is None else self.seconds.total - seconds
 
 
 class PhaseBudget:
@@ -239,16 +271,16 @@ class PhaseBudget:
             StudyStop: it may not.
             StudyFailed: the language model is dead.
         """
-        self._check()
+        self._admit()
         budget = self._counter.budget
-        with self._refusals():
+        with self._refusals(begun=True):
             return None if budget is None else budget.reserve(estimate)
 
     async def abefore(self, estimate: CallEstimate) -> Reservation | None:
         """Async version of ``before``."""
-        self._check()
+        self._admit()
         budget = self._counter.budget
-        with self._refusals():
+        with self._refusals(begun=True):
             return None if budget is None else await budget.areserve(estimate)
 
     def reserve(self, estimate: CallEstimate) -> Reservation | None:
@@ -257,7 +289,8 @@ class PhaseBudget:
         Raises:
             StudyStop: as for ``before``.
         """
-        self._check()
+        with self._counter.admission:
+            self._check()
         budget = self._counter.budget
         with self._refusals():
             return None if budget is None else budget.reserve_in_callback(estimate)
@@ -267,18 +300,39 @@ class PhaseBudget:
         if self._counter.budget is not None:
             self._counter.budget.charge(call.usage, call.cost, call.model)
 
+    def wait(self, seconds: float) -> None:
+        """Sleep, unless the budget would be spent before the end of it.
+
+        Raises:
+            StudyStop: it would.
+        """
+        if seconds >= self._limits.seconds_left(self._counter.seconds):
+            self.close(f"the language model asked to wait for {seconds:.0f} s, which is longer than the budget lasts")
+            raise StudyStop(self.reason or "")
+        time.sleep(seconds)
+
+    def _admit(self) -> None:
+        """Count a call as under way, if the limits of the phase allow for it."""
+        with self._counter.admission:
+            self._check()
+            self._counter.begin()
+
     def _check(self) -> None:
         self._counter.check_alive()
         if self.reason is None:
-            self.reason = self._limits.reached(self._counter.spent, self._counter.seconds)
+            self.reason = self._limits.reached(self._counter.expected, self._counter.seconds)
         if self.reason is not None:
             raise StudyStop(self.reason)
 
     @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """End the phase where the budget refuses a call."""
+    def _refusals(self, *, begun: bool = False) -> Iterator[None]:
+        """End the phase where the budget refuses a call, and take back that the call has begun."""
         try:
             yield
-        except BudgetExceeded as error:
+        except BaseException as error:
+            if begun:
+                self._counter.abandon()
+            if not isinstance(error, BudgetExceeded):
+                raise
             self.reason = self.reason or str(error)
             raise StudyStop(self.reason) from None

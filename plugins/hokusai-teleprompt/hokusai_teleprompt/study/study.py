@@ -1,26 +1,26 @@
-"""Study: from a signature and examples to an optimized signature, in four phases.
+"""Study: from a signature and examples to an optimized signature, in five phases.
 
-1. baseline: measures the signature as it is, on the held-out examples and on those to choose by.
-2. search: the optimizer looks for candidates, on the examples to learn from and to choose by.
-3. choice: the best candidates are measured again, as they would be executed.
-4. comparison: the best one and the baseline are compared on the held-out examples, which nothing else has used.
+1. timing: where a budget bounds the study, ten calls show how many examples and candidates it can pay for.
+2. baseline: measures the signature as it is, on the held-out examples and on those to choose by.
+3. search: the optimizer looks for candidates, on the examples to learn from and to choose by.
+4. choice: the best candidates are measured again, as they would be executed.
+5. comparison: the best one and the baseline are compared on the held-out examples, which nothing else has used.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
 from hokusai_core import Budget, LanguageModel, SignatureSpec
-from hokusai_core.errors import ExecutionError, OptimizationError
-from hokusai_core.plugin_api import OptimizationExample, OptimizationTask
+from hokusai_core.errors import OptimizationError
+from hokusai_core.plugin_api import Candidate, OptimizationExample, OptimizationTask
 from hokusai_evaluate.example_reader import dataset_hash
-from hokusai_evaluate.metrics.scoring import raw_score, summary_of
+from hokusai_evaluate.metrics.scoring import goodness, raw_score, summary_of
 from hokusai_teleprompt.certificate import make_certificate
 from hokusai_teleprompt.comparison import PromotionRule, score_of
 from hokusai_teleprompt.data_split import DataSplit
@@ -34,18 +34,17 @@ from hokusai_teleprompt.optimized_signature import (
 from hokusai_teleprompt.optimizer_choice import OptimizerChoice
 from hokusai_teleprompt.progress import Progress, ProgressReporter
 from hokusai_teleprompt.report import Report, TrialResult
+from hokusai_teleprompt.study.auto_search import CHEAP, AutoSearch, portfolio_of
 from hokusai_teleprompt.study.call_cache import CallCache
+from hokusai_teleprompt.study.call_rate import CallPace, CallRate
+from hokusai_teleprompt.study.call_timing import time_calls
 from hokusai_teleprompt.study.candidate_search import CandidatePool, FoundCandidate, search
-from hokusai_teleprompt.study.evaluation import Evaluator, Measurement
-from hokusai_teleprompt.study.phase_budget import (
-    CallCounter,
-    PhaseBudget,
-    PhaseLimits,
-    ResourceLimit,
-    Spent,
-    StudyFailed,
-)
+from hokusai_teleprompt.study.evaluation import Measurement
+from hokusai_teleprompt.study.halving import Contender, ahead, shown_demos
+from hokusai_teleprompt.study.phase_budget import CallCounter, StudyFailed
 from hokusai_teleprompt.study.study_lm import StudyModels
+from hokusai_teleprompt.study.study_phases import Phase, StudyPhases
+from hokusai_teleprompt.study.study_sizes import fitting_sizes, resized
 from hokusai_teleprompt.target_signature import TargetSignature
 
 __all__ = ["Study", "StudyPlan"]
@@ -64,7 +63,8 @@ class StudyPlan:
         metric: the metric.
         metric_given: the metric as it was given, by which it can be made again.
         metric_options: options of the metric.
-        optimizer: the optimizer.
+        optimizer: the optimizer; None for the search of ``auto``.
+        create: makes an optimizer by its name and options.
         choice: the name of the optimizer, and why it was chosen.
         model: the language model that is optimized for.
         resolve: returns further language models by name.
@@ -75,6 +75,10 @@ class StudyPlan:
         seed: of everything random.
         workers: calls at once.
         checkpoint: file that keeps the answers to calls; None for none.
+        baseline_answers: keeps the answers of the baseline, for studies with other optimizers and seeds as well.
+        expected_pace: what an example takes, as far as it is known before the first call.
+        given_test: whether the held-out examples may be used for nothing else, as those that the caller gave.
+        given_dev: the same for the examples to choose by.
         progress: called with the progress.
         notes: notes for the report.
     """
@@ -83,9 +87,12 @@ class StudyPlan:
     split: DataSplit
     metric: Any
     optimizer: Any
+    create: Callable[[str, Mapping[str, Any]], Any]
     choice: OptimizerChoice
     model: LanguageModel
     resolve: Callable[[Any], LanguageModel]
+    baseline_answers: CallCache
+    expected_pace: CallPace
     metric_given: Any = None
     metric_options: Mapping[str, Any] = field(factory=dict)
     writer: LanguageModel | None = None
@@ -95,6 +102,8 @@ class StudyPlan:
     seed: int = 0
     workers: int = 4
     checkpoint: Path | None = None
+    given_test: bool = False
+    given_dev: bool = False
     progress: Callable[[Progress], None] = field(default=lambda progress: None)
     notes: tuple[str, ...] = ()
 
@@ -107,15 +116,13 @@ class _Baseline:
         test: on the held-out examples.
         dev: on the examples to choose by.
         dev_score: its score on these, in units of the metric.
-        used: what measuring ``test`` used; calls that were replayed are counted too.
-        seconds: how long measuring ``test`` took.
+        calls: calls that had been made when ``test`` was measured.
     """
 
     test: Measurement
     dev: Measurement
     dev_score: float | None
-    used: Spent
-    seconds: float
+    calls: int
 
 
 @frozen
@@ -145,19 +152,26 @@ class Study:
 
     def __init__(self, plan: StudyPlan) -> None:
         self._plan, self._spec, self._name = plan, plan.target.spec, plan.target.name
+        self._split = plan.split
         self._counter = CallCounter(plan.budget, sensitive=bool(self._spec.sensitive))
-        self._charged_before = Spent()
-        if plan.budget is not None:
-            self._charged_before = Spent(plan.budget.spent.calls, plan.budget.spent, plan.budget.spent_cost)
-        self._cache = CallCache(plan.checkpoint)
-        self._models = StudyModels(plan.model, plan.writer, plan.resolve, self._counter, self._cache, plan.prices)
-        self._budget = PhaseBudget(self._counter)
-        self._model = self._models.task(self._budget)
-        self._current = plan.target.current(plan.target.runner(self._spec, self._model).module)
-        self._metric = self._models.metric(plan.metric, self._budget, self._spec.instructions)
-        self._evaluator = Evaluator(self._metric, plan.workers)
         self._reporter = ProgressReporter(plan.progress, self._counter, max if plan.metric.higher_is_better else min)
-        self._dataset_hash = dataset_hash(plan.split.train, plan.split.dev, plan.split.test)
+        self._cache = CallCache(plan.checkpoint, behind=plan.baseline_answers)
+        self._phases = StudyPhases(
+            plan.budget,
+            self._counter,
+            StudyModels(plan.model, plan.writer, plan.resolve, self._counter, self._cache, plan.prices),
+            self._reporter,
+            metric=plan.metric,
+            instructions=self._spec.instructions,
+            workers=plan.workers,
+        )
+        self._pace: CallPace | None = None
+        first = self._phases.begin("timing")
+        self._module = plan.target.runner(self._spec, first.model).module
+        self._metric, self._evaluator = first.evaluator.metric, first.evaluator
+        self._current = plan.target.current(self._module)
+        self._search_notes: list[str] = []
+        self._dataset_hash = ""
 
     def run(self) -> type[OptimizedSignature]:
         """Return the optimized signature, or the signature as it was if the candidate does not satisfy the rule.
@@ -173,13 +187,16 @@ class Study:
         except StudyFailed as failure:
             raise OptimizationError(f"optimizing {self._name}: {failure.problem}") from failure.cause
         finally:
-            self._budget.close("the study is over")
+            self._phases.close()
             self._cache.close(discard=finished)
 
     def _run_phases(self) -> type[OptimizedSignature]:
+        portfolio = self._fit_to_budget()
+        split = self._split
+        self._dataset_hash = dataset_hash(split.train, split.dev, split.test)
         baseline = self._measure_baseline()
-        pool = CandidatePool(lambda: self._counter.spent.calls, self._on_found)
-        stopped = baseline.test.stopped or baseline.dev.stopped or self._search(baseline, pool)
+        pool = CandidatePool(lambda: self._counter.spent.calls, self._on_found, self._plan.choice.name)
+        stopped = baseline.test.stopped or baseline.dev.stopped or self._search(portfolio, pool)
         new = pool.new(self._current)
         if not new and stopped is None and pool.latest() is None:
             raise OptimizationError(
@@ -190,78 +207,134 @@ class Study:
             result = _Result(not_compared(reason, baseline.test), stopped)
             return self._optimized(self._plan.target.as_it_is.spec, self._report(baseline, pool, None, result), result)
         chosen = self._choose(new, pool)
-        spec = self._spec_of(chosen)
+        spec = self._spec_of(chosen.candidate, chosen.optimizer)
         result = self._compare(baseline, spec, stopped)
         report = self._report(baseline, pool, chosen, result)
         candidate = self._optimized(spec, report, result)
-        if result.found.decision.promoted or not self._plan.split.test:
+        if result.found.decision.promoted or not self._split.test:
             return candidate
         return self._optimized(self._plan.target.as_it_is.spec, report, result, candidate)
 
     # -- phases -------------------------------------------------------------------------------------------------
 
+    def _fit_to_budget(self) -> list[Contender]:
+        """Make the sets of examples as large as the budget pays for, and return the portfolio that it pays for."""
+        plan, split = self._plan, self._split
+        phase = self._phases.begin("timing", answers=plan.baseline_answers)
+        portfolio = self._portfolio(phase)
+        if not (split.test or split.dev):
+            return portfolio
+        pace = time_calls(
+            self._phases, plan.target, split, portfolio, self._spec_of, plan.baseline_answers, plan.expected_pace
+        )
+        if not self._phases.left.bounded:
+            return portfolio
+        self._pace = pace
+        wanted = [item.candidate for item in portfolio]
+        sizes = fitting_sizes(split, self._phases.left, pace, wanted)
+        self._split = resized(split, sizes, given_test=plan.given_test, given_dev=plan.given_dev)
+        return self._portfolio(phase)[: sizes.candidates]
+
+    def _portfolio(self, phase: Phase) -> list[Contender]:
+        if self._plan.optimizer is not None:
+            return []
+        return portfolio_of(self._task(phase, self._spec), self._plan.create)
+
     def _measure_baseline(self) -> _Baseline:
-        split, started, before = self._plan.split, time.monotonic(), self._plan.target.as_it_is
-        test = self._measure("baseline", before, before.spec, split.test)
-        used, seconds = self._counter.spent, time.monotonic() - started
+        before, split = self._plan.target.as_it_is, self._split
+        phase = self._phases.begin("baseline", answers=self._plan.baseline_answers)
+        test, _ = self._phases.measure(phase, before, before.spec, split.test)
+        calls = self._counter.spent.calls
         dev, dev_score = Measurement((), test.stopped), None
         if test.stopped is None:
-            dev = self._measure("baseline", before, before.spec, split.dev)
+            dev, _ = self._phases.measure(phase, before, before.spec, split.dev)
         if dev.outcomes:
             dev_score = score_of(self._metric, split.dev, dev, self._evaluator.worst(dev))
             self._reporter.scored(dev_score)
-        return _Baseline(test, dev, dev_score, used, seconds)
+        return _Baseline(test, dev, dev_score, calls)
 
-    def _search(self, baseline: _Baseline, pool: CandidatePool) -> str | None:
+    def _search(self, portfolio: Sequence[Contender], pool: CandidatePool) -> str | None:
         """Run the optimizer; return why it was stopped, None where it was not."""
         plan = self._plan
         self._reporter.begin("search")
-        budget = PhaseBudget(self._counter, self._search_limits(baseline))
-        evaluator = Evaluator(self._models.metric(plan.metric, budget, self._spec.instructions), plan.workers)
-
-        def metric(expected: Mapping[str, Any], outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> float:
-            try:
-                return evaluator.grade(OptimizationExample(inputs, expected), outputs)
-            except ExecutionError:
-                return 0.0  # a judge may fail now and then; the counter ends the search if it is dead
-
-        task = OptimizationTask(
-            signature=self._spec,
-            train=plan.split.train,
-            dev=plan.split.dev,
-            metric=metric,
-            model=self._models.task(budget),
-            seed=plan.seed,
-            prompt_model=self._models.writer(budget),
-            workers=plan.workers,
-            found=pool.add,
-            program=plan.target.runner(self._spec, self._model).module,
-        )
+        if plan.optimizer is None:
+            automatic = AutoSearch(
+                phases=self._phases,
+                target=plan.target,
+                pool=pool,
+                create=plan.create,
+                spec_of=self._spec_of,
+                task_of=lambda phase, spec: self._task(phase, spec, pool),
+                dev=self._split.dev,
+                held_out=len(self._split.test),
+                perfect=goodness(plan.metric, plan.metric.range[bool(plan.metric.higher_is_better)]),
+                pace=self._pace,
+                notes=self._search_notes,
+            )
+            return automatic.run(portfolio, self._spec)
+        later = CallRate(0.0) if self._pace is None else self._pace.of(self._pace.fixed_demos)
+        phase = self._phases.begin("search", self._phases.part(later, len(self._split.test)))
         try:
-            return search(plan.optimizer, plan.choice.name, task, pool)
+            return search(plan.optimizer, plan.choice.name, self._task(phase, self._spec, pool), pool)
         finally:
-            budget.close("the search is over")
+            phase.budget.close("the search is over")
+
+    def _task(self, phase: Phase, spec: SignatureSpec, pool: CandidatePool | None = None) -> OptimizationTask:
+        return OptimizationTask(
+            signature=spec,
+            train=self._split.train,
+            dev=self._split.dev,
+            metric=phase.metric,
+            model=phase.model,
+            seed=self._plan.seed,
+            prompt_model=phase.writer,
+            workers=self._plan.workers,
+            found=pool.add if pool is not None else lambda candidate: None,
+            program=self._module,
+        )
 
     def _choose(self, new: list[FoundCandidate], pool: CandidatePool) -> FoundCandidate:
-        """Return the candidate that scores best on the examples to choose by."""
-        if not self._plan.split.dev:
+        """Return the best candidate, by the examples to choose by.
+
+        A candidate of a later search has to be ahead of the best so far by more than one standard error. The best of
+        many is the luckiest of them, too, and the first ones are the simplest.
+        """
+        if not self._split.dev:
             latest = pool.latest()
             return latest if latest is not None and latest in new else new[-1]
-        scored = [found for found in new if found.candidate.score is not None]
-        scored.sort(key=lambda found: found.candidate.score or 0.0, reverse=True)
-        unscored = [found for found in new if found.candidate.score is None]
-        finalists = [*scored[:_FINALISTS], *unscored[-_FINALISTS:]]
-        return max(finalists, key=lambda found: (self._dev_goodness(found), -found.candidate.demo_count))
+        if len(new) == 1:
+            return new[0]
+        kept = CallRate(0.0) if self._pace is None else self._pace.of(self._pace.fixed_demos)
+        phase = self._phases.begin("choice", self._phases.part(kept, len(self._split.test)))
+        stages: dict[str, list[FoundCandidate]] = {}
+        for found in new:
+            stages.setdefault("" if found.optimizer in CHEAP else found.optimizer, []).append(found)
+        best, goods = None, list[float]()
+        for stage in stages.values():
+            chosen, reached = self._best_of(phase, stage)
+            if best is None or ahead(reached, goods):
+                best, goods = chosen, reached
+        return best or new[-1]
 
-    def _dev_goodness(self, found: FoundCandidate) -> float:
-        measured = self._measure("choice", self._plan.target, self._spec_of(found), self._plan.split.dev)
-        if not measured.complete:
-            return found.candidate.score if found.candidate.score is not None else -math.inf
-        goods = measured.goods(self._evaluator.worst(measured))
-        return sum(goods) / len(goods)
+    def _best_of(self, phase: Phase, stage: Sequence[FoundCandidate]) -> tuple[FoundCandidate, list[float]]:
+        """Return the best candidate of a search, and how good it is on each example to choose by."""
+        whole = [found for found in stage if not found.partial] or stage
+        scored = [found for found in whole if found.candidate.score is not None]
+        scored.sort(key=lambda found: found.candidate.score or 0.0, reverse=True)
+        unscored = [found for found in whole if found.candidate.score is None]
+        ranked = []
+        for found in (*scored[:_FINALISTS], *unscored[-_FINALISTS:]):
+            spec = self._spec_of(found.candidate, found.optimizer)
+            measured, _ = self._phases.measure(phase, self._plan.target, spec, self._split.dev)
+            goods = measured.goods(self._evaluator.worst(measured))
+            known = found.candidate.score if found.candidate.score is not None else -math.inf
+            mean = sum(goods) / len(goods) if measured.complete else known
+            ranked.append((mean, -shown_demos(found.candidate), found, goods))
+        *_, found, goods = max(ranked, key=lambda item: item[:2])
+        return found, goods
 
     def _compare(self, baseline: _Baseline, spec: SignatureSpec, stopped: str | None) -> _Result:
-        plan, held_out = self._plan, self._plan.split.test
+        plan, held_out = self._plan, self._split.test
         after = self._measure("comparison", plan.target, spec, held_out)
         found = compare_held_out(
             self._spec,
@@ -271,14 +344,14 @@ class Study:
             after,
             rule=plan.rule,
             seed=plan.seed,
-            refusals=plan.split.refusals,
+            refusals=self._split.refusals,
             keys=[""] * len(held_out) if self._spec.sensitive else None,  # values could be guessed by their digests
         )
         certificate = None
         if found.comparison is not None:
             certificate = make_certificate(
                 spec,
-                plan.split,
+                self._split,
                 (baseline.test, after),
                 found,
                 metric=plan.metric,
@@ -297,45 +370,26 @@ class Study:
         spec: SignatureSpec,
         examples: tuple[OptimizationExample, ...],
     ) -> Measurement:
-        self._reporter.begin(phase, len(examples))
-        return self._evaluator.run(target.runner(spec, self._model), examples, self._reporter.step)
+        return self._phases.measure(self._phases.begin(phase), target, spec, examples)[0]
 
     def _on_found(self, found: FoundCandidate) -> None:
         good = found.candidate.score
         self._reporter.scored(None if good is None else raw_score(self._metric, good), found.candidate.label)
         self._reporter.step()
 
-    def _search_limits(self, baseline: _Baseline) -> PhaseLimits:
-        """Return what the search may use, so that the comparison can still be paid for."""
-        budget, held_out = self._plan.budget, len(self._plan.split.test)
-        if budget is None:
-            return PhaseLimits()
-        used, now, before = baseline.used, self._counter.spent, self._charged_before
-        later = held_out * math.ceil((used.calls + used.replayed) / held_out) if held_out else 0
-        tokens_before = before.usage.total_tokens
-        # Demos make prompts longer than those of the baseline; how much is not known before the search.
-        return PhaseLimits(
-            calls=None if budget.calls is None else budget.calls - before.calls - later,
-            tokens=_limit(budget.tokens, tokens_before, now.usage.total_tokens, 3 * used.usage.total_tokens),
-            cost=_limit(budget.cost, before.cost or 0.0, now.cost or 0.0, 3 * (used.cost or 0.0)),
-            seconds=_limit(budget.seconds, 0.0, self._counter.seconds, 2 * baseline.seconds),
-            begun=now.calls,
-            later=later,
-        )
-
     # -- results ------------------------------------------------------------------------------------------------
 
-    def _spec_of(self, found: FoundCandidate) -> SignatureSpec:
+    def _spec_of(self, candidate: Candidate, optimizer: str = "") -> SignatureSpec:
         plan, spec = self._plan, self._spec
         provenance = {
-            "optimizer": plan.choice.name,
+            "optimizer": optimizer or plan.choice.name,
             "metric": summary_of(plan.metric)["name"],
             "model": str(plan.model.lm.model),
             "seed": plan.seed,
             "base": {"name": self._name, "version": spec.version, "fingerprint": spec.fingerprint},
             "dataset_hash": self._dataset_hash,
         }
-        return candidate_spec(spec, found.candidate, provenance, self._current.predictors)
+        return candidate_spec(spec, candidate, provenance, self._current.predictors)
 
     def _optimized(
         self,
@@ -362,7 +416,7 @@ class Study:
         first = TrialResult(
             "baseline",
             baseline.dev_score,
-            baseline.used.calls,
+            baseline.calls,
             self._current.demo_count,
             instructions_of(self._current),
             spec.fingerprint,
@@ -374,7 +428,7 @@ class Study:
                 calls=found.calls,
                 demos=found.candidate.demo_count,
                 instructions=instructions_of(found.candidate),
-                fingerprint=self._spec_of(found).fingerprint,
+                fingerprint=self._spec_of(found.candidate, found.optimizer).fingerprint,
                 chosen=found is chosen,
             )
             for number, found in enumerate(pool.new(self._current), 1)
@@ -384,7 +438,7 @@ class Study:
     def _report(
         self, baseline: _Baseline, pool: CandidatePool, chosen: FoundCandidate | None, result: _Result
     ) -> Report:
-        plan, split, spent, comparison = self._plan, self._plan.split, self._counter.spent, result.found.comparison
+        plan, split, spent, comparison = self._plan, self._split, self._counter.spent, result.found.comparison
         paired = None if comparison is None else comparison.paired
         alone = score_of(self._metric, split.test, baseline.test, self._evaluator.worst(baseline.test))
         return Report(
@@ -426,7 +480,12 @@ class Study:
         )
 
     def _notes(self, result: _Result) -> list[str]:
-        notes = [reason for reason in self._plan.split.refusals if reason not in result.found.decision.text]
+        notes = [reason for reason in self._split.refusals if reason not in result.found.decision.text]
+        notes += self._search_notes
+        if self._plan.baseline_answers.found:
+            notes.append(
+                f"{self._plan.baseline_answers.found} answers of the signature as it is were there from earlier studies"
+            )
         if self._cache.found:
             notes.append(f"continued: {self._cache.found} calls of an earlier run were not paid for again")
         if any(result.found.invalid):
@@ -437,8 +496,3 @@ class Study:
         if result.stopped is not None and self._plan.checkpoint is not None:
             notes.append("run the same again to continue: calls that were made are not paid for again")
         return notes
-
-
-def _limit(total: float | None, before: float, begun: float, kept: float) -> ResourceLimit | None:
-    """Return the limit of the study on a budget of which ``before`` was used by other work."""
-    return None if total is None else ResourceLimit(total - before, begun, kept)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -88,7 +87,7 @@ class StudyLM(MeteredLM):
             except Exception as error:
                 if attempt == _RETRIES or not is_retryable_lm_error(error):
                     raise
-                time.sleep(_seconds_to_wait(attempt, error))
+                self._meter.budget.wait(_seconds_to_wait(attempt, error))
                 attempt += 1
 
     async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
@@ -139,20 +138,25 @@ class StudyModels:
         self._counter, self._cache, self._prices = counter, cache, prices
         self._resolved: dict[Any, LanguageModel] = {}
 
-    def task(self, budget: PhaseBudget) -> LanguageModel:
-        """Return the language model that is optimized for, held to the budget of a phase."""
-        return self._metered(self._task, budget)
+    def task(self, budget: PhaseBudget, answers: CallCache | None = None) -> LanguageModel:
+        """Return the language model that is optimized for, held to the budget of a phase.
+
+        Args:
+            budget: the budget.
+            answers: where its answers are kept; None for the cache of the study.
+        """
+        return self._metered(self._task, budget, answers)
 
     def writer(self, budget: PhaseBudget) -> LanguageModel | None:
         """Return the language model that writes instructions, None where that is the same."""
         return None if self._writer is None else self._metered(self._writer, budget)
 
-    def metric(self, metric: Any, budget: PhaseBudget, task: str) -> Any:
+    def metric(self, metric: Any, budget: PhaseBudget, task: str, answers: CallCache | None = None) -> Any:
         """Return a metric whose own calls, where it makes any, are held to the budget as well."""
         if not hasattr(metric, "using"):
             return metric
         return metric.using(
-            lambda lm: self.task(budget) if lm is None else self._metered(self._named(lm), budget), task
+            lambda lm: self._metered(self._task if lm is None else self._named(lm), budget, answers), task
         )
 
     def _named(self, lm: Any) -> LanguageModel:
@@ -161,8 +165,8 @@ class StudyModels:
             self._resolved[key] = self._resolve(lm)
         return self._resolved[key]
 
-    def _metered(self, model: LanguageModel, budget: PhaseBudget) -> LanguageModel:
-        meter = _Meter(self._counter, budget, self._cache, self._prices)
+    def _metered(self, model: LanguageModel, budget: PhaseBudget, answers: CallCache | None = None) -> LanguageModel:
+        meter = _Meter(self._counter, budget, self._cache if answers is None else answers, self._prices)
         return evolve(model, lm=StudyLM(model.lm, meter, model.identity))
 
 

@@ -1,0 +1,262 @@
+"""Does ``auto`` choose as well as the best simple set of demos? Five data sets, measured on texts kept apart.
+
+    python benchmarks/optimize_choice.py [--minutes 10] [--data all] [--nulls 200] [--folder build/optimize-choice]
+
+For each data set of ``choice_data.py`` it
+
+1. optimizes ``ClassifyText`` with ``auto`` for so many minutes on the embedded language model;
+2. makes the five simple candidates (4, 8 and 16 labelled demos, the 4 and 8 nearest demos) out of the same examples to
+   learn from, and chooses the best of them on the same examples to choose by;
+3. measures the signature as it was, what ``auto`` returned, what it had found, and that best candidate on texts that
+   were kept apart from all of this.
+
+It prints a table, the difference of ``auto`` and the best simple candidate over all data sets with its paired interval,
+and how many gains of 0.2 or more were promoted. Then it runs ``auto`` on data without any rule and a scripted model
+that answers at random: what is promoted there is promoted falsely.
+
+Everything that is finished is in the folder. The same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import dspy
+from choice_data import DATA_SETS, make
+
+from hokusai_core import BaseSignature, Budget, Executor, InputField, OutputField
+from hokusai_core.plugin_api import OptimizationTask
+from hokusai_core.testing.lm import NullEngine
+from hokusai_evaluate import evaluate
+from hokusai_evaluate.example_reader import read_examples
+from hokusai_evaluate.statistics import compare_paired, score_interval
+from hokusai_teleprompt import TelepromptFineTuner
+from hokusai_teleprompt.data_split import split_examples
+from hokusai_teleprompt.optimized_signature import candidate_spec
+from hokusai_teleprompt.study.auto_search import portfolio_of
+
+#: A gain from which on a candidate should be promoted.
+REAL = 0.2
+
+Rows = list[dict[str, Any]]
+
+
+def rows_of(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> Rows:
+    """Return examples of ClassifyText."""
+    return [
+        {"inputs": {"text": text, "categories": list(labels)}, "outputs": {"classification": label}}
+        for text, label in pairs
+    ]
+
+
+class DataSetRun:
+    """The work on one data set, each step of which is kept in a folder.
+
+    Args:
+        name: name of the data set.
+        options: the arguments of the command.
+        executor: runs signatures.
+    """
+
+    def __init__(self, name: str, options: argparse.Namespace, executor: Executor) -> None:
+        self.name, self.options, self.executor = name, options, executor
+        self.folder: Path = options.folder / f"{name}-{options.seed}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        pairs, apart = make(name, examples=options.examples, apart=options.apart, seed=options.seed)
+        labels = sorted({label for _, label in pairs})
+        self.rows, self.apart = rows_of(pairs, labels), rows_of(apart, labels)
+
+    def run(self) -> dict[str, Any]:
+        """Return the figures of this data set."""
+        done = self.folder / "result.json"
+        if done.exists():
+            return dict(json.loads(done.read_text(encoding="utf-8")))
+        auto = self._auto()
+        simple, made, scores = self._best_simple()
+        right = {
+            "as it is": self._scores("as it is", "ClassifyText", self.apart, "apart"),
+            "auto": self._scores(Path(auto["returned"]).stem, auto["returned"], self.apart, "apart"),
+            "found": self._scores(Path(auto["found"]).stem, auto["found"], self.apart, "apart"),
+            "simple": self._scores(simple, made, self.apart, "apart"),
+        }
+        result = {"data": self.name, **auto, "simple": simple, "dev": scores, "right": right}
+        done.write_text(json.dumps(result), encoding="utf-8")
+        return result
+
+    def _auto(self) -> dict[str, Any]:
+        """Return what ``auto`` returned and found, as files of signatures, and its figures."""
+        summary = self.folder / "auto.json"
+        if summary.exists():
+            return dict(json.loads(summary.read_text(encoding="utf-8")))
+        budget = Budget(seconds=60 * self.options.minutes)
+        started = time.monotonic()
+        with TelepromptFineTuner(
+            "auto",
+            self.options.lm,
+            budget,
+            self.options.seed,
+            executor=self.executor,
+            workers=self.options.workers,
+            workdir=self.folder / "study",
+        ) as finetuner:
+            optimized = finetuner.compile("ClassifyText", self.rows, "accuracy")
+        report = optimized.report
+        print(report.table(), flush=True)
+        found = optimized.candidate or (optimized if optimized.promoted else None)
+        path = self.folder / "found.json"
+        if found is not None:
+            found.save(path)
+        values = {
+            "promoted": optimized.promoted,
+            "returned": str(path) if optimized.promoted else "ClassifyText",
+            "found": str(path) if found is not None else "ClassifyText",
+            "chosen": next((trial.label for trial in report.trials if trial.chosen), "nothing"),
+            "tried": max(0, len(report.trials) - 1),
+            "calls": report.calls,
+            "seconds": round(time.monotonic() - started, 1),
+            "held_out": [report.baseline_score, report.candidate_score],
+            "sizes": dict(report.sizes),
+        }
+        summary.write_text(json.dumps(values), encoding="utf-8")
+        return values
+
+    def _best_simple(self) -> tuple[str, type[BaseSignature], dict[str, float]]:
+        """Return the simple candidate that is best on the examples to choose by, and the scores of all on these."""
+        spec = self.executor.signature("ClassifyText").spec
+        split = split_examples(spec, read_examples(spec, self.rows).items, seed=self.options.seed)
+        dev = [{"inputs": dict(item.inputs), "outputs": dict(item.outputs)} for item in split.dev]
+        model = self.executor.language_model(self.options.lm)
+        task = OptimizationTask(spec, split.train, split.dev, lambda *_: 0.0, model, seed=self.options.seed)
+        scores: dict[str, float] = {}
+        made: dict[str, type[BaseSignature]] = {}
+        for item in portfolio_of(task, lambda name, given: self.executor.plugins.create("optimizer", name, **given)):
+            label = item.candidate.label
+            made[label] = BaseSignature.from_spec(candidate_spec(spec, item.candidate, {}, {}))
+            right = self._scores(label, made[label], dev, "dev")
+            scores[label] = sum(right) / len(right)
+        best = max(scores, key=lambda label: scores[label])
+        return best, made[best], scores
+
+    def _scores(self, name: str, target: Any, rows: Rows, part: str) -> list[float]:
+        """Return whether each row is answered right. Answers are kept, and asked for once."""
+        evaluation = evaluate(
+            self.executor,
+            target,
+            rows,
+            metric="accuracy",
+            journal=self.folder / f"{re.sub(r'[^a-zA-Z0-9]+', '-', name)}-{part}.journal",
+            lm=self.options.lm,
+            cache="off",
+            max_workers=self.options.workers,
+        )
+        found = {
+            row["number"]: next(iter(row["scores"].values())) for row in evaluation.to_dict(rows=True)["row_reports"]
+        }
+        return [float(found[number] or 0.0) for number in sorted(found)]
+
+
+class Guessing(NullEngine):
+    """Answers at random, always the same to the same prompt."""
+
+    def answer(self, number: int, request: Any) -> Any:
+        text = repr((request.system, [message.text for message in request.messages]))
+        label = "ab"[hashlib.sha256(text.encode()).digest()[0] % 2]
+        return NullEngine(answers={"label": label}).answer(number, request)
+
+
+class Label(BaseSignature):
+    """Tell the label."""
+
+    text: str = InputField()
+    label: Literal["a", "b"] = OutputField()
+
+
+def null_runs(count: int, folder: Path) -> int:
+    """Run ``auto`` on labels without any rule; return how many results were promoted."""
+    path = folder / "nulls.jsonl"
+    path.touch()
+    promoted = [bool(json.loads(line)["promoted"]) for line in path.read_text(encoding="utf-8").splitlines()][:count]
+    lm = dspy.LM("scripted/guessing", engine=Guessing(), cache=False, num_retries=0)
+    for seed in range(len(promoted), count):
+        rng = random.Random(seed)  # noqa: S311
+        rows = [{"text": f"text {number} {rng.random()}", "label": rng.choice("ab")} for number in range(100)]
+        with TelepromptFineTuner("auto", lm, Budget(calls=400), seed, workdir=False, workers=2) as finetuner:
+            promoted.append(finetuner.compile(Label, rows, "accuracy").promoted)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"seed": seed, "promoted": promoted[-1]}) + "\n")
+    return sum(promoted)
+
+
+def print_results(results: Sequence[Mapping[str, Any]]) -> None:
+    """Print the table, and the differences over all data sets."""
+    print("\n| data | as it is | auto returned | auto found | best simple | promoted | chosen | calls | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for result in results:
+        means = [sum(right) / len(right) for right in result["right"].values()]
+        cells = [
+            result["data"],
+            *(f"{mean:.3f}" for mean in means[:3]),
+            f"{means[3]:.3f} ({result['simple']})",
+            "yes" if result["promoted"] else "no",
+            *(result[name] for name in ("chosen", "calls", "seconds")),
+        ]
+        print("| " + " | ".join(map(str, cells)) + " |")
+    for label in ("auto", "found"):
+        ours = [score for result in results for score in result["right"][label]]
+        theirs = [score for result in results for score in result["right"]["simple"]]
+        paired = compare_paired(theirs, ours, confidence=0.95, seed=0)
+        what = "what auto returned" if label == "auto" else "what auto found"
+        print(
+            f"{what} minus the best simple candidate, {len(ours)} texts: {paired.difference:+.3f} "
+            f"[{paired.low:+.3f}, {paired.high:+.3f}]"
+        )
+    gains = [
+        (sum(result["right"]["found"]) - sum(result["right"]["as it is"])) / len(result["right"]["found"])
+        for result in results
+    ]
+    real = [bool(result["promoted"]) for gain, result in zip(gains, results, strict=True) if gain >= REAL]
+    print(f"gains of {REAL} or more on the texts kept apart: {len(real)}, promoted: {sum(real)}")
+
+
+def main() -> int:
+    """Run what is not finished, and print everything."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10, help="minutes of each optimization")
+    parser.add_argument("--data", choices=[*DATA_SETS, "all", "none"], default="all")
+    parser.add_argument("--examples", type=int, default=160, help="texts to learn from, to choose by and to compare on")
+    parser.add_argument("--apart", type=int, default=100, help="texts that are kept apart")
+    parser.add_argument("--nulls", type=int, default=200, help="optimizations of data without any rule")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lm", default="local")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=Path("build/optimize-choice"))
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    names = {"all": list(DATA_SETS), "none": []}.get(options.data, [options.data])
+    with Executor(trackers=[], cache_enabled=False, promotions=False, max_workers=options.workers) as executor:
+        results = []
+        for name in names:
+            started = time.monotonic()
+            results.append(DataSetRun(name, options, executor).run())
+            print(f"({name}: {time.monotonic() - started:.0f} s in all)", flush=True)
+    if results:
+        print_results(results)
+    if options.nulls:
+        promoted = null_runs(options.nulls, options.folder)
+        flags = [1.0] * promoted + [0.0] * (options.nulls - promoted)
+        low, high = score_interval(flags, confidence=0.95, seed=0)
+        print(f"promoted falsely: {promoted} of {options.nulls} data sets without a rule [{low:.3f}, {high:.3f}]")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
