@@ -13,7 +13,11 @@ __all__ = ["feedback_store_of", "rows_of_feedback"]
 
 
 def rows_of_feedback(store: FeedbackStore, signature: str, *, min_rating: int = 4) -> Iterator[dict[str, Any]]:
-    """Yield a row for each execution whose right outputs people have given: ``inputs``, ``outputs`` and ``source``.
+    """Yield a row for each execution whose right outputs people have given.
+
+    A row has ``inputs``, ``outputs``, ``source``, ``execution_id``, and ``corrected``, the names of the outputs that a
+    person has written. A free text that is not among them was rated high: it is one of many right ones, good as a demo,
+    and no measure of other texts.
 
     Corrected outputs are right; the other outputs of a corrected execution are so if it was rated ``min_rating`` or
     higher. Without a correction, all outputs are right if all ratings of it are so high. Executions with redacted
@@ -32,6 +36,7 @@ def rows_of_feedback(store: FeedbackStore, signature: str, *, min_rating: int = 
                 "outputs": outputs,
                 "source": kept.current[-1].source,
                 "execution_id": kept.execution_id,
+                "corrected": sorted({name for given in kept.current for name in given.corrections}),
             }
 
 

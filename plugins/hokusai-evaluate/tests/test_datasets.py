@@ -191,9 +191,10 @@ def test_import_from_feedback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     result = run("import", "ClassifyText", out)
     assert result.exit_code == 0, result.output
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [(one["inputs"]["text"], one["outputs"]["classification"]) for one in rows] == [
-        ("refund", "billing"),
-        ("crash", "product"),
+    assert [(one["inputs"]["text"], one["outputs"]["classification"], one["corrected"]) for one in rows] == [
+        ("refund", "billing", []),
+        ("crash", "product", ["classification"]),
     ]
+    assert "no random sample" in result.output
     assert run("import", "ClassifyText", out).exit_code == 1  # it is there already
     assert run("check", "ClassifyText", out).exit_code == 0

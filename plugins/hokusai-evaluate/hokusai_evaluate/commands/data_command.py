@@ -146,6 +146,10 @@ def import_(name: str, file: Path, min_rating: int, force: bool) -> None:
         raise CommandFailure(f"there is no correction and no rating of {min_rating} or higher for {name}")
     atomic_write(file, (json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for row in rows))
     click.echo(f"{file}: {len(rows)} rows. Check them with: hokusai data check {name} {file}")
+    click.echo(
+        "They are no random sample: people correct what is wrong and are silent about the rest. To learn from feedback "
+        f"and compare on all executions: hokusai optimize {name} --from-feedback"
+    )
 
 
 def _share(text: str) -> tuple[str, float]:
