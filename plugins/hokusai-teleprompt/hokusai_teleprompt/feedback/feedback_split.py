@@ -184,6 +184,6 @@ def _in_proportion(
         f"{population.reviewed} of {total} inputs have feedback. People correct what is wrong and are silent about the "
         f"rest, so {len(silent)} answers without feedback count as right beside {count} reviewed ones where candidates "
         "are chosen and compared, in proportion to all executions; they are not learned from. Some of them may be "
-        f"wrong, which hides improvements; {_ENOUGH_DRAWN} random reviews or more (hokusai feedback review) show how many"
+        f"wrong, which hides improvements; {_ENOUGH_DRAWN} random reviews (hokusai feedback review) tell how many"
     )
     return rng.sample(compared, count), silent, [note]
