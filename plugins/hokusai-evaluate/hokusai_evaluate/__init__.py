@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hokusai_evaluate.evaluation import evaluate
     from hokusai_evaluate.evaluation_figures import ComparisonReport, GateResult, RowReport, ScoreReport, SystemReport
     from hokusai_evaluate.evaluation_report import Evaluation
+    from hokusai_evaluate.scorecards import Scorecard, read_scorecards
 
 __all__ = [
     "ComparisonReport",
@@ -24,9 +25,11 @@ __all__ = [
     "GateResult",
     "RowReport",
     "ScoreReport",
+    "Scorecard",
     "SystemReport",
     "check_data",
     "evaluate",
+    "read_scorecards",
     "split_data",
 ]
 
@@ -46,5 +49,6 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "SystemReport",
             ),
             f"{__name__}.evaluation_report": ("Evaluation",),
+            f"{__name__}.scorecards": ("Scorecard", "read_scorecards"),
         },
     )

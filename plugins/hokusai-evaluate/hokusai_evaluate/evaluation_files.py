@@ -12,7 +12,6 @@ written to. A pack that is installed for development (``pip install -e``) gets t
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 from contextlib import suppress
@@ -43,13 +42,18 @@ class EvaluationFiles:
         name: the short name of the signature.
         folder: the folder that its pack ships, None where the plugin module is in no package.
         pack: name of the pack; empty for a file with a signature.
-        installed: whether the pack was installed, so that it is not written to.
+        distribution: name of the distribution of the pack; empty where it is of none.
     """
 
     name: str
     folder: Path | None
     pack: str = ""
-    installed: bool = False
+    distribution: str = ""
+
+    @property
+    def installed(self) -> bool:
+        """Whether the pack was installed, so that it is not written to."""
+        return bool(self.distribution) and not _is_worked_on(self.distribution)
 
     @property
     def data(self) -> Path | None:
@@ -65,9 +69,9 @@ class EvaluationFiles:
     def scorecards(self) -> tuple[Path, ...]:
         """The files with scorecards, those of the pack first."""
         paths = [] if self.folder is None else [self._cards_in(self.folder)]
-        if self.installed:
+        if self.pack:
             with suppress(ConfigurationError):  # a user without a home has none
-                paths.append(self.new_scorecards)
+                paths.append(self._cards_in(user_data_folder("scorecards", self.pack)))
         return tuple(path for path in paths if path.is_file())
 
     @property
@@ -115,7 +119,7 @@ def files_of_pack(entry: RegisteredSignature, plugins: PluginManager) -> Evaluat
     targets = (record.target for record in plugins.records() if record.name == pack and record.state != "failed")
     package = _package_folder(next(targets, "").partition(":")[0])
     folder = None if package is None else package / FOLDER
-    return EvaluationFiles(entry.name, folder, pack, installed=not _is_worked_on(entry.owner.distribution))
+    return EvaluationFiles(entry.name, folder, pack, entry.owner.distribution)
 
 
 def _package_folder(module: str) -> Path | None:
@@ -132,9 +136,9 @@ def _package_folder(module: str) -> Path | None:
 
 
 def _is_worked_on(distribution: str) -> bool:
-    """Return whether a distribution is installed for development, or the plugin is of no distribution."""
-    if not distribution:
-        return True
+    """Return whether a distribution is installed for development."""
+    import importlib.metadata  # `hokusai show` does without it
+
     try:
         text = importlib.metadata.distribution(distribution).read_text("direct_url.json")
         origin: Any = json.loads(text or "{}")

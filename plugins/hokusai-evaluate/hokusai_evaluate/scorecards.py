@@ -7,7 +7,6 @@ A file holds the cards of one signature::
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -224,6 +223,8 @@ def library_versions(more: Iterable[str] = ()) -> dict[str, str]:
 
 
 def _version(distribution: str) -> str:
+    import importlib.metadata  # `hokusai show` does without it where there is no scorecard
+
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

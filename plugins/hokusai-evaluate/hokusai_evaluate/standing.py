@@ -9,7 +9,6 @@ from attrs import frozen
 
 from hokusai_core.errors import ConfigurationError, HokusaiError, InputError
 from hokusai_evaluate.evaluation_files import EvaluationFiles, files_of_pack
-from hokusai_evaluate.example_reader import keys_hash, read_examples
 from hokusai_evaluate.scorecards import Change, Scorecard, changes_since, read_scorecards
 
 if TYPE_CHECKING:
@@ -68,6 +67,9 @@ def standing_of(entry: RegisteredSignature, plugins: PluginManager) -> Standing:
     files, problems = files_of_pack(entry, plugins), list[str]()
     rows, digest = None, ""
     if files.data is not None:
+        # Most signatures have no set, and `hokusai show` is to be quick.
+        from hokusai_evaluate.example_reader import keys_hash, read_examples
+
         try:
             examples = read_examples(entry.spec, files.data, files.data.name)
             rows, digest = len(examples.items), keys_hash(examples.keys)

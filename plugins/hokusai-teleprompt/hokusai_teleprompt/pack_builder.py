@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 
@@ -26,7 +27,10 @@ from hokusai_evaluate.evaluation_files import FOLDER
 from hokusai_teleprompt.certificate_rows import rows_file, with_rows
 from hokusai_teleprompt.pack_evaluation import evaluation_parts
 
-__all__ = ["Pack", "build_pack"]
+__all__ = ["SIGNATURES", "Pack", "build_pack"]
+
+#: Folder of the signatures in the package of a pack.
+SIGNATURES: Final = "signatures"
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _VERSION = re.compile(r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?")
@@ -109,7 +113,7 @@ def build_pack(
     files = {
         f"{module}/__init__.py": f'"""Signature pack {chosen}."""\n'.encode(),
         f"{module}/plugin.py": _PLUGIN.encode(),
-        **{f"{module}/signatures/{label}.json": path.read_bytes() for label, (path, _) in artifacts.items()},
+        **{f"{module}/{SIGNATURES}/{label}.json": path.read_bytes() for label, (path, _) in artifacts.items()},
         **_recorded_answers(module, artifacts),
         **{f"{module}/{FOLDER}/{path.name}": path.read_bytes() for path in evaluation_parts(source, artifacts)},
         f"{info}/METADATA": _metadata(chosen, version, summary, artifacts).encode(),
@@ -168,7 +172,7 @@ def _recorded_answers(module: str, artifacts: Mapping[str, tuple[Path, Artifact]
         answers = rows_file(artifact, path)
         if answers is not None:
             with_rows(artifact, path)  # raises if it is missing or was changed
-            found[f"{module}/signatures/{answers.name}"] = answers.read_bytes()
+            found[f"{module}/{SIGNATURES}/{answers.name}"] = answers.read_bytes()
     return found
 
 

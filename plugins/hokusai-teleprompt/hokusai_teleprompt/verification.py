@@ -19,6 +19,7 @@ from hokusai_evaluate.scorecards import read_scorecards
 from hokusai_teleprompt.certificate import certificate_versions, demos_digest
 from hokusai_teleprompt.certificate_rows import with_rows
 from hokusai_teleprompt.held_out_comparison import HeldOutResult, compare_held_out
+from hokusai_teleprompt.pack_builder import SIGNATURES
 from hokusai_teleprompt.recorded_answers import RecordedAnswers, read_answers
 from hokusai_teleprompt.report import Report
 
@@ -162,10 +163,11 @@ def _digest_checks(artifact: Artifact, path: Path, given: str | None, found: str
         wanted = given.strip().lower()
         yield Check("digest", len(wanted) >= 16 and found.startswith(wanted), wanted, found)
         return
-    for file in EvaluationFiles(artifact.spec.name, path.parent / FOLDER).scorecards:
-        for card in read_scorecards(file):
-            if card.artifact:
-                yield Check(f"digest of the scorecard of {card.model}", card.artifact == found, card.artifact, found)
+    # Beside the file, or in the pack that it is part of.
+    folders = [path.parent / FOLDER, *([path.parent.parent / FOLDER] if path.parent.name == SIGNATURES else [])]
+    files = [file for folder in folders for file in EvaluationFiles(artifact.spec.name, folder).scorecards]
+    for card in (card for file in files for card in read_scorecards(file) if card.artifact):
+        yield Check(f"digest of the scorecard of {card.model}", card.artifact == found, card.artifact, found)
 
 
 def _examples(artifact: Artifact, data: Sequence[str | os.PathLike[str]]) -> dict[str, Any] | None:

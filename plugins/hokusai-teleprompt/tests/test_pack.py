@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from hokusai_core.errors import ArtifactError, ConfigurationError, InputError
 from hokusai_evaluate.commands.evaluate_command import evaluate
-from hokusai_teleprompt import TelepromptFineTuner, build_pack
+from hokusai_teleprompt import TelepromptFineTuner, build_pack, verify
 
 
 @pytest.fixture
@@ -126,7 +126,11 @@ def test_sets_data_cards_and_scorecards_are_part_of_the_pack(folder: Path, by_de
     pack = build_pack(folder, tmp_path / "dist", name="acme-support")
     with zipfile.ZipFile(pack.path) as wheel:
         names = [name for name in wheel.namelist() if "/evaluation/" in name]
+        wheel.extractall(tmp_path / "site")
     assert names == [f"acme_support/evaluation/Topic{ending}" for ending in (".jsonl", ".md", ".cards.json")]
+    verification = verify(tmp_path / "site/acme_support/signatures/Topic.json")
+    assert verification.passed
+    assert verification.checks[0].what == "digest of the scorecard of scripted/thinking"
 
     data = (shipped / "Topic.jsonl").read_text()
     (shipped / "Topic.jsonl").write_text(data.replace("warm", "cold"))
