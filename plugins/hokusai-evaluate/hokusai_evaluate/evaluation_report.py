@@ -33,6 +33,7 @@ class Evaluation:
         planned: how many rows there are. Where it is more than ``rows``, a sequential test has stopped early.
         metrics: names of the metrics, the leading one first.
         higher_is_better: whether a higher score of the leading metric is better.
+        perfect: the best score that the leading metric can give; None where it has no limit.
         systems: the figures of each system.
         comparisons: each system with what it is compared with.
         by: the column of the slices.
@@ -53,6 +54,7 @@ class Evaluation:
     planned: int
     metrics: tuple[str, ...]
     higher_is_better: bool
+    perfect: float | None
     systems: tuple[SystemReport, ...]
     comparisons: tuple[ComparisonReport, ...]
     by: str | None
@@ -90,8 +92,9 @@ class Evaluation:
             return sign * (score or 0.0), -sign * max(others, default=0.0), report.number
 
         scored = [report for report in self._reports if report.scores[first] is not None]
-        best = max((sign * (report.scores[first] or 0.0) for report in scored), default=0.0)
-        bad = [report for report in scored if sign * (report.scores[first] or 0.0) < best or report.errors]
+        seen = [sign * (report.scores[first] or 0.0) for report in scored]
+        best = sign * self.perfect if self.perfect is not None else max(seen, default=0.0)
+        bad = [report for report, good in zip(scored, seen, strict=True) if good < best - 1e-9 or report.errors]
         return sorted(bad, key=badness)[:count]
 
     def each_row(self) -> Iterator[RowReport]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,6 +111,7 @@ def report_of(
         count if options.sequential is None else options.sequential.planned,
         names,
         bool(metrics[0].higher_is_better),
+        _perfect(metrics[0]),
         systems + tuple(saved.system for saved in options.saved),
         tuple(scorer.comparisons(measured, names[0])),
         options.by,
@@ -308,6 +310,11 @@ class _Rows(Sequence[RowReport]):
         if not 0 <= place < self._count:
             raise IndexError(place)
         return self._scorer.row(self._measured, place)
+
+
+def _perfect(metric: Any) -> float | None:
+    best = float(metric.range[1 if metric.higher_is_better else 0])
+    return None if math.isinf(best) else best
 
 
 def _outputs(measured: Measurement, row: int) -> list[Mapping[str, Any]]:

@@ -46,6 +46,14 @@ def test_scores_slices_and_worst_rows(make_executor: MakeExecutor, router: Any, 
     assert len(list(found.each_row())) == 40
 
 
+def test_where_every_row_is_wrong_all_are_among_the_worst(
+    make_executor: MakeExecutor, router: Any, tickets: Path
+) -> None:
+    found = evaluate(make_executor(router("number")), "Route", tickets, metric="accuracy")
+    assert (found.score, found.perfect, len(found.worst(99))) == (0.0, 1.0, 40)
+    assert "worst rows" in str(found)
+
+
 def test_the_text_holds_every_part(make_executor: MakeExecutor, router: Any, tickets: Path) -> None:
     models = [router("login", name="null/small"), router(name="null/large")]
     text = str(evaluate(make_executor(), "Route", tickets, metric="accuracy", lm=models, by="team", repeat=2))
