@@ -152,7 +152,7 @@ class EvaluationRun:
         places = [place for place, answer in enumerate(found) if answer is None]
         self._done += len(found) - len(places)
         inputs = [self._examples[jobs[place][1]].inputs for place in places]
-        failed = 0
+        reached, failed = system.label in self._reached, 0
         at_once = journal is None and self._progress is None
         found_now = ask(
             self._executor, system, inputs, workers=self._given_workers, options=self._options, at_once=at_once
@@ -163,21 +163,23 @@ class EvaluationRun:
             if journal is not None:
                 journal.record(keys[place], system, answer)
             self._note(answer)
-            if answer.answered:
-                self._reached.add(system.label)
-            elif system.label not in self._reached:
+            if not reached and answer.answered:
+                reached = True
+            elif not reached:
                 failed += 1
                 if failed == min(PROBE, len(places)):
                     raise LanguageModelError(
                         f"{system.label}: none of the first {failed} rows could be asked: "
                         f"{answer.error}: {answer.message}"
                     )
+        if reached:
+            self._reached.add(system.label)
         return [answer or Answer(None, "Missing", answered=False) for answer in found]
 
     def _note(self, answer: Answer) -> None:
         self._done += 1
-        if answer.tokens is not None:  # made now, and not out of a cache
-            self.spent += answer.cost or 0.0
+        if answer.tokens is not None and answer.cost:  # made now, and not out of a cache
+            self.spent += answer.cost
         if self._progress is not None:
             self._progress(self._done, self._total)
 

@@ -33,6 +33,8 @@ __all__ = [
 
 _SHOWN = 25
 _PARTS = ("inputs", "outputs")
+_MAPPING, _TEXTS = {dict}, {str}
+_NOTHING: Mapping[str, Any] = {}
 _MEDIA = MediaPolicy()
 
 
@@ -89,7 +91,8 @@ def read_examples(
     repeated = 0
     for row, example, found, left in match_rows(spec, source, what, mapping=mapping, constants=constants, media=media):
         problems += found
-        unused.update(dict.fromkeys(left))
+        if left:
+            unused.update(dict.fromkeys(left))
         if example is None:
             continue
         key = example_key(example)
@@ -98,7 +101,7 @@ def read_examples(
             continue
         seen[key] = row.number
         items.append(example)
-        extras.append({name: row.value[name] for name in left if name in row.value} if left else {})
+        extras.append({name: row.value[name] for name in left if name in row.value} if left else _NOTHING)
     if problems:
         raise _error(spec, problems, what, list(unused))
     if not items:
@@ -134,8 +137,9 @@ def match_rows(
         if mapping or constants:
             row = _adapted(row, mapping or {}, constants or {})
         example, found, left = _example(spec, row, input_names, folder, media)
-        problems = [Problem(f"{row.label}: {item.field}", item.code, item.message) for item in found]
-        yield row, example, problems, left
+        if found:
+            found = [Problem(f"{row.label}: {item.field}", item.code, item.message) for item in found]
+        yield row, example, found, left
 
 
 def example_key(example: OptimizationExample) -> str:
@@ -178,7 +182,7 @@ def _digest(value: Any) -> str:
 def _canonical(value: Any) -> bytes:
     """Return the JSON text of a value: sorted, without blanks, in ASCII."""
     parts = value if type(value) is list else [value]
-    if all(type(part) is dict and all(type(item) is str for item in part.values()) for part in parts):
+    if set(map(type, parts)) == _MAPPING and all(_TEXTS >= set(map(type, part.values())) for part in parts):
         # Of ASCII texts orjson makes the same, in a fifth of the time. It refuses texts that are not Unicode.
         with contextlib.suppress(TypeError):
             text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
@@ -248,16 +252,19 @@ def _example(
     except InputError as error:
         problems += error.problems or [Problem("inputs", "not_found", str(error))]
     typed, misfits = spec.codec.coerce(outputs)
-    problems += _output_problems(spec, outputs)
-    problems += (item for item in misfits if item.code != "missing")
+    if not outputs or not spec.outputs.keys() >= outputs.keys():
+        problems += _output_problems(spec, outputs)
+    if misfits:
+        problems += (item for item in misfits if item.code != "missing")
     if problems:
         return None, problems, unused
-    problems = [
-        Problem(str(name), "not_unicode", "holds half of a surrogate pair, which is not text")
-        for part in (inputs, outputs)
-        for name, value in part.items()
-        if not _is_text(value)
-    ]
+    if not (_are_plain(inputs) and _are_plain(outputs)):
+        problems = [
+            Problem(str(name), "not_unicode", "holds half of a surrogate pair, which is not text")
+            for part in (inputs, outputs)
+            for name, value in part.items()
+            if not _is_text(value)
+        ]
     if problems:  # neither providers nor files accept it
         return None, problems, unused
     given = {name: typed[name] for name in spec.outputs if name in outputs}
@@ -267,9 +274,13 @@ def _example(
     return OptimizationExample(bound, given, source), [], unused
 
 
+def _are_plain(values: Mapping[str, Any]) -> bool:
+    """Return whether all values are texts in ASCII, as nearly all are."""
+    found = values.values()
+    return set(map(type, found)) <= _TEXTS and all(map(str.isascii, found))
+
+
 def _is_text(value: Any) -> bool:
-    if type(value) is str and value.isascii():
-        return True
     try:
         json.dumps(jsonable(value), ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -284,10 +295,11 @@ def _parts(spec: SignatureSpec, value: Any, names: frozenset[str], *, flat: bool
     """Return inputs, outputs, source, and the names of values that are neither."""
     if isinstance(value, OptimizationExample):
         return value.inputs, value.outputs, value.source, []
-    if hasattr(value, "toDict") and hasattr(value, "inputs"):  # a dspy.Example
-        value, flat = _plain_example(value), True
-    if not isinstance(value, Mapping):
-        return Problem("example", "wrong_type", f"expected a mapping, got {type(value).__name__}")
+    if type(value) is not dict:
+        if hasattr(value, "toDict") and hasattr(value, "inputs"):  # a dspy.Example
+            value, flat = _plain_example(value), True
+        elif not isinstance(value, Mapping):
+            return Problem("example", "wrong_type", f"expected a mapping, got {type(value).__name__}")
     if "inputs" in value and "outputs" in value and not flat:
         extra = [str(key) for key in value if key not in ("inputs", "outputs", "source")]
         for part in ("inputs", "outputs"):

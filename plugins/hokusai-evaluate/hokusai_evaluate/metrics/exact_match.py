@@ -105,7 +105,7 @@ def _same(wanted: Any, given: Any) -> bool:
         return bool(wanted == given)
     if wanted is None or given is None:
         return wanted is given
-    return normalized(wanted) == normalized(given)
+    return (wanted == given and type(wanted) is str) or normalized(wanted) == normalized(given)
 
 
 def _read(value: Any) -> Any:
