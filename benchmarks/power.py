@@ -96,7 +96,7 @@ def main() -> None:
     fewer = max(1, tries // 4)
     print_sizes(
         "examples, scores",
-        lambda count: scores(count, 0.0, tries, seed),
+        lambda count: scores(count, 0.0, 5 * tries if count < 1_000 else tries, seed + count),
         lambda count, difference: scores(count, difference, fewer, seed),
     )
     print("\n| `--stop early`, 200 rows | fails | of the calls |\n|---|---|---|")

@@ -182,7 +182,7 @@ def _digest(value: Any) -> str:
 def _canonical(value: Any) -> bytes:
     """Return the JSON text of a value: sorted, without blanks, in ASCII."""
     parts = value if type(value) is list else [value]
-    if set(map(type, parts)) == _MAPPING and all(_TEXTS >= set(map(type, part.values())) for part in parts):
+    if set(map(type, parts)) == _MAPPING and all(set(map(type, part.values())) <= _TEXTS for part in parts):
         # Of ASCII texts orjson makes the same, in a fifth of the time. It refuses texts that are not Unicode.
         with contextlib.suppress(TypeError):
             text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
