@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hokusai_core.artifacts import read_artifact
     from hokusai_core.base_signature import BaseSignature
     from hokusai_core.batch import BatchResult, FailedExecution
+    from hokusai_core.cassettes import cassette
     from hokusai_core.components import Component
     from hokusai_core.composition import (
         ChainResult,
@@ -68,6 +69,7 @@ __all__ = [
     "SignatureValidator",
     "Usage",
     "__version__",
+    "cassette",
     "hookimpl",
     "literal",
     "process_trackers",
@@ -86,6 +88,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "BatchResult",
                 "FailedExecution",
             ),
+            "hokusai_core.cassettes": ("cassette",),
             "hokusai_core.components": ("Component",),
             "hokusai_core.composition": (
                 "ChainResult",

@@ -26,6 +26,7 @@ works without knowing this module::
     ├── ArtifactError (ValueError)               a saved signature that cannot be used as it is
     ├── JournalError (ValueError)                a batch journal that cannot be continued
     ├── CacheError (OSError)                     a cache that cannot be opened; never raised by an execution
+    ├── CassetteError (ValueError)               a cassette that cannot be read or written
     ├── TrackingError (RuntimeError)             a tracker that was asked for something it cannot do
     └── ExecutionError                           an execution that started and failed; carries its attempts
         ├── LanguageModelError (RuntimeError)
@@ -39,6 +40,7 @@ works without knowing this module::
         ├── ToolError (RuntimeError)             a tool that the model called has raised
         ├── DeadlineExceeded (TimeoutError)      the timeout passed
         ├── BudgetExceeded                       the budget is spent
+        ├── CassetteMiss (LookupError)           the cassette has no answer to the request, and may record none
         └── ResourcesExhausted (RuntimeError)    the system has no threads or file descriptors left
 
 ``BatchInterrupted`` is a ``KeyboardInterrupt``: a batch that Ctrl-C stopped, with what was finished.
@@ -68,6 +70,8 @@ __all__ = [
     "BudgetExceeded",
     "CacheError",
     "CacheWarning",
+    "CassetteError",
+    "CassetteMiss",
     "ClosedError",
     "ComponentConflictError",
     "ComponentNotFoundError",
@@ -251,6 +255,10 @@ class CacheWarning(UserWarning):
     """A persistent cache failed or was found damaged; executions go on."""
 
 
+class CassetteError(HokusaiError, ValueError):
+    """A cassette cannot be read or written: it is damaged, of a newer version, or its folder cannot be written to."""
+
+
 class TrackingError(HokusaiError, RuntimeError):
     """A tracker was asked for something that it cannot do. Executions never raise it."""
 
@@ -350,6 +358,10 @@ class BudgetExceeded(ExecutionError):
     """The budget is spent. No further call was made."""
 
     shared = False
+
+
+class CassetteMiss(ExecutionError, LookupError):
+    """The cassette has no answer to a request, and its mode allows no call. The message says what differs."""
 
 
 class ResourcesExhausted(ExecutionError, RuntimeError):

@@ -3,7 +3,7 @@
 ``process_trackers`` gives every executor of this process a tracker. Executors do not know each other, so a host that
 wants everything in its process recorded has no executor to ask. ``fork_callbacks`` runs code in a child process after
 ``os.fork``, because Python's own registration cannot be undone and would keep each executor alive. ``fork_gate`` keeps
-forks away from native code.
+forks away from native code. ``active_cassettes`` says which cassette takes the calls of this context.
 
 A component says with an attribute ``fork_safe`` whether it works in a child process. One that was made by its name is
 cheap to make again, so it is used on only if ``fork_safe`` is true. One that the host passed as an object cannot be
@@ -19,19 +19,22 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Set
+from contextvars import ContextVar, Token
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from hokusai_core.errors import ForkError
+from hokusai_core.errors import ConfigurationError, ForkError
 
 if TYPE_CHECKING:
     from hokusai_core.events import FeedbackGiven, OutcomeRecorded
 
 __all__ = [
+    "ActiveCassettes",
     "ForkCallbacks",
     "ForkGate",
     "ProcessTrackers",
     "TrackerHost",
+    "active_cassettes",
     "check_fork_safe",
     "fork_callbacks",
     "fork_gate",
@@ -304,11 +307,60 @@ class ForkCallbacks:
             raise ExceptionGroup("renewing objects after a fork", errors)
 
 
+class ActiveCassettes:
+    """The cassettes that take calls of this process: those inside of whose ``with`` block it is.
+
+    Of several, that of the context counts. A thread that the host has started itself has no context of its own; it uses
+    the only cassette that there is.
+    """
+
+    def __init__(self) -> None:
+        self._entered: list[Any] = []
+        self._of_context: ContextVar[Any] = ContextVar("hokusai_cassette", default=None)
+
+    def enter(self, cassette: Any) -> tuple[Any, Token[Any]]:
+        """Let a cassette take calls; return what ``leave`` needs."""
+        self._entered.append(cassette)
+        return cassette, self._of_context.set(cassette)
+
+    def leave(self, entered: tuple[Any, Token[Any]]) -> None:
+        """Let it take no more calls."""
+        cassette, token = entered
+        self._entered.remove(cassette)
+        try:
+            self._of_context.reset(token)
+        except ValueError:  # left in another context than it was entered in, as asynchronous fixtures are
+            self._of_context.set(None)
+
+    @property
+    def current(self) -> Any:
+        """The cassette that takes calls here; None for none.
+
+        Raises:
+            ConfigurationError: there are several, and this thread has none of them.
+        """
+        entered = self._entered
+        if not entered:
+            return None
+        own = self._of_context.get()
+        if own in entered:
+            return own
+        if len(set(entered)) > 1:
+            raise ConfigurationError(
+                "several cassettes are in use, and this thread was started outside of them: start it with "
+                "contextvars.copy_context().run, or give the executor its cassette with Executor(cassette=...)"
+            )
+        return entered[0]
+
+
 #: What the child processes of this process run first.
 fork_callbacks: Final = ForkCallbacks()
 
 #: What native code of components runs inside of.
 fork_gate: Final = ForkGate()
+
+#: Which cassette takes calls.
+active_cassettes: Final = ActiveCassettes()
 
 #: Trackers of every executor of this process.
 process_trackers: Final = ProcessTrackers()

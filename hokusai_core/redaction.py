@@ -29,13 +29,13 @@ _CREDENTIALS: Final = (
     # key=value and "key": "value", whatever the value looks like. What stands before the word is not looked at: a
     # pattern that tries every place where a name may begin takes quadratic time on a text such as a-a-a-a.
     r"""(?ix) ((?:api[_-]?key|access[_-]?key|secret|token|password|passwd|authorization) ["']?\s*[:=]\s*)
-        (?!["']?\.\.\.|\[redacted\]) (?:bearer\s+|basic\s+)? (?: "[^"]*" | '[^']*' | [^\s,;&)}\]]+ )""",
+        (?!["']?(?:\.\.\.|\[redacted\])) (?:bearer\s+|basic\s+)? (?: "[^"]*" | '[^']*' | [^\s,;&)}\]]+ )""",
     r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}",
     # keys that are known by their look
     r"(\b)(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|pplx|nvapi|r8|AKIA|AIza|ya29)[-_.]?[A-Za-z0-9_*.-]{10,}",
     # what a picture or file holds, which is as much as a prompt
     r"(data:[\w.+-]{1,60}/[\w.+-]{1,60}(?:;[\w.+=-]{1,60}){0,4};base64,)[A-Za-z0-9+/=]{32,}",
-    r"(https?://)[^/\s:@]+:[^/\s@]+(?=@)",
+    r"(\b[A-Za-z][A-Za-z0-9+.-]{0,20}://)[^/\s:@]*:[^/\s@]+(?=@)",
 )
 
 

@@ -131,6 +131,15 @@ def _prices(value: Any) -> Any:
     return PriceTable.of(value)
 
 
+def _cassette(value: Any) -> Any:
+    """The path of a cassette, or a cassette."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in ("", "none")):
+        return None
+    if not isinstance(value, (str, os.PathLike)) and not (callable(getattr(value, "find", None)) and value.record_mode):
+        raise ValueError(f"{type(value).__name__} is no cassette; give a path, or what cassette(path) returns")
+    return value
+
+
 def _named(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) and name.strip() for name in value):
         raise ValueError("expected a mapping of name to language model")
@@ -207,6 +216,14 @@ class ExecutorOptions(TypedDict, total=False):
         bool, Option("whether a picture may be a URL, which the provider of the language model fetches", flag, False)
     ]
     namespace: Annotated[str, Option("part of every cache key, to keep tenants apart", verbatim_text, "default")]
+    cassette: Annotated[
+        Any,
+        Option(
+            "where calls of language models are recorded and answered from: a file, or what cassette() returns; none "
+            "for no cassette",
+            _cassette,
+        ),
+    ]
     timeout: Annotated[
         float | None,
         Option("seconds that bound one execution, retries included; none for no bound", optional_number, 300.0),

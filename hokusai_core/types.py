@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hokusai_core.batch import BatchProgress, BatchResult, BatchRow, FailedExecution
     from hokusai_core.cache_entry import CacheEntry
     from hokusai_core.call_records import CallEstimate, CallRecord
+    from hokusai_core.cassettes import Cassette
     from hokusai_core.components import Owner
     from hokusai_core.composition import ChainResult
     from hokusai_core.events import (
@@ -74,6 +75,7 @@ __all__ = [
     "CallEstimate",
     "CallRecord",
     "Candidate",
+    "Cassette",
     "ChainResult",
     "Conflict",
     "Edition",
@@ -146,6 +148,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "CallEstimate",
                 "CallRecord",
             ),
+            "hokusai_core.cassettes": ("Cassette",),
             "hokusai_core.events": (
                 "ExecutionFinished",
                 "ExecutionStarted",

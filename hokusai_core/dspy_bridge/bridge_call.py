@@ -15,13 +15,15 @@ from dspy.lm15 import Request, Response
 from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core.call_records import CallGuard, Meter, Recorder
+from hokusai_core.cassettes import Cassette
 from hokusai_core.dspy_bridge.adapter_choice import strict_adapter
+from hokusai_core.dspy_bridge.cassette_calls import CassetteTape
 from hokusai_core.dspy_bridge.error_map import translate_error
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_info import credentials_of
 from hokusai_core.errors import AnswerCutOff, AnswerRefused, HokusaiError, LanguageModelError, PromptError
 from hokusai_core.price_table import PriceTable
-from hokusai_core.process import fork_gate
+from hokusai_core.process import active_cassettes, fork_gate
 from hokusai_core.signatures.spec import SignatureSpec
 from hokusai_core.stream_events import StreamListener
 
@@ -111,6 +113,11 @@ class BridgeCall(ABC):
         return False
 
     @property
+    def _safe_names(self) -> Mapping[str, str]:
+        """Field -> its name in prompts, where that differs."""
+        return {}
+
+    @property
     def whole_answers(self) -> bool:
         """Whether an answer that was cut off or withheld is an error; else who asked for it decides."""
         return True
@@ -150,6 +157,7 @@ class BridgeCall(ABC):
         recorder: Recorder | None = None,
         gate: CallGuard | None = None,
         prices: PriceTable | None = None,
+        cassette: Cassette | None = None,
         **options: Any,
     ) -> PreparedCall:
         """Return one attempt, to be made later.
@@ -160,9 +168,11 @@ class BridgeCall(ABC):
                 record.
             gate: is asked before every call of the language model.
             prices: prices that go before those of DSPy.
+            cassette: records the calls or answers them; None for the one that this context has, if any.
             options: those of ``CallOptions``.
         """
         chosen = CallOptions(**options)
+        cassette = cassette or active_cassettes.current
         lm = MeteredLM(
             self._lm,
             recorder or Meter(),
@@ -171,6 +181,7 @@ class BridgeCall(ABC):
             whole_answers=self.whole_answers,
             parameters=chosen.config,
             prices=prices,
+            tape=None if cassette is None else CassetteTape.of(cassette, self._spec, inputs, self._safe_names),
         )
         keeps_deadline = chosen.deadline is not None and self._keeps_deadline(inputs, chosen)
         return PreparedCall(
@@ -221,11 +232,11 @@ class BridgeCall(ABC):
     def _attempt(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         try:
             if self._warm:
-                return self._perform(lm, inputs, options)
+                return _unless_missed(lm, self._perform(lm, inputs, options))
             with fork_gate:
                 outputs = self._perform(lm, inputs, options)
                 self._warm = True
-                return outputs
+            return _unless_missed(lm, outputs)
         except asyncio.CancelledError:
             failure = self._cancelled()
         except Exception as error:
@@ -235,11 +246,11 @@ class BridgeCall(ABC):
     async def _aattempt(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         try:
             if self._warm:
-                return await self._aperform(lm, inputs, options)
+                return _unless_missed(lm, await self._aperform(lm, inputs, options))
             with fork_gate:
                 outputs = await self._aperform(lm, inputs, options)
                 self._warm = True
-                return outputs
+            return _unless_missed(lm, outputs)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():  # the caller wants it to end
@@ -254,6 +265,8 @@ class BridgeCall(ABC):
         return LanguageModelError(f"signature {self._spec.name!r} with {self._lm.model}: the call cancelled itself")
 
     def _failure(self, error: Exception, lm: MeteredLM) -> HokusaiError:
+        if lm.tape is not None and lm.tape.missed is not None:
+            return lm.tape.missed
         about: dict[str, Any] = {
             "signature": self._spec.name,
             "model": self._lm.model,
@@ -265,3 +278,10 @@ class BridgeCall(ABC):
             if unfinished is not None:
                 return unfinished
         return translate_error(error, late=lm.late, **about)
+
+
+def _unless_missed(lm: MeteredLM, outputs: dict[str, Any]) -> dict[str, Any]:
+    """Return outputs, unless a call had no answer in a cassette: a module may go on with what others have said."""
+    if lm.tape is not None and lm.tape.missed is not None:
+        raise lm.tape.missed
+    return outputs

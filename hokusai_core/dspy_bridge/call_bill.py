@@ -8,7 +8,7 @@ from typing import Final, Literal
 from dspy._vendor.lm15.transports import ConnectError
 from dspy.utils import exceptions as raised
 
-from hokusai_core.errors import LanguageModelUnavailable
+from hokusai_core.errors import CassetteMiss, LanguageModelUnavailable
 
 __all__ = ["bill_of_failure"]
 
@@ -18,6 +18,7 @@ _REFUSALS: Final = frozenset({*range(400, 500), 503, 529} - {408, 444, 460, 499}
 #: Errors of calls that never left this machine.
 _NOT_SENT: Final = (
     ConnectError,
+    CassetteMiss,
     ConnectionRefusedError,
     LanguageModelUnavailable,
     raised.LMConfigurationError,

@@ -20,6 +20,7 @@ from dspy.utils.callback import with_callbacks
 from hokusai_core.call_records import Admission, CallGuard, CallRecord, Recorder, usage_of
 from hokusai_core.dspy_bridge.answer_ending import AnswerEnding, ending_of
 from hokusai_core.dspy_bridge.call_bill import bill_of_failure
+from hokusai_core.dspy_bridge.cassette_calls import CassetteTape, asked_of, check_unrecorded
 from hokusai_core.dspy_bridge.cost_bound import answers_asked_for
 from hokusai_core.dspy_bridge.engine_calls import (
     acomplete,
@@ -86,6 +87,7 @@ class MeteredLM(BaseLM):
         whole_answers: whether an answer that was cut off or withheld is an error. A program decides for itself.
         parameters: parameters of every call, which those that a program gives itself go before.
         prices: prices that go before those of DSPy.
+        tape: answers what a cassette knows, and records the rest; None for no cassette.
 
     """
 
@@ -101,11 +103,13 @@ class MeteredLM(BaseLM):
         whole_answers: bool = False,
         parameters: Mapping[str, Any] | None = None,
         prices: PriceTable | None = None,
+        tape: CassetteTape | None = None,
     ) -> None:
         # BaseLM.__init__ would give this facade parameters and a history of its own.
         self._lm, self._recorder, self._gate = lm, recorder, gate
         self._deadline, self._whole_answers = deadline, whole_answers
         self._parameters, self._prices = parameters or {}, prices
+        self.tape = tape
         self._tally = _Tally()
         #: Takes the pieces of the next answers; None for answers that come as a whole.
         self.on_text: OnText | None = None
@@ -167,9 +171,16 @@ class MeteredLM(BaseLM):
             whole_answers=self._whole_answers,
             parameters={name: value for name, value in self._parameters.items() if name not in changes},
             prices=self._prices,
+            tape=self.tape,
         )
         twin._tally, twin.on_text = self._tally, self.on_text
         return twin
+
+    def beside(self, lm: Any) -> MeteredLM:
+        """Return a facade of another language model, with the same gate, recorder and tape."""
+        return MeteredLM(
+            lm, self._recorder, gate=self._gate, deadline=self._deadline, prices=self._prices, tape=self.tape
+        )
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         """Call the language model once and return its answers, as ``dspy.LM`` does."""
@@ -237,18 +248,13 @@ class MeteredLM(BaseLM):
     def _perform(self, asked: MeteredCall) -> tuple[Any, Any]:
         lm, prompt, messages, kwargs = self._lm, asked.prompt, asked.messages, self._options(asked.kwargs)
         if not is_public_call_plain(lm):
-            with dspy.track_usage() as used, adapter_message_call(lm, messages):
-                answer = lm(prompt, messages=messages, **kwargs)
-            return answer, _reported(answer, used)
+            return self._perform_public(prompt, messages, kwargs)
         results: list[Any] = []
 
         # The names of the parameters are what callbacks get as the call's inputs.
         def perform(instance: Any, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
             call = prepare_call(instance, prompt, messages, kwargs, asynchronous=False)
-            if self.on_text is None:
-                results.append(complete(instance, self, call))
-            else:
-                results.append(complete_streamed(instance, self, call, self.on_text, asked.hear))
+            results.append(self._complete(instance, call, asked.hear))
             return finalize(instance, call, results[0])
 
         observed = with_callbacks(perform) if self._has_callbacks() else perform
@@ -257,21 +263,67 @@ class MeteredLM(BaseLM):
     async def _aperform(self, asked: MeteredCall) -> tuple[Any, Any]:
         lm, prompt, messages, kwargs = self._lm, asked.prompt, asked.messages, self._options(asked.kwargs)
         if not is_public_call_plain(lm):
-            with dspy.track_usage() as used, adapter_message_call(lm, messages):
-                answer = await lm.acall(prompt, messages=messages, **kwargs)
-            return answer, _reported(answer, used)
+            return await self._aperform_public(prompt, messages, kwargs)
         results: list[Any] = []
 
         async def perform(instance: Any, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
             call = prepare_call(instance, prompt, messages, kwargs, asynchronous=True)
-            if self.on_text is None:
-                results.append(await acomplete(instance, self, call))
-            else:
-                results.append(await acomplete_streamed(instance, self, call, self.on_text, asked.hear))
+            results.append(await self._acomplete(instance, call, asked.hear))
             return finalize(instance, call, results[0])
 
         observed = with_callbacks(perform) if self._has_callbacks() else perform
         return await observed(lm, prompt, messages=messages, **kwargs), results[0]
+
+    def _complete(self, lm: Any, call: Any, hear: Any) -> Any:
+        def make(on_text: OnText | None) -> Any:
+            return complete(lm, self, call) if on_text is None else complete_streamed(lm, self, call, on_text, hear)
+
+        if self.tape is None:
+            check_unrecorded(lm)
+            return make(self.on_text)
+        return self.tape.complete(lm, asked_of(call), make, self.on_text)
+
+    async def _acomplete(self, lm: Any, call: Any, hear: Any) -> Any:
+        async def make(on_text: OnText | None) -> Any:
+            if on_text is None:
+                return await acomplete(lm, self, call)
+            return await acomplete_streamed(lm, self, call, on_text, hear)
+
+        if self.tape is None:
+            check_unrecorded(lm)
+            return await make(self.on_text)
+        return await self.tape.acomplete(lm, asked_of(call), make, self.on_text)
+
+    def _perform_public(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        """Make a call in which code of the language model's own class has a part."""
+        answers: list[Any] = []
+
+        def make(_: OnText | None) -> Any:
+            with dspy.track_usage() as used, adapter_message_call(self._lm, messages):
+                answers.append(self._lm(prompt, messages=messages, **kwargs))
+            return _reported(answers[0], used)
+
+        if self.tape is None:
+            result = make(None)
+        else:
+            asked = {"prompt": prompt, "messages": messages, **self._lm.kwargs, **kwargs}
+            result = self.tape.complete(self._lm, asked, make, None)
+        return answers[0] if answers else result.outputs, result
+
+    async def _aperform_public(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        answers: list[Any] = []
+
+        async def make(_: OnText | None) -> Any:
+            with dspy.track_usage() as used, adapter_message_call(self._lm, messages):
+                answers.append(await self._lm.acall(prompt, messages=messages, **kwargs))
+            return _reported(answers[0], used)
+
+        if self.tape is None:
+            result = await make(None)
+        else:
+            asked = {"prompt": prompt, "messages": messages, **self._lm.kwargs, **kwargs}
+            result = await self.tape.acomplete(self._lm, asked, make, None)
+        return answers[0] if answers else result.outputs, result
 
     def _options(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         options = {**kwargs, "cache": False}
@@ -312,6 +364,8 @@ class MeteredLM(BaseLM):
             BudgetExceeded: the budget is spent, or the cost of the call would not be known.
             DeadlineExceeded: the deadline has passed.
         """
+        if self.tape is not None:
+            raise self.tape.refuse(lm.model)
         admission = None
         try:
             if self._gate is not None:

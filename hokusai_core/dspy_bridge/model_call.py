@@ -59,6 +59,10 @@ class ModelCall(BridgeCall):
         return MeteredLM.awaitable(self._lm)
 
     @property
+    def _safe_names(self) -> Mapping[str, str]:
+        return self._rendered.safe
+
+    @property
     def streams(self) -> bool:
         """Whether parts of an answer can be had while it comes in: in chat format, from an engine that streams."""
         if self._drafts:

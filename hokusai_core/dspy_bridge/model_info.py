@@ -22,6 +22,7 @@ from hokusai_core.redaction import scrub
 
 __all__ = [
     "ModelDescription",
+    "asked_options",
     "call_parameters",
     "credentials_of",
     "default_language_model",
@@ -30,6 +31,7 @@ __all__ = [
     "host_adapter",
     "host_language_model",
     "is_language_model",
+    "is_private",
     "live_parameters",
 ]
 
@@ -50,6 +52,11 @@ _CREDENTIAL = re.compile(
 )
 #: Parameters of the connection, which say nothing of what is asked.
 _CLIENT_SETTINGS = frozenset({"timeout", "num_retries", "max_retries"})
+#: Options of a call that say how it is made, and what is asked in its messages.
+_NOT_ASKED = _CLIENT_SETTINGS | {
+    "api_base", "api_version", "base_url", "cache", "messages", "model", "prompt", "prompt_cache", "request",
+    "rollout_id",
+}  # fmt: skip
 _QUERY = re.compile(r"([?&])([\w.-]+)=[^&#\s]*")
 _PLAIN = (str, int, float, bool, type(None))
 #: Texts that are shorter are no credentials, and stand in messages by chance.
@@ -123,7 +130,7 @@ def describe_model(lm: Any, adapter: Any = None) -> ModelDescription:
         name=lm.model,
         parameters={
             "model_type": getattr(lm, "model_type", "chat"),
-            **{name: _json(value) for name, value in lm.kwargs.items() if not _private(name) and value is not None},
+            **{name: _json(value) for name, value in lm.kwargs.items() if not is_private(name) and value is not None},
         },
         adapter=_describe_adapter(adapter),
         engine=_describe_engine(lm),
@@ -150,13 +157,22 @@ def call_parameters(lm: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
+def asked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the options of a call that are part of what is asked, JSON-able and without credentials."""
+    return {
+        name: _json(value)
+        for name, value in options.items()
+        if value is not None and name not in _NOT_ASKED and not is_private(name)
+    }
+
+
 def credentials_of(lm: Any) -> frozenset[str]:
     """Return the texts of ``lm`` that must not be shown: keys, tokens, values of headers.
 
     They are in its parameters, and in the attribute ``credentials`` of an engine that is not DSPy's own.
     """
     of_engine = getattr(getattr(lm, "_engine_spec", None), "credentials", ())
-    return frozenset(of_engine) | frozenset(_texts({n: value for n, value in lm.kwargs.items() if _private(n)}))
+    return frozenset(of_engine) | frozenset(_texts({n: value for n, value in lm.kwargs.items() if is_private(n)}))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -192,7 +208,8 @@ def has_parameters(lm: Any, seen: Any) -> bool:
     )
 
 
-def _private(name: str) -> bool:
+def is_private(name: str) -> bool:
+    """Whether a parameter or variable of that name may hold a credential."""
     if name in _NEUTRAL or _PRIVATE.search(name):
         return True
     return not _PRIVATE_WORDS.isdisjoint(word.lower() for word in _WORD.findall(name))
@@ -200,7 +217,7 @@ def _private(name: str) -> bool:
 
 def _without_secrets(text: str) -> str:
     if "://" in text:
-        text = _QUERY.sub(lambda found: found[0] if not _private(found[2]) else f"{found[1]}{found[2]}=...", text)
+        text = _QUERY.sub(lambda found: found[0] if not is_private(found[2]) else f"{found[1]}{found[2]}=...", text)
     return scrub(text)
 
 
@@ -210,7 +227,7 @@ def _json(value: Any) -> Any:
     if type(value) in _PLAIN:
         return value
     if isinstance(value, Mapping):
-        return {str(name): _json(item) for name, item in value.items() if not _private(str(name))}
+        return {str(name): _json(item) for name, item in value.items() if not is_private(str(name))}
     if isinstance(value, (list, tuple)):
         return [_json(item) for item in value]
     if isinstance(value, type) and hasattr(value, "model_json_schema"):
@@ -243,7 +260,7 @@ def _unshown(value: Any, *, private: bool = False, opaque: bool = False) -> Any:
     """
     if isinstance(value, Mapping):
         parts = {
-            str(name): _unshown(item, private=private or _private(str(name)), opaque=opaque)
+            str(name): _unshown(item, private=private or is_private(str(name)), opaque=opaque)
             for name, item in value.items()
             if not _is_credential(str(name)) and str(name) not in _CLIENT_SETTINGS
         }
@@ -329,7 +346,7 @@ def _state(lm: Any) -> str:
 
 def _public(state: Any) -> Any:
     if isinstance(state, Mapping):
-        return {str(name): _public(item) for name, item in state.items() if not _private(str(name))}
+        return {str(name): _public(item) for name, item in state.items() if not is_private(str(name))}
     return [_public(item) for item in state] if isinstance(state, (list, tuple)) else state
 
 

@@ -56,16 +56,15 @@ class ProgramCall(BridgeCall):
         return is_described(self._program)
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
+        program = self._program if lm.tape is None else with_recorded_models(self._program, lm)
         with self._context(lm, options), refusals(lm):
-            if self._callable:
-                prediction = self._program(**inputs)
-            else:
-                prediction = run_coroutine(lambda: self._program.acall(**inputs))
+            prediction = program(**inputs) if self._callable else run_coroutine(lambda: program.acall(**inputs))
         return self._outputs(prediction, lm)
 
     async def _aperform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
+        program = self._program if lm.tape is None else with_recorded_models(self._program, lm)
         with self._context(lm, options), refusals(lm):
-            prediction = await self._program.acall(**inputs)
+            prediction = await program.acall(**inputs)
         return self._outputs(prediction, lm)
 
     def _context(self, lm: MeteredLM, options: CallOptions) -> AbstractContextManager[None]:
@@ -108,6 +107,22 @@ def module_settings(lm: MeteredLM, spec: SignatureSpec) -> dict[str, Any]:
     if tracker is not None or not settings.track_usage:  # else DSPy opens one itself, for the prediction
         chosen["usage_tracker"] = unmetered.relay
     return chosen
+
+
+def with_recorded_models(program: Any, lm: MeteredLM) -> Any:
+    """Return a program whose predictors' own language models go through the tape of ``lm``; a copy where there are any.
+
+    Args:
+        program: the module; it is not changed.
+        lm: the language model of the execution.
+    """
+    if all(predictor.lm is None for _, predictor in program.named_predictors()):
+        return program
+    copy = program.deepcopy()
+    for _, predictor in copy.named_predictors():
+        if predictor.lm is not None:
+            predictor.lm = lm.beside(predictor.lm)
+    return copy
 
 
 def run_coroutine(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

@@ -17,6 +17,7 @@ from hokusai_core.runtime.deadline import UNBOUNDED
 from hokusai_core.runtime.drivers import Abandoned, Call, Operation, Pause, Standby
 
 if TYPE_CHECKING:
+    from hokusai_core.cassettes import Cassette
     from hokusai_core.execution.budget import Reservation
     from hokusai_core.execution.rate_limits import RateLimits
     from hokusai_core.execution.state import ExecutionState
@@ -41,6 +42,7 @@ class Attempts:
         threads: where calls run that a deadline bounds.
         limits: rate limits that calls keep to, or None.
         prices: prices that go before those of DSPy, or None.
+        cassette: records the calls or answers them, or None.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class Attempts:
         threads: WorkerThreads,
         limits: RateLimits | None,
         prices: PriceTable | None = None,
+        cassette: Cassette | None = None,
     ) -> None:
         self._validation, self._threads, self._limits, self._prices = validation, threads, limits, prices
+        self._cassette = cassette
 
     def call(self, state: ExecutionState, *, keep_exchanges: bool) -> Steps:
         """Call the language model until there is an answer that fits, or no reason to try again."""
@@ -137,6 +141,7 @@ class Attempts:
             recorder=meter,
             gate=gate,
             prices=self._prices,
+            cassette=self._cassette,
             config=plan.parameters,
             deadline=state.deadline.at,
             attempt=try_,

@@ -11,6 +11,7 @@ from hokusai_core import errors
 from hokusai_core.errors import (
     AnswerRefused,
     BudgetExceeded,
+    CassetteMiss,
     ConfigurationError,
     DeadlineExceeded,
     ExecutionError,
@@ -29,7 +30,7 @@ __all__ = ["ModelPolicy", "PolicyModel"]
 #: Errors after which the next model is asked, where a policy does not say it.
 _MOVE_ON = (LanguageModelError, OutputError, DeadlineExceeded)
 #: Errors that no other model can mend.
-_NEVER = (BudgetExceeded, ResourcesExhausted)
+_NEVER = (BudgetExceeded, CassetteMiss, ResourcesExhausted)
 
 
 @frozen(eq=False)

@@ -30,6 +30,7 @@ from hokusai_core.stored_answer import answer_text, split_answer
 
 if TYPE_CHECKING:
     from hokusai_core.caching.tiers import CacheTiers
+    from hokusai_core.cassettes import Cassette
     from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.execution.call_plan import CallPlan
     from hokusai_core.execution.feedback_stage import FeedbackStage
@@ -61,6 +62,7 @@ class ExecutionPipeline:
         feedback: keeps executions that feedback is wanted on.
         media: which pictures, sounds and files are taken.
         prices: prices that go before those of DSPy, or None.
+        cassette: records the calls or answers them, or None.
     """
 
     def __init__(
@@ -75,11 +77,12 @@ class ExecutionPipeline:
         feedback: FeedbackStage,
         media: MediaPolicy,
         prices: PriceTable | None = None,
+        cassette: Cassette | None = None,
     ) -> None:
         self._plugins, self._cache, self._observers, self._stats = plugins, cache, observers, stats
         self._feedback, self._media = feedback, media
         self._validation = ValidationStage(plugins)
-        self._attempts = Attempts(self._validation, threads, limits, prices)
+        self._attempts = Attempts(self._validation, threads, limits, prices, cassette)
         self._shared_calls: SharedCalls[CacheEntry] = SharedCalls()
 
     # -- without waiting ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
@@ -60,6 +60,9 @@ from hokusai_core.settings import ExecutionMode, Settings
 from hokusai_core.signature_registry import SignatureRegistry
 from hokusai_core.signatures.spec import SignatureSpec
 
+if TYPE_CHECKING:
+    from hokusai_core.cassettes import Cassette
+
 __all__ = ["ExecutorServices", "ExecutorState", "make_services"]
 
 
@@ -90,6 +93,7 @@ class ExecutorServices:
         feedback: keeps executions that feedback is wanted on.
         stats: counts executions.
         threads: threads for blocking calls.
+        cassette: records calls of language models or answers them, None for none.
         loop: the event loop for calls from blocking code that can be awaited.
         tasks: runs what ``execute_async`` was given.
     """
@@ -108,6 +112,7 @@ class ExecutorServices:
     feedback: FeedbackStage
     stats: Stats
     threads: WorkerThreads
+    cassette: Cassette | None = None
     loop: EventLoopThread = field(factory=EventLoopThread)
     tasks: TaskPool = field(init=False)
 
@@ -277,6 +282,7 @@ class ExecutorServices:
             *([] if self.cache is None else [("cache", self.cache.close)]),
             ("feedback store", self.feedback.close),
             ("language models", self.models.close),
+            *([] if self.cassette is None else [("cassette", self.cassette.close)]),
             ("threads", self.threads.close),
             ("plugins", self.plugins.close),
         ]
@@ -345,6 +351,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
             remake=None if isinstance(trackers, Mapping) else make_tracker,
         )
         undo.callback(observers.close)
+        cassette = _open_cassette(value("cassette"))
         feedback = FeedbackStage(plugins, value("feedback_store"))
         stats, threads = Stats(), WorkerThreads(keep=max(32, value("max_workers")))
         media = settings.media_policy
@@ -376,6 +383,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
                 threads=threads,
                 limits=RateLimits(*rates) if any(rates) else None,
                 prices=value("prices"),
+                cassette=cassette,
                 feedback=feedback,
                 media=media,
             ),
@@ -386,9 +394,19 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
             feedback=feedback,
             stats=stats,
             threads=threads,
+            cassette=cassette,
         )
         undo.pop_all()
         return services
+
+
+def _open_cassette(given: Any) -> Cassette | None:
+    """Return the cassette of an executor; a file that is named becomes one."""
+    if given is None:
+        return None
+    from hokusai_core.cassettes import Cassette  # few executors have one
+
+    return given if isinstance(given, Cassette) else Cassette(given)
 
 
 def _make_cache(plugins: PluginManager, settings: Settings, optional: AbstractSet[str]) -> CacheTiers | None:

@@ -70,6 +70,63 @@ def test_an_isolated_executor(pytester: pytest.Pytester, monkeypatch: pytest.Mon
     result.assert_outcomes(passed=6)
 
 
+CASSETTES = """
+    import pytest
+
+    @pytest.fixture
+    def lm(null_lm):
+        return null_lm(answers={"answer": "recorded"})
+
+    def ask(executor, lm):
+        executor.register_signature("Ask", "question -> answer")
+        return executor.execute_signature("Ask", {"question": "?"}, lm=lm)["answer"]
+
+    @pytest.mark.cassette
+    def test_marked(executor, lm):
+        assert ask(executor, lm) == "recorded"
+
+    def test_fixture(cassette, executor, lm):
+        assert ask(executor, lm) == "recorded"
+        assert cassette.played + cassette.recorded == 1
+
+    @pytest.mark.cassette("own.json", record_mode="new_episodes")
+    class TestClass:
+        @pytest.mark.parametrize("turn", ["a b", "c/d"])
+        def test_inside(self, executor, lm, turn):
+            assert ask(executor, lm) == "recorded"
+
+    @pytest.mark.cassette
+    @pytest.mark.parametrize("turn", ["a b", "c/d"])
+    def test_nothing_is_asked(turn):
+        pass
+
+    @pytest.mark.cassette(allow_playback_repeats=True)
+    @pytest.mark.parametrize("turn", ["a b", "c/d"])
+    def test_many(executor, lm, turn):
+        ask(executor, lm)
+"""
+
+
+def test_cassettes(pytester: pytest.Pytester) -> None:
+    tests = CASSETTES
+    result = _run(pytester, tests)
+    result.assert_outcomes(passed=8)
+    written = sorted(str(path.relative_to(pytester.path)) for path in pytester.path.rglob("*.json"))
+    folder = "cassettes/test_cassettes"
+    assert written == [
+        f"{folder}/test_fixture.json", f"{folder}/test_many[a_b].json", f"{folder}/test_many[c_d].json",
+        f"{folder}/test_marked.json", "own.json",
+    ]  # fmt: skip
+    changed = tests.replace('{"answer": "recorded"}', '{"answer": "not asked"}')
+    _run(pytester, changed, "--hokusai-record-mode=none").assert_outcomes(passed=8)
+    _run(pytester, changed, "--hokusai-record-mode=all").assert_outcomes(passed=4, failed=4)
+    failed = _run(pytester, tests.replace('"?"', '"??"'), "--hokusai-record-mode=none")
+    failed.assert_outcomes(passed=2, failed=6)
+    assert "field question: recorded '?', asked '??'" in failed.stdout.str()
+    wrong = _run(pytester, tests, "--hokusai-record-mode=sometimes")
+    assert "expected one of once, new_episodes, none, all" in wrong.stdout.str()
+
+
 def test_the_fixtures_are_documented(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_subprocess("--fixtures")
     result.stdout.fnmatch_lines(
