@@ -71,10 +71,10 @@ class PolicyModel:
         return cls(**value)
 
     def __attrs_post_init__(self) -> None:
-        if self.lm is None or isinstance(self.lm, (ModelPolicy, Mapping)):
-            raise ConfigurationError(
-                f"lm={type(self.lm).__name__}: a model of a policy is a name, a dspy.LM or a LanguageModel"
-            )
+        unnamed = isinstance(self.lm, str) and not self.lm.strip()
+        if self.lm is None or unnamed or isinstance(self.lm, (ModelPolicy, Mapping)):
+            given = repr(self.lm) if unnamed else type(self.lm).__name__
+            raise ConfigurationError(f"lm={given}: a model of a policy is a name, a dspy.LM or a LanguageModel")
         for name, read in (("parameters", parsed_parameters), ("timeout", optional_number)):
             try:
                 object.__setattr__(self, name, read(getattr(self, name)))

@@ -107,6 +107,8 @@ class NamedModels:
         if secret:
             raise ConfigurationError(f"options: {secret[0]}: credentials stay in the environment; use api_key_env")
         settings = dict(options)
+        if not isinstance(table.get("api_base", ""), str):
+            raise ConfigurationError("api_base: expected an address such as 'http://127.0.0.1:8000/v1'")
         if "api_base" in table:
             settings["api_base"] = table["api_base"]
         if "api_key_env" in table:

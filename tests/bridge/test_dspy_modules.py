@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -259,16 +258,6 @@ def test_each_call_of_a_module_is_counted(name: str) -> None:
     assert is_program(MAKE[name]())
 
 
-@pytest.mark.parametrize("name", ["BestOfN", "Refine"])
-def test_a_budget_that_a_module_swallows_is_told(name: str) -> None:
-    budget = Budget(calls=1)
-    with Executor(lm=model(), plugins=[], cache_enabled=False) as executor:
-        executor.register_signature("Program", MAKE[name]())
-        executor.execute_signature("Program", INPUTS, budget=budget)
-        with pytest.raises(BudgetExceeded):
-            executor.execute_signature("Program", INPUTS, budget=budget)
-
-
 def test_the_page_lists_every_module() -> None:
     page = (Path(__file__).parents[2] / "docs" / "signatures.md").read_text("utf-8")
     listed = dict(re.findall(r"^\| `dspy\.(?:retrievers\.)?(\w+)` \| ([^|]+?) \|$", page, re.MULTILINE))
@@ -303,20 +292,17 @@ class Entry:
         register: registers it with an executor as ``Subject``.
         inputs: inputs that it takes.
         strategy: name of its strategy.
-        settles: whether it takes what it has where the budget refuses a further try.
     """
 
     register: Callable[[Executor], None]
     inputs: Mapping[str, Any]
     strategy: str = ""
-    settles: bool = False
 
 
 def program(name: str) -> Entry:
     return Entry(
         lambda executor: executor.register_signature("Subject", MAKE[name]()),
         inputs_of(name),
-        settles=name == "BestOfN",
     )
 
 
@@ -407,7 +393,7 @@ def check_budget(entry: Entry, _folder: Path) -> None:
         if calls == 1:
             return
         scripted_engine(lm).calls = 0
-        with nullcontext() if entry.settles else pytest.raises(BudgetExceeded):
+        with pytest.raises(BudgetExceeded):
             executor.execute_signature("Subject", entry.inputs, cache="off", budget=Budget(calls=1))
         assert scripted_engine(lm).calls == 1
 

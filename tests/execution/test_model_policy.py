@@ -467,6 +467,8 @@ def test_a_key_comes_from_the_environment() -> None:
         ({"a": {"models": ["b"]}, "b": {"models": ["x/y"]}}, "a", "b is a policy"),
         ({"a": {"models": "x/y"}}, "a", "expected a list of names"),
         ({"a": {"models": ["x/y"], "timeout": 3}}, "a", "there is no 'timeout'"),
+        ({"a": {"models": ["x/y", ""]}}, "a", "models.a: lm='': a model of a policy is a name"),
+        ({"a": {"model": "x/y", "api_base": 5}}, "a", "models.a: api_base: expected an address"),
     ],
 )
 def test_tables_that_cannot_work_are_refused(tables: Any, name: str, message: str) -> None:
