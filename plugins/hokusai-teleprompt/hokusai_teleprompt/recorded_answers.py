@@ -142,7 +142,7 @@ def read_answers(
         tuple(sorted(scorer.wrong)),
         None if data is None or every is None else sum(key not in data for key in every),
         None if data is None or not known else _other_outputs(rows, keys, data),
-        tuple(_notes(scorer, certificate)),
+        tuple(_notes(scorer, certificate, given=data is not None)),
     )
 
 
@@ -234,7 +234,9 @@ class _Scorer:
         return None
 
 
-def _notes(scorer: _Scorer, certificate: Mapping[str, Any]) -> Iterator[str]:
+def _notes(scorer: _Scorer, certificate: Mapping[str, Any], *, given: bool) -> Iterator[str]:
+    if given and certificate["data"] is None:
+        yield "the data was not compared: digests of single examples are not recorded"
     if certificate["hidden"]:
         yield "the signature has sensitive fields, so no answers are recorded: scores were taken as recorded"
     elif scorer.unrecorded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,12 +77,17 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing that was checked is wrong. Without a certificate little could be checked."""
+        """Whether nothing that was checked is wrong."""
         return all(check.passed for check in self.checks)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every score was computed again. Scores that were taken as recorded prove less."""
+        return self.certified and not self.from_scores
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON-able data."""
-        return {"passed": self.passed, **asdict(self)}
+        return {"passed": self.passed, "complete": self.complete, **asdict(self)}
 
     def __str__(self) -> str:
         wrong = sum(not check.passed for check in self.checks)
@@ -101,7 +107,9 @@ class Verification:
                 f"{self.from_scores} taken as recorded"
             )
         lines += [f"note: {note}" for note in self.notes]
-        verdict = "verified" if self.certified else "no certificate: the figures of its report cannot be computed again"
+        verdict = "verified" if self.complete else "nothing is wrong, but not every score could be computed again"
+        if not self.certified:
+            verdict = "no certificate: the figures of its report cannot be computed again"
         lines.append(f"{wrong} of {len(self.checks)} checks failed" if wrong else verdict)
         return "\n".join(map(printable, lines))
 
@@ -132,7 +140,7 @@ def verify(
     Example::
 
         verification = verify("better.json", digest="1f3a5b...", data=["mail.jsonl"])
-        assert verification.passed and verification.certified
+        assert verification.passed and verification.complete
     """
     artifact = read_artifact(path)
     found = artifact.digest
@@ -142,16 +150,14 @@ def verify(
         return Verification(signature, found, certified=False, checks=tuple(checks))
     certificate = with_rows(artifact, path).certificate or {}
     report = Report.from_dict(artifact.report)
-    try:
-        if plugins is None:
-            with PluginManager() as own:
-                answers = read_answers(artifact.base, certificate, report, _examples(artifact, data), metric, own)
-        else:
-            answers = read_answers(artifact.base, certificate, report, _examples(artifact, data), metric, plugins)
-        checks += _data_checks(artifact, certificate, report, answers)
-        checks += _figures(report, answers, artifact)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path}: its certificate cannot be read: {type(error).__name__}: {error}") from error
+    examples = _examples(artifact, data)
+    with nullcontext(plugins) if plugins is not None else PluginManager() as known:
+        try:
+            answers = read_answers(artifact.base, certificate, report, examples, metric, known)
+            checks += _data_checks(artifact, certificate, report, answers)
+            checks += _figures(report, answers, artifact)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{path}: its certificate cannot be read: {type(error).__name__}: {error}") from error
     notes = [*answers.notes, f"not computed again: {_AS_REPORTED}", *_other_versions(certificate)]
     counts = (len(answers.examples), answers.from_answers, answers.from_scores)
     return Verification(signature, found, True, tuple(checks), *counts, tuple(notes))

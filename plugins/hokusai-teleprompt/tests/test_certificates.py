@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from hokusai_core import BaseSignature, InputField, OutputField, read_artifact
-from hokusai_core.errors import ArtifactError, SignatureDefinitionError
+from hokusai_core.errors import ArtifactError, InputError, SignatureDefinitionError
 from hokusai_core.plugin_api import SignatureSpec
 from hokusai_teleprompt import TelepromptFineTuner, build_pack, load_optimized, promote, verify
 from hokusai_teleprompt.commands.verify_command import verify as verify_command
@@ -108,6 +108,12 @@ def test_other_data_is_found(path: Path, data: Path) -> None:
     assert "examples in the data" in next(
         line for line in run(path, "--data", data).stdout.split("\n") if "WRONG" in line
     )
+
+
+def test_data_that_does_not_fit_is_named(path: Path, data: Path) -> None:
+    data.write_text('{"inputs": {"text": "x"}, "outputs": {"topic": "weather"}}\n')
+    with pytest.raises(InputError, match="line 1: topic"):
+        verify(path, data=[data])
 
 
 def test_the_digest_of_the_scorecard_is_used(path: Path, by_demos: Any) -> None:
@@ -280,7 +286,7 @@ def test_a_metric_that_is_a_function_is_marked_and_can_be_given(compiled: Callab
 
     path = compiled(same).save(tmp_path / "better.json")
     result = run(path)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output
     assert "0 scores computed again from recorded answers, 48 taken as recorded" in result.stdout
     assert "the metric was given as a function" in result.stdout
     again = verify(path, metric=same)
@@ -329,7 +335,7 @@ def test_a_judge_is_not_asked(compiled: Callable[..., Any], thinking: Any, tmp_p
     assert lm.engine.calls == calls
 
 
-def test_nothing_of_sensitive_fields_is_recorded(compiled: Callable[..., Any], tmp_path: Path) -> None:
+def test_nothing_of_sensitive_fields_is_recorded(compiled: Callable[..., Any], data: Path, tmp_path: Path) -> None:
     class Topic(BaseSignature):
         """Tell the topic."""
 
@@ -343,9 +349,10 @@ def test_nothing_of_sensitive_fields_is_recorded(compiled: Callable[..., Any], t
         assert set(certificate["rows"][0]) == {"baseline", "candidate"}
         assert set(certificate["rows"][0]["baseline"]) == {"error", "good"}
         assert certificate["data"] is None
-        found = verify(path)
-        assert (found.passed, found.from_answers, found.from_scores) == (True, 0, 48), str(found)
+        found = verify(path, data=[data])
+        assert (found.passed, found.complete, found.from_answers, found.from_scores) == (True, False, 0, 48), str(found)
         assert any("sensitive" in note for note in found.notes)
+        assert any("the data was not compared" in note for note in found.notes)
 
 
 def test_a_signature_that_was_not_better_is_verified_with_its_candidate(

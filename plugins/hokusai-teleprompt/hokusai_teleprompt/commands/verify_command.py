@@ -13,8 +13,8 @@ from hokusai_core.errors import ArtifactError
 
 __all__ = ["verify"]
 
-#: Exit codes: the file has no certificate; something in it is not what it is said to be.
-_NO_CERTIFICATE: Final = 3
+#: Exit codes: nothing is wrong, but not everything could be computed; something is not what it is said to be.
+_INCOMPLETE: Final = 3
 _WRONG: Final = 4
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -32,7 +32,8 @@ def verify(file: Path, digest: str | None, data: tuple[Path, ...], as_json: bool
     FILE holds an optimized signature. Without --digest, it is compared with its scorecard, if there is one in the
     folder evaluation beside it. With --data, the examples of the optimization are checked to be those in the data.
 
-    Exit codes: 0, everything is right; 3, FILE has no certificate; 4, something is wrong.
+    Exit codes: 0, everything is right; 3, nothing is wrong, but FILE has no certificate or some scores could only be
+    taken as recorded; 4, something is wrong.
 
     \b
     hokusai verify better.json --digest 1f3a5b7c9d1f3a5b --data mail.jsonl
@@ -50,5 +51,5 @@ def verify(file: Path, digest: str | None, data: tuple[Path, ...], as_json: bool
         click.echo(str(found))
     if not found.passed:
         raise click.exceptions.Exit(_WRONG)
-    if not found.certified:
-        raise click.exceptions.Exit(_NO_CERTIFICATE)
+    if not found.complete:
+        raise click.exceptions.Exit(_INCOMPLETE)
