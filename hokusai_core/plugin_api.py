@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hokusai_core.components import Component, Owner
     from hokusai_core.dspy_bridge.error_map import translate_error
     from hokusai_core.dspy_bridge.metered_lm import MeteredLM
+    from hokusai_core.dspy_bridge.model_info import call_parameters
     from hokusai_core.dspy_bridge.predictors import predictor_states, with_predictor_states
     from hokusai_core.dspy_bridge.usage_cost import usage_cost
     from hokusai_core.events import (
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     )
     from hokusai_core.execution.budget import Reservation
     from hokusai_core.execution.budget_ledger import BudgetFile, BudgetFileError
-    from hokusai_core.execution.charged_model import charged_model
+    from hokusai_core.execution.charged_model import charged_model, check_cost_bound
     from hokusai_core.execution.edition_finder import EditionFinder, EditionWarning
     from hokusai_core.execution.signature_runner import SignatureRunner
     from hokusai_core.execution.strategy_resolver import ResolvedStrategy, StrategyResolver
@@ -164,7 +165,9 @@ __all__ = [
     "Usage",
     "Validator",
     "atomic_write",
+    "call_parameters",
     "charged_model",
+    "check_cost_bound",
     "describe_os_error",
     "did_you_mean",
     "file_lock",
@@ -209,6 +212,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             "hokusai_core.dspy_bridge.error_map": ("translate_error",),
             "hokusai_core.dspy_bridge.metered_lm": ("MeteredLM",),
+            "hokusai_core.dspy_bridge.model_info": ("call_parameters",),
             "hokusai_core.dspy_bridge.predictors": ("predictor_states", "with_predictor_states"),
             "hokusai_core.dspy_bridge.usage_cost": ("usage_cost",),
             "hokusai_core.call_records": (
@@ -226,7 +230,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             "hokusai_core.execution.budget": ("Reservation",),
             "hokusai_core.execution.budget_ledger": ("BudgetFile", "BudgetFileError"),
-            "hokusai_core.execution.charged_model": ("charged_model",),
+            "hokusai_core.execution.charged_model": ("charged_model", "check_cost_bound"),
             "hokusai_core.execution.signature_runner": ("SignatureRunner",),
             "hokusai_core.execution.strategy_resolver": ("ResolvedStrategy", "StrategyResolver"),
             "hokusai_core.feedback": ("KeptExecution",),

@@ -13,6 +13,7 @@ from hokusai_core.dspy_bridge.error_map import translate_error
 from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.forked_connections import forget_client_cache, forget_connections, language_models_of
 from hokusai_core.dspy_bridge.from_dspy import from_dspy, is_signature
+from hokusai_core.dspy_bridge.metered_call import estimate_of
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_call import ModelCall
 from hokusai_core.dspy_bridge.model_info import (
@@ -58,6 +59,7 @@ __all__ = [
     "count_tokens",
     "default_language_model",
     "describe_model",
+    "estimate_of",
     "forget_client_cache",
     "forget_connections",
     "from_dspy",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hokusai_core.model import LanguageModel
     from hokusai_core.price_table import PriceTable
 
-__all__ = ["charged_model"]
+__all__ = ["charged_model", "check_cost_bound"]
 
 
 def charged_model(
@@ -36,6 +36,10 @@ def charged_model(
         prices: prices that go before those of DSPy.
         parameters: parameters of every call, which those of a signature go before.
 
+    Raises:
+        BudgetExceeded: the budget has a ceiling on cost, and nothing bounds what a call costs; see
+            ``check_cost_bound``.
+
     Example:
         >>> from hokusai_core import Budget, LanguageModel
         >>> from hokusai_core.testing.lm import null_lm
@@ -46,6 +50,7 @@ def charged_model(
     """
     if budget is None and recorder is None:
         return model
+    check_cost_bound(model, budget, prices=prices, parameters=parameters)
     from hokusai_core import dspy_bridge  # imports DSPy
 
     lm = dspy_bridge.MeteredLM(
@@ -56,6 +61,32 @@ def charged_model(
         parameters=dspy_bridge.call_parameters(model.lm, parameters or {}),
     )
     return evolve(model, lm=lm)
+
+
+def check_cost_bound(
+    model: LanguageModel,
+    budget: Budget | None,
+    *,
+    prices: PriceTable | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse a language model under a ceiling on cost if nothing bounds what its calls cost, before any is made.
+
+    Args:
+        model: the language model.
+        budget: what its calls are reserved of, or None.
+        prices: prices that go before those of DSPy.
+        parameters: parameters of its calls.
+
+    Raises:
+        BudgetExceeded: no price of the model is known, or its calls have no ``max_tokens``; says what to do.
+    """
+    if budget is None or budget.cost is None:
+        return
+    from hokusai_core import dspy_bridge  # imports DSPy
+
+    options = dspy_bridge.call_parameters(model.lm, parameters or {})
+    budget.most_cost(dspy_bridge.estimate_of(model.lm, "", None, options, prices))
 
 
 class _Forgetful(Meter):

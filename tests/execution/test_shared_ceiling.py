@@ -32,8 +32,9 @@ def work(url: str, file: Path, seed: int) -> None:
     options: dict[str, Any] = {"budget": budget, "retry_on_failure": True, "max_retries": 2}
     with Executor(lm=lm, plugins=[], cache_enabled=False, prices=prices, timeout=20) as executor:
         executor.register_signature("Ask", "question -> answer, grade: int")
-        executor.register_signature("Judge", "question -> answer, grade: int", parameters={"max_tokens": 100})
-        model = charged_model(executor.language_model(), budget, prices=executor.config.value("prices"))
+        executor.register_signature("Judge", "question -> answer, grade: int")
+        given: dict[str, Any] = {"prices": executor.config.value("prices"), "parameters": {"max_tokens": 100}}
+        model = charged_model(executor.language_model(), budget, **given)
         judge = SignatureRunner(executor.signature("Judge").spec, model)
         while True:
             rows = [{"question": "?" * draw.randint(1, 400)} for _ in range(draw.randint(1, 6))]

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal, Unpack
 
-from hokusai_core import Executor
+from hokusai_core import Budget, Executor
 from hokusai_core.errors import ConfigurationError, InputError
-from hokusai_core.plugin_api import Problem
+from hokusai_core.plugin_api import Problem, check_cost_bound
 from hokusai_core.types import ExecutionOptions
 from hokusai_evaluate.answers import AnswerJournal
 from hokusai_evaluate.early_stopping import ask_until_shown, check_sequential
@@ -91,6 +91,7 @@ def evaluate(
         The scores with their intervals, the comparisons, and the rows.
 
     Raises:
+        BudgetExceeded: the budget has a ceiling on cost, and no price of a language model is known; nothing was called.
         InputError: rows do not fit the signature; carries every problem, and nothing was called.
         ConfigurationError: an argument cannot be used.
         OptimizationError: a metric failed.
@@ -142,7 +143,9 @@ def evaluate(
         check_sequential(stop, metrics[0], systems, saved, max_regression)
     elif max_regression is not None and len(systems) + len(saved) < 2:
         raise ConfigurationError("max_regression needs something to compare with; give against=...")
-    metered = MeteredMetrics(executor, options.get("budget") or executor.budget)
+    budget = options.get("budget") or executor.budget
+    _check_prices(executor, systems, budget)
+    metered = MeteredMetrics(executor, budget)
     ready = [metered.ready(item, systems[0]) for item in metrics]
     total = len(systems) * len(examples.items) * repeat
     with nullcontext() if journal is None else AnswerJournal(journal) as kept:
@@ -252,6 +255,20 @@ def _check_others(executor: Executor, systems: Iterable[System], examples: Examp
             raise InputError(
                 f"the data fits {first.name} and not {system.name}:{shown}", problems=problems, signature=system.name
             )
+
+
+def _check_prices(executor: Executor, systems: Iterable[System], budget: Budget | None) -> None:
+    """Refuse a language model without a price under a ceiling on cost, before the calls of the others are paid.
+
+    Raises:
+        BudgetExceeded: no price of one is known.
+    """
+    prices = executor.config.value("prices")
+    for system in systems if budget is not None and budget.cost is not None else ():
+        if not system.is_chain:  # whose steps may have models of their own
+            # What bounds the answers may stand in the signature, and shows at the first call.
+            model = executor.language_model(system.lm)
+            check_cost_bound(model, budget, prices=prices, parameters={"max_tokens": 1})
 
 
 def _check_slices(by: str | None, system: System, examples: Examples) -> None:

@@ -17,7 +17,14 @@ import pytest
 from dspy.lm15 import RateLimitError
 
 from hokusai_core import BaseSignature, Budget, Executor, InputField, ModelPolicy, OutputField, SignatureChain
-from hokusai_core.errors import ConfigurationError, InputError, JournalError, LanguageModelError, OptimizationError
+from hokusai_core.errors import (
+    BudgetExceeded,
+    ConfigurationError,
+    InputError,
+    JournalError,
+    LanguageModelError,
+    OptimizationError,
+)
 from hokusai_core.testing.lm import null_lm
 from hokusai_evaluate import evaluate
 
@@ -156,6 +163,22 @@ def test_what_a_judge_costs_is_in_what_was_spent(make_executor: MakeExecutor, ro
     bounded = evaluate(executor, "Route", tickets, **options, budget=Budget(cost=whole.spent / 4))
     assert bounded.spent <= whole.spent / 4
     assert 20 < bounded.systems[0].unanswered["unscored"] < 40
+
+
+def test_what_has_no_price_or_no_bound_is_refused_before_any_call(
+    make_executor: MakeExecutor, router: Any, tickets: Path
+) -> None:
+    lm, judge = router(), null_lm(model="odd/judge")
+    judge.engine.free = False
+    executor = make_executor(lm, prices={"null/odd": {"input": 1.0, "output": 1.0}})
+    options: dict[str, Any] = {"metric": "quality_score", "budget": Budget(cost=1)}
+    with pytest.raises(BudgetExceeded, match="no price of odd/judge is known"):
+        evaluate(executor, "Route", tickets, **options, metric_options={"judge": judge})
+    with pytest.raises(BudgetExceeded, match=r"null/odd: a ceiling on cost needs a bound.*max_tokens"):
+        evaluate(executor, "Route", tickets, **options, metric_options={"judge": null_lm(model="null/odd")})
+    with pytest.raises(BudgetExceeded, match="no price of odd/judge is known"):
+        evaluate(executor, "Route", tickets, budget=Budget(cost=1), lm=[lm, judge])
+    assert lm.engine.calls == judge.engine.calls == 0
 
 
 def test_a_judge_that_is_busy_is_asked_again(make_executor: MakeExecutor, router: Any, tickets: Path) -> None:

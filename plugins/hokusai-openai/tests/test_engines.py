@@ -22,7 +22,7 @@ import pytest
 from dspy.lm15 import Config, Message, OpenAIChatLM, Request, TextPart, UnsupportedFeatureError
 
 from hokusai_core import Budget, Executor
-from hokusai_core.errors import BudgetExceeded, LanguageModelRefused
+from hokusai_core.errors import BudgetExceeded, LanguageModelError, LanguageModelRefused
 from hokusai_core.testing.chat_server import ChatServer
 from hokusai_core.types import StreamDelta
 from hokusai_openai import AsyncOpenAIEngine, OpenAIEngine, OpenAIProvider, ServerOptions
@@ -158,6 +158,32 @@ def test_a_budget_in_dollars_knows_the_price(server: ChatServer) -> None:
         assert ask(free=True).cost == 0.0
         # 120 tokens of the prompt and 40 of the answer
         assert ask(priced_as="openai/gpt-4o-mini").cost == pytest.approx(120 * 0.15e-6 + 40 * 0.6e-6)
+    provider.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_request_that_a_budget_pays_for_is_sent_once(server: ChatServer, asynchronous: bool) -> None:
+    """A server that closes a used connection may have worked on the request, and charge for it."""
+    provider = OpenAIProvider()
+    lm = provider.load(f"{server.base_url}#once", priced_as="openai/gpt-4o-mini")
+    with Executor(lm=lm, plugins=[], cache_enabled=False, parameters={"max_tokens": 100}) as executor:
+        executor.register_signature("Ask", "question -> answer")
+
+        async def twice(**options: Any) -> None:
+            for question in ("one", "two"):
+                if asynchronous:
+                    await executor.aexecute_signature("Ask", {"question": question}, **options)
+                else:
+                    executor.execute_signature("Ask", {"question": question}, **options)
+
+        asyncio.run(twice())
+        assert server.counts.requests == 3  # the second one twice
+        budget = Budget(cost=1.0)
+        with pytest.raises(LanguageModelError):
+            asyncio.run(twice(budget=budget))
+    assert server.counts.requests <= 5
+    assert budget.to_dict()["spent"]["uncertain"] > 0
+    assert budget.spent.calls == server.counts.requests - 3
     provider.close()
 
 

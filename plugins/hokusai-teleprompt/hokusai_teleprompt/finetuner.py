@@ -285,6 +285,7 @@ class TelepromptFineTuner:
             rule=self._rule,
             budget=budget,
             prices=executor.config.value("prices"),
+            parameters=executor.config.value("parameters"),
             seed=self._seed,
             workers=workers,
             checkpoint=checkpoint,

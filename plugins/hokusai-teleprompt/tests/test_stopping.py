@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from dspy.lm15 import AuthError, RateLimitError
 
-from hokusai_core import Budget, InputField
-from hokusai_core.errors import OptimizationError
+from hokusai_core import Budget, Executor, InputField
+from hokusai_core.errors import BudgetExceeded, OptimizationError
 from hokusai_core.plugin_api import Candidate, OptimizationTask
 from hokusai_teleprompt import TelepromptFineTuner
 from hokusai_teleprompt.study.phase_budget import ResourceLimit
@@ -312,3 +312,24 @@ def test_a_folder_that_others_can_write_to_is_refused(
     with pytest.raises(ValueError, match="others can write"):
         compile_(topic_signature, topics, by_instruction, workdir=folder)
     assert by_instruction.engine.calls == 0
+
+
+def test_a_ceiling_in_dollars_holds_for_the_whole_study(by_demos: Any, topics: Any, topic_signature: Any) -> None:
+    prices = {by_demos.model: {"input": 0.0, "output": 1_000.0}}
+    given: Any = {"prices": prices, "plugins": ["evaluate", "teleprompt"], "cache_enabled": False}
+    with Executor(lm=by_demos, parameters={"max_tokens": 10}, **given) as executor:
+        options: dict[str, Any] = {"lm": by_demos, "optimizer": "bootstrap_optuna", "executor": executor}
+        budget = Budget(cost=0.5)
+        report = compile_(topic_signature, topics, budget=budget, **options).report
+        assert report.cost == pytest.approx(budget.spent_cost)
+        assert 0.2 < budget.spent_cost <= 0.5
+        assert report.stopped
+        assert "$" in report.stopped
+    calls = by_demos.engine.calls
+    with Executor(lm=by_demos, **given) as executor, pytest.raises(BudgetExceeded, match="max_tokens"):
+        compile_(topic_signature, topics, **{**options, "executor": executor}, budget=Budget(cost=0.5))
+    given["prices"] = {}
+    by_demos.engine.free = False
+    with Executor(lm=by_demos, **given) as executor, pytest.raises(BudgetExceeded, match="no price of"):
+        compile_(topic_signature, topics, **{**options, "executor": executor}, budget=Budget(cost=0.5))
+    assert by_demos.engine.calls == calls

@@ -72,6 +72,7 @@ class StudyPlan:
         rule: what a candidate has to show to be promoted.
         budget: what all calls are charged to.
         prices: prices that go before those of DSPy, or None.
+        parameters: parameters of every call; those of the signature go before them.
         seed: of everything random.
         workers: calls at once.
         checkpoint: file that keeps the answers to calls; None for none.
@@ -99,6 +100,7 @@ class StudyPlan:
     rule: PromotionRule = field(factory=PromotionRule)
     budget: Budget | None = None
     prices: Any = None
+    parameters: Mapping[str, Any] = field(factory=dict)
     seed: int = 0
     workers: int = 4
     checkpoint: Path | None = None
@@ -156,10 +158,14 @@ class Study:
         self._counter = CallCounter(plan.budget, sensitive=bool(self._spec.sensitive))
         self._reporter = ProgressReporter(plan.progress, self._counter, max if plan.metric.higher_is_better else min)
         self._cache = CallCache(plan.checkpoint, behind=plan.baseline_answers)
+        # The predictors of a program may bound their answers themselves; that shows at their first call.
+        own = {"max_tokens": 1, **self._spec.parameters} if plan.target.has_module else self._spec.parameters
         self._phases = StudyPhases(
             plan.budget,
             self._counter,
-            StudyModels(plan.model, plan.writer, plan.resolve, self._counter, self._cache, plan.prices),
+            StudyModels(
+                plan.model, plan.writer, plan.resolve, self._counter, self._cache, plan.prices, plan.parameters, own
+            ),
             self._reporter,
             metric=plan.metric,
             instructions=self._spec.instructions,

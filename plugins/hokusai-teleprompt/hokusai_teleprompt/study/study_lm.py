@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve, frozen
 from dspy.utils.exceptions import is_retryable_lm_error
 
 from hokusai_core import LanguageModel
-from hokusai_core.plugin_api import MeteredLM
+from hokusai_core.plugin_api import MeteredLM, call_parameters, check_cost_bound
 from hokusai_teleprompt.study.call_cache import CallCache
 from hokusai_teleprompt.study.phase_budget import CallCounter, PhaseBudget
 
@@ -123,6 +123,11 @@ class StudyModels:
         counter: counts calls.
         cache: keeps answers.
         prices: prices that go before those of DSPy, or None.
+        parameters: parameters of every call; those of a signature go before them.
+        own: parameters that calls of ``task`` bring themselves.
+
+    Raises:
+        BudgetExceeded: the budget has a ceiling on cost, and nothing bounds what a call of a model costs.
     """
 
     def __init__(
@@ -133,9 +138,13 @@ class StudyModels:
         counter: CallCounter,
         cache: CallCache,
         prices: Any = None,
+        parameters: Mapping[str, Any] | None = None,
+        own: Mapping[str, Any] | None = None,
     ) -> None:
-        self._task, self._writer, self._resolve = task, writer, resolve
         self._counter, self._cache, self._prices = counter, cache, prices
+        self._parameters, self._resolve = parameters or {}, resolve
+        self._task = self._settled(task, own or {})
+        self._writer = None if writer is None else self._settled(writer)
         self._resolved: dict[Any, LanguageModel] = {}
 
     def task(self, budget: PhaseBudget, answers: CallCache | None = None) -> LanguageModel:
@@ -162,8 +171,15 @@ class StudyModels:
     def _named(self, lm: Any) -> LanguageModel:
         key = lm if isinstance(lm, str) else id(lm)
         if key not in self._resolved:
-            self._resolved[key] = self._resolve(lm)
+            self._resolved[key] = self._settled(self._resolve(lm))
         return self._resolved[key]
+
+    def _settled(self, model: LanguageModel, own: Mapping[str, Any] | None = None) -> LanguageModel:
+        """Return a language model with the parameters, once it is known what its calls may cost."""
+        given = {**self._parameters, **(own or {})}
+        check_cost_bound(model, self._counter.budget, prices=self._prices, parameters=given)
+        chosen = {name: value for name, value in self._parameters.items() if value is not None}
+        return evolve(model, lm=model.lm.copy(**call_parameters(model.lm, chosen))) if chosen else model
 
     def _metered(self, model: LanguageModel, budget: PhaseBudget, answers: CallCache | None = None) -> LanguageModel:
         meter = _Meter(self._counter, budget, self._cache if answers is None else answers, self._prices)
