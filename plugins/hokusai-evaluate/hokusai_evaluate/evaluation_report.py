@@ -14,6 +14,7 @@ from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import atomic_write, jsonable
 from hokusai_evaluate.evaluation_figures import ComparisonReport, GateResult, RowReport, ScoreReport, SystemReport
 from hokusai_evaluate.gates import Undecided, regression_gate, score_gate
+from hokusai_evaluate.label_table import SystemLabels, rows_of_labels
 
 __all__ = ["Evaluation"]
 
@@ -44,6 +45,7 @@ class Evaluation:
         spent: US dollars that this run has spent, as far as prices are known.
         seconds: how long this run took.
         notes: what was left out or changed.
+        labels: system -> output -> the scores of its labels, for the outputs that are labels.
 
     ``str(evaluation)`` is the table that the command prints.
     """
@@ -66,6 +68,7 @@ class Evaluation:
     seconds: float
     notes: tuple[str, ...]
     _reports: Sequence[RowReport] = field(metadata={"rows": True})
+    labels: Mapping[str, SystemLabels] = field(factory=dict)
 
     @property
     def score(self) -> float | None:
@@ -198,6 +201,8 @@ def _parts(evaluation: Evaluation, worst: int) -> Iterator[list[str]]:
     ]
     if failures:
         yield aligned([["FAILURES", "KIND", "COUNT", ""], *failures])
+    if any(evaluation.labels.values()):
+        yield aligned(list(rows_of_labels(evaluation.labels)))
     if evaluation.by is not None:
         labels = [system.label for system in evaluation.systems]
         values = list(dict.fromkeys(value for system in evaluation.systems for value in system.slices))

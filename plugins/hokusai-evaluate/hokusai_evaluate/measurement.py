@@ -17,6 +17,7 @@ from hokusai_evaluate.answers import Answer
 from hokusai_evaluate.evaluation_figures import ComparisonReport, RowReport, ScoreReport, SystemReport
 from hokusai_evaluate.evaluation_report import Evaluation
 from hokusai_evaluate.example_reader import Examples
+from hokusai_evaluate.label_table import labels_of
 from hokusai_evaluate.metrics.scoring import checked, raw_score, summary_of, worst_goodness
 from hokusai_evaluate.paired_scores import aggregate_score
 from hokusai_evaluate.saved_report import SavedReport
@@ -123,6 +124,7 @@ def report_of(
         seconds,
         (*examples.notes, *notes),
         _Rows(measured, examples, scorer),
+        {one.system.label: labels_of(one.system.spec, examples.items, one.rounds) for one in measured},
     )
 
 

@@ -455,3 +455,15 @@ def test_reports_hold_no_picture(make_executor: MakeExecutor, tmp_path: Path) ->
 
 
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC")
+
+
+def test_each_label_has_its_figures(make_executor: MakeExecutor, router: Any, tickets: Path) -> None:
+    found = evaluate(make_executor(router("login")), "Route", tickets, metric="accuracy")
+    billing, product = found.labels[found.systems[0].label]["team"]
+    assert (billing.label, billing.expected, billing.given, billing.right) == ("billing", 20, 30, 20)
+    assert (product.recall, product.precision) == (0.5, 1.0)
+    table = str(found)
+    assert "team=product" in table
+    assert "0.50  1.00  0.67" in table
+    assert "macro-F1" not in table  # as many rows of each
+    assert json.loads(found.to_json())["labels"][found.systems[0].label]["team"][1]["right"] == 10
