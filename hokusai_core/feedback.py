@@ -1,4 +1,4 @@
-"""Executions that are kept so that people can give feedback on them."""
+"""Executions that are kept, so that people can give feedback on them, or that they can be run again."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 from attrs import field, frozen
 
 from hokusai_core.events import FeedbackGiven, OutcomeRecorded
+from hokusai_core.results import Usage
 
 __all__ = ["KeptExecution"]
 
 
 @frozen
 class KeptExecution:
-    """An execution that was made with ``collect_feedback=True``, and the feedback on it.
+    """An execution that a feedback store or a tracker has kept, and the feedback on it.
 
     Args:
         execution_id: its id.
@@ -28,6 +29,12 @@ class KeptExecution:
         spec: the signature as ``SignatureSpec.to_dict`` writes it; empty where it has no such form.
         feedback: all feedback in order. Of each source only the latest counts.
         outcomes: all outcomes in order. Of each name and source only the latest counts.
+        status: ``ok`` or ``failed``.
+        latency: seconds; None where it is not kept.
+        cost: estimated US dollars; None where it is unknown or not kept.
+        usage: tokens; None where they are not kept.
+        cached: tier of the cache that answered, or None.
+        cut: values that are kept shortened or not at all, as ``inputs.NAME`` or ``outputs.NAME``.
     """
 
     execution_id: str
@@ -41,6 +48,12 @@ class KeptExecution:
     spec: Mapping[str, Any] = field(factory=dict)
     feedback: tuple[FeedbackGiven, ...] = ()
     outcomes: tuple[OutcomeRecorded, ...] = ()
+    status: str = "ok"
+    latency: float | None = None
+    cost: float | None = None
+    usage: Usage | None = None
+    cached: str | None = None
+    cut: tuple[str, ...] = ()
 
     @property
     def current(self) -> tuple[FeedbackGiven, ...]:

@@ -123,6 +123,10 @@ class Tracker(Protocol):
         context variables that it sets are there when ``record`` is called.
     ``wants_exchanges``
         if true, the events of executions carry prompts and raw answers.
+    ``search(since, signature)``
+        yields what it has recorded as ``KeptExecution``, the oldest first: from ``since`` on (seconds since the epoch;
+        None for all), and of one signature (``pack/Name`` or ``Name``; None for all). Both are keyword arguments.
+        ``hokusai replay`` uses it.
     ``fork_safe``
         whether it works in a child process of the one that made it; see the top of this module.
     """
@@ -225,6 +229,8 @@ class FeedbackStore(Protocol):
 
     A store may have more:
 
+    ``search(since, signature)``
+        yields kept executions, the oldest first; see ``Tracker``.
     ``fork_safe``
         whether it works in a child process of the one that made it; see the top of this module.
     ``add_outcome(outcome)`` and ``outcome_direction(signature, name)``

@@ -139,6 +139,16 @@ class FeedbackStoreConformance:
         assert _ids(store.read(rated=False)) == [first, third]
         assert _ids(store.read(signature="%")) == []
 
+    def test_executions_can_be_searched(self, store: Any) -> None:
+        """What is kept is found by time and signature, where the store has a method ``search``."""
+        if not hasattr(store, "search"):
+            pytest.skip("the store has no method search")
+        late = _keep(store, signature="pack/Other", started_at=2_000.0)
+        old = _keep(store, started_at=1_000.0)
+        assert _ids(store.search()) == [old, late]
+        assert _ids(store.search(since=1_500.0)) == [late]
+        assert _ids(store.search(signature="Other")) == [late]
+
     def test_deletes(self, store: FeedbackStore) -> None:
         """An execution goes with its feedback, and others stay."""
         keep, remove = _keep(store), _keep(store)

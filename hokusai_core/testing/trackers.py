@@ -301,6 +301,24 @@ class TrackerConformance:
         wanted = {event.execution_id for event in (before, inside, after)}
         assert Counter(row["execution_id"] for row in read_executions()) == Counter(wanted)
 
+    def test_executions_can_be_searched(self, tracker: Tracker) -> None:
+        """What was recorded is found by time and signature, where the tracker has a method ``search``."""
+        search = getattr(tracker, "search", None)
+        if search is None:
+            pytest.skip("the tracker has no method search")
+        old = make_event(started_at=1_000.0)
+        late = make_event(signature="pack/Other", started_at=2_000.0)
+        for event in (late, old):
+            tracker.record(event)
+        assert tracker.flush(PATIENCE)
+        found = list(search())
+        assert [one.execution_id for one in found] == [old.execution_id, late.execution_id]
+        assert (found[0].inputs, found[0].outputs) == (dict(old.inputs), dict(old.outputs))
+        assert (found[0].latency, found[0].cost, found[0].model) == (old.latency, old.cost, old.model)
+        assert [one.execution_id for one in search(since=1_500.0)] == [late.execution_id]
+        for name in ("pack/Other", "Other"):
+            assert [one.execution_id for one in search(signature=name)] == [late.execution_id]
+
     def test_the_status_is_plain_data(self, tracker: Tracker) -> None:
         """The status can be printed as JSON and counts what was accepted."""
         tracker.record(make_event())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import orjson
 
-from hokusai_core.plugin_api import make_missing_folders
+from hokusai_core.plugin_api import FeedbackGiven, KeptExecution, Usage, make_missing_folders
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import TrackedEvent
@@ -67,6 +67,31 @@ class JsonlTracker:
                 raise
             self._accepted += 1
 
+    def search(self, *, since: float | None = None, signature: str | None = None) -> Iterator[KeptExecution]:
+        """Yield recorded executions with the feedback on them, the oldest first.
+
+        Args:
+            since: seconds since the epoch from which on; None for all.
+            signature: ``pack/Name`` or ``Name``; None for all.
+        """
+        if not self.path.is_file():
+            return
+        executions: dict[str, dict[str, Any]] = {}
+        feedback: dict[str, list[FeedbackGiven]] = {}
+        for line in read_lines(self.path):
+            kind, name = line.get("kind"), str(line.get("signature", ""))
+            if signature is not None and name != signature and not name.endswith(f"/{signature}"):
+                continue
+            if kind == "execution" and (since is None or line.get("started_at", 0.0) >= since):
+                executions[line["execution_id"]] = line
+            elif kind == "feedback":
+                given: dict[str, Any] = {
+                    item.name: line[item.name] for item in attrs.fields(FeedbackGiven) if item.name in line
+                }
+                feedback.setdefault(line["execution_id"], []).append(FeedbackGiven(**given))
+        for line in sorted(executions.values(), key=lambda line: line["started_at"]):
+            yield _kept(line, tuple(feedback.get(line["execution_id"], ())))
+
     def flush(self, timeout: float | None = None) -> bool:
         """Bring what was appended to the disk."""
         with self._lock:
@@ -99,6 +124,26 @@ class JsonlTracker:
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             os.write(self._descriptor, b"\n")  # a full disk cut the last line off; ours begins on its own
+
+
+def _kept(line: Mapping[str, Any], feedback: tuple[FeedbackGiven, ...]) -> KeptExecution:
+    usage = line.get("usage") or {}
+    return KeptExecution(
+        execution_id=line["execution_id"],
+        signature=line["signature"],
+        signature_version=line["signature_version"],
+        fingerprint=line["fingerprint"],
+        inputs=line["inputs"],
+        outputs=line["outputs"],
+        model=line["model"],
+        started_at=line["started_at"],
+        feedback=feedback,
+        status=line["status"],
+        latency=line["latency"],
+        cost=line["cost"],
+        usage=Usage(usage.get("input_tokens", 0), usage.get("output_tokens", 0), usage.get("calls", 0)),
+        cached=line["cached"],
+    )
 
 
 def _encoded(event: Mapping[str, Any]) -> bytes:

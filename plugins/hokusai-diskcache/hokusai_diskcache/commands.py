@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,30 +14,13 @@ from attrs import define
 
 from hokusai_core import Executor
 from hokusai_core.cli_support.inputs import gather_inputs
-from hokusai_core.cli_support.options import input_option, json_option
+from hokusai_core.cli_support.options import AgeType, input_option, json_option
 from hokusai_core.cli_support.tables import age_text, print_figures, print_json, print_table, size_text
 from hokusai_core.errors import HokusaiError
 from hokusai_core.plugin_api import CacheEntry
 from hokusai_diskcache.cache import DiskCache
 
 __all__ = ["cache"]
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
-class _Age(click.ParamType[float]):
-    """A span of time such as ``90s``, ``12h`` or ``7d``, in seconds."""
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, (int, float)):
-            return float(value)
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", str(value).strip())
-        if found is None:
-            self.fail(f"{value!r} is not an age; write it as 90s, 30m, 12h, 7d or 2w", param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
-
 
 _directory = click.option(
     "--directory",
@@ -78,7 +60,7 @@ def stats(directory: Path | None, as_json: bool) -> None:
 
 @cache.command()
 @click.option("--signature", help="Only answers of this signature: pack/Name, or Name for every pack's.")
-@click.option("--older-than", type=_Age(), help="Only answers stored longer ago than this: 90s, 30m, 12h, 7d, 2w.")
+@click.option("--older-than", type=AgeType(), help="Only answers stored longer ago than this: 90s, 30m, 12h, 7d, 2w.")
 @_directory
 @json_option
 def clear(signature: str | None, older_than: float | None, directory: Path | None, as_json: bool) -> None:

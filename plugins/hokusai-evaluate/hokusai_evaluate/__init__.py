@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hokusai_evaluate.evaluation import evaluate
     from hokusai_evaluate.evaluation_figures import ComparisonReport, GateResult, RowReport, ScoreReport, SystemReport
     from hokusai_evaluate.evaluation_report import Evaluation
+    from hokusai_evaluate.execution_replay import PairedFigure, Replay, ReplayedSignature, replay
     from hokusai_evaluate.scorecards import Scorecard, read_scorecards
 
 __all__ = [
@@ -23,6 +24,9 @@ __all__ = [
     "Evaluation",
     "Finding",
     "GateResult",
+    "PairedFigure",
+    "Replay",
+    "ReplayedSignature",
     "RowReport",
     "ScoreReport",
     "Scorecard",
@@ -30,6 +34,7 @@ __all__ = [
     "check_data",
     "evaluate",
     "read_scorecards",
+    "replay",
     "split_data",
 ]
 
@@ -50,5 +55,6 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             f"{__name__}.evaluation_report": ("Evaluation",),
             f"{__name__}.scorecards": ("Scorecard", "read_scorecards"),
+            f"{__name__}.execution_replay": ("PairedFigure", "Replay", "ReplayedSignature", "replay"),
         },
     )

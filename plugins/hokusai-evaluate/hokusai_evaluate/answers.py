@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import orjson
 from attrs import define
@@ -22,7 +22,7 @@ from hokusai_core.plugin_api import AppendLog, Usage, jsonable
 from hokusai_core.types import FailedExecution
 from hokusai_evaluate.systems import System
 
-__all__ = ["Answer", "AnswerJournal", "answer_of", "failed_answer"]
+__all__ = ["Answer", "AnswerJournal", "AnswerKeeper", "answer_of", "failed_answer"]
 
 _VERSION: Final = 1
 #: Failures that say something of the system. All others say that it could not be asked.
@@ -71,6 +71,22 @@ def failed_answer(error: Exception, usage: Usage | None = None, cost: float | No
     tokens = (usage.input_tokens, usage.output_tokens) if usage is not None and usage.calls else None
     answered = isinstance(error, _OWN_FAILURES)
     return Answer(None, type(error).__name__, str(error), answered, cost=cost, tokens=tokens)
+
+
+class AnswerKeeper(Protocol):
+    """Knows answers, so that they are not asked for."""
+
+    def key(self, system: System, inputs: Mapping[str, Any], occurrence: int) -> str:
+        """Return what an answer is found by."""
+        ...
+
+    def find(self, key: str, system: System) -> Answer | None:
+        """Return a known answer; None if it has to be asked for."""
+        ...
+
+    def record(self, key: str, system: System, answer: Answer) -> None:
+        """Take an answer that was asked for."""
+        ...
 
 
 class AnswerJournal:

@@ -11,7 +11,7 @@ from hokusai_core import Executor
 from hokusai_core.errors import ExecutionError, LanguageModelError, OptimizationError
 from hokusai_core.plugin_api import OptimizationExample
 from hokusai_evaluate.answering import PROBE, ask
-from hokusai_evaluate.answers import Answer, AnswerJournal
+from hokusai_evaluate.answers import Answer, AnswerKeeper
 from hokusai_evaluate.measurement import Measurement
 from hokusai_evaluate.metrics.scoring import checked, goodness, worst_goodness
 from hokusai_evaluate.systems import System
@@ -50,7 +50,7 @@ class EvaluationRun:
         examples: Sequence[OptimizationExample],
         metrics: Sequence[Any],
         repeat: int,
-        journal: AnswerJournal | None,
+        journal: AnswerKeeper | None,
         *,
         workers: int | None,
         options: Mapping[str, Any],

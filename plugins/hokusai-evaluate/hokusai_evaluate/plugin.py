@@ -1,4 +1,4 @@
-"""The components of this plugin: metrics, and the commands ``hokusai evaluate`` and ``hokusai data``."""
+"""The components of this plugin: metrics, and the commands ``hokusai evaluate``, ``data`` and ``replay``."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ def provide_metrics() -> list[Component]:
 
 @hookimpl
 def provide_commands() -> list[Component]:
-    """Offer ``hokusai evaluate`` and ``data``."""
+    """Offer ``hokusai evaluate``, ``data`` and ``replay``."""
     offers = [
         ("evaluate", "evaluate_command:evaluate", "Measure a signature or chain on a data set"),
         ("data", "data_command:data", "Check, split and import data sets"),
+        ("replay", "replay_command:replay", "Run kept executions on another language model, and compare"),
     ]
     return [
         Component(name=name, target=f"hokusai_evaluate.commands.{target}", summary=summary, requires=("click",))

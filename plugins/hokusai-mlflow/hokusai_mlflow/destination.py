@@ -107,9 +107,17 @@ class Destinations:
         """The executor's own runs so far: one for each store and experiment."""
         return list(self._own.values())
 
-    def _own_run(self, where: tuple[bytes | None, ...]) -> Destination:
-        texts = [None if text is None else os.fsdecode(text) for text in where or (None, None, None)]
-        uri, experiment_id, experiment_name = texts
+    @property
+    def place(self) -> tuple[str, Mapping[str, str]]:
+        """The store, with credentials, and the experiment of the executor's own runs."""
+        get = os.environ.get
+        variables = get("MLFLOW_TRACKING_URI"), get("MLFLOW_EXPERIMENT_ID"), get("MLFLOW_EXPERIMENT_NAME")
+        return self._place(*(variables if self._asks_environment else (None, None, None)))
+
+    def _place(
+        self, uri: str | None, experiment_id: str | None, experiment_name: str | None
+    ) -> tuple[str, dict[str, str]]:
+        """Return store and experiment, where the environment says this."""
         options = self._options
         address = options.tracking_uri or uri
         experiment: dict[str, str]
@@ -119,7 +127,11 @@ class Destinations:
             experiment = {"id": experiment_id}
         else:
             experiment = {"name": experiment_name or _DEFAULT_EXPERIMENT}
-        made = self._make(absolute_uri(address) if address else default_uri(), experiment, None)
+        return absolute_uri(address) if address else default_uri(), experiment
+
+    def _own_run(self, where: tuple[bytes | None, ...]) -> Destination:
+        uri, experiment_id, name = (None if text is None else os.fsdecode(text) for text in where or (None, None, None))
+        made = self._make(*self._place(uri, experiment_id, name), None)
         self._own[where] = made
         return made
 

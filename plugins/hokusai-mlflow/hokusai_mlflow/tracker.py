@@ -13,18 +13,19 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from hokusai_core.plugin_api import private_folder
+from hokusai_core.plugin_api import KeptExecution, private_folder
 from hokusai_mlflow.content_policy import ContentPolicy
 from hokusai_mlflow.delivery_supervisor import DeliverySupervisor, TrackingWarning, start_writer
 from hokusai_mlflow.delivery_wait import AT_EXIT, DeliveryWait
 from hokusai_mlflow.destination import Destination, Destinations, default_uri, public_uri
+from hokusai_mlflow.execution_search import search_executions
 from hokusai_mlflow.options import TrackingOptions, make_options
 from hokusai_mlflow.outbox import Outbox, segment_files
 from hokusai_mlflow.record_encoder import RecordEncoder
@@ -100,6 +101,17 @@ class MlflowTracker:
         for pause in wait:
             await asyncio.sleep(pause)
         return wait.delivered
+
+    def search(self, *, since: float | None = None, signature: str | None = None) -> Iterator[KeptExecution]:
+        """Yield recorded executions of the experiment, the oldest first; what waits is delivered before.
+
+        Args:
+            since: seconds since the epoch from which on; None for all.
+            signature: ``pack/Name`` or ``Name``; None for all.
+        """
+        self.flush(self.options.exit_timeout)
+        uri, experiment = self._recording.destinations.place
+        yield from search_executions(uri, experiment, since=since, signature=signature)
 
     def anchor(self) -> AbstractContextManager[None]:
         """Return a context whose copies, on whatever thread, record in the host's run that is active here."""

@@ -197,6 +197,16 @@ class SqliteFeedbackStore:
                 return
             arguments["last"] = rows[-1][0]
 
+    def search(self, *, since: float | None = None, signature: str | None = None) -> Iterator[KeptExecution]:
+        """Yield kept executions, the oldest first.
+
+        Args:
+            since: seconds since the epoch from which on; None for all.
+            signature: ``pack/Name`` or ``Name``; None for all.
+        """
+        kept = (one for one in self.read(signature=signature) if since is None or one.started_at >= since)
+        yield from sorted(kept, key=lambda one: one.started_at)
+
     def delete(self, execution_id: str) -> bool:
         """Remove an execution with all feedback on it, also from the file; return whether there was one."""
         with self._transaction() as database:

@@ -1,0 +1,346 @@
+"""``replay``: run kept executions on another language model, and compare it with what was answered then."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Unpack
+
+from attrs import asdict, evolve, field, frozen
+
+from hokusai_core import Executor
+from hokusai_core.cli_support.tables import printable
+from hokusai_core.errors import ConfigurationError
+from hokusai_core.types import ExecutionOptions
+from hokusai_evaluate.answers import Answer
+from hokusai_evaluate.evaluation_report import Evaluation
+from hokusai_evaluate.evaluation_run import EvaluationRun
+from hokusai_evaluate.example_reader import Examples, example_key, keys_hash
+from hokusai_evaluate.kept_executions import KeptRow, KeptRows, find_kept, kept_sources
+from hokusai_evaluate.measurement import Measurement, ReportOptions, report_of
+from hokusai_evaluate.metrics import make_metric, usual_metric
+from hokusai_evaluate.statistics import compare_paired
+from hokusai_evaluate.systems import System, make_systems
+
+__all__ = ["PairedFigure", "Replay", "ReplayedSignature", "replay"]
+
+
+@frozen
+class PairedFigure:
+    """A figure of both sides, on the rows where it is known of both.
+
+    Args:
+        before: mean of the kept executions.
+        after: mean on the new language model.
+        difference: ``after - before``.
+        low: lower end of the interval of the difference.
+        high: upper end of it.
+        rows: how many rows there are.
+    """
+
+    before: float
+    after: float
+    difference: float
+    low: float
+    high: float
+    rows: int
+
+
+@frozen(eq=False)
+class ReplayedSignature:
+    """The replay of one signature.
+
+    Args:
+        signature: its qualified name.
+        kept: how many executions of it were found.
+        left_out: reason -> executions that could not be run again.
+        corrected: scores against outputs that people have corrected, of both sides; None where there are none.
+        agreement: scores against the outputs that were given, for the other rows; None where there are none.
+        cost: US dollars of an execution; None where it is not known of both sides.
+        latency: seconds of an execution; None where it is not known of both sides.
+    """
+
+    signature: str
+    kept: int
+    left_out: Mapping[str, int]
+    corrected: Evaluation | None
+    agreement: Evaluation | None
+    cost: PairedFigure | None
+    latency: PairedFigure | None
+
+    def to_dict(self, *, rows: bool = False) -> dict[str, Any]:
+        """Return it as a JSON-able dict; with ``rows`` every row is in it."""
+        return {
+            "signature": self.signature,
+            "kept": self.kept,
+            "left_out": dict(self.left_out),
+            "corrected": None if self.corrected is None else self.corrected.to_dict(rows=rows),
+            "agreement": None if self.agreement is None else self.agreement.to_dict(rows=rows),
+            "cost": None if self.cost is None else asdict(self.cost),
+            "latency": None if self.latency is None else asdict(self.latency),
+        }
+
+
+@frozen(eq=False)
+class Replay:
+    """The result of ``replay``.
+
+    Args:
+        model: name of the new language model.
+        since: seconds since the epoch from which on executions were taken; None for all.
+        sources: where they are kept.
+        signatures: the figures of each signature.
+    """
+
+    model: str
+    since: float | None
+    sources: tuple[str, ...]
+    signatures: tuple[ReplayedSignature, ...] = field(factory=tuple)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row could be asked."""
+        return all(one.complete for part in self.signatures for one in (part.corrected, part.agreement) if one)
+
+    def to_dict(self, *, rows: bool = False) -> dict[str, Any]:
+        """Return it as a JSON-able dict; with ``rows`` every row is in it, else the worst ones."""
+        found = {"model": self.model, "since": self.since, "sources": list(self.sources), "complete": self.complete}
+        return {**found, "signatures": [one.to_dict(rows=rows) for one in self.signatures]}
+
+    def to_json(self, *, rows: bool = False) -> str:
+        """Return it as JSON; see ``to_dict``."""
+        return json.dumps(self.to_dict(rows=rows), indent=2, ensure_ascii=False, default=str)
+
+    def table(self, *, worst: int = 5) -> str:
+        """Return the tables of the report as text.
+
+        Args:
+            worst: how many of the rows that differ most are shown.
+        """
+        parts = [part for one in self.signatures for part in _parts(one, worst)]
+        return "\n\n".join([f"replay on {self.model}, of executions in {', '.join(self.sources)}", *parts])
+
+    def __str__(self) -> str:
+        return self.table()
+
+
+def replay(
+    executor: Executor,
+    *,
+    since: float | None = None,
+    signature: str | None = None,
+    sources: Mapping[str, Any] | None = None,
+    metric: Any = None,
+    sample: int | None = None,
+    max_workers: int | None = None,
+    seed: int = 0,
+    confidence: float = 0.95,
+    progress: Callable[[str, int, int], object] | None = None,
+    **options: Unpack[ExecutionOptions],
+) -> Replay:
+    """Run kept executions on another language model, and compare both sides row by row.
+
+    Where people have corrected outputs, both sides are scored against the corrections. For the other rows the score is
+    how far the new outputs agree with those that were given, which says how much would change, and not what is better.
+
+    Args:
+        executor: runs them. Caches are not used.
+        since: seconds since the epoch from which on executions are taken; None for all.
+        signature: only those of one signature, by ``pack/Name`` or ``Name``.
+        sources: trackers and feedback stores with a method ``search``, by name; None for those of ``executor``.
+        metric: name of a metric, a function or a ``Metric``; None for the one that suits the outputs.
+        sample: executions of each signature, the latest ones; None for all.
+        max_workers: executions at once; None for the executor's.
+        seed: of the resampling.
+        confidence: of the intervals.
+        progress: called with the signature, the number of answers so far, and of all.
+        **options: options of every execution, as for ``execute_signature``. ``lm`` is the other language model.
+
+    Raises:
+        ConfigurationError: no language model is given, or no execution is kept; says how to keep them.
+        LanguageModelError: the language model cannot be reached at all.
+    """
+    if sample is not None and sample < 1:
+        raise ConfigurationError(f"sample={sample!r}: expected a number of executions")
+    lm = options.pop("lm", None)
+    if lm is None:
+        raise ConfigurationError("give the language model that the executions are to be run on, as lm=...")
+    own = sources is None
+    found = kept_sources(executor) if sources is None else dict(sources)
+    try:
+        kept = find_kept(executor, found, since=since, signature=signature)
+    finally:
+        for source in found.values() if own else ():
+            source.close()
+    options.setdefault("cache", "off")
+    runner = _Runner(executor, lm, metric, max_workers, seed, confidence, progress, options)
+    model = str(executor.language_model(lm).lm.model)
+    return Replay(model, since, tuple(found), tuple(runner.signature(one, sample) for one in kept))
+
+
+class _KeptAnswers:
+    """Answers that need not be asked for: those of the kept executions."""
+
+    def __init__(self, rows: Sequence[KeptRow]) -> None:
+        self._rows = {example_key(evolve(row.example, outputs={})): row for row in rows}
+
+    def key(self, system: System, inputs: Mapping[str, Any], occurrence: int) -> str:
+        """Return what an answer is found by."""
+        some = next(iter(self._rows.values())).example
+        return example_key(evolve(some, inputs=inputs, outputs={}))
+
+    def find(self, key: str, system: System) -> Answer | None:
+        """Return the answer of a kept execution."""
+        if not system.against:
+            return None
+        row = self._rows[key]
+        outputs, problems = system.spec.codec.coerce(dict(row.execution.outputs))
+        one = row.execution
+        fresh = one.cached is None  # an answer out of a cache says nothing of cost and latency
+        return Answer(
+            outputs if not problems else dict(row.execution.outputs),
+            latency=one.latency if fresh else None,
+            cost=one.cost if fresh else None,
+            tokens=(one.usage.input_tokens, one.usage.output_tokens) if one.usage is not None and fresh else None,
+        )
+
+    def record(self, key: str, system: System, answer: Answer) -> None:
+        """Keep nothing: an answer of the new language model is only compared."""
+
+
+class _Runner:
+    """Runs the executions of one signature after the other."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        lm: Any,
+        metric: Any,
+        workers: int | None,
+        seed: int,
+        confidence: float,
+        progress: Callable[[str, int, int], object] | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        self._executor, self._lm, self._metric, self._workers = executor, lm, metric, workers
+        self._seed, self._confidence, self._progress, self._options = seed, confidence, progress, options
+
+    def signature(self, kept: KeptRows, sample: int | None) -> ReplayedSignature:
+        """Replay the executions of one signature."""
+        rows, left_out = list(kept.rows), dict(kept.left_out)
+        if sample is not None and len(rows) > sample:
+            left_out["more than were asked for"] = len(rows) - sample
+            rows = rows[-sample:]
+        found = sum(left_out.values()) + len(rows)
+        if not rows:
+            return ReplayedSignature(kept.signature, found, left_out, None, None, None, None)
+        groups = [[row for row in rows if row.corrected], [row for row in rows if not row.corrected]]
+        corrected, agreement = (self._measured(kept.signature, group) if group else None for group in groups)
+        answers = [pair for one in (corrected, agreement) if one is not None for pair in _answer_pairs(one[1])]
+        return ReplayedSignature(
+            kept.signature,
+            found,
+            left_out,
+            None if corrected is None else corrected[0],
+            None if agreement is None else agreement[0],
+            self._figure([(new.cost, old.cost) for new, old in answers]),
+            self._figure([(new.latency, old.latency) for new, old in answers]),
+        )
+
+    def _measured(self, signature: str, rows: Sequence[KeptRow]) -> tuple[Evaluation, list[Measurement]]:
+        started = time.time()
+        (new,) = make_systems(self._executor, signature, [self._lm], [], {})
+        models = sorted({row.execution.model for row in rows})
+        label = models[0] if len(models) == 1 else f"{len(models)} models"
+        kept = evolve(new, model=label, label=f"{label} (kept)", against=True, identity="kept")
+        new = evolve(new, label=new.model)
+        given = self._metric if self._metric is not None else usual_metric(new.spec)
+        metric = make_metric(self._executor.plugins, given, None)
+        if hasattr(metric, "using"):
+            metric = metric.using(lambda lm: self._executor.language_model(lm or self._lm), new.spec.instructions)
+        examples = [row.example for row in rows]
+        run = EvaluationRun(
+            self._executor,
+            [new, kept],
+            examples,
+            [metric],
+            1,
+            _KeptAnswers(rows),
+            workers=self._workers,
+            options=self._options,
+        ).reporting(self._heard(signature), 2 * len(rows))
+        run.ask(range(len(rows)))
+        measured = run.measurements()
+        keys = tuple(map(example_key, examples))
+        numbers = tuple(range(1, len(rows) + 1))
+        extras = tuple({"execution_id": row.execution.execution_id} for row in rows)
+        digest = keys_hash(keys)
+        report = report_of(
+            measured,
+            Examples(tuple(examples), (), keys, numbers, extras),
+            [metric],
+            ReportOptions(digest, None, self._seed, self._confidence, (), None, None),
+            spent=run.spent,
+            seconds=time.time() - started,
+        )
+        return report, measured
+
+    def _heard(self, signature: str) -> Callable[[int, int], object] | None:
+        progress = self._progress
+        if progress is None:
+            return None
+        return lambda done, total: progress(signature, done, total)
+
+    def _figure(self, pairs: Sequence[tuple[float | None, float | None]]) -> PairedFigure | None:
+        known = [(new, old) for new, old in pairs if new is not None and old is not None]
+        if not known:
+            return None
+        after, before = [new for new, _ in known], [old for _, old in known]
+        found = compare_paired(before, after, confidence=self._confidence, seed=self._seed)
+        means = statistics.fmean(before), statistics.fmean(after)
+        low, high = (
+            min(found.low, found.difference),
+            max(found.high, found.difference),
+        )
+        return PairedFigure(*means, found.difference, low, high, len(known))
+
+
+def _answer_pairs(measured: Sequence[Measurement]) -> list[tuple[Answer, Answer]]:
+    new, kept = measured
+    return [pair for pair in zip(new.rounds[0], kept.rounds[0], strict=True) if pair[0].outputs is not None]
+
+
+def _parts(one: ReplayedSignature, worst: int) -> list[str]:
+    replayed = sum(part.rows for part in (one.corrected, one.agreement) if part is not None)
+    head = f"{one.signature}: {one.kept} executions are kept, {replayed} were replayed"
+    left_out = [f"  {count} left out: {why}" for why, count in sorted(one.left_out.items(), key=lambda item: -item[1])]
+    figures = [
+        f"{name}: kept {_number(figure.before, form)}, now {_number(figure.after, form)}, "
+        f"difference {_signed(figure.difference, form)} [{_signed(figure.low, form)}, {_signed(figure.high, form)}] "
+        f"({figure.rows} rows)"
+        for name, figure, form in (("cost", one.cost, "${:.6f}"), ("latency", one.latency, "{:.3f} s"))
+        if figure is not None
+    ]
+    figures += [
+        f"{name}: not known of both sides"
+        for name, figure in (("cost", one.cost), ("latency", one.latency))
+        if figure is None and replayed
+    ]
+    parts = [printable("\n".join([head, *left_out, *figures]))]
+    for title, evaluation in (
+        ("against outputs that people have corrected", one.corrected),
+        ("agreement with the outputs that were given", one.agreement),
+    ):
+        if evaluation is not None:
+            parts.append(f"{title}\n{evaluation.table(worst=worst)}")
+    return parts
+
+
+def _number(value: float, form: str) -> str:
+    return form.format(value)
+
+
+def _signed(value: float, form: str) -> str:
+    return ("-" if value < 0 else "+") + form.format(abs(value))
