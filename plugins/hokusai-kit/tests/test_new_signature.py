@@ -73,6 +73,9 @@ def test_new_project_installed_from_its_wheel_is_listed_and_runs(
     path = os.pathsep.join([str(site), *filter(None, [environment.get("PYTHONPATH")])])
     record = json.loads(hokusai("show", "acme/ReadMail", "--json", PYTHONPATH=path).stdout)
     assert record["owner"] == {"plugin": "acme", "distribution": "hokusai-acme", "version": "0.1.0"}
+    assert record["evaluation_set"]["rows"] == 3
+    assert record["evaluation_set"]["data_card"].endswith("hokusai_acme/evaluation/ReadMail.md")
+    assert hokusai("data", "check", "ReadMail", record["evaluation_set"]["file"], PYTHONPATH=path).returncode == 0
     text = record["examples"][0]["inputs"]["text"]
     done = hokusai("run", "ReadMail", "-i", f"text={text}", PYTHONPATH=path, HOKUSAI_MODE="testing")
     assert done.stdout.startswith("actions:\n- Move the meeting to Wednesday\n")

@@ -68,7 +68,7 @@ class Reply:
             self._chunked = True
         elif length is not None:
             if not (length.isascii() and length.isdigit()):
-                raise HTTPException(f"the length {length[:80]!r} is no number")
+                raise HTTPException(f"the length {length[:80]!r} is not a number")
             self.length = int(length)
         else:
             self._stays = False
