@@ -16,8 +16,10 @@ __all__ = ["FIRST_ROUND", "Resources", "StudySizes", "dearest", "fitting_sizes",
 
 #: Share of what is left that comparison and portfolio may take together; the rest is for searches and for surprises.
 _SHARE = 0.75
-#: Share of the wanted examples below which candidates are left out before examples are.
-_ENOUGH = 0.6
+#: Held-out examples with which candidates are not left out for the sake of more examples.
+_ENOUGH = 30
+#: Share of the examples that is enough if there are fewer.
+_ENOUGH_SHARE = 0.6
 #: Numbers of candidates that are tried, the wished one first.
 _COUNTS = (5, 3, 2, 1)
 #: Candidates that another search than that of ``auto`` is thought to try at the least.
@@ -119,7 +121,7 @@ def fitting_sizes(split: DataSplit, left: Resources, pace: CallPace, wanted: Seq
         if count > 1:
             whole.append((pace.plain, dev))
         share = min(1.0, _SHARE * left.examples(_sum(whole)))
-        if share >= _ENOUGH:
+        if share * test >= min(_ENOUGH, _ENOUGH_SHARE * test):
             break
     return StudySizes(_part(test, share), _part(dev, share), count)
 
