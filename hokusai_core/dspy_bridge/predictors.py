@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hokusai_core.errors import ArtifactError
 from hokusai_core.json_encoding import canonical_json
+from hokusai_core.signatures.field_types import UnsupportedTypeError, parse_annotation
+from hokusai_core.signatures.lenient_input import CoercionError, coercer
 from hokusai_core.signatures.predictor_state import PredictorState
 
 __all__ = ["check_predictors", "predictor_states", "set_predictor_states", "show_demos", "with_predictor_states"]
@@ -61,11 +63,41 @@ def check_predictors(module: Any, states: Mapping[str, PredictorState], name: st
 
 
 def set_predictor_states(module: Any, states: Mapping[str, PredictorState]) -> None:
-    """Give the predictors of a module their instructions and demos; the module is changed."""
+    """Give the predictors of a module their instructions and demos; the module is changed.
+
+    Raises:
+        ArtifactError: a picture, sound or file in a demo is damaged.
+    """
     predictors = dict(module.named_predictors())
     for name, state in states.items():
-        predictors[name].signature = predictors[name].signature.with_instructions(state.instructions)
-        predictors[name].demos = [dict(demo) for demo in state.demos]
+        signature = predictors[name].signature = predictors[name].signature.with_instructions(state.instructions)
+        readers = _media_readers(signature) if state.demos else {}
+        try:
+            predictors[name].demos = [
+                {
+                    key: readers[key](value) if key in readers and value is not None else value
+                    for key, value in demo.items()
+                }
+                for demo in state.demos
+            ]
+        except CoercionError as error:
+            raise ArtifactError(f"predictor {name!r} has a demo that cannot be shown: {error}") from None
+
+
+def _media_readers(signature: Any) -> dict[str, Callable[[Any], Any]]:
+    """Return for each field of pictures, sounds, files or conversations what makes one of its form as data.
+
+    Prompts would show that form as a text.
+    """
+    readers: dict[str, Callable[[Any], Any]] = {}
+    for name, field in signature.fields.items():
+        try:
+            shape = parse_annotation(field.annotation)
+        except UnsupportedTypeError:  # of the program's own
+            continue
+        if shape.involves("media", "history"):
+            readers[name] = coercer(shape)
+    return readers
 
 
 def with_predictor_states(module: Any, states: Mapping[str, PredictorState], name: str) -> Any:

@@ -60,10 +60,10 @@ class FieldNames:
         return {name: given[safe] for name, safe in self.outputs.items() if safe in given}
 
     def demo(self, demo: Any) -> dict[str, Any]:
-        """Return a demo as the signature keeps it: plain values, without those of sensitive fields."""
+        """Return a demo as the signature keeps it: plain values and media, without those of sensitive fields."""
         values = {self._back[safe]: value for safe, value in dict(demo).items() if safe in self._back}
         return {
-            item.name: jsonable(values[item.name])
+            item.name: values[item.name] if item.involves_media else jsonable(values[item.name])
             for item in self.spec.fields
             if values.get(item.name) is not None and not item.sensitive
         }
