@@ -21,11 +21,13 @@ class Amount:
         calls: number of calls.
         cost: picodollars.
         since: seconds since the epoch of the first of them.
+        lost: whether nothing tells if the process that has reserved them is alive; they then count as spent.
     """
 
     calls: int = 0
     cost: int = 0
     since: float = 0.0
+    lost: bool = False
 
     def add(self, other: Amount) -> None:
         """Add another amount."""
@@ -91,9 +93,11 @@ class Account:
                 "uncertain": self.uncertain,
                 "unpriced": self.unpriced,
                 "since": self.since,
-                "reserved": {name: [item.calls, item.cost, item.since] for name, item in self.reserved.items()},
-                "dead": [self.dead.calls, self.dead.cost, self.dead.since],
-                "released": [self.released.calls, self.released.cost, self.released.since],
+                "reserved": {
+                    name: [item.calls, item.cost, item.since, item.lost] for name, item in self.reserved.items()
+                },
+                "dead": [self.dead.calls, self.dead.cost],
+                "released": [self.released.calls, self.released.cost],
                 "ceilings": self.ceilings,
             }
         )
@@ -105,13 +109,13 @@ class Account:
 
     @property
     def spent(self) -> int:
-        """Money that is spent: what was charged, and what the dead had reserved."""
-        return self.cost + self.dead.cost
+        """Money that is spent: what was charged, and what processes had reserved that are dead or lost."""
+        return self.cost + self.dead.cost + sum(item.cost for item in self.reserved.values() if item.lost)
 
     @property
     def under_way(self) -> int:
         """Money that calls under way have reserved."""
-        return sum(item.cost for item in self.reserved.values())
+        return sum(item.cost for item in self.reserved.values() if not item.lost)
 
     def reserve(self, process: str, calls: int, cost: int, now: float) -> None:
         """Take calls out of the account before they are made."""
@@ -142,6 +146,19 @@ class Account:
         self.usage += usage
         self.cost += cost
         self.uncertain += cost if uncertain else 0
+
+    def presume(self, process: str, calls: int, cost: int) -> None:
+        """Charge calls that were given up at the most that they may cost, until it is known what they did."""
+        self.give_back(process, calls, cost)
+        self.charge(Usage(calls=calls), cost, uncertain=True)
+
+    def retract(self, calls: int, cost: int) -> None:
+        """Take back what ``presume`` has charged."""
+        self.charge(Usage(calls=-calls), -cost, uncertain=True)
+
+    def lose(self, process: str) -> None:
+        """Note that nothing tells whether a process is alive."""
+        self.reserved[process].lost = True
 
     def bury(self, process: str) -> None:
         """Note that a process has died: what it had reserved is spent."""

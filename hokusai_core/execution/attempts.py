@@ -134,7 +134,8 @@ class Attempts:
             # A row of a batch waits outside its own deadline.
             waits = not state.can_move_on and (state.permit is None or bool(state.usage.calls))
             aside = state.permit is not None
-            gate = CallLimiter(state.deadline, budget, self._limits, waits=waits, steps_aside=aside, held=held)
+            reserved = [] if held is None else [held]
+            gate = CallLimiter(state.deadline, budget, self._limits, waits, aside, held=reserved, open=[])
         since = time.perf_counter()
         call = plan.calls.prepare(
             state.inputs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -150,7 +150,7 @@ class Budget:
             if found is not None:
                 return found
             if end is not None and time.monotonic() >= end:
-                raise BudgetExceeded(_FULL)
+                raise BudgetExceeded(_FULL) if estimate is None else BudgetFull(estimate)
             time.sleep(nap)
         raise AssertionError  # there is always another nap
 
@@ -261,23 +261,14 @@ class Budget:
         except BudgetFileError as error:
             raise BudgetExceeded(f"no call is made: {error}") from error
 
-    def _settle(
-        self,
-        reservation: Reservation,
-        usage: Usage,
-        cost: int,
-        *,
-        uncertain: bool = False,
-        unpriced: str = "",
-    ) -> None:
-        def settle(account: Account) -> None:
-            if reservation.process:
-                account.give_back(reservation.process, reservation.calls, reservation.cost)
-            account.charge(usage, cost, uncertain=uncertain)
-            account.unpriced = account.unpriced or unpriced
+    def note(self, change: Callable[[Account], None]) -> None:
+        """Note in the account what became of a call; if that cannot be done, no further call is made.
 
+        Args:
+            change: changes the account.
+        """
         try:
-            self._ledger.change(settle)
+            self._ledger.change(change)
         except BudgetFileError as error:  # the answer is paid for, and its caller shall have it
             self._broken = str(error)
             _LOG.warning("what a call has cost could not be noted: %s; no further call is made", error)
@@ -338,11 +329,12 @@ class Reservation:
         cost: picodollars that are reserved.
     """
 
-    __slots__ = ("_budget", "_generation", "_open", "calls", "cost", "process")
+    __slots__ = ("_budget", "_generation", "_state", "calls", "cost", "process")
 
     def __init__(self, budget: Budget, process: str, calls: int, cost: int) -> None:
         self._budget, self.process, self.calls, self.cost = budget, process, calls, cost
-        self._generation, self._open = fork_callbacks.generation, True
+        self._generation = fork_callbacks.generation
+        self._state: Literal["open", "presumed", "settled"] = "open"
 
     def covers(self, estimate: CallEstimate) -> bool:
         """Return whether it is enough for a call."""
@@ -375,14 +367,38 @@ class Reservation:
         else:
             self._charge(usage, 0)
 
+    def presume(self) -> None:
+        """Charge a call that was given up at the most that it may cost; ``settle`` corrects it if the call ends."""
+
+        def presume(account: Account) -> None:
+            if self._state == "open":
+                self._state = "presumed"
+                account.presume(self.process, self.calls, self.cost)
+
+        if self._state == "open":
+            self._note(presume)
+
     def refund(self) -> None:
         """Give everything back: no call was made."""
         self._charge(Usage(), 0)
 
+    def _note(self, change: Callable[[Account], None]) -> None:
+        if self._generation == fork_callbacks.generation:  # else it is the parent's
+            self._budget.note(change)
+
     def _charge(self, usage: Usage, cost: int, *, uncertain: bool = False, unpriced: str = "") -> None:
-        was_open, self._open = self._open, False
-        if was_open and self._generation == fork_callbacks.generation:  # else it is the parent's
-            self._budget._settle(self, usage, cost, uncertain=uncertain and cost > 0, unpriced=unpriced)
+        def settle(account: Account) -> None:
+            state, self._state = self._state, "settled"
+            if state == "settled":
+                return
+            if state == "presumed":
+                account.retract(self.calls, self.cost)
+            elif self.process:
+                account.give_back(self.process, self.calls, self.cost)
+            account.charge(usage, cost, uncertain=uncertain and cost > 0)
+            account.unpriced = account.unpriced or unpriced
+
+        self._note(settle)
 
 
 def naps() -> Iterator[float]:

@@ -160,20 +160,25 @@ class BudgetFile:
     def bury_dead(self) -> bool:
         """Note which processes have died, and return whether any has.
 
-        A process whose file is gone, and with it the proof, is left as it is.
+        What a process has reserved whose file is gone, and with it the proof, counts as spent and is not released.
 
         Raises:
             BudgetFileError: the file cannot be used.
         """
-        reserved = self.read(lambda account: list(account.reserved))
-        dead = [process for process in reserved if process != self.process and self.is_dead(process)]
-        if not dead:
+        found = self.read(lambda account: {name: item.lost for name, item in account.reserved.items()})
+        others = [process for process in found if process != self.process]
+        dead = [process for process in others if self.is_dead(process)]
+        lost = [process for process in others if not found[process] and self.is_unproved(process)]
+        if not dead and not lost:
             return False
 
         def bury(account: Account) -> None:
             for process in dead:
                 if process in account.reserved:
                     account.bury(process)
+            for process in lost:
+                if process in account.reserved:
+                    account.lose(process)
 
         with _problems(self.path):
             self._opened().change(lambda payload: _changed(payload, bury))

@@ -71,7 +71,8 @@ class CallLimiter:
             the first one. Those after it always wait here, since the first one is paid.
         steps_aside: whether the first call for which the budget has no room yet is refused at once, since its caller
             waits.
-        held: what is reserved for the first call already, or None.
+        held: what is reserved for the first call already, one thing or nothing.
+        open: takes every call that was let through, so that ``close`` finds those that were given up; None for none.
     """
 
     deadline: Deadline
@@ -79,7 +80,8 @@ class CallLimiter:
     limits: RateLimits | None = None
     waits: bool = True
     steps_aside: bool = False
-    held: Reservation | None = None
+    held: list[Reservation] = field(factory=list)
+    open: list[AdmittedCall] | None = None
     _admitted: bool = field(default=False, init=False)
 
     def before(self, estimate: CallEstimate) -> AdmittedCall:
@@ -110,16 +112,21 @@ class CallLimiter:
         Raises:
             BudgetExceeded: the budget is spent, or calls under way have reserved what is left of it.
         """
-        reservation = None
-        if self.budget is not None:
+        reservation = self._held(estimate)
+        if reservation is None and self.budget is not None:
             reservation = self.budget.reserve_in_callback(estimate, timeout=self.deadline.remaining())
-        return AdmittedCall(estimate.model, reservation)
+        return self._through(AdmittedCall(estimate.model, reservation))
 
     def close(self) -> None:
-        """Give back what was reserved for a call that was not made."""
-        held, self.held = self.held, None
-        if held is not None:
-            held.refund()
+        """Give back what was reserved for a call that was not made, and charge those that were given up.
+
+        What a call has cost that is given up is not known until it ends, if it ever does.
+        """
+        while self.held:
+            self.held.pop().refund()
+        for call in self.open or ():
+            if call.reservation is not None:
+                call.reservation.presume()
 
     def charge(self, call: CallRecord) -> None:
         """Charge a call that was made without asking."""
@@ -143,21 +150,33 @@ class CallLimiter:
             if reservation is not None:
                 reservation.refund()
             return wait
+        return self._through(AdmittedCall(estimate.model, reservation, self.limits))
+
+    def _through(self, call: AdmittedCall) -> AdmittedCall:
         self._admitted = True
-        return AdmittedCall(estimate.model, reservation, self.limits)
+        if self.open is not None:
+            self.open.append(call)
+        return call
 
     def _reserve(self, estimate: CallEstimate) -> Reservation | None:
         """Take the call out of the budget; None where calls under way have reserved what is left of it."""
         if self.budget is None:
             return None
-        if self.held is not None and self.held.covers(estimate):
-            held, self.held = self.held, None
-            return held
-        self.close()
-        reservation = self.budget.try_reserve(estimate)
-        if reservation is None and self.steps_aside:
+        reservation = self._held(estimate) or self.budget.try_reserve(estimate)
+        if reservation is None and self.steps_aside and not self._admitted:
             raise BudgetFull(estimate)
         return reservation
+
+    def _held(self, estimate: CallEstimate) -> Reservation | None:
+        """Return what is reserved for the call already; None if that is nothing, or not enough."""
+        try:
+            held = self.held.pop()  # in one step, as a program may make calls on several threads
+        except IndexError:
+            return None
+        if held.covers(estimate):
+            return held
+        held.refund()
+        return None
 
     def _nap(self, estimate: CallEstimate, seconds: float) -> float:
         """Return the seconds to wait for calls under way; raise if the deadline passes meanwhile."""

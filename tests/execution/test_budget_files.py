@@ -170,6 +170,9 @@ def test_what_a_living_process_reserved_is_not_released(file: Path) -> None:
     for lock in file.with_name("team.budget.processes").iterdir():
         lock.unlink()
     assert opened.release().calls == 0  # without its file nothing tells
+    other = Budget(cost=1, file=file)
+    with pytest.raises(BudgetExceeded, match=r"\$0\.3000 of \$1\.0000 is left"):
+        other.reserve(estimate(40), timeout=30)  # and no one waits for it
     assert opened.release(unproved=True).calls == 1
     reservation.charge(Usage(1, 1, 1), 0.5)  # it was alive, and what it has spent counts
     assert opened.read(lambda account: account.spent) == DOLLAR // 2

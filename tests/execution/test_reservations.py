@@ -192,10 +192,61 @@ def test_a_call_that_runs_on_is_settled_when_it_ends(priced: MakeExecutor) -> No
     executor, budget = priced(lm=null_lm(delay=0.4)), Budget(cost=5)
     with pytest.raises(DeadlineExceeded):
         executor.execute_signature("Answer", {"question": "?"}, budget=budget, timeout=0.1)
-    assert budget.to_dict()["reserved"] == {"calls": 1, "cost": 1.0}
+    assert budget.to_dict()["reserved"] == {"calls": 0, "cost": 0.0}  # others do not wait for it
+    assert (budget.spent_cost, budget.to_dict()["spent"]["uncertain"], budget.spent.calls) == (1.0, 1.0, 1)
     time.sleep(0.6)
+    assert (budget.spent_cost, budget.to_dict()["spent"]["uncertain"]) == (0.5, 0.0)
+    assert budget.spent == Usage(10, 5, 1)
+
+
+class Own(dspy.Module):  # type: ignore[misc]  # DSPy has no types
+    """A program that brings its own language model, and is awaited."""
+
+    def __init__(self, lm: Any) -> None:
+        super().__init__()
+        self.ask = dspy.Predict("question -> answer")
+        self.ask.lm = lm
+
+    async def aforward(self, question: str) -> Any:
+        return await self.ask.acall(question=question)
+
+    def forward(self, question: str) -> Any:
+        return self.ask(question=question)
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_rows_of_programs_with_models_of_their_own_wait_too(way: str, priced: MakeExecutor) -> None:
+    own = null_lm(delay=0.05, asynchronous=way == "async", model="null/own")
+    own.kwargs["max_tokens"] = 10
+    executor = priced(prices={"null/own": PRICES["null/model"]})
+    executor.register_signature("Own", Own(own), signature="question -> answer")
+    budget = Budget(cost=3.5)
+    if way == "async":
+        found = list(asyncio.run(executor.aexecute_batch("Own", ROWS[:6], progress=False, budget=budget)))
+    else:
+        found = list(executor.execute_batch("Own", ROWS[:6], progress=False, budget=budget))
+    assert [row.error for row in found if isinstance(row, FailedExecution)] == []
+    assert own.engine.most_in_flight <= 3
+    assert budget.spent_cost == 3.0
     assert budget.to_dict()["reserved"] == {"calls": 0, "cost": 0.0}
-    assert budget.spent_cost == 0.5
+
+
+@pytest.mark.parametrize("strategy", ["majority", "best_of_n"])
+def test_rows_of_strategies_wait_for_each_other(strategy: str) -> None:
+    def reward(*_: Any) -> float:
+        return 0.0
+
+    reward.version = "1"  # type: ignore[attr-defined]
+    lm = null_lm(delay=0.01)
+    options: Any = {"plugins": ["strategies", "evaluate"], "prices": PRICES, "parameters": {"max_tokens": 10}}
+    with Executor(lm=lm, cache_enabled=False, **options) as executor:
+        executor.register_signature("Answer", "question -> answer")
+        budget = Budget(cost=9.5)
+        chosen = {"name": strategy, "n": 3, **({"reward": reward} if strategy == "best_of_n" else {})}
+        found = executor.execute_batch("Answer", ROWS[:6], progress=False, budget=budget, strategy=chosen)
+        assert [row.error for row in found if isinstance(row, FailedExecution)] == []
+    assert lm.engine.calls == (12 if strategy == "majority" else 18)  # two of three are enough
+    assert budget.spent_cost == lm.engine.calls / 2
 
 
 def test_a_policy_waits_for_room_and_asks_no_other_model(priced: MakeExecutor) -> None:
