@@ -216,4 +216,6 @@ def usage_of(entry: Mapping[str, Any], calls: int = 1) -> Usage:
 
 def _detail(entry: Mapping[str, Any], details: str, name: str) -> int:
     found = entry.get(details)
+    if found is None:
+        return 0
     return int(found.get(name) or 0) if isinstance(found, Mapping) else 0

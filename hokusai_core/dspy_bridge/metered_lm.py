@@ -419,7 +419,8 @@ class MeteredLM(BaseLM):
     def _record(self, call: CallRecord, admission: Admission | None) -> None:
         if admission is not None:
             admission.settle(call)
-        self._tally.used += call.usage
+        used = self._tally.used
+        self._tally.used = used + call.usage if used.calls else call.usage
         self._recorder.record(call)
 
     @property
@@ -457,7 +458,7 @@ class MeteredLM(BaseLM):
             ),
             call.admission,
         )
-        if self._whole_answers and (error := ending.error(model=self._lm.model, sensitive=True)):
+        if self._whole_answers and not ending.whole and (error := ending.error(model=self._lm.model, sensitive=True)):
             raise error
 
     def _cost(self, usage: Usage, result: Any) -> tuple[float | None, str]:

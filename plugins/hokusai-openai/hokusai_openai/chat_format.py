@@ -26,6 +26,7 @@ from dspy.lm15 import (
     StreamErrorEvent,
     StreamStartEvent,
     TextPart,
+    Usage,
     response_from_openai_chat,
 )
 
@@ -40,6 +41,8 @@ Header = Callable[[str], str | None]
 _COMPATIBLE = OpenAIChatCompat(max_tokens_field="max_tokens", instruction_role="system")
 #: Options of a request that have the same name and meaning in the body.
 _PLAIN = ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty")
+#: What a message may hold beside its text that becomes part of an answer.
+_BESIDE_TEXT = ("reasoning_content", "reasoning", "refusal", "tool_calls")
 _ROLES = frozenset({"user", "assistant"})
 #: Headers that name a request for the people who run the server.
 _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id")
@@ -148,13 +151,46 @@ class ChatFormat:
         if not data.get("choices") and not data.get("error"):
             raise self._reply_error("a reply without an answer (no choices)", header)
         try:
-            return response_from_openai_chat(
+            return self._text_answer(request, data) or response_from_openai_chat(
                 data, model=self._options.model, response_format=request.config.response_format
             )
         except lm15.LM15Error as error:
             raise self.described(error, header) from None
         except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             raise self._reply_error(f"a reply that cannot be read ({error})", header) from None
+
+    def _text_answer(self, request: Request, data: dict[str, Any]) -> Response | None:
+        """Return the answer in a body that holds a whole text, None for any other; equal to what DSPy reads."""
+        choices, usage = data.get("choices"), data.get("usage") or {}
+        if data.get("error") is not None or request.config.response_format is not None or type(usage) is not dict:
+            return None
+        if type(choices) is not list or len(choices) != 1 or type(choices[0]) is not dict:
+            return None
+        choice, message = choices[0], choices[0].get("message")
+        if choice.get("finish_reason") != "stop" or choice.get("logprobs") is not None or type(message) is not dict:
+            return None
+        text = message.get("content")
+        if type(text) is not str or not text or any(map(message.get, _BESIDE_TEXT)):
+            return None
+        prompt, completion = (usage.get(name) or {} for name in ("prompt_tokens_details", "completion_tokens_details"))
+        identity = data.get("id")
+        return Response(
+            id=str(identity) if identity else None,
+            model=str(data.get("model") or self._options.model),
+            message=Message(role="assistant", parts=(TextPart(text),)),
+            finish_reason="stop",
+            usage=Usage(
+                input_tokens=usage.get("prompt_tokens"),
+                output_tokens=usage.get("completion_tokens"),
+                total_tokens=usage.get("total_tokens"),
+                reasoning_tokens=completion.get("reasoning_tokens"),
+                cache_read_tokens=prompt.get("cached_tokens"),
+                cache_write_tokens=prompt.get("cache_write_tokens"),
+                input_audio_tokens=prompt.get("audio_tokens"),
+                output_audio_tokens=completion.get("audio_tokens"),
+            ),
+            provider_data=data,
+        )
 
     def error(self, status: int, body: bytes, header: Header) -> lm15.LM15Error:
         """Return the error for a reply whose status is not 200."""

@@ -19,7 +19,16 @@ from typing import Any
 import dspy
 import psutil
 import pytest
-from dspy.lm15 import Config, Message, OpenAIChatLM, Request, TextPart, UnsupportedFeatureError
+from dspy.lm15 import (
+    Config,
+    LM15Error,
+    Message,
+    OpenAIChatLM,
+    Request,
+    TextPart,
+    UnsupportedFeatureError,
+    response_from_openai_chat,
+)
 
 from hokusai_core import Budget, Executor
 from hokusai_core.errors import BudgetExceeded, LanguageModelError, LanguageModelRefused
@@ -60,6 +69,64 @@ def test_bodies_are_those_that_dspy_builds(config: dict[str, Any], server: str) 
     request = Request(model="x", system="Be short.", messages=turns, config=Config(**config))
     theirs = json.loads(OpenAIChatLM(api_key="k", compat=server).build_request(request, stream=False).body)
     assert json.loads(chat.body(request)) == theirs
+
+
+def answer_body(message: Any = None, choice: Any = None, **other: Any) -> dict[str, Any]:
+    said = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "Seven.", **(message or {})},
+        "finish_reason": "stop",
+    }
+    return {"id": "c-1", "model": "m", "choices": [{**said, **(choice or {})}], "usage": {"prompt_tokens": 3}, **other}
+
+
+@pytest.mark.parametrize(
+    ("body", "short"),
+    [
+        (answer_body(), True),
+        (answer_body({"refusal": None, "tool_calls": [], "annotations": []}, {"logprobs": None}), True),
+        (answer_body(id=None, model=None, usage=None), True),
+        (answer_body(id=7, usage={"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}), True),
+        (answer_body(usage={"prompt_tokens_details": {"cached_tokens": 2, "audio_tokens": 1}}), True),
+        (answer_body(usage={"completion_tokens_details": {"reasoning_tokens": 4}}), True),
+        (answer_body({"content": ""}), False),
+        (answer_body({"content": None, "refusal": "No."}), False),
+        (answer_body({"content": [{"type": "text", "text": "Seven."}]}), False),
+        (answer_body({"reasoning_content": "3 + 4"}), False),
+        (answer_body({"reasoning": "3 + 4"}), False),
+        (answer_body({"tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}]}), False),
+        (answer_body(choice={"finish_reason": "length"}), False),
+        (answer_body(choice={"finish_reason": "unheard-of"}), False),
+        (answer_body(choice={"finish_reason": None}), False),
+    ],
+)
+def test_answers_are_those_that_dspy_reads(body: dict[str, Any], short: bool) -> None:
+    chat = ChatFormat(ServerOptions("http://127.0.0.1:1/v1", "x"))
+    theirs = response_from_openai_chat(json.loads(json.dumps(body)), model="x")
+    assert chat.answer(request_for(), json.dumps(body).encode(), lambda name: None) == theirs
+    assert (chat._text_answer(request_for(), body) is not None) is short
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        answer_body(usage={"prompt_tokens": -1}),
+        answer_body(usage={"prompt_tokens": "many"}),
+        answer_body(usage={"prompt_tokens_details": [1]}),
+        answer_body(choices=[1, 2]),
+        answer_body(choices={"a": 1}),
+    ],
+)
+def test_answers_that_dspy_does_not_read_are_errors(body: dict[str, Any]) -> None:
+    chat = ChatFormat(ServerOptions("http://127.0.0.1:1/v1", "x"))
+    with pytest.raises(LM15Error):
+        chat.answer(request_for(), json.dumps(body).encode(), lambda name: None)
+
+
+def test_half_a_pair_of_surrogates_in_an_answer_is_kept() -> None:
+    chat = ChatFormat(ServerOptions("http://127.0.0.1:1/v1", "x"))
+    body = json.dumps(answer_body({"content": "cut \ud83d"})).encode()
+    assert chat.answer(request_for(), body, lambda name: None).message.text == "cut \ud83d"
 
 
 def test_top_k_is_sent_where_servers_know_it_and_refused_elsewhere(server: ChatServer) -> None:
@@ -326,4 +393,5 @@ def test_memory_stays_flat() -> None:
 def test_memory_stays_flat_over_a_hundred_thousand_calls() -> None:
     with ChatServer(keep_requests=False) as server:
         first, last = memory_of(100_000, server)
+    print(f"100,000 calls: {first:.1f} MB after the first tenth, {last:.1f} MB after the last")
     assert last - first < 8
