@@ -21,7 +21,7 @@ from attrs import frozen
 from dspy import BaseLM, settings
 from dspy.clients.call_result import CallResult
 from dspy.clients.errors import error_boundary
-from dspy.clients.execution import _hint_responses_api, aexecute, execute, prepare
+from dspy.clients.execution import PreparedCall, _hint_responses_api, aexecute, execute, prepare
 from dspy.lm15 import Config, Request, Response, TransportError, request_from_openai_chat
 from dspy.lm15 import TimeoutError as RequestTimeout
 from dspy.utils.callback import with_callbacks
@@ -49,6 +49,9 @@ _NOT_FOR_ENGINE = frozenset({"n", "num_generations", "prompt_cache", "rollout_id
 #: Options that mean the same to the engine, under the same name.
 _DIRECT = ("max_tokens", "temperature", "top_p", "top_k", "seed")
 _EASY = frozenset({"model", "messages", *_DIRECT})
+#: Arguments of calls that DSPy takes without a check of its own.
+_UNCHECKED = frozenset({"cache", *_DIRECT})
+_TEXT_ROLES = frozenset({"system", "user", "assistant"})
 
 
 @with_callbacks
@@ -99,7 +102,27 @@ def is_managed(lm: Any) -> bool:
 
 def prepare_call(lm: Any, prompt: Any, messages: Any, kwargs: dict[str, Any], *, asynchronous: bool) -> Any:
     """Check the arguments of a call and merge them with the defaults of ``lm``."""
+    if prompt is None and kwargs.keys() <= _UNCHECKED and _takes_as_it_is(lm, messages, asynchronous=asynchronous):
+        merged = {**lm.kwargs, **kwargs}
+        merged.pop("cache", None)
+        cached = kwargs.get("cache", lm.cache) if getattr(lm, "_cache_responses", True) else False
+        legacy = {"model": lm.model, "messages": messages, **merged}
+        return PreparedCall(None, messages, dict(kwargs), legacy, None, cached, 1, True)
     return prepare(lm, prompt, messages, kwargs, asynchronous=asynchronous)
+
+
+def _takes_as_it_is(lm: Any, messages: Any, *, asynchronous: bool) -> bool:
+    """Whether DSPy's own checks let a call with such messages pass unchanged, as they do nearly always."""
+    if type(lm) is not dspy.LM or lm.model_type != "chat" or not lm.kwargs.keys() <= _UNCHECKED or not messages:
+        return False
+    try:
+        for message in messages:
+            message["content"].encode()
+            if len(message) != 2 or message["role"] not in _TEXT_ROLES:
+                return False
+    except (AttributeError, KeyError, UnicodeEncodeError):
+        return False
+    return ("aforward" if asynchronous else "forward") not in vars(lm)
 
 
 @frozen(eq=False)

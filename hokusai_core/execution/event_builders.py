@@ -74,7 +74,7 @@ def _finished(state: ExecutionState, *, outputs: Mapping[str, Any], **facts: Any
         model_parameters=plan.model_parameters,
         usage=state.usage,
         attempts=tuple(state.attempts),
-        stages=tuple(state.stages),
+        stages=state.timings,
         started_at=state.started_at,
         parent_id=state.options.parent_id,
         parent_kind=state.options.parent_kind,

@@ -23,7 +23,7 @@ from hokusai_core.execution.event_builders import failed_event, finished_event, 
 from hokusai_core.execution.testing_mode import sample_outputs
 from hokusai_core.execution.validation import ValidationStage
 from hokusai_core.loggers import AreaLogger
-from hokusai_core.results import ExecutionResult, ExecutionTrace, Problem, StageTiming, Usage
+from hokusai_core.results import ExecutionResult, ExecutionTrace, Problem, Usage
 from hokusai_core.runtime.drivers import Abandoned, Operation, OwnThread, Step, Wait
 from hokusai_core.runtime.single_flight import LeaderGone, SharedCall, SharedCalls
 from hokusai_core.stored_answer import answer_text, split_answer
@@ -191,7 +191,7 @@ class ExecutionPipeline:
         return explain(state, self._cache, lambda entry: self._validation.accept(state.plan, state.inputs, entry))
 
     def _note_begin(self, state: ExecutionState, bound: float, *, cache: bool = False) -> None:
-        state.stages.append(StageTiming("bind", 0.0, bound - state.started))
+        state.stages.append(("bind", 0.0, bound - state.started))
         now = state.stage("validate_inputs", bound)
         if cache:
             state.stage("cache_lookup", now)
@@ -390,7 +390,7 @@ class ExecutionPipeline:
             cost=state.cost,
             latency=state.latency,
             attempts=tuple(state.attempts),
-            trace=ExecutionTrace(tuple(state.stages), tuple(state.exchanges)) if keep_trace else None,
+            trace=ExecutionTrace(state.timings, tuple(state.exchanges)) if keep_trace else None,
             strategy=plan.strategy_name,
             extras=state.extras,
         )
@@ -413,7 +413,7 @@ class ExecutionPipeline:
             entry.latency,
             entry.cost,
             (),
-            ExecutionTrace(tuple(state.stages)) if keep_trace else None,
+            ExecutionTrace(state.timings) if keep_trace else None,
             "" if plan.strategy is None else plan.strategy_name,
             state.extras,
         )

@@ -131,7 +131,8 @@ class ExecutionState:
     attempts: list[Attempt] = field(factory=list)
     exchanges: list[ModelExchange] = field(factory=list)
     extras: Mapping[str, Any] = field(factory=dict)
-    stages: list[StageTiming] = field(factory=list)
+    #: Name, begin and duration of every stage; few executions are asked for them.
+    stages: list[tuple[str, float, float]] = field(factory=list)
     _decoded: tuple[CacheEntry, dict[str, Any], dict[str, Any]] | None = field(default=None, init=False)
 
     def start_clock(self, elapsed: float) -> None:
@@ -159,7 +160,7 @@ class ExecutionState:
             for attempt in self.choice.take_unloaded(len(self.attempts)):
                 self.attempts.append(attempt)
                 began = max(0.0, self.latency - attempt.latency)
-                self.stages.append(StageTiming("language_model", began, attempt.latency))
+                self.stages.append(("language_model", began, attempt.latency))
 
     @property
     def can_move_on(self) -> bool:
@@ -169,8 +170,13 @@ class ExecutionState:
     def stage(self, name: str, since: float) -> float:
         """Note that a stage which began at ``since`` (of ``time.perf_counter``) is over; return the time now."""
         now = time.perf_counter()
-        self.stages.append(StageTiming(name, since - self.started, now - since))
+        self.stages.append((name, since - self.started, now - since))
         return now
+
+    @property
+    def timings(self) -> tuple[StageTiming, ...]:
+        """The stages so far."""
+        return tuple(StageTiming(*stage) for stage in self.stages)
 
     def fresh(self, entry: CacheEntry) -> bool:
         """Return whether a stored entry is as new as was asked for."""
