@@ -68,4 +68,4 @@ def _figures(scores: Sequence[LabelScore], place: int) -> str:
     if place >= len(scores):
         return "-"
     score = scores[place]
-    return f"{score.recall:.2f}  {score.precision:.2f}  {score.f1:.2f}"
+    return f"{score.recall:.2f}, {score.precision:.2f}, {score.f1:.2f}"

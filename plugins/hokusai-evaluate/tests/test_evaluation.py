@@ -464,6 +464,6 @@ def test_each_label_has_its_figures(make_executor: MakeExecutor, router: Any, ti
     assert (product.recall, product.precision) == (0.5, 1.0)
     table = str(found)
     assert "team=product" in table
-    assert "0.50  1.00  0.67" in table
+    assert "0.50, 1.00, 0.67" in table
     assert "macro-F1" not in table  # as many rows of each
     assert json.loads(found.to_json())["labels"][found.systems[0].label]["team"][1]["right"] == 10
