@@ -69,7 +69,7 @@ def without_conflicts(spec: SignatureSpec, parts: Sequence[tuple[str, Examples]]
         for group in _conflicts(fields, [row for row in rows if row.part == name], lambda row: input_key(row.example))
         for row in group
     }
-    kept = [_without(name, found, dropped) for name, found in parts]
+    kept = [_without(name, found, dropped, lambda: _named(spec, fields, same)) for name, found in parts]
     notes = []
     if same:
         left_out = f"; {len(dropped)} rows were left out" if dropped else ""
@@ -93,11 +93,12 @@ def _differ(field: str, group: Sequence[_Row]) -> bool:
     return len(labels) > 1
 
 
-def _without(name: str, found: Examples, dropped: set[tuple[str, int]]) -> Examples:
+def _without(name: str, found: Examples, dropped: set[tuple[str, int]], named: Callable[[], str]) -> Examples:
     places = [place for place in range(len(found.items)) if (name, place) not in dropped]
     if not places:
         raise ConfigurationError(
-            f"{name}: all rows contradict each other, with the same inputs and different labels; keep the right ones"
+            f"{name}: all rows contradict each other, with the same inputs and different labels: {named()}; keep the "
+            "right ones"
         )
     return evolve(
         found,

@@ -14,6 +14,7 @@ from hokusai import DSPyPipelineExecutor
 from hokusai_core import Component, ExecutionMode, Settings, hookimpl
 from hokusai_core.errors import CacheError, ConfigurationError, PluginLoadError
 from hokusai_core.testing.listening import ListeningTracker
+from hokusai_core.testing.lm import null_lm
 
 
 @pytest.fixture(autouse=True)
@@ -160,3 +161,17 @@ def test_evaluations_are_delegated_to_their_plugin(monkeypatch: pytest.MonkeyPat
         monkeypatch.setitem(sys.modules, "hokusai_evaluate", None)  # as if it were not installed
         with pytest.raises(ConfigurationError, match="pip install hokusai-evaluate"):
             executor.evaluate("Ask", rows)
+
+
+def test_outcomes_are_recorded_and_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hokusai_teleprompt")
+    monkeypatch.setenv("HOKUSAI_FEEDBACK_DIR", str(tmp_path / "feedback"))
+    tracker = ListeningTracker()
+    with DSPyPipelineExecutor(lm=null_lm(), trackers={"ear": tracker}, cache=None) as executor:
+        inputs = {"recipient": "Ada", "subject": "Trip", "key_points": ["Monday"]}
+        result = executor.execute_signature("EmailDraft", inputs, collect_feedback=True)
+        outcome = executor.record_outcome(result["execution_id"], "reply_rate", 0.4, source="mail server")
+        assert (outcome.value, outcome.higher_is_better, outcome.source) == (0.4, True, "mail server")
+        assert tracker.events[-1] == outcome
+        with pytest.raises(LookupError):
+            executor.record_outcome("missing", "reply_rate", 1)

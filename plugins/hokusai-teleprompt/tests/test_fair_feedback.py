@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -186,6 +186,29 @@ def test_free_texts_that_were_right_are_demos_and_no_gold(thinking: Any) -> None
             assert notes == {"signed", "hello"}
             own = [{"text": f"own number {number}", "note": f"signed{number}"} for number in range(200, 220)]
             assert tuner.compile_from_feedback("Note", collector, metric="f1", testset=own).promoted
+
+
+def test_labels_that_are_sensitive_are_not_compared_on() -> None:
+    class Both(BaseSignature):
+        """Write a note."""
+
+        text: str = InputField()
+        label: Literal["a", "b"] = OutputField(sensitive=True)
+        note: str = OutputField()
+
+    lm = null_lm(answers={"label": "a", "note": lambda user: f"hello{number_of(user)}"})
+    with Executor(lm=lm, plugins=PLUGINS) as executor, FeedbackCollector() as collector:
+        executor.register_signature("Both", Both)
+        for number in range(40):
+            result = executor.execute_signature("Both", {"text": f"number {number}"}, collect_feedback=True)
+            if number % 2:
+                fix = {"label": "b", "note": f"signed{number}"}
+                collector.add_feedback(result.execution_id, 1, fix, source=f"p{number % 6}")
+        with TelepromptFineTuner("labeled_fewshot", executor=executor, workdir=False) as tuner:
+            report = tuner.compile_from_feedback("Both").report
+    assert report.sizes["test"] == 8
+    assert report.labels == ()
+    assert any("only the 20 corrected texts" in text for text in (report.verdict, *report.notes))
 
 
 def test_a_judge_needs_no_expected_answer(thinking: Any) -> None:

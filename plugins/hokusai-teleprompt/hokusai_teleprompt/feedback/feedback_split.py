@@ -59,7 +59,7 @@ def split_feedback(
         silent = [evolve(example, outputs={}) for example in unreviewed]
     else:
         whole = not texts or _all_corrected(found.items, texts, population)
-        fields = spec.outputs.keys() - (frozenset() if whole else texts)
+        fields = spec.outputs.keys() - spec.sensitive - (frozenset() if whole else texts)
         compared, refusals = _compared(found.items, fields)
         silent = [one for example in unreviewed if (one := _expecting(example, fields)).outputs]
     notes: list[str] = []
