@@ -241,7 +241,8 @@ class _Scorer:
         found: dict[str, list[int]] = {}
         for place, (example, extra) in enumerate(zip(self._examples.items, self._examples.extras, strict=True)):
             value = {**example.inputs, **extra, **example.outputs}.get(self._by)
-            found.setdefault("(none)" if value is None else str(value), []).append(place)
+            missing = value is None or value != value  # a NaN is how pandas says that nothing is there
+            found.setdefault("(none)" if missing else str(value), []).append(place)
         return dict(sorted(found.items(), key=lambda item: -len(item[1]))[:_MOST_SLICES])
 
     def _answered(self, at: int, measured: Measurement, rows: Sequence[int]) -> list[int]:
@@ -337,4 +338,4 @@ def _plain(value: Any) -> Any:
 
 def _share(ordered: Sequence[float], share: float) -> float | None:
     """Return the value that a share of sorted values does not exceed."""
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+    return ordered[max(0, math.ceil(share * len(ordered) - 1e-9) - 1)] if ordered else None

@@ -27,6 +27,7 @@ from hokusai_core.errors import (
 )
 from hokusai_core.testing.lm import null_lm
 from hokusai_evaluate import evaluate
+from hokusai_evaluate.measurement import _share
 
 MakeExecutor = Callable[..., Executor]
 
@@ -59,6 +60,21 @@ def test_where_every_row_is_wrong_all_are_among_the_worst(
     found = evaluate(make_executor(router("number")), "Route", tickets, metric="accuracy")
     assert (found.score, found.perfect, len(found.worst(99))) == (0.0, 1.0, 40)
     assert "worst rows" in str(found)
+
+
+@pytest.mark.parametrize(("count", "half", "most"), [(1, 1, 1), (2, 1, 2), (3, 2, 3), (20, 10, 19), (100, 50, 95)])
+def test_latencies_are_those_that_a_share_of_the_answers_took_at_most(count: int, half: int, most: int) -> None:
+    latencies = [float(number) for number in range(1, count + 1)]
+    assert (_share(latencies, 0.5), _share(latencies, 0.95), _share([], 0.5)) == (half, most, None)
+
+
+def test_a_column_may_hold_anything(make_executor: MakeExecutor, router: Any) -> None:
+    values = [None, float("nan"), "de", ["x", 1], True]
+    rows = [{"ticket": f"refund {number}", "team": "billing", "language": value} for number, value in enumerate(values)]
+    found = evaluate(make_executor(router()), "Route", rows, metric="accuracy", by="language")
+    slices = {value: score.rows for value, score in found.systems[0].slices.items()}
+    assert slices == {"(none)": 2, "de": 1, "['x', 1]": 1, "True": 1}
+    assert json.loads(found.to_json(rows=True))["rows"] == 5
 
 
 def test_the_text_holds_every_part(make_executor: MakeExecutor, router: Any, tickets: Path) -> None:

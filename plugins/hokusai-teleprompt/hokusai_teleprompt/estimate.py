@@ -97,7 +97,9 @@ def estimated_pace(
     return CallPace(rate(0), rate(_DEMOS), _DEMOS, rate(_DEMOS), _DEMOS)
 
 
-def estimated_use(split: DataSplit, optimizer: str, pace: CallPace, budget: Budget | None, *, timed: bool) -> Estimate:
+def estimated_use(
+    split: DataSplit, optimizer: str, pace: CallPace, budget: Budget | None, *, timed: bool, folds: int = 0
+) -> Estimate:
     """Return what an optimization will take.
 
     Args:
@@ -106,11 +108,13 @@ def estimated_use(split: DataSplit, optimizer: str, pace: CallPace, budget: Budg
         pace: what an example takes.
         budget: what bounds it, None for nothing.
         timed: whether ``pace`` was measured.
+        folds: how often the procedure runs again, where nothing bounds it.
     """
     test, dev = len(split.test), len(split.dev)
     shown = pace.of(_DEMOS)
     passes, beside = _PASSES.get(optimizer, _OTHER_PASSES)
-    parts = [(pace.plain, test + dev), (shown, test + passes * dev + beside)]
+    times = 1 if budget is not None else 1 + folds
+    parts = [(pace.plain, test + dev), (shown, times * (test + passes * dev + beside))]
     whole = [sum(getattr(rate, name) * number for rate, number in parts) for name in ("calls", "tokens", "seconds")]
     costs = [None if rate.cost is None else rate.cost * number for rate, number in parts]
     cost = None if None in costs else sum(item for item in costs if item is not None)

@@ -22,11 +22,13 @@ from hokusai_evaluate.label_conflicts import without_conflicts
 from hokusai_evaluate.metrics.metric_choice import make_metric, usual_metric
 from hokusai_evaluate.metrics.scoring import summary_of
 from hokusai_teleprompt.comparison import PromotionRule
+from hokusai_teleprompt.cross_fit import FOLDS, CrossFit, cross_fit, suits_cross_fitting
 from hokusai_teleprompt.data_split import DataSplit, split_examples
 from hokusai_teleprompt.estimate import Estimate, estimated_pace, estimated_use
-from hokusai_teleprompt.optimized_signature import OptimizedSignature
+from hokusai_teleprompt.optimized_signature import OptimizedSignature, with_report
 from hokusai_teleprompt.optimizer_choice import AUTO, OptimizerChoice, choose_optimizer
 from hokusai_teleprompt.progress import Progress, ProgressBar
+from hokusai_teleprompt.report import Report
 from hokusai_teleprompt.study.call_cache import CallCache
 from hokusai_teleprompt.study.call_rate import PACE, CallPace
 from hokusai_teleprompt.study.candidate_search import candidate_key
@@ -264,7 +266,8 @@ class TelepromptFineTuner:
         budget = executor.budget if self._budget is None else self._budget
         known = CallPace.from_list(answers.noted(PACE) or ())
         pace = known or estimated_pace(executor, spec, split, model, workers)
-        estimate = estimated_use(split, choice.name, pace, budget, timed=known is not None)
+        folds = FOLDS if suits_cross_fitting(split, made_metric) and not (given_dev or given_test) else 0
+        estimate = estimated_use(split, choice.name, pace, budget, timed=known is not None, folds=folds)
         if self._confirm is not None and not self._confirm(estimate):
             answers.close(discard=False)
             raise OptimizationError(f"optimizing {target.name} was not begun: {estimate}")
@@ -293,18 +296,37 @@ class TelepromptFineTuner:
             expected_pace=pace,
             given_dev=given_dev,
             given_test=given_test,
+            keep_checkpoint=folds > 0,
             progress=bar or (self._progress if callable(self._progress) else lambda progress: None),
             notes=tuple(notes),
         )
         started_at = time.time()
         try:
             optimized = Study(plan).run()
+            if folds:
+                optimized = self._cross_fitted(optimized, plan)
         finally:
             answers.close(discard=False)
             if bar is not None:
                 bar.close()
         executor.optimization_finished(_event(target, optimized, started_at))
         return optimized
+
+    def _cross_fitted(self, optimized: type[OptimizedSignature], plan: StudyPlan) -> type[OptimizedSignature]:
+        """Return the result of a study on few examples with the figure of its procedure."""
+        report, budget = optimized.report, plan.budget
+        if report.stopped is not None:
+            return optimized  # its checkpoint stays, so that it can go on
+        needed = FOLDS * max(1, report.calls)
+        if budget is not None and not _pays_for(budget, report, FOLDS):
+            note = f"not cross-fitted: that takes about {needed} more calls than the budget has"
+            found = CrossFit(None, note)
+        else:
+            found = cross_fit(plan, lambda split: self._make_optimizer(plan.target, split)[1], budget)
+        if plan.checkpoint is not None and not any(one.stopped for one in found.reports):
+            for path in (plan.checkpoint, *plan.checkpoint.parent.glob(f"{plan.checkpoint.stem}.fold*.jsonl")):
+                path.unlink(missing_ok=True)
+        return with_report(optimized, found.added_to(report))
 
     def _executor(self) -> Executor:
         if self._given is not None:
@@ -389,6 +411,17 @@ class TelepromptFineTuner:
 def _states(target: TargetSignature) -> list[str]:
     """Return what tells one program from another of the same fields."""
     return [] if target.program is None else [candidate_key(target.current(target.program))]
+
+
+def _pays_for(budget: Budget, report: Report, times: int) -> bool:
+    """Return whether a budget has left so many times what an optimization has used."""
+    spent, used = budget.spent, report.usage
+    return (
+        (budget.calls is None or budget.calls - spent.calls >= times * report.calls)
+        and (budget.tokens is None or budget.tokens - spent.total_tokens >= times * used.total_tokens)
+        and (budget.cost is None or budget.cost - budget.spent_cost >= times * (report.cost or 0.0))
+        and (budget.seconds is None or budget.seconds >= (times + 1) * report.seconds)
+    )
 
 
 def _remove_old(folder: Path) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+from attrs import evolve
+
 from hokusai_core import BaseSignature
 from hokusai_core.errors import ArtifactError, OptimizationError, SignatureDefinitionError
 from hokusai_core.plugin_api import (
@@ -21,7 +23,7 @@ from hokusai_core.plugin_api import (
 from hokusai_teleprompt.certificate_rows import rows_file, with_rows, write_artifact
 from hokusai_teleprompt.report import Report
 
-__all__ = ["OptimizedSignature", "candidate_spec", "load_optimized", "make_optimized"]
+__all__ = ["OptimizedSignature", "candidate_spec", "load_optimized", "make_optimized", "with_report"]
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(.*)", re.S)
 
@@ -94,6 +96,15 @@ def make_optimized(
         certificate=certificate,
     )
     return _made(artifact, report, candidate, program)
+
+
+def with_report(optimized: type[OptimizedSignature], report: Report) -> type[OptimizedSignature]:
+    """Return an optimized signature, and its best candidate, with another report."""
+    candidate = optimized.candidate
+    changed = evolve(optimized.artifact, report=report.to_dict())
+    return _made(
+        changed, report, None if candidate is None else with_report(candidate, report), vars(optimized)["program"]
+    )
 
 
 def load_optimized(

@@ -17,7 +17,7 @@ from hokusai_teleprompt.label_comparison import LabelResult
 from hokusai_teleprompt.score_plot import draw
 from hokusai_teleprompt.source_result import SourceResult
 
-__all__ = ["ExampleResult", "Report", "TrialResult"]
+__all__ = ["CrossFitted", "ExampleResult", "Report", "TrialResult"]
 
 
 #: Parts of a report that may quote examples or the language model.
@@ -67,6 +67,33 @@ class ExampleResult:
 
 
 @frozen
+class CrossFitted:
+    """What the procedure of an optimization is worth: each example compared by a candidate that has not seen it.
+
+    It speaks of the procedure and of no candidate, and nothing is promoted by it.
+
+    Args:
+        folds: how often the procedure ran, each time without a part of the examples.
+        examples: how many were compared.
+        baseline_score: score of the baseline.
+        candidate_score: score of the candidates of all folds.
+        improvement: the difference, positive where the candidates are better.
+        interval: confidence interval of the improvement. It is somewhat too narrow, since examples share a candidate.
+        confidence: of the interval.
+        calls: language-model calls that the folds have made.
+    """
+
+    folds: int
+    examples: int
+    baseline_score: float
+    candidate_score: float
+    improvement: float
+    interval: tuple[float, float]
+    confidence: float
+    calls: int
+
+
+@frozen
 class Report:
     """How an optimized signature was made, and how it compares with the baseline.
 
@@ -92,6 +119,7 @@ class Report:
         examples_needed: about how many held-out examples would show the observed improvement; None where it is shown.
         detectable: the true improvement that so many held-out examples show in 4 of 5 cases; None where not known.
         false_promotions: the largest share of candidates that are no better and are still promoted.
+        cross_fitted: with fewer than 60 examples what the procedure is worth; None where it was not measured.
         trials: the baseline, then the candidates in the order in which they were tried.
         examples: the held-out examples.
         labels: the labels of the held-out examples, where an output is a label; empty where that output is sensitive.
@@ -129,6 +157,7 @@ class Report:
     examples_needed: int | None = None
     detectable: float | None = None
     false_promotions: float | None = None
+    cross_fitted: CrossFitted | None = None
     trials: tuple[TrialResult, ...] = ()
     examples: tuple[ExampleResult, ...] = ()
     labels: tuple[LabelResult, ...] = ()
@@ -194,6 +223,7 @@ class Report:
             values = _known(cls, data)
             interval = values.get("interval")
             values |= {
+                "cross_fitted": _cross_fitted(values.get("cross_fitted")),
                 "interval": tuple(interval) if interval else None,
                 "trials": tuple(TrialResult(**_known(TrialResult, item)) for item in values.get("trials", ())),
                 "examples": tuple(ExampleResult(**_known(ExampleResult, item)) for item in values.get("examples", ())),
@@ -243,6 +273,7 @@ class Report:
             ("improvement", self._improvement()),
             ("wins, losses, ties", f"{self.wins}, {self.losses}, {self.ties}"),
             ("power", self._power()),
+            *self._cross_fitted_rows(),
             *self._label_rows(),
             *self._source_rows(),
             ("calls", self._calls()),
@@ -264,6 +295,17 @@ class Report:
         low, high = self.interval
         tested = f"p = {self.p_value:.2g} ({self.test})"
         return f"{self.improvement:+.4f}, {self.confidence:.0%} interval {low:+.4f} to {high:+.4f}, {tested}"
+
+    def _cross_fitted_rows(self) -> list[tuple[str, str]]:
+        found = self.cross_fitted
+        if found is None:
+            return []
+        scores = f"{found.baseline_score:.4f} -> {found.candidate_score:.4f}"
+        interval = f"{found.confidence:.0%} interval {found.interval[0]:+.4f} to {found.interval[1]:+.4f}"
+        text = (
+            f"{scores}, {found.improvement:+.4f}, {interval}, on all {found.examples} examples in {found.folds} folds"
+        )
+        return [("cross-fitted", f"{text}: of the procedure, not of this candidate; it promotes nothing")]
 
     def _power(self) -> str:
         if self.detectable is None or self.false_promotions is None:
@@ -312,6 +354,12 @@ class Report:
 
     def __str__(self) -> str:
         return self.table()
+
+
+def _cross_fitted(data: Mapping[str, Any] | None) -> CrossFitted | None:
+    if data is None:
+        return None
+    return CrossFitted(**{**_known(CrossFitted, data), "interval": tuple(data["interval"])})
 
 
 def _known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:

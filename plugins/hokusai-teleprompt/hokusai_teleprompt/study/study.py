@@ -80,6 +80,7 @@ class StudyPlan:
         expected_pace: what an example takes, as far as it is known before the first call.
         given_test: whether the held-out examples may be used for nothing else, as those that the caller gave.
         given_dev: the same for the examples to choose by.
+        keep_checkpoint: whether the checkpoint stays when the study is finished.
         progress: called with the progress.
         notes: notes for the report.
     """
@@ -106,6 +107,7 @@ class StudyPlan:
     checkpoint: Path | None = None
     given_test: bool = False
     given_dev: bool = False
+    keep_checkpoint: bool = False
     progress: Callable[[Progress], None] = field(default=lambda progress: None)
     notes: tuple[str, ...] = ()
 
@@ -194,7 +196,7 @@ class Study:
             raise OptimizationError(f"optimizing {self._name}: {failure.problem}") from failure.cause
         finally:
             self._phases.close()
-            self._cache.close(discard=finished)
+            self._cache.close(discard=finished and not self._plan.keep_checkpoint)
 
     def _run_phases(self) -> type[OptimizedSignature]:
         portfolio = self._fit_to_budget()
