@@ -94,6 +94,8 @@ class Cassette:
         self.record_mode, self._repeats = record_mode, allow_playback_repeats
         stored = file.read()
         self._records = record_mode in ("new_episodes", "all") or (record_mode == "once" and not file.exists)
+        if self._records:
+            file.check_writable()
         before, left = Counter(one.key for one in stored), []
         if record_mode == "all":
             stored = []

@@ -7,6 +7,7 @@ and several may record at once. Closing the cassette merges both.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,6 +83,16 @@ class CassetteFile:
     def exists(self) -> bool:
         """Whether there is a cassette, and not only recordings that no process has merged."""
         return self.path.exists()
+
+    def check_writable(self) -> None:
+        """Make the folder, and check that files can be made in it, before a call is paid for.
+
+        Raises:
+            CassetteError: they cannot.
+        """
+        with self._locked():
+            if not os.access(self.path.parent, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "may not be written to", os.fspath(self.path.parent))
 
     def read(self) -> list[Interaction]:
         """Return the interactions of the cassette; empty where there is none.

@@ -148,7 +148,8 @@ class CassetteTape:
         request = _plain({"model": str(lm.model), "options": options, "messages": messages})
         if self.mask is not None:  # first, as a value of which a part is hidden is not found as a whole
             with self._lock:
-                request = {**request, "messages": self.mask.request(request["messages"])}
+                asked_now = {"options": request["options"], "messages": request["messages"]}
+                request = {**request, **self.mask.request(asked_now)}
         return _without_credentials(request, credentials), credentials
 
     def _find(self, request: Mapping[str, Any]) -> Interaction | None:

@@ -102,9 +102,9 @@ class SensitiveMask:
             if len(leaf) >= 4 * _SHORT or (len(leaf) >= 2 * _SHORT and any(map(str.isdigit, leaf)))
         )
 
-    def request(self, messages: Any) -> Any:
-        """Return the messages of a request without sensitive values."""
-        masked = mapped_texts(messages, self._without_values)
+    def request(self, asked: Any) -> Any:
+        """Return the options and messages of a request without sensitive values."""
+        masked = mapped_texts(asked, self._without_values)
         if self._public is None:
             self._public = {word.casefold() for text in _texts(masked) for word in _WORD.findall(text)}
             self._compile()
@@ -205,19 +205,27 @@ class SensitiveMask:
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield the texts and numbers in a value, with where they are."""
+    """Yield the texts and numbers in a value, with where they are.
+
+    The keys of a mapping are values, too; the names of the fields of a model are not.
+    """
+    if isinstance(value, Mapping):
+        for number, (key, item) in enumerate(value.items(), 1):
+            yield from _leaves(f"{path}.key {number}", key)
+            yield from _leaves(f"{path}.{number}", item)
+        return
+    if isinstance(value, (list, tuple, set, frozenset)):
+        ordered = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
+        for number, item in enumerate(ordered, 1):
+            yield from _leaves(f"{path}[{number}]", item)
+        return
     try:
         plain = jsonable(value)
     except (TypeError, ValueError):
         plain = str(value)
-    if isinstance(plain, dict):
-        for key, item in plain.items():
-            yield from _leaves(f"{path}.{key}" if re.fullmatch(r"\w{1,40}", key) else f"{path}.?", item)
-            if not re.fullmatch(r"[a-z_]{1,40}", key):  # the name of a field says nothing, the key of a mapping may
-                yield f"{path}.key", key
-    elif isinstance(plain, list):
-        for number, item in enumerate(plain, 1):
-            yield from _leaves(f"{path}[{number}]", item)
+    if isinstance(plain, dict):  # a model
+        for name, item in plain.items():
+            yield from _leaves(f"{path}.{name}", getattr(value, name, item))
     elif isinstance(plain, (str, int, float)) and not isinstance(plain, bool) and str(plain).strip():
         yield path, str(plain)
 

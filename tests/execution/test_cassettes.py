@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import subprocess
 import sys
 import textwrap
@@ -608,6 +609,24 @@ def test_rows_that_may_not_be_recorded_stop_no_others(make_executor: MakeExecuto
     assert leaks(path) == []
 
 
+class Pick(BaseSignature):
+    """Pick a patient."""
+
+    patients: list[str] = InputField(sensitive=True)
+    question: str = InputField()
+    patient: str = OutputField(choices_from="patients")
+
+
+@pytest.mark.parametrize("adapter", ["chat", "json"])
+def test_choices_from_a_sensitive_input(make_executor: MakeExecutor, path: Path, adapter: str) -> None:
+    def run(executor: Executor) -> Any:
+        inputs = {"patients": ["Ada-CANARY-1", "Bob-CANARY-2"], "question": "Who?"}
+        return executor.execute_signature(Pick, inputs, parameters={"stop": ["Bob-CANARY-2"]})["patient"]
+
+    assert both(make_executor, path, run, null_lm(), adapter=adapter) == ["Ada-CANARY-1", "Ada-CANARY-1"]
+    assert leaks(path) == []
+
+
 def test_an_answer_that_cannot_be_separated_is_withheld(make_executor: MakeExecutor, path: Path) -> None:
     lm = null_lm(raw="I think it is CANARY-1")
     for expected in ("could not be parsed|lacks|has no", "could not be separated"):
@@ -700,6 +719,83 @@ def test_files_that_are_refused(path: Path, content: str, expected: str) -> None
         with pytest.raises(CassetteError, match=expected):
             cassette(path, record_mode=mode)
     assert path.read_text() == content
+
+
+def test_a_folder_that_cannot_be_used_is_found_before_a_call(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CassetteError, match="a part of it is a file"):
+        cassette(tmp_path / "file" / "calls.json")
+    with pytest.raises(CassetteError, match="cannot be read"):
+        cassette(tmp_path)
+
+
+def _random_value(draw: random.Random, canary: Callable[[], str], depth: int = 0) -> Any:
+    kind = draw.choice(["text", "lines", "number", "list", "dict"] if depth < 2 else ["text", "lines", "number"])
+    if kind == "text":
+        return draw.choice(["{}", "name {}", 'said "{}"', "a/{}/b", "{}&<x>", "é {} ü"]).format(canary())
+    if kind == "lines":
+        return "\n".join(f"line {number} {canary()}" for number in range(draw.randint(2, 4)))
+    if kind == "number":
+        return f"{draw.randint(10**9, 10**10)}{canary()}"
+    if kind == "list":
+        return [_random_value(draw, canary, depth + 1) for _ in range(draw.randint(1, 3))]
+    return {canary(): _random_value(draw, canary, depth + 1) for _ in range(draw.randint(1, 2))}
+
+
+class Record(BaseSignature):
+    """Summarize the record."""
+
+    record: dict[str, Any] = InputField(sensitive=True)
+    note: str = InputField()
+    summary: str = OutputField()
+    words: list[str] = OutputField()
+    code: str = OutputField(sensitive=True)
+
+
+def _planted(make_executor: MakeExecutor, folder: Path, seed: int) -> None:
+    """Plant random values in sensitive fields, and let the model quote parts of them in what is not sensitive."""
+    draw = random.Random(seed)  # noqa: S311  # no secret
+    canaries: list[str] = []
+
+    def canary() -> str:
+        canaries.append(f"CNRY{draw.randrange(16**8):08x}")
+        return canaries[-1]
+
+    record = {"a": _random_value(draw, canary), canary(): _random_value(draw, canary)}
+    code = canary()
+
+    def quoting(user: str) -> str:
+        words = [word for word in user.split() if "CNRY" in word] or ["none"]
+        return " ".join(draw.choice(words).strip('",[]{}') for _ in range(3)) + draw.choice([f" {code}", "", " done"])
+
+    lm = null_lm(
+        answers={"summary": quoting, "words": lambda user: quoting(user).split(), "code": code, "reasoning": quoting}
+    )
+    strategy, adapter = draw.choice([None, "chain_of_thought"]), draw.choice(["chat", "json", "xml"])
+    path = folder / f"{seed}.json"
+
+    def run(executor: Executor) -> Any:
+        return executor.execute_signature(Record, {"record": record, "note": "plain"}, strategy=strategy).outputs
+
+    recorded, replayed = both(make_executor, path, run, lm, adapter=adapter, plugins=["strategies"])
+    text = path.read_text()
+    assert not [one for one in canaries if one in text or one[4:] in text], (seed, adapter, strategy)
+    assert recorded["code"] == code
+    assert replayed["code"] != code
+    assert (
+        recorded["summary"].replace(code, "").split()[:1] == replayed["summary"].replace("[redacted]", "").split()[:1]
+    )
+
+
+def test_planted_values_are_in_no_file(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    for seed in range(25):
+        _planted(make_executor, tmp_path, seed)
+
+
+@pytest.mark.soak
+def test_planted_values_are_in_no_file_of_many(make_executor: MakeExecutor, tmp_path: Path) -> None:
+    for seed in range(25, 1_025):
+        _planted(make_executor, tmp_path, seed)
 
 
 RECORDER = """
