@@ -115,7 +115,7 @@ class PriceTable:
         if value is None or value == "" or isinstance(value, cls):
             return value or None
         if isinstance(value, (str, os.PathLike)):
-            value = _read(Path(value))
+            value = _read(Path(value).expanduser())
         if not isinstance(value, Mapping):
             raise ValueError("expected a mapping of model to prices, or the path of a TOML or JSON file")
         problems: list[str] = []
