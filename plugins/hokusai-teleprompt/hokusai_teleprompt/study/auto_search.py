@@ -166,7 +166,8 @@ class AutoSearch:
         except OptimizationError as error:
             if isinstance(error.__context__, StudyFailed):  # the metric raised, or the language model is dead
                 raise
-            self.notes.append(str(error))
+            quoted = spec.sensitive or not str(error)  # an error may quote the answer, and that a sensitive value
+            self.notes.append(f"{name} found nothing" if quoted else str(error).splitlines()[0])
             return None
         finally:
             phase.budget.close("the search is over")
