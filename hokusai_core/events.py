@@ -6,7 +6,7 @@ before a record is made, so an observer cannot leak them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -16,6 +16,7 @@ from hokusai_core.results import Attempt, ModelExchange, StageTiming, Usage
 
 __all__ = [
     "REDACTED",
+    "EvaluationFinished",
     "ExecutionFinished",
     "ExecutionStarted",
     "FeedbackGiven",
@@ -233,5 +234,40 @@ class OptimizationFinished:
     started_at: float
 
 
+@frozen
+class EvaluationFinished:
+    """An evaluation is over: systems were measured on the rows of a data set.
+
+    Args:
+        evaluation_id: its id.
+        target: name of the signature or chain that was evaluated.
+        digest: digest of the rows, inputs and expected outputs.
+        metric: name of the leading metric, which the scores of rows are by.
+        figures: the report without its rows, JSON-able: settings, and of each system the scores, failures and costs.
+        rows: at most 500 rows, those with the worst scores first, JSON-able: ``number``, ``inputs``, ``expected``, and by label of the system
+            ``outputs``, ``errors`` and ``scores``. Values of sensitive fields are hidden.
+        cost: estimated US dollars of this run, None where unknown.
+        latency: seconds.
+        started_at: seconds since the epoch.
+    """
+
+    evaluation_id: str
+    target: str
+    digest: str
+    metric: str
+    figures: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    cost: float | None
+    latency: float
+    started_at: float
+
+
 #: The events that a tracker receives.
-TrackedEvent = ExecutionFinished | FeedbackGiven | OutcomeRecorded | OperationFinished | OptimizationFinished
+TrackedEvent = (
+    ExecutionFinished
+    | FeedbackGiven
+    | OutcomeRecorded
+    | OperationFinished
+    | OptimizationFinished
+    | EvaluationFinished
+)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hokusai_core.composition.chain import SignatureChain
     from hokusai_core.composition.conditional import ConditionalPipeline
     from hokusai_core.composition.results import ChainResult
-    from hokusai_core.events import FeedbackGiven, OptimizationFinished, OutcomeRecorded
+    from hokusai_core.events import EvaluationFinished, FeedbackGiven, OptimizationFinished, OutcomeRecorded
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.execution.strategy_resolver import ResolvedStrategy
@@ -743,6 +743,13 @@ class Executor:
         The result was paid for, so a closed executor does not raise: it notifies the trackers that are still open.
         """
         self.services.observers.optimization(event)
+
+    def evaluation_finished(self, event: EvaluationFinished) -> None:
+        """Notify trackers and ``on_evaluation_finished`` hooks that an evaluation is over.
+
+        The result was paid for, so a closed executor does not raise: it notifies the trackers that are still open.
+        """
+        self.services.observers.evaluation(event)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Deliver what trackers have accepted.

@@ -36,7 +36,13 @@ from hokusai_core.markers import hookspec
 if TYPE_CHECKING:
     from hokusai_core.base_signature import BaseSignature
     from hokusai_core.components import Component
-    from hokusai_core.events import ExecutionFinished, ExecutionStarted, FeedbackGiven, OptimizationFinished
+    from hokusai_core.events import (
+        EvaluationFinished,
+        ExecutionFinished,
+        ExecutionStarted,
+        FeedbackGiven,
+        OptimizationFinished,
+    )
     from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["COMPONENT_HOOKS", "HokusaiSpecs"]
@@ -449,6 +455,23 @@ class HokusaiSpecs:
             @hookimpl
             def on_optimization_finished(event):
                 print(event.signature, event.promoted)
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def on_evaluation_finished(self, event: EvaluationFinished) -> None:
+        """Called when an evaluation is over.
+
+        Args:
+            event: scores, costs, and the first rows.
+
+        Example::
+
+            from hokusai_core.plugin_api import hookimpl
+
+            @hookimpl
+            def on_evaluation_finished(event):
+                print(event.target, event.figures["systems"][0]["scores"])
         """
         raise NotImplementedError
 

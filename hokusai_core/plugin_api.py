@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hokusai_core.dspy_bridge.predictors import predictor_states, with_predictor_states
     from hokusai_core.dspy_bridge.usage_cost import usage_cost
     from hokusai_core.events import (
+        EvaluationFinished,
         ExecutionFinished,
         ExecutionStarted,
         FeedbackGiven,
@@ -118,6 +119,7 @@ __all__ = [
     "EditionFinder",
     "EditionSource",
     "EditionWarning",
+    "EvaluationFinished",
     "ExecutionFinished",
     "ExecutionStarted",
     "FeedbackGiven",
@@ -220,6 +222,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "CallRecord",
             ),
             "hokusai_core.events": (
+                "EvaluationFinished",
                 "ExecutionFinished",
                 "ExecutionStarted",
                 "FeedbackGiven",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hokusai_core.components import Owner
     from hokusai_core.composition import ChainResult
     from hokusai_core.events import (
+        EvaluationFinished,
         ExecutionFinished,
         ExecutionStarted,
         FeedbackGiven,
@@ -79,6 +80,7 @@ __all__ = [
     "ChainResult",
     "Conflict",
     "Edition",
+    "EvaluationFinished",
     "EventStream",
     "ExecutionFinished",
     "ExecutionOptions",
@@ -150,6 +152,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             "hokusai_core.cassettes": ("Cassette",),
             "hokusai_core.events": (
+                "EvaluationFinished",
                 "ExecutionFinished",
                 "ExecutionStarted",
                 "FeedbackGiven",

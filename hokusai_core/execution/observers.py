@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from hokusai_core.events import (
+        EvaluationFinished,
         ExecutionFinished,
         ExecutionStarted,
         FeedbackGiven,
@@ -176,6 +177,11 @@ class Observers:
         """Tell that an optimization is over."""
         self._record(event)
         self._plugins.notify("on_optimization_finished", event)
+
+    def evaluation(self, event: EvaluationFinished) -> None:
+        """Tell that an evaluation is over."""
+        self._record(event)
+        self._plugins.notify("on_evaluation_finished", event)
 
     def _record(self, event: TrackedEvent) -> None:
         for name, tracker in self.trackers.items():

@@ -29,6 +29,7 @@ import pytest
 
 from hokusai_core.events import (
     REDACTED,
+    EvaluationFinished,
     ExecutionFinished,
     FeedbackGiven,
     OperationFinished,
@@ -38,7 +39,15 @@ from hokusai_core.events import (
 from hokusai_core.protocols import Tracker
 from hokusai_core.results import Attempt, StageTiming, Usage
 
-__all__ = ["TrackerConformance", "make_event", "make_feedback", "make_operation", "make_optimization", "make_outcome"]
+__all__ = [
+    "TrackerConformance",
+    "make_evaluation",
+    "make_event",
+    "make_feedback",
+    "make_operation",
+    "make_optimization",
+    "make_outcome",
+]
 
 #: Seconds that delivery may take on a busy machine. Each wait ends with what it waits for.
 PATIENCE = 300.0
@@ -158,6 +167,50 @@ def make_optimization(**changes: Any) -> OptimizationFinished:
     return OptimizationFinished(**values | changes)
 
 
+def make_evaluation(**changes: Any) -> EvaluationFinished:
+    """Return the event of an evaluation of two systems on two rows."""
+    score = {"value": 0.5, "low": 0.1, "high": 0.9, "rows": 2}
+    system = {
+        "label": "null/model",
+        "name": "pack/Greet",
+        "fingerprint": "0123456789abcdef" * 2,
+        "model": "null/model",
+        "against": False,
+        "scores": {"accuracy": score},
+        "slices": {},
+        "failures": {},
+        "unanswered": {},
+        "cost": 0.002,
+        "latency_p50": 0.1,
+        "latency_p95": 0.2,
+    }
+    other = {**system, "label": "null/other", "model": "null/other"}
+    labels = (system["label"], other["label"])
+    rows = [
+        {
+            "number": number,
+            "inputs": {"name": "Ann"},
+            "expected": {"greeting": "Hello"},
+            "outputs": {label: {"greeting": text} for label in labels},
+            "errors": {},
+            "scores": dict.fromkeys(labels, score),
+        }
+        for number, (text, score) in enumerate((("Hello", 1.0), ("Bye", 0.0)), 1)
+    ]
+    values: dict[str, Any] = {
+        "evaluation_id": secrets.token_hex(16),
+        "target": "pack/Greet",
+        "digest": "fedcba9876543210" * 2,
+        "metric": "accuracy",
+        "figures": {"metrics": ["accuracy"], "rows": 2, "seed": 0, "systems": [system, other], "comparisons": []},
+        "rows": rows,
+        "cost": 0.004,
+        "latency": 2.0,
+        "started_at": time.time() - 2,
+    }
+    return EvaluationFinished(**values | changes)
+
+
 class TrackerConformance:
     """Tests that every tracker passes.
 
@@ -220,6 +273,7 @@ class TrackerConformance:
         tracker.record(make_feedback(events[0].execution_id))
         tracker.record(make_outcome(events[0].execution_id))
         tracker.record(make_optimization())
+        tracker.record(make_evaluation())
         assert tracker.flush(PATIENCE)
         # A batch is no execution of its own.
         assert {row["execution_id"] for row in read_executions()} == {event.execution_id for event in events}

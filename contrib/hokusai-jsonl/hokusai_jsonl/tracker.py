@@ -24,6 +24,7 @@ _KINDS: Final = {
     "FeedbackGiven": "feedback",
     "OutcomeRecorded": "outcome",
     "OptimizationFinished": "optimization",
+    "EvaluationFinished": "evaluation",
 }
 
 

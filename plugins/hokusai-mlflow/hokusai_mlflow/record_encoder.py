@@ -10,6 +10,7 @@ import orjson
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import (
+        EvaluationFinished,
         ExecutionFinished,
         FeedbackGiven,
         OperationFinished,
@@ -42,6 +43,7 @@ class RecordEncoder:
             "FeedbackGiven": self.feedback,
             "OutcomeRecorded": self.outcome,
             "OptimizationFinished": self.optimization,
+            "EvaluationFinished": self.evaluation,
         }
         # The mapping is kept beside its encoded form, so that its id is not given to another one.
         self._parameters: dict[int, tuple[Mapping[str, Any], orjson.Fragment]] = {}
@@ -175,6 +177,39 @@ class RecordEncoder:
             record["doc"] = event.document
             record["alias"] = self._policy.registry_alias
         return _dumps(record)
+
+    def evaluation(self, event: EvaluationFinished) -> bytes:
+        """Return the record of an evaluation, with those rows that it carries."""
+        record: dict[str, Any] = {
+            "k": "v",
+            "id": event.evaluation_id,
+            "sig": event.target,
+            "data": event.digest,
+            "metric": event.metric,
+            "fig": event.figures,
+            "cost": event.cost,
+            "lat": event.latency,
+            "t0": event.started_at,
+            "rows": [self._evaluated(row) for row in event.rows],
+        }
+        return _dumps(record)
+
+    def _evaluated(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        policy, cut = self._policy, {}  # type: ContentPolicy, dict[str, int]
+        record: dict[str, Any] = {"no": row["number"], "sc": row["scores"]}
+        if policy.inputs:
+            record["in"] = policy.values("inputs", row["inputs"], cut)
+        if policy.outputs:
+            record["exp"] = policy.values("outputs", row["expected"], cut)
+            record["out"] = {
+                label: policy.values("outputs", outputs or {}, cut) for label, outputs in row["outputs"].items()
+            }
+            record["err"] = policy.values("error", row["errors"], cut)
+        else:
+            record["err"] = {label: error.partition(":")[0] for label, error in row["errors"].items()}
+        if cut:
+            record["cut"] = cut
+        return record
 
     def _attempt(self, attempt: Any, cut: dict[str, int]) -> tuple[Any, ...]:
         usage = attempt.usage

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
-from mlflow.entities import TraceData, TraceInfo
+from mlflow.entities import Assessment, TraceData, TraceInfo
 from mlflow.entities.span import Span, SpanType
 from mlflow.entities.trace_location import TraceLocation
 from mlflow.entities.trace_state import TraceState
@@ -41,19 +41,24 @@ _PEOPLE: Final = {"user": "mlflow.trace.user", "session": "mlflow.trace.session"
 _RESOURCE: Final = Resource({"service.name": "hokusai"})
 
 
-def write_traces(target: Target, parts: Sequence[TracePart]) -> None:
+def write_traces(
+    target: Target, parts: Sequence[TracePart], assessments: Mapping[str, Sequence[Assessment]] | None = None
+) -> None:
     """Write traces, or parts of them; what is there already stays as it is.
 
     Args:
         target: the run that they belong to.
         parts: what becomes of executions and operations.
+        assessments: id of an execution -> what is said of it from the beginning.
     """
     client = TracingClient(target.uri)
     spans: list[Span] = []
     for part in parts:
         own = list(_spans(part))
         if part.role == "trace":
-            client.start_trace(_info(part.record, target, len(own)))
+            info = _info(part.record, target, len(own))
+            info.assessments = list((assessments or {}).get(part.record["id"], ()))
+            client.start_trace(info)
         spans += own
     try:
         client.log_spans(target.experiment_id, spans)

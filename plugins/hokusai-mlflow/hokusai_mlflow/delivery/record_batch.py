@@ -48,6 +48,7 @@ class RecordBatch:
         traces: parts of traces.
         feedback: ratings.
         optimizations: optimizations.
+        evaluations: evaluations.
         parameters: new parameters of the run.
         sums: sums over the executions.
         traced: a digit for each execution and operation: 1 where it has a trace.
@@ -62,6 +63,7 @@ class RecordBatch:
     traces: list[TracePart] = field(factory=list)
     feedback: list[Mapping[str, Any]] = field(factory=list)
     optimizations: list[Mapping[str, Any]] = field(factory=list)
+    evaluations: list[Mapping[str, Any]] = field(factory=list)
     parameters: dict[str, str] = field(factory=dict)
     sums: RunSums = field(factory=RunSums)
     traced: str = ""
@@ -79,6 +81,8 @@ class RecordBatch:
                     self.feedback.append(record)
                 case "s":
                     self.optimizations.append(record)
+                case "v":
+                    self.evaluations.append(record)
                 case "r":
                     self.sums.refused += record["n"]
                 case "x":

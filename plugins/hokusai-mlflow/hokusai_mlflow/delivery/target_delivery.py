@@ -27,6 +27,7 @@ from hokusai_mlflow.delivery.execution_table import (
 )
 from hokusai_mlflow.delivery.failures import concerns_address
 from hokusai_mlflow.delivery.mlflow_feedback import write_feedback
+from hokusai_mlflow.delivery.mlflow_evaluations import write_evaluation_runs
 from hokusai_mlflow.delivery.mlflow_optimizations import write_optimization_run
 from hokusai_mlflow.delivery.mlflow_runs import Target, Targets
 from hokusai_mlflow.delivery.mlflow_table import write_metrics, write_parts
@@ -50,7 +51,7 @@ __all__ = ["TargetDelivery", "TraceWaits"]
 _TRACES: Final = 25
 _TABLES: Final = (EXECUTIONS, OPERATIONS)
 #: Kinds of records that MLflow gets something of.
-_CONTENT: Final = frozenset("eofsr")
+_CONTENT: Final = frozenset("eofsvr")
 #: Seconds for which feedback waits for its execution.
 _PATIENCE: Final = 60.0
 
@@ -253,7 +254,7 @@ class TargetDelivery:
         assert pending is not None  # noqa: S101  # for the type checker
         segment.update(offset=chunk.end, counted=batch.counted, parts=parts)
         state.totals, state.signatures, state.operations = pending["totals"], batch.signatures, batch.operations
-        if batch.traces or batch.feedback or batch.optimizations:
+        if batch.traces or batch.feedback or batch.optimizations or batch.evaluations:
             state.owed.append({key: pending[key] for key in ("segment", "start", "end", "traced")})
         state.ended |= batch.ended
         state.save()
@@ -285,6 +286,9 @@ class TargetDelivery:
         for record in batch.optimizations:
             self._touch(self.uri)
             self._send_one(state, f"optimization {record['id']}", partial(write_optimization_run, target, record))
+        for record in batch.evaluations:
+            touch = partial(self._touch, self.uri)
+            self._send_one(state, f"evaluation {record['id']}", partial(write_evaluation_runs, target, record, touch))
 
     def _send_traces(self, target: Target, traces: list[Any]) -> None:
         try:
