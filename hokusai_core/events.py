@@ -244,8 +244,8 @@ class EvaluationFinished:
         digest: digest of the rows, inputs and expected outputs.
         metric: name of the leading metric, which the scores of rows are by.
         figures: the report without its rows, JSON-able: settings, and of each system the scores, failures and costs.
-        rows: at most 500 rows, those with the worst scores first, JSON-able: ``number``, ``inputs``, ``expected``, and by label of the system
-            ``outputs``, ``errors`` and ``scores``. Values of sensitive fields are hidden.
+        rows: at most 500 rows, those with the worst scores first, JSON-able: ``number``, ``inputs``, ``expected``, and
+            by label of the system ``outputs``, ``errors`` and ``scores``. Values of sensitive fields are hidden.
         cost: estimated US dollars of this run, None where unknown.
         latency: seconds.
         started_at: seconds since the epoch.
@@ -264,10 +264,5 @@ class EvaluationFinished:
 
 #: The events that a tracker receives.
 TrackedEvent = (
-    ExecutionFinished
-    | FeedbackGiven
-    | OutcomeRecorded
-    | OperationFinished
-    | OptimizationFinished
-    | EvaluationFinished
+    ExecutionFinished | FeedbackGiven | OutcomeRecorded | OperationFinished | OptimizationFinished | EvaluationFinished
 )

@@ -15,6 +15,7 @@ from hokusai_core.plugin_api import Problem, check_cost_bound
 from hokusai_core.types import ExecutionOptions
 from hokusai_evaluate.answers import AnswerJournal
 from hokusai_evaluate.early_stopping import ask_until_shown, check_sequential
+from hokusai_evaluate.evaluation_event import event_of
 from hokusai_evaluate.evaluation_report import Evaluation
 from hokusai_evaluate.evaluation_run import EvaluationRun
 from hokusai_evaluate.example_reader import Examples, keys_hash, read_examples
@@ -162,7 +163,7 @@ def evaluate(
             ]
             sequential = ask_until_shown(run, sides, max_regression or 0.0, confidence=confidence, seed=seed)
             examples = _asked(examples, run.places)
-    return report_of(
+    evaluation = report_of(
         run.measurements(),
         examples,
         ready,
@@ -171,6 +172,8 @@ def evaluate(
         seconds=time.time() - started,
         notes=metered.notes(),
     )
+    executor.evaluation_finished(event_of(evaluation, systems[0].name))
+    return evaluation
 
 
 def _read_saved(against: Any) -> tuple[list[Any], list[SavedReport]]:

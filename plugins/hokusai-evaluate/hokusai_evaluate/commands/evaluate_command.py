@@ -89,7 +89,7 @@ column_option = click.option(
 @click.option("--worst", type=click.IntRange(min=0), default=5, show_default=True, help="So many of the worst rows.")
 @click.option("-o", "--output", type=_FILE, help="Write the report with every row as JSON.")
 @click.option("--junit", type=_FILE, help="Write the gates as JUnit XML.")
-@click.option("--track", is_flag=True, help="Record the executions in MLflow.")
+@click.option("--track", is_flag=True, help="Record the executions and the evaluation in MLflow.")
 @json_option
 def evaluate(
     name: str,

@@ -26,8 +26,8 @@ from hokusai_mlflow.delivery.execution_table import (
     part_of,
 )
 from hokusai_mlflow.delivery.failures import concerns_address
-from hokusai_mlflow.delivery.mlflow_feedback import write_feedback
 from hokusai_mlflow.delivery.mlflow_evaluations import write_evaluation_runs
+from hokusai_mlflow.delivery.mlflow_feedback import write_feedback
 from hokusai_mlflow.delivery.mlflow_optimizations import write_optimization_run
 from hokusai_mlflow.delivery.mlflow_runs import Target, Targets
 from hokusai_mlflow.delivery.mlflow_table import write_metrics, write_parts
