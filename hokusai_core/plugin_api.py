@@ -69,7 +69,7 @@ if TYPE_CHECKING:
         Tracker,
         Validator,
     )
-    from hokusai_core.redaction import REDACTED
+    from hokusai_core.redaction import REDACTED, scrub
     from hokusai_core.results import Problem, StageTiming, Usage
     from hokusai_core.settings import Settings
     from hokusai_core.signature_registry import Edition, SignatureRegistry
@@ -189,6 +189,7 @@ __all__ = [
     "read_artifact",
     "read_log",
     "scan_lines",
+    "scrub",
     "secure_file",
     "translate_error",
     "usage_cost",
@@ -273,7 +274,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "Tracker",
                 "Validator",
             ),
-            "hokusai_core.redaction": ("REDACTED",),
+            "hokusai_core.redaction": ("REDACTED", "scrub"),
             "hokusai_core.results": (
                 "Problem",
                 "StageTiming",

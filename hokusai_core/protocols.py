@@ -287,6 +287,8 @@ class Metric(Protocol):
     ``using(models, task)``
         for a metric that asks a language model: returns the metric with a model from ``models(lm)``, which counts its
         calls. ``models(None)`` is the model that is optimized; ``task`` are the instructions of the signature.
+    ``unmetered``
+        true for a metric that calls a language model by itself. An evaluation with a budget refuses it.
     ``aggregate(pairs)``
         for a metric whose score of a set is not the mean of the scores: takes pairs of expected and given outputs.
     """

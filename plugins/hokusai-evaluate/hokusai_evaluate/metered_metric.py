@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from hokusai_core import Budget, Executor, LanguageModel
+from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import CallRecord, charged_model
 from hokusai_evaluate.systems import System
 
@@ -40,7 +41,13 @@ class MeteredMetrics:
 
         Raises:
             LanguageModelUnavailable: there is no such language model.
+            ConfigurationError: there is a budget, and the metric makes calls that it cannot bound.
         """
+        if self._budget is not None and getattr(metric, "unmetered", False):
+            raise ConfigurationError(
+                f"metric {metric.name} makes calls that a budget cannot bound; leave the budget (--max-cost) out, or "
+                "use quality_score as the judge"
+            )
         if not hasattr(metric, "using"):
             return metric
         return metric.using(lambda lm: self._metered(system.lm if lm is None else lm), system.spec.instructions)

@@ -1,10 +1,10 @@
-"""The components of this plugin: the tracker, signatures of the model registry and the command ``hokusai tracking``."""
+"""The components of this plugin: tracker, metric, signatures of the model registry, ``hokusai tracking``."""
 
 from __future__ import annotations
 
 from hokusai_core.plugin_api import Component, hookimpl
 
-__all__ = ["provide_commands", "provide_signature_sources", "provide_trackers"]
+__all__ = ["provide_commands", "provide_metrics", "provide_signature_sources", "provide_trackers"]
 
 
 @hookimpl
@@ -15,6 +15,18 @@ def provide_trackers() -> list[Component]:
             name="mlflow",
             target="hokusai_mlflow.tracker:MlflowTracker",
             summary="Records executions in MLflow from a process of its own",
+        )
+    ]
+
+
+@hookimpl
+def provide_metrics() -> list[Component]:
+    """Offer MLflow's scorers and judges as a metric."""
+    return [
+        Component(
+            name="mlflow_scorer",
+            target="hokusai_mlflow.scorer_metric:MlflowScorer",
+            summary="A scorer or judge of mlflow.genai, named by the option scorer",
         )
     ]
 

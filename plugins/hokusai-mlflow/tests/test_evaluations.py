@@ -71,7 +71,8 @@ def test_each_system_is_an_evaluation_run_with_its_data_set_and_rows(place: Any)
 
 
 def test_a_delivery_that_was_cut_off_is_finished_and_not_repeated(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    write, calls = mlflow_evaluations.write_traces, []
+    write: Any = vars(mlflow_evaluations)["write_traces"]
+    calls: list[Any] = []
 
     def failing(*given: Any) -> None:
         calls.append(given)

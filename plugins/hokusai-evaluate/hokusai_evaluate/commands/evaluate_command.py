@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -36,7 +38,8 @@ column_option = click.option(
 @click.argument("data", required=False, type=click.Path(exists=True, dir_okay=False))
 @click.option("--card", is_flag=True, help="Keep the scores as a scorecard, which hokusai show prints.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; of several the first one leads.")
-@click.option("--judge", metavar="LM", help="Language model that grades, with --metric quality_score.")
+@click.option("--judge", metavar="LM", help="Language model that grades, with --metric quality_score or mlflow_scorer.")
+@click.option("--metric-option", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the metric.")
 @click.option("--lm", "lms", multiple=True, metavar="NAME", help="Language model; of several each is measured.")
 @click.option(
     "--against",
@@ -97,6 +100,7 @@ def evaluate(
     card: bool,
     metrics: tuple[str, ...],
     judge: str | None,
+    settings: tuple[str, ...],
     lms: tuple[str, ...],
     against: tuple[str, ...],
     strategy: str | None,
@@ -164,7 +168,7 @@ def evaluate(
                 name,
                 data,
                 metric=list(metrics),
-                metric_options={"judge": judge} if judge else None,
+                metric_options=_metric_options(judge, settings),
                 lm=list(lms),
                 against=list(against),
                 repeat=repeat,
@@ -206,6 +210,24 @@ def evaluate(
         raise click.exceptions.Exit(_GATE)
     if failed:
         raise click.exceptions.Exit(_INCOMPLETE)
+
+
+def _metric_options(judge: str | None, settings: Sequence[str]) -> dict[str, Any] | None:
+    """Return the options of the metric; a value that is JSON is read as such.
+
+    Raises:
+        CommandMisuse: one has no name or no value.
+    """
+    found: dict[str, Any] = {"judge": judge} if judge else {}
+    for setting in settings:
+        name, separator, value = setting.partition("=")
+        if not name or not separator:
+            raise CommandMisuse(f"--metric-option {setting}: expected NAME=VALUE, such as scorer=Correctness")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found or None
 
 
 def _make_executor(timeout: float | None, given: dict[str, Any], *, track: bool) -> Any:

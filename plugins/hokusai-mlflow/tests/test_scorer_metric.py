@@ -1,0 +1,82 @@
+"""MLflow's scorers and judges as metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from mlflow.genai.scorers import scorer
+
+from hokusai_core import Budget, Executor
+from hokusai_core.errors import ConfigurationError, LanguageModelError
+from hokusai_core.testing.chat_server import ChatServer
+from hokusai_core.testing.lm import null_lm
+from hokusai_evaluate import evaluate
+from hokusai_mlflow.scorer_metric import MlflowScorer
+
+ROWS = [{"question": "2+2?", "answer": "four"}, {"question": "3+3?", "answer": "six"}]
+
+
+def _same_start(outputs: Any, expectations: Any) -> bool:
+    return bool(outputs[0] == expectations["expected_response"][0])
+
+
+def _stars(outputs: Any) -> int:
+    return len(outputs)
+
+
+same_start, stars = scorer(_same_start, name="same_start"), scorer(_stars, name="stars")
+
+
+@pytest.fixture
+def executor() -> Any:
+    with Executor(lm=null_lm(answers={"answer": "four"}), plugins=["mlflow"], trackers=[]) as made:
+        made.register_signature("Ask", "question -> answer")
+        yield made
+
+
+def test_a_scorer_of_ones_own_and_one_by_name(executor: Any) -> None:
+    metrics = [MlflowScorer(same_start), MlflowScorer("RegexMatch", pattern="^f")]
+    evaluation = evaluate(executor, "Ask", ROWS, metric=metrics)
+    assert [score.value for score in evaluation.systems[0].scores.values()] == [0.5, 1.0]
+
+
+def test_a_judge_is_asked_by_mlflow(executor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ChatServer('{"result": "no", "rationale": "it is wrong"}') as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-nothing")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        options = {"scorer": "Correctness", "judge": "openai/gpt-5"}
+        evaluation = evaluate(executor, "Ask", ROWS, metric="mlflow_scorer", metric_options=options)
+    assert evaluation.score == 0.0
+    assert evaluation.complete
+    with pytest.raises(ConfigurationError, match="a budget cannot bound"):
+        evaluate(executor, "Ask", ROWS, metric="mlflow_scorer", metric_options=options, budget=Budget(tokens=10_000))
+
+
+def test_a_score_outside_of_the_range_is_refused_and_said() -> None:
+    metric = MlflowScorer(stars, range=(1, 5))
+    assert metric.score({}, {"answer": "***"}, {}) == 3.0
+    with (
+        pytest.warns(UserWarning, match="no score from 1 to 5"),
+        pytest.raises(LanguageModelError, match="answered 6"),
+    ):
+        metric.score({}, {"answer": "******"}, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "give the name of a scorer"),
+        ({"scorer": "Nope"}, "Give module:attribute, or one of"),
+        ({"scorer": "Correctness"}, "name it with judge="),
+        ({"scorer": "Correctness", "judge": "gpt-5"}, "expected provider/model"),
+        ({"scorer": "UserFrustration", "judge": "openai/gpt-5"}, "whole conversations"),
+        ({"scorer": "RegexMatch"}, "cannot be made"),
+        ({"scorer": "json:dumps"}, "expected a scorer"),
+        ({"scorer": same_start, "judge": "openai/gpt-5"}, "made already"),
+        ({"scorer": same_start, "range": (1, 1)}, "lowest score comes first"),
+    ],
+)
+def test_what_is_wrong_is_named(given: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        MlflowScorer(**given)
