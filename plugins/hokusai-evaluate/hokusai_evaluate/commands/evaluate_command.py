@@ -39,7 +39,7 @@ column_option = click.option(
 @click.option("--card", is_flag=True, help="Keep the scores as a scorecard, which hokusai show prints.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; of several the first one leads.")
 @click.option("--judge", metavar="LM", help="Language model that grades, with --metric quality_score or mlflow_scorer.")
-@click.option("--metric-option", "settings", multiple=True, metavar="NAME=VALUE", help="An option of the metric.")
+@click.option("--metric-option", "metric_settings", multiple=True, metavar="NAME=VALUE", help="An option of the metric.")
 @click.option("--lm", "lms", multiple=True, metavar="NAME", help="Language model; of several each is measured.")
 @click.option(
     "--against",
@@ -100,7 +100,7 @@ def evaluate(
     card: bool,
     metrics: tuple[str, ...],
     judge: str | None,
-    settings: tuple[str, ...],
+    metric_settings: tuple[str, ...],
     lms: tuple[str, ...],
     against: tuple[str, ...],
     strategy: str | None,
@@ -168,7 +168,7 @@ def evaluate(
                 name,
                 data,
                 metric=list(metrics),
-                metric_options=_metric_options(judge, settings),
+                metric_options=_metric_options(judge, metric_settings),
                 lm=list(lms),
                 against=list(against),
                 repeat=repeat,
