@@ -39,7 +39,9 @@ column_option = click.option(
 @click.option("--card", is_flag=True, help="Keep the scores as a scorecard, which hokusai show prints.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; of several the first one leads.")
 @click.option("--judge", metavar="LM", help="Language model that grades, with --metric quality_score or mlflow_scorer.")
-@click.option("--metric-option", "metric_settings", multiple=True, metavar="NAME=VALUE", help="An option of the metric.")
+@click.option(
+    "--metric-option", "metric_settings", multiple=True, metavar="NAME=VALUE", help="An option of the metric."
+)
 @click.option("--lm", "lms", multiple=True, metavar="NAME", help="Language model; of several each is measured.")
 @click.option(
     "--against",
