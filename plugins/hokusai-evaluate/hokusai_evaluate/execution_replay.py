@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack
 
+import numpy as np
 from attrs import asdict, evolve, field, frozen
 
 from hokusai_core import Executor
@@ -21,7 +22,7 @@ from hokusai_evaluate.example_reader import Examples, example_key, keys_hash
 from hokusai_evaluate.kept_executions import KeptRow, KeptRows, find_kept, kept_sources
 from hokusai_evaluate.measurement import Measurement, ReportOptions, report_of
 from hokusai_evaluate.metrics import make_metric, usual_metric
-from hokusai_evaluate.statistics import compare_paired
+from hokusai_evaluate.paired_intervals import sign_flip_interval
 from hokusai_evaluate.systems import System, make_systems
 
 __all__ = ["PairedFigure", "Replay", "ReplayedSignature", "replay"]
@@ -298,13 +299,10 @@ class _Runner:
         if not known:
             return None
         after, before = [new for new, _ in known], [old for _, old in known]
-        found = compare_paired(before, after, confidence=self._confidence, seed=self._seed)
-        means = statistics.fmean(before), statistics.fmean(after)
-        low, high = (
-            min(found.low, found.difference),
-            max(found.high, found.difference),
-        )
-        return PairedFigure(*means, found.difference, low, high, len(known))
+        gains = np.asarray(after) - np.asarray(before)
+        low, high, _ = sign_flip_interval(gains, confidence=self._confidence, seed=self._seed)
+        means, difference = (statistics.fmean(before), statistics.fmean(after)), float(gains.mean())
+        return PairedFigure(*means, difference, min(low, difference), max(high, difference), len(known))
 
 
 def _answer_pairs(measured: Sequence[Measurement]) -> list[tuple[Answer, Answer]]:

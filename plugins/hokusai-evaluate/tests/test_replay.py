@@ -167,6 +167,13 @@ def test_rows_that_could_not_be_asked(executor: Executor) -> None:
     assert result.signatures[0].agreement.systems[0].unanswered == {"LanguageModelError": 3}
 
 
+def test_figures_that_are_zero_or_one_are_not_read_as_wrong_and_right(executor: Executor) -> None:
+    rows = [kept(number, f"refund {number}", cost=0.0, latency=1.0) for number in range(6)]
+    (part,) = replay(executor, lm=router(), sources={"source": Source(*rows)}).signatures
+    assert part.cost is not None
+    assert (part.cost.difference, part.cost.low, part.cost.high) == (0.0, 0.0, 0.0)
+
+
 def test_sources_that_know_the_same_execution(executor: Executor) -> None:
     tracked, rated = (
         kept(1, "refund 1"),
