@@ -163,7 +163,7 @@ def test_many_threads_get_their_own_answers(server: ChatServer) -> None:
 
 
 def test_a_wide_batch_has_all_its_calls_in_flight() -> None:
-    with ChatServer(delay=0.5) as server, Executor(lm=f"{server.base_url}#ok", plugins=["openai"]) as executor:
+    with ChatServer(delay=1.5) as server, Executor(lm=f"{server.base_url}#ok", plugins=["openai"]) as executor:
         executor.register_signature("Ask", "question -> answer")
         rows = [{"question": f"question {number}"} for number in range(150)]
         assert len(executor.execute_batch("Ask", rows, max_workers=150)) == 150
