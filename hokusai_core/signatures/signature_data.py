@@ -12,7 +12,7 @@ from hokusai_core.signatures.fields import FieldSpec, declared_state
 
 if TYPE_CHECKING:
     from hokusai_core.signatures.predictor_state import PredictorState
-from hokusai_core.signatures.strategy_choice import StrategyChoice
+    from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 __all__ = ["SignatureData"]
 
