@@ -40,7 +40,8 @@ if TYPE_CHECKING:
         TrackedEvent,
     )
     from hokusai_core.execution.budget import Reservation
-    from hokusai_core.execution.budget_ledger import BudgetFile, BudgetFileError
+    from hokusai_core.execution.budget_file import BudgetFile
+    from hokusai_core.execution.budget_ledger import BudgetFileError
     from hokusai_core.execution.charged_model import charged_model, check_cost_bound
     from hokusai_core.execution.edition_finder import EditionFinder, EditionWarning
     from hokusai_core.execution.signature_runner import SignatureRunner
@@ -233,7 +234,8 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "TrackedEvent",
             ),
             "hokusai_core.execution.budget": ("Reservation",),
-            "hokusai_core.execution.budget_ledger": ("BudgetFile", "BudgetFileError"),
+            "hokusai_core.execution.budget_file": ("BudgetFile",),
+            "hokusai_core.execution.budget_ledger": ("BudgetFileError",),
             "hokusai_core.execution.charged_model": ("charged_model", "check_cost_bound"),
             "hokusai_core.execution.signature_runner": ("SignatureRunner",),
             "hokusai_core.execution.strategy_resolver": ("ResolvedStrategy", "StrategyResolver"),

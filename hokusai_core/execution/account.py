@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import orjson
 from attrs import asdict, define, field, frozen
 
 from hokusai_core.money import shown_dollars
@@ -68,6 +67,8 @@ class Account:
         Raises:
             ValueError: it holds something else.
         """
+        import orjson  # for files; help of commands does without
+
         try:
             data: dict[str, Any] = orjson.loads(payload)
             data["usage"] = Usage(*data["usage"])
@@ -79,6 +80,8 @@ class Account:
 
     def encode(self) -> bytes:
         """Return the account as JSON."""
+        import orjson  # for files; help of commands does without
+
         usage = self.usage
         return orjson.dumps(
             {

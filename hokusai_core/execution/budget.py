@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hokusai_core.errors import BudgetExceeded, ConfigurationError
 from hokusai_core.execution.account import Account, Ceilings
-from hokusai_core.execution.budget_ledger import BudgetFile, BudgetFileError, BudgetLedger, MemoryLedger
+from hokusai_core.execution.budget_ledger import BudgetFileError, BudgetLedger, MemoryLedger
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.money import dollars, picodollars, shown_dollars
 from hokusai_core.process import fork_callbacks
@@ -107,6 +106,8 @@ class Budget:
         if file is None:
             self._ledger = MemoryLedger(told)
         else:
+            from hokusai_core.execution.budget_file import BudgetFile  # help of commands does without
+
             try:
                 self._ledger = BudgetFile(file, told)
             except BudgetFileError as error:
@@ -164,6 +165,8 @@ class Budget:
         Raises:
             BudgetExceeded: as for ``reserve``.
         """
+        import asyncio  # an executor has loaded it; help of commands does without
+
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -172,6 +175,8 @@ class Budget:
 
     async def areserve(self, estimate: CallEstimate | None = None) -> Reservation:
         """Async version of ``reserve``."""
+        import asyncio  # an executor has loaded it; help of commands does without
+
         for nap in naps():
             found = self.try_reserve(estimate)
             if found is not None:

@@ -18,7 +18,8 @@ import pytest
 from hokusai_core import Budget, Usage
 from hokusai_core.call_records import CallEstimate, CostBound
 from hokusai_core.errors import BudgetExceeded, ConfigurationError
-from hokusai_core.execution.budget_ledger import BudgetFile, BudgetFileError
+from hokusai_core.execution.budget_file import BudgetFile
+from hokusai_core.execution.budget_ledger import BudgetFileError
 from hokusai_core.storage import DamagedStateError, LockedState, locked_state
 
 DOLLAR = 10**12

@@ -16,7 +16,7 @@ import pytest
 
 from hokusai_core import Budget, Executor, FailedExecution
 from hokusai_core.errors import BudgetExceeded, ExecutionError
-from hokusai_core.execution.budget_ledger import BudgetFile
+from hokusai_core.execution.budget_file import BudgetFile
 from hokusai_core.plugin_api import SignatureRunner, charged_model
 from tests.execution.billing_server import BillingServer
 
