@@ -100,3 +100,40 @@ def test_a_file_that_cannot_be_written_is_refused_before_a_call(tickets: Path, t
     result = classify(tickets, "--junit", tmp_path / "missing" / "report.xml", lm=lm)
     assert (result.exit_code, lm.engine.calls) == (1, 0)
     assert "its folder does not exist" in result.stderr
+
+
+def test_a_comparison_that_stops_early(tickets: Path, tmp_path: Path) -> None:
+    from hokusai_core import Executor
+
+    with Executor(mode="testing") as executor:
+        spec = executor.signature("ClassifyText").spec.to_dict()
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({**spec, "name": "Other", "instructions": "MAGIC. Classify."}))
+
+    lm = null_lm(answers={"classification": answer})
+    junit = tmp_path / "junit.xml"
+    same = classify(tickets, "--metric", "accuracy", "--against", other, "--stop", "early", "--junit", junit, lm=lm)
+    assert same.exit_code == 0
+    assert "regression passed, undecided" in same.stderr
+    cases = list(ET.parse(junit).getroot().iter("testcase"))  # noqa: S314  # our own file
+    assert "undecided" in (cases[-1].findtext("system-out") or "")
+    options = ("--against", other, "--stop", "early", "--undecided", "fail", "--workers", "4")
+    assert classify(tickets, "--metric", "accuracy", *options, lm=lm).exit_code == 4
+    assert classify(tickets, "--stop", "early").exit_code == 2  # nothing to compare with
+    report = tmp_path / "report.json"
+    before = classify(tickets, "--metric", "accuracy", "-o", report, lm=null_lm(answers={"classification": better}))
+    assert before.exit_code == 0
+    bad = null_lm(answers={"classification": worst})
+    failed = classify(tickets, "--metric", "accuracy", "--against", report, "--stop", "early", "--workers", "4", lm=bad)
+    assert failed.exit_code == 4
+    assert bad.engine.calls < 40
+    assert f"{bad.engine.calls} of 40 rows" in failed.stdout
+
+
+def better(user: str) -> str:
+    ticket = user.rsplit("[[ ## text ## ]]", 1)[1]
+    return "product" if "crash" in ticket or "login" in ticket else "billing"
+
+
+def worst(user: str) -> str:
+    return "billing" if better(user) == "product" else "product"
