@@ -15,7 +15,7 @@ agent = Agent(model, output_type=Literal["billing", "product"], instructions="Ch
 
 
 async def route(ticket: str) -> str:
-    return (await agent.run(ticket)).output
+    return str((await agent.run(ticket)).output)
 
 
 rows = [json.loads(line) for line in Path(data).read_text().splitlines()]

@@ -365,11 +365,12 @@ def test_a_gate_can_forbid_or_delay_a_call() -> None:
             self.before(estimate)
 
     lm, gate = null_lm(), Gate()
+    guard: Any = gate
     lm.kwargs["max_tokens"] = 77
     call = ModelCall(QA, lm)
-    asyncio.run(call.prepare({"question": "?"}, gate=gate).arun())
+    asyncio.run(call.prepare({"question": "?"}, gate=guard).arun())
     with pytest.raises(OutputError, match=r"^no more$"):
-        call.prepare({"question": "?"}, gate=gate).run()
+        call.prepare({"question": "?"}, gate=guard).run()
     assert lm.engine.calls == 1
     assert gate.estimates[0].model == "null/model"
     assert gate.estimates[0].max_tokens == 77

@@ -120,9 +120,10 @@ def test_failures_are_translated_and_gates_heard() -> None:
 
     with pytest.raises(LanguageModelError, match="Steps"):
         call_of(TwoSteps(), null_lm(fail_first=1)).prepare({"topic": "x"}).run()
-    lm = null_lm()
+    lm, gate = null_lm(), Gate()
+    guard: Any = gate
     with pytest.raises(BudgetExceeded, match=r"^spent$"):
-        call_of(TwoSteps(), lm).prepare({"topic": "x"}, gate=Gate()).run()
+        call_of(TwoSteps(), lm).prepare({"topic": "x"}, gate=guard).run()
     assert lm.engine.calls == 1
 
 

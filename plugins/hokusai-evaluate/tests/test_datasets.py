@@ -134,7 +134,7 @@ def test_near_repetitions_and_groups_stay_together(tmp_path: Path) -> None:
 def test_near_repetitions_are_found_beside_ids_labels_and_written_lists(
     tmp_path: Path, by: str | None, suffix: str
 ) -> None:
-    rows = []
+    rows: list[dict[str, str]] = []
     for number in range(40):
         for text, choices in (
             (f"Refund order {number}", "billing, product"),
@@ -152,7 +152,7 @@ def test_near_repetitions_are_found_beside_ids_labels_and_written_lists(
             writer.writerows(rows)
     written = split_data(source, {"train": 0.5, "test": 0.5}, by=by, seed=2)
     parts = [path.read_text().lower().split("\n") for path in written]
-    numbers = [{int(re.search(r"order (\d+)", line)[1]) for line in part if "order" in line} for part in parts]
+    numbers = [{int(re.findall(r"order (\d+)", line)[0]) for line in part if "order" in line} for part in parts]
     assert not numbers[0] & numbers[1]
     assert list(written.values()) == [40, 40]
 

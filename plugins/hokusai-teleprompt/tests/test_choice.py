@@ -245,11 +245,14 @@ def test_nothing_is_called_if_the_estimate_is_declined(by_demos: Any, topics: An
 
 def test_the_estimate_knows_the_user_s_prices(by_demos: Any, topics: Any, topic_signature: Any) -> None:
     seen: list[Estimate] = []
+
+    def seen_and_confirmed(found: Estimate) -> bool:
+        seen.append(found)
+        return True
+
     prices = {"scripted/thinking": {"input": 2.0, "output": 10.0}}
     with Executor(prices=prices, trackers=[], cache_enabled=False) as executor:
-        report = compile_(
-            topic_signature, topics, by_demos, confirm=lambda found: not seen.append(found), executor=executor
-        ).report
+        report = compile_(topic_signature, topics, by_demos, confirm=seen_and_confirmed, executor=executor).report
     assert seen[0].cost is not None
     assert report.cost is not None
     assert report.cost / 5 < seen[0].cost < report.cost * 5
@@ -283,7 +286,8 @@ def accuracy_of(optimized: Any, lm: Any, rows: list[dict[str, Any]]) -> float:
     with Executor(lm=lm, cache_enabled=False, trackers=[], plugins=[]) as executor:
         executor.register_signature("Found", optimized)
         answers = [executor.execute_signature("Found", row["inputs"])["topic"] for row in rows]
-    return sum(answer == row["outputs"]["topic"] for answer, row in zip(answers, rows, strict=True)) / len(rows)
+    right = [answer == row["outputs"]["topic"] for answer, row in zip(answers, rows, strict=True)]
+    return right.count(True) / len(rows)
 
 
 def more_examples(by_neighbours: Any, topic_signature: Any, draws: int, counts: tuple[int, ...]) -> list[float]:
