@@ -59,11 +59,14 @@ def provide_edition_sources() -> list[Component]:
 
 @hookimpl
 def provide_commands() -> list[Component]:
-    """Offer ``hokusai optimize``, ``diff``, ``verify``, ``pack`` and ``feedback``."""
+    """Offer the commands for optimization, promotion, packs and feedback."""
     offers = [
         ("optimize", "optimize_command:optimize", "Improve a signature on examples, and measure whether it is better"),
         ("diff", "diff_command:diff", "Show how two signature files differ"),
         ("verify", "verify_command:verify", "Compute the figures of a signature file again"),
+        ("promote", "promotion_commands:promote_command", "Let an optimized signature replace the one of its name"),
+        ("rollback", "promotion_commands:rollback_command", "Undo the latest promotion of a signature"),
+        ("promotions", "promotion_commands:promotions_command", "Show what was promoted and rolled back"),
         ("pack", "pack_command:pack", "Make an installable pack of optimized signatures"),
         ("feedback", "feedback_command:feedback", "Show and give feedback on executions"),
     ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hokusai_core import Executor
     from hokusai_core.types import RegisteredSignature
 
-__all__ = ["promote", "promotions", "rollback"]
+__all__ = ["all_promotions", "promote", "promotions", "rollback"]
 
 #: Name of the component through which executors see promotions.
 _SOURCE = "promotions"
@@ -50,8 +50,8 @@ def promote(executor: Executor, name: str, optimized: Any, *, note: str = "", fo
     artifact = _artifact(optimized)
     if not artifact.promoted and not force:
         raise ArtifactError(
-            f"this {artifact.spec.name} was not found to be better than {artifact.base_name}. Its report says why; "
-            "promote it anyway with force=True"
+            f"this {artifact.spec.name} was not found to be better than {artifact.base_name}"
+            f"{_reason(artifact)}. Promote it anyway with force=True, or hokusai promote --force"
         )
     original = _original(entry)
     if artifact.base.fingerprint != entry.spec.fingerprint:  # not made from what the name means now
@@ -99,6 +99,24 @@ def promotions(executor: Executor, name: str) -> list[Promotion]:
     """
     history = _history(executor)
     return history.entries(executor.signatures.resolve(name).qualified_name)
+
+
+def all_promotions(executor: Executor) -> dict[str, list[Promotion]]:
+    """Return the history of every signature that has one, by qualified name.
+
+    Signatures are included that this executor does not know.
+
+    Raises:
+        ArtifactError: a history is damaged; names the line.
+        ConfigurationError: this executor does not use promotions.
+    """
+    history = _history(executor)
+    return {name: history.entries(name) for name in history.names()}
+
+
+def _reason(artifact: Artifact) -> str:
+    verdict = artifact.report.get("verdict")
+    return f" ({verdict})" if verdict else ""
 
 
 def _history(executor: Executor) -> PromotionHistory:

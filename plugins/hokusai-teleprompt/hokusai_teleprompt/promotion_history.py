@@ -81,6 +81,11 @@ class PromotionHistory:
             return []
         return [_entry(path, number, line) for number, line in enumerate(lines, 1)]
 
+    def names(self) -> list[str]:
+        """Return the qualified names that have a history, sorted."""
+        found = (path.parent for path in self._folder.glob("*/*/history.jsonl"))
+        return sorted(f"{_name(place.parent.name)}/{_name(place.name)}" for place in found)
+
     def read(self, name: str, entry: Promotion) -> Artifact:
         """Return the artifact of an entry that has a fingerprint.
 
@@ -156,7 +161,8 @@ def _check_usable(name: str, entry: Promotion, place: Path, check: Callable[[Art
     except ArtifactError as error:
         raise ArtifactError(
             f"{name} was not rolled back, because version {entry.version}, the one before, cannot be used: {error}. "
-            f"executor.rollback({name!r}, original=True) goes back to the signature as it was before all promotions"
+            f"executor.rollback({name!r}, original=True), or hokusai rollback {name} --original, goes back to the "
+            "signature as it was before all promotions"
         ) from error
 
 
@@ -197,3 +203,12 @@ def _entry(path: Path, number: int, line: str) -> Promotion:
 def _part(name: str) -> str:
     """Return a name as one part of a path, unable to lead anywhere else."""
     return name if _SAFE.fullmatch(name) else "_" + name.encode().hex()
+
+
+def _name(part: str) -> str:
+    """Return the name of which ``_part`` has made a part of a path."""
+    try:
+        name = bytes.fromhex(part[1:]).decode() if part.startswith("_") else part
+    except ValueError:  # a plain name that starts with an underscore
+        return part
+    return name if _part(name) == part else part

@@ -9,13 +9,16 @@ import pytest
 from click.testing import CliRunner
 
 from hokusai_core import Executor, read_artifact
+from hokusai_core.errors import ArtifactError, SignatureNotFoundError
 from hokusai_core.plugin_api import PluginManager
 from hokusai_core.testing.lm import null_lm
-from hokusai_teleprompt import FeedbackCollector, TelepromptFineTuner
+from hokusai_teleprompt import FeedbackCollector, TelepromptFineTuner, promote
 from hokusai_teleprompt.commands.diff_command import diff
 from hokusai_teleprompt.commands.feedback_command import feedback
 from hokusai_teleprompt.commands.optimize_command import optimize
 from hokusai_teleprompt.commands.pack_command import pack
+from hokusai_teleprompt.commands.promotion_commands import promote_command, promotions_command, rollback_command
+from hokusai_teleprompt.promotion_history import PromotionHistory
 
 
 def run(command: Any, *arguments: Any, **options: Any) -> Any:
@@ -28,7 +31,9 @@ def run(command: Any, *arguments: Any, **options: Any) -> Any:
 def test_the_commands_are_offered() -> None:
     with PluginManager(only=["teleprompt"]) as plugins:
         offered = {component.name: plugins.create for component in plugins.components("command")}
-        assert offered.keys() == {"optimize", "diff", "verify", "pack", "feedback"}
+        assert offered.keys() == {
+            "optimize", "diff", "verify", "promote", "rollback", "promotions", "pack", "feedback",
+        }  # fmt: skip
 
 
 @pytest.fixture
@@ -101,6 +106,82 @@ def test_optimize_says_where_nothing_is_better(data: Path, stubborn: Any, tmp_pa
     assert not read_artifact(tmp_path / "same.json").promoted
 
 
+def test_promote_rollback_and_promotions(data: Path, model: Any, tmp_path: Path) -> None:
+    import dspy
+
+    better = tmp_path / "better.json"
+    with dspy.context(lm=model):
+        run(optimize, "ClassifyText", data, "--optimizer", "labeled_fewshot", "-o", better)
+    inputs = {"text": "we eat", "categories": ["sport", "food"]}
+
+    def asked() -> str:
+        with Executor(lm=model) as executor:
+            return str(executor.execute_signature("ClassifyText", inputs)["classification"])
+
+    assert run(promotions_command).stdout == "nothing was promoted\n"
+    assert asked() == "sport"
+    promoted = run(promote_command, better, "--note", "measured")
+    assert "hokusai rollback signatures/ClassifyText" in promoted.stdout
+    assert asked() == "food"
+    undone = run(rollback_command, "ClassifyText")
+    assert undone.stdout == "rolled back signatures/ClassifyText: it is the original signature again\n"
+    assert asked() == "sport"
+    history = json.loads(run(promotions_command, "ClassifyText", "--json").stdout)
+    assert [(entry["action"], entry["note"]) for entry in history["signatures/ClassifyText"]] == [
+        ("promote", "measured"), ("rollback", ""),
+    ]  # fmt: skip
+    table = run(promotions_command).stdout
+    assert read_artifact(better).spec.fingerprint[:8] in table
+    assert "original" in table
+    with pytest.raises(ArtifactError, match="nothing to roll back"):
+        run(rollback_command, "ClassifyText")
+    with pytest.raises(SignatureNotFoundError):
+        run(promotions_command, "Unknown")
+
+
+def test_promotions_are_shown_of_signatures_that_no_pack_has(
+    by_demos: Any, topics: Any, topic_signature: Any, tmp_path: Path
+) -> None:
+    with Executor(lm=by_demos, plugins=["teleprompt"]) as executor:
+        executor.register_signature("Topic", topic_signature)
+        with TelepromptFineTuner("labeled_fewshot", workdir=False, executor=executor) as finetuner:
+            promote(executor, "Topic", finetuner.compile("Topic", topics, "accuracy"))
+    assert "local/Topic" in run(promotions_command).stdout
+    assert "promote" in run(promotions_command, "local/Topic").stdout
+
+
+@pytest.mark.parametrize("name", ["local/Topic", "_pack/_ab", "tenant.a/..", "a b/é"])
+def test_a_history_is_listed_under_its_name(name: str, tmp_path: Path) -> None:
+    history = PromotionHistory("default", tmp_path)
+    place = history._place(name)
+    place.mkdir(parents=True)
+    (place / "history.jsonl").touch()
+    assert PromotionHistory("default", tmp_path).names() == [name]
+
+
+def test_the_best_candidate_is_saved_though_it_was_not_promoted(data: Path, stubborn: Any, tmp_path: Path) -> None:
+    import dspy
+
+    kept, same = tmp_path / "candidate.json", tmp_path / "same.json"
+    with dspy.context(lm=stubborn):
+        stubborn.engine.answers["classification"] = lambda system, shown, user: "sport"
+        result = run(
+            optimize, "ClassifyText", data, "--optimizer", "labeled_fewshot", "-o", same, "--save-candidate", kept
+        )
+    artifact = read_artifact(kept)
+    assert f"saved to {kept}: the best candidate, not promoted, digest {artifact.digest}" in result.stdout
+    assert not artifact.promoted
+    assert artifact.spec.demos
+    assert not read_artifact(same).spec.demos
+    assert artifact.report["verdict"].startswith("not promoted")
+    with pytest.raises(ArtifactError, match=r"not found to be better .*\(not promoted: .*hokusai promote --force"):
+        run(promote_command, kept)
+    assert run(promotions_command).stdout == "nothing was promoted\n"
+    run(promote_command, kept, "--force")
+    with Executor(lm=stubborn) as executor:
+        assert executor.signatures.resolve("ClassifyText").spec.fingerprint == artifact.spec.fingerprint
+
+
 @pytest.mark.parametrize("option", ["nonsense", "=3", "two words=3"])
 def test_a_bad_option_is_a_usage_error(data: Path, option: str) -> None:
     result = run(optimize, "ClassifyText", data, "--set", option)
@@ -108,7 +189,7 @@ def test_a_bad_option_is_a_usage_error(data: Path, option: str) -> None:
     assert "OPTION=VALUE" in result.output
 
 
-@pytest.mark.parametrize("option", ["-o", "--svg"])
+@pytest.mark.parametrize("option", ["-o", "--save-candidate", "--svg"])
 def test_what_cannot_be_written_is_refused_before_anything_is_paid(
     data: Path, stubborn: Any, tmp_path: Path, option: str
 ) -> None:

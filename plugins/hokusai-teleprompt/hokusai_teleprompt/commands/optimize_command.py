@@ -30,6 +30,11 @@ __all__ = ["optimize"]
     "also the name of an outcome.",
 )
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File for the result.")
+@click.option(
+    "--save-candidate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File for the best candidate, promoted or not.",
+)
 @click.option("--optimizer", default="auto", show_default=True, help="An optimizer; auto chooses by data and budget.")
 @click.option("--set", "options", multiple=True, metavar="OPTION=VALUE", help="An option of the optimizer.")
 @click.option("--strategy", help="Strategy that the result declares; hokusai plugins lists them.")
@@ -68,6 +73,7 @@ def optimize(
     store: Path | None,
     metric: str | None,
     output: Path | None,
+    save_candidate: Path | None,
     optimizer: str,
     options: tuple[str, ...],
     strategy: str | None,
@@ -95,8 +101,9 @@ def optimize(
     """Improve signature NAME on the examples in DATA, and measure on held-out ones whether it is better.
 
     DATA is a JSONL or CSV file. The result is saved to --output: the better signature, or the signature as it was if
-    none was found. Before the first call you see an estimate of calls, tokens, cost and time. Ctrl-C ends the search
-    and compares the best candidate so far; a second Ctrl-C ends the comparison. Run the same command again to continue.
+    none was found. --save-candidate saves the best candidate also if it was not promoted. Before the first call you
+    see an estimate of calls, tokens, cost and time. Ctrl-C ends the search and compares the best candidate so far; a
+    second Ctrl-C ends the comparison. Run the same command again to continue.
 
     Leave DATA out with --from-feedback: corrections and high ratings are learned from, and candidates are compared on
     a sample of all kept executions.
@@ -112,7 +119,7 @@ def optimize(
     from hokusai_teleprompt.finetuner import TelepromptFineTuner
 
     _check_source(data, from_feedback, {"--min": min_count, "--since": since, "--store": store}, strategy, valset)
-    for target in (output, svg):
+    for target in (output, save_candidate, svg):
         _check_writable(target)
     ceilings = {"calls": calls, "tokens": tokens, "cost": cost, "seconds": seconds}
     if budget_file is not None and not any(ceilings.values()):
@@ -152,11 +159,17 @@ def optimize(
                 )
         if output is not None:
             optimized.save(output)
+        if save_candidate is not None:
+            (optimized.candidate or optimized).save(save_candidate)
         if svg is not None:
             optimized.report.save_svg(svg)
     click.echo(optimized.report.to_json() if as_json else optimized.report.table())
     if output is not None and not as_json:
         click.echo(f"\nsaved to {output}: {_saved(optimized)}, digest {read_artifact(output).digest}")
+    if save_candidate is not None and not as_json:
+        kept = read_artifact(save_candidate)
+        state = "promoted" if kept.promoted else "not promoted"
+        click.echo(f"\nsaved to {save_candidate}: the best candidate, {state}, digest {kept.digest}")
     if require_better and not optimized.promoted:
         raise click.exceptions.Exit(1)
 
