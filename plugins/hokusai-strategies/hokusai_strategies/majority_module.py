@@ -6,16 +6,13 @@ import asyncio
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import dspy
 from attrs import define, field
 
 from hokusai_core.plugin_api import StrategyTask, jsonable
 from hokusai_strategies.tries import Tries, with_extras
-
-if TYPE_CHECKING:
-    from hokusai_strategies.majority import Majority
 
 __all__ = ["MajorityModule"]
 
@@ -64,6 +61,14 @@ class _Votes:
         return beaten and count >= left  # a new answer comes after the leader, and loses a tie
 
 
+class MajorityOptions(Protocol):
+    """What the module needs of the strategy."""
+
+    n: int
+    fields: tuple[str, ...] | None
+    temperature: float | None
+
+
 class MajorityModule(dspy.Module):
     """Runs a module several times and returns the prediction that is most frequent.
 
@@ -73,7 +78,7 @@ class MajorityModule(dspy.Module):
         options: the strategy.
     """
 
-    def __init__(self, module: Any, task: StrategyTask, options: Majority) -> None:
+    def __init__(self, module: Any, task: StrategyTask, options: MajorityOptions) -> None:
         super().__init__()
         self.module = module
         self._task, self._options = task, options

@@ -7,7 +7,10 @@ from typing import Any
 
 from hokusai_core.errors import ConfigurationError
 
-__all__ = ["checked_count", "checked_number"]
+__all__ = ["FINISH", "checked_count", "checked_number"]
+
+#: Name of the tool with which a model that uses tools says that it is done; it is DSPy's.
+FINISH = "finish"
 
 _MOST = 1000
 

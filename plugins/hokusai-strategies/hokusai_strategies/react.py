@@ -7,12 +7,10 @@ from typing import Any, Literal
 
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import StrategyTask, Tool
-from hokusai_strategies.option_checks import checked_count
+from hokusai_strategies.option_checks import FINISH, checked_count
 
 __all__ = ["ReAct"]
 
-#: Name of the tool with which the model says that it is done.
-FINISH = "finish"
 #: Fields of the prompts in which the model thinks.
 _OWN_FIELDS = frozenset({"trajectory", "next_thought", "next_tool_name", "next_tool_args"})
 
@@ -42,7 +40,8 @@ class ReAct:
             raise ConfigurationError(
                 f"strategy 'react': on_tool_error={on_tool_error!r}: expected 'raise' or 'observe'"
             )
-        self.tools, self.on_tool_error = dict(tools), on_tool_error
+        self.tools = dict(tools)
+        self.on_tool_error: Literal["raise", "observe"] = on_tool_error
         self.max_iters = checked_count("react", "max_iters", max_iters)
 
     def build(self, task: StrategyTask) -> Any:

@@ -7,23 +7,28 @@ import inspect
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Protocol
 
 import dspy
 import jsonschema
 
 from hokusai_core.errors import BudgetExceeded, DeadlineExceeded, RateLimitedError, ToolError
 from hokusai_core.plugin_api import StrategyTask, Tool, jsonable
+from hokusai_strategies.option_checks import FINISH
 from hokusai_strategies.own_thread import in_own_thread
-from hokusai_strategies.react import FINISH
-
-if TYPE_CHECKING:
-    from hokusai_strategies.react import ReAct
 
 __all__ = ["ReActModule"]
 
 #: Errors that end the execution whatever a tool's errors mean.
 _LIMITS = (BudgetExceeded, DeadlineExceeded, RateLimitedError)
+
+
+class ReActOptions(Protocol):
+    """What the module needs of the strategy."""
+
+    tools: dict[str, Tool]
+    max_iters: int
+    on_tool_error: Literal["raise", "observe"]
 
 
 class ReActModule(dspy.ReAct):
@@ -34,7 +39,7 @@ class ReActModule(dspy.ReAct):
         options: the strategy.
     """
 
-    def __init__(self, task: StrategyTask, options: ReAct) -> None:
+    def __init__(self, task: StrategyTask, options: ReActOptions) -> None:
         super().__init__(
             task.signature,
             tools=[_described(name, tool) for name, tool in options.tools.items()],

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import dspy
 from attrs import define, evolve, field
 
-from hokusai_core.plugin_api import StrategyTask, jsonable
+from hokusai_core.plugin_api import Reward, Strategy, StrategyTask, jsonable
 from hokusai_strategies.tries import Tries, scored, scored_async, with_extras
-
-if TYPE_CHECKING:
-    from hokusai_strategies.best_of_n import BestOfN
 
 __all__ = ["BestOfNModule", "RefineModule"]
 
@@ -45,6 +42,16 @@ class _Best:
         return with_extras(task, self.prediction, {"reward": self.reward, "attempts": self.attempts})
 
 
+class RewardOptions(Protocol):
+    """What the modules need of the strategy."""
+
+    reward: Reward
+    strategy: Strategy
+    n: int
+    threshold: float | None
+    temperature: float | None
+
+
 class BestOfNModule(dspy.Module):
     """Runs a module several times and returns the prediction with the highest reward.
 
@@ -54,7 +61,7 @@ class BestOfNModule(dspy.Module):
         options: the strategy.
     """
 
-    def __init__(self, module: Any, task: StrategyTask, options: BestOfN) -> None:
+    def __init__(self, module: Any, task: StrategyTask, options: RewardOptions) -> None:
         super().__init__()
         self.module = module
         self._task, self._options = task, options
@@ -100,7 +107,7 @@ class RefineModule(dspy.Module):
         options: the strategy.
     """
 
-    def __init__(self, task: StrategyTask, options: BestOfN) -> None:
+    def __init__(self, task: StrategyTask, options: RewardOptions) -> None:
         super().__init__()
         self._earlier, self._advice = _free_names(task.signature, "earlier_answer", "advice")
         extended = task.signature.append(
