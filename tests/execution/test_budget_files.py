@@ -20,7 +20,7 @@ from hokusai_core.call_records import CallEstimate, CostBound
 from hokusai_core.errors import BudgetExceeded, ConfigurationError
 from hokusai_core.execution.budget_file import BudgetFile
 from hokusai_core.execution.budget_ledger import BudgetFileError
-from hokusai_core.storage import DamagedStateError, LockedState, locked_state
+from hokusai_core.storage import DamagedStateError, LockedState
 
 DOLLAR = 10**12
 
@@ -300,13 +300,13 @@ def test_a_full_disk_stops_the_making_of_a_file_and_nothing_after(file: Path, mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(locked_state.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(ConfigurationError, match="No space left on device; free space"):
             Budget(cost=1, file=file)
     assert not list(file.parent.iterdir())
     budget = Budget(cost=1, file=file)
     with monkeypatch.context() as patch:
-        patch.setattr(locked_state.os, "pwrite", full)
+        patch.setattr(os, "pwrite", full)
         with pytest.raises(BudgetExceeded, match=r"no call is made.*No space left"):
             budget.reserve(estimate(1))
     budget.reserve(estimate(1)).refund()
@@ -328,7 +328,7 @@ def test_a_write_that_a_kill_has_cut_off_is_ignored(tmp_path: Path, monkeypatch:
         return write(descriptor, data, offset)
 
     with monkeypatch.context() as patch:
-        patch.setattr(locked_state.os, "pwrite", cut)
+        patch.setattr(os, "pwrite", cut)
         with pytest.raises(Killed):
             state.change(lambda value: (b"three", None))
     again = LockedState(path, kind="test", version=1, initial=None)

@@ -80,7 +80,7 @@ def trial(folder: Path, seed: int) -> Decimal:
     server = BillingServer("10", "40", seed=seed, refused=0.1, broken=0.05, delay=0.01)
     with server:
         running = {forked(server.base_url, file, seed * 100 + number) for number in range(PROCESSES)}
-        killed = set()
+        killed: set[Any] = set()
         for _ in range(draw.randint(1, PROCESSES - 1)):
             time.sleep(draw.random() * 0.08)
             victim = draw.choice(sorted(running - killed))

@@ -49,22 +49,20 @@ class Source:
 
 
 def kept(number: int, ticket: str, team: str = "billing", **facts: Any) -> KeptExecution:
-    return KeptExecution(
-        **{
-            "execution_id": f"{number:032x}",
-            "signature": "local/Route",
-            "signature_version": "1",
-            "fingerprint": "x",
-            "inputs": {"ticket": ticket},
-            "outputs": {"team": team},
-            "model": "null/old",
-            "started_at": 1000.0 + number,
-            "latency": 0.5,
-            "cost": 0.002,
-            "usage": Usage(100, 10, 1),
-        }
-        | facts
-    )
+    values: dict[str, Any] = {
+        "execution_id": f"{number:032x}",
+        "signature": "local/Route",
+        "signature_version": "1",
+        "fingerprint": "x",
+        "inputs": {"ticket": ticket},
+        "outputs": {"team": team},
+        "model": "null/old",
+        "started_at": 1000.0 + number,
+        "latency": 0.5,
+        "cost": 0.002,
+        "usage": Usage(100, 10, 1),
+    }
+    return KeptExecution(**values | facts)
 
 
 def correction(number: int, team: str) -> tuple[FeedbackGiven, ...]:
@@ -91,7 +89,7 @@ def test_agreement_cost_and_latency(executor: Executor) -> None:
     (pair,) = part.agreement.comparisons
     assert (pair.label, pair.against, pair.wins, pair.losses, pair.ties) == ("null/new", "null/old (kept)", 0, 10, 10)
     assert part.cost is not None
-    assert (part.cost.before, part.cost.after, part.cost.rows) == (pytest.approx(0.002), 0.0, 20)
+    assert (part.cost.before, part.cost.after, part.cost.rows) == pytest.approx((0.002, 0.0, 20))
     assert part.cost.low <= part.cost.difference <= part.cost.high < 0
     assert part.latency is not None
     assert part.latency.before == pytest.approx(0.5)
