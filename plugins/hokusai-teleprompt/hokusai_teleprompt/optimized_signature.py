@@ -90,7 +90,7 @@ def make_optimized(
         spec=spec,
         base=base,
         base_name=base_name,
-        report=report.to_dict(),
+        report=_saved(report),
         promoted=report.promoted,
         dataset_hash=report.dataset_hash,
         certificate=certificate,
@@ -101,10 +101,15 @@ def make_optimized(
 def with_report(optimized: type[OptimizedSignature], report: Report) -> type[OptimizedSignature]:
     """Return an optimized signature, and its best candidate, with another report."""
     candidate = optimized.candidate
-    changed = evolve(optimized.artifact, report=report.to_dict())
+    changed = evolve(optimized.artifact, report=_saved(report))
     return _made(
         changed, report, None if candidate is None else with_report(candidate, report), vars(optimized)["program"]
     )
+
+
+def _saved(report: Report) -> dict[str, Any]:
+    """Return the part of a report that files hold: files are passed on, so texts of examples are not in it."""
+    return evolve(report, differing=()).to_dict()
 
 
 def load_optimized(

@@ -13,6 +13,7 @@ from attrs import asdict, field, fields, frozen
 from hokusai_core.errors import ArtifactError
 from hokusai_core.plugin_api import Usage
 from hokusai_evaluate.label_scores import are_uneven, mean_f1
+from hokusai_teleprompt.example_texts import ExampleTexts
 from hokusai_teleprompt.label_comparison import LabelResult
 from hokusai_teleprompt.score_plot import draw
 from hokusai_teleprompt.source_result import SourceResult
@@ -21,7 +22,7 @@ __all__ = ["CrossFitted", "ExampleResult", "Report", "TrialResult"]
 
 
 #: Parts of a report that may quote examples or the language model.
-_TEXTS = ("examples", "labels", "notes", "sources", "stopped")
+_TEXTS = ("differing", "examples", "labels", "notes", "sources", "stopped")
 #: Labels, and sources of feedback, that the table shows.
 _SHOWN = 15
 
@@ -122,6 +123,8 @@ class Report:
         cross_fitted: with fewer than 60 examples what the procedure is worth; None where it was not measured.
         trials: the baseline, then the candidates in the order in which they were tried.
         examples: the held-out examples.
+        differing: up to five wins and five losses with their texts; empty where a field of the signature is sensitive,
+            and in a report that was read from a file.
         labels: the labels of the held-out examples, where an output is a label; empty where that output is sensitive.
         sources: what each source of feedback has contributed; empty where the examples are no feedback.
         calls: language-model calls that were made.
@@ -160,6 +163,7 @@ class Report:
     cross_fitted: CrossFitted | None = None
     trials: tuple[TrialResult, ...] = ()
     examples: tuple[ExampleResult, ...] = ()
+    differing: tuple[ExampleTexts, ...] = ()
     labels: tuple[LabelResult, ...] = ()
     sources: tuple[SourceResult, ...] = ()
     calls: int = 0
@@ -227,6 +231,7 @@ class Report:
                 "interval": tuple(interval) if interval else None,
                 "trials": tuple(TrialResult(**_known(TrialResult, item)) for item in values.get("trials", ())),
                 "examples": tuple(ExampleResult(**_known(ExampleResult, item)) for item in values.get("examples", ())),
+                "differing": tuple(ExampleTexts(**_known(ExampleTexts, item)) for item in values.get("differing", ())),
                 "labels": tuple(LabelResult(**_known(LabelResult, item)) for item in values.get("labels", ())),
                 "sources": tuple(SourceResult(**_known(SourceResult, item)) for item in values.get("sources", ())),
                 "usage": Usage(**_known(Usage, values.get("usage", {}))),
@@ -272,6 +277,7 @@ class Report:
             ("best candidate", _number(self.candidate_score)),
             ("improvement", self._improvement()),
             ("wins, losses, ties", f"{self.wins}, {self.losses}, {self.ties}"),
+            *((item.outcome, str(item)) for item in self.differing),
             ("power", self._power()),
             *self._cross_fitted_rows(),
             *self._label_rows(),

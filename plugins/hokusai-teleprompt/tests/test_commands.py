@@ -69,7 +69,8 @@ def test_optimize_run_and_diff(data: Path, model: Any, tmp_path: Path) -> None:
             "--workers", "2", "--calls", "400", "--require-better",
         )  # fmt: skip
     assert result.exit_code == 0
-    assert "promoted: better, the 95% interval" in result.stdout
+    result_text = result.stdout
+    assert "promoted: better, the 95% interval" in result_text
     assert "the better signature" in result.stdout
     assert plot.read_text().startswith("<svg")
     artifact = read_artifact(better)
@@ -90,6 +91,15 @@ def test_optimize_run_and_diff(data: Path, model: Any, tmp_path: Path) -> None:
     assert "demos were" in shown
     assert "+ demo {" in shown or "- demo {" in shown
     assert run(diff, better, better).stdout == "no difference\n"
+    wins = [item for item in report["differing"] if item["outcome"] == "win"]
+    assert len(wins) == 5
+    assert all("text=we eat number" in item["inputs"] for item in wins)
+    assert {(item["expected"], item["baseline"], item["candidate"]) for item in wins} == {
+        ("classification=food", "classification=sport", "classification=food")
+    }
+    assert "win " in result_text
+    assert "; expected classification=food; baseline classification=sport; candidate classification=food" in result_text
+    assert "differing" not in artifact.report or not artifact.report["differing"]
     assert run(diff, better, other, "--exit-code").exit_code == 1
 
 
@@ -104,6 +114,45 @@ def test_optimize_says_where_nothing_is_better(data: Path, stubborn: Any, tmp_pa
         assert "the signature as it was" in result.stdout
         assert run(optimize, "ClassifyText", data, "--require-better").exit_code == 1
     assert not read_artifact(tmp_path / "same.json").promoted
+
+
+def test_diff_shows_the_score_of_what_a_file_holds(data: Path, thinking: Any, tmp_path: Path) -> None:
+    import dspy
+
+    def answer(system: str, shown: str, user: str) -> str:  # demos only harm
+        text = user.rsplit("[[ ## text ## ]]", 1)[-1].partition("[[ ##")[0]
+        return "sport" if "eat" not in text or "we " in shown else "food"
+
+    same, kept = tmp_path / "same.json", tmp_path / "kept.json"
+    with dspy.context(lm=thinking(classification=answer)):
+        options = ["--metric", "accuracy", "--optimizer", "labeled_fewshot", "-o", same, "--save-candidate", kept]
+        result = run(optimize, "ClassifyText", data, *options)
+    assert "score: accuracy 1.0000 -> accuracy 0.5000" in run(diff, same, kept).stdout
+    assert "score: accuracy 0.5000 -> accuracy 1.0000" in run(diff, kept, same).stdout
+    assert "loss " in result.stdout
+
+
+def test_where_no_candidate_is_found_none_is_saved(data: Path, model: Any, tmp_path: Path) -> None:
+    import dspy
+
+    same, kept = tmp_path / "same.json", tmp_path / "kept.json"
+    with dspy.context(lm=model):
+        options = ["--optimizer", "bootstrap_fewshot", "--calls", "20", "-o", same, "--save-candidate", kept]
+        result = run(optimize, "ClassifyText", data, *options)
+    assert f"there is no candidate, so {kept} was not written" in result.stdout
+    assert f"saved to {same}: the signature as it was, digest" in result.stdout
+    assert not kept.exists()
+
+
+def test_what_was_not_compared_is_said_to_be_so(data: Path, model: Any, tmp_path: Path) -> None:
+    import dspy
+
+    few, better = tmp_path / "few.jsonl", tmp_path / "better.json"
+    few.write_text("\n".join(data.read_text().splitlines()[:5]))
+    with dspy.context(lm=model):
+        result = run(optimize, "ClassifyText", few, "-o", better)
+    assert f"saved to {better}: the best candidate, which was not compared" in result.stdout
+    assert read_artifact(better).spec.demos
 
 
 def test_promote_rollback_and_promotions(data: Path, model: Any, tmp_path: Path) -> None:

@@ -308,6 +308,8 @@ def test_sensitive_values_enter_neither_demos_nor_files(by_demos: Any, tmp_path:
     assert all("owner" not in demo for demo in optimized.spec.demos)
     assert any("no checkpoint is kept" in note for note in optimized.report.notes)
     assert "SECRET" not in str(optimized.report) + optimized.report.to_json()
+    assert optimized.report.wins
+    assert optimized.report.differing == ()
 
 
 def test_auto_says_why(by_demos: Any, topics: Any, topic_signature: Any) -> None:

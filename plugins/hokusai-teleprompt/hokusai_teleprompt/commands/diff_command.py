@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -60,7 +59,11 @@ def _base(artifact: Artifact) -> str:
     return f"{artifact.base_name} {artifact.base.version} ({artifact.base.fingerprint[:8]})"
 
 
-def _score(artifact: Artifact) -> Any:
+def _score(artifact: Artifact) -> str:
+    """Return the held-out score of what the file holds: the best candidate, or the signature as it was."""
     report = artifact.report
-    metric, score = report.get("metric", {}).get("name", "?"), report.get("candidate_score")
+    chosen = {trial.get("fingerprint") for trial in report.get("trials", []) if trial.get("chosen")}
+    is_candidate = artifact.promoted or artifact.spec.fingerprint in chosen
+    score = report.get("candidate_score" if is_candidate else "baseline_score")
+    metric = report.get("metric", {}).get("name", "?")
     return "not measured" if score is None else f"{metric} {score:.4f}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from hokusai_core.cli_support.tables import printable
 from hokusai_teleprompt.commands.command_helpers import make_executor, track_option
 from hokusai_teleprompt.commands.cost_question import CostQuestion
 
@@ -159,14 +160,17 @@ def optimize(
                 )
         if output is not None:
             optimized.save(output)
-        if save_candidate is not None:
+        found = optimized.promoted or any(trial.chosen for trial in optimized.report.trials)
+        if save_candidate is not None and found:
             (optimized.candidate or optimized).save(save_candidate)
         if svg is not None:
             optimized.report.save_svg(svg)
-    click.echo(optimized.report.to_json() if as_json else optimized.report.table())
+    click.echo(optimized.report.to_json() if as_json else printable(optimized.report.table()))
     if output is not None and not as_json:
-        click.echo(f"\nsaved to {output}: {_saved(optimized)}, digest {read_artifact(output).digest}")
-    if save_candidate is not None and not as_json:
+        click.echo(f"\nsaved to {output}: {_saved(optimized, found=found)}, digest {read_artifact(output).digest}")
+    if save_candidate is not None and not found:
+        click.echo(f"\nthere is no candidate, so {save_candidate} was not written", err=as_json)
+    elif save_candidate is not None and not as_json:
         kept = read_artifact(save_candidate)
         state = "promoted" if kept.promoted else "not promoted"
         click.echo(f"\nsaved to {save_candidate}: the best candidate, {state}, digest {kept.digest}")
@@ -204,10 +208,12 @@ def _check_writable(target: Path | None) -> None:
         raise click.BadParameter(f"{target}: its folder {'does not exist' if missing else 'may not be written to'}")
 
 
-def _saved(optimized: Any) -> str:
+def _saved(optimized: Any, *, found: bool) -> str:
     if optimized.promoted:
         return "the better signature"
-    return "the signature as it was" if optimized.candidate is not None else "a signature that was not verified"
+    if found and optimized.candidate is None:
+        return "the best candidate, which was not compared with the signature as it was"
+    return "the signature as it was"
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -24,6 +24,7 @@ from hokusai_evaluate.metrics.scoring import goodness, raw_score, summary_of
 from hokusai_teleprompt.certificate import make_certificate
 from hokusai_teleprompt.comparison import PromotionRule, score_of
 from hokusai_teleprompt.data_split import DataSplit
+from hokusai_teleprompt.example_texts import ExampleTexts, example_texts
 from hokusai_teleprompt.held_out_comparison import HeldOutResult, compare_held_out, not_compared
 from hokusai_teleprompt.optimized_signature import (
     OptimizedSignature,
@@ -137,11 +138,13 @@ class _Result:
         found: what the comparison shows.
         stopped: why the study was stopped early, None where it was not.
         certificate: what its figures can be computed from again, None where there are none.
+        differing: wins and losses with their texts.
     """
 
     found: HeldOutResult
     stopped: str | None
     certificate: Mapping[str, Any] | None = None
+    differing: tuple[ExampleTexts, ...] = ()
 
 
 class Study:
@@ -356,7 +359,10 @@ class Study:
             keys=[""] * len(held_out) if self._spec.sensitive else None,  # values could be guessed by their digests
         )
         certificate = None
+        differing: tuple[ExampleTexts, ...] = ()
         if found.comparison is not None:
+            outcomes = [item.outcome for item in found.comparison.examples]
+            differing = example_texts(self._spec, held_out, baseline.test, after, outcomes)
             certificate = make_certificate(
                 spec,
                 self._split,
@@ -369,7 +375,7 @@ class Study:
                 seed=plan.seed,
                 baseline=plan.target.as_it_is.spec.fingerprint,
             )
-        return _Result(found, stopped or after.stopped, certificate)
+        return _Result(found, stopped or after.stopped, certificate, differing)
 
     def _measure(
         self,
@@ -473,6 +479,7 @@ class Study:
             false_promotions=plan.rule.false_promotions,
             trials=self._trials(baseline, pool, chosen),
             examples=() if comparison is None else comparison.examples,
+            differing=result.differing,
             labels=tuple(label for label in result.found.labels if label.field not in self._spec.sensitive),
             sources=split.sources,
             calls=spent.calls,
