@@ -27,6 +27,7 @@ class Progress:
         calls: language-model calls so far.
         cost: US dollars so far, None if no price is known.
         seconds: seconds so far.
+        seconds_left: about how long the rest of the phase takes, by its pace so far; None where that is not known.
     """
 
     phase: str
@@ -37,6 +38,7 @@ class Progress:
     calls: int = 0
     cost: float | None = None
     seconds: float = 0.0
+    seconds_left: float | None = None
 
 
 class ProgressBar:
@@ -73,6 +75,8 @@ def _line(progress: Progress) -> str:
     if progress.cost is not None:
         parts.append(f"${progress.cost:.4f}")
     parts.append(f"{progress.seconds:.0f} s")
+    if progress.seconds_left:
+        parts.append(f"about {progress.seconds_left:.0f} s left in this phase")
     return "  ".join(parts)
 
 
@@ -95,12 +99,14 @@ class ProgressReporter:
         self._phase, self._candidate = "baseline", ""
         self._done, self._total = 0, None  # type: int, int | None
         self._best: float | None = None
+        self._began = 0.0
         counter.on_call = self.called
 
     def begin(self, phase: str, total: int | None = None) -> None:
         """Begin a phase of ``total`` steps; None where the number is not known."""
         with self._lock:
             self._phase, self._done, self._total = phase, 0, total
+            self._began = self._counter.seconds
 
     def step(self) -> None:
         """Count one step of the phase, and report."""
@@ -124,15 +130,18 @@ class ProgressReporter:
         listener, spent = self._listener, self._counter.spent
         if listener is None:
             return
+        seconds, done, total = self._counter.seconds, self._done, self._total
+        left = (seconds - self._began) / done * (total - done) if done and total else None
         progress = Progress(
             self._phase,
-            self._done,
-            self._total,
+            done,
+            total,
             self._candidate,
             self._best,
             spent.calls,
             spent.cost,
-            self._counter.seconds,
+            seconds,
+            left,
         )
         try:
             listener(progress)

@@ -15,7 +15,7 @@ from hokusai_core.plugin_api import Usage
 from hokusai_evaluate.label_scores import are_uneven, mean_f1
 from hokusai_teleprompt.example_texts import ExampleTexts
 from hokusai_teleprompt.label_comparison import LabelResult
-from hokusai_teleprompt.score_plot import draw
+from hokusai_teleprompt.score_plot import HeldOutPoints, draw
 from hokusai_teleprompt.source_result import SourceResult
 
 __all__ = ["CrossFitted", "ExampleResult", "Report", "TrialResult"]
@@ -257,7 +257,16 @@ class Report:
             y_label=f"{name} (dev)",
             marked=chosen,
             more_is_better=bool(self.metric.get("higher_is_better", True)),
+            held_out=self._held_out(),
         )
+
+    def _held_out(self) -> HeldOutPoints | None:
+        before, after = self.baseline_score, self.candidate_score
+        if before is None or after is None or self.interval is None:
+            return None
+        sign = 1 if self.metric.get("higher_is_better", True) else -1
+        low, high = sorted(before + sign * end for end in self.interval)
+        return HeldOutPoints(self.calls, before, after, low, high, self.confidence)
 
     def save_svg(self, path: str | os.PathLike[str]) -> Path:
         """Write the plot to a file."""

@@ -6,11 +6,34 @@ import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
-__all__ = ["draw"]
+from attrs import frozen
+
+__all__ = ["HeldOutPoints", "draw"]
 
 _WIDTH, _HEIGHT = 640, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 60, 48
 _GRID, _INK, _BEST, _POINT = "#d8d8d8", "#333333", "#2b7a3f", "#4c72b0"
+
+
+@frozen
+class HeldOutPoints:
+    """The scores of a comparison on held-out examples.
+
+    Args:
+        calls: when it was finished.
+        baseline: score of the baseline.
+        candidate: score of the candidate.
+        low: lower end of the interval of the candidate, at the score of the baseline as it was measured.
+        high: upper end.
+        confidence: of the interval.
+    """
+
+    calls: float
+    baseline: float
+    candidate: float
+    low: float
+    high: float
+    confidence: float
 
 
 def draw(
@@ -20,6 +43,7 @@ def draw(
     y_label: str,
     marked: str | None = None,
     more_is_better: bool = True,
+    held_out: HeldOutPoints | None = None,
 ) -> str:
     """Return an SVG image of points and a line for the best score so far.
 
@@ -29,6 +53,7 @@ def draw(
         y_label: text beside the plot.
         marked: label of the point that is drawn as chosen.
         more_is_better: whether a higher score is better.
+        held_out: the comparison on held-out examples; None where nothing was compared.
     """
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
@@ -39,8 +64,12 @@ def draw(
     if not points:
         parts.append(f'<text x="{_LEFT}" y="{_HEIGHT // 2}">no candidate was scored</text>')
         return "\n".join([*parts, "</svg>"])
-    x_ticks = _ticks(0.0, max(calls for calls, _, _ in points))
-    y_ticks = _ticks(min(score for _, score, _ in points), max(score for _, score, _ in points))
+    heights = [score for _, score, _ in points]
+    last = max(calls for calls, _, _ in points)
+    if held_out is not None:
+        heights += [held_out.baseline, held_out.candidate, held_out.low, held_out.high]
+        last = max(last, held_out.calls)
+    x_ticks, y_ticks = _ticks(0.0, last), _ticks(min(heights), max(heights))
     frame = _Frame(x_ticks, y_ticks)
     parts += frame.axes("language-model calls", y_label)
     best = -math.inf if more_is_better else math.inf
@@ -56,7 +85,9 @@ def draw(
         kind = "chosen" if label == marked else "candidate" if number else "baseline"
         title = f"{escape(label)}: {score:.4g} after {calls:g} calls"
         parts.append(_dot(frame.x(calls), frame.y(score), kind, f"<title>{title}</title>"))
-    parts += _legend()
+    if held_out is not None:
+        parts += _held_out(frame, held_out)
+    parts += _legend(held_out is not None)
     return "\n".join([*parts, "</svg>"])
 
 
@@ -70,7 +101,28 @@ def _dot(x: float, y: float, kind: str, inside: str = "") -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" {style}>{inside}</circle>'
 
 
-def _legend() -> Iterator[str]:
+def _held_out(frame: _Frame, found: HeldOutPoints) -> Iterator[str]:
+    """Draw the held-out scores as squares, with the interval as a line through that of the candidate."""
+    x, interval = frame.x(found.calls), f"{found.confidence:.0%} interval {found.low:.4g} to {found.high:.4g}"
+    yield (
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{frame.y(found.low):.1f}" y2="{frame.y(found.high):.1f}" '
+        f'stroke="{_BEST}" stroke-width="2"><title>{interval}</title></line>'
+    )
+    yield _square(x, frame.y(found.baseline), "white", f"<title>baseline, held out: {found.baseline:.4g}</title>")
+    title = f"<title>chosen, held out: {found.candidate:.4g}, {interval}</title>"
+    yield _square(x, frame.y(found.candidate), _BEST, title)
+
+
+def _square(x: float, y: float, fill: str, inside: str = "") -> str:
+    place = f'x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"'
+    return f'<rect {place} fill="{fill}" stroke="{_BEST}" stroke-width="2">{inside}</rect>'
+
+
+def _legend(held_out: bool) -> Iterator[str]:
+    if held_out:
+        x = _LEFT + 6 + 84 * 3
+        yield _square(x, 40, _BEST)
+        yield f'<text x="{x + 11}" y="44">held out, with interval (white: baseline)</text>'
     for number, kind in enumerate(("baseline", "candidate", "chosen")):
         x = _LEFT + 6 + 84 * number
         yield _dot(x, 40, kind)

@@ -4,6 +4,7 @@ import io
 import json
 import random
 import re
+import time
 from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree as ET
@@ -28,7 +29,9 @@ from hokusai_core.plugin_api import Candidate, OptimizationTask
 from hokusai_core.testing.listening import ListeningTracker
 from hokusai_core.testing.lm import null_lm
 from hokusai_teleprompt import OptimizedSignature, Progress, ProgressBar, Report, TelepromptFineTuner
+from hokusai_teleprompt.progress import ProgressReporter
 from hokusai_teleprompt.score_plot import draw
+from hokusai_teleprompt.study.phase_budget import CallCounter
 
 INSTRUCTION_SEARCHERS = ["mipro_v2", "copro", "gepa", "better_together"]
 DEMO_SEARCHERS = ["labeled_fewshot", "bootstrap_fewshot", "bootstrap_random_search", "bootstrap_optuna", "knn_fewshot"]
@@ -329,6 +332,11 @@ def test_the_report_as_table_json_and_plot(by_demos: Any, topics: Any, topic_sig
     svg = ET.fromstring(report.save_svg(tmp_path / "plot.svg").read_text())  # noqa: S314  # our own
     circles = [element for element in svg.iter() if element.tag.endswith("circle") and len(element)]
     assert len(circles) == len([trial for trial in report.trials if trial.score is not None]) >= 2
+    titles = [element.text or "" for element in svg.iter() if element.tag.endswith("title")]
+    low, high = report.interval or (0.0, 0.0)
+    shown = f"95% interval {report.baseline_score + low:.4g} to {report.baseline_score + high:.4g}"  # type: ignore[operator]
+    assert f"chosen, held out: {report.candidate_score:.4g}, {shown}" in titles
+    assert f"baseline, held out: {report.baseline_score:.4g}" in titles
     assert report.usage.calls == report.calls == by_demos.engine.calls
     assert report.usage.input_tokens > 0
     assert len(report.examples) == report.sizes["test"]
@@ -346,6 +354,36 @@ def test_the_line_of_the_best_goes_where_the_metric_says(better: bool, best: lis
     corners = re.findall(r"[\d.]+,([\d.]+)", svg.partition('points="')[2].partition('"')[0])
     wanted = [heights[score][1] for score in best]  # type: ignore[index]
     assert list(dict.fromkeys(corners)) == list(dict.fromkeys(wanted))
+
+
+def test_the_held_out_interval_of_a_metric_where_less_is_better(
+    by_demos: Any, topics: Any, topic_signature: Any
+) -> None:
+    report = compile_(topic_signature, topics, by_demos).report
+    less = evolve(
+        report,
+        metric={"name": "error", "higher_is_better": False},
+        baseline_score=0.9,
+        candidate_score=0.4,
+        improvement=0.5,
+        interval=(0.2, 0.8),
+    )
+    assert "chosen, held out: 0.4, 95% interval 0.1 to 0.7" in less.to_svg()
+    assert "held out" not in evolve(report, interval=None).to_svg()
+
+
+def test_the_time_left_is_that_of_the_pace_so_far() -> None:
+    counter, told = CallCounter(None), list[Progress]()
+    reporter = ProgressReporter(told.append, counter, max)
+    reporter.begin("baseline", 4)
+    time.sleep(0.05)
+    for _ in range(4):
+        reporter.step()
+    reporter.begin("search")
+    reporter.step()
+    first, *_, last, search = told
+    assert first.seconds_left == pytest.approx(first.seconds * 3, rel=0.5)
+    assert (last.seconds_left, search.seconds_left) == (0.0, None)
 
 
 def test_progress_is_told(by_demos: Any, topics: Any, topic_signature: Any) -> None:
