@@ -96,7 +96,6 @@ class TestCoroutineTool(ToolConformance):
     ("forward", "name"),
     [
         (makes_answers_up, "test_raises_if_every_call_fails"),
-        (makes_answers_up, "test_stops_where_the_budget_is_spent"),
         (makes_answers_up, "test_raises_if_no_answer_can_be_read"),
         (returns_none, "test_raises_if_every_call_fails"),
         (remembers, "test_keeps_nothing_of_a_call"),

@@ -56,7 +56,7 @@ def melded_interval(wins: int, losses: int, count: int, *, confidence: float) ->
     Example:
         >>> low, high = melded_interval(12, 2, 40, confidence=0.95)
         >>> round(low, 2), round(high, 2)
-        (0.05, 0.41)
+        (0.05, 0.43)
     """
     tail = (1.0 - confidence) / 2
     return _lower_limit(wins, losses, count, tail), -_lower_limit(losses, wins, count, tail)

@@ -200,7 +200,7 @@ def examples_needed(paired: Paired, margin: float = 0.0) -> int | None:
 
     Example:
         >>> examples_needed(compare_paired([0.0] * 40, [1.0] * 4 + [0.0] * 36, confidence=0.95, seed=0))
-        86
+        77
     """
     distance = abs(paired.difference - margin)
     if not distance > 1e-9:
