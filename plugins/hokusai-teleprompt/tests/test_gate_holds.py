@@ -40,4 +40,5 @@ def test_where_labels_are_random_nothing_is_promoted(optimizer: str, thinking: A
         options: dict[str, Any] = {"lm": thinking(topic=noise), "seed": seed, "workdir": False, "workers": 2}
         with TelepromptFineTuner(optimizer, **options) as finetuner:
             promoted += finetuner.compile(topic_signature, examples, "accuracy").promoted
-    assert promoted <= 1
+    # At the stated rate of 2.5% more than three of twenty come about once in 700 times.
+    assert promoted <= 3
