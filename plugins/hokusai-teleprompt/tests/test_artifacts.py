@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from hokusai_core import BaseSignature, Executor, InputField, OutputField, read_artifact
 from hokusai_core.errors import ArtifactError
@@ -27,7 +28,8 @@ def test_a_file_gives_back_all_that_was_saved(optimized: Any, path: Path, topic_
     loaded = load_optimized(path, base=topic_signature)
     assert loaded.spec.to_dict() == optimized.spec.to_dict()
     assert loaded.spec.fingerprint == optimized.spec.fingerprint
-    assert loaded.report == optimized.report
+    assert loaded.report == evolve(optimized.report, differing=())  # texts of examples are not passed on in files
+    assert optimized.report.differing
     assert loaded.promoted
     data = json.loads(path.read_text())
     assert data["hokusai"] == 1
@@ -158,7 +160,7 @@ def test_a_report_of_a_newer_version_is_read_and_what_is_none_is_refused(path: P
     report = json.loads(path.read_text())["report"]
     trials = [{**trial, "color": "red"} for trial in report["trials"]]
     resealed(path, report={**report, "trials": trials, "mood": "good"})
-    assert load_optimized(path).report == optimized.report
+    assert load_optimized(path).report == evolve(optimized.report, differing=())
     for harm in ({}, {**report, "trials": 3}, {**report, "usage": {"input_tokens": 1, "x": 2}, "examples": ["x"]}):
         resealed(path, report=harm)
         with pytest.raises(ArtifactError, match=r"better\.json: its report cannot be read"):
