@@ -102,7 +102,7 @@ def fill(folder: Path, entries: int) -> None:
     outputs = json.dumps({"body": "Dear all, the project is well on its way. " * 8}).encode()
 
     def rows(count: int) -> Iterable[tuple[Any, ...]]:
-        draw, now = random.Random(count), time.time()  # noqa: S311
+        draw, now = random.Random(count), time.time()
         for _ in range(count):
             entry = CacheEntry(
                 f"{draw.getrandbits(256):064x}", "pack/Filler", outputs, "null/model", now, None, 0.5, parts=parts

@@ -339,7 +339,7 @@ def make(name: str, *, examples: int, apart: int, seed: int) -> tuple[Pairs, Pai
         apart: how many are kept apart.
         seed: of the draw.
     """
-    rng = random.Random(f"{name} {seed}")  # noqa: S311
+    rng = random.Random(f"{name} {seed}")
     learned: Pairs = []
     kept: Pairs = []
     for label, texts in DATA_SETS[name](rng).items():

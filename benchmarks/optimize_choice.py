@@ -187,7 +187,7 @@ def null_runs(count: int, folder: Path) -> int:
     promoted = [bool(json.loads(line)["promoted"]) for line in path.read_text(encoding="utf-8").splitlines()][:count]
     lm = dspy.LM("scripted/guessing", engine=Guessing(), cache=False, num_retries=0)
     for seed in range(len(promoted), count):
-        rng = random.Random(seed)  # noqa: S311
+        rng = random.Random(seed)
         rows = [{"text": f"text {number} {rng.random()}", "label": rng.choice("ab")} for number in range(100)]
         with TelepromptFineTuner("auto", lm, Budget(calls=400), seed, workdir=False, workers=2) as finetuner:
             promoted.append(finetuner.compile(Label, rows, "accuracy").promoted)

@@ -47,7 +47,7 @@ def measure_crash(setup: Setup, count: int, kills: int = 10) -> None:
         os.close(writer)
         with os.fdopen(reader) as lines:
             # The pipe keeps the parent close behind: it kills after a random number of what was accepted.
-            wanted = random.randint(count // kills, count // kills * 11 // 10)  # noqa: S311  # a moment, no secret
+            wanted = random.randint(count // kills, count // kills * 11 // 10)
             accepted += [lines.readline().strip() for _ in range(wanted)]
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)

@@ -23,7 +23,8 @@ For every hook:
     can change what another one says. Hooks exist since version 1 of the hook contract (``HOOK_API``), unless they say
     otherwise. A plugin that needs a newer version sets ``HOKUSAI_HOOK_API`` in its module.
 
-The examples are plugin modules; a test loads each of them.
+The bodies raise ``NotImplementedError``, since pluggy calls implementations and never a specification. The examples are
+plugin modules; a test loads each of them.
 """
 
 from __future__ import annotations

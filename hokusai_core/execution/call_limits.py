@@ -100,7 +100,8 @@ class CallLimiter:
     async def abefore(self, estimate: CallEstimate) -> AdmittedCall:
         """Async version of ``before``."""
         waits = naps()
-        while not isinstance(found := self._admit(estimate, waits), AdmittedCall):  # noqa: ASYNC110  # others are threads
+        # Asked again and again: what gives room is other threads and other processes, for which there is no event.
+        while not isinstance(found := self._admit(estimate, waits), AdmittedCall):  # noqa: ASYNC110
             await asyncio.sleep(min(found, _LONGEST_NAP))
         return found
 

@@ -108,7 +108,7 @@ class FeedbackStoreConformance:
     def test_keeps_outcomes_in_order(self, store: Any) -> None:
         """The latest outcome of each name and source counts. An execution with outcomes only has no feedback."""
         if not hasattr(store, "add_outcome"):
-            pytest.skip("it keeps no outcomes")
+            pytest.skip("this store has no add_outcome(), which is optional")
         execution_id = _keep(store)
         first, second = make_outcome(execution_id, value=0.25), make_outcome(execution_id, value=0.5)
         third = make_outcome(execution_id, name="minutes", value=3.0, higher_is_better=False)
@@ -142,7 +142,7 @@ class FeedbackStoreConformance:
     def test_executions_can_be_searched(self, store: Any) -> None:
         """What is kept is found by time and signature, where the store has a method ``search``."""
         if not hasattr(store, "search"):
-            pytest.skip("the store has no method search")
+            pytest.skip("this store has no search(), which is optional")
         late = _keep(store, signature="pack/Other", started_at=2_000.0)
         old = _keep(store, started_at=1_000.0)
         assert _ids(store.search()) == [old, late]

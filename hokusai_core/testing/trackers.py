@@ -359,7 +359,7 @@ class TrackerConformance:
         """What was recorded is found by time and signature, where the tracker has a method ``search``."""
         search = getattr(tracker, "search", None)
         if search is None:
-            pytest.skip("the tracker has no method search")
+            pytest.skip("this tracker has no search(), which is optional")
         old = make_event(started_at=1_000.0)
         late = make_event(signature="pack/Other", started_at=2_000.0)
         for event in (late, old):

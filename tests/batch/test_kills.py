@@ -60,7 +60,7 @@ def finished(folder: Path) -> int:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_batch_that_is_killed_again_and_again(tmp_path: Path, seed: int) -> None:
     rows, workers, kills = 80, 4, 4
-    moments = random.Random(seed)  # noqa: S311  # no secret
+    moments = random.Random(seed)
     for _ in range(kills):
         process = start(tmp_path, rows, workers, 0.01)
         until = finished(tmp_path) + moments.randint(0, 12)

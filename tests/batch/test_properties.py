@@ -49,7 +49,7 @@ def belongs(number: int, row: dict[str, str], kind: str, outcome: Any) -> bool:
 def test_outcome_i_belongs_to_input_i(
     make_executor: MakeExecutor, make_lm: Any, seed: int, count: int, workers: int, way: str, asynchronous: bool
 ) -> None:
-    choose = random.Random(seed)  # noqa: S311  # no secret
+    choose = random.Random(seed)
     # Where rows hang the deadline is short, and rows that take several tries would not always keep it.
     hanging = choose.random() < 0.3
     kinds = choose.choices(("plain", "sleep", "typo", "same", "hang") if hanging else KINDS[:6] + KINDS[7:], k=count)
@@ -71,7 +71,7 @@ def test_outcome_i_belongs_to_input_i(
 
 @pytest.mark.slow
 def test_ten_thousand_rows(make_executor: MakeExecutor, make_lm: Any) -> None:
-    choose = random.Random(4711)  # noqa: S311  # no secret
+    choose = random.Random(4711)
     kinds = choose.choices(KINDS[:6] + KINDS[7:], [60, 10, 4, 0, 3, 2, 3, 18], k=10_000)
     rows = [make_row(number, kind) for number, kind in enumerate(kinds)]
     for number in choose.sample(range(10_000), 8):

@@ -46,7 +46,7 @@ def test_outcomes_are_in_the_order_of_the_rows(
     make_executor: MakeExecutor, make_lm: Any, workers: int, asynchronous: bool
 ) -> None:
     executor = make_executor(lm=make_lm(asynchronous=asynchronous))
-    delays = random.Random(7)  # noqa: S311  # no secret
+    delays = random.Random(7)
     rows = [{"question": f"{number} sleep={delays.choice([0, 0.01, 0.03])}"} for number in range(60)]
     results = executor.execute_batch("Ask", rows, max_workers=workers)
     assert [result["answer"] for result in results] == [f"answer to {row['question']}" for row in rows]

@@ -284,7 +284,7 @@ def _same(found: Any, said: Any) -> bool:
 
 def _read_noisy(count: int, seed: int) -> int:
     """Read ``count`` careless answers; return how many are refused."""
-    chance, adapter, refused = random.Random(seed), noisy_adapter, 0  # noqa: S311
+    chance, adapter, refused = random.Random(seed), noisy_adapter, 0
     for _ in range(count):
         values = {name: _value(chance, name) for name in noisy_signature.output_fields}
         answer = _noisy(chance, values)

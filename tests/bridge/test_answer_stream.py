@@ -103,7 +103,7 @@ def some_answer(chance: random.Random) -> str:
 
 def check(seed: int) -> tuple[bool, bool]:
     """Stream one answer; return whether it can be read, and whether something of it was handed out early."""
-    chance = random.Random(seed)  # noqa: S311  # no secret
+    chance = random.Random(seed)
     answer = some_answer(chance)
     heard = streamed(answer, cut(answer, chance, chance.choice([1, 4, 12, 80, 5000])))
     try:
@@ -174,7 +174,7 @@ def test_a_text_behind_its_header_on_the_line_does_not_wait_for_the_end_of_the_l
 )
 def test_what_may_still_be_read_otherwise_is_held_back(answer: str, heard: str) -> None:
     for longest in (1, 3, 1000):
-        said = streamed(answer, cut(answer, random.Random(1), longest)).heard  # noqa: S311  # no secret
+        said = streamed(answer, cut(answer, random.Random(1), longest)).heard
         assert said.get("title", "") == heard
 
 

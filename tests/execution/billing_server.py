@@ -42,7 +42,7 @@ class BillingServer:
         self.refused, self.broken, self.delay = refused, broken, delay
         self.billed = Decimal(0)
         self.calls = 0
-        self._random = random.Random(seed)  # noqa: S311  # no secret
+        self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.owner = self

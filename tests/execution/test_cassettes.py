@@ -754,7 +754,7 @@ class Record(BaseSignature):
 
 def _planted(make_executor: MakeExecutor, folder: Path, seed: int) -> None:
     """Plant random values in sensitive fields, and let the model quote parts of them in what is not sensitive."""
-    draw = random.Random(seed)  # noqa: S311  # no secret
+    draw = random.Random(seed)
     canaries: list[str] = []
 
     def canary() -> str:

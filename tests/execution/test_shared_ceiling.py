@@ -25,7 +25,7 @@ PROCESSES = 8
 
 def work(url: str, file: Path, seed: int) -> None:
     """Spend money in every way, until there is none left."""
-    draw = random.Random(seed)  # noqa: S311  # no secret
+    draw = random.Random(seed)
     lm = dspy.LM("openai/paid", api_base=url, api_key="k", engine="lm15", cache=False, num_retries=0)
     prices = {"openai/paid": {"input": 10.0, "output": 40.0}}
     budget = Budget(cost=1, file=file)
@@ -75,7 +75,7 @@ def forked(url: str, file: Path, seed: int) -> int:
 
 def trial(folder: Path, seed: int) -> Decimal:
     """Let processes spend a dollar, kill some of them, and return what the server has charged."""
-    draw = random.Random(seed)  # noqa: S311  # no secret
+    draw = random.Random(seed)
     file = folder / f"budget-{seed}"
     server = BillingServer("10", "40", seed=seed, refused=0.1, broken=0.05, delay=0.01)
     with server:

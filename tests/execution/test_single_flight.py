@@ -269,7 +269,7 @@ def test_no_caller_hangs_under_stress(make_executor: MakeExecutor) -> None:
         }
 
     def on_a_thread(seed: int) -> int:
-        rng = random.Random(seed)  # noqa: S311  # no secret
+        rng = random.Random(seed)
         done = 0
         for _ in range(40):
             with contextlib.suppress(ExecutionError):
@@ -278,7 +278,7 @@ def test_no_caller_hangs_under_stress(make_executor: MakeExecutor) -> None:
         return done
 
     def on_a_loop(seed: int) -> int:
-        rng = random.Random(seed)  # noqa: S311  # no secret
+        rng = random.Random(seed)
 
         async def one() -> None:
             task = asyncio.ensure_future(executor.aexecute_signature("Answer", **arguments(rng)))

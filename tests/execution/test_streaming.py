@@ -534,7 +534,7 @@ TYPES: dict[str, tuple[Any, str, Any]] = {
 
 
 def chunked(seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311  # no secret
+    chance = random.Random(seed)
     order = chance.sample(list(TYPES), len(TYPES))
     answer = "\n\n".join(f"[[ ## {name} ## ]]\n{TYPES[name][1]}" for name in order) + "\n\n[[ ## completed ## ]]"
     cuts, at = [], 0

@@ -34,7 +34,7 @@ def work(folder: Path, log: Path, go: Path, executions: int, inputs: int, namesp
     from hokusai_diskcache import DiskCache
 
     model = null_lm(answers={"answer": lambda prompt: answer_to(prompt.split("Q")[1])})
-    draw = random.Random(seed)  # noqa: S311  # the same order in every run
+    draw = random.Random(seed)
     tiers: dict[str, int] = {}
     with log.open("a", buffering=1) as file:
         # A memory cache too small to help: the store has to answer.

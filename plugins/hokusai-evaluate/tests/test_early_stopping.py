@@ -32,7 +32,7 @@ def model(name: str, share: float, seed: int) -> Any:
 
     def team(user: str) -> str:
         number = int(user.rsplit("ticket ", 1)[1][:3])
-        right = random.Random(f"{name} {seed} {number}").random() < share  # noqa: S311
+        right = random.Random(f"{name} {seed} {number}").random() < share
         return ("billing", "product")[number % 2 if right else 1 - number % 2]
 
     return null_lm(answers={"team": team}, model=name)

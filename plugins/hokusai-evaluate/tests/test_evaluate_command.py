@@ -54,7 +54,7 @@ def test_a_table_and_gates(tickets: Path, tmp_path: Path) -> None:
     assert "score not passed: accuracy 0.750, asked for 0.8" in result.stderr
     assert json.loads(result.stdout)["systems"][0]["scores"]["accuracy"]["value"] == 0.75
     assert len(json.loads(report.read_text())["row_reports"]) == 40
-    suite = ET.parse(junit).getroot()  # noqa: S314  # our own file
+    suite = ET.parse(junit).getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     assert [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None] == [
         "ClassifyText: score"
@@ -115,7 +115,7 @@ def test_a_comparison_that_stops_early(tickets: Path, tmp_path: Path) -> None:
     same = classify(tickets, "--metric", "accuracy", "--against", other, "--stop", "early", "--junit", junit, lm=lm)
     assert same.exit_code == 0
     assert "regression passed, undecided" in same.stderr
-    cases = list(ET.parse(junit).getroot().iter("testcase"))  # noqa: S314  # our own file
+    cases = list(ET.parse(junit).getroot().iter("testcase"))
     assert "undecided" in (cases[-1].findtext("system-out") or "")
     options = ("--against", other, "--stop", "early", "--undecided", "fail", "--workers", "4")
     assert classify(tickets, "--metric", "accuracy", *options, lm=lm).exit_code == 4

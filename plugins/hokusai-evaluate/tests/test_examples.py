@@ -27,7 +27,7 @@ def scripted(name: str, share: float) -> Any:
 
     def team(user: str) -> str:
         ticket = next(text for text in teams if text in user)
-        right = random.Random(ticket).random() < share  # noqa: S311  # the same tickets are hard for all
+        right = random.Random(ticket).random() < share
         return teams[ticket] if right else {"billing": "product", "product": "billing"}[teams[ticket]]
 
     return null_lm(answers={"classification": team}, model=name)

@@ -60,5 +60,5 @@ def test_evaluations_as_tests(pytester: pytest.Pytester, workers: tuple[str, ...
     for name in ("test_good PASSED", "test_bad FAILED", "test_own_executor PASSED", "test_worse FAILED"):
         assert name in summary
     assert summary.count("local/Ask: 2 rows") == 4
-    found = ElementTree.parse(pytester.path / "report.xml").iter("property")  # noqa: S314  # written by this test
+    found = ElementTree.parse(pytester.path / "report.xml").iter("property")
     assert sum(one.get("name") == "hokusai_evaluation" for one in found) == 5

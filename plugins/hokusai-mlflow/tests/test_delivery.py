@@ -437,7 +437,7 @@ def test_the_writer_does_not_import_litellm_for_a_price(
 
 
 def test_a_writer_that_is_killed_again_and_again_delivers_once(place: Any) -> None:
-    chance = random.Random(7)  # noqa: S311  # moments, not secrets
+    chance = random.Random(7)
     tracker = place.tracker(traces_per_second=5)
     events = []
     for _ in range(10):
@@ -454,7 +454,7 @@ def test_a_writer_that_is_killed_again_and_again_delivers_once(place: Any) -> No
 
 
 def test_processes_that_are_killed_lose_nothing_that_was_accepted(place: Any) -> None:
-    chance = random.Random(11)  # noqa: S311  # moments, not secrets
+    chance = random.Random(11)
     accepted: list[str] = []
     for _ in range(5):
         reader, writer = os.pipe()

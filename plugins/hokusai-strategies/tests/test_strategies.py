@@ -136,24 +136,35 @@ def in_turn(*answers: Any) -> Callable[[str], Any]:
     return answer
 
 
-@pytest.fixture
-def run() -> Iterator[Callable[..., Any]]:
-    """Return a function that answers ``Ask`` by a strategy, with a language model that gives answers in turn."""
-    made: list[Executor] = []
+class Asking:
+    """Answers ``Ask`` by a strategy, with a language model that gives answers in turn.
 
-    def answer(strategy: Any, *answers: Any, awaited: bool = False, **options: Any) -> Any:
+    Attributes:
+        engine: of the language model that was asked last.
+    """
+
+    def __init__(self) -> None:
+        self.engine: Any = None
+        self.made: list[Executor] = []
+
+    def __call__(self, strategy: Any, *answers: Any, awaited: bool = False, **options: Any) -> Any:
         given: dict[str, Any] = options.pop("others", {})
         lm = null_lm(answers={"answer": in_turn(*answers), **given}, keep_requests=True)
         extra = [("offers", Offers()), *options.pop("extra", ())]
         executor = Executor(lm=lm, plugins=["strategies"], extra_plugins=extra, environ={})
-        made.append(executor)
-        answer.engine = lm.engine  # type: ignore[attr-defined]  # for the tests
+        self.made.append(executor)
+        self.engine = lm.engine
         if awaited:
             return asyncio.run(executor.aexecute_signature(Ask, {"question": "?"}, strategy=strategy, **options))
         return executor.execute_signature(Ask, {"question": "?"}, strategy=strategy, **options)
 
-    yield answer
-    for executor in made:
+
+@pytest.fixture
+def run() -> Iterator[Asking]:
+    """What answers ``Ask``; its executors are closed afterwards."""
+    asking = Asking()
+    yield asking
+    for executor in asking.made:
         executor.close()
 
 
@@ -251,7 +262,7 @@ def test_thoughts_do_not_stream_where_a_field_is_sensitive(where: str) -> None:
 
 
 @awaited_or_not
-def test_the_answer_with_the_highest_reward_is_taken(run: Callable[..., Any], awaited: bool) -> None:
+def test_the_answer_with_the_highest_reward_is_taken(run: Asking, awaited: bool) -> None:
     result = run(
         {"name": "best_of_n", "reward": shortest, "n": 4}, "aaa", "a", "aaaa", "b", awaited=awaited, cache="off"
     )
@@ -261,23 +272,23 @@ def test_the_answer_with_the_highest_reward_is_taken(run: Callable[..., Any], aw
     assert result.usage.calls == 4
 
 
-def test_every_try_is_made_anew_and_at_a_temperature(run: Callable[..., Any]) -> None:
+def test_every_try_is_made_anew_and_at_a_temperature(run: Asking) -> None:
     run({"name": "best_of_n", "reward": shortest, "n": 2, "temperature": 0.7}, "a", "b", cache="off")
-    assert [request.config.temperature for request in run.engine.requests] == [0.7, 0.7]  # type: ignore[attr-defined]
+    assert [request.config.temperature for request in run.engine.requests] == [0.7, 0.7]
 
 
 @pytest.mark.parametrize(("chosen", "used"), [(0.7, 0.7), (None, 0.2)])
 def test_the_temperature_of_the_tries_goes_before_that_of_the_call(
-    run: Callable[..., Any], chosen: float | None, used: float
+    run: Asking, chosen: float | None, used: float
 ) -> None:
     strategy = {"name": "best_of_n", "reward": shortest, "n": 2, "temperature": chosen}
     run(strategy, "a", "b", cache="off", parameters={"temperature": 0.2, "max_tokens": 77})
-    configs = [request.config for request in run.engine.requests]  # type: ignore[attr-defined]
+    configs = [request.config for request in run.engine.requests]
     assert [(config.temperature, config.max_tokens) for config in configs] == [(used, 77)] * 2
 
 
 @awaited_or_not
-def test_a_good_enough_answer_ends_the_tries(run: Callable[..., Any], awaited: bool) -> None:
+def test_a_good_enough_answer_ends_the_tries(run: Asking, awaited: bool) -> None:
     result = run(
         {"name": "best_of_n", "reward": shortest, "n": 9, "threshold": -2},
         "aaa",
@@ -289,14 +300,14 @@ def test_a_good_enough_answer_ends_the_tries(run: Callable[..., Any], awaited: b
     assert (result["answer"], result.usage.calls) == ("aa", 2)
 
 
-def test_a_validator_is_a_reward_by_its_name(run: Callable[..., Any]) -> None:
+def test_a_validator_is_a_reward_by_its_name(run: Asking) -> None:
     extra = [("offers_validator", OffersValidator())]
     strategy = {"name": "best_of_n", "reward": "no_secrets", "n": 5}
     result = run(strategy, "secret secret", "secret", "fine", "secret", extra=extra, cache="off")
     assert (result["answer"], result.usage.calls) == ("fine", 3)  # nothing is better than no problem
 
 
-def test_a_metric_is_a_reward_if_it_needs_no_expected_answer(run: Callable[..., Any]) -> None:
+def test_a_metric_is_a_reward_if_it_needs_no_expected_answer(run: Asking) -> None:
     result = run({"name": "best_of_n", "reward": "shortness", "n": 3}, "aaa", "a", "aa", cache="off")
     assert result["answer"] == "a"
     with pytest.raises(ConfigurationError, match="compares with an expected answer"):
@@ -306,29 +317,27 @@ def test_a_metric_is_a_reward_if_it_needs_no_expected_answer(run: Callable[..., 
 
 
 @awaited_or_not
-def test_a_try_that_fails_costs_only_itself(
-    run: Callable[..., Any], awaited: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_try_that_fails_costs_only_itself(run: Asking, awaited: bool, capsys: pytest.CaptureFixture[str]) -> None:
     result = run({"name": "best_of_n", "reward": shortest, "n": 3}, "", "aa", " ", awaited=awaited, cache="off")
     assert result["answer"] == "aa"
     assert [set(attempt) for attempt in result.extras["attempts"]] == [{"error"}, {"reward"}, {"error"}]
     assert not capsys.readouterr().out
 
 
-def test_a_reward_that_raises_is_named(run: Callable[..., Any]) -> None:
+def test_a_reward_that_raises_is_named(run: Asking) -> None:
     def broken(inputs: Any, outputs: Any) -> float:
         raise KeyError("x")
 
     with pytest.raises(PluginError, match=r"broken.*KeyError"):
         run({"name": "best_of_n", "reward": broken}, "a", cache="off")
-    assert run.engine.calls == 1  # type: ignore[attr-defined]
+    assert run.engine.calls == 1
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"n": 0}, "n=0"), ({"n": "3"}, "n='3'"), ({"threshold": "high"}, "threshold"), ({"reward": 7}, "reward")],
 )
-def test_options_are_checked(run: Callable[..., Any], options: dict[str, Any], message: str) -> None:
+def test_options_are_checked(run: Asking, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         run({"name": "best_of_n", "reward": shortest, **options}, "a")
 
@@ -353,11 +362,11 @@ def test_a_language_model_may_judge(awaited: bool) -> None:
 
 
 @awaited_or_not
-def test_the_next_try_sees_the_answer_before_and_advice(run: Callable[..., Any], awaited: bool) -> None:
+def test_the_next_try_sees_the_answer_before_and_advice(run: Asking, awaited: bool) -> None:
     strategy = {"name": "refine", "reward": shortest, "n": 3, "threshold": -1}
     result = run(strategy, "aaaa", "aaa", "a", others={"advice": "Be brief!"}, awaited=awaited, cache="off")
     assert (result["answer"], result.usage.calls) == ("a", 5)  # three tries, and advice on two of them
-    prompts = [request.messages[-1].text for request in run.engine.requests]  # type: ignore[attr-defined]
+    prompts = [request.messages[-1].text for request in run.engine.requests]
     assert "Be brief!" not in prompts[0]
     assert "aaaa" in prompts[1]
     assert "Be brief!" in prompts[2]
@@ -389,14 +398,14 @@ def test_fields_of_a_signature_may_be_called_like_those_of_refine() -> None:
     ],
 )
 def test_the_most_frequent_answer_is_taken(
-    run: Callable[..., Any], awaited: bool, answers: tuple[str, ...], taken: str, calls: int
+    run: Asking, awaited: bool, answers: tuple[str, ...], taken: str, calls: int
 ) -> None:
     result = run({"name": "majority", "n": 5}, *answers, awaited=awaited, cache="off")
     assert (result["answer"].strip(), result.usage.calls) == (taken, calls)
     assert sum(vote["count"] for vote in result.extras["votes"]) == len([one for one in answers if one.strip()])
 
 
-def test_half_of_the_tries_must_give_an_answer(run: Callable[..., Any]) -> None:
+def test_half_of_the_tries_must_give_an_answer(run: Asking) -> None:
     with pytest.raises(OutputError):
         run({"name": "majority", "n": 5}, "a", "", "", "", "a", cache="off")
 
@@ -414,12 +423,12 @@ def test_only_some_outputs_may_be_compared() -> None:
 
 
 @pytest.mark.parametrize("fields", [5, [], {"team": 1}])
-def test_fields_of_a_vote_are_names(run: Callable[..., Any], fields: Any) -> None:
+def test_fields_of_a_vote_are_names(run: Asking, fields: Any) -> None:
     with pytest.raises(ConfigurationError, match="strategy 'majority': fields"):
         run({"name": "majority", "fields": fields}, "a")
 
 
-def test_strategies_of_steps_are_a_mapping(run: Callable[..., Any]) -> None:
+def test_strategies_of_steps_are_a_mapping(run: Asking) -> None:
     with pytest.raises(ConfigurationError, match="strategy 'chain': strategies: expected a mapping"):
         run({"name": "chain", "steps": [{}], "strategies": 5}, "a")
 
@@ -446,12 +455,10 @@ STEP = {"name": "one", "signature": Ask.to_dict(), "inputs": {"question": {"inpu
         ([5], "a step has a name, a signature and inputs"),
     ],
 )
-def test_steps_that_cannot_work_are_refused_before_the_first_call(
-    run: Callable[..., Any], steps: Any, message: str
-) -> None:
+def test_steps_that_cannot_work_are_refused_before_the_first_call(run: Asking, steps: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         run({"name": "chain", "steps": steps}, "a")
-    assert run.engine.calls == 0  # type: ignore[attr-defined]
+    assert run.engine.calls == 0
 
 
 # -- react ----------------------------------------------------------------------------------------------------------
@@ -464,7 +471,7 @@ def agent(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 @awaited_or_not
-def test_tools_of_plugins_are_called_by_name(run: Callable[..., Any], awaited: bool) -> None:
+def test_tools_of_plugins_are_called_by_name(run: Asking, awaited: bool) -> None:
     strategy = {"name": "react", "tools": ["population", "weather"]}
     others = agent(("population", {"city": "Paris"}), ("weather", {"city": "Rome"}))
     result = run(strategy, "2.1 million", others=others, awaited=awaited)
@@ -476,22 +483,22 @@ def test_tools_of_plugins_are_called_by_name(run: Callable[..., Any], awaited: b
 
 
 @awaited_or_not
-def test_a_tool_that_raises_ends_the_execution_and_is_named(run: Callable[..., Any], awaited: bool) -> None:
+def test_a_tool_that_raises_ends_the_execution_and_is_named(run: Asking, awaited: bool) -> None:
     strategy = {"name": "react", "tools": ["population"]}
     with pytest.raises(ToolError, match="'population' raised KeyError: 'Rome'") as caught:
         run(strategy, "x", others=agent(("population", {"city": "Rome"})), awaited=awaited, max_retries=3)
     assert isinstance(caught.value.__cause__, KeyError)
     assert not caught.value.retryable
-    assert run.engine.calls == 1  # type: ignore[attr-defined]
+    assert run.engine.calls == 1
 
 
-def test_the_model_may_see_what_a_tool_raised(run: Callable[..., Any]) -> None:
+def test_the_model_may_see_what_a_tool_raised(run: Asking) -> None:
     strategy = {"name": "react", "tools": "population", "on_tool_error": "observe"}
     result = run(strategy, "unknown", others=agent(("population", {"city": "Rome"})))
     assert result.extras["trajectory"]["observation_0"] == "KeyError: 'Rome'"
 
 
-def test_arguments_that_do_not_fit_never_reach_the_tool(run: Callable[..., Any]) -> None:
+def test_arguments_that_do_not_fit_never_reach_the_tool(run: Asking) -> None:
     wrong: list[dict[str, Any]] = [{"town": "Paris"}, {"city": 7}, {"city": "Paris", "year": 2000}]
     result = run(
         {"name": "react", "tools": ["population"]}, "x", others=agent(*(("population", given) for given in wrong))
@@ -502,14 +509,14 @@ def test_arguments_that_do_not_fit_never_reach_the_tool(run: Callable[..., Any])
     assert "no argument year" in seen[2]
 
 
-def test_the_number_of_steps_is_bounded(run: Callable[..., Any]) -> None:
+def test_the_number_of_steps_is_bounded(run: Asking) -> None:
     endless = {"next_tool_name": "population", "next_tool_args": {"city": "Paris"}}
     result = run({"name": "react", "tools": ["population"], "max_iters": 2}, "x", others=endless)
     assert result.usage.calls == 3
     assert result.extras["finished"] is False
 
 
-def test_unknown_tools_are_refused_before_any_call(run: Callable[..., Any]) -> None:
+def test_unknown_tools_are_refused_before_any_call(run: Asking) -> None:
     with pytest.raises(ComponentNotFoundError, match="there is no tool 'popultion'; did you mean 'population'"):
         run({"name": "react", "tools": ["popultion"]}, "x")
     with pytest.raises(ConfigurationError, match="missing a required argument: 'tools'"):
@@ -524,7 +531,7 @@ def test_unknown_tools_are_refused_before_any_call(run: Callable[..., Any]) -> N
         run({"name": "react", "tools": ["population", population]}, "x")
     with pytest.raises(ConfigurationError, match="tools is empty"):
         run({"name": "react", "tools": []}, "x")
-    assert run.engine.calls == 0  # type: ignore[attr-defined]
+    assert run.engine.calls == 0
 
 
 def test_fields_that_react_has_itself_are_refused() -> None:
@@ -666,7 +673,7 @@ def test_tools_that_hang_hold_up_nothing_else() -> None:
     release.set()
 
 
-def test_a_tool_that_ends_an_iteration_is_a_tool_that_raises(run: Callable[..., Any]) -> None:
+def test_a_tool_that_ends_an_iteration_is_a_tool_that_raises(run: Asking) -> None:
     def first(city: str) -> int:
         """Return how many people live in a city."""
         return next(iter([]))
@@ -745,7 +752,7 @@ def test_what_a_reward_quotes_of_a_sensitive_value_is_not_shown(awaited: bool) -
 
 
 @awaited_or_not
-def test_an_error_of_an_execution_inside_a_tool_names_the_tool(run: Callable[..., Any], awaited: bool) -> None:
+def test_an_error_of_an_execution_inside_a_tool_names_the_tool(run: Asking, awaited: bool) -> None:
     def nested(city: str) -> int:
         """Ask another signature."""
         raise OutputError("the answer does not fit Other", retryable=True)
@@ -759,4 +766,4 @@ def test_an_error_of_an_execution_inside_a_tool_names_the_tool(run: Callable[...
         answers = {"next_tool_name": tool.__name__, "next_tool_args": {"city": "Rome"}}
         with pytest.raises(error):
             run(strategy, "x", others=answers, awaited=awaited, retry_on_failure=True, max_retries=2)
-        assert run.engine.calls == 1  # type: ignore[attr-defined]
+        assert run.engine.calls == 1

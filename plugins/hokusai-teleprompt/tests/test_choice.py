@@ -36,7 +36,7 @@ def by_neighbours(thinking: Any) -> Any:
 
 def words(count: int, seed: int, vocabulary: int = 24) -> list[dict[str, Any]]:
     """Return examples in which one of some words decides about the topic."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     examples = []
     for number in range(count):
         word = rng.randrange(vocabulary)

@@ -338,7 +338,7 @@ def test_trackers_hear_of_what_is_said_on_the_command_line(
 
 def test_review_draws_at_random(executions: list[str]) -> None:
     shuffled = list(executions)
-    random.Random(1).shuffle(shuffled)  # noqa: S311  # the draw of the command
+    random.Random(1).shuffle(shuffled)
     assert shuffled != executions
     executions = shuffled
     # 5: nothing to correct; s: skipped; 2: a correction and a comment

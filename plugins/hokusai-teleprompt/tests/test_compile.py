@@ -66,7 +66,7 @@ def test_a_model_that_never_writes_json_can_write_instructions(
 def test_a_model_that_cannot_write_instructions_is_a_failure(
     optimizer: str, thinking: Any, topics: Any, topic_signature: Any
 ) -> None:
-    rng = random.Random(1)  # noqa: S311
+    rng = random.Random(1)
     model = thinking(topic=lambda *_: rng.choice(["food", "sport"]))
     writer = thinking()
     writer.engine.nonsense = "I will not do that."
@@ -79,7 +79,7 @@ def test_a_model_that_cannot_write_instructions_is_a_failure(
 
 def test_simba_finds_the_rule_that_helps_where_answers_vary(thinking: Any, topics: Any, topic_signature: Any) -> None:
     """SIMBA compares good and bad answers to the same question, so a model that never varies teaches it nothing."""
-    rng = random.Random(1)  # noqa: S311
+    rng = random.Random(1)
 
     def answer(system: str, shown: str, user: str) -> str:
         truth = "food" if "eat" in user.rsplit("[[ ## text ## ]]", 1)[-1] else "sport"
@@ -329,7 +329,7 @@ def test_the_report_as_table_json_and_plot(by_demos: Any, topics: Any, topic_sig
     for text in ("baseline", "best candidate", "95% interval", "wins, losses, ties", "calls", "tokens", "verdict"):
         assert text in table
     assert Report.from_dict(json.loads(report.to_json())) == report
-    svg = ET.fromstring(report.save_svg(tmp_path / "plot.svg").read_text())  # noqa: S314  # our own
+    svg = ET.fromstring(report.save_svg(tmp_path / "plot.svg").read_text())
     circles = [element for element in svg.iter() if element.tag.endswith("circle") and len(element)]
     assert len(circles) == len([trial for trial in report.trials if trial.score is not None]) >= 2
     titles = [element.text or "" for element in svg.iter() if element.tag.endswith("title")]

@@ -73,7 +73,7 @@ class Chatty(GoodOptimizer):
 
 class Dice(GoodOptimizer):
     def propose(self, task: OptimizationTask) -> Iterator[Candidate]:
-        yield Candidate(f"Shout {random.random()}.")  # noqa: S311
+        yield Candidate(f"Shout {random.random()}.")
 
 
 class ForeignDemos(GoodOptimizer):

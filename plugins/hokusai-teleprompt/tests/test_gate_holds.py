@@ -32,7 +32,7 @@ def noise(system: str, shown: str, user: str) -> str:
 def test_where_labels_are_random_nothing_is_promoted(optimizer: str, thinking: Any, topic_signature: Any) -> None:
     promoted = 0
     for seed in range(20):
-        rng = random.Random(seed)  # noqa: S311
+        rng = random.Random(seed)
         examples = [
             {"inputs": {"text": f"text {n} {rng.random()}"}, "outputs": {"topic": rng.choice(["food", "sport"])}}
             for n in range(80)
