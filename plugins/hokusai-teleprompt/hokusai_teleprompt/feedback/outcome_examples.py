@@ -7,7 +7,7 @@ what is learned from, and never compare a candidate with the baseline.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -60,54 +60,17 @@ def best_by_outcome(
     Raises:
         FeedbackError: there are not enough yet, none of them can be used, or the outcome has both directions.
     """
-    measured = [(value, kept) for kept in executions if (value := outcome_value(kept, name)) is not None]
-    if len(measured) < min_count:
-        raise FeedbackError(
-            f"not enough yet: {len(measured)} executions of {spec.name} have the outcome {name}, {min_count} are "
-            f"needed. Record {min_count - len(measured)} more, for example with: "
-            f"hokusai feedback outcome EXECUTION_ID {name}=NUMBER"
-        )
-    directions = {one.higher_is_better for _, kept in measured for one in kept.current_outcomes if one.name == name}
-    if len(directions) != 1:
-        raise FeedbackError(
-            f"{name} of {spec.name} was recorded both as higher and as lower is better; use one of them"
-        )
-    sign = 1.0 if directions == {True} else -1.0
-    best: dict[str, tuple[float, OptimizationExample]] = {}
-    contested = redacted = unfit = 0
+    measured = _measured(spec, name, executions, min_count)
+    sign = _sign(spec, name, measured)
+    usable = _Usable(spec, name, min_rating, sign)
     for value, kept in measured:
-        if REDACTED in kept.inputs.values():
-            redacted += 1
-        elif any(given.corrections or given.rating < min_rating for given in kept.current):
-            contested += 1
-        else:
-            known = {field: output for field, output in kept.outputs.items() if output != REDACTED}
-            source = next(one.source for one in kept.current_outcomes if one.name == name)
-            example = fitting_example(spec, OptimizationExample(kept.inputs, known, source))
-            key = near_key(kept.inputs)
-            if example is None:
-                unfit += 1
-            elif key not in best or sign * value > sign * best[key][0]:
-                best[key] = value, example
-    if not best:
-        raise FeedbackError(
-            f"there is nothing to learn from {name} of {spec.name}: of {len(measured)} executions {contested} are "
-            f"contested, {redacted} have sensitive inputs, and {unfit} do not fit the signature as it is now"
-        )
-    ranked = sorted(best.values(), key=lambda pair: -sign * pair[0])
+        usable.add(value, kept)
+    ranked = usable.ranked(len(measured))
     chosen = ranked[: max(1, math.ceil(_BEST * len(ranked)))]
-    mean = sum(value for value, _ in measured) / len(measured)
-    mean_of_chosen = sum(value for value, _ in chosen) / len(chosen)
-    left_out = [
-        f"{count} {what}"
-        for count, what in ((contested, "contested"), (redacted, "with sensitive inputs"), (unfit, "that do not fit"))
-        if count
-    ]
-    notes = [
+    note = (
         f"{name} chose what is learned from: the best third, {len(chosen)} of {len(ranked)} inputs, with a mean of "
-        f"{mean_of_chosen:.4g} against {mean:.4g} of all {len(measured)} executions"
-        + (f"; left out: {', '.join(left_out)}" if left_out else "")
-    ]
+        f"{_mean(chosen):.4g} against {_mean(measured):.4g} of all {len(measured)} executions{usable.left_out()}"
+    )
     refusal = (
         f"{name} of a new answer is not known before it is used, so that no comparison here shows that it is better. "
         f"Run the saved candidate beside the signature, record {name} for both, and look at: hokusai feedback outcomes"
@@ -119,4 +82,101 @@ def best_by_outcome(
         outcomes=[one.source for _, kept in measured for one in kept.current_outcomes if one.name == name],
         examples=[example.source for _, example in chosen],
     )
-    return OutcomeExamples(FeedbackExamples(items, tuple(notes), sources), refusal)
+    return OutcomeExamples(FeedbackExamples(items, (note,), sources), refusal)
+
+
+def _measured(
+    spec: SignatureSpec, name: str, executions: Iterable[KeptExecution], min_count: int
+) -> list[tuple[float, KeptExecution]]:
+    """Return the executions that have the outcome, with its value.
+
+    Raises:
+        FeedbackError: there are not enough yet.
+    """
+    found = [(value, kept) for kept in executions if (value := outcome_value(kept, name)) is not None]
+    if len(found) < min_count:
+        raise FeedbackError(
+            f"not enough yet: {len(found)} executions of {spec.name} have the outcome {name}, {min_count} are "
+            f"needed. Record {min_count - len(found)} more, for example with: "
+            f"hokusai feedback outcome EXECUTION_ID {name}=NUMBER"
+        )
+    return found
+
+
+def _sign(spec: SignatureSpec, name: str, measured: Iterable[tuple[float, KeptExecution]]) -> float:
+    """Return 1 where a higher value is better, and -1 where a lower one is.
+
+    Raises:
+        FeedbackError: the outcome has both directions.
+    """
+    directions = {one.higher_is_better for _, kept in measured for one in kept.current_outcomes if one.name == name}
+    if len(directions) != 1:
+        raise FeedbackError(
+            f"{name} of {spec.name} was recorded both as higher and as lower is better; use one of them"
+        )
+    return 1.0 if directions == {True} else -1.0
+
+
+def _mean(pairs: Sequence[tuple[float, object]]) -> float:
+    return sum(value for value, _ in pairs) / len(pairs)
+
+
+class _Usable:
+    """The best execution of each input, and how many were left out.
+
+    Args:
+        spec: the signature.
+        name: the outcome.
+        min_rating: the least rating of an output that counts as right.
+        sign: 1 where a higher value is better, -1 where a lower one is.
+    """
+
+    def __init__(self, spec: SignatureSpec, name: str, min_rating: int, sign: float) -> None:
+        self._spec, self._name, self._min_rating, self._sign = spec, name, min_rating, sign
+        self._best: dict[str, tuple[float, OptimizationExample]] = {}
+        self._contested = self._redacted = self._unfit = 0
+
+    def add(self, value: float, kept: KeptExecution) -> None:
+        """Take an execution, or count why it is left out."""
+        if REDACTED in kept.inputs.values():
+            self._redacted += 1
+            return
+        if any(given.corrections or given.rating < self._min_rating for given in kept.current):
+            self._contested += 1
+            return
+        known = {field: output for field, output in kept.outputs.items() if output != REDACTED}
+        source = next(one.source for one in kept.current_outcomes if one.name == self._name)
+        example = fitting_example(self._spec, OptimizationExample(kept.inputs, known, source))
+        if example is None:
+            self._unfit += 1
+            return
+        key = near_key(kept.inputs)
+        if key not in self._best or self._sign * value > self._sign * self._best[key][0]:
+            self._best[key] = value, example
+
+    def ranked(self, count: int) -> list[tuple[float, OptimizationExample]]:
+        """Return value and example of each input, the best first.
+
+        Args:
+            count: executions that were taken or left out, for the error.
+
+        Raises:
+            FeedbackError: all were left out.
+        """
+        if not self._best:
+            raise FeedbackError(
+                f"there is nothing to learn from {self._name} of {self._spec.name}: of {count} executions "
+                f"{self._contested} are contested, {self._redacted} have sensitive inputs, and {self._unfit} do not "
+                "fit the signature as it is now"
+            )
+        return sorted(self._best.values(), key=lambda pair: -self._sign * pair[0])
+
+    def left_out(self) -> str:
+        """Return the end of a note on what was left out; empty where nothing was."""
+        counts = (
+            (self._contested, "contested"),
+            (self._redacted, "with sensitive inputs"),
+            (self._unfit, "that do not fit"),
+        )
+        named = [f"{count} {what}" for count, what in counts if count]
+        return f"; left out: {', '.join(named)}" if named else ""
