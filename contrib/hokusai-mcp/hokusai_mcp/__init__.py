@@ -1,0 +1,3 @@
+"""Every Hokusai signature and chain as a typed tool of the Model Context Protocol."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Batches of Hokusai executions on a Ray cluster."""
+
+__all__: list[str] = []
