@@ -1,6 +1,6 @@
 """Does ``auto`` choose as well as the best simple set of demos? Five data sets, measured on texts kept apart.
 
-    python benchmarks/optimize_choice.py [--minutes 10] [--data all] [--nulls 200] [--folder build/optimize-choice]
+    python benchmarks/optimize_choice.py [--minutes 10] [--clock wall] [--data all] [--nulls 200] [--folder FOLDER]
 
 For each data set of ``choice_data.py`` it
 
@@ -14,7 +14,9 @@ It prints a table, the difference of ``auto`` and the best simple candidate over
 and how many gains of 0.2 or more were promoted. Then it runs ``auto`` on data without any rule and a scripted model
 that answers at random: what is promoted there is promoted falsely.
 
-Everything that is finished is in the folder. The same command goes on where it was stopped.
+Everything that is finished is in the folder, and every answer of the embedded model at temperature 0, which is asked
+once for each prompt. The same command goes on where it was stopped. Where other work runs beside, ``--clock cpu`` counts
+the CPU time of the process: with one core (``taskset -c 0``), a minute is then what an idle core computes in a minute.
 """
 
 from __future__ import annotations
@@ -27,11 +29,13 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import dspy
 from choice_data import DATA_SETS, make
+from embedded_answers import cpu_clock, remembering
 
 from hokusai_core import BaseSignature, Budget, Executor, InputField, OutputField
 from hokusai_core.plugin_api import OptimizationTask
@@ -71,6 +75,9 @@ class DataSetRun:
         self.name, self.options, self.executor = name, options, executor
         self.folder: Path = options.folder / f"{name}-{options.seed}"
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.lm: Any = options.lm
+        if options.lm == "local":
+            self.lm = remembering(executor.language_model("local"), self.folder / "answers.jsonl")
         pairs, apart = make(name, examples=options.examples, apart=options.apart, seed=options.seed)
         labels = sorted({label for _, label in pairs})
         self.rows, self.apart = rows_of(pairs, labels), rows_of(apart, labels)
@@ -97,17 +104,17 @@ class DataSetRun:
         summary = self.folder / "auto.json"
         if summary.exists():
             return dict(json.loads(summary.read_text(encoding="utf-8")))
-        budget = Budget(seconds=60 * self.options.minutes)
         started = time.monotonic()
-        with TelepromptFineTuner(
-            "auto",
-            self.options.lm,
-            budget,
-            self.options.seed,
-            executor=self.executor,
-            workers=self.options.workers,
-            workdir=self.folder / "study",
-        ) as finetuner:
+        with cpu_clock() if self.options.clock == "cpu" else nullcontext():
+            finetuner = TelepromptFineTuner(
+                "auto",
+                self.lm,
+                Budget(seconds=60 * self.options.minutes),
+                self.options.seed,
+                executor=self.executor,
+                workers=self.options.workers,
+                workdir=self.folder / "study",
+            )
             optimized = finetuner.compile("ClassifyText", self.rows, "accuracy")
         report = optimized.report
         print(report.table(), flush=True)
@@ -122,7 +129,8 @@ class DataSetRun:
             "chosen": next((trial.label for trial in report.trials if trial.chosen), "nothing"),
             "tried": max(0, len(report.trials) - 1),
             "calls": report.calls,
-            "seconds": round(time.monotonic() - started, 1),
+            "seconds": round(report.seconds),
+            "wall_seconds": round(time.monotonic() - started),
             "held_out": [report.baseline_score, report.candidate_score],
             "sizes": dict(report.sizes),
         }
@@ -134,7 +142,7 @@ class DataSetRun:
         spec = self.executor.signature("ClassifyText").spec
         split = split_examples(spec, read_examples(spec, self.rows).items, seed=self.options.seed)
         dev = [{"inputs": dict(item.inputs), "outputs": dict(item.outputs)} for item in split.dev]
-        model = self.executor.language_model(self.options.lm)
+        model = self.executor.language_model(self.lm)
         task = OptimizationTask(spec, split.train, split.dev, lambda *_: 0.0, model, seed=self.options.seed)
         scores: dict[str, float] = {}
         made: dict[str, type[BaseSignature]] = {}
@@ -154,7 +162,7 @@ class DataSetRun:
             rows,
             metric="accuracy",
             journal=self.folder / f"{re.sub(r'[^a-zA-Z0-9]+', '-', name)}-{part}.journal",
-            lm=self.options.lm,
+            lm=self.lm,
             cache="off",
             max_workers=self.options.workers,
         )
@@ -231,6 +239,7 @@ def main() -> int:
     """Run what is not finished, and print everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10, help="minutes of each optimization")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="by which these minutes are counted")
     parser.add_argument("--data", choices=[*DATA_SETS, "all", "none"], default="all")
     parser.add_argument("--examples", type=int, default=160, help="texts to learn from, to choose by and to compare on")
     parser.add_argument("--apart", type=int, default=100, help="texts that are kept apart")

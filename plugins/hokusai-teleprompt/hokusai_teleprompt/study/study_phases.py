@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -144,9 +143,9 @@ class StudyPhases:
     ) -> tuple[Measurement, CallRate | None]:
         """Measure a signature, and return what an example took; None for the latter if too few calls were made."""
         self.reporter.begin(phase.name, len(examples))
-        started, before = time.monotonic(), self.counter.spent
+        started, before = self.counter.seconds, self.counter.spent
         measured = phase.evaluator.run(target.runner(spec, phase.model), examples, self.reporter.step)
-        seconds, after = time.monotonic() - started, self.counter.spent
+        seconds, after = self.counter.seconds - started, self.counter.spent
         done = sum(outcome is not None for outcome in measured.outcomes)
         calls = after.calls - before.calls
         if not done or 2 * calls < done:
