@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
-__all__ = ["ComparisonReport", "GateResult", "RowReport", "ScoreReport", "SystemReport"]
+__all__ = ["ComparisonReport", "GateResult", "RowReport", "RowReports", "ScoreReport", "SystemReport"]
 
 
 @frozen
@@ -132,6 +133,14 @@ class RowReport:
     errors: Mapping[str, str]
     scores: Mapping[str, float | None]
     key: str = ""
+
+
+class RowReports(Sequence[RowReport]):
+    """The reports of all rows, in the order of the data."""
+
+    @abstractmethod
+    def worst(self, count: int) -> list[RowReport]:
+        """Return the rows on which the first system did worst, those that all do badly last."""
 
 
 @frozen

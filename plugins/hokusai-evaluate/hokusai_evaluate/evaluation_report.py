@@ -12,7 +12,14 @@ from attrs import asdict, field, frozen
 from hokusai_core.cli_support.tables import aligned, printable
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import atomic_write, jsonable
-from hokusai_evaluate.evaluation_figures import ComparisonReport, GateResult, RowReport, ScoreReport, SystemReport
+from hokusai_evaluate.evaluation_figures import (
+    ComparisonReport,
+    GateResult,
+    RowReport,
+    RowReports,
+    ScoreReport,
+    SystemReport,
+)
 from hokusai_evaluate.gates import Undecided, regression_gate, score_gate
 from hokusai_evaluate.label_table import SystemLabels, rows_of_labels
 
@@ -67,7 +74,7 @@ class Evaluation:
     spent: float
     seconds: float
     notes: tuple[str, ...]
-    _reports: Sequence[RowReport] = field(metadata={"rows": True})
+    _reports: RowReports = field(metadata={"rows": True})
     labels: Mapping[str, SystemLabels] = field(factory=dict)
 
     @property
@@ -86,19 +93,7 @@ class Evaluation:
         Args:
             count: how many.
         """
-        first = self.systems[0].label
-        sign = 1 if self.higher_is_better else -1
-
-        def badness(report: RowReport) -> tuple[float, float, int]:
-            others = [score for label, score in report.scores.items() if label != first and score is not None]
-            score = report.scores[first]
-            return sign * (score or 0.0), -sign * max(others, default=0.0), report.number
-
-        scored = [report for report in self._reports if report.scores[first] is not None]
-        seen = [sign * (report.scores[first] or 0.0) for report in scored]
-        best = sign * self.perfect if self.perfect is not None else max(seen, default=0.0)
-        bad = [report for report, good in zip(scored, seen, strict=True) if good < best - 1e-9 or report.errors]
-        return sorted(bad, key=badness)[:count]
+        return self._reports.worst(count)
 
     def each_row(self) -> Iterator[RowReport]:
         """Yield every row, in the order of the data."""

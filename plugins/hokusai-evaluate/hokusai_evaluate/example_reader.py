@@ -245,32 +245,27 @@ def _example(
     if isinstance(parts, Problem):
         return None, [parts], []
     inputs, outputs, source, unused = parts
-    bound: Mapping[str, Any] = {}
     problems: list[Problem] = []
     try:
         bound = spec.binder.bind(inputs if folder is None else folder.row(inputs), media)
+        typed, misfits = spec.codec.settle(bound, outputs)
     except InputError as error:
         problems += error.problems or [Problem("inputs", "not_found", str(error))]
-    typed, misfits = spec.codec.coerce(outputs)
+        bound, (typed, misfits) = {}, spec.codec.coerce(outputs)
     if not outputs or not spec.outputs.keys() >= outputs.keys():
         problems += _output_problems(spec, outputs)
-    if misfits:
-        problems += (item for item in misfits if item.code != "missing")
-    if problems:
-        return None, problems, unused
-    if not (_are_plain(inputs) and _are_plain(outputs)):
-        problems = [
+    if misfits:  # one may give some of the outputs only
+        problems += (item for item in misfits if item.code != "missing" and item.field in outputs)
+    if not problems and not (_are_plain(inputs) and _are_plain(outputs)):
+        problems = [  # neither providers nor files accept it
             Problem(str(name), "not_unicode", "holds half of a surrogate pair, which is not text")
             for part in (inputs, outputs)
             for name, value in part.items()
             if not _is_text(value)
         ]
-    if problems:  # neither providers nor files accept it
-        return None, problems, unused
-    given = {name: typed[name] for name in spec.outputs if name in outputs}
-    problems = [item for item in spec.codec.check(bound, given) if item.code != "missing"]
     if problems:
         return None, problems, unused
+    given = typed if len(outputs) == len(typed) else {name: typed[name] for name in spec.outputs if name in outputs}
     return OptimizationExample(bound, given, source), [], unused
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import statistics
 from collections import Counter
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 
 from hokusai_core.plugin_api import REDACTED, jsonable
 from hokusai_evaluate.answers import Answer
-from hokusai_evaluate.evaluation_figures import ComparisonReport, RowReport, ScoreReport, SystemReport
+from hokusai_evaluate.evaluation_figures import ComparisonReport, RowReport, RowReports, ScoreReport, SystemReport
 from hokusai_evaluate.evaluation_report import Evaluation
 from hokusai_evaluate.example_reader import Examples
 from hokusai_evaluate.label_table import labels_of
-from hokusai_evaluate.metrics.scoring import checked, raw_score, summary_of, worst_goodness
+from hokusai_evaluate.metrics.scoring import checked, goodness, raw_score, summary_of, worst_goodness
 from hokusai_evaluate.paired_scores import aggregate_score
 from hokusai_evaluate.saved_report import SavedReport
 from hokusai_evaluate.statistics import resampled_interval, score_interval
@@ -143,12 +144,14 @@ class _Scorer:
     ) -> None:
         self._examples, self._metrics, self._worst, self._options = examples, metrics, worst, options
         self._by, self._seed, self._confidence = options.by, options.seed, options.confidence
+        self._everything = range(len(examples.items))
+        # By metric and system the mean over the rounds for each row; None for a row without a score.
+        self._known: dict[tuple[int, str], list[float | None]] = {}
 
     def system(self, measured: Measurement, names: Sequence[str]) -> SystemReport:
         """Return the figures of a system."""
         system, answers = measured.system, [answer for part in measured.rounds for answer in part]
-        everything = range(len(self._examples.items))
-        scores = {name: self._score(at, measured, everything) for at, name in enumerate(names)}
+        scores = {name: self._score(at, measured, self._everything) for at, name in enumerate(names)}
         slices = {value: self._score(0, measured, rows) for value, rows in self._slices().items()}
         latencies = sorted(answer.latency for answer in answers if answer.latency is not None)
         tokens = [answer.tokens for answer in answers if answer.tokens is not None]
@@ -207,20 +210,15 @@ class _Scorer:
                 yield found
 
     def _side(self, measured: Measurement) -> ComparedSide:
-        rows = self._answered(0, measured, range(len(self._examples.items)))
-        goods = {row: self._mean(0, measured, row) for row in rows}
+        goods = {row: good for row, good in enumerate(self.means(0, measured)) if good is not None}
         return ComparedSide(measured.system.label, goods, lambda place: _outputs(measured, place))
 
     def row(self, measured: Sequence[Measurement], place: int) -> RowReport:
         """Return the report of one row."""
         example, spec = self._examples.items[place], measured[0].system.spec
         answers = {one.system.label: one.rounds[0][place] for one in measured}
-        scores = {
-            one.system.label: raw_score(self._metrics[0], self._mean(0, one, place))
-            if self._answered(0, one, (place,))
-            else None
-            for one in measured
-        }
+        goods = {one.system.label: self.means(0, one)[place] for one in measured}
+        scores = {label: None if good is None else raw_score(self._metrics[0], good) for label, good in goods.items()}
         return RowReport(
             self._examples.numbers[place],
             _shown(example.inputs, spec.sensitive),
@@ -234,6 +232,12 @@ class _Scorer:
             "" if spec.sensitive else self._examples.keys[place],
         )
 
+    def best(self, goods: Sequence[float | None]) -> float:
+        """Return how good an answer has to be to have nothing wrong with it: perfect, or as good as any seen."""
+        perfect = _perfect(self._metrics[0])
+        seen = max((good for good in goods if good is not None), default=0.0)
+        return (seen if perfect is None else goodness(self._metrics[0], perfect)) - 1e-9
+
     def _slices(self) -> dict[str, list[int]]:
         """Return the rows of each value of the column, the largest slices first."""
         if self._by is None:
@@ -245,24 +249,25 @@ class _Scorer:
             found.setdefault("(none)" if missing else str(value), []).append(place)
         return dict(sorted(found.items(), key=lambda item: -len(item[1]))[:_MOST_SLICES])
 
-    def _answered(self, at: int, measured: Measurement, rows: Sequence[int]) -> list[int]:
-        """Return the rows that have a score in every round."""
-        goods, rounds = measured.goods[at], measured.rounds
-        return [
-            row
-            for row in rows
-            if all(
-                part[row] is not None or (answers[row].answered and answers[row].outputs is None)
-                for part, answers in zip(goods, rounds, strict=True)
-            )
-        ]
+    def means(self, at: int, measured: Measurement) -> list[float | None]:
+        """Return how good the answers for each row are, the mean over the rounds; None without a score in one of them.
 
-    def _mean(self, at: int, measured: Measurement, row: int) -> float:
-        goods = [part[row] for part in measured.goods[at]]
-        return sum(self._worst[at] if good is None else good for good in goods) / len(goods)
+        Args:
+            at: number of the metric.
+            measured: the measurement of a system.
+        """
+        key = at, measured.system.label
+        if key not in self._known:
+            worst, rounds = self._worst[at], []
+            for goods, answers in zip(measured.goods[at], measured.rounds, strict=True):
+                failed = (worst if answer.answered and answer.outputs is None else None for answer in answers)
+                rounds.append([good if good is not None else bad for good, bad in zip(goods, failed, strict=True)])
+            self._known[key] = rounds[0] if len(rounds) == 1 else list(map(_mean, zip(*rounds, strict=True)))
+        return self._known[key]
 
     def _score(self, at: int, measured: Measurement, rows: Sequence[int]) -> ScoreReport:
-        metric, rows = self._metrics[at], self._answered(at, measured, rows)
+        metric, means = self._metrics[at], self.means(at, measured)
+        rows = [row for row in rows if means[row] is not None]
         if not rows:
             return ScoreReport(None, None, None, 0)
         if hasattr(metric, "aggregate"):
@@ -274,7 +279,7 @@ class _Scorer:
             value = aggregate_score(metric, given)
             ends = resampled_interval(score, len(given), confidence=self._confidence, seed=self._seed)
         else:
-            goods = [self._mean(at, measured, row) for row in rows]
+            goods = [good for row in rows if (good := means[row]) is not None]
             value = raw_score(metric, statistics.fmean(goods))
             limits = score_interval(goods, confidence=self._confidence, seed=self._seed)
             ends = raw_score(metric, limits[0]), raw_score(metric, limits[1])
@@ -284,7 +289,8 @@ class _Scorer:
         """Return how much the leading score differs from round to round."""
         if len(measured.rounds) < 2:
             return None
-        metric, rows = self._metrics[0], self._answered(0, measured, range(len(self._examples.items)))
+        metric = self._metrics[0]
+        rows = [row for row, good in enumerate(self.means(0, measured)) if good is not None]
         if not rows:
             return None
         scores = []
@@ -298,7 +304,7 @@ class _Scorer:
         return statistics.stdev(scores)
 
 
-class _Rows(Sequence[RowReport]):
+class _Rows(RowReports):
     """The reports of all rows, each made when it is asked for."""
 
     def __init__(self, measured: Sequence[Measurement], examples: Examples, scorer: _Scorer) -> None:
@@ -313,6 +319,23 @@ class _Rows(Sequence[RowReport]):
         if not 0 <= place < self._count:
             raise IndexError(place)
         return self._scorer.row(self._measured, place)
+
+    def worst(self, count: int) -> list[RowReport]:
+        """Return the rows on which the first system did worst, those that all do badly last."""
+        first, *others = (self._scorer.means(0, one) for one in self._measured)
+        best = self._scorer.best(first)
+        failed = {row for one in self._measured for row, answer in enumerate(one.rounds[0]) if answer.error}
+        bad = [
+            (good, -max((other[row] or 0.0 for other in others if other[row] is not None), default=0.0), row)
+            for row, good in enumerate(first)
+            if good is not None and (good < best or row in failed)
+        ]
+        return [self[row] for _, _, row in heapq.nsmallest(count, bad)]
+
+
+def _mean(goods: Sequence[float | None]) -> float | None:
+    known = [good for good in goods if good is not None]
+    return sum(known) / len(known) if len(known) == len(goods) else None
 
 
 def _perfect(metric: Any) -> float | None:
