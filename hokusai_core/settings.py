@@ -302,7 +302,7 @@ class ExecutorOptions(TypedDict, total=False):
     strict_plugins: Annotated[bool, Option("whether a plugin that fails is an error instead of a warning", flag, False)]
     prefer: Annotated[
         Mapping[str, str],
-        Option("which pack's signature a short name means: Name=pack/Name", _preferences, MappingProxyType({})),
+        Option("which signature a short name means: Name=pack/Name", _preferences, MappingProxyType({})),
     ]
 
 

@@ -42,10 +42,13 @@ class SignaturePack:
     Args:
         owner: the plugin.
         signatures: its signature classes.
+        since: when it came into this environment, in seconds since the epoch; None where that is not known. A short
+            name means the signature of the pack that was there first.
     """
 
     owner: Owner
     signatures: tuple[type[BaseSignature], ...] = field(converter=_tuple)
+    since: float | None = None
 
 
 @frozen(eq=False)
@@ -121,7 +124,8 @@ class SignatureRegistry:
 
     Args:
         load_packs: called once, when a signature is first needed.
-        prefer: short name -> qualified name, for names that several packs have.
+        prefer: short name -> qualified name, for names that several packs have. A name that no pack has becomes
+            another name for that signature.
         find_edition: returns the edition that replaces a signature, given its qualified name and its spec.
         settle: returns a spec with the versions of the strategy that it declares.
 
@@ -149,6 +153,8 @@ class SignatureRegistry:
         self._loaded = False
         self._entries: dict[str, RegisteredSignature] = {}
         self._failures: dict[str, SignatureFailure] = {}
+        #: When packs came, by the names of their plugins.
+        self._since: dict[str, float | None] = {}
         #: What short names and aliases were found to mean; replaced, never changed, when a signature is added.
         self._found: dict[str, RegisteredSignature] = {}
         self._warned: set[str] = set()
@@ -259,11 +265,16 @@ class SignatureRegistry:
 
     def display_name(self, entry: RegisteredSignature) -> str:
         """Return the shortest name that means ``entry``."""
+        return entry.name if self.meaning(entry.name) is entry else entry.qualified_name
+
+    def meaning(self, name: str) -> RegisteredSignature | None:
+        """Return the signature that the short name of one means; None where it may mean several."""
         with self._lock:
+            self._ensure_loaded()
             try:
-                return entry.name if self._find(entry.name) is entry else entry.qualified_name
+                return self._find(name)
             except (AmbiguousSignatureError, ConfigurationError):
-                return entry.qualified_name
+                return None
 
     def failures(self) -> tuple[SignatureFailure, ...]:
         """Return the signatures of packs that cannot be used, each with its faults."""
@@ -275,6 +286,7 @@ class SignatureRegistry:
         if self._loaded:
             return
         for pack in self._load_packs():
+            self._since[pack.owner.plugin] = pack.since
             for cls in pack.signatures:
                 self._add(cls, pack.owner)
         self._loaded = True
@@ -322,19 +334,29 @@ class SignatureRegistry:
             found = self._candidates(name)
             shadowed = {other for entry in found for other in entry.shadows if entry.name == name}
             found = [entry for entry in found if entry.qualified_name not in shadowed]
-            if len(found) > 1 and name in self._prefer:
+            if len(found) != 1 and name in self._prefer:
                 found = self._preferred(name, found)
+            found = self._earliest(found)
         if len(found) == 1:
             return found[0]
         raise self._ambiguous(name, found) if found else self._not_found(name)
 
     def _preferred(self, name: str, found: _Entries) -> _Entries:
         wanted = self._prefer[name]
+        if not found and wanted in self._entries:
+            return [self._entries[wanted]]
         chosen = [entry for entry in found if wanted in (entry.qualified_name, entry.owner.plugin)]
         if not chosen:
-            options = ", ".join(entry.qualified_name for entry in found)
+            options = ", ".join(entry.qualified_name for entry in found or self._entries.values())
             raise ConfigurationError(f"the setting prefers {wanted!r} for {name!r}, but there are only {options}")
         return chosen
+
+    def _earliest(self, found: _Entries) -> _Entries:
+        """Return the signature of the pack that was there before the others; all of them where none was."""
+        times = [since for entry in found if (since := self._since.get(entry.owner.plugin)) is not None]
+        if len(times) < len(found) or times.count(first := min(times, default=0.0)) != 1:
+            return found
+        return [found[times.index(first)]]
 
     def _ambiguous(self, name: str, found: _Entries) -> AmbiguousSignatureError:
         options = ", ".join(f"{entry.qualified_name} {entry.spec.version}" for entry in found)

@@ -26,6 +26,7 @@ from hokusai_core.plugins.failures import FailureLog, Phase, PluginFailure, load
 from hokusai_core.plugins.hook_results import Listener, collect_components, collect_signatures
 from hokusai_core.plugins.hook_validation import HOOK_NAMES, check_api, check_hooks
 from hokusai_core.plugins.observer_guard import ObserverGuard
+from hokusai_core.plugins.pack_arrivals import arrivals
 from hokusai_core.plugins.records import Conflict, PluginRecord
 from hokusai_core.plugins.selection import Selection
 from hokusai_core.process import fork_callbacks
@@ -265,12 +266,14 @@ class PluginManager:
         from hokusai_core.signature_registry import SignaturePack
 
         if self._packs is None:
-            packs = []
-            for listener in self._listeners[_SIGNATURES]:
-                signatures = collect_signatures(listener, self._failures)
-                if signatures:
-                    packs.append(SignaturePack(owner=listener.record.owner, signatures=signatures))
-            self._packs = tuple(packs)
+            listeners = self._listeners[_SIGNATURES]
+            found = [(each.record.owner, collect_signatures(each, self._failures)) for each in listeners]
+            since = arrivals(owner.distribution for owner, signatures in found if signatures)
+            self._packs = tuple(
+                SignaturePack(owner, signatures, since.get(owner.distribution))
+                for owner, signatures in found
+                if signatures
+            )
         return self._packs
 
     # -- observing and gating -----------------------------------------------------------------------------------

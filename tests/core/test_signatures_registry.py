@@ -56,6 +56,32 @@ def test_a_name_of_two_packs_is_ambiguous() -> None:
         registry(*packs, Draft="c__Draft").resolve("Draft")
 
 
+def test_a_short_name_keeps_its_meaning_when_another_pack_comes() -> None:
+    def packs(*since: float | None) -> SignatureRegistry:
+        made = [
+            SignaturePack(Owner(name, f"dist-{name}", "1.0"), (make("Draft", aliases=("Write",)),), when)
+            for name, when in zip("abc", since, strict=False)
+        ]
+        return SignatureRegistry(lambda: made)
+
+    found = packs(30.0, 10.0, 20.0)
+    assert [found.resolve(name).qualified_name for name in ("Draft", "Write")] == ["b/Draft", "b/Draft"]
+    assert found.names() == ["a/Draft", "Draft", "c/Draft"]
+    assert found.resolve("a/Draft").owner.plugin == "a"
+    for unknown in (packs(10.0, 10.0), packs(10.0, None)):
+        assert unknown.meaning("Draft") is None
+        with pytest.raises(AmbiguousSignatureError):
+            unknown.resolve("Draft")
+
+
+def test_a_preference_gives_a_signature_another_name() -> None:
+    found = registry(("a", [make("Draft")]), Write="a__Draft")
+    assert found.resolve("Write") is found.resolve("Draft")
+    assert found.names() == ["Draft"]
+    with pytest.raises(ConfigurationError, match="prefers 'a/Drift' for 'Write', but there are only a/Draft"):
+        registry(("a", [make("Draft")]), Write="a__Drift").resolve("Write")
+
+
 def test_an_alias_never_hides_the_name_of_another_pack() -> None:
     found = registry(("a", [make("Draft", aliases=("Write",))]), ("b", [make("Write")]))
     with pytest.raises(AmbiguousSignatureError):

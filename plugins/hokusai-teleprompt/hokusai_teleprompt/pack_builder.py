@@ -14,35 +14,40 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from attrs import frozen
 
 from hokusai_core.errors import ArtifactError, ConfigurationError
-from hokusai_core.plugin_api import Artifact, PluginManager, read_artifact
+from hokusai_core.plugin_api import Artifact, PluginManager, did_you_mean, read_artifact
 from hokusai_evaluate.evaluation_files import FOLDER
 from hokusai_teleprompt.certificate_rows import rows_file, with_rows
 from hokusai_teleprompt.pack_evaluation import evaluation_parts
 
-__all__ = ["SIGNATURES", "Pack", "build_pack"]
+__all__ = ["GENERATOR", "PLUGIN", "SIGNATURES", "Pack", "build_pack", "checked_names", "renamed_file", "write_wheel"]
 
 #: Folder of the signatures in the package of a pack.
 SIGNATURES: Final = "signatures"
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _VERSION = re.compile(r"\d+(?:\.\d+)*(?:(?:a|b|rc)\d+)?(?:\.post\d+)?(?:\.dev\d+)?")
-_GENERATOR = "Generator: hokusai"
+#: Line in the metadata of a wheel by which a pack that was built here is known.
+GENERATOR: Final = "Generator: hokusai"
 #: The earliest date that a zip archive can hold. With a fixed date the same files always give the same wheel.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
-_PLUGIN = '''"""The signatures of this pack."""
+#: The plugin module of every pack.
+PLUGIN: Final = '''"""The signatures of this pack."""
 
 from __future__ import annotations
 
 from importlib.resources import as_file, files
+
+from attrs import evolve
 
 from hokusai_core import BaseSignature
 from hokusai_core.plugin_api import hookimpl, read_artifact
@@ -50,12 +55,14 @@ from hokusai_core.plugin_api import hookimpl, read_artifact
 
 @hookimpl
 def provide_signatures() -> list[type[BaseSignature]]:
-    """Offer the optimized signatures that lie beside this module."""
+    """Offer the optimized signatures that lie beside this module, each under the name of its file."""
     found = []
     for item in sorted((files(__package__) / "signatures").iterdir(), key=lambda item: item.name):
         if item.name.endswith(".json"):
             with as_file(item) as path:
-                found.append(read_artifact(path).signature)
+                artifact = read_artifact(path)
+            name = item.name.removesuffix(".json")
+            found.append(evolve(artifact, spec=artifact.spec.evolve(name=name)).signature)
     return found
 '''
 
@@ -84,6 +91,7 @@ def build_pack(
     name: str | None = None,
     version: str = "1.0.0",
     summary: str = "",
+    rename: Mapping[str, str] = MappingProxyType({}),
 ) -> Pack:
     """Build an installable wheel from a folder of saved optimized signatures.
 
@@ -94,9 +102,10 @@ def build_pack(
         name: name of the distribution, such as ``acme-support``; None for the name of the folder.
         version: version of the distribution.
         summary: one line for package indexes.
+        rename: name of a signature -> the name that it has in the pack.
 
     Raises:
-        ConfigurationError: name or version cannot be used.
+        ConfigurationError: name, version or a new name of a signature cannot be used.
         ArtifactError: a file cannot be used, there are no files, or two have a signature of the same name.
         InputError: rows of an evaluation set do not fit their signature.
     """
@@ -107,24 +116,62 @@ def build_pack(
     _check_free(chosen)
     if not _VERSION.fullmatch(version):
         raise ConfigurationError(f"version {version!r}: expected one such as 1.0.0 or 1.2.0rc1")
-    artifacts = _artifacts(source)
+    found = _artifacts(source)
+    names = checked_names(rename, found)
+    artifacts = {names.get(label, label): item for label, item in found.items()}
     module = chosen.replace("-", "_")
     info = f"{module}-{version}.dist-info"
     files = {
         f"{module}/__init__.py": f'"""Signature pack {chosen}."""\n'.encode(),
-        f"{module}/plugin.py": _PLUGIN.encode(),
+        f"{module}/plugin.py": PLUGIN.encode(),
         **{f"{module}/{SIGNATURES}/{label}.json": path.read_bytes() for label, (path, _) in artifacts.items()},
         **_recorded_answers(module, artifacts),
-        **{f"{module}/{FOLDER}/{path.name}": path.read_bytes() for path in evaluation_parts(source, artifacts)},
+        **{
+            f"{module}/{FOLDER}/{renamed_file(path.name, names)}": path.read_bytes()
+            for path in evaluation_parts(source, found)
+        },
         f"{info}/METADATA": _metadata(chosen, version, summary, artifacts).encode(),
-        f"{info}/WHEEL": f"Wheel-Version: 1.0\n{_GENERATOR}\nRoot-Is-Purelib: true\nTag: py3-none-any\n".encode(),
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\n{GENERATOR}\nRoot-Is-Purelib: true\nTag: py3-none-any\n".encode(),
         f"{info}/entry_points.txt": f"[hokusai]\n{chosen} = {module}.plugin\n".encode(),
     }
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
     wheel = target / f"{module}-{version}-py3-none-any.whl"
-    _write(wheel, files, f"{info}/RECORD")
+    write_wheel(wheel, files, f"{info}/RECORD")
     return Pack(wheel, chosen, version, tuple(artifacts))
+
+
+def checked_names(rename: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
+    """Return new names of signatures by their old ones.
+
+    Args:
+        rename: name of a signature -> its new name.
+        known: names of the signatures.
+
+    Raises:
+        ConfigurationError: there is no signature of an old name, or a new one cannot be used.
+    """
+    for old, new in rename.items():
+        if old not in known:
+            raise ConfigurationError(f"rename {old}={new}: the pack has no signature {old!r}{did_you_mean(old, known)}")
+        if not new.isidentifier() or keyword.iskeyword(new):
+            raise ConfigurationError(f"rename {old}={new}: use letters, digits and '_', and no digit first")
+    names = [rename.get(name, name) for name in known]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"rename: two signatures would be called {', '.join(twice)}")
+    return dict(rename)
+
+
+def renamed_file(name: str, names: Mapping[str, str]) -> str:
+    """Return the name of a file that begins with the name of a signature, when signatures are renamed.
+
+    Example:
+        >>> renamed_file("ClassifyText.cards.json", {"ClassifyText": "SortMail"})
+        'SortMail.cards.json'
+    """
+    label, dot, rest = name.partition(".")
+    return f"{names.get(label, label)}{dot}{rest}"
 
 
 def _check_free(name: str) -> None:
@@ -138,7 +185,7 @@ def _check_free(name: str) -> None:
                 taken = f"{record.distribution} {record.version} has a plugin of that name"
     with suppress(importlib.metadata.PackageNotFoundError):
         installed = importlib.metadata.distribution(name)
-        if _GENERATOR not in (installed.read_text("WHEEL") or ""):
+        if GENERATOR not in (installed.read_text("WHEEL") or ""):
             taken = f"{name} {installed.version} is installed, and is not a pack"
     if taken:
         raise ConfigurationError(f"name {name!r}: {taken}; choose another with --name, or name=")
@@ -204,7 +251,14 @@ def _requirements(artifacts: Mapping[str, tuple[Path, Artifact]]) -> str:
     return "".join(sorted(needed))
 
 
-def _write(wheel: Path, files: Mapping[str, bytes], record: str) -> None:
+def write_wheel(wheel: Path, files: Mapping[str, bytes], record: str) -> None:
+    """Write a wheel; the same files always give the same one.
+
+    Args:
+        wheel: its path.
+        files: path in the wheel -> content.
+        record: path in the wheel of the list of all files, which is made here.
+    """
     lines = [f"{path},sha256={_digest(data)},{len(data)}\n" for path, data in files.items()]
     content = {**files, record: "".join([*lines, f"{record},,\n"]).encode()}
     draft = wheel.with_suffix(".part")

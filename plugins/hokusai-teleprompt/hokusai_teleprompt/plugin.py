@@ -67,7 +67,7 @@ def provide_commands() -> list[Component]:
         ("promote", "promotion_commands:promote_command", "Let an optimized signature replace the one of its name"),
         ("rollback", "promotion_commands:rollback_command", "Undo the latest promotion of a signature"),
         ("promotions", "promotion_commands:promotions_command", "Show what was promoted and rolled back"),
-        ("pack", "pack_command:pack", "Make an installable pack of optimized signatures"),
+        ("pack", "pack_command:pack", "Make and install packs of optimized signatures"),
         ("feedback", "feedback_command:feedback", "Show and give feedback on executions"),
     ]
     return [

@@ -14,9 +14,13 @@ import dspy
 import pytest
 from click.testing import CliRunner
 
+from hokusai_core import Executor
 from hokusai_core.errors import ArtifactError, ConfigurationError, InputError
+from hokusai_core.plugin_api import PluginManager, SignatureRegistry
 from hokusai_evaluate.commands.evaluate_command import evaluate
+from hokusai_evaluate.scorecard_making import find_files
 from hokusai_teleprompt import TelepromptFineTuner, build_pack, verify
+from hokusai_teleprompt.pack_install import install_pack, renamed_wheel
 
 
 @pytest.fixture
@@ -65,7 +69,10 @@ def test_pip_installs_it_and_its_signatures_are_found(folder: Path, tmp_path: Pa
         "print('dspy' in sys.modules)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": str(site), "PATH": ""}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(site), "PATH": "", "HOKUSAI_DATA_DIR": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
     )
     assert done.stderr == ""
     assert done.stdout.splitlines()[0] == "['Topic'] 1.0.1"
@@ -139,6 +146,75 @@ def test_sets_data_cards_and_scorecards_are_part_of_the_pack(folder: Path, by_de
     (shipped / "Topic.jsonl").write_text('{"text": "rain", "topic": "weather"}\n')
     with pytest.raises(InputError, match="topic"):
         build_pack(folder, tmp_path / "dist", name="acme-support")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOKUSAI_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    (tmp_path / "site").mkdir()
+    return tmp_path / "site"
+
+
+def installer(site: Path) -> Any:
+    def install(wheel: str) -> None:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(site)
+
+    return install
+
+
+def test_installing_a_pack_leaves_names_as_they_were(folder: Path, tmp_path: Path, site: Path) -> None:
+    def install(name: str, **rename: str) -> list[str]:
+        pack = build_pack(folder, tmp_path / "dist", name=name)
+        return install_pack(str(pack.path), rename, installer(site))
+
+    assert install("zebra-pack") == ["Topic"]
+    assert install("acme-pack") == ["acme-pack/Topic; Topic still means zebra-pack/Topic"]
+    assert install("other-pack", Topic="Subject") == ["Subject"]
+    with PluginManager() as manager:
+        registry = SignatureRegistry(manager.signature_packs)
+        assert registry.resolve("Topic").qualified_name == "zebra-pack/Topic"
+        subject = registry.resolve("Subject")
+    assert (subject.qualified_name, subject.spec.fingerprint) == (
+        "other-pack/Subject",
+        registry.resolve("Topic").spec.fingerprint,
+    )
+
+
+def test_signatures_are_renamed_with_all_that_belongs_to_them(folder: Path, tmp_path: Path, site: Path) -> None:
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation" / "Topic.jsonl").write_text('{"text": "a late goal", "topic": "sport"}\n')
+    pack = build_pack(folder, tmp_path / "dist", name="renamed-pack", rename={"Topic": "Subject"})
+    assert pack.signatures == ("Subject",)
+    moved = renamed_wheel(pack.path, tmp_path, {"Subject": "Matter"})
+    with zipfile.ZipFile(moved) as wheel:
+        names = set(wheel.namelist())
+        rows = list(csv.reader(io.StringIO(wheel.read("renamed_pack-1.0.0.dist-info/RECORD").decode())))
+    assert {"renamed_pack/signatures/Matter.json", "renamed_pack/evaluation/Matter.jsonl"} <= names
+    assert {row[0] for row in rows} == names
+    install_pack(str(moved), {}, installer(site))
+    with Executor(mode="testing") as executor:
+        assert executor.execute_signature("Matter", {"text": "we eat"})["topic"]
+        assert find_files(executor, "Matter").set_needed().name == "Matter.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("rename", "reason"),
+    [
+        ({"Topics": "Subject"}, r"no signature 'Topics'; did you mean 'Topic'"),
+        ({"Topic": "a-b"}, "use letters, digits and '_'"),
+    ],
+)
+def test_names_that_cannot_be_used_are_refused(
+    folder: Path, tmp_path: Path, rename: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        build_pack(folder, tmp_path / "dist", rename=rename)
+    with pytest.raises(ConfigurationError, match=reason):
+        renamed_wheel(build_pack(folder, tmp_path / "dist").path, tmp_path, rename)
+    with pytest.raises(ConfigurationError, match="only a wheel can be renamed; get it with `pip download"):
+        install_pack("acme", rename, pytest.fail)
 
 
 def test_files_of_no_signature_are_not_left_out_silently(folder: Path, tmp_path: Path) -> None:

@@ -48,6 +48,19 @@ def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, .
         return
     columns = ("name", "version", "category", "pack", "inputs -> outputs")
     print_table(columns, [_row(installed(ctx), entry) for entry in chosen])
+    for line in _shared_names(installed(ctx), chosen):
+        click.echo(f"hokusai: {line}", err=True)
+
+
+def _shared_names(found: Installed, entries: Iterable[RegisteredSignature]) -> Iterable[str]:
+    """Yield what each short name means that several packs have, and how to change it."""
+    for entry in entries:
+        if found.signatures.display_name(entry) != entry.name:
+            meant = found.signatures.meaning(entry.name)
+            if meant is None:
+                yield f"{entry.name} alone means nothing; write {entry.qualified_name}, or set HOKUSAI_PREFER"
+            else:
+                yield f"{entry.name} means {meant.qualified_name}, and {entry.qualified_name} has to be written in full"
 
 
 def _nothing(found: Installed) -> str:

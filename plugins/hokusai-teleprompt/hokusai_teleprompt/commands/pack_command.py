@@ -1,4 +1,4 @@
-"""``hokusai pack``."""
+"""``hokusai pack build`` and ``hokusai pack install``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from pathlib import Path
 
 import click
 
+from hokusai_core.cli_support.failures import CommandMisuse
+
 __all__ = ["pack"]
+
+_RENAME = click.option(
+    "--rename", "renames", multiple=True, metavar="OLD=NEW", help="Give a signature another name; repeat for more."
+)
 
 
 @click.group()
 def pack() -> None:
-    """Make an installable pack of optimized signatures."""
+    """Make and install packs of optimized signatures."""
 
 
 @pack.command()
@@ -27,7 +33,10 @@ def pack() -> None:
 @click.option("--name", help="Name of the distribution, such as acme-support; left out, the name of the folder.")
 @click.option("--version", default="1.0.0", show_default=True, help="Its version.")
 @click.option("--summary", default="", help="One line for package indexes.")
-def build(folder: Path, output: Path, name: str | None, version: str, summary: str) -> None:
+@_RENAME
+def build(
+    folder: Path, output: Path, name: str | None, version: str, summary: str, renames: tuple[str, ...]
+) -> None:
     """Build a wheel from the optimized signatures (*.json) in FOLDER.
 
     \b
@@ -37,6 +46,40 @@ def build(folder: Path, output: Path, name: str | None, version: str, summary: s
     """
     from hokusai_teleprompt.pack_builder import build_pack
 
-    built = build_pack(folder, output, name=name, version=version, summary=summary)
+    built = build_pack(folder, output, name=name, version=version, summary=summary, rename=_renamed(renames))
     click.echo(f"{built.path}: {', '.join(built.signatures)}")
-    click.echo(f"install it with: pip install {built.path}")
+    click.echo(f"install it with: hokusai pack install {built.path}")
+
+
+@pack.command()
+@click.argument("source", metavar="WHEEL|NAME")
+@_RENAME
+def install(source: str, renames: tuple[str, ...]) -> None:
+    """Install a pack with pip, and tell what its signatures are called.
+
+    Names that work keep their meaning. A signature whose name is taken is written pack/Name, or renamed. Signatures can
+    be renamed in the wheel of a pack that was built with `hokusai pack build`. Options for pip are in its variables,
+    such as PIP_NO_INDEX.
+
+    \b
+    hokusai pack install dist/acme_support-1.0.0-py3-none-any.whl --rename ClassifyText=SortMail
+    """
+    from hokusai_teleprompt.pack_install import install_pack, pip_install
+
+    for line in install_pack(source, _renamed(renames), pip_install):
+        click.echo(f"hokusai: {line}")
+
+
+def _renamed(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Return new names by old ones.
+
+    Raises:
+        CommandMisuse: a pair has another form, or a name is there twice.
+    """
+    names: dict[str, str] = {}
+    for pair in pairs:
+        old, separator, new = (part.strip() for part in pair.partition("="))
+        if not separator or not old or not new or old in names:
+            raise CommandMisuse(f"--rename {pair}: write --rename OLD=NEW, each signature once")
+        names[old] = new
+    return names
