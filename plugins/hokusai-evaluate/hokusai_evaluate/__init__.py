@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from hokusai_evaluate.evaluation import evaluate
     from hokusai_evaluate.evaluation_figures import ComparisonReport, GateResult, RowReport, ScoreReport, SystemReport
     from hokusai_evaluate.evaluation_report import Evaluation
-    from hokusai_evaluate.execution_replay import PairedFigure, Replay, ReplayedSignature, replay
+    from hokusai_evaluate.execution_replay import replay
+    from hokusai_evaluate.replay_report import PairedFigure, Replay, ReplayedSignature
     from hokusai_evaluate.scorecards import Scorecard, read_scorecards
 
 __all__ = [
@@ -55,6 +56,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             f"{__name__}.evaluation_report": ("Evaluation",),
             f"{__name__}.scorecards": ("Scorecard", "read_scorecards"),
-            f"{__name__}.execution_replay": ("PairedFigure", "Replay", "ReplayedSignature", "replay"),
+            f"{__name__}.execution_replay": ("replay",),
+            f"{__name__}.replay_report": ("PairedFigure", "Replay", "ReplayedSignature"),
         },
     )

@@ -2,129 +2,32 @@
 
 from __future__ import annotations
 
-import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Unpack
 
 import numpy as np
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve
 
 from hokusai_core import Executor
-from hokusai_core.cli_support.tables import printable
 from hokusai_core.errors import ConfigurationError
+from hokusai_core.plugin_api import OptimizationExample
 from hokusai_core.types import ExecutionOptions
-from hokusai_evaluate.answers import Answer
+from hokusai_evaluate.answers import Answer, AnswerJournal
 from hokusai_evaluate.evaluation_report import Evaluation
 from hokusai_evaluate.evaluation_run import EvaluationRun
-from hokusai_evaluate.example_reader import Examples, example_key, keys_hash
+from hokusai_evaluate.example_reader import Examples, example_key, input_key, keys_hash
 from hokusai_evaluate.kept_executions import KeptRow, KeptRows, find_kept, kept_sources
 from hokusai_evaluate.measurement import Measurement, ReportOptions, report_of
 from hokusai_evaluate.metrics import make_metric, usual_metric
 from hokusai_evaluate.paired_intervals import sign_flip_interval
+from hokusai_evaluate.replay_report import PairedFigure, Replay, ReplayedSignature
 from hokusai_evaluate.systems import System, make_systems
 
-__all__ = ["PairedFigure", "Replay", "ReplayedSignature", "replay"]
-
-
-@frozen
-class PairedFigure:
-    """A figure of both sides, on the rows where it is known of both.
-
-    Args:
-        before: mean of the kept executions.
-        after: mean on the new language model.
-        difference: ``after - before``.
-        low: lower end of the interval of the difference.
-        high: upper end of it.
-        rows: how many rows there are.
-    """
-
-    before: float
-    after: float
-    difference: float
-    low: float
-    high: float
-    rows: int
-
-
-@frozen(eq=False)
-class ReplayedSignature:
-    """The replay of one signature.
-
-    Args:
-        signature: its qualified name.
-        kept: how many executions of it were found.
-        left_out: reason -> executions that could not be run again.
-        corrected: scores against outputs that people have corrected, of both sides; None where there are none.
-        agreement: scores against the outputs that were given, for the other rows; None where there are none.
-        cost: US dollars of an execution; None where it is not known of both sides.
-        latency: seconds of an execution; None where it is not known of both sides.
-    """
-
-    signature: str
-    kept: int
-    left_out: Mapping[str, int]
-    corrected: Evaluation | None
-    agreement: Evaluation | None
-    cost: PairedFigure | None
-    latency: PairedFigure | None
-
-    def to_dict(self, *, rows: bool = False) -> dict[str, Any]:
-        """Return it as a JSON-able dict; with ``rows`` every row is in it."""
-        return {
-            "signature": self.signature,
-            "kept": self.kept,
-            "left_out": dict(self.left_out),
-            "corrected": None if self.corrected is None else self.corrected.to_dict(rows=rows),
-            "agreement": None if self.agreement is None else self.agreement.to_dict(rows=rows),
-            "cost": None if self.cost is None else asdict(self.cost),
-            "latency": None if self.latency is None else asdict(self.latency),
-        }
-
-
-@frozen(eq=False)
-class Replay:
-    """The result of ``replay``.
-
-    Args:
-        model: name of the new language model.
-        since: seconds since the epoch from which on executions were taken; None for all.
-        sources: where they are kept.
-        signatures: the figures of each signature.
-    """
-
-    model: str
-    since: float | None
-    sources: tuple[str, ...]
-    signatures: tuple[ReplayedSignature, ...] = field(factory=tuple)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every row could be asked."""
-        return all(one.complete for part in self.signatures for one in (part.corrected, part.agreement) if one)
-
-    def to_dict(self, *, rows: bool = False) -> dict[str, Any]:
-        """Return it as a JSON-able dict; with ``rows`` every row is in it, else the worst ones."""
-        found = {"model": self.model, "since": self.since, "sources": list(self.sources), "complete": self.complete}
-        return {**found, "signatures": [one.to_dict(rows=rows) for one in self.signatures]}
-
-    def to_json(self, *, rows: bool = False) -> str:
-        """Return it as JSON; see ``to_dict``."""
-        return json.dumps(self.to_dict(rows=rows), indent=2, ensure_ascii=False, default=str)
-
-    def table(self, *, worst: int = 5) -> str:
-        """Return the tables of the report as text.
-
-        Args:
-            worst: how many of the rows that differ most are shown.
-        """
-        parts = [part for one in self.signatures for part in _parts(one, worst)]
-        return "\n\n".join([f"replay on {self.model}, of executions in {', '.join(self.sources)}", *parts])
-
-    def __str__(self) -> str:
-        return self.table()
+__all__ = ["replay"]
 
 
 def replay(
@@ -135,6 +38,7 @@ def replay(
     sources: Mapping[str, Any] | None = None,
     metric: Any = None,
     sample: int | None = None,
+    journal: str | os.PathLike[str] | None = None,
     max_workers: int | None = None,
     seed: int = 0,
     confidence: float = 0.95,
@@ -153,6 +57,8 @@ def replay(
         sources: trackers and feedback stores with a method ``search``, by name; None for those of ``executor``.
         metric: name of a metric, a function or a ``Metric``; None for the one that suits the outputs.
         sample: executions of each signature, the latest ones; None for all.
+        journal: file that keeps the answers of the new language model. The same call with the same file asks only for
+            what is not in it.
         max_workers: executions at once; None for the executor's.
         seed: of the resampling.
         confidence: of the intervals.
@@ -162,6 +68,7 @@ def replay(
     Raises:
         ConfigurationError: no language model is given, or no execution is kept; says how to keep them.
         LanguageModelError: the language model cannot be reached at all.
+        JournalError: the journal cannot be used.
     """
     if sample is not None and sample < 1:
         raise ConfigurationError(f"sample={sample!r}: expected a number of executions")
@@ -176,26 +83,34 @@ def replay(
         for source in found.values() if own else ():
             source.close()
     options.setdefault("cache", "off")
-    runner = _Runner(executor, lm, metric, max_workers, seed, confidence, progress, options)
     model = str(executor.language_model(lm).lm.model)
-    return Replay(model, since, tuple(found), tuple(runner.signature(one, sample) for one in kept))
+    with nullcontext() if journal is None else AnswerJournal(journal) as answers:
+        runner = _Runner(executor, lm, metric, max_workers, seed, confidence, progress, options, answers)
+        return Replay(model, since, tuple(found), tuple(runner.signature(one, sample) for one in kept))
 
 
 class _KeptAnswers:
-    """Answers that need not be asked for: those of the kept executions."""
+    """Answers that need not be asked for: those of the kept executions, and of the new model those in a journal.
 
-    def __init__(self, rows: Sequence[KeptRow]) -> None:
-        self._rows = {example_key(evolve(row.example, outputs={})): row for row in rows}
+    Args:
+        rows: the kept executions.
+        journal: keeps the answers of the new language model; None for none.
+    """
+
+    def __init__(self, rows: Sequence[KeptRow], journal: AnswerJournal | None) -> None:
+        self._rows = {input_key(row.example): row for row in rows}
+        self._journal = journal
 
     def key(self, system: System, inputs: Mapping[str, Any], occurrence: int) -> str:
         """Return what an answer is found by."""
-        some = next(iter(self._rows.values())).example
-        return example_key(evolve(some, inputs=inputs, outputs={}))
+        if system.against or self._journal is None:
+            return input_key(OptimizationExample(inputs, {}))
+        return self._journal.key(system, inputs, occurrence)
 
     def find(self, key: str, system: System) -> Answer | None:
-        """Return the answer of a kept execution."""
+        """Return the answer of a kept execution, or one of the new language model that the journal has."""
         if not system.against:
-            return None
+            return None if self._journal is None else self._journal.find(key, system)
         row = self._rows[key]
         outputs, problems = system.spec.codec.coerce(dict(row.execution.outputs))
         one = row.execution
@@ -208,7 +123,9 @@ class _KeptAnswers:
         )
 
     def record(self, key: str, system: System, answer: Answer) -> None:
-        """Keep nothing: an answer of the new language model is only compared."""
+        """Keep an answer of the new language model in the journal, if there is one."""
+        if self._journal is not None:
+            self._journal.record(key, system, answer)
 
 
 class _Runner:
@@ -224,7 +141,9 @@ class _Runner:
         confidence: float,
         progress: Callable[[str, int, int], object] | None,
         options: Mapping[str, Any],
+        journal: AnswerJournal | None,
     ) -> None:
+        self._journal = journal
         self._executor, self._lm, self._metric, self._workers = executor, lm, metric, workers
         self._seed, self._confidence, self._progress, self._options = seed, confidence, progress, options
 
@@ -268,7 +187,7 @@ class _Runner:
             examples,
             [metric],
             1,
-            _KeptAnswers(rows),
+            _KeptAnswers(rows, self._journal),
             workers=self._workers,
             options=self._options,
         ).reporting(self._heard(signature), 2 * len(rows))
@@ -308,37 +227,3 @@ class _Runner:
 def _answer_pairs(measured: Sequence[Measurement]) -> list[tuple[Answer, Answer]]:
     new, kept = measured
     return [pair for pair in zip(new.rounds[0], kept.rounds[0], strict=True) if pair[0].outputs is not None]
-
-
-def _parts(one: ReplayedSignature, worst: int) -> list[str]:
-    replayed = sum(part.rows for part in (one.corrected, one.agreement) if part is not None)
-    head = f"{one.signature}: {one.kept} executions are kept, {replayed} were replayed"
-    left_out = [f"  {count} left out: {why}" for why, count in sorted(one.left_out.items(), key=lambda item: -item[1])]
-    figures = [
-        f"{name}: kept {_number(figure.before, form)}, now {_number(figure.after, form)}, "
-        f"difference {_signed(figure.difference, form)} [{_signed(figure.low, form)}, {_signed(figure.high, form)}] "
-        f"({figure.rows} rows)"
-        for name, figure, form in (("cost", one.cost, "${:.6f}"), ("latency", one.latency, "{:.3f} s"))
-        if figure is not None
-    ]
-    figures += [
-        f"{name}: not known of both sides"
-        for name, figure in (("cost", one.cost), ("latency", one.latency))
-        if figure is None and replayed
-    ]
-    parts = [printable("\n".join([head, *left_out, *figures]))]
-    for title, evaluation in (
-        ("against outputs that people have corrected", one.corrected),
-        ("agreement with the outputs that were given", one.agreement),
-    ):
-        if evaluation is not None:
-            parts.append(f"{title}\n{evaluation.table(worst=worst)}")
-    return parts
-
-
-def _number(value: float, form: str) -> str:
-    return form.format(value)
-
-
-def _signed(value: float, form: str) -> str:
-    return ("-" if value < 0 else "+") + form.format(abs(value))

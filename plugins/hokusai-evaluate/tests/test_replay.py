@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +18,7 @@ from hokusai_core.plugin_api import FeedbackGiven, KeptExecution, Usage
 from hokusai_core.testing.lm import null_lm
 from hokusai_evaluate import replay
 from hokusai_evaluate.commands.replay_command import replay as command
+from hokusai_evaluate.junit import replay_junit_xml
 from hokusai_evaluate.kept_executions import find_kept, kept_sources
 from hokusai_jsonl import JsonlTracker
 
@@ -183,6 +185,52 @@ def test_sources_that_know_the_same_execution(executor: Executor) -> None:
     assert (row.execution.latency, row.execution.cost) == (0.5, 0.002)
 
 
+def test_gates(executor: Executor) -> None:
+    rows = [kept(number, f"crash {number}", feedback=correction(number, "product")) for number in range(10)]
+    others = [kept(number, f"refund {number}") for number in range(10, 14)]
+
+    def gates(lm: Any, *executions: KeptExecution, **asked: Any) -> dict[tuple[str, str], bool]:
+        result = replay(executor, lm=lm, sources={"source": Source(*executions)})
+        xml = ElementTree.fromstring(replay_junit_xml(result, found := result.check(**asked)))
+        assert xml.get("failures") == str(sum(not gate.passed for gate in found))
+        return {(gate.label, gate.name): gate.passed for gate in found}
+
+    name, agreement = "local/Route", "local/Route (agreement)"
+    passed = {(name, "complete"): True, (agreement, "complete"): True}
+    assert gates(router(), *rows, *others) == passed
+    found = gates(router(wrong="crash 3"), *rows, *others, min_score=0.95, max_regression=0.0)
+    assert found == passed | {(name, "score"): False, (agreement, "score"): True, (name, "regression"): True}
+    right = [kept(number, f"crash {number}", "product", feedback=correction(number, "product")) for number in range(10)]
+    assert gates(router(wrong="crash"), *right, max_regression=0.1)[name, "regression"] is False
+    for undecided in ("pass", "fail"):  # nobody has corrected anything
+        verdict = gates(router(), *others, max_regression=0.1, undecided=undecided)[name, "regression"]
+        assert verdict is (undecided == "pass")
+    gone = kept(1, "refund", signature="other/Gone")
+    assert gates(router(), gone) == {("other/Gone", "complete"): True}
+    assert gates(router(), gone, min_score=0.5) == {("other/Gone", "complete"): False}
+
+
+def test_a_killed_replay_goes_on(executor: Executor, tmp_path: Path) -> None:
+    rows = [kept(number, f"{'refund' if number % 2 else 'crash'} {number}") for number in range(30)]
+
+    def run(lm: Any, **options: Any) -> Any:
+        journal = tmp_path / "replay.journal"
+        return replay(executor, lm=lm, sources={"source": Source(*rows)}, journal=journal, max_workers=1, **options)
+
+    def stop(what: str, done: int, total: int) -> None:
+        if done == 12:
+            raise KeyboardInterrupt
+
+    first, second, third = router(), router(), router()
+    with pytest.raises(KeyboardInterrupt):
+        run(first, progress=stop)
+    report = run(second)
+    assert 0 < second.engine.calls == len(rows) - 12
+    assert report.signatures[0].agreement.systems[0].reused == 12
+    assert report.signatures[0].agreement.score == run(third, metric="f1").signatures[0].agreement.score
+    assert third.engine.calls == 0
+
+
 def test_the_latest_ones(executor: Executor) -> None:
     rows = [kept(number, f"refund {number}") for number in range(9)]
     lm = router()
@@ -254,6 +302,17 @@ def test_feedback_in_a_file_of_executions(tmp_path: Path) -> None:
     assert (one.status, one.usage.input_tokens) == ("ok", 10)
     assert list(tracker.search(signature="Other")) == []
     assert list(JsonlTracker(tmp_path / "none.jsonl").search()) == []
+
+
+def test_exit_codes_of_the_command(recorded: Any, tmp_path: Path) -> None:
+    recorded()
+    arguments = ["--since", "1h", "--lm", "openai/not-asked", "--from", "jsonl"]
+    junit = tmp_path / "gates.xml"
+    result = CliRunner().invoke(command, [*arguments, "--min", "0.5", "--junit", str(junit)])
+    assert result.exit_code == 3
+    assert "none of its 6 executions could be run again" in result.stderr
+    assert ElementTree.parse(junit).getroot().get("failures") == "1"
+    assert CliRunner().invoke(command, [*arguments, "--junit", str(tmp_path / "no" / "x.xml")]).exit_code == 1
 
 
 def test_the_command(recorded: Any, tmp_path: Path) -> None:

@@ -11,18 +11,23 @@ from typing import Any, Final, Literal
 
 import click
 
-from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
+from hokusai_core.cli_support.failures import CommandMisuse
 from hokusai_core.cli_support.inputs import gather_inputs
 from hokusai_core.cli_support.options import input_option, json_option
 from hokusai_core.cli_support.progress import StatusLine
 from hokusai_core.cli_support.tables import is_terminal
+from hokusai_evaluate.commands.gate_exit import (
+    check_writable,
+    end_interrupted,
+    end_with,
+    junit_option,
+    max_regression_option,
+    min_option,
+    undecided_option,
+)
 
 __all__ = ["column_mapping", "column_option", "evaluate"]
 
-#: Exit codes: some rows could not be asked or scored; a gate was not passed.
-_INCOMPLETE: Final = 3
-_GATE: Final = 4
-_INTERRUPTED: Final = 130
 #: Seconds for an execution, unless a flag or HOKUSAI_TIMEOUT says otherwise.
 _TIMEOUT: Final = 300.0
 
@@ -50,20 +55,9 @@ column_option = click.option(
     help="Compare with another signature, a file, an earlier report (-o), lm=NAME or strategy=NAME.",
 )
 @click.option("--strategy", metavar="NAME", help="How the language model is asked.")
-@click.option("--min", "min_score", type=float, metavar="SCORE", help="Score that must be reached. Exit code 4 if not.")
-@click.option(
-    "--max-regression",
-    type=click.FloatRange(min=0),
-    metavar="LOSS",
-    help="How much worse than --against it may be. Exit code 4 if it is shown to be worse.",
-)
-@click.option(
-    "--undecided",
-    type=click.Choice(["pass", "fail"]),
-    default="pass",
-    show_default=True,
-    help="What counts if the rows do not show whether it is worse by more than --max-regression.",
-)
+@min_option
+@max_regression_option("--against")
+@undecided_option
 @click.option(
     "--stop",
     type=click.Choice(["early"]),
@@ -93,7 +87,7 @@ column_option = click.option(
 )
 @click.option("--worst", type=click.IntRange(min=0), default=5, show_default=True, help="So many of the worst rows.")
 @click.option("-o", "--output", type=_FILE, help="Write the report with every row as JSON.")
-@click.option("--junit", type=_FILE, help="Write the gates as JUnit XML.")
+@junit_option
 @click.option("--track", is_flag=True, help="Record the executions and the evaluation in MLflow.")
 @json_option
 def evaluate(
@@ -155,8 +149,7 @@ def evaluate(
         raise CommandMisuse(
             f"{'--stop' if stop else '--max-regression'} needs something to compare with: give --against"
         )
-    for target in (output, junit):
-        _check_writable(target)
+    check_writable(output, junit)
     line = StatusLine() if is_terminal(sys.stderr) else None
     options: dict[str, Any] = {"cache": cache, **({"strategy": strategy} if strategy else {})}
     try:
@@ -187,10 +180,8 @@ def evaluate(
                 **options,
             )
             kept = None if keeper is None else keeper.keep(evaluation, lms, options)
-    except KeyboardInterrupt as stop:
-        hint = "run the same command again to go on" if journal else "without --journal nothing is kept for another run"
-        click.echo(f"hokusai: interrupted; {hint}", err=True)
-        raise click.exceptions.Exit(_INTERRUPTED) from stop
+    except KeyboardInterrupt as interrupt:
+        raise end_interrupted(journal=journal is not None) from interrupt
     finally:
         if line is not None:
             line.close()
@@ -202,16 +193,7 @@ def evaluate(
     click.echo(evaluation.to_json() if as_json else evaluation.table(worst=worst))
     if kept is not None:
         click.echo(f"hokusai: scorecard written to {kept}", err=True)
-    failed = [gate for gate in gates if not gate.passed]
-    for gate in gates:
-        if gate.passed and not gate.decided:
-            click.echo(f"hokusai: {gate.label}: {gate.name} passed, undecided: {gate.message}", err=True)
-    for gate in failed:
-        click.echo(f"hokusai: {gate.label}: {gate.name} not passed: {gate.message}", err=True)
-    if any(gate.name != "complete" for gate in failed):
-        raise click.exceptions.Exit(_GATE)
-    if failed:
-        raise click.exceptions.Exit(_INCOMPLETE)
+    end_with(gates)
 
 
 def _metric_options(judge: str | None, settings: Sequence[str]) -> dict[str, Any] | None:
@@ -257,10 +239,3 @@ def column_mapping(pairs: tuple[str, ...]) -> dict[str, str]:
             raise CommandMisuse(f"--map {pair!r}: write --map column=field; column and field are each mapped once")
         mapping[column] = field
     return mapping
-
-
-def _check_writable(target: Path | None) -> None:
-    """Refuse a file that cannot be written before an evaluation is paid for."""
-    if target is not None and not os.access(target.absolute().parent, os.W_OK | os.X_OK):
-        missing = not target.absolute().parent.is_dir()
-        raise CommandFailure(f"{target}: its folder {'does not exist' if missing else 'may not be written to'}")
