@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hokusai_core.components import Component, Owner
     from hokusai_core.dspy_bridge.error_map import translate_error
     from hokusai_core.dspy_bridge.metered_lm import MeteredLM
+    from hokusai_core.dspy_bridge.remembering_lm import AnswerMemory, RememberingLM
     from hokusai_core.dspy_bridge.model_info import call_parameters
     from hokusai_core.dspy_bridge.predictors import predictor_states, with_predictor_states
     from hokusai_core.dspy_bridge.usage_cost import usage_cost
@@ -103,6 +104,7 @@ __all__ = [
     "COMPONENT_HOOKS",
     "HOOK_API",
     "REDACTED",
+    "AnswerMemory",
     "AppendLog",
     "Artifact",
     "Backend",
@@ -148,6 +150,7 @@ __all__ = [
     "PluginManager",
     "PredictorState",
     "Problem",
+    "RememberingLM",
     "Reservation",
     "ResolvedStrategy",
     "Reward",
@@ -216,6 +219,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             ),
             "hokusai_core.dspy_bridge.error_map": ("translate_error",),
             "hokusai_core.dspy_bridge.metered_lm": ("MeteredLM",),
+            "hokusai_core.dspy_bridge.remembering_lm": ("AnswerMemory", "RememberingLM"),
             "hokusai_core.dspy_bridge.model_info": ("call_parameters",),
             "hokusai_core.dspy_bridge.predictors": ("predictor_states", "with_predictor_states"),
             "hokusai_core.dspy_bridge.usage_cost": ("usage_cost",),

@@ -37,6 +37,7 @@ from hokusai_core.dspy_bridge.program_spec import (
     refuse_program,
     spec_of_program,
 )
+from hokusai_core.dspy_bridge.remembering_lm import RememberingLM
 from hokusai_core.dspy_bridge.replay_lm import count_tokens
 from hokusai_core.dspy_bridge.strategy_call import StrategyCall
 from hokusai_core.dspy_bridge.to_dspy import to_dspy
@@ -54,6 +55,7 @@ __all__ = [
     "ModelDescription",
     "PreparedCall",
     "ProgramCall",
+    "RememberingLM",
     "StrategyCall",
     "call_parameters",
     "count_tokens",

@@ -12,6 +12,7 @@ from hokusai_core.execution.call_limits import CallLimiter
 from hokusai_core.runtime.deadline import UNBOUNDED
 
 if TYPE_CHECKING:
+    from hokusai_core.dspy_bridge.remembering_lm import AnswerMemory
     from hokusai_core.execution.budget import Budget
     from hokusai_core.model import LanguageModel
     from hokusai_core.price_table import PriceTable
@@ -26,6 +27,7 @@ def charged_model(
     recorder: Recorder | None = None,
     prices: PriceTable | None = None,
     parameters: Mapping[str, Any] | None = None,
+    memory: AnswerMemory | None = None,
 ) -> LanguageModel:
     """Return a language model whose calls are charged to a budget, such as that of a judge.
 
@@ -35,6 +37,7 @@ def charged_model(
         recorder: receives a record of every call, or None.
         prices: prices that go before those of DSPy.
         parameters: parameters of every call, which those of a signature go before.
+        memory: keeps answers, so that no call is made twice; None for none.
 
     Raises:
         BudgetExceeded: the budget has a ceiling on cost, and nothing bounds what a call costs; see
@@ -48,19 +51,20 @@ def charged_model(
         >>> len(judge.lm("How good is it?")), budget.spent.calls
         (1, 1)
     """
-    if budget is None and recorder is None:
+    if budget is None and recorder is None and memory is None:
         return model
     check_cost_bound(model, budget, prices=prices, parameters=parameters)
     from hokusai_core import dspy_bridge  # imports DSPy
 
-    lm = dspy_bridge.MeteredLM(
-        model.lm,
-        recorder or _Forgetful(),
-        gate=CallLimiter(UNBOUNDED, budget),
-        prices=prices,
-        parameters=dspy_bridge.call_parameters(model.lm, parameters or {}),
-    )
-    return evolve(model, lm=lm)
+    options: dict[str, Any] = {
+        "gate": CallLimiter(UNBOUNDED, budget),
+        "prices": prices,
+        "parameters": dspy_bridge.call_parameters(model.lm, parameters or {}),
+    }
+    meter = recorder or _Forgetful()
+    if memory is None:
+        return evolve(model, lm=dspy_bridge.MeteredLM(model.lm, meter, **options))
+    return evolve(model, lm=dspy_bridge.RememberingLM(model.lm, meter, memory, model.identity, **options))
 
 
 def check_cost_bound(

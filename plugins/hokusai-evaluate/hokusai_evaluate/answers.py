@@ -2,7 +2,8 @@
 
 A journal is an append log: a header, then a line for each answer. It holds outputs and figures, never what was expected
 and never a score, so that another metric can score the same answers without a call. A line is found by a digest of the
-system and the inputs, keyed with a salt of the journal's own, so that inputs cannot be guessed from it.
+system and the inputs, keyed with a salt of the journal's own, so that inputs cannot be guessed from it. What language
+models of metrics have answered is kept in the same way, by a digest of what they were asked.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import hashlib
 import json
 import os
 import secrets
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, Protocol, Self
 
 import orjson
@@ -105,6 +108,9 @@ class AnswerJournal:
         except OSError as error:
             raise JournalError(f"journal {os.fspath(path)} cannot be opened: {error.strerror or error}") from error
         self._lines: dict[str, bytes] = {}
+        #: What language models of metrics have answered, by the digest of what they were asked.
+        self._calls: dict[str, list[Any]] = {}
+        self._lock = threading.Lock()
         try:
             self._salt = self._begin()
         except BaseException:
@@ -127,6 +133,8 @@ class AnswerJournal:
             record = _read(line.payload)  # a damaged line counts as not written: its example is run again
             if "key" in record:
                 self._lines[record["key"]] = line.payload or b""
+            elif isinstance(record.get("answers"), list):
+                self._calls[str(record.get("call"))] = record["answers"]
         return str(header["salt"]).encode()
 
     def key(self, system: System, inputs: Mapping[str, Any], occurrence: int) -> str:
@@ -138,7 +146,7 @@ class AnswerJournal:
             occurrence: number of the round, from 0.
         """
         text = json.dumps([system.identity, jsonable(inputs), occurrence], sort_keys=True)
-        return hashlib.blake2b(text.encode(), key=self._salt, digest_size=16).hexdigest()
+        return self._digest(text)
 
     def find(self, key: str, system: System) -> Answer | None:
         """Return the answer of an earlier run, None where there is none that can be used."""
@@ -184,9 +192,30 @@ class AnswerJournal:
             }
         )
 
+    def get(self, key: str) -> list[Any] | None:
+        """Return what the language model of a metric has answered to a call, None if it was not made."""
+        found = self._calls.get(self._digest(key))
+        return None if found is None else [*found]
+
+    def put(self, key: str, answers: list[Any]) -> None:
+        """Keep what the language model of a metric has answered. What has no JSON form is asked for again.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        digest = self._digest(key)
+        with suppress(TypeError):
+            self._append({"call": digest, "answers": answers})
+            self._calls[digest] = [*answers]
+
+    def _digest(self, text: str) -> str:
+        return hashlib.blake2b(text.encode(), key=self._salt, digest_size=16).hexdigest()
+
     def _append(self, record: Mapping[str, Any]) -> None:
+        data = orjson.dumps(record)
         try:
-            self._log.append(orjson.dumps(record))
+            with self._lock:
+                self._log.append(data)
         except OSError as error:
             raise JournalError(
                 f"journal {self._log.path} cannot be written ({error}); the evaluation stops. Make room, then run it "

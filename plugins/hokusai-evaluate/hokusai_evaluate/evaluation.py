@@ -74,7 +74,8 @@ def evaluate(
         by: column whose values make slices with a score of their own.
         inputs: inputs that all rows have alike.
         mapping: column -> field, for columns that are called otherwise.
-        journal: file that keeps answers. The same call with the same file asks only for what is not in it.
+        journal: file that keeps answers, also those of language models that metrics ask. The same call with the same
+            file asks only for what is not in it.
         stop: ``"early"`` asks the rows in random order and stops as soon as it is shown whether the system is worse
             than what it is compared with by more than ``max_regression``. One system is then compared with one other.
             The test may be wrong in ``1 - confidence`` of the cases, as it may without.
@@ -146,10 +147,10 @@ def evaluate(
         raise ConfigurationError("max_regression needs something to compare with; give against=...")
     budget = options.get("budget") or executor.budget
     _check_prices(executor, systems, budget)
-    metered = MeteredMetrics(executor, budget)
-    ready = [metered.ready(item, systems[0]) for item in metrics]
     total = len(systems) * len(examples.items) * repeat
     with nullcontext() if journal is None else AnswerJournal(journal) as kept:
+        metered = MeteredMetrics(executor, budget, kept)
+        ready = [metered.ready(item, systems[0]) for item in metrics]
         run = EvaluationRun(
             executor, systems, examples.items, ready, repeat, kept, workers=max_workers, options=options
         ).reporting(progress, total)

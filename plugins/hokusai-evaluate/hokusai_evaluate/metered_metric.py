@@ -7,7 +7,7 @@ from typing import Any
 
 from hokusai_core import Budget, Executor, LanguageModel
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import CallRecord, charged_model
+from hokusai_core.plugin_api import AnswerMemory, CallRecord, charged_model
 from hokusai_evaluate.systems import System
 
 __all__ = ["MeteredMetrics"]
@@ -19,6 +19,8 @@ class MeteredMetrics:
     Args:
         executor: knows language models.
         budget: what their calls are charged to; None for no limit.
+        memory: keeps the answers of their language models; None for none. It is not used for a signature with sensitive
+            fields, which an answer may quote.
 
     Attributes:
         spent: US dollars so far, as far as prices are known.
@@ -27,8 +29,8 @@ class MeteredMetrics:
 
     keep_exchanges = False
 
-    def __init__(self, executor: Executor, budget: Budget | None) -> None:
-        self._executor, self._budget = executor, budget
+    def __init__(self, executor: Executor, budget: Budget | None, memory: AnswerMemory | None = None) -> None:
+        self._executor, self._budget, self._memory = executor, budget, memory
         self._lock = threading.Lock()
         self.spent, self.calls = 0.0, 0
 
@@ -50,7 +52,8 @@ class MeteredMetrics:
             )
         if not hasattr(metric, "using"):
             return metric
-        return metric.using(lambda lm: self._metered(system.lm if lm is None else lm), system.spec.instructions)
+        memory = None if system.spec.sensitive else self._memory
+        return metric.using(lambda lm: self._metered(system.lm if lm is None else lm, memory), system.spec.instructions)
 
     def notes(self) -> tuple[str, ...]:
         """Return a note on what the metrics have used, none where they asked no model."""
@@ -66,6 +69,6 @@ class MeteredMetrics:
             self.calls += max(1, call.usage.calls)
             self.spent += call.cost or 0.0
 
-    def _metered(self, lm: Any) -> LanguageModel:
+    def _metered(self, lm: Any, memory: AnswerMemory | None) -> LanguageModel:
         given = {name: self._executor.config.value(name) for name in ("prices", "parameters")}
-        return charged_model(self._executor.language_model(lm), self._budget, recorder=self, **given)
+        return charged_model(self._executor.language_model(lm), self._budget, recorder=self, memory=memory, **given)

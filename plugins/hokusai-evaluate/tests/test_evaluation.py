@@ -28,6 +28,7 @@ from hokusai_core.errors import (
 from hokusai_core.testing.lm import null_lm
 from hokusai_evaluate import evaluate
 from hokusai_evaluate.measurement import _share
+from hokusai_evaluate.metrics.quality_score import QualityScore
 
 MakeExecutor = Callable[..., Executor]
 
@@ -195,6 +196,25 @@ def test_what_has_no_price_or_no_bound_is_refused_before_any_call(
     with pytest.raises(BudgetExceeded, match="no price of odd/judge is known"):
         evaluate(executor, "Route", tickets, budget=Budget(cost=1), lm=[lm, judge])
     assert lm.engine.calls == judge.engine.calls == 0
+
+
+def test_what_a_judge_has_answered_is_in_the_journal(
+    make_executor: MakeExecutor, router: Any, tickets: Path, tmp_path: Path
+) -> None:
+    lm, judge, journal = router(), null_lm(answers={"grade": "5"}, model="null/judge"), tmp_path / "kept"
+
+    def run(*metrics: Any, **options: Any) -> Any:
+        given = [QualityScore(judge) if name == "quality_score" else name for name in metrics]
+        return evaluate(make_executor(lm), "Route", tickets, metric=given, journal=journal, **options)
+
+    killed = run("quality_score", budget=Budget(calls=45))
+    assert (judge.engine.calls, killed.complete) == (5, False)
+    assert (run("quality_score").score, judge.engine.calls, lm.engine.calls) == (1.0, 40, 40)
+    changed = run("accuracy", "quality_score")
+    assert changed.systems[0].scores["quality_score"].value == 1.0
+    assert (judge.engine.calls, lm.engine.calls) == (40, 40)
+    assert b"grade" in journal.read_bytes()
+    assert b"login" not in journal.read_bytes()  # what was asked cannot be read
 
 
 def test_a_judge_that_is_busy_is_asked_again(make_executor: MakeExecutor, router: Any, tickets: Path) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
-from hokusai_core.errors import ConfigurationError, LanguageModelError
+from hokusai_core.errors import ConfigurationError, LanguageModelError, OptimizationError
 from hokusai_core.plugin_api import jsonable, scrub
 
 __all__ = ["MlflowScorer"]
 
+#: The name of a language model as MLflow writes it, such as ``gateway:/judge``.
+_OF_MLFLOW: Final = re.compile(r"[\w.-]+:/[^/].*")
+#: Name of the model of a judge that has none yet.
+_UNASKED: Final = "hokusai:/none"
 _SCORERS: Final = "mlflow.genai.scorers"
 #: What MLflow's judges answer -> score.
 _ANSWERS: Final[Mapping[Any, float]] = {"yes": 1.0, "no": 0.0, "true": 1.0, "false": 0.0, "pass": 1.0, "fail": 0.0}
@@ -25,13 +30,15 @@ class MlflowScorer:
     The scorer gets the inputs as a mapping. It gets the output itself where the signature has one, else a mapping.
     Expected outputs are among its expectations by their names, and all together as ``expected_response``.
 
-    A judge asks its language model through MLflow, so a budget cannot bound its calls: an evaluation with one refuses
-    it.
+    A judge that is made here asks a language model of the executor: a budget bounds its calls, and a journal keeps them.
+    One that is given as an object, or whose model is named as MLflow does (``gateway:/judge``), calls it through MLflow.
+    A budget cannot bound that, so an evaluation with one refuses it.
 
     Args:
         scorer: the name of a class in ``mlflow.genai.scorers`` such as ``Correctness``, ``module:attribute``, or a
             scorer.
-        judge: the language model of a judge, such as ``openai/gpt-5``.
+        judge: the language model of a judge: any that an executor knows, such as ``openai/gpt-5``, or one of MLflow's
+            own such as ``gateway:/judge``.
         range: lowest and highest score. A judge that answers yes or no scores 1 or 0.
         higher_is_better: whether a higher score is a better one.
         **options: further options of the scorer's class, such as ``guidelines``.
@@ -48,30 +55,49 @@ class MlflowScorer:
     def __init__(
         self,
         scorer: Any = None,
-        judge: str | None = None,
+        judge: Any = None,
         range: Sequence[float] = (0.0, 1.0),  # the name that metrics have for it
         higher_is_better: bool = True,
         **options: Any,
     ) -> None:
         self.range = _range(range)
         self.higher_is_better = bool(higher_is_better)
-        self._scorer = _made(scorer, judge, options)
+        self._given, self._judge, self._options = scorer, judge, options
+        #: Whether the judge asks a language model of the executor.
+        self._routed = judge is not None and not (isinstance(judge, str) and _OF_MLFLOW.fullmatch(judge))
+        self._scorer = _made(scorer, _UNASKED if self._routed else judge, options)
         self.name = str(self._scorer.name)
         self.source = f"{type(self._scorer).__name__} of mlflow.genai"
         #: Whether it makes calls that no budget sees.
-        self.unmetered = bool(getattr(self._scorer, "model", None))
+        self.unmetered = bool(getattr(self._scorer, "model", None)) and not self._routed
+        self._model: Any = None
         self._warned = False
 
     def using(self, models: Callable[[Any], Any], task: str = "") -> Self:
-        """Return this metric: MLflow calls the language models of its judges itself."""
-        return self
+        """Return this metric with a judge that asks a language model of ``models``.
+
+        Args:
+            models: returns the metered language model of a name.
+            task: not used; judges have instructions of their own.
+        """
+        if not self._routed:
+            return self
+        from hokusai_mlflow.judge_model import JudgeModel  # imports LiteLLM, which takes a second
+
+        made = type(self)(self._given, self._judge, self.range, self.higher_is_better, **self._options)
+        made._model = JudgeModel(models(self._judge).lm)
+        made._scorer = _made(self._given, made._model.uri, self._options)
+        return made
 
     def score(self, expected: Mapping[str, Any], outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> float:
         """Return the score that MLflow's scorer gives.
 
         Raises:
+            OptimizationError: it has no language model; see ``using``.
             LanguageModelError: the scorer failed, or answered something that is no score.
         """
+        if self._routed and self._model is None:
+            raise OptimizationError(f"{self.name} has no language model to ask; metric.using(model) gives it one")
         plain, gold = jsonable(dict(outputs)), jsonable(dict(expected))
         given = {
             "inputs": jsonable(dict(inputs)),
@@ -81,12 +107,13 @@ class MlflowScorer:
         try:
             answer = self._scorer.run(**given)
         except Exception as error:  # whatever a scorer raises, or MLflow for a model that fails
-            raise self._failure(f"{type(error).__name__}: {error}") from None
+            raise self._cause(str(error)) or self._failure(f"{type(error).__name__}: {error}") from None
         if isinstance(answer, list):
             raise self._failure(f"it gave {len(answer)} assessments; a metric is one of them")
         failure = getattr(answer, "error", None)
         if failure is not None:
-            raise self._failure(str(getattr(failure, "error_message", None) or failure))
+            text = str(getattr(failure, "error_message", None) or failure)
+            raise self._cause(text) or self._failure(text)
         value = getattr(answer, "value", answer)
         number = _ANSWERS.get(str(getattr(value, "value", value)).strip().lower(), value)
         if isinstance(number, bool) or not isinstance(number, (int, float)):
@@ -94,6 +121,10 @@ class MlflowScorer:
         if not self.range[0] <= number <= self.range[1]:
             raise self._failure(f"it answered {value!r}, which is no score from {self.range[0]:g} to {self.range[1]:g}")
         return float(number)
+
+    def _cause(self, text: str) -> Exception | None:
+        """Return the error of the language model that a message of MLflow speaks of."""
+        return None if self._model is None else self._model.failure_in(text)
 
     def _failure(self, reason: str) -> LanguageModelError:
         text = f"MLflow's scorer {self.name} failed: {scrub(reason)}"
@@ -103,7 +134,7 @@ class MlflowScorer:
         return LanguageModelError(text)
 
 
-def _made(scorer: Any, judge: str | None, options: Mapping[str, Any]) -> Any:
+def _made(scorer: Any, judge: Any, options: Mapping[str, Any]) -> Any:
     """Return the scorer that is meant.
 
     Raises:
@@ -116,7 +147,7 @@ def _made(scorer: Any, judge: str | None, options: Mapping[str, Any]) -> Any:
     found = _found(scorer) if isinstance(scorer, str) else scorer
     if isinstance(found, type):
         if judge is not None:
-            options = {**options, "model": _model(judge)}
+            options = {**options, "model": judge}
         try:
             made = found(**options)
         except Exception as error:
@@ -150,16 +181,6 @@ def _found(name: str) -> Any:
         raise ConfigurationError(
             f"scorer={name!r}: {error}. Give module:attribute, or one of {', '.join(sorted(known))}"
         ) from None
-
-
-def _model(judge: str) -> str:
-    """Return the name of a language model as MLflow writes it, ``openai:/gpt-5``."""
-    if ":/" in judge:
-        return judge
-    provider, separator, model = judge.partition("/")
-    if not separator:
-        raise ConfigurationError(f"judge={judge!r}: expected provider/model, such as openai/gpt-5")
-    return f"{provider}:/{model}"
 
 
 def _range(given: Sequence[float]) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,11 +42,34 @@ def test_a_scorer_of_ones_own_and_one_by_name(executor: Any) -> None:
     assert [score.value for score in evaluation.systems[0].scores.values()] == [0.5, 1.0]
 
 
-def test_a_judge_is_asked_by_mlflow(executor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ChatServer('{"result": "no", "rationale": "it is wrong"}') as server:
+def wrong(*_: Any) -> str:
+    return '{"result": "no", "rationale": "it is wrong"}'
+
+
+def test_a_judge_asks_a_language_model_of_the_executor(executor: Any, tmp_path: Path) -> None:
+    judge = null_lm(raw=wrong, model="null/judge")
+    options = {"scorer": "Correctness", "judge": judge}
+
+    def run(**more: Any) -> Any:
+        return evaluate(executor, "Ask", ROWS, metric="mlflow_scorer", metric_options=options, **more)
+
+    budget = Budget(calls=10)
+    evaluation = run(budget=budget, journal=tmp_path / "kept")
+    assert (evaluation.score, evaluation.complete, judge.engine.calls) == (0.0, True, 2)
+    assert budget.spent.calls == 4
+    assert "asked a language model 2 times" in str(evaluation)
+    assert run(journal=tmp_path / "kept").score == 0.0
+    assert judge.engine.calls == 2  # no answer is paid twice
+    refused = run(budget=Budget(calls=3), max_workers=1)
+    assert not refused.complete
+    assert judge.engine.calls == 3
+
+
+def test_a_judge_of_mlflows_own_is_asked_by_mlflow(executor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ChatServer(wrong()) as server:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-nothing")
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-        options = {"scorer": "Correctness", "judge": "openai/gpt-5"}
+        options = {"scorer": "Correctness", "judge": "openai:/gpt-5"}
         evaluation = evaluate(executor, "Ask", ROWS, metric="mlflow_scorer", metric_options=options)
     assert evaluation.score == 0.0
     assert evaluation.complete
@@ -69,7 +93,6 @@ def test_a_score_outside_of_the_range_is_refused_and_said() -> None:
         ({}, "give the name of a scorer"),
         ({"scorer": "Nope"}, "Give module:attribute, or one of"),
         ({"scorer": "Correctness"}, "name it with judge="),
-        ({"scorer": "Correctness", "judge": "gpt-5"}, "expected provider/model"),
         ({"scorer": "UserFrustration", "judge": "openai/gpt-5"}, "whole conversations"),
         ({"scorer": "RegexMatch"}, "cannot be made"),
         ({"scorer": "json:dumps"}, "expected a scorer"),

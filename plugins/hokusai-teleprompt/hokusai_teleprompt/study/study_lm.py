@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,16 +9,12 @@ from attrs import evolve, frozen
 from dspy.utils.exceptions import is_retryable_lm_error
 
 from hokusai_core import LanguageModel
-from hokusai_core.plugin_api import MeteredLM, call_parameters, check_cost_bound
+from hokusai_core.plugin_api import RememberingLM, call_parameters, check_cost_bound
 from hokusai_teleprompt.study.call_cache import CallCache
 from hokusai_teleprompt.study.phase_budget import CallCounter, PhaseBudget
 
 __all__ = ["StudyLM", "StudyModels"]
 
-#: Parameters that say how a provider is reached, and not what it is asked.
-_NOT_ASKED = frozenset(
-    {"api_base", "api_key", "base_url", "cache", "extra_headers", "headers", "num_retries", "organization", "timeout"}
-)
 _RETRIES = 3
 _LONGEST_WAIT = 30.0
 
@@ -42,12 +36,8 @@ class _Meter:
     prices: Any = None
 
 
-class StudyLM(MeteredLM):
-    """A metered language model that remembers its answers.
-
-    An equal call is answered from the cache, whether it was made in this process or in one that was killed. Calls are
-    equal when everything that is asked is equal, including ``rollout_id``, by which DSPy asks for another answer to the
-    same prompt.
+class StudyLM(RememberingLM):
+    """A metered language model that remembers its answers, also those of a process that was killed.
 
     An answer that was cut off or withheld is an error. Nothing of it is kept, scored or shown as a demo.
 
@@ -58,8 +48,8 @@ class StudyLM(MeteredLM):
     """
 
     def __init__(self, lm: Any, meter: _Meter, identity: str = "") -> None:
-        super().__init__(lm, meter.counter, gate=meter.budget, whole_answers=True, prices=meter.prices)
-        self._meter, self._identity = meter, identity
+        super().__init__(lm, meter.counter, meter.cache, identity, gate=meter.budget, prices=meter.prices)
+        self._meter, self._model_identity = meter, identity
 
     def stop(self, reason: str) -> None:
         """Refuse every further call of this model and of its copies."""
@@ -67,50 +57,26 @@ class StudyLM(MeteredLM):
 
     def copy(self, **changes: Any) -> StudyLM:
         """Return a changed copy of the language model, in the same study."""
-        return StudyLM(self.wrapped.copy(**changes), self._meter, self._identity)
+        return StudyLM(self.wrapped.copy(**changes), self._meter, self._model_identity)
 
-    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        """Return the answers to a call, from the cache or else from the language model."""
-        key = self._key(prompt, messages, kwargs)
-        known = self._known(key)
+    def recall(self, key: str) -> list[Any] | None:
+        """Return the answers to a call that was made before, and count it."""
+        known = super().recall(key)
         if known is not None:
-            return known
-        answers = self._answers(prompt, messages, kwargs)
-        self._meter.cache.put(key, answers)
-        return answers
+            self._meter.counter.replay()
+        return known
 
-    def _answers(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
+    def ask(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> list[Any]:
+        """Make a call, again where the provider may answer later. Awaited calls are made once."""
         attempt = 0
         while True:
             try:
-                return super().__call__(prompt, messages=messages, **kwargs)
+                return super().ask(prompt, messages, kwargs)
             except Exception as error:
                 if attempt == _RETRIES or not is_retryable_lm_error(error):
                     raise
                 self._meter.budget.wait(_seconds_to_wait(attempt, error))
                 attempt += 1
-
-    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-        """Async version of ``__call__``, without its retries."""
-        key = self._key(prompt, messages, kwargs)
-        known = self._known(key)
-        if known is not None:
-            return known
-        answers = await super().acall(prompt, messages=messages, **kwargs)
-        self._meter.cache.put(key, answers)
-        return answers
-
-    def _known(self, key: str) -> list[Any] | None:
-        known = self._meter.cache.get(key)
-        if known is not None:
-            self._meter.counter.replay()
-        return known
-
-    def _key(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> str:
-        lm = self.wrapped
-        options = {name: value for name, value in {**lm.kwargs, **kwargs}.items() if name not in _NOT_ASKED}
-        asked = [lm.model, self._identity, getattr(lm, "model_type", None), options, prompt, messages]
-        return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plain).encode()).hexdigest()[:32]
 
 
 class StudyModels:
@@ -189,9 +155,3 @@ class StudyModels:
 def _seconds_to_wait(attempt: int, error: Exception) -> float:
     asked = getattr(error, "retry_after", None)
     return float(min(_LONGEST_WAIT, asked if asked is not None else 0.5 * 2**attempt))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, type) and hasattr(value, "model_json_schema"):
-        return value.model_json_schema()
-    return value.model_dump() if hasattr(value, "model_dump") else repr(value)
