@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hokusai_core.plugin_api import Usage
 from hokusai_evaluate.label_scores import are_uneven, mean_f1
 from hokusai_teleprompt.example_texts import ExampleTexts
 from hokusai_teleprompt.label_comparison import LabelResult
-from hokusai_teleprompt.score_plot import HeldOutPoints, draw
+from hokusai_teleprompt.score_plot import HeldOutPoints, TriedPoint, draw
 from hokusai_teleprompt.source_result import SourceResult
 
 __all__ = ["CrossFitted", "ExampleResult", "Report", "TrialResult"]
@@ -25,6 +25,10 @@ __all__ = ["CrossFitted", "ExampleResult", "Report", "TrialResult"]
 _TEXTS = ("differing", "examples", "labels", "notes", "sources", "stopped")
 #: Labels, and sources of feedback, that the table shows.
 _SHOWN = 15
+
+
+def _pair(ends: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if ends is None else (ends[0], ends[1])
 
 
 @frozen
@@ -39,6 +43,8 @@ class TrialResult:
         instructions: its instructions.
         fingerprint: of its signature.
         chosen: whether it was compared with the baseline.
+        interval: the interval of the score; None where the scores of single examples are not known, as within most
+            optimizers of DSPy.
     """
 
     label: str
@@ -48,6 +54,7 @@ class TrialResult:
     instructions: str = ""
     fingerprint: str = ""
     chosen: bool = False
+    interval: tuple[float, float] | None = field(default=None, converter=_pair)
 
 
 @frozen
@@ -247,8 +254,12 @@ class Report:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def to_svg(self) -> str:
-        """Return a plot of score against calls as an SVG image, with a point for each candidate."""
-        points = [(trial.calls, trial.score, trial.label) for trial in self.trials if trial.score is not None]
+        """Return a plot of score against calls as an SVG image, with a point and an interval for each candidate."""
+        points = [
+            TriedPoint(trial.calls, trial.score, trial.label, trial.interval)
+            for trial in self.trials
+            if trial.score is not None
+        ]
         chosen = next((trial.label for trial in self.trials if trial.chosen), None)
         name = str(self.metric.get("name", "score"))
         return draw(

@@ -8,11 +8,34 @@ from html import escape
 
 from attrs import frozen
 
-__all__ = ["HeldOutPoints", "draw"]
+__all__ = ["HeldOutPoints", "TriedPoint", "draw"]
 
 _WIDTH, _HEIGHT = 640, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 60, 48
 _GRID, _INK, _BEST, _POINT = "#d8d8d8", "#333333", "#2b7a3f", "#4c72b0"
+
+
+@frozen
+class TriedPoint:
+    """A candidate, or the baseline, on the examples to choose by.
+
+    Args:
+        calls: when it was found.
+        score: its score.
+        label: its name.
+        interval: the interval of the score; None where the scores of single examples are not known.
+    """
+
+    calls: float
+    score: float
+    label: str
+    interval: tuple[float, float] | None = None
+
+    @property
+    def title(self) -> str:
+        """What it says under the mouse."""
+        shown = "" if self.interval is None else f", interval {self.interval[0]:.4g} to {self.interval[1]:.4g}"
+        return f"{self.label}: {self.score:.4g} after {self.calls:g} calls{shown}"
 
 
 @frozen
@@ -37,7 +60,7 @@ class HeldOutPoints:
 
 
 def draw(
-    points: Sequence[tuple[float, float, str]],
+    points: Sequence[TriedPoint],
     *,
     title: str,
     y_label: str,
@@ -48,7 +71,7 @@ def draw(
     """Return an SVG image of points and a line for the best score so far.
 
     Args:
-        points: calls, score and label: first the baseline, then each candidate in the order of the trials.
+        points: first the baseline, then each candidate in the order of the trials.
         title: text above the plot.
         y_label: text beside the plot.
         marked: label of the point that is drawn as chosen.
@@ -64,8 +87,8 @@ def draw(
     if not points:
         parts.append(f'<text x="{_LEFT}" y="{_HEIGHT // 2}">no candidate was scored</text>')
         return "\n".join([*parts, "</svg>"])
-    heights = [score for _, score, _ in points]
-    last = max(calls for calls, _, _ in points)
+    heights = [height for point in points for height in (point.score, *(point.interval or ()))]
+    last = max(point.calls for point in points)
     if held_out is not None:
         heights += [held_out.baseline, held_out.candidate, held_out.low, held_out.high]
         last = max(last, held_out.calls)
@@ -74,17 +97,20 @@ def draw(
     parts += frame.axes("language-model calls", y_label)
     best = -math.inf if more_is_better else math.inf
     corners: list[tuple[float, float]] = []
-    for calls, score, _ in sorted(points, key=lambda point: point[0]):
+    for point in sorted(points, key=lambda point: point.calls):
+        calls, score = point.calls, point.score
         if score > best if more_is_better else score < best:
             corners += [(calls, best), (calls, score)] if corners else [(calls, score)]
             best = score
     corners.append((x_ticks[-1], best))
     line = " ".join(f"{frame.x(calls):.1f},{frame.y(score):.1f}" for calls, score in corners)
     parts.append(f'<polyline points="{line}" fill="none" stroke="{_BEST}" stroke-width="2"/>')
-    for number, (calls, score, label) in enumerate(points):
-        kind = "chosen" if label == marked else "candidate" if number else "baseline"
-        title = f"{escape(label)}: {score:.4g} after {calls:g} calls"
-        parts.append(_dot(frame.x(calls), frame.y(score), kind, f"<title>{title}</title>"))
+    for number, point in enumerate(points):
+        kind = "chosen" if point.label == marked else "candidate" if number else "baseline"
+        x = frame.x(point.calls)
+        if point.interval is not None:
+            parts.append(_interval(frame, x, point.interval, _BEST if kind == "chosen" else _POINT, 'opacity="0.5"'))
+        parts.append(_dot(x, frame.y(point.score), kind, f"<title>{escape(point.title)}</title>"))
     if held_out is not None:
         parts += _held_out(frame, held_out)
     parts += _legend(held_out is not None)
@@ -101,13 +127,18 @@ def _dot(x: float, y: float, kind: str, inside: str = "") -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" {style}>{inside}</circle>'
 
 
+def _interval(
+    frame: _Frame, x: float, ends: tuple[float, float], colour: str, style: str, inside: str = ""
+) -> str:
+    low, high = (frame.y(end) for end in ends)
+    place = f'x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"'
+    return f'<line {place} stroke="{colour}" {style}>{inside}</line>'
+
+
 def _held_out(frame: _Frame, found: HeldOutPoints) -> Iterator[str]:
     """Draw the held-out scores as squares, with the interval as a line through that of the candidate."""
     x, interval = frame.x(found.calls), f"{found.confidence:.0%} interval {found.low:.4g} to {found.high:.4g}"
-    yield (
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{frame.y(found.low):.1f}" y2="{frame.y(found.high):.1f}" '
-        f'stroke="{_BEST}" stroke-width="2"><title>{interval}</title></line>'
-    )
+    yield _interval(frame, x, (found.low, found.high), _BEST, 'stroke-width="2"', f"<title>{interval}</title>")
     yield _square(x, frame.y(found.baseline), "white", f"<title>baseline, held out: {found.baseline:.4g}</title>")
     title = f"<title>chosen, held out: {found.candidate:.4g}, {interval}</title>"
     yield _square(x, frame.y(found.candidate), _BEST, title)

@@ -30,7 +30,7 @@ from hokusai_core.testing.listening import ListeningTracker
 from hokusai_core.testing.lm import null_lm
 from hokusai_teleprompt import OptimizedSignature, Progress, ProgressBar, Report, TelepromptFineTuner
 from hokusai_teleprompt.progress import ProgressReporter
-from hokusai_teleprompt.score_plot import draw
+from hokusai_teleprompt.score_plot import TriedPoint, draw
 from hokusai_teleprompt.study.phase_budget import CallCounter
 
 INSTRUCTION_SEARCHERS = ["mipro_v2", "copro", "gepa", "better_together"]
@@ -337,6 +337,11 @@ def test_the_report_as_table_json_and_plot(by_demos: Any, topics: Any, topic_sig
     shown = f"95% interval {report.baseline_score + low:.4g} to {report.baseline_score + high:.4g}"  # type: ignore[operator]
     assert f"chosen, held out: {report.candidate_score:.4g}, {shown}" in titles
     assert f"baseline, held out: {report.baseline_score:.4g}" in titles
+    for trial in report.trials:  # each was scored on the examples to choose by
+        assert trial.interval is not None
+        low, high = trial.interval
+        assert low <= trial.score <= high  # type: ignore[operator]
+        assert f"{trial.label}: {trial.score:.4g} after {trial.calls} calls, interval {low:.4g} to {high:.4g}" in titles
     assert report.usage.calls == report.calls == by_demos.engine.calls
     assert report.usage.input_tokens > 0
     assert len(report.examples) == report.sizes["test"]
@@ -348,9 +353,9 @@ def test_the_report_as_table_json_and_plot(by_demos: Any, topics: Any, topic_sig
 
 @pytest.mark.parametrize(("better", "best"), [(True, [0.5, 0.5, 0.9]), (False, [0.5, 0.2, 0.2])])
 def test_the_line_of_the_best_goes_where_the_metric_says(better: bool, best: list[float]) -> None:
-    points = [(10.0, 0.5, "baseline"), (20.0, 0.2, "one"), (30.0, 0.9, "two")]
+    points = [TriedPoint(10.0, 0.5, "baseline"), TriedPoint(20.0, 0.2, "one"), TriedPoint(30.0, 0.9, "two")]
     svg = draw(points, title="t", y_label="y", more_is_better=better)
-    heights = {score: re.search(rf'cy="([\d.]+)".*{label}: ', svg) for _, score, label in points}
+    heights = {point.score: re.search(rf'cy="([\d.]+)".*{point.label}: ', svg) for point in points}
     corners = re.findall(r"[\d.]+,([\d.]+)", svg.partition('points="')[2].partition('"')[0])
     wanted = [heights[score][1] for score in best]  # type: ignore[index]
     assert list(dict.fromkeys(corners)) == list(dict.fromkeys(wanted))

@@ -126,7 +126,7 @@ class AutoSearch:
                 label = f"{item.candidate.label} (on {done} of {len(dev)})" if partial else item.candidate.label
                 if done:
                     found = evolve(item.candidate, score=item.mean, label=label)
-                    self.pool.add(found, item.optimizer, partial=partial)
+                    self.pool.add(found, item.optimizer, partial=partial, goods=item.goods())
         return (ranked[0] if ranked else None), stopped
 
     def _search_sets(self, leader: Contender | None, spec: SignatureSpec) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define, evolve
@@ -27,12 +27,14 @@ class FoundCandidate:
         calls: language-model calls that had been made by then.
         optimizer: name of the optimizer that found it.
         partial: whether its score is that of some of the examples to choose by.
+        goods: how good it was on each of them; empty where that is not known.
     """
 
     candidate: Candidate
     calls: int
     optimizer: str = ""
     partial: bool = False
+    goods: Sequence[float] = ()
 
 
 class CandidatePool:
@@ -55,13 +57,16 @@ class CandidatePool:
         self._lock = threading.Lock()
         self._last: str | None = None
 
-    def add(self, candidate: Candidate, optimizer: str = "", *, partial: bool = False) -> None:
+    def add(
+        self, candidate: Candidate, optimizer: str = "", *, partial: bool = False, goods: Sequence[float] = ()
+    ) -> None:
         """Add a candidate. One that is known already keeps the score that it has.
 
         Args:
             candidate: the candidate.
             optimizer: name of the optimizer that found it; "" for the one that searches now.
             partial: whether its score is that of some of the examples to choose by.
+            goods: how good it was on each of them; empty where that is not known.
         """
         if candidate.score is not None and not math.isfinite(candidate.score):
             candidate = evolve(candidate, score=None)  # a score that is not a number says nothing
@@ -72,8 +77,9 @@ class CandidatePool:
             if known is not None:
                 if known.candidate.score is None or (known.partial and not partial):
                     known.candidate, known.partial = evolve(known.candidate, score=candidate.score), partial
+                    known.goods = goods
                 return
-            found = FoundCandidate(candidate, self._calls(), optimizer or self.optimizer, partial)
+            found = FoundCandidate(candidate, self._calls(), optimizer or self.optimizer, partial, goods)
             self._by_key[key] = found
         self._on_found(found)
 

@@ -21,6 +21,7 @@ from hokusai_core.errors import OptimizationError
 from hokusai_core.plugin_api import Candidate, OptimizationExample, OptimizationTask
 from hokusai_evaluate.example_reader import dataset_hash
 from hokusai_evaluate.metrics.scoring import goodness, raw_score, summary_of
+from hokusai_evaluate.statistics import score_interval
 from hokusai_teleprompt.certificate import make_certificate
 from hokusai_teleprompt.comparison import PromotionRule, score_of
 from hokusai_teleprompt.data_split import DataSplit
@@ -338,6 +339,8 @@ class Study:
             spec = self._spec_of(found.candidate, found.optimizer)
             measured, _ = self._phases.measure(phase, self._plan.target, spec, self._split.dev)
             goods = measured.goods(self._evaluator.worst(measured))
+            if measured.complete:
+                found.goods = goods
             known = found.candidate.score if found.candidate.score is not None else -math.inf
             mean = sum(goods) / len(goods) if measured.complete else known
             ranked.append((mean, -shown_demos(found.candidate), found, goods))
@@ -434,11 +437,13 @@ class Study:
             self._current.demo_count,
             instructions_of(self._current),
             spec.fingerprint,
+            interval=self._interval(baseline.dev.goods(self._evaluator.worst(baseline.dev))),
         )
         rest = (
             TrialResult(
                 label=found.candidate.label or f"candidate {number}",
-                score=None if found.candidate.score is None else raw_score(self._metric, found.candidate.score),
+                score=self._dev_score(found),
+                interval=self._interval(found.goods),
                 calls=found.calls,
                 demos=found.candidate.demo_count,
                 instructions=instructions_of(found.candidate),
@@ -448,6 +453,21 @@ class Study:
             for number, found in enumerate(pool.new(self._current), 1)
         )
         return first, *rest
+
+    def _dev_score(self, found: FoundCandidate) -> float | None:
+        """Return the score of a candidate on the examples to choose by, None if it was not scored."""
+        good = found.candidate.score
+        if good is None and found.goods:
+            good = sum(found.goods) / len(found.goods)
+        return None if good is None else raw_score(self._metric, good)
+
+    def _interval(self, goods: Sequence[float]) -> tuple[float, float] | None:
+        """Return the interval of a score on the examples to choose by, None for a score of the whole set."""
+        if not goods or hasattr(self._metric, "aggregate"):
+            return None
+        ends = score_interval(goods, confidence=self._plan.rule.confidence, seed=self._plan.seed)
+        low, high = sorted(raw_score(self._metric, end) for end in ends)
+        return low, high
 
     def _report(
         self, baseline: _Baseline, pool: CandidatePool, chosen: FoundCandidate | None, result: _Result
