@@ -7,10 +7,10 @@ cannot be written.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import time
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -41,8 +41,7 @@ def arrivals(distributions: Iterable[str]) -> Mapping[str, float]:
 
 
 def _recorded(wanted: set[str]) -> dict[str, float]:
-    digest = hashlib.sha256(sys.prefix.encode()).hexdigest()[:16]
-    path = user_data_folder(_FOLDER) / f"{digest}.json"
+    path = user_data_folder(_FOLDER) / f"{zlib.crc32(sys.prefix.encode()):08x}.json"  # hashlib takes milliseconds
     try:
         found = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):

@@ -76,13 +76,22 @@ def label_scores(pairs: Iterable[tuple[Any, Any]]) -> tuple[LabelScore, ...]:
     expected: Counter[Hashable] = Counter()
     given: Counter[Hashable] = Counter()
     right: Counter[Hashable] = Counter()
-    for wanted, answer in pairs:
+    for (wanted, answer), count in _counted(pairs):
         key, other = label_key(wanted), label_key(answer)
         names.setdefault(key, str(jsonable(wanted)))
-        expected[key] += 1
-        given[other] += 1
-        right[key] += key == other
+        expected[key] += count
+        given[other] += count
+        right[key] += count * (key == other)
     return tuple(LabelScore(names[key], count, given[key], right[key]) for key, count in expected.most_common())
+
+
+def _counted(pairs: Iterable[tuple[Any, Any]]) -> Iterable[tuple[tuple[Any, Any], int]]:
+    """Return each pair with how often it is there; pairs of lists one by one."""
+    given = list(pairs)
+    try:
+        return Counter(given).items()
+    except TypeError:
+        return ((pair, 1) for pair in given)
 
 
 def mean_f1(scores: Sequence[LabelScore]) -> float:
