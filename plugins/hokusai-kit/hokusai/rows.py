@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -75,6 +76,7 @@ class RowFile:
         mapping: column -> input field; with any, columns that are neither mapped nor fields are left out.
         spec: the signature.
         media_folder: folder of the files that rows name; None for that of ``source``.
+        constants: inputs that all rows have alike; what a row says itself goes before them.
 
     Raises:
         CommandFailure: it cannot be opened, or is not text.
@@ -89,8 +91,9 @@ class RowFile:
         mapping: Mapping[str, str],
         spec: SignatureSpec,
         media_folder: str | None = None,
+        constants: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        self._source, self._mapping = source, mapping
+        self._source, self._mapping, self._constants = source, mapping, constants
         folder = media_folder or (None if source == "-" else Path(source).parent)
         self._media = MediaFolder(spec.media_inputs, None if folder is None else Path(folder))
         names = [(item.name, *item.aliases) for item in spec.inputs.values()]
@@ -99,9 +102,11 @@ class RowFile:
         self._lacking = set(mapping)
         self._form = form or {".csv": "csv", ".tsv": "tsv"}.get(Path(source).suffix.lower(), "jsonl")
         self.name = "stdin" if source == "-" else source
-        unknown = sorted(set(mapping.values()) - fields)
-        if unknown:
-            raise CommandMisuse(f"--map: the signature has no input {unknown[0]!r}; it has {', '.join(sorted(fields))}")
+        for option, chosen in (("--map", mapping.values()), ("-i", constants)):
+            unknown = sorted(set(chosen) - fields)
+            if unknown:
+                known = ", ".join(sorted(fields))
+                raise CommandMisuse(f"{option}: the signature has no input {unknown[0]!r}; it has {known}")
         if self._form in _DELIMITERS:
             csv.field_size_limit(_LONGEST_CELL)
         if source == "-" and sys.stdin is None:  # the process was started without one
@@ -195,12 +200,12 @@ class RowFile:
                 f"{self.name}: column {unknown[0]!r} is not an input of the signature, which has "
                 f"{', '.join(sorted(self._fields))}; choose columns with --map column=field"
             )
-        given = {self._mapping.get(name, name) for name in header}
+        given = {*self._constants, *(self._mapping.get(name, name) for name in header)}
         for names in self._required:
             if given.isdisjoint(names):
                 raise CommandMisuse(
                     f"{self.name} has no column for {names[0]!r}, which the signature needs; it has "
-                    f"{', '.join(header)}. Choose one with --map column={names[0]}"
+                    f"{', '.join(header)}. Choose one with --map column={names[0]}, or give all rows the same with -i"
                 )
         return header
 
@@ -211,10 +216,9 @@ class RowFile:
             click.echo(f"hokusai: {self.name} line {number} has no {name!r}, which --map names", err=True)
 
     def _given(self, row: dict[str, Any], number: int) -> Any:
-        if self._media.media.keys().isdisjoint(row):
-            return row
         try:
-            return self._media.row(row)
+            given = row if self._media.media.keys().isdisjoint(row) else self._media.row(row)
+            return {**self._constants, **given}
         except InputError as error:
             return self._broken(number, f"cannot be used: {error}")
 

@@ -56,6 +56,18 @@ def test_rows(name: str, content: str, mapping: dict[str, str], rows: list[Any] 
     assert read(name, content, **mapping) == rows
 
 
+def test_inputs_that_all_rows_have_alike(tmp_path: Path) -> None:
+    files = {"a.csv": "body,hint\na,\nb,own\n", "a.jsonl": '{"body": "a"}\n{"body": "b", "hint": "own"}\n'}
+    for name, content in files.items():
+        Path(name).write_text(content)
+        rows = RowFile(name, None, {"body": "question"}, Ask.spec, constants={"hint": "same"})
+        assert list(rows) == [{"hint": "same", "question": "a"}, {"hint": "own", "question": "b"}]
+    Path("b.csv").write_text("hint\nx\n")
+    assert list(RowFile("b.csv", None, {}, Ask.spec, constants={"query": "q"})) == [{"query": "q", "hint": "x"}]
+    with pytest.raises(CommandMisuse, match="-i: the signature has no input 'hnit'"):
+        RowFile("b.csv", None, {}, Ask.spec, constants={"hnit": "x"})
+
+
 @pytest.mark.parametrize(
     ("name", "content", "mapping", "told"),
     [

@@ -115,6 +115,8 @@ class TelepromptFineTuner:
         testset: Any = None,
         metric_options: Mapping[str, Any] | None = None,
         strategy: Any = None,
+        inputs: Mapping[str, Any] | None = None,
+        mapping: Mapping[str, str] | None = None,
     ) -> type[OptimizedSignature]:
         """Return a signature that is better on held-out examples, or the signature as it was.
 
@@ -132,6 +134,8 @@ class TelepromptFineTuner:
             metric_options: options of the metric component, such as ``{"judge": "openai/gpt-5"}``.
             strategy: strategy that the result declares: a name, or a mapping of ``name`` and its options. The result is
                 compared with the signature as it is. None for the strategy that the signature has.
+            inputs: inputs that all examples have alike.
+            mapping: column -> field, for columns that are called otherwise.
 
         Returns:
             A signature class. ``.report`` says how it compares. If ``.promoted`` is true, it is the better signature.
@@ -150,9 +154,8 @@ class TelepromptFineTuner:
             target = answered_by(self._executor(), target, strategy)
         spec, media = target.spec, self._executor().config.media_policy
         given = {"examples": examples, "valset": valset, "testset": testset}
-        read = [
-            (what, read_examples(spec, part, what, media=media)) for what, part in given.items() if part is not None
-        ]
+        options: dict[str, Any] = {"mapping": mapping, "constants": inputs, "media": media}
+        read = [(what, read_examples(spec, part, what, **options)) for what, part in given.items() if part is not None]
         clean, conflicts = without_conflicts(spec, read)
         parts = dict(zip((what for what, _ in read), clean, strict=True))
         split = split_examples(

@@ -103,6 +103,21 @@ def test_optimize_run_and_diff(data: Path, model: Any, tmp_path: Path) -> None:
     assert run(diff, better, other, "--exit-code").exit_code == 1
 
 
+def test_columns_are_mapped_and_inputs_are_given_to_all_rows(topics: Any, model: Any, tmp_path: Path) -> None:
+    import dspy
+
+    table, better = tmp_path / "topics.csv", tmp_path / "better.json"
+    lines = [f"{item['inputs']['text']},{item['outputs']['topic']}\n" for item in topics]
+    table.write_text("".join(["body,label\n", *lines]))
+    given = ["--map", "body=text", "--map", "label=classification", "-i", "categories=sport, food"]
+    with dspy.context(lm=model):
+        result = run(optimize, "ClassifyText", table, *given, "--optimizer", "labeled_fewshot", "-o", better)
+        refused = run(optimize, "ClassifyText", "--from-feedback", *given)
+    assert result.exit_code == 0, result.output
+    assert read_artifact(better).spec.demos[0]["categories"] == ["sport", "food"]
+    assert (refused.exit_code, "-i, --map and --from-feedback do not go together" in refused.output) == (2, True)
+
+
 def test_optimize_says_where_nothing_is_better(data: Path, stubborn: Any, tmp_path: Path) -> None:
     import dspy
 

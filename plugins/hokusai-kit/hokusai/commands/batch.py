@@ -13,6 +13,8 @@ from hokusai.cli_errors import INTERRUPTED
 from hokusai.execution_flags import execution_flags
 from hokusai.rows import RowFile, parse_mapping
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
+from hokusai_core.cli_support.inputs import gather_inputs
+from hokusai_core.cli_support.options import input_option
 from hokusai_core.plugin_api import atomic_write, describe_os_error
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ _SOME_FAILED = 3
 )
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
 @click.option("--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which input.")
+@input_option
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv", "tsv"]), help="Form of IN. [default: by its name]")
 @execution_flags(
     "lm", "strategy", "parameters", "timeout", "max_retries", "prices", "max_cost", "budget_file", "unpriced"
@@ -47,6 +50,7 @@ def batch(
     output: str | None,
     workers: int,
     pairs: tuple[str, ...],
+    inputs: tuple[str, ...],
     form: str | None,
     media_folder: str | None,
     sensitive: bool,
@@ -57,10 +61,11 @@ def batch(
     """Run signature NAME on every row of file IN: JSON lines, .csv, .tsv, or - for stdin.
 
     With -o, rows that are over are kept in FILE.journal: after an interruption or a failure, the same command goes on
-    where it stopped. FILE is written when all rows are over, in their order. Exit code 3: some rows failed.
+    where it stopped. FILE is written when all rows are over, in their order. Exit code 3: some rows failed. -i gives
+    inputs that all rows have alike.
 
     \b
-    hokusai batch ClassifyText mails.csv -o classes.jsonl --map body=text
+    hokusai batch ClassifyText mails.csv -o classes.jsonl --map body=text -i categories="billing, product"
     """
     from hokusai.command_executor import make_executor, signature_called
 
@@ -70,7 +75,8 @@ def batch(
     signature = signature_called(name)
     journal = None if output is None else f"{output}.journal"
     with make_executor(options, track=track, max_workers=workers) as executor:
-        rows = RowFile(source, form, mapping, executor.signature(signature).spec, media_folder)
+        spec = executor.signature(signature).spec
+        rows = RowFile(source, form, mapping, spec, media_folder, gather_inputs(inputs, media=spec.media_inputs))
         tally = _Tally()
         try:
             with executor.iter_batch(signature, rows, journal=journal, progress=progress, **options) as outcomes:

@@ -11,7 +11,10 @@ from typing import Any
 
 import click
 
+from hokusai_core.cli_support.inputs import gather_inputs
+from hokusai_core.cli_support.options import input_option
 from hokusai_core.cli_support.tables import printable
+from hokusai_evaluate.commands.evaluate_command import column_mapping, column_option
 from hokusai_teleprompt.commands.command_helpers import make_executor, track_option
 from hokusai_teleprompt.commands.cost_question import CostQuestion
 
@@ -21,6 +24,8 @@ __all__ = ["optimize"]
 @click.command()
 @click.argument("name")
 @click.argument("data", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@input_option
+@column_option
 @click.option("--from-feedback", is_flag=True, help="Learn from feedback on executions instead of DATA.")
 @click.option("--min", "min_count", type=click.IntRange(min=1), help="With --from-feedback: feedbacks that are needed.")
 @click.option("--since", help="With --from-feedback: only executions since then, such as 2026-05-01.")
@@ -68,6 +73,8 @@ __all__ = ["optimize"]
 def optimize(
     name: str,
     data: Path | None,
+    inputs: tuple[str, ...],
+    pairs: tuple[str, ...],
     from_feedback: bool,
     min_count: int | None,
     since: str | None,
@@ -111,6 +118,7 @@ def optimize(
 
     \b
     hokusai optimize ClassifyText reviews.jsonl --metric accuracy --calls 1500 -o better.json
+    hokusai optimize ClassifyText mail.csv --map body=text -i categories="Praise, Complaint" -o better.json
     hokusai run better.json -i text="..." -i categories="Praise, Complaint"
     hokusai optimize EmailDraft --from-feedback --min 100 --metric reply_rate -o better.json
     """
@@ -118,8 +126,13 @@ def optimize(
     from hokusai_core.plugin_api import read_artifact
     from hokusai_teleprompt.feedback.collector import FeedbackCollector
     from hokusai_teleprompt.finetuner import TelepromptFineTuner
+    from hokusai_teleprompt.target_signature import find_target
 
-    _check_source(data, from_feedback, {"--min": min_count, "--since": since, "--store": store}, strategy, valset)
+    _check_source(
+        from_feedback,
+        {"--min": min_count, "--since": since, "--store": store},
+        {"DATA": data, "--strategy": strategy, "--valset": valset, "-i": inputs, "--map": pairs},
+    )
     for target in (output, save_candidate, svg):
         _check_writable(target)
     ceilings = {"calls": calls, "tokens": tokens, "cost": cost, "seconds": seconds}
@@ -144,8 +157,17 @@ def optimize(
     ):
         metric_options = {"judge": judge} if judge else None
         if data is not None:
+            media = find_target(executor, name).spec.media_inputs if inputs else {}
             optimized = finetuner.compile(
-                name, data, metric, valset, testset=testset, metric_options=metric_options, strategy=strategy
+                name,
+                data,
+                metric,
+                valset,
+                testset=testset,
+                metric_options=metric_options,
+                strategy=strategy,
+                inputs=gather_inputs(inputs, media=media),
+                mapping=column_mapping(pairs),
             )
         else:
             with FeedbackCollector(store) if store else contextlib.nullcontext() as collector:
@@ -178,19 +200,21 @@ def optimize(
         raise click.exceptions.Exit(1)
 
 
-def _check_source(
-    data: Path | None, from_feedback: bool, of_feedback: Mapping[str, Any], strategy: str | None, valset: str | None
-) -> None:
+def _check_source(from_feedback: bool, of_feedback: Mapping[str, Any], of_data: Mapping[str, Any]) -> None:
     """Refuse options that do not go together.
+
+    Args:
+        from_feedback: whether feedback is learned from.
+        of_feedback: options that go with it.
+        of_data: ``DATA``, and options that go with that.
 
     Raises:
         click.UsageError: there is no data, or an option is for the other kind of data.
     """
-    if from_feedback and data is not None:
-        raise click.UsageError("give DATA or --from-feedback, not both")
-    if from_feedback and (strategy is not None or valset is not None):
-        raise click.UsageError("--strategy and --valset go with DATA, not with --from-feedback")
-    if not from_feedback and data is None:
+    given = [option for option, value in of_data.items() if value]
+    if from_feedback and given:
+        raise click.UsageError(f"{', '.join(given)} and --from-feedback do not go together")
+    if not from_feedback and "DATA" not in given:
         raise click.UsageError("give DATA, a JSONL or CSV file with examples, or --from-feedback")
     wrong = [option for option, value in of_feedback.items() if value is not None]
     if not from_feedback and wrong:
