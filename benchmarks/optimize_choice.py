@@ -15,8 +15,8 @@ and how many gains of 0.2 or more were promoted. Then it runs ``auto`` on data w
 that answers at random: what is promoted there is promoted falsely.
 
 Everything that is finished is in the folder, and every answer of the embedded model at temperature 0, which is asked
-once for each prompt. The same command goes on where it was stopped. Where other work runs beside, ``--clock cpu`` counts
-the CPU time of the process: with one core (``taskset -c 0``), a minute is then what an idle core computes in a minute.
+once for each prompt. The same command goes on where it was stopped. Where other work runs beside, ``--clock cpu``
+counts the CPU time of the process: on one core (``taskset -c 0``), a minute is what an idle core computes in a minute.
 """
 
 from __future__ import annotations

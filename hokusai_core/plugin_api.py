@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from hokusai_core.components import Component, Owner
     from hokusai_core.dspy_bridge.error_map import translate_error
     from hokusai_core.dspy_bridge.metered_lm import MeteredLM
-    from hokusai_core.dspy_bridge.remembering_lm import AnswerMemory, RememberingLM
     from hokusai_core.dspy_bridge.model_info import call_parameters
     from hokusai_core.dspy_bridge.predictors import predictor_states, with_predictor_states
+    from hokusai_core.dspy_bridge.remembering_lm import AnswerMemory, RememberingLM
     from hokusai_core.dspy_bridge.usage_cost import usage_cost
     from hokusai_core.events import (
         EvaluationFinished,

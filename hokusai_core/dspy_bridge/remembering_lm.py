@@ -99,9 +99,7 @@ class RememberingLM(MeteredLM):
     def _key(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> str:
         lm = self._lm
         options = {
-            name: value
-            for name, value in {**lm.kwargs, **self._parameters, **kwargs}.items()
-            if name not in _NOT_ASKED
+            name: value for name, value in {**lm.kwargs, **self._parameters, **kwargs}.items() if name not in _NOT_ASKED
         }
         asked = [lm.model, self._identity, getattr(lm, "model_type", None), options, prompt, messages]
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=_plain).encode()).hexdigest()[:32]

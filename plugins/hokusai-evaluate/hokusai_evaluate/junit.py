@@ -40,9 +40,7 @@ def replay_junit_xml(replay: Replay, gates: Sequence[GateResult]) -> bytes:
     found = [(part.signature, one) for part in replay.signatures for one in part.evaluations]
     facts = {f"{name}: digest": one.digest for name, one in found}
     cases = [(gate.label.partition(" ")[0], gate) for gate in gates]
-    return _suite(
-        f"hokusai replay on {replay.model}", cases, facts, sum(one.seconds for _, one in found), str(replay)
-    )
+    return _suite(f"hokusai replay on {replay.model}", cases, facts, sum(one.seconds for _, one in found), str(replay))
 
 
 def _suite(

@@ -6,10 +6,14 @@ MLflow asks models of a provider that it does not know through LiteLLM, which ta
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import weakref
 from typing import Any, Final
+
+# It would else ask its authors for a list of prices at import.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
 
@@ -55,7 +59,9 @@ class JudgeModel(litellm.CustomLLM):
         except Exception as error:
             number = secrets.token_hex(8)
             self._failures[number] = error
-            raise litellm.AuthenticationError(f"hokusai failure {number}", self._provider, str(given["model"])) from error
+            raise litellm.AuthenticationError(
+                f"hokusai failure {number}", self._provider, str(given["model"])
+            ) from error
         response = given["model_response"]
         response.choices[0].message.content = answer["text"] if isinstance(answer, dict) else answer
         return response

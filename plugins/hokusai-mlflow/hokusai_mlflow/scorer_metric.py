@@ -30,9 +30,9 @@ class MlflowScorer:
     The scorer gets the inputs as a mapping. It gets the output itself where the signature has one, else a mapping.
     Expected outputs are among its expectations by their names, and all together as ``expected_response``.
 
-    A judge that is made here asks a language model of the executor: a budget bounds its calls, and a journal keeps them.
-    One that is given as an object, or whose model is named as MLflow does (``gateway:/judge``), calls it through MLflow.
-    A budget cannot bound that, so an evaluation with one refuses it.
+    A judge that is made here asks a language model of the executor: a budget bounds its calls, and a journal keeps
+    them. One that is given as an object, or whose model is named as MLflow does (``gateway:/judge``), calls it through
+    MLflow. A budget cannot bound that, so an evaluation with one refuses it.
 
     Args:
         scorer: the name of a class in ``mlflow.genai.scorers`` such as ``Correctness``, ``module:attribute``, or a

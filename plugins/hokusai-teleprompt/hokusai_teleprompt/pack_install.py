@@ -65,7 +65,7 @@ def pip_install(target: str) -> None:
         if uv is None:
             raise ConfigurationError(f"{target}: neither pip nor uv is installed; install one: python -m ensurepip")
         command = [uv, "pip", "install", "--python", sys.executable, target]
-    done = subprocess.run(command, check=False)
+    done = subprocess.run(command, check=False)  # noqa: S603  # what the user asks to install
     if done.returncode:
         raise ConfigurationError(f"{target} was not installed; what went wrong is above")
 
@@ -89,8 +89,8 @@ def renamed_wheel(wheel: Path, out: Path, rename: Mapping[str, str]) -> Path:
     info = next((name for name in files if name.endswith(".dist-info/WHEEL")), "")
     if GENERATOR.encode() not in files.get(info, b""):
         raise ConfigurationError(
-            f"{wheel} was not made by `hokusai pack build`, and its signatures cannot be renamed in it; install it, and "
-            "set HOKUSAI_PREFER=NEW=pack/OLD, which makes NEW another name for a signature"
+            f"{wheel} was not made by `hokusai pack build`, and its signatures cannot be renamed in it; install it, "
+            "and set HOKUSAI_PREFER=NEW=pack/OLD, which makes NEW another name for a signature"
         )
     folders = {SIGNATURES: ".json", FOLDER: ""}
     parts = {name: PurePosixPath(name) for name in files}

@@ -127,9 +127,7 @@ def _dot(x: float, y: float, kind: str, inside: str = "") -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" {style}>{inside}</circle>'
 
 
-def _interval(
-    frame: _Frame, x: float, ends: tuple[float, float], colour: str, style: str, inside: str = ""
-) -> str:
+def _interval(frame: _Frame, x: float, ends: tuple[float, float], colour: str, style: str, inside: str = "") -> str:
     low, high = (frame.y(end) for end in ends)
     place = f'x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"'
     return f'<line {place} stroke="{colour}" {style}>{inside}</line>'

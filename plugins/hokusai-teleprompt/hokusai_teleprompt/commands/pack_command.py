@@ -34,9 +34,7 @@ def pack() -> None:
 @click.option("--version", default="1.0.0", show_default=True, help="Its version.")
 @click.option("--summary", default="", help="One line for package indexes.")
 @_RENAME
-def build(
-    folder: Path, output: Path, name: str | None, version: str, summary: str, renames: tuple[str, ...]
-) -> None:
+def build(folder: Path, output: Path, name: str | None, version: str, summary: str, renames: tuple[str, ...]) -> None:
     """Build a wheel from the optimized signatures (*.json) in FOLDER.
 
     \b
