@@ -202,7 +202,7 @@ def test_gates(executor: Executor) -> None:
     assert found == passed | {(name, "score"): False, (agreement, "score"): True, (name, "regression"): True}
     right = [kept(number, f"crash {number}", "product", feedback=correction(number, "product")) for number in range(10)]
     assert gates(router(wrong="crash"), *right, max_regression=0.1)[name, "regression"] is False
-    for undecided in ("pass", "fail"):  # nobody has corrected anything
+    for undecided in ("pass", "fail"):  # no output was corrected
         verdict = gates(router(), *others, max_regression=0.1, undecided=undecided)[name, "regression"]
         assert verdict is (undecided == "pass")
     gone = kept(1, "refund", signature="other/Gone")
