@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hokusai_core.artifacts import Artifact, read_artifact
     from hokusai_core.base_signature import BaseSignature
     from hokusai_core.cache_entry import CacheEntry
+    from hokusai_core.cache_lease import CacheLease
     from hokusai_core.caching import MemoryCache
     from hokusai_core.call_records import CallEstimate, CallRecord
     from hokusai_core.components import Component, Owner
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from hokusai_core.protocols import (
         Backend,
         Cache,
+        CacheLeases,
         CacheMaintenance,
         EditionSource,
         FeedbackStore,
@@ -114,6 +116,8 @@ __all__ = [
     "Cache",
     "CacheEntry",
     "CacheMaintenance",
+    "CacheLease",
+    "CacheLeases",
     "CallEstimate",
     "CallRecord",
     "Candidate",
@@ -214,6 +218,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.caching": ("MemoryCache",),
             "hokusai_core.json_encoding": ("jsonable",),
             "hokusai_core.components": (
+            "hokusai_core.cache_lease": ("CacheLease",),
                 "Component",
                 "Owner",
             ),
@@ -272,6 +277,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "CacheMaintenance",
                 "EditionSource",
                 "FeedbackStore",
+                "CacheLeases",
                 "LanguageModelProvider",
                 "Metric",
                 "Optimizer",

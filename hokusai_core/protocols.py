@@ -20,7 +20,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from hokusai_core.cache_entry import CacheEntry
+    from hokusai_core.cache_lease import CacheLease
     from hokusai_core.events import ExecutionFinished, FeedbackGiven, TrackedEvent
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.model import LanguageModel
@@ -34,6 +37,7 @@ __all__ = [
     "COMPONENT_PROTOCOLS",
     "Backend",
     "Cache",
+    "CacheLeases",
     "CacheMaintenance",
     "EditionSource",
     "FeedbackStore",
@@ -106,6 +110,47 @@ class CacheMaintenance(Protocol):
 
     def stats(self) -> Mapping[str, Any]:
         """Return JSON-able figures: entries, bytes, location, damage that was found."""
+        ...
+
+
+@runtime_checkable
+class CacheLeases(Protocol):
+    """Optional methods of a cache that several processes share: identical executions at the same time make one call.
+
+    An execution that finds no answer takes a lease on its key. The one that holds it makes the call and publishes the
+    answer; the others wait, and look again. A lease ends when its answer is published, when it is released, and a while
+    after its process was killed or has stopped running. Then another process may take it. From then on the answer of
+    the earlier holder is no longer stored, because a later one may be there.
+
+    The cache renews the leases that it holds for as long as its process runs. All methods may be called from many
+    threads and event loops at once. Where they raise ``CacheError``, executions go on without leases.
+    """
+
+    def lease(self, key: str) -> CacheLease:
+        """Take the lease on ``key`` if no one holds it; ``held`` of what is returned says so."""
+        ...
+
+    async def alease(self, key: str) -> CacheLease:
+        """Async version of ``lease``."""
+        ...
+
+    def lease_end(self, lease: CacheLease) -> Future[None]:
+        """Return a future that is done when another's lease has ended. It must not block.
+
+        The future raises ``CacheError`` if the store fails.
+        """
+        ...
+
+    def publish(self, entry: CacheEntry, lease: CacheLease) -> bool:
+        """Store ``entry`` and end the lease in one step; if a later lease was given, store nothing and return False."""
+        ...
+
+    async def apublish(self, entry: CacheEntry, lease: CacheLease) -> bool:
+        """Async version of ``publish``."""
+        ...
+
+    def release(self, lease: CacheLease) -> None:
+        """End a held lease without an answer. It must not block, and is harmless after ``publish``."""
         ...
 
 

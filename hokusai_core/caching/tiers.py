@@ -12,10 +12,13 @@ from hokusai_core.cache_entry import CacheEntry
 from hokusai_core.errors import CacheError, CacheWarning
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.process import check_fork_safe, fork_callbacks, made_after_fork
-from hokusai_core.protocols import secret_problems
+from hokusai_core.protocols import CacheLeases, secret_problems
 from hokusai_core.redaction import scrub
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from hokusai_core.cache_lease import CacheLease
     from hokusai_core.caching import MemoryCache
     from hokusai_core.protocols import Cache
 
@@ -55,7 +58,8 @@ class CacheTiers:
         #: The persistent tier of the parent process, until it is known what takes its place here.
         self._inherited: list[Cache] = []
         self._undecided = False
-        self._reading, self._writing, self._asking = _Health(), _Health(), _Health()
+        self._reading, self._writing, self._asking, self._leasing = _Health(), _Health(), _Health(), _Health()
+        self._leases_of: tuple[Cache | None, bool] = None, False
         self._lock = threading.Lock()
         self._warned: set[str] = set()
         self._last_error: str | None = None
@@ -75,7 +79,7 @@ class CacheTiers:
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
-        self._reading, self._writing, self._asking = _Health(), _Health(), _Health()
+        self._reading, self._writing, self._asking, self._leasing = _Health(), _Health(), _Health(), _Health()
         self._undecided = self._persistent is not None
 
     def _take_over(self) -> None:
@@ -145,13 +149,60 @@ class CacheTiers:
         """Keep ``entry`` in the memory tier."""
         self.memory.put(entry)
 
-    def persist(self, entry: CacheEntry) -> None:
-        """Store ``entry`` in the persistent tier."""
-        self._guarded(lambda cache: cache.put(entry), self._writing)
+    def persist(self, entry: CacheEntry, lease: CacheLease | None = None) -> None:
+        """Store ``entry`` in the persistent tier.
 
-    async def apersist(self, entry: CacheEntry) -> None:
+        Args:
+            entry: what to store.
+            lease: the lease on its key, where the caller holds it; if another process has it by now, nothing is stored.
+        """
+        if lease is None:
+            self._guarded(lambda cache: cache.put(entry), self._writing)
+        elif self._guarded(lambda cache: _leases(cache).publish(entry, lease), self._writing) is False:
+            _note_fenced(entry)
+
+    async def apersist(self, entry: CacheEntry, lease: CacheLease | None = None) -> None:
         """Async version of ``persist``."""
-        await self._aguarded(lambda cache: cache.aput(entry), self._writing)
+        if lease is None:
+            await self._aguarded(lambda cache: cache.aput(entry), self._writing)
+        elif await self._aguarded(lambda cache: _leases(cache).apublish(entry, lease), self._writing) is False:
+            _note_fenced(entry)
+
+    # -- leases -------------------------------------------------------------------------------------------------
+
+    @property
+    def gives_leases(self) -> bool:
+        """Whether processes that share the persistent tier share calls."""
+        cache = self.persistent
+        known, gives = self._leases_of
+        if known is not cache:  # looking at all methods takes a while
+            gives = isinstance(cache, CacheLeases)
+            self._leases_of = cache, gives
+        return gives
+
+    def lease(self, key: str) -> CacheLease | None:
+        """Take the lease on ``key``, or return that of who has it; None where the tier does not answer."""
+        if self._reading.resting:
+            return None
+        return self._guarded(lambda cache: _leases(cache).lease(key), self._leasing)
+
+    async def alease(self, key: str) -> CacheLease | None:
+        """Async version of ``lease``."""
+        if self._reading.resting:
+            return None
+        return await self._aguarded(lambda cache: _leases(cache).alease(key), self._leasing)
+
+    def lease_end(self, lease: CacheLease) -> Future[None] | None:
+        """Return a future that is done when another's lease has ended; None where the tier does not answer."""
+        return self._guarded(lambda cache: _leases(cache).lease_end(lease), self._leasing)
+
+    def lease_failed(self, error: Exception) -> None:
+        """Count a failure of the tier while a lease was waited for."""
+        self._failed(error, self._leasing, time.monotonic())
+
+    def release(self, lease: CacheLease) -> None:
+        """End a lease; harmless after ``persist``."""
+        self._guarded(lambda cache: _leases(cache).release(lease), _Health())
 
     def stats(self) -> dict[str, Any]:
         """Return the figures of every tier, and how often the persistent one failed."""
@@ -163,7 +214,9 @@ class CacheTiers:
             figures["persistent"] = {
                 "tier": cache.tier,
                 **(described or {}),
-                "failures": self._reading.failures + self._writing.failures + self._asking.failures,
+                "failures": sum(
+                    health.failures for health in (self._reading, self._writing, self._asking, self._leasing)
+                ),
                 "last_error": self._last_error,
             }
         return figures
@@ -250,6 +303,16 @@ def _secret_of(cache: Cache) -> bytes:
     if problems := secret_problems(secret):
         raise CacheError(problems[0])
     return secret
+
+
+def _leases(cache: Any) -> CacheLeases:
+    """Return a cache as one that gives leases, as ``gives_leases`` has said."""
+    leases: CacheLeases = cache
+    return leases
+
+
+def _note_fenced(entry: CacheEntry) -> None:
+    _LOG.info("an answer of %s was not stored: another process has taken over the call", entry.signature)
 
 
 class _Health:

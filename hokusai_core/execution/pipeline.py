@@ -20,6 +20,7 @@ from hokusai_core.errors import ExecutionError, InputError, RateLimitedError
 from hokusai_core.execution.attempts import Attempts, Steps, does_not_fit, too_late, under_way
 from hokusai_core.execution.cache_explanation import explain
 from hokusai_core.execution.event_builders import failed_event, finished_event, started_event
+from hokusai_core.execution.lease_stage import take_lead
 from hokusai_core.execution.testing_mode import sample_outputs
 from hokusai_core.execution.validation import ValidationStage
 from hokusai_core.loggers import AreaLogger
@@ -292,6 +293,11 @@ class ExecutionPipeline:
             if entry is not None:
                 self._shared_calls.finish(shared_call, answer=entry)
                 return self._from_entry(state, entry, "memory", keep_trace=keep_trace)
+            if self._cache is not None and self._looks_up(state) and self._cache.gives_leases:
+                entry, tier = yield from take_lead(state, self._cache, self._stored)
+                if entry is not None:
+                    self._shared_calls.finish(shared_call, answer=entry)
+                    return self._from_entry(state, entry, tier, keep_trace=keep_trace)
             outputs = yield from self._call(state, keep_trace=keep_trace)
             entry = self._entry(state, outputs)
             if entry is not None:
@@ -304,6 +310,9 @@ class ExecutionPipeline:
                 self._shared_calls.finish(shared_call, error=error)
             raise
         finally:
+            if state.lease is not None and self._cache is not None:
+                lease, state.lease = state.lease, None  # another model of a policy has another key
+                self._cache.release(lease)
             self._shared_calls.leave(shared_call)
 
     def _call(self, state: ExecutionState, *, keep_trace: bool) -> Steps:
@@ -368,13 +377,13 @@ class ExecutionPipeline:
             self._cache.remember(entry)
 
     def _persist(self, state: ExecutionState, entry: CacheEntry) -> Generator[Operation, Any, None]:
-        cache = self._cache
+        cache, lease = self._cache, state.lease
         if cache is None or not self._persists(state):
             return
         since = time.perf_counter()
         if state.extras and state.plan.spec.sensitive:  # thoughts may quote what is sensitive
             entry = evolve(entry, outputs=split_answer(entry.outputs)[0])
-        yield Step(lambda: cache.persist(entry), lambda: cache.apersist(entry))
+        yield Step(lambda: cache.persist(entry, lease), lambda: cache.apersist(entry, lease))
         state.stage("cache_store", since)
 
     def _result(self, state: ExecutionState, outputs: Mapping[str, Any], *, keep_trace: bool) -> ExecutionResult:

@@ -17,6 +17,7 @@ from hokusai_core.stored_answer import split_answer
 
 if TYPE_CHECKING:
     from hokusai_core.cache_entry import CacheEntry
+    from hokusai_core.cache_lease import CacheLease
     from hokusai_core.errors import ExecutionError
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.call_plan import CallPlan
@@ -128,6 +129,8 @@ class ExecutionState:
     started_at: float = field(factory=time.time)
     inputs: dict[str, Any] = field(factory=dict)
     key: str | None = None
+    #: The lease that it holds on its key, where processes share calls.
+    lease: CacheLease | None = None
     attempts: list[Attempt] = field(factory=list)
     exchanges: list[ModelExchange] = field(factory=list)
     extras: Mapping[str, Any] = field(factory=dict)
