@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from attrs import define
 
 from hokusai_core import Executor
+from hokusai_core.cli_support.failures import CommandMisuse
 from hokusai_core.cli_support.inputs import gather_inputs
 from hokusai_core.cli_support.options import AgeType, input_option, json_option
 from hokusai_core.cli_support.tables import age_text, print_figures, print_json, print_table, size_text
 from hokusai_core.errors import HokusaiError
-from hokusai_core.plugin_api import CacheEntry
+from hokusai_core.plugin_api import CacheEntry, CacheMaintenance, PluginManager, Settings
 from hokusai_diskcache.cache import DiskCache
 
 __all__ = ["cache"]
 
-_directory = click.option(
-    "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the cache; left out, HOKUSAI_CACHE_DIR, else the one in the user's cache.",
-)
+_OWN: Final = "diskcache"
+#: A folder of this plugin's own cache, or the name of any cache.
+Chosen = tuple[Path | None, str | None]
+
+
+def _store_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose a store; it gets the argument ``chosen``."""
+
+    @functools.wraps(command)
+    def run(directory: Path | None, cache_name: str | None, **arguments: Any) -> None:
+        if directory is not None and cache_name not in (None, _OWN):
+            raise CommandMisuse(f"--directory is a folder of {_OWN}; leave it or --cache out")
+        command(chosen=(directory, cache_name), **arguments)
+
+    directory_option = click.option(
+        "--directory",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Folder of the cache; left out, HOKUSAI_CACHE_DIR, else the one in the user's cache.",
+    )
+    name_option = click.option(
+        "--cache", "cache_name", metavar="NAME", help="Another cache, such as redis; left out, HOKUSAI_CACHE."
+    )
+    return directory_option(name_option(run))
 
 
 @click.group()
@@ -35,13 +55,13 @@ def cache() -> None:
 
 
 @cache.command()
-@_directory
+@_store_options
 @json_option
-def stats(directory: Path | None, as_json: bool) -> None:
+def stats(chosen: Chosen, as_json: bool) -> None:
     """Show what is stored, per signature."""
     now, usage = time.time(), dict[str, _SignatureUsage]()
-    with _opened(directory) as store:
-        if not store.directory.exists():
+    with _opened(chosen) as store:
+        if _is_missing(store):
             figures: dict[str, Any] = {"location": str(store.directory), "entries": 0, "signatures": {}}
         else:
             usage = _usage_by_signature(store)
@@ -61,18 +81,19 @@ def stats(directory: Path | None, as_json: bool) -> None:
 @cache.command()
 @click.option("--signature", help="Only answers of this signature: pack/Name, or Name for every pack's.")
 @click.option("--older-than", type=AgeType(), help="Only answers stored longer ago than this: 90s, 30m, 12h, 7d, 2w.")
-@_directory
+@_store_options
 @json_option
-def clear(signature: str | None, older_than: float | None, directory: Path | None, as_json: bool) -> None:
+def clear(signature: str | None, older_than: float | None, chosen: Chosen, as_json: bool) -> None:
     """Remove stored answers: all, or those that the options describe."""
     removed = 0
-    with _opened(directory) as store:
-        if store.directory.exists():
+    with _opened(chosen) as store:
+        where = store.directory if isinstance(store, DiskCache) else store.stats().get("location", chosen[1])
+        if not _is_missing(store):
             names: Sequence[str | None] = [signature]
             if signature is not None and "/" not in signature:
                 names = [name for name in _usage_by_signature(store) if name.rpartition("/")[2] == signature]
             removed = sum(store.remove(signature=name, older_than=older_than) for name in names)
-    message = f"{removed} answer{'' if removed == 1 else 's'} removed from {store.directory}"
+    message = f"{removed} answer{'' if removed == 1 else 's'} removed from {where}"
     click.echo(json.dumps({"removed": removed}) if as_json else message)
 
 
@@ -81,14 +102,14 @@ def clear(signature: str | None, older_than: float | None, directory: Path | Non
 @input_option
 @click.option("--lm", help="Language model that would answer, such as openai/gpt-5-mini.")
 @click.option("--namespace", help="Namespace of the executor; left out, HOKUSAI_NAMESPACE, else 'default'.")
-@_directory
+@_store_options
 @json_option
 def explain(
-    name: str, inputs: tuple[str, ...], lm: str | None, namespace: str | None, directory: Path | None, as_json: bool
+    name: str, inputs: tuple[str, ...], lm: str | None, namespace: str | None, chosen: Chosen, as_json: bool
 ) -> None:
     """Tell whether signature NAME would be answered from the cache, and if not, what differs."""
     options: dict[str, Any] = {} if namespace is None else {"namespace": namespace}
-    with _opened(directory) as store, Executor(cache=store, **options) as executor:
+    with _opened(chosen) as store, Executor(cache=store, **options) as executor:
         given = gather_inputs(inputs, media=executor.signature(name).spec.media_inputs)
         executor.check_inputs(name, given)  # before a language model is loaded, perhaps for nothing
         found = executor.explain(name, given, lm=lm)
@@ -105,14 +126,34 @@ def explain(
 
 
 @contextmanager
-def _opened(directory: Path | None) -> Iterator[DiskCache]:
-    store = DiskCache(directory, busy_timeout=5.0)
+def _opened(chosen: Chosen) -> Iterator[Any]:
+    """Open a folder, or the cache of a name or of the setting ``cache``."""
+    directory, name = chosen
+    try:
+        settings = Settings.from_environment()
+        name = _OWN if directory is not None else name or settings.value("cache") or _OWN
+        store: Any = DiskCache(directory, busy_timeout=5.0) if name == _OWN else _create(name, settings)
+    except HokusaiError as error:
+        raise click.ClickException(str(error)) from error
     try:
         yield store
     except HokusaiError as error:
         raise click.ClickException(str(error)) from error
     finally:
         store.close()
+
+
+def _create(name: str, settings: Settings) -> Any:
+    with PluginManager(only=settings.value("plugins"), disable=settings.value("disable_plugins")) as plugins:
+        store = plugins.create("cache", name)
+    if not isinstance(store, CacheMaintenance):
+        store.close()
+        raise click.ClickException(f"the cache {name!r} cannot list or remove what it holds")
+    return store
+
+
+def _is_missing(store: Any) -> bool:
+    return isinstance(store, DiskCache) and not store.directory.exists()
 
 
 @define
@@ -139,7 +180,7 @@ class _SignatureUsage:
         return {name: getattr(self, name) for name in ("entries", "expired", "bytes", "oldest", "newest")}
 
 
-def _usage_by_signature(store: DiskCache) -> dict[str, _SignatureUsage]:
+def _usage_by_signature(store: CacheMaintenance) -> dict[str, _SignatureUsage]:
     usage: dict[str, _SignatureUsage] = {}
     now = time.time()
     for entry in store.entries():

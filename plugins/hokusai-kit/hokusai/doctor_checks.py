@@ -230,6 +230,9 @@ def _cache(found: Installed) -> Iterator[Check]:
         return
     try:
         figures = cache.stats() if hasattr(cache, "stats") else {}
+    except HokusaiError as error:
+        yield Check("warn", "cache", f"{name}: answers are kept in memory only", str(error))
+        return
     finally:
         cache.close()
     where = figures.get("location", "")
