@@ -166,6 +166,10 @@ class Tracker(Protocol):
     ``anchor()``
         returns a context manager. It is entered on the thread of a public call before the work goes to other threads;
         context variables that it sets are there when ``record`` is called.
+    ``anchor_operation(operation_id, kind, name)``
+        as ``anchor``, and entered in its place around a batch, a chain, a pipeline or parallel tasks: so a span that it
+        starts is the parent of their executions. ``record`` gets the ``OperationFinished`` with this id later, perhaps
+        after the context manager was left.
     ``wants_exchanges``
         if true, the events of executions carry prompts and raw answers.
     ``search(since, signature)``

@@ -77,7 +77,7 @@ class BatchRunner:
         elsewhere = batch.backend != "local" if isinstance(batch.backend, str) else True
         backend = make_backend(self._services.plugins, batch.backend) if elsewhere else None
         operation = start.operation(rows)
-        with self._services.observers.anchored():
+        with self._services.anchored(operation.operation_id, operation.kind, operation.name):
             if backend is None:
                 result = operation.collect(rows)
             else:
@@ -101,14 +101,14 @@ class BatchRunner:
         except BaseException:
             start.close_journal()
             raise
-        with self._services.observers.anchored():
+        with self._services.anchored(operation.operation_id, operation.kind, operation.name):
             result = await operation.acollect(rows)
         return checked_result(result, batch.on_error)
 
     def iterate(self, signature: Any, rows: Rows, batch: BatchOptions, options: ExecutionOptions) -> BatchRows:
         """Run the rows and hand out each as it finishes; see ``Executor.iter_batch``."""
         operation = _Start(self._services, signature, batch, options).operation(rows)
-        with self._services.observers.anchored():
+        with self._services.anchored(operation.operation_id, operation.kind, operation.name):
             return BatchRows(operation, rows)
 
     def submit(self, signature: Any, inputs: Mapping[str, Any], options: ExecutionOptions) -> Future[ExecutionResult]:
@@ -116,7 +116,7 @@ class BatchRunner:
         services = self._services
         services.check_open()
         chosen, lm = services.options.read(**options), options.get("lm")
-        with services.observers.anchored():
+        with services.anchored():
             return services.tasks.submit(lambda: services.execute(signature, inputs, lm, chosen))
 
 

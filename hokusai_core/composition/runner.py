@@ -140,7 +140,7 @@ class _Operation:
     def run(self) -> Any:
         """Run it and wait for the result."""
         try:
-            with self._services.observers.anchored(), blocking():
+            with self._services.anchored(self._id, self._kind, self.name), blocking():
                 result = run_target(self._target, self._inputs, self._scope)
         except BaseException as error:
             self._tell(None, error)
@@ -151,7 +151,7 @@ class _Operation:
     async def arun(self) -> Any:
         """Async version of ``run``."""
         try:
-            with self._services.observers.anchored():
+            with self._services.anchored(self._id, self._kind, self.name):
                 result = await arun_target(self._target, self._inputs, self._scope)
         except BaseException as error:
             self._tell(None, error)

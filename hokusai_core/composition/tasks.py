@@ -42,7 +42,7 @@ class TaskRunner:
     def execute(self, tasks: Any, on_error: OnError, options: ExecutionOptions) -> BatchResult:
         """Run every task and wait for all of them; see ``ParallelExecutor.execute_all``."""
         operation, rows = self._operation(tasks, on_error, options)
-        with self._services.observers.anchored():
+        with self._services.anchored(operation.operation_id, operation.kind, operation.name):
             result = operation.collect(rows)
         return checked_result(result, on_error)
 
@@ -50,7 +50,7 @@ class TaskRunner:
         """Async version of ``execute``."""
         await self._services.load_dspy()
         operation, rows = self._operation(tasks, on_error, options)
-        with self._services.observers.anchored():
+        with self._services.anchored(operation.operation_id, operation.kind, operation.name):
             result = await operation.acollect(rows)
         return checked_result(result, on_error)
 

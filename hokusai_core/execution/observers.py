@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Final
@@ -214,15 +215,24 @@ class Observers:
             )
             self._asked = True
 
-    def anchored(self) -> contextlib.ExitStack:
+    def anchored(self, operation_id: str = "", kind: str = "", operation: str = "") -> contextlib.ExitStack:
         """Let trackers note where a call came from, before its work goes to other threads.
 
         A tracker may have a method ``anchor`` that returns a context manager. It is entered on the thread of the
-        public call; context variables that it sets travel with the copied context to whatever runs the work.
+        public call; context variables that it sets travel with the copied context to whatever runs the work. One with
+        a method ``anchor_operation`` has that entered in its place, and gets to know what begins.
+
+        Args:
+            operation_id: id of the batch, chain or other operation that begins; empty for a single execution.
+            kind: kind of the operation.
+            operation: its name.
         """
         stack = contextlib.ExitStack()
         for name, tracker in self.trackers.items():
             anchor = getattr(tracker, "anchor", None)
+            around = getattr(tracker, "anchor_operation", None) if operation_id else None
+            if around is not None:
+                anchor = functools.partial(around, operation_id=operation_id, kind=kind, name=operation)
             if anchor is not None:
                 stack.enter_context(self._anchor(name, anchor))
         return stack

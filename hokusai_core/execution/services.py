@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
@@ -259,6 +259,10 @@ class ExecutorServices:
         """Import DSPy on a thread if it is needed: the import takes a second, which would stop the event loop."""
         if "dspy" not in sys.modules and not self.testing:
             await asyncio.to_thread(_import_bridge)
+
+    def anchored(self, operation_id: str = "", kind: str = "", name: str = "") -> AbstractContextManager[object]:
+        """Return what trackers anchor a call with; see ``Observers.anchored``. Testing mode has no trackers."""
+        return nullcontext() if self.testing else self.observers.anchored(operation_id, kind, name)
 
     def operation_finished(self, event: OperationFinished) -> None:
         """Tell trackers that a batch, chain, pipeline or group of tasks is over; testing mode has no trackers."""
