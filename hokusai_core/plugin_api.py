@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from hokusai_core.settings import Settings
     from hokusai_core.signature_registry import Edition, SignatureRegistry
     from hokusai_core.signatures import FieldSpec, InputField, OutputField, SignatureField, SignatureSpec
+    from hokusai_core.signatures.json_schema import input_schema, output_schema
     from hokusai_core.signatures.predictor_state import PredictorState
     from hokusai_core.signatures.strategy_choice import StrategyChoice
     from hokusai_core.storage import (
@@ -115,9 +116,9 @@ __all__ = [
     "BudgetFileError",
     "Cache",
     "CacheEntry",
-    "CacheMaintenance",
     "CacheLease",
     "CacheLeases",
+    "CacheMaintenance",
     "CallEstimate",
     "CallRecord",
     "Candidate",
@@ -184,12 +185,14 @@ __all__ = [
     "fork_callbacks",
     "fork_gate",
     "hookimpl",
+    "input_schema",
     "is_locked",
     "jsonable",
     "lazy_exports",
     "lock_descriptor",
     "make_missing_folders",
     "open_private_file",
+    "output_schema",
     "parse_line",
     "predictor_states",
     "private_folder",
@@ -215,10 +218,10 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "read_artifact",
             ),
             "hokusai_core.cache_entry": ("CacheEntry",),
+            "hokusai_core.cache_lease": ("CacheLease",),
             "hokusai_core.caching": ("MemoryCache",),
             "hokusai_core.json_encoding": ("jsonable",),
             "hokusai_core.components": (
-            "hokusai_core.cache_lease": ("CacheLease",),
                 "Component",
                 "Owner",
             ),
@@ -274,10 +277,10 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.protocols": (
                 "Backend",
                 "Cache",
+                "CacheLeases",
                 "CacheMaintenance",
                 "EditionSource",
                 "FeedbackStore",
-                "CacheLeases",
                 "LanguageModelProvider",
                 "Metric",
                 "Optimizer",
@@ -305,6 +308,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "SignatureField",
                 "SignatureSpec",
             ),
+            "hokusai_core.signatures.json_schema": ("input_schema", "output_schema"),
             "hokusai_core.signatures.predictor_state": ("PredictorState",),
             "hokusai_core.signatures.strategy_choice": ("StrategyChoice",),
             "hokusai_core.strategy_task": ("Reward", "StrategyTask"),
