@@ -23,7 +23,7 @@ __all__ = ["ToolServer"]
 
 #: Seconds between two notices that a call is still under way.
 _NOTICE: Final = 1.0
-#: Characters of the name of an unknown tool that are told.
+#: Characters of the name of an unknown tool that an error shows.
 _LONGEST_NAME: Final = 100
 
 

@@ -39,7 +39,7 @@ class OfferedTool:
     typed_outputs: bool = True
 
     def describe(self) -> types.Tool:
-        """Return what clients are told."""
+        """Return the tool as clients see it."""
         return types.Tool(
             name=self.name,
             title=self.spec.name,
