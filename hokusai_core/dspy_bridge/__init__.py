@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import hokusai_core.dspy_bridge.dspy_requirement  # noqa: F401  # raises a clear error where DSPy is missing
+
+# isort: split
 from hokusai_core.dspy_bridge.adapter_choice import strict_adapter
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, PreparedCall
 from hokusai_core.dspy_bridge.error_map import translate_error
