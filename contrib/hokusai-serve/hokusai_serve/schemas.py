@@ -1,0 +1,255 @@
+"""SignatureSchemas: what a signature takes and gives as JSON Schema, and the check of requests against it.
+
+The API is strict: a request has exactly the types that the schema tells. Texts do not stand for lists or numbers, and
+aliases are not taken. Requests are checked by pydantic; the values then go to the executor as they came, which makes
+its own checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal, NotRequired, Union
+
+import orjson
+from attrs import frozen
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from hokusai_core.plugin_api import FieldSpec, SignatureSpec, jsonable
+from hokusai_serve.limits import ServeLimits
+from hokusai_serve.problems import Problem
+
+__all__ = ["ExecuteRequest", "SignatureSchemas"]
+
+_STRICT: Final = ConfigDict(extra="forbid", strict=True)
+_OPEN: Final = ConfigDict(extra="allow")
+#: Problems of a request that an error lists.
+_TOLD: Final = 50
+#: Media type of a data URI -> what it begins with.
+_MEDIA: Final = {"image": "data:image/", "audio": "data:audio/", "file": "data:"}
+_REF: Final = "#/$defs/{model}"
+
+
+class _Conversation(TypedDict):
+    """Messages of a conversation, the oldest first."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]  # pydantic reads it there
+
+    messages: list[dict[str, Any]]
+
+
+@frozen
+class ExecuteRequest:
+    """What a client asks for.
+
+    Args:
+        inputs: inputs of an execution, as they came.
+        rows: inputs of each row of a batch.
+        options: options of the execution.
+    """
+
+    inputs: Mapping[str, Any]
+    rows: list[Mapping[str, Any]]
+    options: dict[str, Any]
+
+
+class SignatureSchemas:
+    """The schemas of one signature; make it once, use it for every request.
+
+    Args:
+        spec: the signature.
+        limits: bounds of requests.
+    """
+
+    def __init__(self, spec: SignatureSpec, limits: ServeLimits) -> None:
+        self._spec, self._limits = spec, limits
+        taken = {item.name: _optional(_input_type(spec, item), item.required) for item in spec.inputs.values()}
+        given = {name: spec.model_annotation(name) for name in spec.outputs}
+        inputs = _mapping_type("Inputs", taken, _STRICT)
+        outputs = _mapping_type("Outputs", given, _OPEN if spec.open_outputs else _STRICT)
+        self._inputs, self._outputs = TypeAdapter(inputs), TypeAdapter(outputs)
+        self._request = TypeAdapter(_request("ExecuteRequest", {"inputs": inputs}, limits))
+        several: Any = list[inputs]  # type: ignore[valid-type]  # known at run time only
+        rows = Annotated[several, Field(min_length=1, max_length=limits.rows, description="Inputs of each row.")]
+        self._batch = TypeAdapter(_request("BatchRequest", {"rows": rows}, limits))
+
+    # -- schemas ------------------------------------------------------------------------------------------------
+
+    def inputs(self, ref: str = _REF) -> dict[str, Any]:
+        """Return the schema of the inputs.
+
+        Args:
+            ref: how the schema refers to the models that it holds.
+        """
+        return self._with_rules(self._inputs.json_schema(ref_template=ref))
+
+    def outputs(self, ref: str = _REF) -> dict[str, Any]:
+        """Return the schema of the outputs; see ``inputs``."""
+        schema = self._outputs.json_schema(ref_template=ref, mode="serialization")
+        for item in self._spec.outputs.values():
+            schema["properties"][item.name] = _described(schema["properties"][item.name], item)
+        return schema | {"title": f"{self._spec.name} outputs"}
+
+    def request(self, ref: str = _REF) -> dict[str, Any]:
+        """Return the schema of a request to execute; see ``inputs``."""
+        schema = self._request.json_schema(ref_template=ref)
+        return self._with_inputs(schema, schema["properties"]["inputs"], ref)
+
+    def batch(self, ref: str = _REF) -> dict[str, Any]:
+        """Return the schema of a request for a batch; see ``inputs``."""
+        schema = self._batch.json_schema(ref_template=ref)
+        return self._with_inputs(schema, schema["properties"]["rows"]["items"], ref)
+
+    def _with_inputs(self, schema: dict[str, Any], inputs: Mapping[str, Any], ref: str) -> dict[str, Any]:
+        name = inputs["$ref"].removeprefix(ref.format(model=""))
+        schema["$defs"][name] = self._with_rules(schema["$defs"][name])
+        return schema
+
+    def _with_rules(self, schema: dict[str, Any]) -> dict[str, Any]:
+        sources = {item.choices_from for item in self._spec.outputs.values()}
+        for item in self._spec.inputs.values():
+            found = _described(schema["properties"][item.name], item)
+            choices = item.name in sources
+            if choices or (item.required and item.min_length != 0):
+                found |= _not_empty(found, item)
+            if choices and found.get("items", {}).get("type") == "string":
+                found["items"] = found["items"] | {"pattern": r"\S"}
+            if not item.required:
+                found["default"] = jsonable(item.default)
+            schema["properties"][item.name] = found
+        return schema | {"title": f"{self._spec.name} inputs"}
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def read(self, body: bytes, *, batch: bool = False) -> ExecuteRequest:
+        """Return the request in a body.
+
+        Args:
+            body: the body, JSON.
+            batch: whether rows are asked for.
+
+        Raises:
+            Problem: 400 where it is not JSON, 422 where it does not fit; tells every problem.
+        """
+        try:
+            (self._batch if batch else self._request).validate_json(body, strict=True)
+            data = orjson.loads(body)
+        except ValidationError as error:
+            raise self._problem(error) from None
+        except orjson.JSONDecodeError:
+            raise Problem(400, "json", "the body is not JSON that every reader understands alike") from None
+        options = {name: value for name, value in data.items() if name not in ("inputs", "rows")}
+        options["timeout"] = min(options.get("timeout", self._limits.timeout), self._limits.timeout)
+        return ExecuteRequest(data.get("inputs", {}), data.get("rows", []), options)
+
+    def _problem(self, error: ValidationError) -> Problem:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        if found and found[0]["type"] == "json_invalid":
+            return Problem(400, "json", f"the body is not JSON: {found[0]['msg'].partition(': ')[2]}")
+        told = [self._told(item["loc"], str(item["type"]), str(item["msg"])) for item in found[:_TOLD]]
+        more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        names = ", ".join(dict.fromkeys(item["field"] for item in told))
+        return Problem(422, "inputs", f"the request does not fit {self._spec.name}: {names}{more}", errors=told)
+
+    def _told(self, location: tuple[int | str, ...], code: str, message: str) -> dict[str, str]:
+        names = {str(part) for part in location}
+        if names & self._spec.sensitive:
+            message = "does not fit its type"  # a message of a validator may quote the value
+        elif code == "extra_forbidden":
+            known = {alias: item.name for item in self._spec.inputs.values() for alias in item.aliases}
+            name = str(location[-1])
+            message = f"is another name of {known[name]}; write that" if name in known else "is not known"
+        elif code == "missing":
+            message = "is required"
+        return {"field": ".".join(map(str, location)) or "body", "code": code, "message": message}
+
+
+def _request(name: str, fields: dict[str, Any], limits: ServeLimits) -> Any:
+    """Return the type of a request: its fields, and the options that every execution takes."""
+    seconds = Field(gt=0, le=limits.timeout, description="Seconds for each execution, retries included.")
+    cache = Field(description="Serve a stored answer (use), call and store the answer (refresh), or neither (off).")
+    tags = Field(description="Free tags for trackers.")
+    kept = Field(description="Whether the execution is kept, so that it can be rated.")
+    options: dict[str, Any] = {
+        "timeout": NotRequired[Annotated[float, seconds]],
+        "cache": NotRequired[Annotated[Literal["use", "refresh", "off"], cache]],
+        "tags": NotRequired[Annotated[dict[str, str], tags]],
+        "collect_feedback": NotRequired[Annotated[bool, kept]],
+    }
+    return _mapping_type(name, {**fields, **options}, _STRICT)
+
+
+def _mapping_type(name: str, fields: Mapping[str, Any], config: ConfigDict) -> Any:
+    """Return the type of mappings with these fields; a field may have any name, also that of a method of a model."""
+    make: Any = TypedDict  # type checkers know only types that are written down
+    made = make(name, dict(fields))
+    made.__pydantic_config__ = config
+    return made
+
+
+def _optional(annotation: Any, required: bool) -> Any:
+    return annotation if required else NotRequired[annotation]
+
+
+def _input_type(spec: SignatureSpec, item: FieldSpec) -> Any:
+    """Return the type of an input as a request has it: pictures, sounds and files are data URIs."""
+    if item.involves_media:
+        return _media_type(item.shape)
+    return spec.model_annotation(item.name)
+
+
+def _media_type(shape: Any) -> Any:
+    if shape.kind == "media":
+        kind = shape.cls.__name__.lower()
+        more = {"contentEncoding": "base64", "x-media": kind}
+        return Annotated[str, Field(pattern=f"^{_MEDIA[kind]}", json_schema_extra=more)]
+    if shape.kind == "history":
+        return _Conversation
+    if shape.kind in ("list", "tuple"):
+        return list[_media_type(shape.args[0])]  # type: ignore[misc]  # known at run time only
+    if shape.kind == "union":
+        return Union[tuple(_media_type(arg) for arg in shape.args)]  # noqa: UP007  # of a number known at run time
+    if shape.kind == "constrained":
+        return _media_type(shape.args[0])
+    return None if shape.kind == "null" else Any
+
+
+def _described(schema: Mapping[str, Any], item: FieldSpec) -> dict[str, Any]:
+    """Return the schema of a field with its description and its constraints."""
+    found = {"$ref": schema["$ref"]} if "$ref" in schema else dict(schema)
+    found |= dict(_constraints(item))
+    found["title"] = item.name.replace("_", " ")
+    if item.description:
+        found["description"] = item.description
+    if item.sensitive:
+        found["x-sensitive"] = True
+    return found
+
+
+def _constraints(item: FieldSpec) -> Iterator[tuple[str, Any]]:
+    """Yield what JSON Schema can say of the constraints of a field; each keyword concerns values of its type only."""
+    for end, value in (("min", item.min_length), ("max", item.max_length)):
+        if value is not None:
+            yield from ((f"{end}{what}", value) for what in ("Length", "Items", "Properties"))
+    for name, keyword in (("ge", "minimum"), ("le", "maximum"), ("gt", "exclusiveMinimum"), ("lt", "exclusiveMaximum")):
+        bound = getattr(item, name)
+        if isinstance(bound, (int, float)) and not isinstance(bound, bool):
+            yield keyword, bound
+    if isinstance(item.multiple_of, (int, float)):
+        yield "multipleOf", item.multiple_of
+    if item.pattern is not None:
+        yield "pattern", item.pattern
+
+
+def _not_empty(schema: Mapping[str, Any], item: FieldSpec) -> dict[str, Any]:
+    """Return the keywords that refuse empty texts, lists and mappings; models may have defaults for every field."""
+    kinds = {member.kind for member in item.shape.members}
+    rules: dict[str, Any] = {}
+    if kinds & {"str", "any"}:
+        rules["minLength"] = max(1, schema.get("minLength", 0))
+        rules |= {"allOf": [{"pattern": r"\S"}]} if "pattern" in schema else {"pattern": r"\S"}
+    if kinds & {"list", "tuple", "any"}:
+        rules["minItems"] = max(1, schema.get("minItems", 0))
+    if kinds & {"dict", "any"}:
+        rules["minProperties"] = max(1, schema.get("minProperties", 0))
+    return rules
