@@ -40,6 +40,7 @@ works without knowing this module::
         ├── ToolError (RuntimeError)             a tool that the model called has raised
         ├── DeadlineExceeded (TimeoutError)      the timeout passed
         ├── BudgetExceeded                       the budget is spent
+        ├── WorkerLost                           the worker of a backend died while it ran the row
         ├── CassetteMiss (LookupError)           the cassette has no answer to the request, and may record none
         └── ResourcesExhausted (RuntimeError)    the system has no threads or file descriptors left
 
@@ -102,6 +103,7 @@ __all__ = [
     "SignatureNotFoundError",
     "ToolError",
     "TrackingError",
+    "WorkerLost",
 ]
 
 
@@ -356,6 +358,12 @@ class DeadlineExceeded(ExecutionError, TimeoutError):
 
 class BudgetExceeded(ExecutionError):
     """The budget is spent. No further call was made."""
+
+    shared = False
+
+
+class WorkerLost(ExecutionError):
+    """The worker of a backend died while it ran the row. What it had paid for by then is not known."""
 
     shared = False
 

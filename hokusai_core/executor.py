@@ -376,8 +376,10 @@ class Executor:
                 finished rows are read back, failed and changed ones are run.
             progress: False for none; None for a bar on a terminal or lines in a log once it takes a while; True for
                 them from the start; or a callable that gets a ``BatchProgress`` after every row, on any thread.
-            backend: where rows run: ``local``, a component's name, or a ``Backend``.
-            max_workers: rows that run at once; left out, the executor's.
+            backend: where the language model is asked: ``local`` for this process, a component's name such as ``ray``,
+                a mapping of its ``name`` and options, or a ``Backend``. What is no data, such as ``lm=`` objects, is
+                refused by name before the first row.
+            max_workers: rows that run at once; left out, the executor's, or as many as the backend has room for.
             **options: those of ``execute_signature``, for every row. ``timeout`` bounds each row from its beginning.
                 All rows are charged to ``budget``; rows that find it spent fail without a call.
 
@@ -413,6 +415,7 @@ class Executor:
         batch_size: int | None = None,
         journal: str | PathLike[str] | None = None,
         progress: bool | Callable[[BatchProgress], object] | None = False,
+        backend: Any = "local",
         max_workers: int | None = None,
         **options: Unpack[ExecutionOptions],
     ) -> BatchRows:
@@ -440,7 +443,12 @@ class Executor:
             'Sample answer'
         """
         batch = BatchOptions(
-            parallel=parallel, batch_size=batch_size, journal=journal, progress=progress, max_workers=max_workers
+            parallel=parallel,
+            batch_size=batch_size,
+            journal=journal,
+            progress=progress,
+            backend=backend,
+            max_workers=max_workers,
         )
         return self._batches.iterate(signature_name, inputs_list, batch, options)
 
@@ -453,6 +461,7 @@ class Executor:
         on_error: OnError = "return",
         journal: str | PathLike[str] | None = None,
         progress: bool | Callable[[BatchProgress], object] | None = None,
+        backend: Any = "local",
         max_workers: int | None = None,
         **options: Unpack[ExecutionOptions],
     ) -> BatchResult:
@@ -466,6 +475,7 @@ class Executor:
             on_error=on_error,
             journal=journal,
             progress=progress,
+            backend=backend,
             max_workers=max_workers,
         )
         return await self._batches.aexecute(signature_name, inputs_list, batch, options)
@@ -771,7 +781,10 @@ class Executor:
         Raises:
             ExceptionGroup: of every error, each with a note that names the part.
         """
-        self.services.close()
+        try:
+            self._batches.close()
+        finally:
+            self.services.close()
 
     async def aclose(self) -> None:
         """Async version of ``close``: it runs on a thread, so that the event loop goes on."""

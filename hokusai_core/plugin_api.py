@@ -20,10 +20,12 @@ from hokusai_core.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from hokusai_core.artifacts import Artifact, read_artifact
     from hokusai_core.base_signature import BaseSignature
+    from hokusai_core.batch.worker import JobWorker, PreparedRequest
+    from hokusai_core.batch_job import BatchJob, CallOffer, JobNotes, RowError, RowHost, RowOutcome, RowTask
     from hokusai_core.cache_entry import CacheEntry
     from hokusai_core.cache_lease import CacheLease
     from hokusai_core.caching import MemoryCache
-    from hokusai_core.call_records import CallEstimate, CallRecord
+    from hokusai_core.call_records import CallEstimate, CallRecord, CostBound
     from hokusai_core.components import Component, Owner
     from hokusai_core.dspy_bridge.error_map import translate_error
     from hokusai_core.dspy_bridge.metered_lm import MeteredLM
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from hokusai_core.process import fork_callbacks, fork_gate, process_trackers
     from hokusai_core.protocols import (
         Backend,
+        BatchSession,
         Cache,
         CacheLeases,
         CacheMaintenance,
@@ -112,6 +115,8 @@ __all__ = [
     "Artifact",
     "Backend",
     "BaseSignature",
+    "BatchJob",
+    "BatchSession",
     "BudgetFile",
     "BudgetFileError",
     "Cache",
@@ -120,9 +125,11 @@ __all__ = [
     "CacheLeases",
     "CacheMaintenance",
     "CallEstimate",
+    "CallOffer",
     "CallRecord",
     "Candidate",
     "Component",
+    "CostBound",
     "Edition",
     "EditionFinder",
     "EditionSource",
@@ -136,6 +143,8 @@ __all__ = [
     "FunctionTool",
     "HokusaiSpecs",
     "InputField",
+    "JobNotes",
+    "JobWorker",
     "KeptExecution",
     "LanguageModel",
     "LanguageModelProvider",
@@ -154,11 +163,16 @@ __all__ = [
     "Owner",
     "PluginManager",
     "PredictorState",
+    "PreparedRequest",
     "Problem",
     "RememberingLM",
     "Reservation",
     "ResolvedStrategy",
     "Reward",
+    "RowError",
+    "RowHost",
+    "RowOutcome",
+    "RowTask",
     "Settings",
     "SignatureField",
     "SignatureRegistry",
@@ -231,9 +245,20 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.dspy_bridge.model_info": ("call_parameters",),
             "hokusai_core.dspy_bridge.predictors": ("predictor_states", "with_predictor_states"),
             "hokusai_core.dspy_bridge.usage_cost": ("usage_cost",),
+            "hokusai_core.batch.worker": ("JobWorker", "PreparedRequest"),
+            "hokusai_core.batch_job": (
+                "BatchJob",
+                "CallOffer",
+                "JobNotes",
+                "RowError",
+                "RowHost",
+                "RowOutcome",
+                "RowTask",
+            ),
             "hokusai_core.call_records": (
                 "CallEstimate",
                 "CallRecord",
+                "CostBound",
             ),
             "hokusai_core.events": (
                 "EvaluationFinished",
@@ -276,6 +301,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.process": ("fork_callbacks", "fork_gate", "process_trackers"),
             "hokusai_core.protocols": (
                 "Backend",
+                "BatchSession",
                 "Cache",
                 "CacheLeases",
                 "CacheMaintenance",

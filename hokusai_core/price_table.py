@@ -129,6 +129,10 @@ class PriceTable:
             raise ValueError("; ".join(problems))
         return cls(prices)
 
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """Return the table as JSON-able data, from which ``of`` makes it again."""
+        return {model: dict(_entries(prices)) for model, prices in self.prices.items()}
+
     def cost(self, model: str, usage: Usage, written_tokens: int = 0) -> float | None:
         """Return the US dollars of a call, None where the table has no price of the model.
 
@@ -161,6 +165,14 @@ class PriceTable:
 
     def __repr__(self) -> str:
         return f"<PriceTable of {', '.join(self.prices)}>"
+
+
+def _entries(prices: _Prices) -> Iterator[tuple[str, float]]:
+    """Yield the prices of one model for single tokens, by name."""
+    for above, price in prices.tiers:
+        ending = f"_above_{above // 1000}k_tokens" if above else ""
+        for name, key in _NAMES.items():
+            yield key + ending, getattr(price, name)
 
 
 def _read(path: Path) -> Any:

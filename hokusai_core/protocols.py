@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from hokusai_core.batch_job import BatchJob, RowHost, RowTask
     from hokusai_core.cache_entry import CacheEntry
     from hokusai_core.cache_lease import CacheLease
     from hokusai_core.events import ExecutionFinished, FeedbackGiven, TrackedEvent
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMPONENT_PROTOCOLS",
     "Backend",
+    "BatchSession",
     "Cache",
     "CacheLeases",
     "CacheMaintenance",
@@ -368,14 +370,62 @@ class Optimizer(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Runs rows of a batch: in this process, on a cluster, or through a provider's batch service."""
+    """Runs rows of batches elsewhere: on a cluster, or through a provider's batch service.
 
-    def submit(self, rows: Iterable[tuple[int, Mapping[str, Any]]], signature: str, options: Mapping[str, Any]) -> None:
-        """Take rows (index, inputs) to be executed with ``options`` of ``execute_signature``."""
+    The executor keeps everything that does not need the language model: it checks inputs, asks the cache, keeps the
+    journal, the budget and the rate limits, validates answers, tries again, and notifies trackers. A backend makes
+    attempts: it gets tasks and gives outcomes.
+
+    A backend may have more:
+
+    ``needs_journal``
+        true for a backend whose batches must have a journal, because it keeps notes there. A batch without one is
+        refused before its first row.
+    ``fork_safe``
+        whether it works in a child process of the one that made it; see the top of this module.
+    """
+
+    def open(self, job: BatchJob, host: RowHost) -> BatchSession:
+        """Return a session for a batch, before its first row.
+
+        Args:
+            job: the batch as data; workers make a ``JobWorker`` of it.
+            host: takes outcomes, admits calls, and keeps notes.
+
+        Raises:
+            ConfigurationError: the job cannot be run here; says why. No row was taken.
+        """
         ...
 
-    def results(self) -> Iterator[tuple[int, Any]]:
-        """Yield (index, outcome) as rows finish; each submitted index exactly once."""
+    def close(self) -> None:
+        """Release everything; calling it twice is harmless. Sessions are closed before."""
+        ...
+
+
+@runtime_checkable
+class BatchSession(Protocol):
+    """One batch on a backend.
+
+    Attributes:
+        capacity: tasks that are under way at once at most. The executor takes no further row meanwhile.
+        chunk_size: tasks that ``run`` is given at once at most.
+        linger: seconds without a further task after which ``run`` is given what there is, even if it is less than
+            ``chunk_size``.
+        own_time: whether tasks keep to a time of their own, such as that of a batch service. The timeout of a row then
+            bounds only what the executor does itself.
+    """
+
+    capacity: int
+    chunk_size: int
+    linger: float
+    own_time: bool
+
+    async def run(self, tasks: Sequence[RowTask]) -> None:
+        """Answer tasks: give each outcome to ``RowHost.deliver`` as soon as it is known, and return after the last.
+
+        It runs on the event loop of the batch, many times at once. A task without an outcome, or whose ``run`` raises,
+        fails. Cancelling it cancels what can be cancelled.
+        """
         ...
 
     def close(self) -> None:

@@ -87,6 +87,7 @@ class Journal:
         self._spec, self._name, self._models, self._strategy = spec, name, tuple(filter(None, models)), strategy
         self._parameters: dict[str, Any] = jsonable(dict(parameters))
         self._finished: dict[int, int] = {}
+        self._notes: list[Mapping[str, Any]] = []
         self._outputs_stay = not spec.sensitive & frozenset(spec.outputs)
         self._warned_of_loss = False
         self._log = _open(self.path)
@@ -175,6 +176,32 @@ class Journal:
                 "with the same journal: what is in it is not run again"
             ) from error
 
+    @property
+    def notes(self) -> list[Mapping[str, Any]]:
+        """The notes of a backend, of earlier runs and of this one, the oldest first."""
+        return list(self._notes)
+
+    def note(self, note: Mapping[str, Any]) -> None:
+        """Write a note of a backend; it is on the disk itself when this returns.
+
+        Args:
+            note: JSON-able data.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        if self._log.closed:
+            return
+        try:
+            self._log.append(_encode({"note": jsonable(dict(note)), "at": time.time()}, b""))
+            self._log.sync()
+        except OSError as error:
+            raise JournalError(
+                f"journal {self.path} cannot be written ({error}); the batch stops. Make room, then run it again "
+                "with the same journal"
+            ) from error
+        self._notes.append(dict(note))
+
     def close(self) -> None:
         """Bring everything to the disk and let others open the file; calling it twice is harmless."""
         try:
@@ -252,6 +279,8 @@ class Journal:
             place = line.offset << _LENGTH_BITS | line.length
             if fields is None:
                 damaged += line.damaged
+            elif isinstance(fields[0].get("note"), dict):
+                self._notes.append(fields[0]["note"])
             elif fields[0].get("ok") is True and _KEY.fullmatch(str(fields[0].get("key"))):
                 short, model = _short(fields[0]["key"]), fields[0].get("model")
                 self._finished[short] = place

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
-from hokusai_core.batch.backend import run_on_backend
 from hokusai_core.batch.results import BatchResult, Outcome
 from hokusai_core.batch.rows import RowQueue, aiter_rows, is_in_memory, iter_rows
 from hokusai_core.batch.scheduler import TaskScheduler, ThreadScheduler
-from hokusai_core.errors import BatchInterrupted, ClosedError, ExecutionError
+from hokusai_core.errors import BatchInterrupted, ClosedError, ConfigurationError, ExecutionError
 from hokusai_core.events import OperationFinished
 from hokusai_core.runtime.drivers import blocking
 from hokusai_core.runtime.window import ConcurrencyWindow
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from hokusai_core.batch.progress import ProgressCounter
     from hokusai_core.batch.rows import Row
     from hokusai_core.batch.scheduler import RowExecution
-    from hokusai_core.execution.call_plan import CallPlan
     from hokusai_core.execution.services import ExecutorServices
 
 __all__ = ["BatchOperation", "BlockingRun"]
@@ -54,6 +52,7 @@ class BatchOperation:
         resume: how to continue after an interruption, for people.
         batch_size: rows that are read from the source at once.
         tags: tags of the call.
+        on_loop: whether rows must run on an event loop, as those on a backend.
     """
 
     services: ExecutorServices
@@ -68,6 +67,7 @@ class BatchOperation:
     resume: str = ""
     batch_size: int | None = None
     tags: Any = field(factory=dict)
+    on_loop: bool = False
     _started: float = field(factory=time.time, init=False)
     _closed: bool = field(default=False, init=False)
     _closing: threading.Lock = field(factory=threading.Lock, init=False)
@@ -99,24 +99,6 @@ class BatchOperation:
             raise self.interrupted(kept.result(run.scheduler.under_way)) from None
         if run.scheduler.error is not None:
             raise run.scheduler.error
-        return kept.result()
-
-    def collect_on(
-        self, backend: Any, source: Iterable[Any], plan: CallPlan, options: Mapping[str, Any]
-    ) -> BatchResult:
-        """Run every row on a backend and return the outcomes in order."""
-        kept = _Kept(self)
-        failure: BaseException | None = None
-        try:
-            media = self.services.media
-            run_on_backend(backend, source, self.execution, plan.spec, plan.name, media, options, kept.deliver)
-        except KeyboardInterrupt:
-            raise self.interrupted(kept.result()) from None
-        except Exception as error:
-            failure = error
-            raise
-        finally:
-            self._end(None, failure, kept)
         return kept.result()
 
     async def acollect(self, source: Any) -> BatchResult:
@@ -236,7 +218,14 @@ class BlockingRun:
         self._abandoned = False
         window = ConcurrencyWindow(width)
         self.scheduler: ThreadScheduler | TaskScheduler
-        if operation.awaitable and width >= _LOOP_FROM and not self._loop.inside and self._loop.start():
+        wanted = operation.on_loop or (operation.awaitable and width >= _LOOP_FROM)
+        on_loop = wanted and not self._loop.inside and self._loop.start()
+        if operation.on_loop and not on_loop:
+            raise ConfigurationError(
+                "a batch on a backend needs the executor's event loop, which waits for this very call; use "
+                "aexecute_batch here"
+            )
+        if on_loop:
             self.scheduler = TaskScheduler(operation.execution, window, deliver, room, self._queue)
         else:
             self.scheduler = ThreadScheduler(

@@ -11,21 +11,24 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import Any, Final, Literal
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from hokusai_core.batch.backend import make_backend
+from hokusai_core.batch.backend import BackendShelf, RemoteBatch, current_key, is_local
 from hokusai_core.batch.iterator import BatchRows
+from hokusai_core.batch.job import make_job
 from hokusai_core.batch.journal import Journal
 from hokusai_core.batch.operation import BatchOperation
 from hokusai_core.batch.progress import BatchProgress, ProgressCounter, make_reporter
 from hokusai_core.batch.results import BatchResult, Outcome
 from hokusai_core.batch.rows import Row, check_rows, row_count
+from hokusai_core.batch_job import BatchJob
 from hokusai_core.errors import BatchError, ClosedError, CompositionError, ConfigurationError, HokusaiError
 from hokusai_core.execution.call_plan import CallPlan
 from hokusai_core.execution.model_policy import ModelPolicy
 from hokusai_core.execution.options import ExecutionOptions
 from hokusai_core.execution.services import ExecutorServices
 from hokusai_core.execution.state import Options
+from hokusai_core.protocols import Backend
 from hokusai_core.results import ExecutionResult
 from hokusai_core.runtime.window import Permit
 from hokusai_core.settings import UNSET, parse_setting
@@ -70,18 +73,20 @@ class BatchRunner:
 
     def __init__(self, services: ExecutorServices) -> None:
         self._services = services
+        self._backends = BackendShelf(services.plugins)
+
+    def close(self) -> None:
+        """Close the backends that were made by name; calling it twice is harmless."""
+        self._backends.close()
+
+    def _start(self, signature: Any, batch: BatchOptions, options: ExecutionOptions) -> _Start:
+        return _Start(self._services, self._backends, signature, batch, options)
 
     def execute(self, signature: Any, rows: Rows, batch: BatchOptions, options: ExecutionOptions) -> BatchResult:
         """Run every row and wait for all of them; see ``Executor.execute_batch``."""
-        start = _Start(self._services, signature, batch, options)
-        elsewhere = batch.backend != "local" if isinstance(batch.backend, str) else True
-        backend = make_backend(self._services.plugins, batch.backend) if elsewhere else None
-        operation = start.operation(rows)
+        operation = self._start(signature, batch, options).operation(rows)
         with self._services.anchored(operation.operation_id, operation.kind, operation.name):
-            if backend is None:
-                result = operation.collect(rows)
-            else:
-                result = operation.collect_on(backend, rows, start.plan, start.given)
+            result = operation.collect(rows)
         return checked_result(result, batch.on_error)
 
     async def aexecute(
@@ -93,13 +98,13 @@ class BatchRunner:
     ) -> BatchResult:
         """Async version of ``execute``."""
         await self._services.load_dspy()
-        start = _Start(self._services, signature, batch, options)
+        start = self._start(signature, batch, options)
         check_rows(rows, asynchronous=True)
-        await asyncio.to_thread(start.open_journal)  # reading a long one takes a while
+        await asyncio.to_thread(start.open)  # reading a long journal takes a while, and so does starting a cluster
         try:
             operation = start.operation(rows, asynchronous=True)
         except BaseException:
-            start.close_journal()
+            start.close()
             raise
         with self._services.anchored(operation.operation_id, operation.kind, operation.name):
             result = await operation.acollect(rows)
@@ -107,7 +112,7 @@ class BatchRunner:
 
     def iterate(self, signature: Any, rows: Rows, batch: BatchOptions, options: ExecutionOptions) -> BatchRows:
         """Run the rows and hand out each as it finishes; see ``Executor.iter_batch``."""
-        operation = _Start(self._services, signature, batch, options).operation(rows)
+        operation = self._start(signature, batch, options).operation(rows)
         with self._services.anchored(operation.operation_id, operation.kind, operation.name):
             return BatchRows(operation, rows)
 
@@ -126,7 +131,12 @@ class _Start:
     plan: Final[CallPlan]
 
     def __init__(
-        self, services: ExecutorServices, signature: Any, batch: BatchOptions, options: ExecutionOptions
+        self,
+        services: ExecutorServices,
+        backends: BackendShelf,
+        signature: Any,
+        batch: BatchOptions,
+        options: ExecutionOptions,
     ) -> None:
         services.check_open()
         batch.check()
@@ -136,8 +146,6 @@ class _Start:
                 "ParallelExecutor(executor).execute_all([(it, row) for row in rows])"
             )
         self._services, self._signature, self._batch = services, signature, batch
-        #: Options that the caller has set, for a backend.
-        self.given = {name: value for name, value in options.items() if value is not None and value is not UNSET}
         self._lm = options.get("lm")
         self._operation_id = secrets.token_hex(16)
         self._options: Options = services.options.read(
@@ -148,9 +156,28 @@ class _Start:
         )
         self.plan = services.plan(signature, self._lm, self._options)
         self._journal: Journal | None = None
+        self._remote: RemoteBatch | None = None
+        #: Name, backend and job of a batch that runs elsewhere. Testing mode answers here, from samples.
+        self._wanted: tuple[str, Backend, BatchJob] | None = None
+        if not is_local(batch.backend):
+            name, backend = backends.get(batch.backend)
+            if not services.testing:
+                job = make_job(services, self.plan, self._lm, self._options, backend=name, job_id=self._operation_id)
+                self._wanted = name, backend, job
 
-    def open_journal(self) -> None:
-        """Open the journal, if there is to be one."""
+    def open(self) -> None:
+        """Open the journal and the session of the backend, where there are to be any."""
+        self._open_journal()
+        if self._wanted is not None and self._remote is None:
+            name, backend, job = self._wanted
+            try:
+                width = self._services.settings.value("max_workers")
+                self._remote = RemoteBatch(name, backend, job, self._journal, width=width)
+            except BaseException:
+                self.close()
+                raise
+
+    def _open_journal(self) -> None:
         path, plan = self._batch.journal, self.plan
         if path is not None and self._journal is None:
             testing = self._services.testing
@@ -180,26 +207,34 @@ class _Start:
             names.append(plan.model_name)
         return names
 
-    def close_journal(self) -> None:
-        """Close the journal of a batch that does not begin."""
-        if self._journal is not None:
-            self._journal.close()
+    def close(self) -> None:
+        """Close the session and the journal."""
+        try:
+            if self._remote is not None:
+                self._remote.close()
+        finally:
+            if self._journal is not None:
+                self._journal.close()
 
     def operation(self, rows: Any, *, asynchronous: bool = False) -> BatchOperation:
         """Return the batch, ready to begin."""
         check_rows(rows, asynchronous=asynchronous)
         services, batch, plan, total = self._services, self._batch, self.plan, row_count(rows)
-        width = self._width()
+        self._width()
         reporter = make_reporter(batch.progress, total)
-        self.open_journal()
-        journal = self._journal
+        self.open()
+        journal, remote, options = self._journal, self._remote, self._options
+        if remote is not None:
+            options = evolve(options, placement=remote)
+            if remote.session.own_time:
+                options = evolve(options, timeout=None)
         shares = self._options.cache != "off" and services.cache is not None and plan.keys is not None
         execution = _SignatureExecution(
             services,
             self._signature,
             plan.spec,
             self._lm,
-            self._options,
+            options,
             journal,
             None if journal is None or shares else Counter(),
         )
@@ -207,23 +242,26 @@ class _Start:
             services,
             execution,
             plan.name,
-            width,
+            self._width(),
             awaitable=plan.calls is not None and plan.calls.asynchronous,
             counter=ProgressCounter(plan.registered.name, total, reporter),
             operation_id=self._operation_id,
-            close=self.close_journal,
+            close=self.close,
             resume="" if journal is None else f"Run it again with journal={str(journal.path)!r} to go on with the rest",
             batch_size=batch.batch_size,
             tags=self._options.tags,
+            on_loop=remote is not None,
         )
 
     def _width(self) -> int:
         given: Any = self._batch.max_workers
+        asked: int | None = None if given is None or given is UNSET else parse_setting("max_workers", given)
         width: int
-        if given is None or given is UNSET:
-            width = self._services.settings.value("max_workers")
+        if self._remote is not None:  # the executor's own number is for its threads
+            room = self._remote.session.capacity
+            width = room if asked is None else min(asked, room)
         else:
-            width = parse_setting("max_workers", given)
+            width = self._services.settings.value("max_workers") if asked is None else asked
         return width if self._batch.parallel else 1
 
 
@@ -278,6 +316,7 @@ class _SignatureExecution:
 
     async def arun(self, row: Row, permit: Permit) -> Outcome:
         """Async version of ``run``."""
+        current_key.set(row.key)  # each row runs in a context of its own
         return await self.services.aexecute(self.signature, row.inputs, self.lm, self.options, permit)
 
     def ends_batch(self, error: Exception) -> bool:

@@ -14,7 +14,7 @@ from dspy import settings
 from dspy.lm15 import Request, Response
 from dspy.utils.exceptions import AdapterParseError
 
-from hokusai_core.call_records import CallGuard, Meter, Recorder
+from hokusai_core.call_records import CallEstimate, CallGuard, Meter, Recorder
 from hokusai_core.cassettes import Cassette
 from hokusai_core.dspy_bridge.adapter_choice import strict_adapter
 from hokusai_core.dspy_bridge.cassette_calls import CassetteTape
@@ -216,6 +216,43 @@ class BridgeCall(ABC):
             OutputError: the answer cannot be read as outputs of the signature.
         """
         raise self._no_prompt("it is a program, whose outputs are not read from a single answer")
+
+    def check_one_request(self) -> None:
+        """Return if one request answers the signature.
+
+        Raises:
+            PromptError: it takes several, or nothing but the call itself shows what is sent; says why.
+        """
+        raise self._no_prompt("it is a program, or has a strategy, which may make several calls")
+
+    def batch_request(
+        self, inputs: Mapping[str, Any], parameters: Mapping[str, Any], prices: PriceTable | None
+    ) -> tuple[Any, Request, CallEstimate]:
+        """Return the client of a batch service, the request that an attempt would send, and what it may cost.
+
+        Args:
+            inputs: bound inputs.
+            parameters: parameters of the language model for this call.
+            prices: prices that go before those of DSPy.
+
+        Raises:
+            PromptError: it takes several requests, or nothing but the call itself shows what is sent; says why.
+            ConfigurationError: the model has no batch service that is known.
+        """
+        raise self._no_prompt("it is a program, or has a strategy, which may make several calls")
+
+    def read_metered(
+        self, answer: Response, inputs: Mapping[str, Any], recorder: Recorder, prices: PriceTable | None
+    ) -> dict[str, Any]:
+        """Return the outputs in an answer as ``read`` does, and record the call that it was.
+
+        Args:
+            answer: the response.
+            inputs: bound inputs.
+            recorder: receives the record.
+            prices: prices that go before those of DSPy.
+        """
+        raise self._no_prompt("it is a program, or has a strategy, which may make several calls")
 
     def _no_prompt(self, reason: str) -> PromptError:
         return PromptError(

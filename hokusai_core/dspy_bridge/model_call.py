@@ -11,8 +11,10 @@ import dspy
 from dspy.adapters.types.decision import Choice, Noul, Score
 from dspy.lm15 import Request, Response
 
+from hokusai_core.call_records import CallEstimate, Recorder
 from hokusai_core.dspy_bridge.adapter_choice import is_strict, tells_none_from_text
 from hokusai_core.dspy_bridge.answer_stream import AnswerStream
+from hokusai_core.dspy_bridge.batch_requests import EstimatingLM, MeteredReplayLM, batch_client, for_service
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.draft_stream import DraftStream
 from hokusai_core.dspy_bridge.engine_calls import keeps_deadline
@@ -25,6 +27,7 @@ from hokusai_core.dspy_bridge.text_markers import restored_value
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature, render
 from hokusai_core.dspy_bridge.unmetered_calls import host_callbacks
 from hokusai_core.json_encoding import jsonable
+from hokusai_core.price_table import PriceTable
 from hokusai_core.signatures.nearest_demos import NearestDemos
 from hokusai_core.signatures.spec import SignatureSpec
 
@@ -52,6 +55,7 @@ class ModelCall(BridgeCall):
         self._demos = self._prepared(spec.demos)
         self._special_demos = any(map(holds_special, self._demos))
         self._nearest = None if spec.nearest_demos is None else NearestDemos(spec, self._demos)
+        self._batch_client: Any = None
 
     @property
     def asynchronous(self) -> bool:
@@ -118,7 +122,7 @@ class ModelCall(BridgeCall):
         Raises:
             PromptError: nothing but the call itself shows what is sent; says why.
         """
-        self._check_one_request()
+        self.check_one_request()
         try:
             self._replay(ReplayLM(self._lm, parameters=parameters), inputs, CallOptions(config=parameters))
         except RequestReady as ready:
@@ -132,15 +136,37 @@ class ModelCall(BridgeCall):
             PromptError: there is no single answer; says why.
             OutputError: the answer cannot be read as outputs of the signature.
         """
-        self._check_one_request()
+        self.check_one_request()
         return self._replay(ReplayLM(self._lm, response_of(answer, self._lm.model)), inputs, CallOptions())
+
+    def batch_request(
+        self, inputs: Mapping[str, Any], parameters: Mapping[str, Any], prices: PriceTable | None
+    ) -> tuple[Any, Request, CallEstimate]:
+        """Return the client of a batch service, the request that an attempt would send, and what it may cost."""
+        self.check_one_request()
+        if self._batch_client is None:
+            self._batch_client = batch_client(self._lm)
+        lm = EstimatingLM(self._lm, parameters, prices)
+        try:
+            self._replay(lm, inputs, CallOptions(config=parameters))
+        except RequestReady as ready:
+            return self._batch_client, for_service(ready.request), lm.estimate
+        raise self._no_prompt(f"its adapter {type(self.adapter).__name__} asks for nothing")
+
+    def read_metered(
+        self, answer: Response, inputs: Mapping[str, Any], recorder: Recorder, prices: PriceTable | None
+    ) -> dict[str, Any]:
+        """Return the outputs in an answer as ``read`` does, and record the call that it was."""
+        self.check_one_request()
+        return self._replay(MeteredReplayLM(self._lm, answer, recorder, prices), inputs, CallOptions())
 
     def _replay(self, lm: ReplayLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         # No call is made, so callbacks and usage trackers of the host get no news of one.
         with dspy.context(callbacks=[], usage_tracker=None):
             return self._attempt(lm, inputs, options)
 
-    def _check_one_request(self) -> None:
+    def check_one_request(self) -> None:
+        """Return if one request answers the signature; raise ``PromptError`` if not."""
         objection = ReplayLM.objection(self._lm)
         if self._by_predictor:
             objection = "DSPy works out an output of it from several answers"

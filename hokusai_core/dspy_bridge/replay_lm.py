@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from dspy.clients.backend_selection import CLIENT_KEYS
 from dspy.clients.call_result import CallResult
 from dspy.clients.execution import execute, finalize
 from dspy.lm15 import Message, Request, Response, TextPart, Usage
@@ -66,6 +68,8 @@ class ReplayLM(MeteredLM):
     def _perform(self, asked: MeteredCall) -> tuple[Any, Any]:
         options = self._options(asked.kwargs)
         call = prepare_call(self._lm, asked.prompt, asked.messages, options, asynchronous=False)
+        # Address and key are settings of the client, and no part of what is asked.
+        call = replace(call, legacy={name: value for name, value in call.legacy.items() if name not in CLIENT_KEYS})
         if self._response is None:
             if call.legacy.get("response_format") is None and call.legacy.get("prompt_cache") is None:
                 raise RequestReady(request_of(call.legacy))

@@ -190,10 +190,11 @@ class StrategyCall(TaskCall):
     def _settings(self, lm: MeteredLM, options: CallOptions) -> dict[str, Any]:
         return {**module_settings(lm, self._spec), "hokusai_at_once": options.at_once}
 
-    def _check_one_request(self) -> None:
+    def check_one_request(self) -> None:
+        """Return if one request answers the signature; raise ``PromptError`` if not."""
         if not getattr(self._strategy, "one_request", False):
             raise self._no_prompt(f"its strategy {self._choice.name!r} may ask several times")
-        super()._check_one_request()
+        super().check_one_request()
 
     def _module_for(self, rendered: RenderedSignature, inputs: Mapping[str, Any]) -> Any:
         if self._nearest is None:

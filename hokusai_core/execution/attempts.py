@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from hokusai_core.call_records import Meter, OutputsWithExtras
-from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError
+from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError, WorkerLost
 from hokusai_core.execution.budget import BudgetFull, naps
 from hokusai_core.execution.call_limits import CallLimiter
 from hokusai_core.execution.event_builders import withheld
@@ -32,6 +32,8 @@ Steps = Generator[Operation, Any, dict[str, Any]]
 _LOG: Final = AreaLogger("execution")
 #: Seconds after which a row looks whether the rate limit has room by now.
 _LONGEST_NAP = 1.0
+#: Workers that may die with a row before it is given up: it may be what kills them.
+_MOST_LOSSES = 3
 
 
 class Attempts:
@@ -58,7 +60,7 @@ class Attempts:
 
     def call(self, state: ExecutionState, *, keep_exchanges: bool) -> Steps:
         """Call the language model until there is an answer that fits, or no reason to try again."""
-        number = pushed_back = 0
+        number = pushed_back = losses = 0
         before = state.attempts[-1].number if state.attempts else 0  # of other models
         held: Reservation | None = None
         full: BudgetFull | None = None
@@ -77,9 +79,12 @@ class Attempts:
                     number, full = number - 1, error
                     state.drop_attempt()
                     continue
+                losses += isinstance(error, WorkerLost)
                 again = self._stand_by(state, error, began)
+                if isinstance(error, WorkerLost) and losses < _MOST_LOSSES:
+                    again = Pause(0.0, state.deadline)
                 if again is not None:
-                    pushed_back += 1  # the provider wants it later; that is no try of this execution's
+                    pushed_back += 1  # the provider wants it later, or the worker died; that is no try of its own
                 else:
                     wait = state.options.retry.wait(number - pushed_back, error)
                     if wait is None:
@@ -137,7 +142,7 @@ class Attempts:
             reserved = [] if held is None else [held]
             gate = CallLimiter(state.deadline, budget, self._limits, waits, aside, held=reserved, open=[])
         since = time.perf_counter()
-        call = plan.calls.prepare(
+        call = state.calls.prepare(
             state.inputs,
             recorder=meter,
             gate=gate,
@@ -173,6 +178,8 @@ class Attempts:
             raise error from None
         except ExecutionError as failure:
             error = failure
+            if isinstance(failure, WorkerLost):
+                outcome = "abandoned"
             if answered or not isinstance(failure, DeadlineExceeded) or not state.deadline.passed:
                 raise
             outcome, error = "cancelled", too_late(state, under_way(stopped=True))  # the call kept to it by itself

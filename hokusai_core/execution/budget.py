@@ -303,6 +303,28 @@ class Budget:
         reason: str | None = self._read(lambda account: self._ceilings.reached(account, self._ledger.now()))
         return reason
 
+    def left(self) -> dict[str, float | None]:
+        """Return what is left of each ceiling: ``calls``, ``tokens``, ``cost`` and ``seconds``; None for no bound.
+
+        What calls under way have reserved is not left.
+        """
+
+        def describe(account: Account) -> dict[str, float | None]:
+            ceilings, now = self._ceilings, self._ledger.now()
+            under_way = sum(item.calls for item in account.reserved.values())
+            since = now if account.since is None else account.since
+            cost = None if ceilings.cost is None else ceilings.cost - account.spent - account.under_way
+            left: dict[str, float | None] = {
+                "calls": None if ceilings.calls is None else ceilings.calls - account.calls - under_way,
+                "tokens": None if ceilings.tokens is None else ceilings.tokens - account.usage.total_tokens,
+                "cost": None if cost is None else dollars(max(0, cost)),
+                "seconds": None if ceilings.seconds is None else since + ceilings.seconds - now,
+            }
+            return {name: None if amount is None else max(0, amount) for name, amount in left.items()}
+
+        described: dict[str, float | None] = self._read(describe)
+        return described
+
     def to_dict(self) -> dict[str, Any]:
         """Return ceilings, what is spent and what calls under way have reserved, as a JSON-able dict."""
 

@@ -44,6 +44,11 @@ class ModelChoice:
         self._error: ExecutionError | None = None
 
     @property
+    def number(self) -> int:
+        """Place of the model that is asked now."""
+        return self._number
+
+    @property
     def timeout(self) -> float | None:
         """Seconds for the model that is asked now."""
         return self._settled(self._policy.models[self._number]).timeout

@@ -135,6 +135,7 @@ class ModelPolicy:
             raise ConfigurationError(f"reset_after={reset_after!r}: expected seconds above zero")
         #: Classes of errors after which the next model is asked.
         self.move_on = _MOVE_ON if move_on is None else _classes(move_on)
+        self.failures, self.reset_after = failures, float(reset_after)
         self.circuits = tuple(Circuit(failures, float(reset_after)) for _ in self.models)
 
     @property

@@ -122,13 +122,18 @@ class ModelResolver:
         """
         return self._tables.settled(model)
 
-    def choose(self, requested: Any = None) -> Any:
-        """Return what a call asks for, or what answers a call that asks for none: a policy, a model, a name or None."""
+    def asked(self, requested: Any = None) -> Any:
+        """Return what a call asks for, or what answers a call that asks for none. No table of models is looked up."""
         chosen = requested if requested is not None else self._default
         if chosen is None:
             chosen = self._host()
         if chosen is None:
             chosen = self._environ.get("HOKUSAI_LM", "").strip() or self._project or None
+        return chosen
+
+    def choose(self, requested: Any = None) -> Any:
+        """Return the policy, model or name that ``asked`` stands for; None for an embedded model."""
+        chosen = self.asked(requested)
         return self._tables.find(chosen) if type(chosen) is str and chosen in self._tables else chosen
 
     def prepare(self, requested: Any = None) -> None:

@@ -6,7 +6,7 @@ import os
 import random
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attrs import define, field, frozen
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hokusai_core.runtime.window import Permit
     from hokusai_core.signatures.strategy_choice import StrategyChoice
 
-__all__ = ["CacheUse", "ExecutionState", "Options", "RetryPolicy"]
+__all__ = ["CacheUse", "CallPlacement", "ExecutionState", "Options", "RetryPolicy"]
 
 CacheUse = Literal["use", "refresh", "off"]
 
@@ -62,6 +62,19 @@ class RetryPolicy:
         return random.uniform(0.0, min(self.ceiling, self.base * 2 ** (attempt - 1)))  # noqa: S311  # no secret
 
 
+class CallPlacement(Protocol):
+    """Where the attempts of executions are made, if not here."""
+
+    def calls(self, plan: CallPlan, number: int) -> Any:
+        """Return what makes the attempts, in place of ``plan.calls``.
+
+        Args:
+            plan: the plan of the execution.
+            number: place of its model in the policy; 0 without a policy.
+        """
+        ...
+
+
 @frozen
 class Options:
     """What the caller asked for beside signature and inputs, defaults of the executor filled in.
@@ -81,6 +94,7 @@ class Options:
         step: name of the execution within a chain or pipeline.
         fresh_since: with ``refresh``, the time (of ``time.time()``) since which a stored answer counts as fresh; so
             identical rows of a batch are refreshed once.
+        placement: where attempts are made; None for here.
     """
 
     cache: CacheUse
@@ -96,6 +110,7 @@ class Options:
     parent_kind: str | None = None
     step: str | None = None
     fresh_since: float | None = None
+    placement: CallPlacement | None = None
 
     @property
     def reads_cache(self) -> bool:
@@ -164,6 +179,14 @@ class ExecutionState:
                 self.attempts.append(attempt)
                 began = max(0.0, self.latency - attempt.latency)
                 self.stages.append(("language_model", began, attempt.latency))
+
+    @property
+    def calls(self) -> Any:
+        """What makes the attempts."""
+        placement = self.options.placement
+        if placement is None:
+            return self.plan.calls
+        return placement.calls(self.plan, 0 if self.choice is None else self.choice.number)
 
     @property
     def can_move_on(self) -> bool:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import importlib
 import inspect
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytest
 
 from hokusai_core.base_signature import BaseSignature
 from hokusai_core.errors import ArtifactError, ConfigurationError, InputError, LanguageModelUnavailable
-from hokusai_core.execution.signature_runner import SignatureRunner
 from hokusai_core.hookspecs import COMPONENT_HOOKS
 from hokusai_core.model import LanguageModel
 from hokusai_core.results import Problem
 from hokusai_core.signature_registry import Edition
 from hokusai_core.signatures import FieldSpec, SignatureSpec
-from hokusai_core.testing.backends import BackendConformance
 from hokusai_core.testing.edition_sources import EditionSourceConformance
 from hokusai_core.testing.language_models import LanguageModelProviderConformance
 from hokusai_core.testing.lm import null_lm
@@ -57,43 +55,6 @@ class RaisesOnEmptyText(NoPasswords):
     def validate_inputs(self, signature: SignatureSpec, inputs: Mapping[str, Any]) -> Sequence[Problem]:
         assert inputs["message"][0]
         return []
-
-
-class ThreadlessBackend:
-    """A backend that runs rows one after the other in this thread."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[int, Mapping[str, Any]]] = []
-        self._runner = SignatureRunner(ASK, LanguageModel(null_lm()))
-
-    def submit(self, rows: Iterable[tuple[int, Mapping[str, Any]]], signature: str, options: Mapping[str, Any]) -> None:
-        self._rows += rows
-
-    def results(self) -> Iterator[tuple[int, Any]]:
-        for index, inputs in self._rows:
-            try:
-                yield index, self._runner.run(inputs)
-            except Exception as error:
-                yield index, error
-
-    def close(self) -> None:
-        self._rows = []
-
-
-class LosesRows(ThreadlessBackend):
-    def results(self) -> Iterator[tuple[int, Any]]:
-        yield from list(super().results())[1:]
-
-
-class CountsRows(ThreadlessBackend):
-    def submit(self, rows: Any, signature: str, options: Mapping[str, Any]) -> None:
-        super().submit([(number, inputs) for number, (_, inputs) in enumerate(rows)], signature, options)
-
-
-class OneFailureEndsAll(ThreadlessBackend):
-    def results(self) -> Iterator[tuple[int, Any]]:
-        for index, inputs in self._rows:
-            yield index, self._runner.run(inputs)
 
 
 class ScriptedProvider:
@@ -165,14 +126,6 @@ class TestValidator(ValidatorConformance):
         return NoPasswords()
 
 
-class TestBackend(BackendConformance):
-    failing_inputs: ClassVar = {"qestion": "typo"}
-
-    @pytest.fixture
-    def make_backend(self) -> type[ThreadlessBackend]:
-        return ThreadlessBackend
-
-
 class TestProvider(LanguageModelProviderConformance):
     @pytest.fixture
     def make_provider(self) -> type[ScriptedProvider]:
@@ -204,9 +157,6 @@ BROKEN: list[tuple[Any, str, dict[str, Any]]] = [
     (TestValidator(), "test_changes_nothing", {"validator": Redacts()}),
     (TestValidator(), "test_names_every_problem", {"validator": FindsNothing()}),
     (TestValidator(), "test_judges_any_text", {"validator": RaisesOnEmptyText(), "text": ""}),
-    (TestBackend(), "test_every_row_has_one_outcome", {"backend": LosesRows()}),
-    (TestBackend(), "test_every_row_has_one_outcome", {"backend": CountsRows()}),
-    (TestBackend(), "test_a_row_that_fails_leaves_the_others_alone", {"backend": OneFailureEndsAll()}),
     (TestProvider(), "test_an_unknown_model_cannot_be_had", {"provider": AnyNameWillDo()}),
     (
         TestProvider(),

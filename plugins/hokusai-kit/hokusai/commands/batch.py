@@ -32,6 +32,9 @@ _SOME_FAILED = 3
     "-o", "--output", metavar="FILE", help="Write here, and keep a journal beside it. [default: -, which is stdout]"
 )
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
+@click.option(
+    "--backend", metavar="NAME", default="local", help="Ask the model elsewhere, such as openai-batch. [default: here]"
+)
 @click.option("--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which input.")
 @input_option
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv", "tsv"]), help="Form of IN. [default: by its name]")
@@ -49,6 +52,7 @@ def batch(
     source: str,
     output: str | None,
     workers: int,
+    backend: str,
     pairs: tuple[str, ...],
     inputs: tuple[str, ...],
     form: str | None,
@@ -79,7 +83,9 @@ def batch(
         rows = RowFile(source, form, mapping, spec, media_folder, gather_inputs(inputs, media=spec.media_inputs))
         tally = _Tally()
         try:
-            with executor.iter_batch(signature, rows, journal=journal, progress=progress, **options) as outcomes:
+            with executor.iter_batch(
+                signature, rows, journal=journal, progress=progress, backend=backend, **options
+            ) as outcomes:
                 write_lines(tally.watch(outcomes, sensitive), output)
         except KeyboardInterrupt as stop:  # wherever it came, leaving the block has waited for the rows under way
             hint = (
