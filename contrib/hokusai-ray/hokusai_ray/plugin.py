@@ -1,0 +1,19 @@
+"""The component of this plugin: the backend ``ray``."""
+
+from __future__ import annotations
+
+from hokusai_core.plugin_api import Component, hookimpl
+
+__all__ = ["provide_backends"]
+
+
+@hookimpl
+def provide_backends() -> list[Component]:
+    """Offer the backend."""
+    return [
+        Component(
+            name="ray",
+            target="hokusai_ray.backend:RayBackend",
+            summary="Rows of batches on the workers of a Ray cluster",
+        )
+    ]
