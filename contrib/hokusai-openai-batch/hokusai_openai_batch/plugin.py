@@ -1,0 +1,19 @@
+"""The component of this plugin: the backend ``openai-batch``."""
+
+from __future__ import annotations
+
+from hokusai_core.plugin_api import Component, hookimpl
+
+__all__ = ["provide_backends"]
+
+
+@hookimpl
+def provide_backends() -> list[Component]:
+    """Offer the backend."""
+    return [
+        Component(
+            name="openai-batch",
+            target="hokusai_openai_batch.backend:OpenAIBatchBackend",
+            summary="Rows of batches through the batch service of OpenAI, at half the price and within a day",
+        )
+    ]
