@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from hokusai_core.dspy_bridge.text_markers import GAP, HEADER_OPENING, restore_markers
+from hokusai_core.dspy_bridge.text_markers import BEGUN_MARKER, GAP, HEADER_OPENING, restore_markers
 from hokusai_core.signatures.value_text import is_same
 
 __all__ = [
@@ -63,8 +63,6 @@ _BEFORE_HEADER = re.compile(rf"[{BLANKS}]*+(?:(#{{1,6}}|>|[-+*]|\d{{1,3}}[.)])[{
 _BEGUN_BEFORE_HEADER = re.compile(
     rf"[{BLANKS}]*+(?:#{{1,6}}|>|[-+*]|\d{{1,3}}[.)]?)?[{BLANKS}]*+[*_`]{{0,3}}[{BLANKS}]*+"
 )
-#: What may grow into a header or a marker that was disarmed, at the end of a text.
-_BEGUN_MARKER = re.compile(rf"\[(?:\[{GAP}~*#?)?\Z|<(?:<~*[A-Z-]{{0,11}})?\Z")
 
 
 def begin_of_answer(begin: str) -> re.Pattern[str]:
@@ -178,6 +176,18 @@ class AnswerReader:
             ValueError: the text does not fit.
         """
         return self._outputs[name].read(text)
+
+    def take_output(self, name: str, value: Any) -> Any:
+        """Return the value of one output that was read from JSON or XML.
+
+        Args:
+            name: its name.
+            value: what was read.
+
+        Raises:
+            ValueError: it does not fit.
+        """
+        return self._outputs[name].take(value)
 
     def name(self, written: str) -> str | None:
         """Return the output that a name in an answer means, without regard to case; None if it is none."""
@@ -448,7 +458,7 @@ def certain_part(line: str, *, from_start: bool) -> int:
     """
     opening = _OPENING.search(line)
     end = opening.start() if opening else len(line)
-    begun = _BEGUN_MARKER.search(line, max(0, end - _LONGEST_MARKER), end)
+    begun = BEGUN_MARKER.search(line, max(0, end - _LONGEST_MARKER), end)
     end = begun.start() if begun else end
     last = _last_line(line[:end])  # a header may also follow the end of a line that is none of Unix
     if (from_start or len(last) < end) and _BEGUN_BEFORE_HEADER.fullmatch(last):

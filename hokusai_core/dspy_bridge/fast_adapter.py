@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,6 +12,8 @@ from dspy import Adapter
 from dspy.utils.exceptions import AdapterParseError
 
 from hokusai_core.dspy_bridge.answer_reader import AnswerFormatError
+from hokusai_core.dspy_bridge.answer_stream import AnswerStream
+from hokusai_core.dspy_bridge.chat_answer_stream import ChatAnswerStream
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.output_readers import stamp_of
 from hokusai_core.dspy_bridge.prompt_plan import PromptPlan, has_media
@@ -19,6 +21,7 @@ from hokusai_core.dspy_bridge.strict_adapters import StrictJSONAdapter
 from hokusai_core.dspy_bridge.text_markers import PromptText
 from hokusai_core.dspy_bridge.unmetered_calls import host_callbacks
 from hokusai_core.runtime.event_loop import beside_loop
+from hokusai_core.stream_events import StreamListener
 
 __all__ = ["FastChatAdapter"]
 
@@ -108,6 +111,10 @@ class FastChatAdapter(dspy.ChatAdapter):
             AdapterParseError: an output is missing, does not fit its type, or could be read in more than one way.
         """
         return self._read(self.plan(signature), signature, completion)
+
+    def answer_stream(self, signature: Any, names: Mapping[str, str], listener: StreamListener) -> AnswerStream:
+        """Return what tells a listener of the parts of an answer while it comes in; see ``AnswerStream``."""
+        return ChatAnswerStream(self.plan(signature).reader, names, listener)
 
     def _messages(
         self, plan: PromptPlan, signature: Any, demos: Sequence[Any], inputs: dict[str, Any]

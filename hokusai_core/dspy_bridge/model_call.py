@@ -13,7 +13,6 @@ from dspy.lm15 import Request, Response
 
 from hokusai_core.call_records import CallEstimate, Recorder
 from hokusai_core.dspy_bridge.adapter_choice import is_strict, tells_none_from_text
-from hokusai_core.dspy_bridge.answer_stream import AnswerStream
 from hokusai_core.dspy_bridge.batch_requests import EstimatingLM, MeteredReplayLM, batch_client, for_service
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.draft_stream import DraftStream
@@ -68,10 +67,10 @@ class ModelCall(BridgeCall):
 
     @property
     def streams(self) -> bool:
-        """Whether parts of an answer can be had while it comes in: in chat format, from an engine that streams."""
+        """Whether parts of an answer can be had while it comes in: one of the known formats, an engine that streams."""
         if self._drafts:
             return True
-        if type(self.adapter) is not FastChatAdapter or self._by_predictor:
+        if self._foreign or self._by_predictor:
             return False
         return can_stream(self._lm, asynchronous=MeteredLM.awaitable(self._lm))
 
@@ -189,7 +188,8 @@ class ModelCall(BridgeCall):
             return {}
         own = {safe: name for name, safe in rendered.safe.items() if name in self._spec.outputs}
         if not self._drafts:
-            lm.on_text = AnswerStream(self.adapter.plan(rendered.signature).reader, own, listener).feed
+            certain = {safe: name for safe, name in own.items() if name not in self._nullable}
+            lm.on_text = self.adapter.answer_stream(rendered.signature, certain, listener).feed
             return {}
         reader = self.adapter.draft_reader(rendered.signature, values)
         if reader is None or own[reader.output] not in listener.texts:

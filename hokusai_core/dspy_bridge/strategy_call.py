@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import dspy
 
 from hokusai_core.call_records import OutputsWithExtras
-from hokusai_core.dspy_bridge.answer_stream import AnswerStream
 from hokusai_core.dspy_bridge.bridge_call import CallOptions
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_call import ModelCall
@@ -167,9 +166,11 @@ class StrategyCall(TaskCall):
         if options.listener is None or not self.streams or len(predictors) != 1:
             return
         own = {safe: name for name, safe in rendered.safe.items() if name in self._spec.outputs}
-        names = {name: own.get(name, name) for name in predictors[0].signature.output_fields}
+        signature = predictors[0].signature
+        names = {name: own.get(name, name) for name in signature.output_fields}
         listener = _ThoughtListener(options.listener, frozenset(names) - frozenset(own))
-        lm.on_text = AnswerStream(self.adapter.plan(predictors[0].signature).reader, names, listener).feed
+        certain = {name: told for name, told in names.items() if told not in self._nullable}
+        lm.on_text = self.adapter.answer_stream(signature, certain, listener).feed
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs)

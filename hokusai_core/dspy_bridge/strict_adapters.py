@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import dspy
@@ -20,19 +21,22 @@ from hokusai_core.dspy_bridge.answer_reader import (
     skip_thoughts,
     trim_blank_lines,
 )
+from hokusai_core.dspy_bridge.answer_stream import AnswerBegin, AnswerStream, TrimmedText
+from hokusai_core.dspy_bridge.json_answer_stream import BEGIN_OF_OBJECT, JSONAnswerStream
 from hokusai_core.dspy_bridge.output_readers import FENCED, reader_of, stamp_of, table_field
 from hokusai_core.dspy_bridge.prompt_plan import disarmed_value
-from hokusai_core.dspy_bridge.text_markers import PromptText, TagMarkers, restore_markers
+from hokusai_core.dspy_bridge.text_markers import BEGUN_TAG, PromptText, TagMarkers, restore_markers
+from hokusai_core.dspy_bridge.xml_answer_stream import XMLAnswerStream
+from hokusai_core.dspy_bridge.xml_markup import TopElement, top_elements
 from hokusai_core.signatures.text_json import NotJSON, parse_structure, without_fence
+from hokusai_core.stream_events import StreamListener
 
 __all__ = ["StrictBAMLAdapter", "StrictJSONAdapter", "StrictXMLAdapter"]
 
-_OBJECT_OR_THOUGHTS = begin_of_answer(r"\{")
-_ENTITY = re.compile(r"&(lt|gt|amp|quot|apos);")
+#: How an object begins that is no part of a sentence.
+_BEGUN_OBJECT = re.compile(r'\{\s*"')
 #: A tag or section as it is, or else the character that XML does not keep in texts.
 _CARRIAGE_RETURN = re.compile(r"(<!\[CDATA\[.*?\]\]>|<[^<>]*>)|\r", re.DOTALL)
-_ENTITIES: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"', "apos": "'"}
-
 
 #: Signature -> its stamp, and the response formats for what language models are able to do.
 _formats: WeakKeyDictionary[Any, tuple[tuple[Any, ...], dict[tuple[bool, ...], Any]]] = WeakKeyDictionary()
@@ -79,10 +83,14 @@ class _StrictJSON(dspy.JSONAdapter):
         """
         try:
             reader = reader_of(signature)
-            values = _object(restore_markers(completion[skip_thoughts(completion, _OBJECT_OR_THOUGHTS) :]))
+            values = _object(restore_markers(completion[skip_thoughts(completion, BEGIN_OF_OBJECT) :]))
             return reader.collect(_named(reader, values.items()), from_text=False)
         except AnswerFormatError as error:
             raise AdapterParseError(type(self).__name__, signature, completion, f"The answer {error}.") from error
+
+    def answer_stream(self, signature: Any, names: Mapping[str, str], listener: StreamListener) -> AnswerStream:
+        """Return what tells a listener of the parts of an answer while it comes in; see ``AnswerStream``."""
+        return JSONAnswerStream(reader_of(signature), _certain_names(signature, names), listener)
 
 
 class StrictJSONAdapter(_StrictJSON):
@@ -135,39 +143,47 @@ class StrictXMLAdapter(dspy.XMLAdapter):
             AdapterParseError: it is not valid XML, or an output is missing or could be read in more than one way.
         """
         try:
-            reader = reader_of(signature)
-            names = "|".join(map(re.escape, signature.output_fields))
-            text = completion[skip_thoughts(completion, begin_of_answer(rf"<(?:{names})\b")) :]
-            parts = list(self._parts(signature, reader, text))
-            return reader.collect(parts, from_text=False)
+            outputs = _XMLOutputs(signature)
+            text = completion[skip_thoughts(completion, outputs.begin) :]
+            return outputs.reader.collect(list(self._parts(outputs, text)), from_text=False)
         except AnswerFormatError as error:
             raise AdapterParseError(type(self).__name__, signature, completion, f"The answer {error}.") from error
 
-    def _parts(self, signature: Any, reader: AnswerReader, text: str) -> Iterator[tuple[str, Any]]:
-        try:
-            # A parser of XML turns the ends of lines of Windows into others, unless they are written as entities.
-            kept = _CARRIAGE_RETURN.sub(lambda found: found[1] or "&#13;", text) if "\r" in text else text
-            root = ElementTree.fromstring(f"<answer_root>{kept}</answer_root>")  # noqa: S314  # it can declare no entity
-        except ElementTree.ParseError as error:
-            raise AnswerFormatError(f"is not valid XML: {error}") from None
-        tags = TagMarkers([*signature.input_fields, *signature.output_fields])
-        said = {reader.name(element.tag) for element in root}
-        for element in root:
-            name = reader.name(element.tag)
+    def answer_stream(self, signature: Any, names: Mapping[str, str], listener: StreamListener) -> AnswerStream:
+        """Return what tells a listener of the parts of an answer while it comes in; see ``AnswerStream``."""
+        outputs = _XMLOutputs(signature)
+        longest = max(map(len, signature.output_fields), default=0) + 2
+        return XMLAnswerStream(
+            outputs.reader,
+            _certain_names(signature, names),
+            listener,
+            AnswerBegin(outputs.begin, longest, keeps_prose=True),
+            lambda name, part: self._read(outputs, name, part, _parsed(part.source)[0]),
+            lambda name: TrimmedText(name, listener, outputs.restore, BEGUN_TAG),
+        )
+
+    def _parts(self, outputs: _XMLOutputs, text: str) -> Iterator[tuple[str, Any]]:
+        root = _parsed(text)
+        said = {outputs.reader.name(element.tag) for element in root}
+        for element, part in zip(root, top_elements(text), strict=True):
+            name = outputs.reader.name(element.tag)
             if name is None:
                 continue
-            field = table_field(name, signature.output_fields[name])
-            if field is not None and {member.kind for member in field.shape.members} == {"str"}:
-                inside = {reader.name(part.tag) for part in element.iter()} - said - {None}
-                if inside:
-                    raise AnswerFormatError(f"has the output {inside.pop()} inside a text", name)
-                value: Any = _text_of(element, text)
-            else:
-                value = self._value(signature.output_fields[name], element)
-            yield name, _restored(value, tags)
+            inside = [outputs.reader.name(inner.tag) for inner in element.iter()][1:]
+            for other in inside if name in outputs.texts else ():
+                if other == name:
+                    raise AnswerFormatError(f"has two values for the output {name}", name)
+                if other is not None and other not in said:
+                    raise AnswerFormatError(f"has the output {other} inside a text", name)
+            yield name, self._read(outputs, name, part, element)
+
+    def _read(self, outputs: _XMLOutputs, name: str, part: TopElement, element: Any) -> Any:
+        """Return what an element says: a text as it is written, or nested tags as DSPy writes them, or JSON."""
+        if name in outputs.texts:
+            return outputs.restore(trim_blank_lines(part.text))
+        return _restored(self._value(outputs.fields[name], element), outputs.restore)
 
     def _value(self, info: Any, element: Any) -> Any:
-        """Return the value of an element whose field is not a text: nested tags as DSPy writes them, or JSON."""
         if not list(element):
             return _structure(without_fence(element.text or ""))
         schema = TypeAdapter(info.annotation).json_schema(by_alias=False)
@@ -179,14 +195,57 @@ class StrictXMLAdapter(dspy.XMLAdapter):
         raise AnswerFormatError(f"does not fit the output {element.tag}")
 
 
-def _restored(value: Any, tags: TagMarkers) -> Any:
-    """Return ``value`` with the markers and tags that its texts had before they were disarmed."""
+class _XMLOutputs:
+    """The outputs of a signature as answers in XML have them."""
+
+    def __init__(self, signature: Any) -> None:
+        self.fields = signature.output_fields
+        self.reader = reader_of(signature)
+        self.tags = TagMarkers([*signature.input_fields, *self.fields])
+        self.begin = begin_of_answer(rf"<(?:{'|'.join(map(re.escape, self.fields))})\b")
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """The outputs whose text is their value, whatever tags are in it."""
+        found = {name: table_field(name, info) for name, info in self.fields.items()}
+        return frozenset(
+            name
+            for name, field in found.items()
+            if field and {member.kind for member in field.shape.members} == {"str"}
+        )
+
+    def restore(self, text: str) -> str:
+        """Return a text with the markers and tags that it had before they were disarmed."""
+        return self.tags.restore(restore_markers(text))
+
+
+def _certain_names(signature: Any, names: Mapping[str, str]) -> dict[str, str]:
+    """Return those outputs that nothing but the text of the answer decides about; DSPy may fill in its own types."""
+    return {name: own for name, own in names.items() if table_field(name, signature.output_fields[name]) is not None}
+
+
+def _parsed(text: str) -> Any:
+    """Return an element around the elements of a text.
+
+    Raises:
+        AnswerFormatError: it is not well formed.
+    """
+    try:
+        # A parser of XML turns the ends of lines of Windows into others, unless they are written as entities.
+        kept = _CARRIAGE_RETURN.sub(lambda found: found[1] or "&#13;", text) if "\r" in text else text
+        return ElementTree.fromstring(f"<answer_root>{kept}</answer_root>")  # noqa: S314  # it can declare no entity
+    except ElementTree.ParseError as error:
+        raise AnswerFormatError(f"is not valid XML: {error}") from None
+
+
+def _restored(value: Any, restore: Callable[[str], str]) -> Any:
+    """Return ``value`` with its texts restored, at every depth."""
     if isinstance(value, str):
-        return tags.restore(restore_markers(value))
+        return restore(value)
     if isinstance(value, list):
-        return [_restored(item, tags) for item in value]
+        return [_restored(item, restore) for item in value]
     if isinstance(value, dict):
-        return {_restored(key, tags): _restored(item, tags) for key, item in value.items()}
+        return {_restored(key, restore): _restored(item, restore) for key, item in value.items()}
     return value
 
 
@@ -199,18 +258,6 @@ def _structure(text: str) -> Any:
     return text
 
 
-def _text_of(element: Any, text: str) -> str:
-    """Return the text of an element as it was written, tags in it included."""
-    if not list(element) and "<!--" not in text and "<?" not in text:
-        return trim_blank_lines(element.text or "")
-    opening, closing = re.compile(rf"<{element.tag}\s*>"), re.compile(rf"</{element.tag}\s*>")
-    first, last = opening.search(text), list(closing.finditer(text))
-    if first is None or len(last) != 1 or len(opening.findall(text)) != 1:
-        raise AnswerFormatError(f"has two values for the output {element.tag}", element.tag)
-    inner = text[first.end() : last[0].start()]
-    return trim_blank_lines(_ENTITY.sub(lambda found: _ENTITIES[found[1]], inner))
-
-
 def _named(reader: AnswerReader, items: Any) -> Iterator[tuple[str, Any]]:
     for written, value in items:
         name = reader.name(str(written).strip())
@@ -220,10 +267,7 @@ def _named(reader: AnswerReader, items: Any) -> Iterator[tuple[str, Any]]:
 
 def _object(text: str) -> Mapping[str, Any]:
     """Return the only JSON object in ``text``, which may have prose or a code fence around it."""
-    stripped = without_fence(text)
-    blocks = FENCED.findall(text) if text.count("```") == 2 else []
-    braces = text[text.find("{") : text.rfind("}") + 1]
-    for candidate in (stripped, *(block.strip() for block in blocks), braces):
+    for candidate in _candidates(text):
         try:
             value = parse_structure(candidate)
         except NotJSON as problem:
@@ -233,3 +277,15 @@ def _object(text: str) -> Mapping[str, Any]:
             if isinstance(value, dict):
                 return value
     raise AnswerFormatError("holds no JSON object that can be read")
+
+
+def _candidates(text: str) -> Iterator[str]:
+    """Yield what may be the object of an answer, likely ones first; each begins with the first brace."""
+    yield without_fence(text)
+    first = text.find("{")
+    for block in FENCED.finditer(text) if text.count("```") == 2 else ():
+        if block.start(1) <= first < block.end(1) or not _BEGUN_OBJECT.match(text, first):
+            yield block[1].strip()
+        else:
+            raise AnswerFormatError("holds an object beside its code fence")
+    yield text[first : text.rfind("}") + 1]

@@ -13,7 +13,18 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["GAP", "HEADER_OPENING", "PromptText", "TagMarkers", "disarm_markers", "restore_markers", "restored_value"]
+__all__ = [
+    "BEGUN_MARKER",
+    "BEGUN_TAG",
+    "GAP",
+    "HEADER_OPENING",
+    "PromptText",
+    "RestoredText",
+    "TagMarkers",
+    "disarm_markers",
+    "restore_markers",
+    "restored_value",
+]
 
 #: White space that may stand inside a header.
 GAP = r"[ \t\xa0]*"
@@ -22,6 +33,11 @@ HEADER_OPENING = rf"\[\[{GAP}##"
 
 _ARMED = re.compile(rf"\[\[{GAP}~*(?=##)|<<~*(?=CUSTOM-TYPE-)")
 _DISARMED = re.compile(rf"(\[\[{GAP}~*)~(?=##)|(<<~*)~(?=CUSTOM-TYPE-)")
+#: What may grow into a header or a marker that was disarmed, at the end of a text.
+BEGUN_MARKER = re.compile(rf"\[(?:\[{GAP}~*#?)?\Z|<(?:<~*[A-Z-]{{0,11}})?\Z")
+
+#: The same for tags, too.
+BEGUN_TAG = re.compile(rf"\[(?:\[{GAP}~*#?)?\Z|<{{1,2}}/?(?:~+[\w-]*)?\Z")
 
 
 def disarm_markers(text: str) -> str:
@@ -47,6 +63,26 @@ def restored_value(value: Any) -> Any:
     if isinstance(value, dict):
         return {restored_value(key): restored_value(item) for key, item in value.items()}
     return value
+
+
+class RestoredText:
+    """Restores the markers of a text that comes piece by piece."""
+
+    def __init__(self) -> None:
+        self._begun = ""
+
+    @property
+    def held(self) -> int:
+        """Characters that are held back."""
+        return len(self._begun)
+
+    def feed(self, piece: str) -> str:
+        """Take the next piece; return what is certain."""
+        text = self._begun + piece
+        begun = BEGUN_MARKER.search(text)
+        end = len(text) if begun is None else begun.start()
+        self._begun = text[end:]
+        return restore_markers(text[:end])
 
 
 class TagMarkers:

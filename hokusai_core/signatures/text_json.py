@@ -12,8 +12,8 @@ __all__ = ["NotJSON", "parse_json", "parse_literal", "parse_structure", "without
 
 #: Longer texts are read as JSON only: Python's parser takes a hundred times their size in memory.
 _LONGEST_LITERAL: Final = 200_000
-#: Beginnings of escapes that Python and JSON read alike, and quotes.
-_UNSURE_ESCAPE: Final = re.compile(r"\\(?:[^\\'\"nrtu]|$)")
+#: Beginnings of escapes that Python and JSON do not read alike: halves of a pair are one character in JSON only.
+_UNSURE_ESCAPE: Final = re.compile(r"\\(?:[^\\'\"nrtu]|u[dD][89a-fA-F]|$)")
 _FENCE: Final = re.compile(r"```[\w+-]*[ \t]*\n")
 _BRACKETS: Final = {"[": "]", "{": "}", "(": ")"}
 
