@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -243,26 +243,39 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
 def _strategy_differences(old: Any, new: Any) -> Iterator[str]:
     if old == new:
         return
-    before, after = (_steps(choice) for choice in (old, new))
+    before, after = (dict(_steps(choice)) for choice in (old, new))
     if not before or not after:
         yield f"strategy was {_shown(old)}, is {_shown(new)}"
         return
-    yield from (f"step {name!r} is gone" for name in before if name not in after)
-    yield from (f"step {name!r} is new" for name in after if name not in before)
-    for name in before.keys() & after.keys():
-        was, now = before[name], after[name]
-        yield from (f"step {name!r}: {line}" for line in _differences(was["signature"], now["signature"]))
+    yield from (f"step {key!r} is gone" for key in before if key not in after)
+    yield from (f"step {key!r} is new" for key in after if key not in before)
+    for key in before:
+        if key not in after:
+            continue
+        was, now = before[key], after[key]
+        if ("branches" in was) != ("branches" in now):
+            yield f"step {key!r} {'has no branches any more' if 'branches' in was else 'has branches'}"
+        elif "signature" in was:
+            yield from (f"step {key!r}: {line}" for line in _differences(was["signature"], now["signature"]))
         if was["inputs"] != now["inputs"]:
-            yield f"step {name!r}: its inputs came from {_shown(was['inputs'])}, come from {_shown(now['inputs'])}"
-    kept = {name: choice for name, choice in old["options"].items() if name != "steps"}
-    if kept != {name: choice for name, choice in new["options"].items() if name != "steps"}:
-        yield "the strategies of the steps have changed"
+            yield f"step {key!r}: its inputs came from {_shown(was['inputs'])}, come from {_shown(now['inputs'])}"
+    tables = dict.fromkeys(name for choice in (old, new) for name in choice["options"] if name != "steps")
+    for name in tables:
+        if old["options"].get(name) != new["options"].get(name):
+            yield f"the {name} of the steps have changed"
 
 
-def _steps(choice: Any) -> dict[str, Any]:
-    """Return the steps of a chain that was written as a strategy, by name; empty for any other strategy."""
-    steps = choice.get("options", {}).get("steps", ()) if choice and choice["name"] == "chain" else ()
-    return {step["name"]: step for step in steps}
+def _steps(choice: Any) -> Iterator[tuple[str, Any]]:
+    """Yield key and data of each step and branch of a chain that was written as a strategy."""
+    waiting = choice.get("options", {}).get("steps", ()) if choice and choice["name"] == "chain" else ()
+    yield from _steps_in(waiting, "")
+
+
+def _steps_in(steps: Iterable[Any], around: str) -> Iterator[tuple[str, Any]]:
+    for step in steps:
+        key = f"{around}{step['name']}"
+        yield key, step
+        yield from _steps_in(step.get("branches", ()), f"{key}.")
 
 
 def _demo_differences(old: list[Any], new: list[Any], label: str) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -75,6 +75,8 @@ class OptimizationTask:
             Candidates that are yielded need no call.
         program: the ``dspy.Module`` whose predictors are improved; change a copy of it only. None for a signature that
             is one call of the language model. A candidate for a program has ``predictors``.
+        ran: call it with the names of predictors that ran on an example. Those of which it is known that no example
+            reaches them keep what they have, whatever a candidate says.
     """
 
     signature: SignatureSpec
@@ -87,3 +89,4 @@ class OptimizationTask:
     workers: int = 1
     found: Callable[[Candidate], None] = field(default=lambda candidate: None)
     program: Any = None
+    ran: Callable[[Iterable[str]], None] = field(default=lambda names: None)

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from hokusai_core.settings import Settings
     from hokusai_core.signature_registry import Edition, SignatureRegistry
     from hokusai_core.signatures import FieldSpec, InputField, OutputField, SignatureField, SignatureSpec
+    from hokusai_core.signatures.branch_conditions import NamedObject, condition_holds
     from hokusai_core.signatures.json_schema import input_schema, output_schema
     from hokusai_core.signatures.predictor_state import PredictorState
     from hokusai_core.signatures.strategy_choice import StrategyChoice
@@ -153,6 +154,7 @@ __all__ = [
     "MemoryCache",
     "MeteredLM",
     "Metric",
+    "NamedObject",
     "OperationFinished",
     "OptimizationExample",
     "OptimizationFinished",
@@ -193,6 +195,7 @@ __all__ = [
     "call_parameters",
     "charged_model",
     "check_cost_bound",
+    "condition_holds",
     "describe_os_error",
     "did_you_mean",
     "file_lock",
@@ -334,6 +337,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "SignatureField",
                 "SignatureSpec",
             ),
+            "hokusai_core.signatures.branch_conditions": ("NamedObject", "condition_holds"),
             "hokusai_core.signatures.json_schema": ("input_schema", "output_schema"),
             "hokusai_core.signatures.predictor_state": ("PredictorState",),
             "hokusai_core.signatures.strategy_choice": ("StrategyChoice",),

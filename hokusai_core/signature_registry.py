@@ -95,6 +95,11 @@ class RegisteredSignature:
     edition: Edition | None = None
     original: type[BaseSignature] | None = None
 
+    @property
+    def program_fingerprint(self) -> str:
+        """Hash of what the program takes and gives, without what was found for its predictors."""
+        return self.spec.evolve(predictors={}, demos=()).fingerprint
+
 
 @frozen
 class SignatureFailure:
@@ -253,6 +258,10 @@ class SignatureRegistry:
             self._warn(entry)
         return entry
 
+    def known(self, qualified_name: str) -> RegisteredSignature | None:
+        """Return the signature of a qualified name if it is registered; packs are not loaded for it."""
+        return self._entries.get(qualified_name)
+
     def list(self) -> _Entries:
         """Return every signature, sorted by name."""
         with self._lock:
@@ -312,6 +321,8 @@ class SignatureRegistry:
         if edition is None:
             return entry
         spec, cls = _spec_and_class(entry.name, edition.signature_class, checked=True)
+        if spec.strategy is not None and entry.spec.strategy is not None:
+            spec = spec.evolve(strategy=spec.strategy.with_objects(entry.spec.strategy.named_objects()))
         return evolve(
             entry, spec=self._settle(spec), signature_class=cls, edition=edition, original=entry.signature_class
         )

@@ -14,6 +14,7 @@ from hokusai_core.composition.definitions import (
     checked_mapping,
     checked_step_parameters,
     checked_strategy,
+    step_name,
 )
 from hokusai_core.composition.files import chain_of, read_chain
 from hokusai_core.composition.initial_inputs import initial_fields
@@ -139,15 +140,16 @@ class SignatureChain(ChainDefinition):
 
         The strategy ``chain`` of the plugin ``strategies`` answers it, by running the steps one after the other. The
         signature holds copies of the signatures of the steps, so it can be registered, optimized, saved, promoted and
-        packed like any other.
+        packed like any other. Programs and the functions of conditions are not in its file: they are found by the names
+        under which program and chain are registered.
 
         Args:
             executor: whose signatures the steps name.
             name: name of the signature; left out, the name of the chain.
 
         Raises:
-            CompositionError: the chain has a fault, or a step that no file can hold: a pipeline, whose conditions are
-                functions, or a DSPy program.
+            CompositionError: the chain has a fault, or a step that cannot be written, such as one whose prompts show
+                the nearest demos, or an asynchronous condition.
         """
         return signature_of_chain(self, executor.services.plans, name)
 
@@ -183,22 +185,6 @@ class SignatureChain(ChainDefinition):
 
     def __repr__(self) -> str:
         return f"<SignatureChain {self.name}>"
-
-
-def step_name(target: Any, name: str | None) -> str:
-    """Return what a step is called."""
-    if name is not None:
-        if not isinstance(name, str) or not name.strip():
-            raise CompositionError(f"name={name!r}: the name of a step is a text")
-        return name
-    if isinstance(target, str) and target.strip():
-        return target.rpartition("/")[2]
-    own = getattr(target, "__name__", None) if isinstance(target, type) else None
-    if own is None:
-        raise CompositionError(
-            f"a step that is a {type(target).__name__} needs a name: .add(..., name='...'); later steps refer to it"
-        )
-    return str(own)
 
 
 def _input_names(inputs: Any) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,16 @@ from attrs import evolve
 
 from hokusai_core.base_signature import BaseSignature
 from hokusai_core.composition.checker import resolve_chain
+from hokusai_core.composition.initial_inputs import uses_of
 from hokusai_core.composition.references import FromInput, FromStep, Literal, parts
-from hokusai_core.composition.targets import ResolvedChain, ResolvedPipeline, ResolvedStep
+from hokusai_core.composition.targets import Resolved, ResolvedChain, ResolvedPipeline, ResolvedSignature
 from hokusai_core.errors import CompositionError, SignatureDefinitionError
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.media import with_content
+from hokusai_core.model_parameters import merged_parameters
+from hokusai_core.signature_registry import LOCAL
 from hokusai_core.signatures import FieldSpec, SignatureSpec
+from hokusai_core.signatures.branch_conditions import InputCondition, NamedObject
 from hokusai_core.signatures.strategy_choice import StrategyChoice
 
 if TYPE_CHECKING:
@@ -34,72 +39,147 @@ def signature_of_chain(chain: ChainDefinition, plans: CallPlanCache, name: str =
         name: name of the signature; left out, the name of the chain.
 
     Raises:
-        CompositionError: the chain has a fault, or a step that no file can hold: a pipeline, whose conditions are
-            functions, or a DSPy program.
+        CompositionError: the chain has a fault, or a step that no file can hold.
     """
-    return BaseSignature.from_spec(_spec(resolve_chain(chain, plans, chain.inputs), name or _identifier(chain.name)))
+    chosen = name or _identifier(chain.name)
+    spec = _ChainWriter(f"{LOCAL.plugin}/{chosen}").spec(resolve_chain(chain, plans, chain.inputs), chosen)
+    return BaseSignature.from_spec(spec)
 
 
-def _spec(chain: ResolvedChain, name: str) -> SignatureSpec:
-    specs = {step.name: _step_spec(step) for step in chain.steps}
-    inputs = _inputs(chain, specs)
-    last = chain.steps[-1]
-    known = {key: source.name for key, source in last.sources.items() if isinstance(source, FromInput)}
-    outputs = [
-        evolve(item, choices_from=known.get(item.choices_from) if item.choices_from else None)
-        for item in specs[last.name].outputs.values()
-    ]
-    fields = [*inputs, *outputs]
-    inner = any(spec.sensitive for spec in specs.values())
-    if inner and not any(item.sensitive for item in fields):  # what is sensitive inside may show in the outputs
-        fields = [evolve(item, sensitive=True) for item in fields]
-    strategies = {step: _choice(spec.strategy) for step, spec in specs.items() if spec.strategy is not None}
-    options: dict[str, Any] = {"steps": [_step(step, specs[step.name]) for step in chain.steps]}
-    if strategies:
-        options["strategies"] = strategies
-    instructions = " Then: ".join(spec.instructions for spec in specs.values())
-    return SignatureSpec(name, instructions, fields, strategy=StrategyChoice("chain", options)).check()
+class _ChainWriter:
+    """Writes one chain. Steps and branches are known by their keys: ``Step``, and ``Step.branch`` inside of pipelines.
+
+    Args:
+        registered: qualified name under which the functions of its conditions are found again.
+        outer: keys of the steps around it, each with a dot behind it.
+    """
+
+    def __init__(self, registered: str, outer: str = "") -> None:
+        self._registered, self._outer = registered, outer
+        self._specs: dict[str, SignatureSpec] = {}
+        self._tables: dict[str, dict[str, Any]] = {"strategies": {}, "programs": {}, "conditions": {}}
+
+    def spec(self, chain: ResolvedChain, name: str) -> SignatureSpec:
+        """Return the chain as a signature of that name."""
+        steps = [self._step(step.name, step.name, step.target, step.sources) for step in chain.steps]
+        last = chain.steps[-1]
+        known = {key: source.name for key, source in last.sources.items() if isinstance(source, FromInput)}
+        outputs = [
+            evolve(item, choices_from=known.get(item.choices_from) if item.choices_from else None)
+            for item in self._outputs(last.name, last.target)
+        ]
+        fields = [*_inputs(chain), *outputs]
+        inner = any(spec.sensitive for spec in self._specs.values())
+        if inner and not any(item.sensitive for item in fields):  # what is sensitive inside may show in the outputs
+            fields = [evolve(item, sensitive=True) for item in fields]
+        options = {"steps": steps, **{name: table for name, table in self._tables.items() if table}}
+        instructions = " Then: ".join(self._instructions(step.name, step.target) for step in chain.steps)
+        return SignatureSpec(name, instructions, fields, strategy=StrategyChoice("chain", options)).check()
+
+    def _step(self, key: str, name: str, target: Resolved, sources: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a step, or a branch of one, as the strategy ``chain`` reads it."""
+        if isinstance(target, ResolvedPipeline):
+            return {"name": name, "inputs": _forms(key, sources), "branches": self._branches(key, target, sources)}
+        spec = self._specs[key] = self._spec_of(key, name, target)
+        if spec.strategy is not None:
+            self._tables["strategies"][key] = {"name": spec.strategy.name, **spec.strategy.options}
+        fields = {given: item.name for item in spec.inputs.values() for given in (item.name, *item.aliases)}
+        provenance = {"open_outputs": True} if spec.open_outputs else {}
+        try:
+            signature = spec.evolve(strategy=None, provenance=provenance, examples=()).to_dict()
+        except SignatureDefinitionError as error:
+            raise _unwritable(key, error) from error
+        return {"name": name, "signature": signature, "inputs": _forms(key, sources, fields)}
+
+    def _branches(self, key: str, pipeline: ResolvedPipeline, sources: Mapping[str, Any]) -> list[dict[str, Any]]:
+        found = []
+        for branch in pipeline.branches:
+            name = branch.branch.name
+            inner = branch.sources
+            if inner is None:
+                inner = {given: FromInput(given) for given in branch.target.choose_inputs(sources)}
+            if branch.branch.condition is not None:
+                condition = pipeline.pipeline.conditions[branch.branch.condition]
+                self._tables["conditions"][f"{key}.{name}"] = self._condition(f"{key}.{name}", condition)
+            found.append(self._step(f"{key}.{name}", name, branch.target, inner))
+        return found
+
+    def _condition(self, key: str, condition: Any) -> Mapping[str, Any]:
+        if isinstance(condition, InputCondition):
+            try:
+                return {"when": jsonable(condition.tests)}
+            except (TypeError, ValueError) as error:
+                raise _unwritable(key, error) from error
+        if inspect.iscoroutinefunction(condition):
+            raise CompositionError(
+                f"step {key!r} has an asynchronous condition, and the strategy 'chain' waits for none; make it a plain "
+                "function, or write it as data such as {'confidence': {'below': 0.8}}"
+            )
+        return NamedObject({"registered": self._registered, "function": self._outer + key}, condition)
+
+    def _spec_of(self, key: str, name: str, target: ResolvedSignature | ResolvedChain) -> SignatureSpec:
+        if isinstance(target, ResolvedChain):
+            return _ChainWriter(self._registered, f"{self._outer}{key}.").spec(target, _identifier(name))
+        registered = target.registered
+        spec = registered.spec
+        if spec.nearest_demos is not None:
+            raise CompositionError(
+                f"step {key!r} shows the demos that are nearest to its inputs, which a step of a written chain cannot"
+            )
+        if registered.program is not None:
+            program = {"name": registered.qualified_name, "fingerprint": registered.program_fingerprint}
+            self._tables["programs"][key] = program
+        if target.parameters:
+            spec = spec.evolve(parameters=merged_parameters(spec.parameters, target.parameters))
+        if target.strategy is not None:
+            chosen = target.strategy.over(spec.strategy)
+            same = spec.strategy is not None and spec.strategy.name == chosen.name
+            spec = spec.evolve(strategy=chosen, predictors=spec.predictors if same else {})
+        return spec
+
+    def _outputs(self, key: str, target: Resolved) -> list[FieldSpec]:
+        """Return the outputs of a step; those that not every branch gives may be None."""
+        if not isinstance(target, ResolvedPipeline):
+            return list(self._specs[key].outputs.values())
+        given = [self._outputs(f"{key}.{branch.branch.name}", branch.target) for branch in target.branches]
+        found: dict[str, list[FieldSpec]] = {}
+        for item in (item for outputs in given for item in outputs):
+            found.setdefault(item.name, []).append(item)
+        return [_common(items, everywhere=len(items) == len(given)) for items in found.values()]
+
+    def _instructions(self, key: str, target: Resolved) -> str:
+        if not isinstance(target, ResolvedPipeline):
+            return self._specs[key].instructions
+        return " Or: ".join(self._instructions(f"{key}.{item.branch.name}", item.target) for item in target.branches)
 
 
-def _step_spec(step: ResolvedStep) -> SignatureSpec:
-    target = step.target
-    if isinstance(target, ResolvedPipeline):
-        raise CompositionError(
-            f"step {step.name!r} is a pipeline, whose conditions are functions that no file can hold; only a chain of "
-            "signatures can be written as one"
-        )
-    if isinstance(target, ResolvedChain):
-        return _spec(target, _identifier(step.name))
-    registered = target.registered
-    if registered.program is not None:
-        raise CompositionError(
-            f"step {step.name!r} is the DSPy program {registered.qualified_name}, which no file can hold; optimize the "
-            "program by itself, or give the step a signature with a strategy"
-        )
-    if registered.spec.nearest_demos is not None:
-        raise CompositionError(
-            f"step {step.name!r} shows the demos that are nearest to its inputs, which a step of a written chain cannot"
-        )
-    return registered.spec
+def _common(items: Sequence[FieldSpec], *, everywhere: bool) -> FieldSpec:
+    """Return an output that several branches give as one."""
+    first = items[0]
+    sensitive = any(item.sensitive for item in items)
+    if any(item.shape != first.shape for item in items):
+        return FieldSpec(first.name, "output", Any, first.description, sensitive=sensitive)
+    annotation = first.annotation if everywhere or first.annotation is Any else first.annotation | None
+    return evolve(first, annotation=annotation, choices_from=None, sensitive=sensitive)
 
 
-def _inputs(chain: ResolvedChain, specs: Mapping[str, SignatureSpec]) -> list[FieldSpec]:
+def _inputs(chain: ResolvedChain) -> list[FieldSpec]:
     """Return the initial inputs as fields: typed as the first step that takes them, required if any step needs them."""
     found: dict[str, FieldSpec] = {}
     needed: set[str] = set()
     sensitive: set[str] = set()
     for step in chain.steps:
-        spec = specs[step.name]
-        by_name = {name: item for item in spec.inputs.values() for name in (item.name, *item.aliases)}
         for key, source in step.sources.items():
-            item = by_name[key]
             names = [part.name for part in parts(source) if isinstance(part, FromInput)]
+            uses = list(uses_of(step.target, key)) if names else []
+            same = all(use.whole and use.item.shape == uses[0].item.shape for use in uses)
+            whole = isinstance(source, FromInput) and bool(uses) and same
+            required = not whole or isinstance(step.target, ResolvedPipeline) or any(use.item.required for use in uses)
             for name in names:
-                whole = isinstance(source, FromInput)
-                plain = FieldSpec(name, "input", Any) if not whole else evolve(item, name=name, aliases=())
+                plain = evolve(uses[0].item, name=name, aliases=()) if whole else FieldSpec(name, "input", Any)
                 found.setdefault(name, plain)
-                needed |= {name} if not whole or item.required else set()
-                sensitive |= {name} if item.sensitive else set()
+                needed |= {name} if required else set()
+                sensitive |= {name} if any(use.item.sensitive for use in uses) else set()
     order = [name for name in chain.inputs or () if name in found]
     return [
         evolve(
@@ -112,16 +192,16 @@ def _inputs(chain: ResolvedChain, specs: Mapping[str, SignatureSpec]) -> list[Fi
     ]
 
 
-def _step(step: ResolvedStep, spec: SignatureSpec) -> dict[str, Any]:
-    fields = {name: item.name for item in spec.inputs.values() for name in (item.name, *item.aliases)}
+def _forms(key: str, sources: Mapping[str, Any], fields: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return what the inputs of a step come from, by the names of its fields."""
     try:
-        return {
-            "name": step.name,
-            "signature": spec.evolve(strategy=None, provenance={}, examples=()).to_dict(),
-            "inputs": {fields[key]: _form(source) for key, source in step.sources.items()},
-        }
-    except (SignatureDefinitionError, TypeError, ValueError) as error:
-        raise CompositionError(f"step {step.name!r} cannot be written as JSON: {error}") from error
+        return {given if fields is None else fields[given]: _form(source) for given, source in sources.items()}
+    except (TypeError, ValueError) as error:
+        raise _unwritable(key, error) from error
+
+
+def _unwritable(key: str, error: Exception) -> CompositionError:
+    return CompositionError(f"step {key!r} cannot be written as JSON: {error}")
 
 
 def _form(source: Any) -> dict[str, Any]:
@@ -138,11 +218,6 @@ def _form(source: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return {"mapping": {str(key): _form(item) for key, item in value.items()}}
     return {"list": [_form(item) for item in value]}
-
-
-def _choice(choice: StrategyChoice) -> dict[str, Any]:
-    data = choice.to_dict()
-    return {"name": data["name"], **data.get("options", {})}
 
 
 def _identifier(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from hokusai_core.composition.definitions import Branch, Condition, PipelineDefinition, checked_mapping
 from hokusai_core.errors import CompositionError
+from hokusai_core.signatures.branch_conditions import InputCondition
 
 __all__ = ["ConditionalPipeline"]
 
@@ -56,21 +57,27 @@ class ConditionalPipeline(PipelineDefinition):
         ['counter_question']
     """
 
-    def add_condition(self, name: str, condition: Condition) -> Self:
+    def add_condition(self, name: str, condition: Condition | Mapping[str, Any]) -> Self:
         """Name a condition.
 
         Args:
             name: what ``when`` refers to.
             condition: is given the inputs, and says whether it holds; in asynchronous use it may be a coroutine
-                function.
+                function. Or the condition as data, which files can hold: names of inputs with the value that each
+                must equal, or with comparisons, such as ``{"confidence": {"below": 0.8}}``.
 
         Raises:
-            CompositionError: the name is taken, or the condition cannot be called.
+            CompositionError: the name is taken, or the condition is neither a function nor such data.
         """
         if not isinstance(name, str) or not name.strip():
             raise CompositionError(f"add_condition(name={name!r}): the name of a condition is a text")
         if name in self._conditions:
             raise CompositionError(f"there is a condition {name!r} already; give this one another name")
+        if isinstance(condition, Mapping):
+            try:
+                condition = InputCondition.of(condition)
+            except CompositionError as error:
+                raise CompositionError(f"condition {name!r}: {error}") from None
         if not callable(condition):
             raise CompositionError(f"condition {name!r} is no function of the inputs, but {type(condition).__name__}")
         self._conditions[name] = condition

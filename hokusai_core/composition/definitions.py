@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from hokusai_core.errors import CompositionError
 from hokusai_core.model_parameters import checked_parameters
+from hokusai_core.signatures.branch_conditions import condition_error, condition_holds, truth_of
 from hokusai_core.signatures.strategy_choice import StrategyChoice
 from hokusai_core.suggestions import did_you_mean
 
@@ -23,6 +24,7 @@ __all__ = [
     "checked_mapping",
     "checked_step_parameters",
     "checked_strategy",
+    "step_name",
 ]
 
 Condition = Callable[[Mapping[str, Any]], Any]
@@ -149,14 +151,7 @@ class PipelineDefinition:
         for branch in self.branches:
             if branch.condition is None:
                 return branch
-            verdict = self._evaluate(branch.condition, inputs)
-            if inspect.isawaitable(verdict):
-                if inspect.iscoroutine(verdict):
-                    verdict.close()
-                raise CompositionError(
-                    f"condition {branch.condition!r} is asynchronous; use aexecute_conditional, or a plain function"
-                )
-            if _truth(branch.condition, verdict):
+            if condition_holds(branch.condition, self._conditions[branch.condition], inputs):
                 return branch
         raise self._no_branch()
 
@@ -165,25 +160,34 @@ class PipelineDefinition:
         for branch in self.branches:
             if branch.condition is None:
                 return branch
-            verdict = self._evaluate(branch.condition, inputs)
-            if inspect.isawaitable(verdict):
-                try:
-                    verdict = await verdict
-                except Exception as error:
-                    raise _raised(branch.condition, error) from error
-            if _truth(branch.condition, verdict):
+            try:
+                verdict = self._conditions[branch.condition](MappingProxyType(dict(inputs)))
+                verdict = await verdict if inspect.isawaitable(verdict) else verdict
+            except Exception as error:
+                raise condition_error(branch.condition, error) from error
+            if truth_of(branch.condition, verdict):
                 return branch
         raise self._no_branch()
-
-    def _evaluate(self, name: str, inputs: Mapping[str, Any]) -> Any:
-        try:
-            return self._conditions[name](MappingProxyType(dict(inputs)))
-        except Exception as error:
-            raise _raised(name, error) from error
 
     def _no_branch(self) -> CompositionError:
         names = ", ".join(repr(branch.condition) for branch in self.branches)
         return CompositionError(f"none of the conditions {names} holds, and there is no otherwise(); add one")
+
+
+def step_name(target: Any, name: str | None) -> str:
+    """Return what a step is called."""
+    if name is not None:
+        if not isinstance(name, str) or not name.strip():
+            raise CompositionError(f"name={name!r}: the name of a step is a text")
+        return name
+    if isinstance(target, str) and target.strip():
+        return target.rpartition("/")[2]
+    own = getattr(target, "__name__", None) if isinstance(target, type) else None
+    if own is None:
+        raise CompositionError(
+            f"a step that is a {type(target).__name__} needs a name: .add(..., name='...'); later steps refer to it"
+        )
+    return str(own)
 
 
 def checked_strategy(step: str, strategy: Any) -> StrategyChoice | None:
@@ -221,16 +225,3 @@ def checked_mapping(step: str, mapping: Any) -> Mapping[str, Any] | None:
     if not isinstance(mapping, Mapping) or not all(isinstance(key, str) for key in mapping):
         raise CompositionError(f"step {step!r}: expected a mapping of input field to reference or value")
     return dict(mapping)
-
-
-def _raised(name: str, error: Exception) -> CompositionError:
-    # Its text may quote any input, a sensitive one too; the cause has it.
-    what = f"lacks input {error}" if isinstance(error, KeyError) else f"raised {type(error).__name__}"
-    return CompositionError(f"condition {name!r} {what}; see the cause")
-
-
-def _truth(name: str, verdict: Any) -> bool:
-    try:
-        return bool(verdict)
-    except Exception as error:
-        raise CompositionError(f"condition {name!r} gave a {type(verdict).__name__}, not true or false") from error

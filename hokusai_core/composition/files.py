@@ -1,7 +1,7 @@
 """Read and write chains as TOML or YAML files. A file holds names and values; nothing in it is run or imported.
 
 A file has ``inputs``, the names of its initial inputs, and ``steps``. Each step has ``signature`` (or ``steps`` again,
-for a chain inside), ``inputs``, ``name``, ``strategy`` and ``parameters``, the last four optional::
+for a chain inside, or ``branches``), ``inputs``, ``name``, ``strategy`` and ``parameters``, the last four optional::
 
     inputs = ["input_document"]
 
@@ -14,6 +14,20 @@ for a chain inside), ``inputs``, ``name``, ``strategy`` and ``parameters``, the 
     inputs = { document = "ExtractInfo.extracted_info", max_length = { literal = "100 words" } }
 
 Strings mean what they mean in ``SignatureChain.add``; ``{ ref = "..." }`` and ``{ literal = ... }`` say it outright.
+
+Of several ``branches`` the first runs whose condition ``when`` holds; one without ``when`` is the last and runs
+otherwise. A condition is data, as ``ConditionalPipeline.add_condition`` takes it, about the inputs of the step::
+
+    [[steps]]
+    name = "reply"
+    inputs = { text = "mail", label = "Sort.label" }
+
+    [[steps.branches]]
+    when = { label = "complaint" }
+    signature = "Apologize"
+
+    [[steps.branches]]
+    signature = "Answer"
 """
 
 from __future__ import annotations
@@ -26,7 +40,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hokusai_core.composition.definitions import ChainDefinition
+from hokusai_core.composition.conditional import ConditionalPipeline
+from hokusai_core.composition.definitions import ChainDefinition, step_name
 from hokusai_core.composition.references import literal, ref
 from hokusai_core.errors import CompositionError
 from hokusai_core.suggestions import did_you_mean
@@ -39,7 +54,8 @@ ChainT = TypeVar("ChainT", bound=ChainDefinition)
 _BYTES, _VALUES, _DEEPEST = 1_000_000, 10_000, 20
 #: A dotted key of more parts than a chain may be deep, which ``tomllib`` would spend quadratic time on.
 _LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
-_STEP = frozenset({"signature", "steps", "inputs", "name", "strategy", "parameters"})
+_STEP = frozenset({"signature", "steps", "branches", "inputs", "name", "strategy", "parameters"})
+_BRANCH = frozenset({"when", "signature", "steps", "branches", "inputs", "name"})
 
 
 def read_chain(cls: type[ChainT], path: str | os.PathLike[str]) -> ChainT:
@@ -155,16 +171,8 @@ class _Reader:
         if not isinstance(step, Mapping):
             raise CompositionError(f"{where}: expected a step with 'signature' and 'inputs'")
         _known(step, _STEP, f"{where}: ")
-        signature = step.get("signature")
-        if (signature is None) == ("steps" not in step) or not isinstance(signature, (str, type(None))):
-            raise CompositionError(f"{where}: expected either 'signature', a name, or 'steps' of a chain inside")
-        target = self.chain(step, f"{where}.", depth + 1) if signature is None else signature
-        inputs = step.get("inputs")
-        if inputs is not None and not isinstance(inputs, Mapping):
-            raise CompositionError(f"{where}.inputs: expected names of inputs with their values")
-        mapping = None
-        if inputs is not None:
-            mapping = {str(key): self._value(value, f"{where}.inputs.{key}", 0) for key, value in inputs.items()}
+        target = self._target(step, where, depth)
+        mapping = self._mapping(step, where)
         try:
             chain.add(
                 target,
@@ -175,6 +183,53 @@ class _Reader:
             )
         except CompositionError as error:
             raise CompositionError(f"{where}: {error}") from error
+
+    def _target(self, step: Mapping[Any, Any], where: str, depth: int) -> Any:
+        """Return what a step or branch runs."""
+        signature = step.get("signature")
+        if sum(name in step for name in ("signature", "steps", "branches")) != 1 or (
+            "signature" in step and not isinstance(signature, str)
+        ):
+            raise CompositionError(
+                f"{where}: expected either 'signature', a name, or 'steps' of a chain inside, or 'branches'"
+            )
+        if "branches" in step:
+            return self._pipeline(step, where, depth + 1)
+        return self.chain(step, f"{where}.", depth + 1) if signature is None else signature
+
+    def _pipeline(self, step: Mapping[Any, Any], where: str, depth: int) -> ConditionalPipeline:
+        branches = step["branches"]
+        if depth > _DEEPEST:
+            raise CompositionError(f"{where}: nested more than {_DEEPEST} deep")
+        if not isinstance(branches, list) or not branches or not all(isinstance(item, Mapping) for item in branches):
+            raise CompositionError(f"{where}.branches: expected a list of branches with 'when' and 'signature'")
+        pipeline = ConditionalPipeline(str(step.get("name") or ""))
+        for number, branch in enumerate(branches):
+            place = f"{where}.branches[{number}]"
+            _known(branch, _BRANCH, f"{place}: ")
+            target, mapping = self._target(branch, place, depth), self._mapping(branch, place)
+            try:
+                if "when" not in branch:
+                    if branch is not branches[-1]:
+                        raise CompositionError("only the last branch may lack 'when'")
+                    if "name" in branch:
+                        raise CompositionError("a branch without 'when' is called 'otherwise' and has no other name")
+                    pipeline.otherwise().execute(target, mapping)
+                    continue
+                name = step_name(target, branch.get("name"))
+                pipeline.add_condition(name, self._plain(branch["when"], f"{place}.when", 0))
+                pipeline.when(name).execute(target, mapping)
+            except CompositionError as error:
+                raise CompositionError(f"{place}: {error}") from error
+        return pipeline
+
+    def _mapping(self, step: Mapping[Any, Any], where: str) -> dict[str, Any] | None:
+        inputs = step.get("inputs")
+        if inputs is None:
+            return None
+        if not isinstance(inputs, Mapping):
+            raise CompositionError(f"{where}.inputs: expected names of inputs with their values")
+        return {str(key): self._value(value, f"{where}.inputs.{key}", 0) for key, value in inputs.items()}
 
     def _value(self, value: Any, where: str, depth: int) -> Any:
         self._values += 1

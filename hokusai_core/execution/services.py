@@ -329,7 +329,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
         if value("strict_plugins"):  # strict hosts want every failure at the start
             plugins.load()
         editions = EditionFinder.of(plugins, settings)
-        strategies = StrategyResolver(plugins)
+        strategies = StrategyResolver(plugins, lambda name: signatures.known(name))
         signatures = SignatureRegistry(
             plugins.signature_packs, value("prefer"), find_edition=editions.find, settle=strategies.settled
         )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hokusai_core.call_records import OutputsWithExtras
 from hokusai_core.errors import OutputError
 from hokusai_core.model_parameters import merged_parameters
 from hokusai_core.settings import Settings
@@ -78,8 +79,8 @@ class SignatureRunner:
         """
         return self.spec.binder.bind(inputs, self._media)
 
-    def run(self, inputs: Mapping[str, Any], *, timeout: float | None = None) -> dict[str, Any]:
-        """Return the outputs for ``inputs``.
+    def run(self, inputs: Mapping[str, Any], *, timeout: float | None = None) -> OutputsWithExtras:
+        """Return the outputs for ``inputs``; their ``extras`` are what a strategy gives beside them.
 
         Args:
             inputs: input field or alias -> value.
@@ -92,9 +93,8 @@ class SignatureRunner:
         """
         bound = self.bind(inputs)
         deadline = None if timeout is None else time.monotonic() + timeout
-        outputs, problems = self.spec.codec.settle(
-            bound, self._call.prepare(bound, deadline=deadline, config=self._parameters).run()
-        )
+        answer = self._call.prepare(bound, deadline=deadline, config=self._parameters).run()
+        outputs, problems = self.spec.codec.settle(bound, answer)
         if problems:
             raise OutputError(f"the answer does not fit {self.spec.name}: " + "; ".join(map(str, problems)))
-        return outputs
+        return OutputsWithExtras(outputs, answer.extras if isinstance(answer, OutputsWithExtras) else {})

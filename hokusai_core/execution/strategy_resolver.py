@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from hokusai_core.errors import ComponentNotFoundError, ConfigurationError, PluginLoadError
+from hokusai_core.errors import ComponentNotFoundError, CompositionError, ConfigurationError, PluginLoadError
 from hokusai_core.function_tool import FunctionTool
 from hokusai_core.plugins.failures import frames_inside
 from hokusai_core.protocols import Tool, protocol_problems
+from hokusai_core.signatures.branch_conditions import InputCondition
 from hokusai_core.signatures.strategy_choice import StrategyChoice
 from hokusai_core.strategy_task import Reward, StrategyTask
 
 if TYPE_CHECKING:
     from hokusai_core.plugins.manager import PluginManager
     from hokusai_core.protocols import Strategy, Validator
+    from hokusai_core.signature_registry import RegisteredSignature
     from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["REFERENCE_FREE", "ResolvedStrategy", "StrategyResolver"]
@@ -46,10 +48,13 @@ class StrategyResolver:
 
     Args:
         plugins: the plugins that offer them.
+        known: returns a registered signature by its qualified name, None for none.
     """
 
-    def __init__(self, plugins: PluginManager) -> None:
-        self._plugins = plugins
+    def __init__(
+        self, plugins: PluginManager, known: Callable[[str], RegisteredSignature | None] = lambda name: None
+    ) -> None:
+        self._plugins, self._known = plugins, known
         self._warned: set[str] = set()
 
     def settled(self, spec: SignatureSpec) -> SignatureSpec:
@@ -70,7 +75,7 @@ class StrategyResolver:
             ConfigurationError: the strategy does not take these options.
             PluginLoadError: the plugin that offers it failed.
         """
-        found = _Parts(self._plugins)
+        found = _Parts(self._plugins, self._known)
         options = found.resolved(choice)
         strategy: Strategy = self._plugins.create("strategy", choice.name, **options)
         label = f"strategy {choice.name}"
@@ -91,7 +96,8 @@ class StrategyResolver:
                 self._warned.add(part)
                 warnings.warn(
                     f"strategy {name}: {part} has no version, so answers are not cached. Give it one: "
-                    "FunctionTool(function, version='1') for a tool, an attribute 'version' for a reward",
+                    "FunctionTool(function, version='1') for a tool, an attribute 'version' for a reward, a program or "
+                    "the function of a condition",
                     stacklevel=frames_inside(),
                 )
 
@@ -99,8 +105,8 @@ class StrategyResolver:
 class _Parts:
     """The parts of one choice of a strategy."""
 
-    def __init__(self, plugins: PluginManager) -> None:
-        self._plugins = plugins
+    def __init__(self, plugins: PluginManager, known: Callable[[str], RegisteredSignature | None]) -> None:
+        self._plugins, self._known = plugins, known
         self.parts: list[tuple[str, str]] = []
         self.unversioned: list[str] = []
 
@@ -115,7 +121,60 @@ class _Parts:
             options["strategy"] = self._strategy(options["strategy"])
         if isinstance(options.get("strategies"), Mapping):
             options["strategies"] = {name: self._strategy(item) for name, item in options["strategies"].items()}
+        if "steps" not in options:
+            return options
+        if isinstance(options.get("programs"), Mapping):
+            options["programs"] = {step: self._program(step, item) for step, item in options["programs"].items()}
+        if isinstance(options.get("conditions"), Mapping):
+            options["conditions"] = {step: self._condition(step, item) for step, item in options["conditions"].items()}
         return options
+
+    def _program(self, step: str, value: Any) -> Any:
+        """Return the module of a step; no module is ever imported because a file names it."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+            raise ConfigurationError(f"step {step!r}: a program is {{'name': ..., 'fingerprint': ...}}")
+        name, program = value["name"], getattr(value, "value", None)
+        if program is None:
+            entry = self._known(name)
+            if entry is None or entry.program is None:
+                raise ConfigurationError(
+                    f"step {step!r} is the program {name}, and no program is registered under that name; register it "
+                    f"with executor.register_signature({name.rpartition('/')[2]!r}, module)"
+                )
+            if entry.program_fingerprint != value.get("fingerprint"):
+                raise ConfigurationError(
+                    f"step {step!r} was made with another version of the program {name}, which now is "
+                    f"{entry.spec.describe()}; make it again, or register the program that it was made with"
+                )
+            program = entry.program
+        self._add(f"program {name}", str(getattr(program, "version", "") or ""))
+        return program
+
+    def _condition(self, step: str, value: Any) -> Callable[[Mapping[str, Any]], Any]:
+        if not isinstance(value, Mapping):
+            raise ConfigurationError(f"branch {step!r}: its condition is no mapping")
+        if "when" in value:
+            try:
+                return InputCondition.of(value["when"])
+            except CompositionError as error:
+                raise ConfigurationError(f"branch {step!r}: {error}") from None
+        function = getattr(value, "value", None) or self._registered_function(step, value)
+        self._add(f"condition {step}", str(getattr(function, "version", "") or ""))
+        return function  # type: ignore[no-any-return]  # whatever was given as a condition can be called
+
+    def _registered_function(self, step: str, value: Mapping[str, Any]) -> Any:
+        """Return the function of a condition of the chain that is registered under the name in ``value``."""
+        name = str(value.get("registered"))
+        entry = self._known(name)
+        original = None if entry is None else (entry.original or entry.signature_class)
+        choice = None if original is None else original.spec.strategy
+        for known in () if choice is None else choice.named_objects():
+            if known == value:
+                return known.value
+        raise ConfigurationError(
+            f"the condition of branch {step!r} is a function, which no file holds; register the chain that has it: "
+            f"executor.register_signature({name.rpartition('/')[2]!r}, chain)"
+        )
 
     def _add(self, label: str, version: str) -> None:
         self.parts.append((label, version))

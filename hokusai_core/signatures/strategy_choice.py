@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from hokusai_core.errors import SignatureDefinitionError
+from hokusai_core.signatures.branch_conditions import NamedObject
 
 __all__ = ["StrategyChoice"]
 
@@ -32,6 +33,7 @@ class StrategyChoice:
         name: name of the strategy, such as ``chain_of_thought`` or ``plugin/name``; "" for the one that the signature
             declares.
         options: options of the strategy. ``tools``, ``reward`` and ``strategy`` name other components, or are objects.
+            A ``NamedObject`` among them is an object that files hold by its name.
         version: version of the strategy; filled in by the executor.
         parts: name and version of every tool, reward and inner strategy; filled in by the executor.
 
@@ -79,6 +81,14 @@ class StrategyChoice:
         if not self.name:
             raise ValueError(f"the signature declares no strategy that {', '.join(self.options)} could be options of")
         return self
+
+    def named_objects(self) -> list[NamedObject]:
+        """Return the objects among the options that files hold by their names."""
+        return list(_named_objects(self.options))
+
+    def with_objects(self, objects: Sequence[NamedObject]) -> StrategyChoice:
+        """Return this choice with objects in place of what files hold of them."""
+        return evolve(self, options=_with_objects(self.options, objects)) if objects else self
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -128,6 +138,23 @@ class StrategyChoice:
     def __str__(self) -> str:
         options = ", ".join(f"{name}={_shown(_mapped(value, _label))}" for name, value in self.options.items())
         return f"{self.name}({options})" if options else self.name
+
+
+def _named_objects(value: Any) -> Iterator[NamedObject]:
+    if isinstance(value, NamedObject):
+        yield value
+    elif isinstance(value, (list, tuple, Mapping)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _named_objects(item)
+
+
+def _with_objects(value: Any, objects: Sequence[NamedObject]) -> Any:
+    if isinstance(value, Mapping):
+        found = next((item for item in objects if item == value), None)
+        return found or {name: _with_objects(item, objects) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_objects(item, objects) for item in value]
+    return value
 
 
 def _shown(value: Any) -> str:

@@ -207,21 +207,41 @@ def _outputs(executor: Executor, chain: SignatureChain) -> tuple[FieldSpec, ...]
     last = list(chain.steps.values())[-1].target
     if isinstance(last, SignatureChain):
         return _outputs(executor, last)
-    if isinstance(last, ConditionalPipeline):
-        raise ConfigurationError(
-            f"chain {chain.name!r} ends with a conditional pipeline, whose outputs depend on the branch; evaluate the "
-            "branches one by one"
-        )
+    if isinstance(last, ConditionalPipeline):  # an output that only some branches give may be None
+        return tuple(chain.to_signature(executor, "Chain").spec.outputs.values())
     return tuple(executor.signature(last).spec.outputs.values())
 
 
 def _chain_identity(executor: Executor, chain: SignatureChain) -> list[Any]:
     found: list[Any] = [chain.name]
     for step in chain.steps.values():
-        if isinstance(step.target, (SignatureChain, ConditionalPipeline)):
-            inner: Any = _chain_identity(executor, step.target) if isinstance(step.target, SignatureChain) else "branch"
-        else:
-            spec = executor.signature(step.target).spec
-            inner = [spec.fingerprint, spec.parameters]
+        inner = _target_identity(executor, step.target)
         found.append([step.name, inner, str(step.mapping), str(step.strategy), dict(step.parameters)])
     return found
+
+
+def _target_identity(executor: Executor, target: Any) -> list[Any]:
+    if isinstance(target, SignatureChain):
+        return _chain_identity(executor, target)
+    if isinstance(target, ConditionalPipeline):
+        return [
+            [
+                branch.name,
+                _condition_identity(target.conditions.get(branch.condition or "")),
+                str(branch.mapping),
+                _target_identity(executor, branch.target),
+            ]
+            for branch in target.branches
+        ]
+    spec = executor.signature(target).spec
+    return [spec.fingerprint, spec.parameters]
+
+
+def _condition_identity(condition: Any) -> str:
+    """Return what is known of a condition: all of one that is data, the name and version of a function."""
+    tests = getattr(condition, "tests", None)
+    return (
+        str(tests)
+        if tests is not None
+        else f"{getattr(condition, '__qualname__', '')} {getattr(condition, 'version', '')}"
+    )

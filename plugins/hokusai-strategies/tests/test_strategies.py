@@ -452,7 +452,7 @@ STEP = {"name": "one", "signature": Ask.to_dict(), "inputs": {"question": {"inpu
             "step 'one' has no output 'reply'",
         ),
         ([{**STEP, "signature": Typed.to_dict(), "inputs": {}}], "step 'one' gives no answer"),
-        ([5], "a step has a name, a signature and inputs"),
+        ([5], "a step has a name, a signature or branches, and inputs"),
     ],
 )
 def test_steps_that_cannot_work_are_refused_before_the_first_call(run: Asking, steps: Any, message: str) -> None:

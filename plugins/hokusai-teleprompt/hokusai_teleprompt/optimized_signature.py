@@ -21,6 +21,7 @@ from hokusai_core.plugin_api import (
     with_predictor_states,
 )
 from hokusai_teleprompt.certificate_rows import rows_file, with_rows, write_artifact
+from hokusai_teleprompt.chain_programs import with_programs
 from hokusai_teleprompt.report import Report
 
 __all__ = ["OptimizedSignature", "candidate_spec", "load_optimized", "make_optimized", "with_report"]
@@ -121,7 +122,8 @@ def load_optimized(
         path: the file.
         base: the signature that it is meant for. A file that was made from another one is refused.
         program: the ``dspy.Module`` that the instructions and demos of a program are for; it is not changed. None for
-            the program that is registered under the name. Nothing is ever imported because a file names it.
+            the program that is registered under the name. Of a chain, the module of its step, or a mapping of
+            registered names to modules, if there are several. Nothing is ever imported because a file names it.
 
     Raises:
         ArtifactError: the file cannot be used; says why, and how ``base`` or the predictors of ``program`` differ.
@@ -136,6 +138,8 @@ def load_optimized(
         report = Report.from_dict(artifact.report)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
+    if program is not None and artifact.spec.strategy is not None:
+        return _made(evolve(artifact, spec=with_programs(artifact.spec, program)), report, None, None)
     if program is not None:
         with_predictor_states(program, artifact.spec.predictors, artifact.spec.name)
     return _made(artifact, report, None, program)

@@ -26,6 +26,7 @@ from hokusai_core.errors import ArtifactError, ConfigurationError
 from hokusai_core.plugin_api import Artifact, PluginManager, did_you_mean, read_artifact
 from hokusai_evaluate.evaluation_files import FOLDER
 from hokusai_teleprompt.certificate_rows import rows_file, with_rows
+from hokusai_teleprompt.chain_programs import missing_code
 from hokusai_teleprompt.pack_evaluation import evaluation_parts
 
 __all__ = ["GENERATOR", "PLUGIN", "SIGNATURES", "Pack", "build_pack", "checked_names", "renamed_file", "write_wheel"]
@@ -200,6 +201,8 @@ def _artifacts(folder: Path) -> dict[str, tuple[Path, Artifact]]:
         label = artifact.spec.name
         if artifact.spec.predictors and artifact.spec.strategy is None:
             raise ArtifactError(f"{path}: is of the program {artifact.base_name}, whose code no pack holds")
+        for part in missing_code(artifact.spec):
+            raise ArtifactError(f"{path}: {part} no pack holds")
         if label in found:
             raise ArtifactError(
                 f"{path} and {found[label][0]} both have a signature called {label!r}; keep one of them"

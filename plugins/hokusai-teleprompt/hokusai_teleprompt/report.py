@@ -134,6 +134,8 @@ class Report:
             and in a report that was read from a file.
         labels: the labels of the held-out examples, where an output is a label; empty where that output is sensitive.
         sources: what each source of feedback has contributed; empty where the examples are no feedback.
+        steps: key of each step and branch of a chain -> how many examples to choose by and held-out examples reached it
+            with the chain as it is, and how many there were; empty for what is no chain.
         calls: language-model calls that were made.
         replayed: calls that were answered from a checkpoint or an equal earlier call.
         failed_calls: calls that failed.
@@ -173,6 +175,7 @@ class Report:
     differing: tuple[ExampleTexts, ...] = ()
     labels: tuple[LabelResult, ...] = ()
     sources: tuple[SourceResult, ...] = ()
+    steps: Mapping[str, tuple[int, int]] = field(factory=dict)
     calls: int = 0
     replayed: int = 0
     failed_calls: int = 0
@@ -241,12 +244,13 @@ class Report:
                 "differing": tuple(ExampleTexts(**_known(ExampleTexts, item)) for item in values.get("differing", ())),
                 "labels": tuple(LabelResult(**_known(LabelResult, item)) for item in values.get("labels", ())),
                 "sources": tuple(SourceResult(**_known(SourceResult, item)) for item in values.get("sources", ())),
+                "steps": {str(key): (count[0], count[1]) for key, count in values.get("steps", {}).items()},
                 "usage": Usage(**_known(Usage, values.get("usage", {}))),
                 "invalid": tuple(values.get("invalid", (0, 0))),
                 "notes": tuple(values.get("notes", ())),
             }
             return cls(**values)
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, IndexError, TypeError) as error:
             raise ArtifactError(f"its report cannot be read: {error}") from error
 
     def to_json(self) -> str:
@@ -302,6 +306,7 @@ class Report:
             *self._cross_fitted_rows(),
             *self._label_rows(),
             *self._source_rows(),
+            *self._step_rows(),
             ("calls", self._calls()),
             ("tokens", f"{self.usage.input_tokens} in, {self.usage.output_tokens} out"),
             ("cost", "unknown" if self.cost is None else f"${self.cost:.4f}"),
@@ -372,6 +377,12 @@ class Report:
         if len(self.sources) > _SHOWN:
             rows.append(("source", f"{len(self.sources) - _SHOWN} more sources are in report.sources"))
         return rows
+
+    def _step_rows(self) -> list[tuple[str, str]]:
+        """Return the lines of the table about the steps of a chain, where not every example reaches all of them."""
+        if all(reached == examples for reached, examples in self.steps.values()):
+            return []
+        return [("step", f"{key}: {reached} of {examples} examples") for key, (reached, examples) in self.steps.items()]
 
     def _calls(self) -> str:
         spared = f", {self.replayed} spared" if self.replayed else ""

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from hokusai_core import BaseSignature, Executor, InputField, OutputField, SignatureChain, literal, read_artifact
-from hokusai_core.errors import ArtifactError, CompositionError, OptimizationError
+from hokusai_core.errors import ArtifactError, OptimizationError
 from hokusai_core.plugin_api import SignatureSpec
 from hokusai_core.testing.lm import null_lm
 from hokusai_teleprompt import TelepromptFineTuner, build_pack, promote, rollback
@@ -79,23 +79,7 @@ def test_a_chain_in_a_chain_keeps_its_steps_apart(lm: Any) -> None:
         executor.register_signature("Outer", outer)
         result = executor.execute_signature("Outer", EATING)
         assert result.usage.calls == 3
-        assert set(result.extras["steps"]) == {"inner", "Judge"}
-
-
-def test_what_no_file_can_hold_is_refused(lm: Any) -> None:
-    import dspy
-
-    from hokusai_core import ConditionalPipeline
-
-    with executor_of(lm) as executor:
-        pipeline = ConditionalPipeline().add_condition("any", lambda inputs: True)
-        pipeline.when("any").execute("Judge")
-        branching = SignatureChain(inputs=["note"]).add(pipeline, {"note": "note"}, name="choose")
-        with pytest.raises(CompositionError, match="step 'choose' is a pipeline, whose conditions are functions"):
-            branching.to_signature(executor)
-        executor.register_signature("Program", dspy.Predict("note -> topic"))
-        with pytest.raises(CompositionError, match="step 'Program' is the DSPy program local/Program"):
-            SignatureChain(inputs=["note"]).add("Program", {"note": "note"}).to_signature(executor)
+        assert set(result.extras["steps"]) == {"inner", "inner.Note", "inner.Judge", "Judge"}
 
 
 def test_every_step_of_a_chain_is_optimized_and_the_comparison_is_about_the_whole(lm: Any, reports: Any) -> None:

@@ -106,8 +106,17 @@ def _plain(outputs: Any) -> dict[str, Any]:
     return {name: jsonable(value) for name, value in outputs.items()}
 
 
+def _shown(target: Any) -> str:
+    """Return what a step runs, as a table shows it."""
+    from hokusai_core import ConditionalPipeline
+
+    if isinstance(target, ConditionalPipeline):
+        return f"branches: {' | '.join(branch.name for branch in target.branches)}"
+    return target if isinstance(target, str) else f"chain: {target.name}"
+
+
 def _row(found: SignatureChain, name: str) -> tuple[str, ...]:
     step = found.steps[name]
-    target = step.target if isinstance(step.target, str) else f"chain: {step.target.name}"
+    target = _shown(step.target)
     target += f" by {step.strategy}" if step.strategy is not None else ""
     return name, target, ", ".join(step.mapping) if step.mapping is not None else "initial inputs of the same name"

@@ -72,7 +72,7 @@ class DspyTask:
     def student(self, *, keep_demos: bool = False) -> SignatureProgram | ModuleProgram:
         """Return the program to improve."""
         if self.task.program is not None:
-            return _RecordedModule(self.names, self.task.program, keep_demos=keep_demos)
+            return _RecordedModule(self.names, self.task.program, keep_demos=keep_demos, ran=self.task.ran)
         safe = {**self.names.inputs, **self.names.outputs}
         demos = self.task.signature.demos if keep_demos else ()
         return _RecordedProgram(self.names, [dspy.Example({safe[name]: demo[name] for name in demo}) for demo in demos])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Self, Union, get_args, get_origin
 
 import dspy
@@ -137,18 +137,34 @@ class ModuleProgram(dspy.Module):
         names: the names of the fields of the whole.
         module: the program; it is copied.
         keep_demos: whether its predictors keep the demos that they have.
+        ran: is called with the names of the predictors that ran on an example.
     """
 
-    def __init__(self, names: FieldNames, module: Any, *, keep_demos: bool) -> None:
+    def __init__(
+        self,
+        names: FieldNames,
+        module: Any,
+        *,
+        keep_demos: bool,
+        ran: Callable[[Iterable[str]], None] = lambda names: None,
+    ) -> None:
         super().__init__()
-        self.names, self.module = names, module.deepcopy()
+        self.names, self.module, self.ran = names, module.deepcopy(), ran
         for predictor in () if keep_demos else self.module.predictors():
             predictor.demos = []
         self.start = candidate_key(self.candidate())
 
     def forward(self, **inputs: Any) -> Any:
         """Run the program."""
-        return self.module(**inputs)
+        around, own = dspy.settings.trace, list[Any]()
+        try:
+            with dspy.context(trace=own):
+                return self.module(**inputs)
+        finally:
+            names = {id(predictor): name for name, predictor in self.module.named_predictors()}
+            self.ran(names[id(predictor)] for predictor, *_ in own if id(predictor) in names)
+            if around is not None:
+                around.extend(own)
 
     def candidate(self, label: str = "") -> Candidate:
         """Return the present instructions and demos of the predictors as a candidate."""

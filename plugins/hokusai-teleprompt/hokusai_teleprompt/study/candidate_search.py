@@ -44,15 +44,20 @@ class CandidatePool:
         calls: returns how many calls were made so far.
         on_found: called with each new candidate.
         optimizer: name of the optimizer that finds them.
+        kept: returns a candidate with what it may not change as it is.
 
     Attributes:
         optimizer: name of the optimizer that searches now.
     """
 
     def __init__(
-        self, calls: Callable[[], int], on_found: Callable[[FoundCandidate], None], optimizer: str = ""
+        self,
+        calls: Callable[[], int],
+        on_found: Callable[[FoundCandidate], None],
+        optimizer: str = "",
+        kept: Callable[[Candidate], Candidate] = lambda candidate: candidate,
     ) -> None:
-        self._calls, self._on_found, self.optimizer = calls, on_found, optimizer
+        self._calls, self._on_found, self.optimizer, self._kept = calls, on_found, optimizer, kept
         self._by_key: dict[str, FoundCandidate] = {}
         self._lock = threading.Lock()
         self._last: str | None = None
@@ -70,6 +75,7 @@ class CandidatePool:
         """
         if candidate.score is not None and not math.isfinite(candidate.score):
             candidate = evolve(candidate, score=None)  # a score that is not a number says nothing
+        candidate = self._kept(candidate)
         key = candidate_key(candidate)
         with self._lock:
             self._last = key

@@ -13,6 +13,7 @@ from hokusai_core.errors import ExecutionError, OptimizationError, OutputError, 
 from hokusai_core.plugin_api import OptimizationExample, SignatureRunner
 from hokusai_evaluate.metrics.scoring import checked, goodness, worst_goodness
 from hokusai_teleprompt.study.phase_budget import StudyFailed, StudyStop
+from hokusai_teleprompt.study.step_reach import steps_of
 
 __all__ = ["INTERRUPTED", "Evaluator", "ExampleOutcome", "Measurement"]
 
@@ -32,12 +33,14 @@ class ExampleOutcome:
         error: class of the error, None for none.
         outage: an error of a language model that is not the candidate's fault: of the model that is optimized for, or
             of the model that the metric asks.
+        steps: keys of the steps and branches that ran, where it is a chain that gave the outputs.
     """
 
     outputs: Mapping[str, Any] | None
     good: float | None
     error: str | None = None
     outage: Exception | None = None
+    steps: frozenset[str] = frozenset()
 
 
 @frozen
@@ -133,12 +136,14 @@ class Evaluator:
 
     def _evaluate(self, runner: SignatureRunner, example: OptimizationExample) -> ExampleOutcome:
         outputs: Mapping[str, Any] | None = None
+        steps: frozenset[str] = frozenset()
         try:
-            outputs = runner.run(example.inputs)
-            return ExampleOutcome(outputs, self.grade(example, outputs))
+            answer = runner.run(example.inputs)
+            outputs, steps = dict(answer), steps_of(answer.extras)
+            return ExampleOutcome(outputs, self.grade(example, outputs), steps=steps)
         except ExecutionError as error:
             of_candidate = outputs is None and isinstance(error, (OutputError, PromptTooLong))
-            return ExampleOutcome(outputs, None, type(error).__name__, None if of_candidate else error)
+            return ExampleOutcome(outputs, None, type(error).__name__, None if of_candidate else error, steps)
 
     def grade(self, example: OptimizationExample, outputs: Mapping[str, Any]) -> float:
         """Return how good outputs are.

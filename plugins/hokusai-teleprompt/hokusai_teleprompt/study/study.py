@@ -44,6 +44,7 @@ from hokusai_teleprompt.study.candidate_search import CandidatePool, FoundCandid
 from hokusai_teleprompt.study.evaluation import Measurement
 from hokusai_teleprompt.study.halving import Contender, ahead, shown_demos
 from hokusai_teleprompt.study.phase_budget import CallCounter, StudyFailed
+from hokusai_teleprompt.study.step_reach import StepReach
 from hokusai_teleprompt.study.study_lm import StudyModels
 from hokusai_teleprompt.study.study_phases import Phase, StudyPhases
 from hokusai_teleprompt.study.study_sizes import fitting_sizes, resized
@@ -182,6 +183,7 @@ class Study:
         self._module = plan.target.runner(self._spec, first.model).module
         self._metric, self._evaluator = first.evaluator.metric, first.evaluator
         self._current = plan.target.current(self._module)
+        self._reach = StepReach(self._current)
         self._search_notes: list[str] = []
         self._dataset_hash = ""
 
@@ -207,7 +209,9 @@ class Study:
         split = self._split
         self._dataset_hash = dataset_hash(split.train, split.dev, split.test)
         baseline = self._measure_baseline()
-        pool = CandidatePool(lambda: self._counter.spent.calls, self._on_found, self._plan.choice.name)
+        pool = CandidatePool(
+            lambda: self._counter.spent.calls, self._on_found, self._plan.choice.name, self._reach.kept
+        )
         stopped = baseline.test.stopped or baseline.dev.stopped or self._search(portfolio, pool)
         new = pool.new(self._current)
         if not new and stopped is None and pool.latest() is None:
@@ -260,6 +264,9 @@ class Study:
         dev, dev_score = Measurement((), test.stopped), None
         if test.stopped is None:
             dev, _ = self._phases.measure(phase, before, before.spec, split.dev)
+        if before is self._plan.target:  # with another strategy it has other steps
+            outcomes = (item for item in (*test.outcomes, *dev.outcomes) if item is not None)
+            self._reach.measured([item.steps for item in outcomes if item.steps])
         if dev.outcomes:
             dev_score = score_of(self._metric, split.dev, dev, self._evaluator.worst(dev))
             self._reporter.scored(dev_score)
@@ -303,6 +310,7 @@ class Study:
             workers=self._plan.workers,
             found=pool.add if pool is not None else lambda candidate: None,
             program=self._module,
+            ran=self._reach.ran,
         )
 
     def _choose(self, new: list[FoundCandidate], pool: CandidatePool) -> FoundCandidate:
@@ -502,6 +510,7 @@ class Study:
             differing=result.differing,
             labels=tuple(label for label in result.found.labels if label.field not in self._spec.sensitive),
             sources=split.sources,
+            steps=self._reach.counts,
             calls=spent.calls,
             replayed=spent.replayed,
             failed_calls=spent.failed,
@@ -517,6 +526,9 @@ class Study:
     def _notes(self, result: _Result) -> list[str]:
         notes = [reason for reason in self._split.refusals if reason not in result.found.decision.text]
         notes += self._search_notes
+        notes += [
+            f"no example reached {name}, which keeps its instructions and demos" for name in self._reach.unreached
+        ]
         if self._plan.baseline_answers.found:
             notes.append(
                 f"{self._plan.baseline_answers.found} answers of the signature as it is were there from earlier studies"
