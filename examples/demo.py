@@ -1,104 +1,153 @@
 #!/usr/bin/env python3
-"""Pre-built signatures on real texts: a drafted email, a summary, a classification. Needs no key and no network.
+"""What Hokusai does, on the embedded language model: no key and no network are needed.
 
-python examples/demo.py                         # with the embedded language model
+python examples/demo.py                         # with the embedded language model, about two minutes
 python examples/demo.py --lm openai/gpt-5-mini  # with another one
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator
-from email import message_from_string
+import tempfile
+import time
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from hokusai.services.dspy_pipeline_executor import DSPyPipelineExecutor
-from hokusai_core import ExecutionResult
-from hokusai_core.errors import HokusaiError
-
+FILES = Path(__file__).with_name("demo")
 TEXTS = Path(__file__).with_name("texts")
+#: Rows of the batch that are over before it is killed.
+KILL_AFTER = 10
 
 
-class Job(NamedTuple):
-    """A signature, its inputs, and what they are made of."""
+class Demonstration:
+    """Runs commands in a folder of its own, and shows each with what it prints.
 
-    title: str
-    signature: str
-    inputs: dict[str, Any]
+    Args:
+        folder: the folder.
+        lm: language model of all commands.
+    """
+
+    def __init__(self, folder: Path, lm: str) -> None:
+        self.folder = folder
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOKUSAI_", "MLFLOW_"))}
+        # Answers and records stay in the folder, so that the demonstration starts anew each time.
+        self.environment = kept | {
+            "HOKUSAI_LM": lm,
+            "HOKUSAI_CACHE_DIR": str(folder / "answers"),
+            "HOKUSAI_DATA_DIR": str(folder / "data"),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        }
+
+    def say(self, title: str, text: str) -> None:
+        """Print what comes next."""
+        print(f"\n== {title}\n{text}\n", flush=True)
+
+    def run(self, *arguments: str, longest: int = 30) -> None:
+        """Run a command and print it with its output.
+
+        Raises:
+            SystemExit: it failed.
+        """
+        print(f"$ hokusai {shlex.join(arguments)}", flush=True)
+        done = subprocess.run(
+            self._command(arguments), cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, check=False
+        )
+        lines = done.stdout.decode().rstrip().splitlines()
+        print("\n".join(lines[:longest]), *(["..."] if len(lines) > longest else []), sep="\n", flush=True)
+        if done.returncode:
+            raise SystemExit(f"the command failed with exit code {done.returncode}")
+
+    def run_and_kill(self, *arguments: str, journal: str) -> None:
+        """Begin a batch, and kill its process once some rows are over."""
+        print(f"$ hokusai {shlex.join(arguments)}", flush=True)
+        process = subprocess.Popen(
+            self._command(arguments), cwd=self.folder, env=self.environment, start_new_session=True
+        )
+        kept = self.folder / journal
+        while process.poll() is None and self._rows(kept) < KILL_AFTER:
+            time.sleep(0.02)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        print(f"(killed with SIGKILL; {self._rows(kept)} of 30 rows are in {journal})", flush=True)
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-m", "hokusai", *arguments]
+
+    def _rows(self, journal: Path) -> int:
+        """Return how many rows a journal has; its first line says what it belongs to."""
+        return max(0, journal.read_bytes().count(b"\n") - 1) if journal.exists() else 0
 
 
-def jobs() -> Iterator[Job]:
-    """Yield what the demonstration runs."""
-    complaint = message_from_string(read("email-late-delivery.txt"))
-    yield Job(
-        "an answer to email-late-delivery.txt",
-        "EmailDraft",
-        {
-            "recipient": complaint["From"].partition(" <")[0],
-            "subject": "Delivery of your desk",
-            "key_points": [
-                "We apologize for the late delivery of the desk",
-                "The desk will arrive on Friday, October 31",
-                "We refund $50",
-            ],
-        },
+def show(demo: Demonstration) -> None:
+    """Run all steps."""
+    demo.say(
+        "1. One classification",
+        "The answer is one of the categories, whatever the model would like to write.",
     )
-    yield Job(
-        "report-quarter.txt",
-        "SummarizeText",
-        {"document": read("report-quarter.txt"), "max_length": "2 sentences"},
+    categories = "categories=Complaint, Job application, Price change"
+    demo.run("run", "ClassifyText", "-i", "text=@email-late-delivery.txt", "-i", categories)
+
+    demo.say(
+        "2. A signature of your own on 30 mails, and a kill in the middle",
+        "signatures.py has the class SortMail: the text of a mail goes in, one of three kinds comes out.",
     )
-    categories = ["Complaint", "Job application", "Price change"]
-    for name in ("email-late-delivery.txt", "email-job-application.txt", "email-price-increase.txt"):
-        inputs = {"text": read(name), "categories": categories}
-        yield Job(name, "ClassifyText", inputs)
+    batch = ("batch", "signatures.py:SortMail", "mails.csv", "-o", "kinds.jsonl")
+    demo.run_and_kill(*batch, "--workers", "1", "--no-progress", journal="kinds.jsonl.journal")
+    print("\nThe same command goes on with the rest: what is over is not asked again.\n", flush=True)
+    demo.run(*batch, "--workers", "1", "--no-progress")
 
+    demo.say("3. The same mails again, into another file", "Every answer comes from the cache: no token is spent.")
+    demo.run("batch", "signatures.py:SortMail", "mails.csv", "-o", "again.jsonl", "--no-progress")
 
-def read(name: str) -> str:
-    """Return one of the texts."""
-    return (TEXTS / name).read_text(encoding="utf-8")
+    demo.say("4. A chain", "triage.toml has two steps; the second one gets what the first one found.")
+    demo.run("chain", "run", "triage.toml", "-i", "mail=I want my money back, the lamp is broken.", "--steps")
 
+    demo.say(
+        "5. How good is it? And does an optimization help?",
+        "labelled.csv has 60 mails with the right kind. The interval says what so few rows can show, and no more.",
+    )
+    demo.run("evaluate", "signatures.py:SortMail", "labelled.csv", "--metric", "accuracy", "--worst", "3")
+    print(flush=True)
+    optimize = ("optimize", "signatures.py:SortMail", "labelled.csv", "--metric", "accuracy", "-y", "--track")
+    demo.run(*optimize, "--optimizer", "labeled_fewshot", "--calls", "400", "-o", "better.json", longest=24)
 
-def footer(result: ExecutionResult) -> str:
-    """Return how the answer came about."""
-    usage = result.usage
-    return f"{result.model}  {result.latency:.1f} s  {usage.input_tokens} + {usage.output_tokens} tokens"
+    demo.say("6. What was recorded", "With --track executions and optimizations go to MLflow, with their prompts.")
+    demo.run("run", "signatures.py:SortMail", "-i", "body=Please pay 20 euros.", "--track", "--cache", "off")
+    demo.run("tracking", "flush")
+    demo.run("logs", "-n", "3", "--from", "mlflow")
+    uri = demo.environment["MLFLOW_TRACKING_URI"]
+    print(f"\nTo look at it in a browser:\n$ {sys.prefix}/bin/mlflow ui --backend-store-uri {uri}", flush=True)
 
-
-def show(job: Job, result: ExecutionResult) -> None:
-    """Print an answer: in a frame on a terminal, plainly elsewhere."""
-    text = "\n".join(str(value) for value in result.values())
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.panel import Panel
-        from rich.text import Text
-
-        title, subtitle = Text(f"{job.signature}: {job.title}", "bold"), Text(footer(result), "dim")
-        Console().print(Panel(Text(text), title=title, subtitle=subtitle, title_align="left"))
-    else:
-        print(f"== {job.signature}: {job.title}\n\n{text}\n\n   {footer(result)}\n", flush=True)
+    demo.say(
+        "7. Free text, last",
+        "This is what a model of 135 million parameters writes. It reads well and is often wrong: it is for trying\n"
+        "out pipelines. For texts that matter, name a larger model: --lm provider/model."
+        if demo.environment["HOKUSAI_LM"] == "local"
+        else f"This is what {demo.environment['HOKUSAI_LM']} writes.",
+    )
+    demo.run("run", "SummarizeText", "-i", "document=@report-quarter.txt", "-i", "max_length=2 sentences")
 
 
 def main() -> int:
-    """Run all jobs; return the exit code."""
+    """Run the demonstration; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lm", default="local", help="language model [default: the embedded one]")
-    lm = parser.parse_args().lm
-    # Without the cache, so that every answer is made here and now.
-    with DSPyPipelineExecutor(lm=lm, cache_enabled=False, mlflow_tracking=False, timeout=300) as executor:
-        for job in jobs():
-            try:
-                show(job, executor.execute_signature(job.signature, job.inputs))
-            except HokusaiError as error:
-                print(f"{job.signature}: {error}", file=sys.stderr)
-                return 1
-    if lm == "local":
-        print(
-            "The embedded model is small: it shows how things work, not how well. A larger one: "
-            "python examples/demo.py --lm provider/model"
-        )
+    parser.add_argument("--folder", type=Path, help="folder for its files [default: a new one]")
+    arguments = parser.parse_args()
+    folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="hokusai-demo-"))).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (*FILES.iterdir(), TEXTS / "email-late-delivery.txt", TEXTS / "report-quarter.txt"):
+        if file.is_file():
+            shutil.copy(file, folder)
+    started = time.monotonic()
+    show(Demonstration(folder, arguments.lm))
+    print(f"\nAll of this took {time.monotonic() - started:.0f} s, and is in {folder}.")
     return 0
 
 

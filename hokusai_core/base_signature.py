@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
+from hokusai_core.call_advice import method_advice
 from hokusai_core.signatures.class_reader import ClassBody, bodies, body_of
 from hokusai_core.signatures.fields import FieldDeclaration
 from hokusai_core.signatures.spec import SignatureSpec
@@ -86,7 +87,8 @@ class SignatureMeta(type):
             return getattr(cast("type[BaseSignature]", cls).to_dspy(), name)
         if any(name in body.declared for _, body in bodies(cls)):
             raise AttributeError(f"{name!r} is a field of {cls.__name__}; {cls.__name__}.spec describes it")
-        raise AttributeError(f"signature class {cls.__name__!r} has no attribute {name!r}")
+        advice = method_advice("a signature", name, cls.__name__)
+        raise AttributeError(advice or f"signature class {cls.__name__!r} has no attribute {name!r}")
 
     def __setattr__(cls, name: str, value: Any) -> None:
         if not name.startswith("_"):

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mappin
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, Unpack, overload
 
 from hokusai_core.batch.runner import BatchOptions, BatchRunner, OnError
+from hokusai_core.call_advice import method_advice, missing_inputs
 from hokusai_core.composition.chain_signature import signature_of_chain
 from hokusai_core.composition.definitions import ChainDefinition
 from hokusai_core.composition.runner import ChainRunner
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.event_streams import AsyncEventStream, EventStream, StreamedWork
-from hokusai_core.execution.options import ExecutionOptions
+from hokusai_core.execution.options import ExecutionOptions, execution_options
 from hokusai_core.execution.registration import register_signature
 from hokusai_core.execution.services import make_services
 from hokusai_core.execution.state import ExecutionState
@@ -21,7 +22,7 @@ from hokusai_core.execution.streaming import StreamEmitter
 from hokusai_core.plugins.failures import describe_error
 from hokusai_core.results import TokenCount
 from hokusai_core.runtime.deadline import Deadline
-from hokusai_core.settings import ExecutionMode, ExecutorOptions, Settings, SettingValue, parse_setting
+from hokusai_core.settings import UNSET, ExecutionMode, ExecutorOptions, Settings, SettingValue, parse_setting
 
 if TYPE_CHECKING:
     import threading
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 __all__ = ["Executor"]
 
 S = TypeVar("S")
+
+#: Default of inputs that no caller may leave out, so that the error can say how they are given.
+_NO_INPUTS: Any = UNSET
 
 
 class Executor:
@@ -117,7 +121,7 @@ class Executor:
     ) -> ExecutionResult: ...
 
     def execute_signature(
-        self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+        self, signature_name: Any, inputs: Mapping[str, Any] = _NO_INPUTS, **options: Unpack[ExecutionOptions]
     ) -> ExecutionResult:
         """Run a signature and wait for its result.
 
@@ -139,6 +143,8 @@ class Executor:
             BudgetExceeded: the budget is spent.
             ClosedError: the executor was closed.
         """
+        if inputs is _NO_INPUTS:
+            raise _missing_inputs(signature_name, options)
         lm = options.pop("lm", None)
         return self.services.execute(signature_name, inputs, lm, self.services.options.read(**options))
 
@@ -153,14 +159,16 @@ class Executor:
     ) -> ExecutionResult: ...
 
     async def aexecute_signature(
-        self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+        self, signature_name: Any, inputs: Mapping[str, Any] = _NO_INPUTS, **options: Unpack[ExecutionOptions]
     ) -> ExecutionResult:
         """Async version of ``execute_signature``; cancelling the coroutine cancels the call."""
+        if inputs is _NO_INPUTS:
+            raise _missing_inputs(signature_name, options)
         lm = options.pop("lm", None)
         return await self.services.aexecute(signature_name, inputs, lm, self.services.options.read(**options))
 
     def stream_signature(
-        self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+        self, signature_name: Any, inputs: Mapping[str, Any] = _NO_INPUTS, **options: Unpack[ExecutionOptions]
     ) -> EventStream:
         """Run a signature and yield what happens, the answer piece by piece.
 
@@ -188,13 +196,15 @@ class Executor:
         return EventStream(self.services, self._streamed(signature_name, inputs, options))
 
     def astream_signature(
-        self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+        self, signature_name: Any, inputs: Mapping[str, Any] = _NO_INPUTS, **options: Unpack[ExecutionOptions]
     ) -> AsyncEventStream:
         """Async version of ``stream_signature``: an asynchronous iterator, which begins with its first event."""
         self.services.check_open()
         return AsyncEventStream(self._streamed(signature_name, inputs, options))
 
     def _streamed(self, signature: Any, inputs: Mapping[str, Any], options: ExecutionOptions) -> StreamedWork:
+        if inputs is _NO_INPUTS:
+            raise _missing_inputs(signature, options)
         services, lm = self.services, options.pop("lm", None)
         read = services.options.read(**options)
 
@@ -491,7 +501,7 @@ class Executor:
     ) -> Future[ExecutionResult]: ...
 
     def execute_async(
-        self, signature_name: Any, inputs: Mapping[str, Any], **options: Unpack[ExecutionOptions]
+        self, signature_name: Any, inputs: Mapping[str, Any] = _NO_INPUTS, **options: Unpack[ExecutionOptions]
     ) -> Future[ExecutionResult]:
         """Begin an execution and return its future; the executor runs ``max_workers`` of them at once.
 
@@ -505,6 +515,8 @@ class Executor:
         Returns:
             A future of the result; what ``execute_signature`` raises, its ``result()`` raises.
         """
+        if inputs is _NO_INPUTS:
+            raise _missing_inputs(signature_name, options)
         return self._batches.submit(signature_name, inputs, options)
 
     # -- chains and pipelines -----------------------------------------------------------------------------------
@@ -816,8 +828,16 @@ class Executor:
         except Exception as failure:
             _keep_first(error, failure)
 
+    def __getattr__(self, name: str) -> NoReturn:
+        advice = method_advice("an executor", name)
+        raise AttributeError(advice or f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} mode={self.mode.value} closed={self.services.state.closed}>"
+
+
+def _missing_inputs(signature: Any, options: Mapping[str, Any]) -> TypeError:
+    return missing_inputs(signature, (name for name in options if name not in execution_options()))
 
 
 def _keep_first(error: BaseException | None, failure: Exception) -> None:

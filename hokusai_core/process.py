@@ -3,7 +3,8 @@
 ``process_trackers`` gives every executor of this process a tracker. Executors do not know each other, so a host that
 wants everything in its process recorded has no executor to ask. ``fork_callbacks`` runs code in a child process after
 ``os.fork``, because Python's own registration cannot be undone and would keep each executor alive. ``fork_gate`` keeps
-forks away from native code. ``active_cassettes`` says which cassette takes the calls of this context.
+forks away from native code. ``active_cassettes`` says which cassette takes the calls of this context. ``said_notes``
+knows which notes were printed.
 
 A component says with an attribute ``fork_safe`` whether it works in a child process. One that was made by its name is
 cheap to make again, so it is used on only if ``fork_safe`` is true. One that the host passed as an object cannot be
@@ -33,6 +34,7 @@ __all__ = [
     "ForkCallbacks",
     "ForkGate",
     "ProcessTrackers",
+    "SaidNotes",
     "TrackerHost",
     "active_cassettes",
     "check_fork_safe",
@@ -40,6 +42,7 @@ __all__ = [
     "fork_gate",
     "made_after_fork",
     "process_trackers",
+    "said_notes",
 ]
 
 
@@ -364,6 +367,22 @@ active_cassettes: Final = ActiveCassettes()
 
 #: Trackers of every executor of this process.
 process_trackers: Final = ProcessTrackers()
+
+
+class SaidNotes:
+    """Knows which notes were printed in this process. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, object] = {}
+
+    def is_new(self, note: str) -> bool:
+        """Return whether a note was not asked for before, and remember it."""
+        new = object()
+        return self._said.setdefault(note, new) is new  # of several threads, one finds its own
+
+
+#: Notes that were printed in this process.
+said_notes: Final = SaidNotes()
 
 
 def made_after_fork(component: object) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from attrs import asdict, field, frozen
 
+from hokusai_core.result_view import html_table, plain_values, values_rows, values_text
 from hokusai_core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -260,11 +261,18 @@ class ExecutionResult(Mapping[str, Any], Generic[S_co]):
         strategy: name of the strategy that answered, "" for one call of the language model or a program.
         extras: what the strategy gave beside the outputs, such as ``reasoning`` or ``trajectory``, as JSON-able data.
             Where a field of the signature is sensitive, they may quote it, and are kept in memory only.
+        inputs: the inputs as they were used: by field name, converted, defaults filled in.
+        sensitive: names of the fields whose values are not shown.
+        notes: what a reader of the outputs ought to know, such as that a small model wrote a free text.
+
+    ``print(result)`` shows the outputs; a notebook shows them as a table.
 
     Example:
         >>> result = ExecutionResult(outputs={"draft": "Dear all"}, execution_id="e1", signature="p/DraftText")
         >>> result["draft"], result["execution_id"], dict(result)
         ('Dear all', 'e1', {'draft': 'Dear all'})
+        >>> print(result)
+        draft: Dear all
     """
 
     _outputs: Mapping[str, Any]
@@ -284,6 +292,9 @@ class ExecutionResult(Mapping[str, Any], Generic[S_co]):
     trace: ExecutionTrace | None = field(default=None)
     strategy: str = ""
     extras: Mapping[str, Any] = field(factory=dict)
+    inputs: Mapping[str, Any] = field(factory=dict)
+    sensitive: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     @property
     def price_source(self) -> str:
@@ -313,6 +324,48 @@ class ExecutionResult(Mapping[str, Any], Generic[S_co]):
         # Values stay out: outputs may be long, and a field may be sensitive.
         source = f"cached={self.cached!r}" if self.cached else f"model={self.model!r}"
         return f"<ExecutionResult {self.signature} {source} outputs={list(self._outputs)} id={self.execution_id}>"
+
+    def to_dict(self, *, sensitive: bool = False) -> dict[str, Any]:
+        """Return the outputs and how they came about as a JSON-able dict, whatever the types of the outputs.
+
+        Args:
+            sensitive: whether values of sensitive fields, and extras that may quote them, are in it too.
+        """
+        hidden = frozenset() if sensitive else self.sensitive
+        return {
+            "signature": self.signature,
+            "signature_version": self.signature_version,
+            "fingerprint": self.fingerprint,
+            "execution_id": self.execution_id,
+            "inputs": plain_values(self.inputs, hidden),
+            "outputs": plain_values(self._outputs, hidden),
+            "model": self.model,
+            "usage": self.usage.to_dict(),
+            "cost": self.cost,
+            "price_source": self.price_source or None,
+            "latency": self.latency,
+            "cached": self.cached,
+            "attempts": len(self.attempts),
+            "strategy": self.strategy or None,
+            "extras": {} if hidden else plain_values(self.extras, hidden),
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        return values_text(self._outputs, self.sensitive)
+
+    def _repr_html_(self) -> str:
+        source = f"{self.cached} cache" if self.cached else self.model
+        caption = ", ".join(part for part in (self.signature, source, f"{self.latency:.2f} s") if part)
+        return html_table(("output", "value"), values_rows(self._outputs, self.sensitive), caption)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"'ExecutionResult' object has no attribute {name!r}")
+        if name in self._outputs:
+            raise AttributeError(f"{name!r} is an output: write result[{name!r}] or result.outputs.{name}")
+        known = ", ".join(f"result[{output!r}]" for output in self._outputs)
+        raise AttributeError(f"a result has no attribute {name!r}; its outputs are {known or 'none'}")
 
     def _ipython_key_completions_(self) -> list[str]:
         return [*self._outputs, "execution_id"]

@@ -1,4 +1,6 @@
-"""Settings of an executor: argument, else environment variable, else default. Each keeps its source.
+"""Settings of an executor: argument, else environment variable, else project file, else default.
+
+Each keeps its source.
 
 ``ExecutorOptions`` is the one table of all settings. The keyword arguments of ``Executor``, the environment variables,
 the listings of the ``hokusai`` command and the reference page are read from it.
@@ -78,6 +80,8 @@ class ExecutionMode(enum.Enum):
     TESTING = "testing"
 
 
+#: Settings without a variable that a project file may give.
+_ALSO_IN_FILES: Final = ("lm", "models", "adapter")
 #: Formats of prompts and answers that an adapter can be chosen by.
 _FORMATS = ("chat", "json", "xml")
 
@@ -311,6 +315,11 @@ def executor_options() -> Mapping[str, Option]:
     return options_of(ExecutorOptions)
 
 
+def _of_project_file() -> list[str]:
+    """Return the settings that a project file may give: all that a file can hold."""
+    return [name for name, option in executor_options().items() if option.environment or name in _ALSO_IN_FILES]
+
+
 def variable_of(name: str) -> str:
     """Return the environment variable of an option."""
     return f"HOKUSAI_{name.upper()}"
@@ -318,7 +327,7 @@ def variable_of(name: str) -> str:
 
 @frozen
 class SettingValue:
-    """A value and its source: ``argument``, ``environment NAME`` or ``default``."""
+    """A value and its source: ``argument``, ``environment NAME``, ``file PATH`` or ``default``."""
 
     value: Any
     source: str
@@ -366,8 +375,8 @@ class Settings(Mapping[str, SettingValue]):
         Raises:
             ConfigurationError: names every option and variable that cannot be used, and what is expected.
         """
-        project = project_settings(os.environ if environ is None else environ, search=environ is None)
-        environ = os.environ if environ is None else environ
+        search, environ = environ is None, os.environ if environ is None else environ
+        project = project_settings(environ, search=search, known=_of_project_file())
         return cls._of(_read(_known(options), environ, project), environ)
 
     @classmethod

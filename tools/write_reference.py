@@ -24,7 +24,7 @@ FOLDER = ROOT / "docs" / "reference"
 
 #: Page -> its modules, in the order in which a name that stands in several of them is described.
 PAGES: dict[str, tuple[str, ...]] = {
-    "executor": ("hokusai_core", "hokusai"),
+    "executor": ("hokusai_core", "hokusai.executor"),
     "errors": ("hokusai_core.errors",),
     "types": ("hokusai_core.types",),
     "plugin-api": ("hokusai_core.plugin_api",),

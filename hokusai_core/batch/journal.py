@@ -155,6 +155,8 @@ class Journal:
                 original_cost=None if record["cost"] is None else float(record["cost"]),
                 strategy=str(record.get("strategy", "")),
                 extras=extras,
+                inputs=inputs,
+                sensitive=spec.sensitive,
             )
         except (KeyError, TypeError, ValueError):
             return None

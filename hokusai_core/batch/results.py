@@ -10,14 +10,17 @@ import orjson
 from attrs import field, frozen
 
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.json_encoding import jsonable
-from hokusai_core.redaction import REDACTED
+from hokusai_core.result_view import html_table, plain_values, redacted, values_line
 from hokusai_core.results import Attempt, ExecutionResult, Usage, known_cost
 from hokusai_core.storage import atomic_write
 
 __all__ = ["BatchResult", "BatchRow", "FailedExecution", "Outcome", "json_text", "outcome_record"]
 
 _SHOWN = 60
+#: Version of the record of a row; it grows when a name is removed or means something else.
+_SCHEMA_VERSION = 1
+#: Rows that are shown of a batch.
+_SHOWN_ROWS = 10
 #: Columns of a frame, beside those of inputs and outputs.
 _FIGURES = frozenset(
     {"index", "error", "attempts", "execution_id", "signature", "model", "cached", "cost", "latency"}
@@ -62,6 +65,19 @@ class FailedExecution:
 
     def __bool__(self) -> bool:
         return False
+
+    def to_dict(self, *, sensitive: bool = False) -> dict[str, Any]:
+        """Return the row and its error as a JSON-able dict.
+
+        Args:
+            sensitive: whether values of sensitive fields are in it too.
+        """
+        return outcome_record(self.index, self.inputs, self, frozenset() if sensitive else self.hidden)
+
+    def _repr_html_(self) -> str:
+        message = f"{type(self.error).__name__}: {self.error}"
+        rows = [("error", message), ("inputs", values_line(redacted(self.inputs, self.hidden)))]
+        return html_table((f"row {self.index}", "failed"), rows)
 
     def __repr__(self) -> str:
         shown = {name: _shortened(value) for name, value in redacted(self.inputs, self.hidden).items()}
@@ -226,6 +242,7 @@ class BatchResult(Sequence[Outcome]):
             raise ConfigurationError("to_pandas() needs pandas: pip install pandas") from error
         rows = []
         for record in self._records(sensitive):
+            del record["schema_version"]
             inputs, outputs = record.pop("inputs"), record.pop("outputs", {})
             failure = record.pop("error", None)
             given = {f"input.{name}": value for name, value in inputs.items()}
@@ -241,6 +258,49 @@ class BatchResult(Sequence[Outcome]):
             hidden = self._hidden[index] if index < len(self._hidden) else frozenset()
             yield outcome_record(index, inputs, outcome, frozenset() if sensitive else hidden)
 
+    @property
+    def inputs(self) -> Sequence[Any]:
+        """The rows as they were given."""
+        return tuple(self._inputs)
+
+    def to_dict(self, *, sensitive: bool = False) -> dict[str, Any]:
+        """Return all rows and the totals as a JSON-able dict.
+
+        Args:
+            sensitive: whether values of sensitive fields are in it too.
+        """
+        return {
+            "succeeded": len(self.succeeded),
+            "failed": len(self.failed),
+            "usage": self.usage.to_dict(),
+            "cost": self.cost,
+            "rows": list(self._records(sensitive)),
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{index}: {text}" for index, text in self._shown()]
+        left = len(self) - len(lines)
+        lines += [f"... and {left:,} more rows"] if left else []
+        failed = len(self.failed)
+        return "\n".join([f"{len(self) - failed:,} rows succeeded, {failed:,} failed", *lines])
+
+    def _repr_html_(self) -> str:
+        failed = len(self.failed)
+        caption = f"{len(self) - failed:,} rows succeeded, {failed:,} failed"
+        return html_table(("row", "outcome"), ((str(index), text) for index, text in self._shown()), caption)
+
+    def _shown(self) -> list[tuple[int, str]]:
+        """Return the first rows for people, each in a line."""
+        found = []
+        for index, outcome in enumerate(self._outcomes[:_SHOWN_ROWS]):
+            hidden = self._hidden[index] if index < len(self._hidden) else frozenset()
+            if isinstance(outcome, FailedExecution):
+                message = " ".join(str(outcome.error).split())[:200]
+                found.append((index, f"failed: {type(outcome.error).__name__}: {message}"))
+            else:
+                found.append((index, values_line(outcome, hidden | outcome.sensitive)))
+        return found
+
     def __repr__(self) -> str:
         failed = len(self.failed)
         return f"<BatchResult {len(self) - failed} succeeded, {failed} failed>"
@@ -248,7 +308,7 @@ class BatchResult(Sequence[Outcome]):
 
 def outcome_record(index: int, inputs: Any, outcome: Outcome, hidden: frozenset[str]) -> dict[str, Any]:
     """Return a row and its outcome as a JSON-able dict, without the values of ``hidden`` fields."""
-    record: dict[str, Any] = {"index": index, "inputs": plain(redacted(inputs, hidden))}
+    record: dict[str, Any] = {"schema_version": _SCHEMA_VERSION, "index": index, "inputs": plain_values(inputs, hidden)}
     if isinstance(outcome, FailedExecution):
         error = outcome.error
         return record | {
@@ -256,7 +316,7 @@ def outcome_record(index: int, inputs: Any, outcome: Outcome, hidden: frozenset[
             "attempts": len(outcome.attempts),
         }
     record |= {
-        "outputs": plain(redacted(outcome.outputs, hidden)),
+        "outputs": plain_values(outcome.outputs, hidden),
         "execution_id": outcome.execution_id,
         "signature": outcome.signature,
         "model": outcome.model,
@@ -268,23 +328,8 @@ def outcome_record(index: int, inputs: Any, outcome: Outcome, hidden: frozenset[
     }
     if getattr(outcome, "strategy", ""):  # a chain has none
         record["strategy"] = outcome.strategy
-        record["extras"] = {} if hidden else plain(outcome.extras)  # they may quote any sensitive value
+        record["extras"] = {} if hidden else plain_values(outcome.extras)  # they may quote any sensitive value
     return record
-
-
-def redacted(values: Any, hidden: frozenset[str]) -> dict[Any, Any]:
-    """Return the fields of a row without the values of ``hidden`` ones; what is no mapping shows its type only."""
-    try:
-        if isinstance(values, Mapping):
-            return {name: REDACTED if name in hidden else value for name, value in values.items()}
-    except Exception as error:  # of a mapping that reads its values somewhere; its row has failed with it
-        return {"row": f"<{type(values).__name__}: {type(error).__name__}>"}
-    return {"row": f"<{type(values).__name__}>"}
-
-
-def plain(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return ``values`` as JSON-able ones; a value without a JSON form is replaced by the name of its type."""
-    return {str(name): _plain_value(value) for name, value in values.items()}
 
 
 def json_text(record: Mapping[str, Any]) -> bytes:
@@ -299,15 +344,6 @@ def _valid(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_valid(name): _valid(item) for name, item in value.items()}
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-def _plain_value(value: Any) -> Any:
-    try:
-        plain_value = jsonable(value)
-        orjson.dumps(plain_value)
-    except Exception:  # a class may say in code of its own what its JSON form is
-        return f"<{type(value).__name__}>"
-    return plain_value
 
 
 def _shortened(value: Any) -> str:

@@ -9,17 +9,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from hokusai_core.cli_support.data_files import without_repetition
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.cli_support.media_folder import MediaFolder
 from hokusai_core.storage import describe_os_error
 
-__all__ = ["gather_inputs", "parse_json", "read_object", "read_text", "without_repetition"]
+__all__ = ["gather_inputs", "parse_json", "read_object", "read_text"]
 
 
 def gather_inputs(
     pairs: Sequence[str], source: str | None = None, media: Mapping[str, bool] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """Return the inputs that ``-i`` and ``--json`` name together.
+    """Return the inputs that ``-i`` and ``--inputs`` name together.
 
     Args:
         pairs: texts such as ``field=value``, ``field=@file``, ``field=@-`` (stdin) and ``field:=JSON``. ``@@`` at the
@@ -55,7 +56,7 @@ def gather_inputs(
         from_file = MediaFolder(media, None if source == "-" else Path(source).parent).row(from_file)
     both = sorted(given.keys() & from_file)
     if both:
-        raise CommandMisuse(f"-i and --json both give {', '.join(both)}")
+        raise CommandMisuse(f"-i and --inputs both give {', '.join(both)}")
     return {**from_file, **given}
 
 
@@ -115,19 +116,6 @@ def parse_json(text: str, where: str) -> Any:
         raise CommandFailure(f"{where}: {error}") from error
     except RecursionError as error:
         raise CommandFailure(f"{where} is nested too deeply") from error
-
-
-def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a dict from the ``pairs`` of a JSON object.
-
-    Raises:
-        ValueError: A name occurs twice.
-    """
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
-    return found
 
 
 def _value(text: str, field: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,10 +17,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "SCHEMA_VERSION",
     "age_text",
     "aligned",
     "console",
     "is_terminal",
+    "print_columns",
     "print_figures",
     "print_json",
     "print_styled",
@@ -28,6 +32,8 @@ __all__ = [
     "size_text",
 ]
 
+#: Version of the JSON that commands print; it grows when a name is removed or means something else.
+SCHEMA_VERSION: Final = 1
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -39,9 +45,9 @@ def is_terminal(stream: IO[str] | None) -> bool:
         return False
 
 
-def print_json(value: Any) -> None:
-    """Print a JSON value, indented."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print a JSON object, indented, with the version of what its names mean in ``schema_version``."""
+    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **value}, indent=2, ensure_ascii=False, default=str))
 
 
 def print_figures(figures: Mapping[str, str]) -> None:
@@ -67,6 +73,18 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))
     console().print(table)
+
+
+def print_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table that fits the terminal, or 80 columns elsewhere; the last column is cut at a word.
+
+    For people: scripts take JSON.
+    """
+    width = shutil.get_terminal_size((80, 24)).columns
+    texts = [[" ".join(cell.split()) for cell in row] for row in rows]
+    before = sum(max(map(len, cells)) + 2 for cells in list(zip(columns, *texts, strict=True))[:-1])
+    room = max(width - before - (2 if is_terminal(sys.stdout) else 0), 20)
+    print_table(columns, [[*row[:-1], textwrap.shorten(row[-1], room, placeholder="...")] for row in texts])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

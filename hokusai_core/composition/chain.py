@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
+from hokusai_core.call_advice import method_advice
 from hokusai_core.composition.chain_signature import signature_of_chain
 from hokusai_core.composition.checker import resolve_chain
 from hokusai_core.composition.definitions import (
@@ -182,6 +183,10 @@ class SignatureChain(ChainDefinition):
 
     def __len__(self) -> int:
         return len(self._steps)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        advice = method_advice("a chain", name).replace("execute_signature(name, {...})", "execute_chain(chain, {...})")
+        raise AttributeError(advice or f"'SignatureChain' object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"<SignatureChain {self.name}>"

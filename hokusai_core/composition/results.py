@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from hokusai_core.result_view import html_table, plain_values, values_rows, values_text
 from hokusai_core.results import Usage, known_cost
 
 __all__ = ["ChainResult", "StepResult"]
@@ -21,12 +22,18 @@ class ChainResult(Mapping[str, Any]):
         steps: step name -> its result, in the order in which they were added.
         last: the result of the last step.
         latency: seconds from call to result.
+        inputs: the initial inputs, as they were given.
+
+    ``print(result)`` shows the outputs of the last step; a notebook shows those of every step.
     """
 
-    def __init__(self, steps: Mapping[str, StepResult], last: str, latency: float) -> None:
+    def __init__(
+        self, steps: Mapping[str, StepResult], last: str, latency: float, inputs: Mapping[str, Any] | None = None
+    ) -> None:
         self.steps: Mapping[str, StepResult] = MappingProxyType(dict(steps))
         self.last: StepResult = steps[last]
         self.latency = latency
+        self.inputs: Mapping[str, Any] = MappingProxyType(dict(inputs or {}))
         self._last = last
 
     @property
@@ -76,7 +83,46 @@ class ChainResult(Mapping[str, Any]):
         return len(self.last)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self.steps), self._last, self.latency)  # a view of a mapping has no copy
+        return type(self), (
+            dict(self.steps),
+            self._last,
+            self.latency,
+            dict(self.inputs),
+        )  # a view of a mapping has no copy
+
+    @property
+    def sensitive(self) -> frozenset[str]:
+        """Names of the outputs whose values are not shown."""
+        found: frozenset[str] = self.last.sensitive
+        return found
+
+    def to_dict(self, *, sensitive: bool = False) -> dict[str, Any]:
+        """Return the outputs, and the results of all steps, as a JSON-able dict.
+
+        Initial inputs are in the steps that used them, without the values that are sensitive there.
+
+        Args:
+            sensitive: whether values of sensitive fields are in it too.
+        """
+        return {
+            "outputs": plain_values(self, frozenset() if sensitive else self.sensitive),
+            "usage": self.usage.to_dict(),
+            "cost": self.cost,
+            "latency": self.latency,
+            "cached": self.cached,
+            "steps": {name: result.to_dict(sensitive=sensitive) for name, result in self.steps.items()},
+        }
+
+    def __str__(self) -> str:
+        return values_text(self, self.sensitive)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, field, text)
+            for name, result in self.steps.items()
+            for field, text in values_rows(result, result.sensitive)
+        ]
+        return html_table(("step", "output", "value"), rows)
 
     def __repr__(self) -> str:
         return f"<ChainResult steps={list(self.steps)} outputs={list(self)}>"

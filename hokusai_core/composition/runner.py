@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from hokusai_core.batch.results import plain
 from hokusai_core.composition.checker import resolve_chain, resolve_pipeline
 from hokusai_core.composition.definitions import ChainDefinition, PipelineDefinition
 from hokusai_core.composition.results import ChainResult
@@ -19,6 +18,7 @@ from hokusai_core.events import REDACTED, OperationFinished
 from hokusai_core.execution.options import ExecutionOptions
 from hokusai_core.execution.services import ExecutorServices
 from hokusai_core.execution.streaming import StreamEmitter
+from hokusai_core.result_view import plain_values
 from hokusai_core.results import Usage, known_cost
 from hokusai_core.runtime.deadline import Deadline
 from hokusai_core.runtime.drivers import blocking
@@ -189,4 +189,4 @@ class _Operation:
 
 
 def _without(values: Mapping[str, Any], hidden: frozenset[str]) -> dict[str, Any]:
-    return plain({name: REDACTED if name in hidden else value for name, value in values.items()})
+    return plain_values({name: REDACTED if name in hidden else value for name, value in values.items()})

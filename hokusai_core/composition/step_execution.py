@@ -194,7 +194,7 @@ class _Graph:
             step, error = self.failure
             failure = step_error(step, error, in_order)
             raise failure from failure.__cause__
-        return ChainResult(in_order, chain.steps[-1].name, time.perf_counter() - started)
+        return ChainResult(in_order, chain.steps[-1].name, time.perf_counter() - started, self._inputs)
 
 
 def _run_chain(chain: ResolvedChain, inputs: Mapping[str, Any], scope: Scope) -> ChainResult:

@@ -17,6 +17,7 @@ from dspy.lm15 import CacheConfig
 from dspy.utils.dummies import DummyLM
 from dspy.utils.exceptions import DSPyError
 
+from hokusai_core.call_advice import likely_model
 from hokusai_core.errors import ConfigurationError, LanguageModelUnavailable
 from hokusai_core.redaction import scrub
 
@@ -114,9 +115,11 @@ def default_language_model(name: str, **settings_: Any) -> Any:
     """
     provider, slash, model = name.partition("/")
     if not slash or not provider.strip() or not model.strip() or name != name.strip():
+        likely = likely_model(name.strip())
+        meant = f"; did you mean {likely!r}?" if likely else ""
         raise LanguageModelUnavailable(
-            f"{name!r} is no language model: expected 'provider/model' such as 'openai/gpt-5-mini', or the name of an "
-            "installed provider such as 'local' (hokusai plugins lists them)"
+            f"{name!r} is not the name of a language model{meant or ';'} expected 'provider/model' such as "
+            "'openai/gpt-5-mini', or an installed provider such as 'local' (hokusai models lists names)"
         )
     try:
         return dspy.LM(name, **{"cache": False, "num_retries": 0, **settings_})

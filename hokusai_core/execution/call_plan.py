@@ -69,6 +69,7 @@ class CallPlan:
         persist: whether answers may enter the persistent tier; not where an output is sensitive, as it would be
             written to disk in clear, and not those of programs whose code nothing tells from another version of it.
         strategy: how the signature is answered, None for one call of the language model or a program.
+        notes: what a reader of the answers ought to know.
         program_seen: the state of the program when the plan was made; a plan is used only while it is equal.
     """
 
@@ -88,6 +89,7 @@ class CallPlan:
     persist: bool = True
     program_seen: str = ""
     strategy: ResolvedStrategy | None = None
+    notes: tuple[str, ...] = ()
 
     @spec.default
     def _spec(self) -> SignatureSpec:
@@ -253,13 +255,19 @@ class CallPlanCache:
         if is_file(signature):
             signature = self._read_file(signature)
         if isinstance(signature, str):
-            return self._registry.resolve(signature)
+            return self._written_out(signature) if "->" in signature else self._registry.resolve(signature)
         for entry in self._registry.list():
             if entry.signature_class is signature:
                 return entry
         cls, _ = signature_class(signature.__name__, signature)
         spec = self._strategies.settled(cls.spec)
         return RegisteredSignature(cls.__name__, f"{LOCAL.plugin}/{cls.__name__}", LOCAL, spec, cls)
+
+    def _written_out(self, text: str) -> RegisteredSignature:
+        """Return the signature that a text such as ``"question -> answer"`` is."""
+        name = "StringSignature"
+        cls, _ = signature_class(name, text)
+        return RegisteredSignature(name, f"{LOCAL.plugin}/{name}", LOCAL, cls.spec, cls)
 
     def _with_program(self, registered: RegisteredSignature) -> RegisteredSignature:
         """Return a signature with the program that it gives instructions and demos for. No program is ever imported.
@@ -358,7 +366,13 @@ class CallPlanCache:
             persist=described and not spec.sensitive & frozenset(spec.outputs),
             program_seen=state,
             strategy=strategy,
+            notes=self._notes(spec, model),
         )
+
+    def _notes(self, spec: SignatureSpec, model: LanguageModel) -> tuple[str, ...]:
+        notes = () if model.notes is None else tuple(model.notes(spec))
+        self._models.say(notes)
+        return notes
 
     def _reconnect(self, lm: Any, adapter: Any, program: Any) -> None:
         """Let no call in a forked process use a connection that came through the fork.

@@ -21,16 +21,16 @@ from hokusai_core.errors import (
 from hokusai_core.execution.model_policy import ModelPolicy, PolicyModel
 from hokusai_core.execution.named_models import NamedModels
 from hokusai_core.model import LanguageModel
-from hokusai_core.process import fork_callbacks, fork_gate, made_after_fork
+from hokusai_core.process import fork_callbacks, fork_gate, made_after_fork, said_notes
 from hokusai_core.redaction import printable_cause, scrub, scrubbed_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from hokusai_core.plugins import PluginManager
     from hokusai_core.protocols import LanguageModelProvider
 
-__all__ = ["ADDRESS", "EMBEDDED", "ModelResolver"]
+__all__ = ["ADDRESS", "EMBEDDED", "ModelResolver", "no_language_model", "print_note"]
 
 #: Capability of a language-model component that needs no key and no network; such a one is the last resort.
 EMBEDDED = "embedded"
@@ -81,6 +81,8 @@ class ModelResolver:
         #: Providers and models of parent processes; kept, as freeing one would free what the parent uses.
         self._inherited: list[Any] = []
         self._announced = False
+        #: Called with a note that a user reads once.
+        self.announce: Callable[[str], object] = print_note
         fork_callbacks.add(self._after_fork)
 
     def _after_fork(self) -> None:
@@ -212,9 +214,13 @@ class ModelResolver:
     def _given(self, chosen: Any) -> LanguageModel:
         model = chosen if isinstance(chosen, LanguageModel) else LanguageModel(chosen)
         if not self._dspy().is_language_model(model.lm):
+            if isinstance(chosen, type):
+                name = chosen.__name__
+                raise ConfigurationError(f"lm={name} is a class: give a model, such as {name}('openai/gpt-5-mini')")
+            library = type(chosen).__module__.partition(".")[0]
             raise ConfigurationError(
-                f"lm={type(chosen).__name__} is no language model: give a dspy.LM, or a name such as 'local' or "
-                "'openai/gpt-5-mini'"
+                f"lm={type(chosen).__name__} of {library} is not a language model of DSPy: give a dspy.LM, or a name "
+                "such as 'local' or 'openai/gpt-5-mini'"
             )
         if model is not chosen:
             self._last = model
@@ -274,11 +280,16 @@ class ModelResolver:
     def _announce(self, name: str) -> None:
         if not self._announced:
             self._announced = True
-            print(  # noqa: T201  # said once: a model that the user did not choose is about to answer
-                f"hokusai: no language model is configured, so the embedded one answers ({name}). "
-                "Choose another with lm=... (--lm in a terminal), dspy.configure(lm=...) or HOKUSAI_LM.",
-                file=sys.stderr,
+            self.announce(
+                f"no language model is configured, so the embedded one answers ({name}). Choose another with lm=... "
+                "(--lm in a terminal), dspy.configure(lm=...) or HOKUSAI_LM.",
             )
+
+    def say(self, notes: Iterable[str]) -> None:
+        """Print notes, each once in this process."""
+        for note in notes:
+            if said_notes.is_new(note):
+                self.announce(note)
 
     def _load_embedded(self) -> _Embedded:
         reasons = []
@@ -301,6 +312,11 @@ class ModelResolver:
             if record.state == "disabled" and record.distribution == _EMBEDDED_DISTRIBUTION
         ]
         raise no_language_model(reasons)
+
+
+def print_note(note: str) -> None:
+    """Print a note about a model that the user did not choose."""
+    print(f"hokusai: {note}", file=sys.stderr)  # noqa: T201
 
 
 def no_language_model(reasons: list[str]) -> HokusaiError:

@@ -174,7 +174,10 @@ class OptionReader:
         option = self._table.get(name)
         if option is None:
             hint = did_you_mean(name, self._table)
-            raise TypeError(f"unexpected keyword argument {name!r}{hint}; options are {', '.join(self._table)}")
+            raise TypeError(
+                f"unexpected keyword argument {name!r}{hint}; inputs go into the mapping: {{{name!r}: ...}}; "
+                f"options are {', '.join(self._table)}"
+            )
         return option.read(raw, name)
 
     def _retry(self, values: Mapping[str, Any]) -> RetryPolicy:

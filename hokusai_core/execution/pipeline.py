@@ -402,6 +402,9 @@ class ExecutionPipeline:
             trace=ExecutionTrace(state.timings, tuple(state.exchanges)) if keep_trace else None,
             strategy=plan.strategy_name,
             extras=state.extras,
+            inputs=state.inputs,
+            sensitive=plan.spec.sensitive,
+            notes=plan.notes,
         )
 
     def _from_entry(self, state: ExecutionState, entry: CacheEntry, tier: str, *, keep_trace: bool) -> ExecutionResult:
@@ -425,6 +428,9 @@ class ExecutionPipeline:
             ExecutionTrace(state.timings) if keep_trace else None,
             "" if plan.strategy is None else plan.strategy_name,
             state.extras,
+            state.inputs,
+            plan.spec.sensitive,
+            plan.notes,
         )
         self._stats.hit(tier, latency)
         if _CACHE_LOG.debugs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,15 @@ from attrs import define
 from hokusai_core import Executor
 from hokusai_core.cli_support.failures import CommandMisuse
 from hokusai_core.cli_support.inputs import gather_inputs
-from hokusai_core.cli_support.options import AgeType, input_option, json_option
+from hokusai_core.cli_support.options import (
+    AgeType,
+    ModelType,
+    input_option,
+    inputs_option,
+    json_option,
+    signature_argument,
+)
+from hokusai_core.cli_support.signature_argument import signature_called
 from hokusai_core.cli_support.tables import age_text, print_figures, print_json, print_table, size_text
 from hokusai_core.errors import HokusaiError
 from hokusai_core.plugin_api import CacheEntry, CacheMaintenance, PluginManager, Settings
@@ -93,26 +100,36 @@ def clear(signature: str | None, older_than: float | None, chosen: Chosen, as_js
             if signature is not None and "/" not in signature:
                 names = [name for name in _usage_by_signature(store) if name.rpartition("/")[2] == signature]
             removed = sum(store.remove(signature=name, older_than=older_than) for name in names)
-    message = f"{removed} answer{'' if removed == 1 else 's'} removed from {where}"
-    click.echo(json.dumps({"removed": removed}) if as_json else message)
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        click.echo(f"{removed} answer{'' if removed == 1 else 's'} removed from {where}")
 
 
 @cache.command()
-@click.argument("name")
+@signature_argument
 @input_option
-@click.option("--lm", help="Language model that would answer, such as openai/gpt-5-mini.")
+@inputs_option
+@click.option("--lm", type=ModelType(), help="Language model that would answer, such as openai/gpt-5-mini.")
 @click.option("--namespace", help="Namespace of the executor; left out, HOKUSAI_NAMESPACE, else 'default'.")
 @_store_options
 @json_option
 def explain(
-    name: str, inputs: tuple[str, ...], lm: str | None, namespace: str | None, chosen: Chosen, as_json: bool
+    name: str,
+    inputs: tuple[str, ...],
+    source: str | None,
+    lm: str | None,
+    namespace: str | None,
+    chosen: Chosen,
+    as_json: bool,
 ) -> None:
     """Tell whether signature NAME would be answered from the cache, and if not, what differs."""
     options: dict[str, Any] = {} if namespace is None else {"namespace": namespace}
     with _opened(chosen) as store, Executor(cache=store, **options) as executor:
-        given = gather_inputs(inputs, media=executor.signature(name).spec.media_inputs)
-        executor.check_inputs(name, given)  # before a language model is loaded, perhaps for nothing
-        found = executor.explain(name, given, lm=lm)
+        signature = signature_called(executor, name)
+        given = gather_inputs(inputs, source, media=executor.signature(signature).spec.media_inputs)
+        executor.check_inputs(signature, given)  # before a language model is loaded, perhaps for nothing
+        found = executor.explain(signature, given, lm=lm)
     if as_json:
         print_json(found.to_dict())
         return

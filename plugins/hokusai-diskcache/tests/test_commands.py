@@ -64,7 +64,7 @@ def test_clear(folder: Path, options: tuple[str, ...], left: list[str]) -> None:
     done = json.loads(run("clear", "--json", *options, "--directory", str(folder)).output)
     store = DiskCache(folder)
     assert sorted(entry.key for entry in store.entries()) == left
-    assert done == {"removed": 4 - len(left)}
+    assert done["removed"] == 4 - len(left)
     store.close()
 
 

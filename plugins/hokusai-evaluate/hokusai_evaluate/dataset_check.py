@@ -85,6 +85,7 @@ def check_data(
     *,
     mapping: Mapping[str, str] | None = None,
     constants: Mapping[str, Any] | None = None,
+    delimiter: str | None = None,
     most_characters: int = 20_000,
     media: MediaPolicy = _MEDIA,
 ) -> DataCheck:
@@ -97,6 +98,7 @@ def check_data(
         paths: the files, JSONL, JSON or CSV.
         mapping: column -> field, for columns that are called otherwise.
         constants: inputs that all rows have alike.
+        delimiter: what separates the columns of CSV files; None for what their first lines say.
         most_characters: characters of the inputs of a row above which it is named as long.
         media: which pictures, sounds and files are taken.
 
@@ -110,7 +112,7 @@ def check_data(
         name = Path(path).name if len({Path(one).name for one in paths}) == len(paths) else os.fspath(path)
         rows: _Rows = []
         for row, example, problems, _ in match_rows(
-            spec, path, name, mapping=mapping, constants=constants, media=media
+            spec, path, name, mapping=mapping, constants=constants, delimiter=delimiter, media=media
         ):
             findings += (Finding("error", "misfit", name, str(problem)) for problem in problems)
             if example is not None:

@@ -39,6 +39,7 @@ def split_data(
     seed: int = 0,
     folder: str | os.PathLike[str] | None = None,
     force: bool = False,
+    delimiter: str | None = None,
 ) -> dict[Path, int]:
     """Write the rows of a file to several files, ``NAME.PART.jsonl`` or ``NAME.PART.csv``.
 
@@ -54,6 +55,7 @@ def split_data(
         seed: of the shuffling.
         folder: where the files go; None for the folder of ``path``.
         force: whether files that are there are replaced.
+        delimiter: what separates the columns of a table; None for what its first line says.
 
     Returns:
         The files, and how many rows each has.
@@ -68,7 +70,7 @@ def split_data(
     source = Path(path)
     if len(shares) < 2 or any(not 0 < share < 1 for share in shares.values()) or sum(shares.values()) > 1 + 1e-9:
         raise ConfigurationError(f"shares={dict(shares)!r}: give at least two parts with shares that add up to 1")
-    rows = _read(source, [column for column in (by, group) if column is not None])
+    rows = _read(source, [column for column in (by, group) if column is not None], delimiter)
     targets = {part: Path(folder or source.parent) / f"{source.stem}.{part}{source.suffix}" for part in shares}
     present = [str(target) for target in targets.values() if target.exists()]
     if present and not force:
@@ -87,7 +89,7 @@ def split_data(
     return {target: len(found[part]) for part, target in targets.items()}
 
 
-def _read(source: Path, columns: Sequence[str]) -> list[ExampleRow]:
+def _read(source: Path, columns: Sequence[str], delimiter: str | None) -> list[ExampleRow]:
     """Return the rows of a file, which must have ``columns``.
 
     Raises:
@@ -95,7 +97,7 @@ def _read(source: Path, columns: Sequence[str]) -> list[ExampleRow]:
     """
     if source.suffix.lower() not in (*_TABLES, ".jsonl", ".ndjson"):
         raise ConfigurationError(f"{source}: expected a .jsonl, .csv or .tsv file")
-    rows = list(read_file(source, "data"))
+    rows = list(read_file(source, "data", delimiter=delimiter, known=columns))
     for row in rows:
         if row.problem is not None or not isinstance(row.value, Mapping):
             what = row.problem.message if row.problem else "is not an object with names and values"

@@ -43,6 +43,7 @@ def evaluate(
     by: str | None = None,
     inputs: Mapping[str, Any] | None = None,
     mapping: Mapping[str, str] | None = None,
+    delimiter: str | None = None,
     journal: str | os.PathLike[str] | None = None,
     stop: Literal["early"] | None = None,
     max_regression: float | None = None,
@@ -74,6 +75,7 @@ def evaluate(
         by: column whose values make slices with a score of their own.
         inputs: inputs that all rows have alike.
         mapping: column -> field, for columns that are called otherwise.
+        delimiter: what separates the columns of a CSV file; None for what its first line says.
         journal: file that keeps answers, also those of language models that metrics ask. The same call with the same
             file asks only for what is not in it.
         stop: ``"early"`` asks the rows in random order and stops as soon as it is shown whether the system is worse
@@ -129,6 +131,7 @@ def evaluate(
         "data",
         mapping=mapping,
         constants=inputs,
+        delimiter=delimiter,
         other_columns=columns,
         media=executor.config.media_policy,
     )

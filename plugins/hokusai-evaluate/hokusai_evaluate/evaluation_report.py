@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -152,6 +153,9 @@ class Evaluation:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report with every row as a JSON file."""
         atomic_write(path, [self.to_json(rows=True).encode("utf-8", "replace"), b"\n"])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def table(self, *, worst: int = 5) -> str:
         """Return the tables of the report as text.

@@ -7,13 +7,14 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 from attrs import evolve, field, frozen
 
+from hokusai_core.cli_support.data_files import HEAD, find_delimiter, form_of, rows_of_json
 from hokusai_core.cli_support.media_folder import MediaFolder
 from hokusai_core.errors import ConfigurationError, InputError
 from hokusai_core.plugin_api import MediaPolicy, OptimizationExample, Problem, SignatureSpec, did_you_mean, jsonable
@@ -64,6 +65,7 @@ def read_examples(
     *,
     mapping: Mapping[str, str] | None = None,
     constants: Mapping[str, Any] | None = None,
+    delimiter: str | None = None,
     other_columns: Sequence[str] = (),
     media: MediaPolicy = _MEDIA,
 ) -> Examples:
@@ -76,6 +78,7 @@ def read_examples(
         what: their name in errors.
         mapping: column -> field, for columns that are called otherwise.
         constants: inputs that all examples have alike; what a row says itself goes before them.
+        delimiter: what separates the columns of a CSV file; None for what its first line says.
         other_columns: columns that are no fields and are used anyway, so that no note says that they were left out.
         media: which pictures, sounds and files are taken. A file of rows names them relative to its own folder.
 
@@ -89,7 +92,8 @@ def read_examples(
     seen: dict[str, int] = {}
     unused: dict[str, None] = {}
     repeated = 0
-    for row, example, found, left in match_rows(spec, source, what, mapping=mapping, constants=constants, media=media):
+    rows = match_rows(spec, source, what, mapping=mapping, constants=constants, delimiter=delimiter, media=media)
+    for row, example, found, left in rows:
         problems += found
         if left:
             unused.update(dict.fromkeys(left))
@@ -120,6 +124,7 @@ def match_rows(
     *,
     mapping: Mapping[str, str] | None = None,
     constants: Mapping[str, Any] | None = None,
+    delimiter: str | None = None,
     media: MediaPolicy = _MEDIA,
 ) -> Iterator[tuple[ExampleRow, OptimizationExample | None, list[Problem], list[str]]]:
     """Yield every row with its example, its problems, and the columns that are no fields; arguments as above.
@@ -133,7 +138,7 @@ def match_rows(
     folder = None
     if spec.media_inputs and isinstance(source, (str, os.PathLike)):
         folder = MediaFolder(spec.media_inputs, Path(source).parent)
-    for row in _rows(source, what):
+    for row in _rows(source, what, delimiter, [*input_names, *spec.outputs, *(mapping or ())]):
         if mapping or constants:
             row = _adapted(row, mapping or {}, constants or {})
         example, found, left = _example(spec, row, input_names, folder, media)
@@ -191,9 +196,9 @@ def _canonical(value: Any) -> bytes:
     return json.dumps(jsonable(value), sort_keys=True, separators=(",", ":")).encode()
 
 
-def _rows(source: Any, what: str) -> Iterator[ExampleRow]:
+def _rows(source: Any, what: str, delimiter: str | None, known: Collection[str]) -> Iterator[ExampleRow]:
     if isinstance(source, (str, os.PathLike)):
-        yield from read_file(source, what)
+        yield from read_file(source, what, delimiter=delimiter, known=known)
         return
     if hasattr(source, "to_dict") and hasattr(source, "columns"):  # a pandas frame, without importing pandas
         for number, record in enumerate(source.to_dict("records"), 1):
@@ -360,19 +365,34 @@ class ExampleRow(NamedTuple):
     problem: Problem | None = None
 
 
-def read_file(path: str | os.PathLike[str], what: str) -> Iterator[ExampleRow]:
+def read_file(
+    path: str | os.PathLike[str], what: str, *, delimiter: str | None = None, known: Collection[str] = ()
+) -> Iterator[ExampleRow]:
     """Yield the rows of a JSONL, JSON or CSV file.
 
+    Args:
+        path: the file.
+        what: what it is called in errors.
+        delimiter: what separates the columns of a table; None for what its first line says.
+        known: names that columns may have, by which the delimiter is found.
+
     Raises:
-        ConfigurationError: the file cannot be read, or its name does not tell its format.
+        ConfigurationError: the file cannot be read, or is not a file of rows.
     """
     source = Path(path)
-    readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv}
-    reader = readers.get(source.suffix.lower())
-    if reader is None:
-        raise ConfigurationError(f"{what}: {source} must end in .jsonl, .json, .csv or .tsv")
     try:
-        yield from reader(source)
+        with source.open("rb") as file:
+            head = file.read(HEAD)
+        form = form_of(str(source), head)
+        if form == "jsonl":
+            yield from _jsonl(source)
+        elif form == "json":
+            yield from _json(source)
+        else:
+            found = find_delimiter(head.decode("utf-8-sig", "replace"), known)
+            yield from _csv(source, delimiter or ("\t" if form == "tsv" else found))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{what}: {error}") from error
     except OSError as error:
         raise ConfigurationError(f"{what}: {source} cannot be read: {error.strerror or error}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -392,19 +412,13 @@ def _jsonl(path: Path) -> Iterator[ExampleRow]:
 
 
 def _json(path: Path) -> Iterator[ExampleRow]:
-    try:
-        items = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: is not JSON: {error}") from error
-    if not isinstance(items, list):
-        raise ConfigurationError(f"{path}: expected a list of examples")
-    for number, item in enumerate(items, 1):
+    for number, item in enumerate(rows_of_json(path.read_text(encoding="utf-8-sig"), str(path)), 1):
         yield ExampleRow(number, f"item {number}", item)
 
 
-def _csv(path: Path) -> Iterator[ExampleRow]:
+def _csv(path: Path, delimiter: str) -> Iterator[ExampleRow]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        reader = csv.DictReader(file, delimiter=delimiter)
         for number, record in enumerate(reader, 1):
             label = f"row {number}"
             if None in record:

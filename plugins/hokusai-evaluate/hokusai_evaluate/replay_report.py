@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -149,6 +150,9 @@ class Replay:
     def to_json(self, *, rows: bool = False) -> str:
         """Return it as JSON; see ``to_dict``."""
         return json.dumps(self.to_dict(rows=rows), indent=2, ensure_ascii=False, default=str)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def table(self, *, worst: int = 5) -> str:
         """Return the tables of the report as text.

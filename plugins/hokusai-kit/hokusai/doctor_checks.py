@@ -15,17 +15,16 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from hokusai.cli_errors import describe
+from hokusai_core.cli_support.model_list import KEY_VARIABLES
 from hokusai_core.errors import HokusaiError, PluginError
 
 if TYPE_CHECKING:
-    from hokusai.installed import Installed
+    from hokusai_core.cli_support.installed import Installed
 
 __all__ = ["Check", "all_checks"]
 
 #: Libraries whose version decides what works, so that they are named even where all is well.
 _NAMED: Final = ("dspy", "litellm", "mlflow", "mlflow-skinny")
-#: Provider of a language model -> variable that its key is read from.
-_KEYS: Final = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "gemini": "GEMINI_API_KEY"}
 #: Variables of the core and the command that are no settings of an executor.
 _OTHERS: Final = ("HOKUSAI_LM", "HOKUSAI_CONFIG", "HOKUSAI_DEBUG")
 
@@ -180,7 +179,7 @@ def _models(found: Installed) -> Iterator[Check]:
             yield Check("warn", "models", f"{component.name} cannot serve", reason)
     chosen = os.environ.get("HOKUSAI_LM", "").strip()
     provider = chosen.partition("/")[0]
-    key = _KEYS.get(provider)
+    key = KEY_VARIABLES.get(provider)
     if key and not os.environ.get(key):
         yield Check("warn", "models", f"HOKUSAI_LM={chosen}, and {key} is not set", f"set {key}")
     elif chosen:

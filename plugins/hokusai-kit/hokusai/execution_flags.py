@@ -14,20 +14,27 @@ from typing import Any, Final
 
 import click
 
+from hokusai_core.cli_support.aliases import resolve_alias
+from hokusai_core.cli_support.completion import complete_component, complete_file, complete_model
+
 __all__ = ["execution_flags"]
 
 #: Option of an execution -> how its flag differs from one with the option's name and value; ``help`` follows the first
 #: part of the summary in the table.
 _FLAGS: Final[dict[str, dict[str, Any]]] = {
-    "lm": {"help": "local, or a name such as openai/gpt-5-mini"},
+    "lm": {"help": "local, a name such as openai/gpt-5-mini, or an alias", "shell_complete": complete_model},
     "timeout": {"metavar": "SECONDS", "help": "none for no bound; 300 if neither this nor HOKUSAI_TIMEOUT is given"},
     "max_retries": {"flag": "--retries", "metavar": "COUNT"},
     "cache": {"metavar": "use|refresh|off"},
-    "prices": {"metavar": "FILE"},
+    "prices": {"metavar": "FILE", "shell_complete": complete_file},
     "max_cost": {"metavar": "DOLLARS"},
-    "budget_file": {"metavar": "FILE"},
+    "budget_file": {"metavar": "FILE", "shell_complete": complete_file},
     "unpriced": {"metavar": "refuse|allow"},
-    "strategy": {"metavar": "NAME", "help": "hokusai plugins lists them"},
+    "strategy": {
+        "metavar": "NAME",
+        "help": "hokusai plugins lists them",
+        "shell_complete": complete_component("strategy"),
+    },
     "parameters": {"flag": "--parameter", "metavar": "NAME=VALUE", "multiple": True, "help": "may be repeated"},
     "collect_feedback": {"flag": "--feedback", "is_flag": True, "default": None},
 }
@@ -91,6 +98,8 @@ class _TableType(click.ParamType[Any]):
         self.name = self.option = option
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if self.option == "lm":
+            value = resolve_alias(str(value))
         try:
             return _option(self.option).parse(value)
         except ValueError as error:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hokusai.cli_errors import clear_failures, describe
 from hokusai.commands import COMMANDS
-from hokusai.installed import installed
 from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.installed import installed
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["CommandGroup"]
 
@@ -58,6 +61,14 @@ class CommandGroup(click.Group):
                 f"{cmd_name!r} of plugin {owner} is not a command but {kind}; report it to its authors"
             )
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin like this, without importing them."""
+        from click.shell_completion import CompletionItem  # only shells ask for it
+
+        summaries = {name: command.summary for name, command in COMMANDS.items()} | _plugin_commands(ctx)[0]
+        found = [CompletionItem(name, help=text) for name, text in summaries.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -11,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hokusai_core.cli_support.tables import is_terminal, print_styled
+from hokusai_core.cli_support.word_writer import WordWriter, line_width
 
 if TYPE_CHECKING:
     from hokusai_core.types import ExecutionResult, StreamEvent
 
 __all__ = ["StreamPrinter"]
-
-#: A run of blanks, an end of a line, or a word.
-_PARTS = re.compile(r"[ \t]+|\n|[^ \t\n]+")
 
 
 class StreamPrinter:
@@ -32,7 +28,7 @@ class StreamPrinter:
 
     def __init__(self, begins: Callable[[], None], *, several: bool, show: Callable[[Any], str]) -> None:
         self._begins, self._several, self._show = begins, several, show
-        self._writer = _WordWriter(shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None)
+        self._writer = WordWriter(line_width())
         self._printed: list[str] = []
 
     def print(self, events: Iterable[StreamEvent]) -> ExecutionResult:
@@ -74,60 +70,3 @@ class StreamPrinter:
         print_styled(note, "yellow", err=True)
         if begun and not is_terminal(sys.stdout):  # a file has no stderr beside it
             click.echo(f"[{note}]\n")
-
-
-class _WordWriter:
-    """Writes a text to stdout and breaks lines between words.
-
-    Args:
-        width: characters of a line, None for no breaks.
-    """
-
-    def __init__(self, width: int | None) -> None:
-        self._width = width
-        self._column, self._blanks, self._word = 0, "", ""
-
-    def write(self, text: str) -> None:
-        """Write the next piece; on a terminal, the last word waits for its end."""
-        if self._width is None:
-            self._column = 0 if text.endswith("\n") else 1
-            sys.stdout.write(text)
-            sys.stdout.flush()
-            return
-        for part in _PARTS.findall(text):
-            if part == "\n":
-                self._flush_word()
-                sys.stdout.write("\n")
-                self._column, self._blanks = 0, ""
-            elif part.isspace():
-                self._flush_word()
-                self._blanks += part
-            else:
-                self._word += part
-        sys.stdout.flush()
-
-    def end(self) -> None:
-        """Write what waits, and end the line."""
-        self._flush_word()
-        if self._column:
-            sys.stdout.write("\n")
-        sys.stdout.flush()
-        self._column, self._blanks = 0, ""
-
-    def _flush_word(self) -> None:
-        if not self._word or self._width is None:
-            return
-        needed = _cells(self._blanks) + _cells(self._word)
-        if self._column and self._column + needed > self._width:
-            sys.stdout.write("\n")
-            self._column, self._blanks = 0, ""
-        sys.stdout.write(self._blanks + self._word)
-        self._column += _cells(self._blanks) + _cells(self._word)
-        self._blanks = self._word = ""
-
-
-def _cells(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    from rich.cells import cell_len  # a terminal without rich does not get here
-
-    return cell_len(text)

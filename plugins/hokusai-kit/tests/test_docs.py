@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from hokusai.cli import cli
 from hokusai.commands import COMMANDS
@@ -18,12 +17,10 @@ from hokusai_core import Budget, Executor
 from hokusai_core.plugin_api import Artifact, HokusaiSpecs
 from hokusai_core.settings import executor_options
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "plugins" / "hokusai-kit" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Commands of other distributions have pages and tests of their own.
-OWN = ("list", "show", "run", "batch", "chain", "budget", "plugins", "doctor", "new-signature", "cache", "tracking")
+OWN = (*COMMANDS, "cache", "tracking")
 
 CHAIN = """
 inputs = ["report"]
@@ -43,7 +40,11 @@ def shown_commands() -> list[str]:
 
 
 @pytest.mark.parametrize("line", shown_commands())
-def test_command_of_a_page_works(hokusai: Command, tmp_path: Path, line: str) -> None:
+def test_command_of_a_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATA", "CACHE"):
+        monkeypatch.setenv(f"HOKUSAI_{name}_DIR", str(tmp_path / name.lower()))
+    monkeypatch.setenv("HOKUSAI_MODE", "testing")
     (tmp_path / "report.txt").write_text("Revenue rose by 4 percent.", encoding="utf-8")
     (tmp_path / "mail.txt").write_text("The desk arrived today, thank you!", encoding="utf-8")
     (tmp_path / "inputs.json").write_text(
@@ -52,18 +53,19 @@ def test_command_of_a_page_works(hokusai: Command, tmp_path: Path, line: str) ->
     (tmp_path / "weekly.toml").write_text(CHAIN, encoding="utf-8")
     categories = "Praise, Complaint"
     (tmp_path / "mails.csv").write_text(f'body,categories\nThank you!,"{categories}"\n', encoding="utf-8")
+    (tmp_path / "tickets.csv").write_text("text\nThank you!\n", encoding="utf-8")
     (tmp_path / "mails.jsonl").write_text(json.dumps({"text": "Thanks!", "categories": categories}), encoding="utf-8")
     with Executor(mode="testing", plugins=["signatures"]) as executor:
         spec = executor.signature("ClassifyText").spec
     Artifact(spec, base=spec, base_name="signatures/ClassifyText").write(tmp_path / "better.json")
     Budget(cost=1, file=tmp_path / "team.budget")
     before, bar, after = line.partition(" | ")
-    stdin = (tmp_path / before.removeprefix("cat ")).read_bytes() if bar else b""
+    stdin = (tmp_path / before.removeprefix("cat ")).read_bytes() if bar else None
     words = shlex.split(after or before)
     assert words[0] == "hokusai"
-    done = hokusai(*words[1:], stdin=stdin, HOKUSAI_MODE="testing")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout or (tmp_path / "classes.jsonl").stat().st_size
+    done = CliRunner().invoke(cli, words[1:], input=stdin)
+    assert done.exit_code == 0, done.output
+    assert done.output or (tmp_path / "classes.jsonl").stat().st_size
 
 
 def test_every_command_and_option_is_in_the_reference() -> None:

@@ -19,7 +19,7 @@ Install = Callable[[str, str], None]
 
 def findings(hokusai: Command, **variables: str) -> tuple[list[dict[str, str]], int]:
     done = hokusai("doctor", "--json", **variables)
-    found: list[dict[str, str]] = json.loads(done.stdout)
+    found: list[dict[str, str]] = json.loads(done.stdout)["checks"]
     return found, done.returncode
 
 
@@ -135,7 +135,7 @@ def test_another_distribution_of_the_same_name_fails(
 
 
 def test_versions_outside_their_range_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hokusai.installed import Installed
+    from hokusai_core.cli_support.installed import Installed
 
     real = metadata.version
     pretended = {"dspy": "2.6.0", "litellm": None}

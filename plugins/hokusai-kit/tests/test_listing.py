@@ -27,17 +27,18 @@ def run(*arguments: str) -> Result:
 
 def test_list_is_aligned_text_where_it_is_piped() -> None:
     lines = run("list").stdout.splitlines()
-    assert lines[0].split() == ["NAME", "VERSION", "CATEGORY", "PACK", "INPUTS", "->", "OUTPUTS"]
+    assert lines[0].split() == ["NAME", "DESCRIPTION"]
+    assert max(map(len, lines)) <= 80
     assert len(lines) >= 17
     row = next(line for line in lines if line.startswith("EmailDraft "))
-    assert row.endswith("recipient, subject, key_points, tone -> email_body")
-    column = lines[0].index("PACK")
+    assert row.split(maxsplit=1)[1:] == ["Write a short email to the recipient about the subject"]
+    column = lines[0].index("DESCRIPTION")
     assert {line[column - 2 : column] for line in lines} == {"  "}
     assert "\x1b" not in run("list").stdout
 
 
 def test_list_as_json_has_what_scripts_need() -> None:
-    records = {record["name"]: record for record in json.loads(run("list", "--json").stdout)}
+    records = {record["name"]: record for record in json.loads(run("list", "--json").stdout)["signatures"]}
     assert records["ClassifyText"] == {
         "name": "ClassifyText",
         "qualified_name": "signatures/ClassifyText",
@@ -69,7 +70,7 @@ def test_what_is_promoted_is_listed_and_shown_as_what_the_name_means(
         artifact = Artifact(spec=better, base=base, base_name="signatures/ClassifyText", promoted=True)
         executor.promote("ClassifyText", artifact.signature, note="measured on reviews")
         row = next(line for line in run("list").stdout.splitlines() if line.startswith("ClassifyText "))
-        assert row.split()[1:3] == ["1.0.1", "(promoted)"]
+        assert "(promoted) Name the category" in row
         shown = run("show", "ClassifyText").stdout
         assert shown.startswith("signatures/ClassifyText 1.0.1\nName the category.")
         assert re.search(r"^promoted     \d{4}-\d\d-\d\d \d\d:\d\d: measured on reviews$", shown, re.M)
@@ -83,10 +84,12 @@ def test_what_is_promoted_is_listed_and_shown_as_what_the_name_means(
 
 
 def test_list_is_filtered_by_category_and_by_all_tags() -> None:
-    analysis = [record["name"] for record in json.loads(run("list", "--category", "analysis", "--json").stdout)]
+    analysis = [
+        record["name"] for record in json.loads(run("list", "--category", "analysis", "--json").stdout)["signatures"]
+    ]
     assert "ClassifyText" in analysis
     assert "EmailDraft" not in analysis
-    tagged = json.loads(run("list", "--tag", "classification", "--tag", "routing", "--json").stdout)
+    tagged = json.loads(run("list", "--tag", "classification", "--tag", "routing", "--json").stdout)["signatures"]
     assert [record["name"] for record in tagged] == ["ClassifyText"]
     nothing = run("list", "--tag", "classification", "--tag", "email")
     assert (nothing.exit_code, nothing.stdout) == (0, "")
@@ -106,7 +109,7 @@ def test_list_without_packs_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     done = run("list")
     assert (done.exit_code, done.stdout) == (0, "")
     assert "no signature pack is enabled" in done.stderr  # they are installed
-    assert run("list", "--json").stdout == "[]\n"
+    assert json.loads(run("list", "--json").stdout)["signatures"] == []
 
 
 def test_show_tells_all_about_a_signature() -> None:

@@ -124,10 +124,10 @@ def test_chains_evaluations_and_caches_take_files(install: Any, hokusai: Any, tm
     assert done.returncode == 2
     assert "write photo=@FILE" in done.stderr
     Path("inputs.json").write_text('{"photo": "photo.png", "language": "French"}')
-    done = hokusai("chain", "run", "chain.toml", "--json", "inputs.json", **settings)
+    done = hokusai("chain", "run", "chain.toml", "--inputs", "inputs.json", **settings)
     assert done.returncode == 0, done.stderr
     Path("inputs.json").write_text('{"photo": "/etc/passwd", "language": "French"}')
-    done = hokusai("chain", "run", "chain.toml", "--json", "inputs.json", **settings)
+    done = hokusai("chain", "run", "chain.toml", "--inputs", "inputs.json", **settings)
     assert done.returncode != 0
     assert "outside of" in done.stderr
 

@@ -56,11 +56,11 @@ def test_timeout_of_the_embedded_model_ends_in_one_line(hokusai: Command) -> Non
 
 @pytest.mark.slow
 def test_embedded_model_answers_and_the_next_process_is_served_from_disk(hokusai: Command) -> None:
-    first = json.loads(hokusai("run", *WEATHER, "--lm", "local", "--output", "json").stdout)
+    first = json.loads(hokusai("run", *WEATHER, "--lm", "local", "--json").stdout)
     assert first["outputs"]["classification"] in ("weather", "food")
     assert first["usage"]["calls"] == 1
     assert first["cached"] is None
-    second = json.loads(hokusai("run", *WEATHER, "--lm", "local", "--output", "json").stdout)
+    second = json.loads(hokusai("run", *WEATHER, "--lm", "local", "--json").stdout)
     assert second["cached"] == "disk"
     assert second["outputs"] == first["outputs"]
     assert "1 " in hokusai("cache", "stats").stdout

@@ -39,7 +39,7 @@ def test_the_messages_are_shown_and_the_tokens_estimated() -> None:
 
 
 def test_json_has_the_whole_request() -> None:
-    done = prompt("SummarizeText", *INPUTS, "--output", "json", "--adapter", "xml", "--lm", "openai/gpt-4o")
+    done = prompt("SummarizeText", *INPUTS, "--json", "--adapter", "xml", "--lm", "openai/gpt-4o")
     shown = json.loads(done.stdout)
     assert shown["model"] == "openai/gpt-4o"
     assert [message["role"] for message in shown["messages"]] == ["system", "user"]

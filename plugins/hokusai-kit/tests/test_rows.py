@@ -13,7 +13,7 @@ import pytest
 from hokusai.rows import RowFile
 from hokusai_core import BaseSignature, InputField, OutputField
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
-from hokusai_core.errors import InputError
+from hokusai_core.errors import ConfigurationError, InputError
 
 
 class Ask(BaseSignature):
@@ -46,6 +46,13 @@ def read(name: str, content: str | bytes, **mapping: str) -> list[Any]:
         ("a.csv", '\ufeffquestion,hint\r\n"a\nb",c\r\n\r\nd,\r\ne\r\n', {}, None),
         ("a.tsv", "query\thint\na, b\tc\n", {}, [{"query": "a, b", "hint": "c"}]),
         ("a.csv", "id,body\n1,a\n", {"body": "question"}, [{"question": "a"}]),
+        ("a.csv", "question;hint\na, b;c\n", {}, [{"question": "a, b", "hint": "c"}]),
+        ("a.csv", "question\thint\na, b\tc\n", {}, [{"question": "a, b", "hint": "c"}]),
+        ("a.csv", "id|body\n1|a, b; c\n", {"body": "question"}, [{"question": "a, b; c"}]),
+        ("a.json", '[{"question": "a"}, {"query": "b"}]', {}, [{"question": "a"}, {"query": "b"}]),
+        ("a.json", '{"question": "a"}\n{"query": "b"}\n', {}, [{"question": "a"}, {"query": "b"}]),
+        ("rows", '{"question": "a"}\n', {}, [{"question": "a"}]),
+        ("a.json", "[]", {}, []),
         ("a.csv", "", {}, []),
         ("a.csv", "question\n", {}, []),
     ],
@@ -71,7 +78,7 @@ def test_inputs_that_all_rows_have_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "mapping", "told"),
     [
-        ("a.jsonl", '{"question": "ü"}'.encode("utf-16"), {}, "not UTF-8 text"),
+        ("a.jsonl", '{"question": "ü"}'.encode("utf-16-le"), {}, "not JSON|not UTF-8 text"),
         ("a.csv", "question\nü\n".encode("latin-1"), {}, "not UTF-8 text"),
         ("a.csv", 'question\n"a\nb\nc\n', {}, "unexpected end of data; look at its quotes"),
         ("a.csv", "qestion\na\n", {}, "column 'qestion' is not an input"),
@@ -167,3 +174,46 @@ def test_another_folder_has_to_be_named(tmp_path: Path) -> None:
     (tmp_path / "rows" / "rows.csv").write_text("photos\na.png\n")
     (row,) = described(str(tmp_path / "rows" / "rows.csv"), str(tmp_path / "photos"))
     assert row == {"photos": [tmp_path / "photos" / "a.png"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        (
+            "a.xlsx",
+            b"PK\x03\x04rest",
+            "a.xlsx is a spreadsheet or another archive, not a file of rows: save the sheet as CSV",
+        ),
+        ("a.csv", b"PK\x03\x04rest", "is a spreadsheet"),
+        ("a.parquet", b"PAR1rest", "is a Parquet file, not a file of rows: write its rows as JSON lines"),
+        ("a.csv.gz", b"\x1f\x8brest", "is a gzip archive, not a file of rows: unpack it first"),
+        ("a.pdf", b"%PDF-1.7", "is a PDF document"),
+        ("a.csv", "question\n".encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
+        ("a.txt", b"some prose", "ends in .jsonl, .json, .csv or .tsv; say with --format what is in it"),
+        ("a.json", b'{\n "question": "a"\n}', "a.json holds one object; expected an array of rows"),
+        ("a.json", b"[1, ", "a.json is not JSON: Expecting value at line 1, column 5"),
+    ],
+)
+def test_what_is_not_a_file_of_rows_is_refused_in_one_line(name: str, content: bytes, told: str) -> None:
+    Path(name).write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        list(RowFile(name, None, {}, Ask.spec))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_constants_are_given_to_rows_that_do_not_say_otherwise() -> None:
+    Path("a.csv").write_text("hint\nh\n\n", encoding="utf-8")
+    Path("b.jsonl").write_text('{"query": "own"}\n{}\n', encoding="utf-8")
+    assert list(RowFile("a.csv", None, {}, Ask.spec, constants={"question": "q"})) == [{"question": "q", "hint": "h"}]
+    assert list(RowFile("b.jsonl", None, {}, Ask.spec, constants={"question": "q"})) == [
+        {"query": "own"},
+        {"question": "q"},
+    ]
+    with pytest.raises(CommandMisuse, match="-i: the signature has no input 'other'"):
+        RowFile("a.csv", None, {}, Ask.spec, constants={"other": 1})
+
+
+def test_the_delimiter_can_be_given() -> None:
+    Path("a.csv").write_text("question:hint\na;b:c\n", encoding="utf-8")
+    assert list(RowFile("a.csv", None, {}, Ask.spec, delimiter=":")) == [{"question": "a;b", "hint": "c"}]

@@ -55,7 +55,7 @@ def test_several_outputs_are_named() -> None:
 
 
 def test_json_output_says_how_it_came_about() -> None:
-    record = json.loads(run("DataAnalysis", "-i", "data=1", "-i", "question=x", "--output", "json").stdout)
+    record = json.loads(run("DataAnalysis", "-i", "data=1", "-i", "question=x", "--json").stdout)
     assert record["signature"] == "signatures/DataAnalysis"
     assert record["outputs"] == {"analysis": "Sample analysis", "insights": ["Sample insights"]}
     assert {"execution_id", "model", "usage", "cost", "latency", "cached", "fingerprint"} <= record.keys()
@@ -93,10 +93,10 @@ def test_values_come_from_files_stdin_and_json(tmp_path: Path) -> None:
     assert run("echo.json", "-i", "words=@@home").stdout == "with an at sign\n"
     inputs = {"words": ["a", "b"], "numbers": {"one": 1}}
     Path("inputs.json").write_text(json.dumps(inputs), encoding="utf-8")
-    assert run("echo.json", "--json", "inputs.json").stdout == "from the example\n"
-    assert run("echo.json", "--json", "-", stdin=json.dumps(inputs)).stdout == "from the example\n"
+    assert run("echo.json", "--inputs", "inputs.json").stdout == "from the example\n"
+    assert run("echo.json", "--inputs", "-", stdin=json.dumps(inputs)).stdout == "from the example\n"
     rest = json.dumps({"numbers": {"one": 1}})
-    assert run("echo.json", "--json", "-", "-i", "words=a, b", stdin=rest).stdout == "from the example\n"
+    assert run("echo.json", "--inputs", "-", "-i", "words=a, b", stdin=rest).stdout == "from the example\n"
 
 
 def test_file_that_holds_no_signature_is_refused() -> None:
@@ -109,7 +109,7 @@ def test_file_that_holds_no_signature_is_refused() -> None:
 
 def test_a_name_that_is_there_twice_is_refused() -> None:
     Path("inputs.json").write_text('{"recipient": "Ann", "recipient": "Bob"}', encoding="utf-8")
-    assert "inputs.json: 'recipient' is there twice" in refused("EmailDraft", "--json", "inputs.json")
+    assert "inputs.json: 'recipient' is there twice" in refused("EmailDraft", "--inputs", "inputs.json")
 
 
 def test_every_problem_of_the_inputs_is_told_at_once() -> None:
@@ -139,14 +139,14 @@ def test_empty_categories_are_refused() -> None:
         (["-i", "recipient=@missing.txt"], None, 1, "missing.txt: No such file or directory"),
         (["-i", "recipient=@."], None, 1, "Is a directory"),
         (["-i", "key_points:=[1"], None, 1, "-i key_points:= is not JSON"),
-        (["--json", "missing.json"], None, 1, "missing.json: No such file or directory"),
-        (["--json", "-"], "{'a': 1}", 1, "stdin is not JSON: Expecting property name"),
-        (["--json", "-"], "", 1, "stdin is not JSON"),
-        (["--json", "-"], "[1, 2]", 1, "stdin holds a list"),
-        (["--json", "-"], "3", 1, "stdin holds a single value"),
-        (["--json", "-"], "[" * 100_000, 1, "nested too deeply"),
-        (["--json", "-"], b'{"recipient": "Ren\xe9"}', 1, "stdin is not UTF-8 text (byte 19 is 0xe9)"),
-        (["--json", "-", "-i", "recipient=Ann"], '{"recipient": "Bob"}', 2, "both give recipient"),
+        (["--inputs", "missing.json"], None, 1, "missing.json: No such file or directory"),
+        (["--inputs", "-"], "{'a': 1}", 1, "stdin is not JSON: Expecting property name"),
+        (["--inputs", "-"], "", 1, "stdin is not JSON"),
+        (["--inputs", "-"], "[1, 2]", 1, "stdin holds a list"),
+        (["--inputs", "-"], "3", 1, "stdin holds a single value"),
+        (["--inputs", "-"], "[" * 100_000, 1, "nested too deeply"),
+        (["--inputs", "-"], b'{"recipient": "Ren\xe9"}', 1, "stdin is not UTF-8 text (byte 19 is 0xe9)"),
+        (["--inputs", "-", "-i", "recipient=Ann"], '{"recipient": "Bob"}', 2, "both give recipient"),
         ([*EMAIL, "--timeout", "soon"], None, 2, "'--timeout': 'soon': expected a number"),
         ([*EMAIL, "--cache", "maybe"], None, 2, "'maybe': expected 'use', 'refresh' or 'off'"),
         ([*EMAIL, "--lm"], None, 2, "requires an argument"),

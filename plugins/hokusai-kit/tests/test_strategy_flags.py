@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
-ASK = ("run", "ResolveQuery", "-i", "query=?", "--output", "json")
+ASK = ("run", "ResolveQuery", "-i", "query=?", "--json")
 
 PACK = '''
 from hokusai_core import BaseSignature, FunctionTool, InputField, OutputField, hookimpl
@@ -94,7 +94,7 @@ def test_a_declared_strategy_is_shown(hokusai: Command, install: Callable[[str, 
     assert json.loads(hokusai("show", "ResolveQuery", "--json").stdout)["strategy"] is None
     listed = hokusai("plugins").stdout
     assert "tool look_up" in listed
-    changed = hokusai("run", "Research", "-i", "question=?", "--set", "max_iters=2", "--output", "json")
+    changed = hokusai("run", "Research", "-i", "question=?", "--set", "max_iters=2", "--json")
     assert json.loads(changed.stdout)["strategy"] == "react"
     broken = hokusai("run", "Broken", "-i", "question=?")
     assert "there is no strategy 'reactt'; did you mean 'react'" in broken.stderr

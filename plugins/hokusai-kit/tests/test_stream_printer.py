@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from hokusai import stream_printer
 from hokusai.cli import cli
 from hokusai.stream_printer import StreamPrinter
+from hokusai_core.cli_support import word_writer
 from hokusai_core.types import StreamDelta, StreamEvent, StreamFinished, StreamRetracted, StreamStarted
 
 WORDS = (
@@ -26,7 +27,8 @@ def printed(events: list[StreamEvent], *, several: bool = False) -> None:
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_printer, "is_terminal", lambda _: True)
+    for module in (stream_printer, word_writer):
+        monkeypatch.setattr(module, "is_terminal", lambda _: True)
     monkeypatch.setenv("COLUMNS", "20")
 
 
@@ -73,6 +75,6 @@ def test_streamed_and_whole_output_are_the_same(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_json_does_not_stream() -> None:
-    done = CliRunner().invoke(cli, ["run", "EmailDraft", "-i", "recipient=Ann", "--stream", "--output", "json"])
+    done = CliRunner().invoke(cli, ["run", "EmailDraft", "-i", "recipient=Ann", "--stream", "--json"])
     assert done.exit_code == 2
-    assert "--output json cannot" in done.stderr
+    assert "--json cannot" in done.stderr

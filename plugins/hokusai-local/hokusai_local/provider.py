@@ -78,6 +78,7 @@ class LocalProvider:
         import dspy
 
         from hokusai_local.adapter import LocalAdapter
+        from hokusai_local.answer_notes import notes_for
         from hokusai_local.engine import AsyncLlamaEngine, LlamaEngine
         from hokusai_local.server import is_small
 
@@ -95,8 +96,12 @@ class LocalProvider:
             cache=False,
             num_retries=0,
         )
+        small = is_small(weights.path)
         return LanguageModel(
-            lm=lm, adapter=LocalAdapter(name_options=not is_small(weights.path)), identity=_identity(weights, settings)
+            lm=lm,
+            adapter=LocalAdapter(name_options=not small),
+            identity=_identity(weights, settings),
+            notes=None if path else notes_for(f"local/{weights.name}"),
         )
 
     def close(self) -> None:

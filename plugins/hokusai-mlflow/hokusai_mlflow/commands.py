@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 
 import click
 
+from hokusai_core.cli_support.options import json_option
+from hokusai_core.cli_support.tables import print_json
 from hokusai_mlflow.options import spool_folder
 from hokusai_mlflow.spool_status import read_status, something_waits, spool_status, writer_is_running
 from hokusai_mlflow.writer import Writer, locked, prepare_environment
@@ -23,7 +24,6 @@ _folder = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Spool folder; left out, HOKUSAI_SPOOL_DIR, else the one in the user's data.",
 )
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -33,12 +33,12 @@ def tracking() -> None:
 
 @tracking.command()
 @_folder
-@_as_json
+@json_option
 def status(folder: Path | None, as_json: bool) -> None:
     """Show the backlog, the last error, and how far delivery is behind."""
     figures = _figures(folder or spool_folder())
     if as_json:
-        click.echo(json.dumps(figures, indent=2))
+        print_json(figures)
         return
     width = max(map(len, figures))
     for name, value in figures.items():
@@ -47,7 +47,7 @@ def status(folder: Path | None, as_json: bool) -> None:
 
 @tracking.command()
 @_folder
-@_as_json
+@json_option
 @click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to try for; left out, as long as it takes.")
 def flush(folder: Path | None, as_json: bool, timeout: float | None) -> None:
     """Deliver everything that waits, also what crashed processes left behind. Exit code 1 where that failed."""
@@ -55,7 +55,7 @@ def flush(folder: Path | None, as_json: bool, timeout: float | None) -> None:
     delivered = _flush(where, timeout)
     figures = _figures(where)
     if as_json:
-        click.echo(json.dumps({"delivered_all": delivered, **figures}, indent=2))
+        print_json({"delivered_all": delivered, **figures})
     elif delivered:
         click.echo("Everything is delivered.")
     else:

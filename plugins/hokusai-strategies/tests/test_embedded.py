@@ -41,7 +41,7 @@ def test_it_reasons_before_it_answers(executor: Executor) -> None:
 def test_the_command_runs_it() -> None:
     command = [sys.executable, "-m", "hokusai", "run", "ResolveQuery", "-i", "query=What is 2 + 2?", "--lm", "local"]
     done = subprocess.run(
-        [*command, "--strategy", "chain_of_thought", "--output", "json"], capture_output=True, text=True, check=False
+        [*command, "--strategy", "chain_of_thought", "--json"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)

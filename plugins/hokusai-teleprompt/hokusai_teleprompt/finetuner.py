@@ -117,6 +117,7 @@ class TelepromptFineTuner:
         strategy: Any = None,
         inputs: Mapping[str, Any] | None = None,
         mapping: Mapping[str, str] | None = None,
+        delimiter: str | None = None,
     ) -> type[OptimizedSignature]:
         """Return a signature that is better on held-out examples, or the signature as it was.
 
@@ -134,8 +135,9 @@ class TelepromptFineTuner:
             metric_options: options of the metric component, such as ``{"judge": "openai/gpt-5"}``.
             strategy: strategy that the result declares: a name, or a mapping of ``name`` and its options. The result is
                 compared with the signature as it is. None for the strategy that the signature has.
-            inputs: inputs that all examples have alike.
+            inputs: inputs that all examples have alike; what an example says itself goes before them.
             mapping: column -> field, for columns that are called otherwise.
+            delimiter: what separates the columns of CSV files; None for what their first lines say.
 
         Returns:
             A signature class. ``.report`` says how it compares. If ``.promoted`` is true, it is the better signature.
@@ -154,7 +156,7 @@ class TelepromptFineTuner:
             target = answered_by(self._executor(), target, strategy)
         spec, media = target.spec, self._executor().config.media_policy
         given = {"examples": examples, "valset": valset, "testset": testset}
-        options: dict[str, Any] = {"mapping": mapping, "constants": inputs, "media": media}
+        options: dict[str, Any] = {"mapping": mapping, "constants": inputs, "delimiter": delimiter, "media": media}
         read = [(what, read_examples(spec, part, what, **options)) for what, part in given.items() if part is not None]
         clean, conflicts = without_conflicts(spec, read)
         parts = dict(zip((what for what, _ in read), clean, strict=True))

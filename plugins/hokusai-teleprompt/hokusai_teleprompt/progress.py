@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -11,7 +13,10 @@ from attrs import frozen
 
 from hokusai_teleprompt.study.phase_budget import CallCounter
 
-__all__ = ["Progress", "ProgressBar", "ProgressReporter"]
+__all__ = ["Progress", "ProgressBar", "ProgressLines", "ProgressReporter"]
+
+#: Seconds between two lines where no terminal shows a bar.
+_EVERY = 30.0
 
 
 @frozen
@@ -60,6 +65,30 @@ class ProgressBar:
     def close(self) -> None:
         """Go to the next line, if something was drawn."""
         self._line.close()
+
+
+class ProgressLines:
+    """Prints a line of progress now and then, where stderr is a file or a pipe.
+
+    Args:
+        every: seconds between two lines; nothing is printed before the first.
+        stream: where to print; None for standard error.
+    """
+
+    def __init__(self, every: float = _EVERY, stream: TextIO | None = None) -> None:
+        self._every, self._stream = every, stream or sys.stderr
+        self._lock = threading.Lock()
+        self._printed_at = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        """Print the progress, if the last line is old enough."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._printed_at < self._every:
+                return
+            self._printed_at = now
+        self._stream.write(f"hokusai: {_line(progress)}\n")
+        self._stream.flush()
 
 
 def _line(progress: Progress) -> str:

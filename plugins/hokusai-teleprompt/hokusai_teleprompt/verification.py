@@ -119,6 +119,9 @@ def verify(
     *,
     digest: str | None = None,
     data: Sequence[str | os.PathLike[str]] = (),
+    inputs: Mapping[str, Any] | None = None,
+    mapping: Mapping[str, str] | None = None,
+    delimiter: str | None = None,
     metric: Any = None,
     plugins: PluginManager | None = None,
 ) -> Verification:
@@ -129,6 +132,9 @@ def verify(
         digest: the digest that the file is to have, or the first 16 characters or more of it; None for that of its
             scorecard, if there is one.
         data: files with the examples of the optimization, which are then checked to be those of the certificate.
+        inputs: inputs that all examples have alike, as for ``TelepromptFineTuner.compile``.
+        mapping: column -> field, as there.
+        delimiter: what separates the columns of CSV files, as there.
         metric: the metric, where it was given as an object or a function; None for the one that is named.
         plugins: where metrics are looked up by name; None for those that are installed.
 
@@ -150,7 +156,7 @@ def verify(
         return Verification(signature, found, certified=False, checks=tuple(checks))
     certificate = with_rows(artifact, path).certificate or {}
     report = Report.from_dict(artifact.report)
-    examples = _examples(artifact, data)
+    examples = _examples(artifact, data, mapping=mapping, constants=inputs, delimiter=delimiter)
     with nullcontext(plugins) if plugins is not None else PluginManager() as known:
         try:
             answers = read_answers(artifact.base, certificate, report, examples, metric, known)
@@ -176,11 +182,11 @@ def _digest_checks(artifact: Artifact, path: Path, given: str | None, found: str
         yield Check(f"digest of the scorecard of {card.model}", card.artifact == found, card.artifact, found)
 
 
-def _examples(artifact: Artifact, data: Sequence[str | os.PathLike[str]]) -> dict[str, Any] | None:
+def _examples(artifact: Artifact, data: Sequence[str | os.PathLike[str]], **options: Any) -> dict[str, Any] | None:
     """Return the examples of files by their keys, None where there are no files."""
     if not data:
         return None
-    read = [read_examples(artifact.base, path, str(path)) for path in data]
+    read = [read_examples(artifact.base, path, str(path), **options) for path in data]
     return {example_key(example): example for examples in read for example in examples.items}
 
 

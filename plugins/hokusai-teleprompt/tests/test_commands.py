@@ -191,7 +191,7 @@ def test_promote_rollback_and_promotions(data: Path, model: Any, tmp_path: Path)
     assert undone.stdout == "rolled back signatures/ClassifyText: it is the original signature again\n"
     assert asked() == "sport"
     history = json.loads(run(promotions_command, "ClassifyText", "--json").stdout)
-    assert [(entry["action"], entry["note"]) for entry in history["signatures/ClassifyText"]] == [
+    assert [(entry["action"], entry["note"]) for entry in history["promotions"]["signatures/ClassifyText"]] == [
         ("promote", "measured"), ("rollback", ""),
     ]  # fmt: skip
     table = run(promotions_command).stdout
@@ -323,9 +323,9 @@ def test_feedback_on_the_command_line(executions: list[str], tmp_path: Path) -> 
     assert executions[0] in listed
     assert "ann" in listed
     assert executions[1] not in listed
-    (row,) = map(json.loads, run(feedback, "list", "--json").stdout.splitlines())
+    (row,) = json.loads(run(feedback, "list", "--json").stdout)["feedback"]
     assert (row["rating"], row["corrections"], row["source"]) == (2, {"reply": "Better"}, "ann")
-    shown = run(feedback, "show", executions[0]).stdout
+    shown = run(feedback, "show", executions[0][:8]).stdout
     assert "m0" in shown
     assert "Better" in shown
     assert "\x1b" not in shown  # what a model wrote must not steer the terminal

@@ -11,9 +11,16 @@ from attrs import asdict
 
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.cli_support.inputs import gather_inputs
-from hokusai_core.cli_support.options import input_option, json_option
+from hokusai_core.cli_support.options import (
+    column_mapping,
+    column_option,
+    delimiter_option,
+    input_option,
+    inputs_option,
+    json_option,
+    signature_argument,
+)
 from hokusai_core.cli_support.tables import print_json, print_table, printable
-from hokusai_evaluate.commands.evaluate_command import column_mapping, column_option
 
 __all__ = ["data"]
 
@@ -28,10 +35,12 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("name")
+@signature_argument
 @click.argument("files", nargs=-1, required=True, type=_FILE)
 @input_option
+@inputs_option
 @column_option
+@delimiter_option
 @click.option(
     "--max-characters", type=click.IntRange(min=1), default=20_000, show_default=True, help="Of a row's inputs."
 )
@@ -41,7 +50,9 @@ def check(
     name: str,
     files: tuple[Path, ...],
     inputs: tuple[str, ...],
+    source: str | None,
     pairs: tuple[str, ...],
+    delimiter: str | None,
     max_characters: int,
     strict: bool,
     as_json: bool,
@@ -55,16 +66,18 @@ def check(
     hokusai data check ClassifyText tickets.train.jsonl tickets.test.jsonl
     """
     from hokusai_core import Executor, Settings
+    from hokusai_evaluate.commands.target_argument import target_called
     from hokusai_evaluate.dataset_check import check_data
     from hokusai_evaluate.systems import spec_of
 
     with Executor(Settings.from_environment(mode="testing", trackers=[], cache_enabled=False)) as executor:
-        spec, media = spec_of(executor, name), executor.config.media_policy
+        spec, media = spec_of(executor, target_called(executor, name)), executor.config.media_policy
     found = check_data(
         spec,
         files,
         mapping=column_mapping(pairs),
-        constants=gather_inputs(inputs, media=spec.media_inputs),
+        constants=gather_inputs(inputs, source, media=spec.media_inputs),
+        delimiter=delimiter,
         most_characters=max_characters,
         media=media,
     )
@@ -103,8 +116,18 @@ def check(
     "-o", "--output", type=click.Path(file_okay=False, exists=True, path_type=Path), help="Folder of the parts."
 )
 @click.option("--force", is_flag=True, help="Replace files that are there.")
+@delimiter_option
+@json_option
 def split(
-    file: Path, parts: tuple[str, ...], by: str | None, group: str | None, seed: int, output: Path | None, force: bool
+    file: Path,
+    parts: tuple[str, ...],
+    by: str | None,
+    group: str | None,
+    seed: int,
+    output: Path | None,
+    force: bool,
+    delimiter: str | None,
+    as_json: bool,
 ) -> None:
     """Split FILE into parts: tickets.jsonl into tickets.train.jsonl, tickets.dev.jsonl and tickets.test.jsonl.
 
@@ -113,17 +136,21 @@ def split(
     from hokusai_evaluate.dataset_split import split_data
 
     shares = dict(map(_share, parts)) if parts else {"train": 0.6, "dev": 0.2, "test": 0.2}
-    written = split_data(file, shares, by=by, group=group, seed=seed, folder=output, force=force)
+    written = split_data(file, shares, by=by, group=group, seed=seed, folder=output, force=force, delimiter=delimiter)
+    if as_json:
+        print_json({"files": {str(target): count for target, count in written.items()}})
+        return
     for target, count in written.items():
         click.echo(f"{target}: {count} rows")
 
 
 @data.command("import")
-@click.argument("name")
+@signature_argument
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--min-rating", type=click.IntRange(1, 5), default=4, show_default=True, help="Least rating that counts.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
-def import_(name: str, file: Path, min_rating: int, force: bool) -> None:
+@json_option
+def import_(name: str, file: Path, min_rating: int, force: bool, as_json: bool) -> None:
     """Write a data set FILE (.jsonl) out of the feedback on executions of signature NAME.
 
     People correct what is wrong and are silent about the rest, so such rows are no random sample of the executions.
@@ -145,6 +172,9 @@ def import_(name: str, file: Path, min_rating: int, force: bool) -> None:
     if not rows:
         raise CommandFailure(f"there is no correction and no rating of {min_rating} or higher for {name}")
     atomic_write(file, (json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for row in rows))
+    if as_json:
+        print_json({"file": str(file), "rows": len(rows)})
+        return
     click.echo(f"{file}: {len(rows)} rows. Check them with: hokusai data check {name} {file}")
     click.echo(
         "They are no random sample: people correct what is wrong and are silent about the rest. To learn from feedback "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +10,21 @@ from typing import Any, Final, Literal
 
 import click
 
+from hokusai_core.cli_support.completion import complete_component
 from hokusai_core.cli_support.failures import CommandMisuse
 from hokusai_core.cli_support.inputs import gather_inputs
-from hokusai_core.cli_support.options import input_option, json_option
+from hokusai_core.cli_support.options import (
+    ModelType,
+    column_mapping,
+    column_option,
+    delimiter_option,
+    input_option,
+    inputs_option,
+    json_option,
+    signature_argument,
+)
 from hokusai_core.cli_support.progress import StatusLine
-from hokusai_core.cli_support.tables import is_terminal
+from hokusai_core.cli_support.tables import is_terminal, print_json
 from hokusai_evaluate.commands.gate_exit import (
     check_writable,
     end_interrupted,
@@ -26,28 +35,38 @@ from hokusai_evaluate.commands.gate_exit import (
     undecided_option,
 )
 
-__all__ = ["column_mapping", "column_option", "evaluate"]
+__all__ = ["evaluate"]
 
 #: Seconds for an execution, unless a flag or HOKUSAI_TIMEOUT says otherwise.
 _TIMEOUT: Final = 300.0
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
-column_option = click.option(
-    "--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which field."
-)
-
 
 @click.command()
-@click.argument("name")
+@signature_argument
 @click.argument("data", required=False, type=click.Path(exists=True, dir_okay=False))
 @click.option("--card", is_flag=True, help="Keep the scores as a scorecard, which hokusai show prints.")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="A metric; of several the first one leads.")
-@click.option("--judge", metavar="LM", help="Language model that grades, with --metric quality_score or mlflow_scorer.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_component("metric"),
+    help="A metric; of several the first one leads.",
+)
+@click.option(
+    "--judge",
+    type=ModelType(),
+    metavar="LM",
+    help="Language model that grades, with --metric quality_score or mlflow_scorer.",
+)
 @click.option(
     "--metric-option", "metric_settings", multiple=True, metavar="NAME=VALUE", help="An option of the metric."
 )
-@click.option("--lm", "lms", multiple=True, metavar="NAME", help="Language model; of several each is measured.")
+@click.option(
+    "--lm", "lms", type=ModelType(), multiple=True, metavar="NAME", help="Language model; of several each is measured."
+)
 @click.option(
     "--against",
     multiple=True,
@@ -77,7 +96,9 @@ column_option = click.option(
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Ask each row so often.")
 @click.option("--by", metavar="COLUMN", help="A score for each value of this column.")
 @input_option
+@inputs_option
 @column_option
+@delimiter_option
 @click.option("--journal", type=_FILE, help="Keep answers here; the same command goes on with them.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
@@ -112,7 +133,9 @@ def evaluate(
     repeat: int,
     by: str | None,
     inputs: tuple[str, ...],
+    source: str | None,
     pairs: tuple[str, ...],
+    delimiter: str | None,
     journal: Path | None,
     seed: int,
     workers: int,
@@ -138,6 +161,8 @@ def evaluate(
     hokusai evaluate ClassifyText tickets.jsonl --against better.json --max-regression 0.02 --junit report.xml
     hokusai evaluate ClassifyText tickets.jsonl --lm openai/gpt-5-mini --against lm=openai/gpt-5 --stop early
     """
+    from hokusai_core.cli_support.notes import note_once
+    from hokusai_evaluate.commands.target_argument import target_called
     from hokusai_evaluate.evaluation import evaluate as run
     from hokusai_evaluate.junit import junit_xml
     from hokusai_evaluate.scorecard_making import CardKeeper
@@ -156,21 +181,25 @@ def evaluate(
         money = {"max_cost": max_cost, "unpriced": unpriced, "budget_file": budget_file}
         settings = {**money, "parameters": ",".join(parameters) or None}
         with _make_executor(timeout, settings, track=track) as executor:
-            given = gather_inputs(inputs, media=spec_of(executor, name).media_inputs)
-            keeper = CardKeeper(executor, name, data) if card else None
+            note_once(executor)
+            target = target_called(executor, name)
+            others = [target_called(executor, other) for other in against]
+            given = gather_inputs(inputs, source, media=spec_of(executor, target).media_inputs)
+            keeper = CardKeeper(executor, target, data) if card else None
             evaluation = run(
                 executor,
-                name,
+                target,
                 data,
                 metric=list(metrics),
                 metric_options=_metric_options(judge, metric_settings),
                 lm=list(lms),
-                against=list(against),
+                against=others,
                 repeat=repeat,
                 sample=sample,
                 by=by,
                 inputs=given,
                 mapping=column_mapping(pairs),
+                delimiter=delimiter,
                 journal=journal,
                 stop=stop,
                 max_regression=max_regression,
@@ -190,7 +219,10 @@ def evaluate(
         evaluation.save(output)
     if junit is not None:
         junit.write_bytes(junit_xml(evaluation, gates))
-    click.echo(evaluation.to_json() if as_json else evaluation.table(worst=worst))
+    if as_json:
+        print_json(evaluation.to_dict())
+    else:
+        click.echo(evaluation.table(worst=worst))
     if kept is not None:
         click.echo(f"hokusai: scorecard written to {kept}", err=True)
     end_with(gates)
@@ -219,23 +251,8 @@ def _make_executor(timeout: float | None, given: dict[str, Any], *, track: bool)
     from hokusai_core import Executor, Settings
 
     settings = Settings.from_environment(**{name: value for name, value in given.items() if value is not None})
-    if timeout is not None or "HOKUSAI_TIMEOUT" not in os.environ:
+    if timeout is not None or settings["timeout"].source == "default":
         settings = settings.with_options(timeout=timeout or _TIMEOUT)
     if track:
         settings = settings.with_options(trackers=[*{*settings.value("trackers"), "mlflow"}])
     return Executor(settings)
-
-
-def column_mapping(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return column -> field for options such as ``--map body=ticket``.
-
-    Raises:
-        CommandMisuse: a pair has another form, or two are for one column or field.
-    """
-    mapping: dict[str, str] = {}
-    for pair in pairs:
-        column, separator, field = (part.strip() for part in pair.partition("="))
-        if not separator or not column or not field or column in mapping or field in mapping.values():
-            raise CommandMisuse(f"--map {pair!r}: write --map column=field; column and field are each mapped once")
-        mapping[column] = field
-    return mapping

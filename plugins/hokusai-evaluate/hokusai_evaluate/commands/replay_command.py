@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import click
 
-from hokusai_core.cli_support.options import AgeType, json_option
+from hokusai_core.cli_support.completion import complete_signature
+from hokusai_core.cli_support.options import AgeType, ModelType, json_option
 from hokusai_core.cli_support.progress import StatusLine
-from hokusai_core.cli_support.tables import is_terminal
+from hokusai_core.cli_support.tables import is_terminal, print_json
 from hokusai_evaluate.commands.gate_exit import (
     check_writable,
     end_interrupted,
@@ -26,8 +27,8 @@ __all__ = ["replay"]
 
 
 @click.command()
-@click.argument("name", required=False)
-@click.option("--lm", required=True, metavar="NAME", help="The language model to run them on.")
+@click.argument("name", required=False, shell_complete=complete_signature)
+@click.option("--lm", type=ModelType(), required=True, metavar="NAME", help="The language model to run them on.")
 @click.option("--since", type=AgeType(), required=True, help="How far back: 90s, 30m, 12h, 7d, 2w.")
 @click.option(
     "--from", "sources", multiple=True, metavar="TRACKER", help="A tracker, or feedback; left out, all that keep them."
@@ -133,5 +134,8 @@ def replay(
     gates = result.check(min_score=min_score, max_regression=max_regression, undecided=undecided)
     if junit is not None:
         junit.write_bytes(replay_junit_xml(result, gates))
-    click.echo(result.to_json() if as_json else result.table(worst=worst))
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        click.echo(result.table(worst=worst))
     end_with(gates)

@@ -11,10 +11,21 @@ import click
 
 from hokusai.cli_errors import INTERRUPTED
 from hokusai.execution_flags import execution_flags
-from hokusai.rows import RowFile, parse_mapping
+from hokusai.rows import RowFile
+from hokusai_core.cli_support.completion import complete_component, complete_file
+from hokusai_core.cli_support.data_files import FORMS
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.cli_support.inputs import gather_inputs
-from hokusai_core.cli_support.options import input_option
+from hokusai_core.cli_support.options import (
+    column_mapping,
+    column_option,
+    delimiter_option,
+    input_option,
+    inputs_option,
+    json_option,
+    signature_argument,
+)
+from hokusai_core.cli_support.tables import print_json
 from hokusai_core.plugin_api import atomic_write, describe_os_error
 
 if TYPE_CHECKING:
@@ -26,18 +37,28 @@ _SOME_FAILED = 3
 
 
 @click.command()
-@click.argument("name")
-@click.argument("source", metavar="IN")
+@signature_argument
+@click.argument("rows_file", metavar="IN", shell_complete=complete_file)
 @click.option(
-    "-o", "--output", metavar="FILE", help="Write here, and keep a journal beside it. [default: -, which is stdout]"
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Write here, and keep a journal beside it. [default: -, which is stdout]",
 )
+@input_option
+@inputs_option
 @click.option("--workers", type=click.IntRange(min=1), default=8, show_default=True, help="Rows that run at once.")
 @click.option(
-    "--backend", metavar="NAME", default="local", help="Ask the model elsewhere, such as openai-batch. [default: here]"
+    "--backend",
+    metavar="NAME",
+    default="local",
+    shell_complete=complete_component("backend"),
+    help="Ask the model elsewhere, such as openai-batch. [default: here]",
 )
-@click.option("--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which input.")
-@input_option
-@click.option("--format", "form", type=click.Choice(["jsonl", "csv", "tsv"]), help="Form of IN. [default: by its name]")
+@column_option
+@click.option("--format", "form", type=click.Choice(FORMS), help="Form of IN. [default: by its name]")
+@delimiter_option
 @execution_flags(
     "lm", "strategy", "parameters", "timeout", "max_retries", "prices", "max_cost", "budget_file", "unpriced"
 )
@@ -47,40 +68,49 @@ _SOME_FAILED = 3
 @click.option("--sensitive", is_flag=True, help="Write values of sensitive fields, too.")
 @click.option("--track", is_flag=True, help="Record the rows in MLflow.")
 @click.option("--progress/--no-progress", default=None, help="Show how far it is. [default: if it takes a while]")
+@json_option
 def batch(
     name: str,
-    source: str,
+    rows_file: str,
     output: str | None,
+    inputs: tuple[str, ...],
+    source: str | None,
     workers: int,
     backend: str,
     pairs: tuple[str, ...],
-    inputs: tuple[str, ...],
     form: str | None,
+    delimiter: str | None,
     media_folder: str | None,
     sensitive: bool,
     track: bool,
     progress: bool | None,
+    as_json: bool,
     options: dict[str, Any],
 ) -> None:
-    """Run signature NAME on every row of file IN: JSON lines, .csv, .tsv, or - for stdin.
+    """Run signature NAME on every row of file IN: JSON lines, a JSON array, .csv, .tsv, or - for stdin.
+
+    Each row becomes a JSON object on a line. -i gives all rows a value. With -o, --json prints the totals.
 
     With -o, rows that are over are kept in FILE.journal: after an interruption or a failure, the same command goes on
-    where it stopped. FILE is written when all rows are over, in their order. Exit code 3: some rows failed. -i gives
-    inputs that all rows have alike.
+    where it stopped. FILE is written when all rows are over, in their order. Exit code 3: some rows failed.
 
     \b
-    hokusai batch ClassifyText mails.csv -o classes.jsonl --map body=text -i categories="billing, product"
+    hokusai batch ClassifyText mails.csv -o classes.jsonl --map body=text -i categories="Praise, Complaint"
     """
-    from hokusai.command_executor import make_executor, signature_called
+    from hokusai.command_executor import make_executor
+    from hokusai_core.cli_support.signature_argument import signature_called
 
-    mapping = parse_mapping(pairs)
+    mapping = column_mapping(pairs)
     output = None if output in (None, "-") else str(Path(output).expanduser())
-    check_output(output, source)
-    signature = signature_called(name)
+    check_output(output, rows_file)
     journal = None if output is None else f"{output}.journal"
+    if rows_file == "-" and (source == "-" or any(pair.partition("=")[2] == "@-" for pair in inputs)):
+        raise CommandMisuse("stdin gives the rows, so an input cannot come from it")
     with make_executor(options, track=track, max_workers=workers) as executor:
+        signature = signature_called(executor, name)
         spec = executor.signature(signature).spec
-        rows = RowFile(source, form, mapping, spec, media_folder, gather_inputs(inputs, media=spec.media_inputs))
+        constants = gather_inputs(inputs, source, spec.media_inputs)
+        rows = RowFile(rows_file, form, mapping, spec, media_folder, delimiter=delimiter, constants=constants)
         tally = _Tally()
         try:
             with executor.iter_batch(
@@ -95,6 +125,10 @@ def batch(
             )
             click.echo(f"hokusai: interrupted with {counted(tally.done, 'row')} over; {hint}", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from stop
+    if not tally.done:
+        click.echo(f"hokusai: {rows.name} has no rows, so nothing was run", err=True)
+    if as_json and output is not None:  # without it the rows are on stdout, which are JSON
+        print_json(tally.to_dict(output))
     tally.report(output)
     if tally.failed:
         raise click.exceptions.Exit(_SOME_FAILED)
@@ -118,6 +152,11 @@ class _Tally:
             while due in waiting:
                 yield waiting.pop(due)
                 due += 1
+
+    def to_dict(self, output: str | None) -> dict[str, Any]:
+        """Return the totals for scripts."""
+        figures = {"rows": self.done, "failed": self.failed, "kept": self.kept, "tokens": self.tokens}
+        return {**figures, "cost": self.cost, "output": output, "first_error": self.first_error or None}
 
     def report(self, output: str | None) -> None:
         """Say on stderr how it went."""

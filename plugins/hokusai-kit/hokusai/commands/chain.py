@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hokusai.commands.run import print_outputs
 from hokusai.execution_flags import execution_flags
+from hokusai_core.cli_support.completion import complete_file
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.cli_support.inputs import gather_inputs
-from hokusai_core.cli_support.options import input_option
+from hokusai_core.cli_support.options import input_option, inputs_option, json_option
 from hokusai_core.cli_support.progress import spinner
 from hokusai_core.cli_support.tables import print_json, print_styled, print_table
 from hokusai_core.plugin_api import jsonable
@@ -27,9 +29,10 @@ def chain() -> None:
 
 
 @chain.command()
-@click.argument("file")
+@click.argument("file", shell_complete=complete_file)
 @click.option("--mermaid", is_flag=True, help="Print the Mermaid flowchart alone.")
-def show(file: str, mermaid: bool) -> None:
+@json_option
+def show(file: str, mermaid: bool, as_json: bool) -> None:
     """Draw the chain in FILE and check it against the signatures that are installed."""
     from hokusai_core import Executor
     from hokusai_core.errors import CompositionError
@@ -38,37 +41,43 @@ def show(file: str, mermaid: bool) -> None:
     if mermaid:
         click.echo(found.to_mermaid(), nl=False)
         return
-    print_table(("step", "signature", "inputs"), [_row(found, name) for name in found.steps])
-    click.echo()
-    click.echo(found.to_mermaid(), nl=False)
+    rows = [_row(found, name) for name in found.steps]
+    if as_json:
+        steps = [dict(zip(("step", "signature", "inputs"), row, strict=True)) for row in rows]
+        print_json({"name": found.name, "steps": steps, "mermaid": found.to_mermaid()})
+    else:
+        print_table(("step", "signature", "inputs"), rows)
+        click.echo()
+        click.echo(found.to_mermaid(), nl=False)
     with Executor(trackers=[], cache=None) as executor:
         try:
             found.check(executor)
         except CompositionError as error:
             raise CommandFailure(str(error)) from error
-    print_styled("\nThe chain fits together.", "dim", err=True)
+    if not as_json:
+        print_styled("\nThe chain fits together.", "dim", err=True)
 
 
 @chain.command()
-@click.argument("file")
+@click.argument("file", shell_complete=complete_file)
 @input_option
-@click.option(
-    "--json", "source", metavar="FILE", help="Read initial inputs from a file with a JSON object; - for stdin."
-)
+@inputs_option
 @execution_flags(
     "lm", "strategy", "parameters", "timeout", "max_retries", "prices", "max_cost", "budget_file", "unpriced"
 )
 @click.option("--steps", is_flag=True, help="Print the outputs of every step; if one fails, of those that are over.")
 @click.option("--track", is_flag=True, help="Record the executions in MLflow.")
+@json_option
 def run(
     file: str,
     inputs: tuple[str, ...],
     source: str | None,
     steps: bool,
     track: bool,
+    as_json: bool,
     options: dict[str, Any],
 ) -> None:
-    """Run the chain in FILE and print its outputs as JSON. A timeout bounds each step."""
+    """Run the chain in FILE and print its outputs. A timeout bounds each step."""
     from hokusai.command_executor import make_executor
     from hokusai_core import SignatureSpec
     from hokusai_core.errors import HokusaiError
@@ -85,9 +94,14 @@ def run(
                 result = executor.execute_chain(found, given, **options)
         except HokusaiError as error:
             if steps:
-                print_json(_of_steps(error.steps))
+                _print_steps(error.steps, as_json=as_json)
             raise
-    print_json(_of_steps(result.steps) if steps else _plain(result))
+    if as_json:
+        print_json({"outputs": _plain(result), **({"steps": _of_steps(result.steps)} if steps else {})})
+    elif steps:
+        _print_steps(result.steps, as_json=False)
+    else:
+        print_outputs(result)
 
 
 def _read(file: str) -> SignatureChain:
@@ -96,6 +110,15 @@ def _read(file: str) -> SignatureChain:
     if file == "-":
         raise CommandMisuse("a chain is not read from stdin: give the name of a .toml or .yaml file")
     return SignatureChain.from_file(file)
+
+
+def _print_steps(results: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"steps": _of_steps(results)})
+        return
+    for number, (name, outputs) in enumerate(results.items()):
+        print_styled(f"{chr(10) * (number > 0)}[{name}]", "bold")
+        print_outputs(outputs)
 
 
 def _of_steps(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from hokusai.installed import installed
 from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.installed import installed
 from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json, print_styled
 
@@ -32,7 +32,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
             if check.remedy:
                 click.echo(f"{'':<15} -> {check.remedy}")
     if as_json:
-        print_json([check._asdict() for check in found])
+        print_json({"checks": [check._asdict() for check in found]})
     failed = sum(check.state == "fail" for check in found)
     if failed:
         raise CommandFailure(f"{failed} of {len(found)} checks failed")

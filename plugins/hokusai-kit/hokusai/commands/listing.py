@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hokusai.installed import installed
 from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.installed import installed
 from hokusai_core.cli_support.options import json_option
-from hokusai_core.cli_support.tables import print_json, print_table
+from hokusai_core.cli_support.tables import print_columns, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hokusai.installed import Installed
+    from hokusai_core.cli_support.installed import Installed
     from hokusai_core.types import RegisteredSignature
 
 __all__ = ["list_signatures"]
@@ -38,7 +38,7 @@ def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, .
         if (category is None or entry.spec.category == category) and set(tags) <= set(entry.spec.tags)
     ]
     if as_json:
-        print_json([_record(installed(ctx), entry) for entry in chosen])
+        print_json({"signatures": [_record(installed(ctx), entry) for entry in chosen]})
         return
     if not entries:
         click.echo(f"hokusai: {_nothing(installed(ctx))}", err=True)
@@ -46,8 +46,7 @@ def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, .
     if not chosen:
         click.echo("hokusai: no signature matches all of these", err=True)
         return
-    columns = ("name", "version", "category", "pack", "inputs -> outputs")
-    print_table(columns, [_row(installed(ctx), entry) for entry in chosen])
+    print_columns(("name", "description"), [_row(installed(ctx), entry) for entry in chosen])
     for line in _shared_names(installed(ctx), chosen):
         click.echo(f"hokusai: {line}", err=True)
 
@@ -82,9 +81,14 @@ def _check(kind: str, wanted: str, known: Iterable[str]) -> None:
 
 def _row(found: Installed, entry: RegisteredSignature) -> tuple[str, ...]:
     spec = entry.spec
-    name = found.signatures.display_name(entry) + (" (deprecated)" if spec.deprecated is not None else "")
-    version = spec.version + (" (promoted)" if entry.edition else "")
-    return name, version, spec.category, entry.owner.plugin, spec.describe()
+    marks = ["deprecated"] * (spec.deprecated is not None) + ["promoted"] * (entry.edition is not None)
+    mark = f"({', '.join(marks)}) " if marks else ""
+    return found.signatures.display_name(entry), mark + _summary(spec.instructions)
+
+
+def _summary(instructions: str) -> str:
+    """Return the first sentence of the instructions."""
+    return " ".join(instructions.strip().partition("\n\n")[0].split()).partition(". ")[0].rstrip(".")
 
 
 def _record(found: Installed, entry: RegisteredSignature) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import click
 
-from hokusai.installed import installed
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
+from hokusai_core.cli_support.installed import installed
+from hokusai_core.cli_support.options import json_option
+from hokusai_core.cli_support.tables import print_json
 
 __all__ = ["new_signature"]
 
@@ -28,8 +30,9 @@ _SIGNATURE = re.compile(r"[A-Z][A-Za-z0-9]*")
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the project; left out, NAME in the current folder.",
 )
+@json_option
 @click.pass_context
-def new_signature(ctx: click.Context, name: str, signature: str | None, directory: Path | None) -> None:
+def new_signature(ctx: click.Context, name: str, signature: str | None, directory: Path | None, as_json: bool) -> None:
     """Start a signature pack: a project NAME with a signature, its entry point and tests that pass.
 
     Existing files are not changed.
@@ -50,6 +53,9 @@ def new_signature(ctx: click.Context, name: str, signature: str | None, director
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         with (folder / path).open("x", encoding="utf-8") as file:
             file.write(text)
+    if as_json:
+        print_json({"directory": str(folder), "files": list(files), "signature": signature})
+        return
     click.echo(f"{folder}: {len(files)} files. Next:\n  cd {folder}\n  pip install -e . pytest\n  python -m pytest")
     click.echo(f"  hokusai show {signature}")
 

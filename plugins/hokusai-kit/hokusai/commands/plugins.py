@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hokusai.installed import installed
 from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.installed import installed
 from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json, print_table, section
 from hokusai_core.plugin_api import COMPONENT_HOOKS

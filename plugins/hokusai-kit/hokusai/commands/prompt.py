@@ -8,7 +8,7 @@ import click
 
 from hokusai.execution_flags import execution_flags
 from hokusai_core.cli_support.inputs import gather_inputs
-from hokusai_core.cli_support.options import input_option
+from hokusai_core.cli_support.options import input_option, inputs_option, json_option, signature_argument
 from hokusai_core.cli_support.tables import print_json, print_styled
 from hokusai_core.plugin_api import jsonable
 
@@ -16,20 +16,18 @@ __all__ = ["prompt"]
 
 
 @click.command()
-@click.argument("name")
+@signature_argument
 @input_option
-@click.option("--json", "source", metavar="FILE", help="Read inputs from a file with a JSON object; - for stdin.")
+@inputs_option
 @execution_flags("lm")
 @click.option("--adapter", type=click.Choice(["chat", "json", "xml"]), help="Format of the prompt.")
-@click.option(
-    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the request."
-)
+@json_option
 def prompt(
     name: str,
     inputs: tuple[str, ...],
     source: str | None,
     adapter: str | None,
-    output: str,
+    as_json: bool,
     options: dict[str, Any],
 ) -> None:
     """Show what running signature NAME would send, and count its tokens. Nothing is sent.
@@ -38,10 +36,11 @@ def prompt(
     hokusai prompt SummarizeText -i document=@report.txt -i max_length="2 sentences"
     hokusai prompt ClassifyText -i text=@mail.txt -i categories="Praise, Complaint" --adapter json
     """
-    from hokusai.command_executor import make_executor, signature_called  # help does without
+    from hokusai.command_executor import make_executor  # help does without
+    from hokusai_core.cli_support.signature_argument import signature_called
 
-    signature = signature_called(name)
     with make_executor(options, track=False, adapter=adapter) as executor:
+        signature = signature_called(executor, name)
         given = gather_inputs(inputs, source, executor.signature(signature).spec.media_inputs)
         executor.check_inputs(signature, given)
         request = executor.render(signature, given)
@@ -50,7 +49,7 @@ def prompt(
     if request.system:
         system = [request.system] if isinstance(request.system, str) else _texts(request.system)
         messages.insert(0, ("system", system))
-    if output == "json":
+    if as_json:
         print_json(
             {
                 "model": request.model,

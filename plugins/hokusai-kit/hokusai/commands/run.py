@@ -13,21 +13,22 @@ import click
 from hokusai.execution_flags import execution_flags
 from hokusai_core.cli_support.failures import CommandMisuse
 from hokusai_core.cli_support.inputs import gather_inputs
-from hokusai_core.cli_support.options import input_option
+from hokusai_core.cli_support.options import input_option, inputs_option, json_option, signature_argument
 from hokusai_core.cli_support.progress import spinner
 from hokusai_core.cli_support.tables import is_terminal, print_json, print_styled
+from hokusai_core.cli_support.word_writer import print_wrapped
 from hokusai_core.plugin_api import jsonable
 
 if TYPE_CHECKING:
     from hokusai_core import ExecutionResult, Executor
 
-__all__ = ["run"]
+__all__ = ["print_outputs", "result_record", "run"]
 
 
 @click.command()
-@click.argument("name")
+@signature_argument
 @input_option
-@click.option("--json", "source", metavar="FILE", help="Read inputs from a file with a JSON object; - for stdin.")
+@inputs_option
 @execution_flags(
     "lm",
     "strategy",
@@ -42,55 +43,58 @@ __all__ = ["run"]
     "collect_feedback",
 )
 @click.option(
-    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
-)
-@click.option(
     "--stream/--no-stream",
     "stream",
     default=None,
     help="Print texts as they come in. The default on a terminal, if all outputs are texts.",
 )
 @click.option("--track", is_flag=True, help="Record the execution in MLflow. HOKUSAI_TRACKERS=mlflow does so for all.")
+@json_option
 def run(
     name: str,
     inputs: tuple[str, ...],
     source: str | None,
-    output: str,
     stream: bool | None,
     track: bool,
+    as_json: bool,
     options: dict[str, Any],
 ) -> None:
     """Run signature NAME once and print its outputs.
 
-    NAME is a signature's name, or a .json file that holds a signature.
+    NAME is a signature's name, a .json file that holds a signature, FILE.py:Class, MODULE:Class, or the signature
+    itself: "question -> answer".
 
     \b
     hokusai run SummarizeText -i document=@report.txt -i max_length="2 sentences"
     hokusai run ClassifyText -i text=@mail.txt -i categories="Praise, Complaint"
     hokusai run ResolveQuery -i query=@mail.txt --strategy chain_of_thought
+    hokusai run "question -> answer: float" -i question="What is 6 times 7?"
+    hokusai run signatures.py:RouteTicket --inputs ticket.json --json
     """
-    if stream and output == "json":
-        raise CommandMisuse("--stream prints texts as they come in, which --output json cannot; leave one of them out")
-    from hokusai.command_executor import make_executor, signature_called  # help does without
+    if stream and as_json:
+        raise CommandMisuse("--stream prints texts as they come in, which --json cannot; leave one of them out")
+    from hokusai.command_executor import make_executor  # help does without
+    from hokusai_core.cli_support.signature_argument import signature_called
 
-    signature = signature_called(name)
     with make_executor(options, track=track) as executor:
+        signature = signature_called(executor, name)
         spec = executor.signature(signature).spec
         sensitive = bool(spec.sensitive)  # extras may quote sensitive values
         given = gather_inputs(inputs, source, spec.media_inputs)
         executor.check_inputs(signature, given)  # what is wrong with them shows before anything is loaded
         if stream is None:
             texts = all(item.annotation is str for item in spec.outputs.values())
-            stream = texts and output == "text" and is_terminal(sys.stdout)
+            stream = texts and not as_json and is_terminal(sys.stdout)
         if stream:
             _summarize(_streamed(executor, signature, given, options, several=len(spec.outputs) > 1))
             return
         with spinner(f"running {name}"):
             result = executor.execute_signature(signature, given, **options)
-    if output == "json":
-        print_json(_record(result, {} if sensitive else result.extras))
+    if as_json:
+        print_json(result_record(result, {} if sensitive else result.extras))
     else:
-        _print(result)
+        print_outputs(result)
+        _summarize(result)
 
 
 def _streamed(
@@ -103,33 +107,21 @@ def _streamed(
         return StreamPrinter(waiting.close, several=several, show=_text).print(events)
 
 
-def _record(result: ExecutionResult, extras: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "signature": result.signature,
-        "signature_version": result.signature_version,
-        "fingerprint": result.fingerprint,
-        "execution_id": result.execution_id,
-        "outputs": {name: jsonable(value) for name, value in result.items()},
-        "model": result.model,
-        "usage": result.usage.to_dict(),
-        "cost": result.cost,
-        "price_source": result.price_source or None,
-        "latency": result.latency,
-        "cached": result.cached,
-        "attempts": len(result.attempts),
-        "strategy": result.strategy or None,
-        "extras": dict(extras),
-    }
+def result_record(result: ExecutionResult, extras: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result for scripts; the caller knows the inputs, so they are left out."""
+    record = {**result.to_dict(sensitive=True), "extras": dict(extras)}
+    del record["inputs"]
+    return record
 
 
-def _print(result: ExecutionResult) -> None:
-    for number, (name, value) in enumerate(result.items()):
-        if len(result) > 1:
+def print_outputs(outputs: Mapping[str, Any]) -> None:
+    """Print outputs, with their names if there are several; on a terminal, lines break between words."""
+    for number, (name, value) in enumerate(outputs.items()):
+        if len(outputs) > 1:
             if number:
                 click.echo()
             print_styled(f"{name}:", "bold")
-        click.echo(_text(value))
-    _summarize(result)
+        print_wrapped(_text(value))
 
 
 def _summarize(result: ExecutionResult) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hokusai.installed import installed
 from hokusai.standing_view import print_standing, standing_record
 from hokusai.type_text import type_text
-from hokusai_core.cli_support.options import json_option
+from hokusai_core.cli_support.installed import installed
+from hokusai_core.cli_support.options import json_option, signature_argument
+from hokusai_core.cli_support.signature_argument import registered
 from hokusai_core.cli_support.tables import print_json, print_table, section
 from hokusai_core.plugin_api import jsonable
 from hokusai_evaluate.standing import standing_of
@@ -24,13 +25,13 @@ __all__ = ["show"]
 
 
 @click.command()
-@click.argument("name")
+@signature_argument
 @json_option
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show signature NAME: fields, examples, version, fingerprint, owner, and how good it was measured to be."""
     found = installed(ctx)
-    entry = found.signatures.resolve(name)
+    entry = registered(found.signatures, name)
     edition, standing = entry.edition, standing_of(entry, found.plugins)
     if as_json:
         promoted = None if edition is None else _edition(edition)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from hokusai_core.cli_support.tables import printable
+from hokusai_core.cli_support.options import json_option
+from hokusai_core.cli_support.tables import print_json, printable
 from hokusai_core.plugin_api import Artifact, read_artifact
 
 __all__ = ["diff"]
@@ -20,10 +21,14 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("old", type=_FILE)
 @click.argument("new", type=_FILE)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if they differ.")
-def diff(old: Path, new: Path, exit_code: bool) -> None:
+@json_option
+def diff(old: Path, new: Path, exit_code: bool, as_json: bool) -> None:
     """Show how two files with optimized signatures differ: fields, instructions, demos and scores."""
     lines = list(_lines(read_artifact(old), read_artifact(new)))
-    click.echo("\n".join(map(printable, lines)) if lines else "no difference")
+    if as_json:
+        print_json({"differ": bool(lines), "differences": lines})
+    else:
+        click.echo("\n".join(map(printable, lines)) if lines else "no difference")
     if exit_code and lines:
         raise click.exceptions.Exit(1)
 

@@ -12,14 +12,19 @@ from typing import Any
 import click
 from attrs import asdict
 
-from hokusai_core.cli_support.tables import print_table, printable
-from hokusai_core.errors import FeedbackError
-from hokusai_core.plugin_api import KeptExecution
+from hokusai_core.cli_support.completion import complete_signature
+from hokusai_core.cli_support.failures import CommandFailure
+from hokusai_core.cli_support.options import json_option
+from hokusai_core.cli_support.tables import print_json, print_table, printable
+from hokusai_core.errors import ExecutionNotFoundError, FeedbackError
+from hokusai_core.plugin_api import KeptExecution, jsonable
 from hokusai_teleprompt.commands.command_helpers import make_executor, shown, track_option
 from hokusai_teleprompt.feedback.collector import Feedback, FeedbackCollector
 
 __all__ = ["feedback"]
 
+#: Characters of the beginning of an id that can stand for it.
+_SHORTEST_ID = 4
 #: Exit code of all commands after Ctrl-C.
 _INTERRUPTED = 130
 
@@ -28,7 +33,9 @@ _store = click.option(
     type=click.Path(path_type=Path),
     help="Folder or file of the store; left out, HOKUSAI_FEEDBACK_DIR, else the folder of the user.",
 )
-_signature = click.option("--signature", help="Only executions of this signature: pack/Name, or Name.")
+_signature = click.option(
+    "--signature", shell_complete=complete_signature, help="Only executions of this signature: pack/Name, or Name."
+)
 _source = click.option("--source", help="Source of the feedback; left out, the name of the user.")
 
 
@@ -43,7 +50,7 @@ def feedback() -> None:
 @click.option("--min-rating", type=click.IntRange(1, 5), help="Only with this rating or a higher one.")
 @click.option("--since", help="Only feedback given at this time or later, such as 2026-05-01.")
 @click.option("--unrated", is_flag=True, help="List executions without feedback instead.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+@json_option
 def list_(
     store: Path | None, signature: str | None, min_rating: int | None, since: str | None, unrated: bool, as_json: bool
 ) -> None:
@@ -52,13 +59,14 @@ def list_(
         if unrated:
             waiting = list(collector.unrated(signature))
             if as_json:
-                _print_lines([{"execution_id": kept.execution_id, "signature": kept.signature} for kept in waiting])
+                found = [{"execution_id": kept.execution_id, "signature": kept.signature} for kept in waiting]
+                print_json({"unrated": found})
                 return
             rows = [(kept.execution_id, kept.signature, _when(kept.started_at), "", "", "") for kept in waiting]
         else:
             given = collector.get_feedback(signature, min_rating, since)
             if as_json:
-                _print_lines([item.to_dict() for item in given])
+                print_json({"feedback": [item.to_dict() for item in given]})
                 return
             rows = [_row(item) for item in given]
     head = ("execution", "signature", "when", "rating", "source", "corrected")
@@ -71,10 +79,14 @@ def list_(
 @feedback.command()
 @click.argument("execution_id")
 @_store
-def show(execution_id: str, store: Path | None) -> None:
-    """Show an execution and all feedback on it."""
+@json_option
+def show(execution_id: str, store: Path | None, as_json: bool) -> None:
+    """Show an execution and all feedback on it. The beginning of an id will do."""
     with FeedbackCollector(store) as collector:
-        kept = collector.execution(execution_id)
+        kept = collector.execution(_whole_id(collector, execution_id))
+    if as_json:
+        print_json(jsonable(asdict(kept)))
+        return
     _print_execution(kept)
     for given in kept.feedback:
         click.echo(f"\n{_when(given.given_at)}  {printable(given.source)}  rating {given.rating}")
@@ -96,6 +108,7 @@ def show(execution_id: str, store: Path | None) -> None:
 @_source
 @_store
 @track_option
+@json_option
 def add(
     execution_id: str,
     rating: int,
@@ -104,12 +117,14 @@ def add(
     source: str | None,
     store: Path | None,
     track: bool,
+    as_json: bool,
 ) -> None:
-    """Rate an execution from 1 (bad) to 5 (good)."""
+    """Rate an execution from 1 (bad) to 5 (good). The beginning of an id will do."""
     corrections = dict(map(_correction, pairs))
     with make_executor(track=track), FeedbackCollector(store) as collector:
+        execution_id = _whole_id(collector, execution_id)
         collector.add_feedback(execution_id, rating, corrections or None, comment, source or _user())
-    click.echo(f"rated {execution_id} {rating}")
+    _say(f"rated {execution_id} {rating}", {"execution_id": execution_id, "rating": rating}, as_json=as_json)
 
 
 @feedback.command()
@@ -119,6 +134,7 @@ def add(
 @_source
 @_store
 @track_option
+@json_option
 def outcome(
     execution_id: str,
     values: tuple[str, ...],
@@ -126,6 +142,7 @@ def outcome(
     source: str | None,
     store: Path | None,
     track: bool,
+    as_json: bool,
 ) -> None:
     """Record what came of an execution as numbers of your own.
 
@@ -137,17 +154,19 @@ def outcome(
     """
     numbers = dict(map(_number, values))
     with make_executor(track=track), FeedbackCollector(store) as collector:
+        execution_id = _whole_id(collector, execution_id)
         for name, value in numbers.items():
             better = False if lower_is_better else None
             collector.record_outcome(execution_id, name, value, higher_is_better=better, source=source or _user())
-    click.echo(f"recorded {', '.join(numbers)} of {execution_id}")
+    record = {"execution_id": execution_id, "outcomes": numbers}
+    _say(f"recorded {', '.join(numbers)} of {execution_id}", record, as_json=as_json)
 
 
 @feedback.command()
 @_store
 @_signature
 @click.option("--since", help="Only executions that were started at this time or later, such as 2026-05-01.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+@json_option
 def outcomes(store: Path | None, signature: str | None, since: str | None, as_json: bool) -> None:
     """Show the mean of each outcome for each version of a signature, with its 95% interval."""
     from hokusai_teleprompt.feedback.outcome_summary import summarize_outcomes
@@ -155,7 +174,7 @@ def outcomes(store: Path | None, signature: str | None, since: str | None, as_js
     with FeedbackCollector(store) as collector:
         found = summarize_outcomes(collector.executions(signature, since))
     if as_json:
-        _print_lines([asdict(item) for item in found])
+        print_json({"outcomes": [asdict(item) for item in found]})
     elif found:
         head = ("signature", "version", "fingerprint", "outcome", "better", "executions", "mean", "95% interval")
         print_table(head, [item.row() for item in found])
@@ -223,22 +242,52 @@ def _review_one(collector: FeedbackCollector, kept: KeptExecution, source: str |
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
 @_store
 @_signature
-def export(path: Path, store: Path | None, signature: str | None) -> None:
+@json_option
+def export(path: Path, store: Path | None, signature: str | None, as_json: bool) -> None:
     """Write feedback to PATH as JSON lines."""
     with FeedbackCollector(store) as collector:
         count = collector.export(path, signature)
-    click.echo(f"{count} feedbacks written to {path}")
+    _say(f"{count} feedbacks written to {path}", {"file": str(path), "feedback": count}, as_json=as_json)
 
 
 @feedback.command()
 @click.argument("execution_id")
 @_store
-def delete(execution_id: str, store: Path | None) -> None:
-    """Remove an execution and all feedback on it."""
+@json_option
+def delete(execution_id: str, store: Path | None, as_json: bool) -> None:
+    """Remove an execution and all feedback on it. The beginning of an id will do."""
     with FeedbackCollector(store) as collector:
+        execution_id = _whole_id(collector, execution_id)
         if not collector.delete(execution_id):
             raise click.ClickException(f"no execution {execution_id!r} is kept")
-    click.echo(f"removed {execution_id}")
+    _say(f"removed {execution_id}", {"removed": execution_id}, as_json=as_json)
+
+
+def _whole_id(collector: FeedbackCollector, start: str) -> str:
+    """Return the id of the execution whose id begins like this.
+
+    Raises:
+        CommandFailure: none begins like this, or several do.
+    """
+    try:
+        return collector.execution(start).execution_id
+    except ExecutionNotFoundError as error:
+        long_enough = len(start) >= _SHORTEST_ID
+        kept = collector.executions() if long_enough else ()
+        found = sorted({one.execution_id for one in kept if one.execution_id.startswith(start)})
+        if not found:
+            raise CommandFailure(str(error)) from error
+    if len(found) > 1:
+        some = ", ".join(found[:4])
+        raise CommandFailure(f"{start!r} is the beginning of {len(found)} ids, such as {some}; give more of it")
+    return found[0]
+
+
+def _say(text: str, record: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(record)
+    else:
+        click.echo(text)
 
 
 def _ask_corrections(kept: KeptExecution) -> dict[str, Any]:
@@ -289,11 +338,6 @@ def _print_execution(kept: KeptExecution) -> None:
         f"{kept.execution_id}  {kept.signature} {kept.signature_version}  {_when(kept.started_at)}  {kept.model}"
     )
     click.echo(f"inputs\n{shown(kept.inputs)}\noutputs\n{shown(kept.outputs)}")
-
-
-def _print_lines(rows: list[dict[str, Any]]) -> None:
-    for row in rows:
-        click.echo(json.dumps(row, ensure_ascii=False))
 
 
 def _row(item: Feedback) -> tuple[str, str, str, str, str, str]:

@@ -11,27 +11,40 @@ from typing import Any
 
 import click
 
+from hokusai_core.cli_support.completion import complete_component
 from hokusai_core.cli_support.inputs import gather_inputs
-from hokusai_core.cli_support.options import input_option
-from hokusai_core.cli_support.tables import printable
-from hokusai_evaluate.commands.evaluate_command import column_mapping, column_option
+from hokusai_core.cli_support.options import (
+    ModelType,
+    column_mapping,
+    column_option,
+    delimiter_option,
+    input_option,
+    inputs_option,
+    signature_argument,
+)
+from hokusai_core.cli_support.tables import print_json, printable
 from hokusai_teleprompt.commands.command_helpers import make_executor, track_option
 from hokusai_teleprompt.commands.cost_question import CostQuestion
 
 __all__ = ["optimize"]
 
+_CHAIN_FILES = (".toml", ".yaml", ".yml")
+
 
 @click.command()
-@click.argument("name")
+@signature_argument
 @click.argument("data", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@input_option
-@column_option
 @click.option("--from-feedback", is_flag=True, help="Learn from feedback on executions instead of DATA.")
 @click.option("--min", "min_count", type=click.IntRange(min=1), help="With --from-feedback: feedbacks that are needed.")
 @click.option("--since", help="With --from-feedback: only executions since then, such as 2026-05-01.")
 @click.option("--store", type=click.Path(path_type=Path), help="With --from-feedback: folder or file of the store.")
+@input_option
+@inputs_option
+@column_option
+@delimiter_option
 @click.option(
     "--metric",
+    shell_complete=complete_component("metric"),
     help="accuracy, f1, classification_accuracy, macro_f1, rouge_l, json_equal, quality_score; with --from-feedback "
     "also the name of an outcome.",
 )
@@ -41,12 +54,22 @@ __all__ = ["optimize"]
     type=click.Path(dir_okay=False, path_type=Path),
     help="File for the best candidate, promoted or not.",
 )
-@click.option("--optimizer", default="auto", show_default=True, help="An optimizer; auto chooses by data and budget.")
+@click.option(
+    "--optimizer",
+    default="auto",
+    show_default=True,
+    shell_complete=complete_component("optimizer"),
+    help="An optimizer; auto chooses by data and budget.",
+)
 @click.option("--set", "options", multiple=True, metavar="OPTION=VALUE", help="An option of the optimizer.")
-@click.option("--strategy", help="Strategy that the result declares; hokusai plugins lists them.")
-@click.option("--lm", help="Language model to optimize for: local, or one such as openai/gpt-5-mini.")
-@click.option("--prompt-lm", help="Language model that writes instructions.")
-@click.option("--judge", help="Language model that grades, with --metric quality_score.")
+@click.option(
+    "--strategy",
+    shell_complete=complete_component("strategy"),
+    help="Strategy that the result declares; hokusai plugins lists them.",
+)
+@click.option("--lm", type=ModelType(), help="Language model to optimize for: local, or one such as openai/gpt-5-mini.")
+@click.option("--prompt-lm", type=ModelType(), help="Language model that writes instructions.")
+@click.option("--judge", type=ModelType(), help="Language model that grades, with --metric quality_score.")
 @click.option("--valset", type=click.Path(exists=True, dir_okay=False), help="Examples to choose candidates by.")
 @click.option("--testset", type=click.Path(exists=True, dir_okay=False), help="Examples to compare on.")
 @click.option("--calls", type=click.IntRange(min=1), help="Language-model calls at most, the comparison included.")
@@ -73,12 +96,14 @@ __all__ = ["optimize"]
 def optimize(
     name: str,
     data: Path | None,
-    inputs: tuple[str, ...],
-    pairs: tuple[str, ...],
     from_feedback: bool,
     min_count: int | None,
     since: str | None,
     store: Path | None,
+    inputs: tuple[str, ...],
+    source: str | None,
+    pairs: tuple[str, ...],
+    delimiter: str | None,
     metric: str | None,
     output: Path | None,
     save_candidate: Path | None,
@@ -108,10 +133,10 @@ def optimize(
 ) -> None:
     """Improve signature NAME on the examples in DATA, and measure on held-out ones whether it is better.
 
-    DATA is a JSONL or CSV file. The result is saved to --output: the better signature, or the signature as it was if
-    none was found. --save-candidate saves the best candidate also if it was not promoted. Before the first call you
-    see an estimate of calls, tokens, cost and time. Ctrl-C ends the search and compares the best candidate so far; a
-    second Ctrl-C ends the comparison. Run the same command again to continue.
+    DATA is a JSONL, JSON or CSV file. The result is saved to --output: the better signature, or the signature as it
+    was if none was found. --save-candidate saves the best candidate also if it was not promoted. Before the first call
+    you see an estimate of calls, tokens, cost and time. Ctrl-C ends the search and compares the best candidate so far;
+    a second Ctrl-C ends the comparison. Run the same command again to continue.
 
     Leave DATA out with --from-feedback: corrections and high ratings are learned from, and candidates are compared on
     a sample of all kept executions.
@@ -123,15 +148,26 @@ def optimize(
     hokusai optimize EmailDraft --from-feedback --min 100 --metric reply_rate -o better.json
     """
     from hokusai_core import Budget
+    from hokusai_core.cli_support.notes import note_once
+    from hokusai_core.cli_support.signature_argument import signature_called
     from hokusai_core.plugin_api import read_artifact
     from hokusai_teleprompt.feedback.collector import FeedbackCollector
     from hokusai_teleprompt.finetuner import TelepromptFineTuner
+    from hokusai_teleprompt.progress import ProgressLines
     from hokusai_teleprompt.target_signature import find_target
 
     _check_source(
         from_feedback,
         {"--min": min_count, "--since": since, "--store": store},
-        {"DATA": data, "--strategy": strategy, "--valset": valset, "-i": inputs, "--map": pairs},
+        {
+            "DATA": data,
+            "--strategy": strategy,
+            "--valset": valset,
+            "-i": inputs,
+            "--inputs": source,
+            "--map": pairs,
+            "--delimiter": delimiter,
+        },
     )
     for target in (output, save_candidate, svg):
         _check_writable(target)
@@ -148,7 +184,7 @@ def optimize(
             prompt_lm=prompt_lm,
             min_improvement=min_improvement,
             workers=workers,
-            progress=sys.stderr.isatty(),
+            progress=True if sys.stderr.isatty() else ProgressLines(),
             workdir=workdir,
             executor=executor,
             optimizer_options=dict(map(_option, options)),
@@ -156,18 +192,21 @@ def optimize(
         ) as finetuner,
     ):
         metric_options = {"judge": judge} if judge else None
+        note_once(executor)
         if data is not None:
-            media = find_target(executor, name).spec.media_inputs if inputs else {}
+            signature = name if name.endswith(_CHAIN_FILES) else signature_called(executor, name)
+            media = find_target(executor, signature).spec.media_inputs if inputs or source else {}
             optimized = finetuner.compile(
-                name,
+                signature,
                 data,
                 metric,
                 valset,
                 testset=testset,
                 metric_options=metric_options,
                 strategy=strategy,
-                inputs=gather_inputs(inputs, media=media),
+                inputs=gather_inputs(inputs, source, media),
                 mapping=column_mapping(pairs),
+                delimiter=delimiter,
             )
         else:
             with FeedbackCollector(store) if store else contextlib.nullcontext() as collector:
@@ -187,7 +226,10 @@ def optimize(
             (optimized.candidate or optimized).save(save_candidate)
         if svg is not None:
             optimized.report.save_svg(svg)
-    click.echo(optimized.report.to_json() if as_json else printable(optimized.report.table()))
+    if as_json:
+        print_json(optimized.report.to_dict())
+    else:
+        click.echo(printable(optimized.report.table()))
     if output is not None and not as_json:
         click.echo(f"\nsaved to {output}: {_saved(optimized, found=found)}, digest {read_artifact(output).digest}")
     if save_candidate is not None and not found:

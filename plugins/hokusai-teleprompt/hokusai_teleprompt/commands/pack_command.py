@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from hokusai_core.cli_support.failures import CommandMisuse
+from hokusai_core.cli_support.options import json_option
+from hokusai_core.cli_support.tables import print_json
 
 __all__ = ["pack"]
 
@@ -34,7 +36,10 @@ def pack() -> None:
 @click.option("--version", default="1.0.0", show_default=True, help="Its version.")
 @click.option("--summary", default="", help="One line for package indexes.")
 @_RENAME
-def build(folder: Path, output: Path, name: str | None, version: str, summary: str, renames: tuple[str, ...]) -> None:
+@json_option
+def build(
+    folder: Path, output: Path, name: str | None, version: str, summary: str, renames: tuple[str, ...], as_json: bool
+) -> None:
     """Build a wheel from the optimized signatures (*.json) in FOLDER.
 
     \b
@@ -45,6 +50,9 @@ def build(folder: Path, output: Path, name: str | None, version: str, summary: s
     from hokusai_teleprompt.pack_builder import build_pack
 
     built = build_pack(folder, output, name=name, version=version, summary=summary, rename=_renamed(renames))
+    if as_json:
+        print_json({"wheel": str(built.path), "signatures": list(built.signatures)})
+        return
     click.echo(f"{built.path}: {', '.join(built.signatures)}")
     click.echo(f"install it with: hokusai pack install {built.path}")
 
@@ -52,7 +60,8 @@ def build(folder: Path, output: Path, name: str | None, version: str, summary: s
 @pack.command()
 @click.argument("source", metavar="WHEEL|NAME")
 @_RENAME
-def install(source: str, renames: tuple[str, ...]) -> None:
+@json_option
+def install(source: str, renames: tuple[str, ...], as_json: bool) -> None:
     """Install a pack with pip, and tell what its signatures are called.
 
     Names that work keep their meaning. A signature whose name is taken is written pack/Name, or renamed. Signatures can
@@ -64,7 +73,11 @@ def install(source: str, renames: tuple[str, ...]) -> None:
     """
     from hokusai_teleprompt.pack_install import install_pack, pip_install
 
-    for line in install_pack(source, _renamed(renames), pip_install):
+    lines = list(install_pack(source, _renamed(renames), pip_install))
+    if as_json:
+        print_json({"installed": source, "notes": lines})
+        return
+    for line in lines:
         click.echo(f"hokusai: {line}")
 
 

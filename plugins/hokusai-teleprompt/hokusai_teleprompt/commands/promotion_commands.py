@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 from attrs import asdict
 
-from hokusai_core.cli_support.options import json_option
+from hokusai_core.cli_support.completion import complete_signature
+from hokusai_core.cli_support.options import json_option, signature_argument
 from hokusai_core.cli_support.tables import print_json, print_table, printable
 from hokusai_core.plugin_api import read_artifact
 from hokusai_teleprompt.commands.command_helpers import make_executor
@@ -24,7 +25,8 @@ _note_option = click.option("--note", default="", help="The reason; kept in the 
 @click.option("--as", "name", metavar="NAME", help="Name of the signature; without it the one that FILE names.")
 @_note_option
 @click.option("--force", is_flag=True, help="Promote it although it was not found to be better.")
-def promote_command(file: Path, name: str | None, note: str, force: bool) -> None:
+@json_option
+def promote_command(file: Path, name: str | None, note: str, force: bool, as_json: bool) -> None:
     """Let the optimized signature in FILE replace the signature that it was made from.
 
     The name means it from then on, in every executor and command of this user that starts later, until hokusai
@@ -36,14 +38,18 @@ def promote_command(file: Path, name: str | None, note: str, force: bool) -> Non
     with make_executor(track=False) as executor:
         target = executor.signatures.resolve(name or read_artifact(file).base_name).qualified_name
         promotion = promote(executor, target, file, note=note, force=force)
+    if as_json:
+        print_json({"signature": target, **asdict(promotion)})
+        return
     click.echo(printable(f"promoted {target} {promotion.version}; undo with: hokusai rollback {target}"))
 
 
 @click.command("rollback")
-@click.argument("name")
+@signature_argument
 @_note_option
 @click.option("--original", is_flag=True, help="Go back to the signature as it was before all promotions.")
-def rollback_command(name: str, note: str, original: bool) -> None:
+@json_option
+def rollback_command(name: str, note: str, original: bool, as_json: bool) -> None:
     """Go back to what signature NAME was before its latest promotion.
 
     \b
@@ -52,12 +58,15 @@ def rollback_command(name: str, note: str, original: bool) -> None:
     with make_executor(track=False) as executor:
         target = executor.signatures.resolve(name).qualified_name
         promotion = rollback(executor, target, note=note, original=original)
+    if as_json:
+        print_json({"signature": target, **asdict(promotion)})
+        return
     now = "the original signature" if promotion.fingerprint is None else f"version {promotion.version}"
     click.echo(printable(f"rolled back {target}: it is {now} again"))
 
 
 @click.command("promotions")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_signature)
 @json_option
 def promotions_command(name: str | None, as_json: bool) -> None:
     """Show what was promoted and rolled back, the latest last: of signature NAME, or of all.
@@ -72,7 +81,7 @@ def promotions_command(name: str | None, as_json: bool) -> None:
         elif name is not None:
             found = {executor.signatures.resolve(name).qualified_name: promotions(executor, name)}
     if as_json:
-        print_json({key: [asdict(entry) for entry in entries] for key, entries in found.items()})
+        print_json({"promotions": {key: [asdict(entry) for entry in entries] for key, entries in found.items()}})
         return
     rows = [
         [

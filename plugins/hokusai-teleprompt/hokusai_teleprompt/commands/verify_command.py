@@ -7,9 +7,18 @@ from typing import Final
 
 import click
 
-from hokusai_core.cli_support.options import json_option
+from hokusai_core.cli_support.inputs import gather_inputs
+from hokusai_core.cli_support.options import (
+    column_mapping,
+    column_option,
+    delimiter_option,
+    input_option,
+    inputs_option,
+    json_option,
+)
 from hokusai_core.cli_support.tables import print_json, printable
 from hokusai_core.errors import ArtifactError
+from hokusai_core.plugin_api import read_artifact
 
 __all__ = ["verify"]
 
@@ -25,8 +34,21 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--digest", metavar="DIGEST", help="Digest that FILE is to have; its first 16 characters or more will do."
 )
 @click.option("--data", multiple=True, type=_FILE, help="A file with examples of the optimization; may be repeated.")
+@input_option
+@inputs_option
+@column_option
+@delimiter_option
 @json_option
-def verify(file: Path, digest: str | None, data: tuple[Path, ...], as_json: bool) -> None:
+def verify(
+    file: Path,
+    digest: str | None,
+    data: tuple[Path, ...],
+    inputs: tuple[str, ...],
+    source: str | None,
+    pairs: tuple[str, ...],
+    delimiter: str | None,
+    as_json: bool,
+) -> None:
     """Compute every figure of the comparison in FILE again, from its recorded answers. No language model is called.
 
     FILE holds an optimized signature. Without --digest, it is compared with its scorecard, if there is one in the
@@ -41,7 +63,14 @@ def verify(file: Path, digest: str | None, data: tuple[Path, ...], as_json: bool
     from hokusai_teleprompt.verification import verify as run
 
     try:
-        found = run(file, digest=digest, data=data)
+        found = run(
+            file,
+            digest=digest,
+            data=data,
+            inputs=gather_inputs(inputs, source, read_artifact(file).base.media_inputs),
+            mapping=column_mapping(pairs),
+            delimiter=delimiter,
+        )
     except ArtifactError as error:
         click.echo(printable(f"hokusai: {error}"), err=True)
         raise click.exceptions.Exit(_WRONG) from error

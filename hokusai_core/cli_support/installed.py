@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import click
 
-from hokusai_core import Settings
-from hokusai_core.plugin_api import PluginManager
+from hokusai_core.plugins import PluginManager
+from hokusai_core.project_file import find_project_file
+from hokusai_core.settings import Settings
 
 if TYPE_CHECKING:
-    from hokusai_core.plugin_api import SignatureRegistry, SignatureSpec
+    from pathlib import Path
+
+    from hokusai_core.signature_registry import SignatureRegistry
+    from hokusai_core.signatures import SignatureSpec
 
 __all__ = ["Installed", "installed"]
 
@@ -21,8 +26,13 @@ class Installed:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings that environment variables make."""
+        """The settings that environment variables and the project file make."""
         return Settings.from_environment()
+
+    @property
+    def project_file(self) -> Path | None:
+        """The project file whose settings hold here, None for none."""
+        return find_project_file(os.environ)
 
     @cached_property
     def plugins(self) -> PluginManager:
@@ -35,7 +45,8 @@ class Installed:
     @cached_property
     def signatures(self) -> SignatureRegistry:
         """The signatures of all packs, with editions such as promoted ones in the place of their originals."""
-        from hokusai_core.plugin_api import EditionFinder, SignatureRegistry
+        from hokusai_core.execution.edition_finder import EditionFinder
+        from hokusai_core.signature_registry import SignatureRegistry
 
         return SignatureRegistry(
             self.plugins.signature_packs,
@@ -47,7 +58,9 @@ class Installed:
     def _settled(self, spec: SignatureSpec) -> SignatureSpec:
         if spec.strategy is None:
             return spec
-        from hokusai_core.plugin_api import StrategyResolver  # few signatures have one, and listing is to be quick
+        from hokusai_core.execution.strategy_resolver import (
+            StrategyResolver,
+        )  # few signatures have one, and listing is to be quick
 
         return StrategyResolver(self.plugins).settled(spec)
 

@@ -1,0 +1,141 @@
+"""The files of a new application: a signature, a program that uses it, rows, settings and tests."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["APPLICATION_FILES"]
+
+_SIGNATURES: Final = '''\
+"""The signatures of this application."""
+
+from hokusai import BaseSignature, InputField, OutputField
+
+
+class RouteTicket(BaseSignature):
+    """Decide which team answers the ticket."""
+
+    ticket: str = InputField("What the customer wrote")
+    teams: list[str] = InputField("The teams that there are", default=["Billing", "Delivery", "Technical"])
+    team: str = OutputField("The team that answers", choices_from="teams")
+'''
+
+_APP: Final = '''\
+"""Decide for each ticket in a file which team answers it: python app.py tickets.csv"""
+
+import csv
+import sys
+
+from hokusai import DSPyPipelineExecutor
+from signatures import RouteTicket
+
+
+def main(path: str) -> None:
+    with open(path, encoding="utf-8", newline="") as file:
+        tickets = [{"ticket": row["ticket"]} for row in csv.DictReader(file)]
+    with DSPyPipelineExecutor() as executor:
+        # Rows that are over are kept in the journal: after an interruption, the same command goes on with the rest.
+        results = executor.execute_batch(RouteTicket, tickets, journal=f"{path}.journal")
+    for ticket, result in zip(tickets, results):
+        print(result["team"] if result else f"failed ({result.error})", ticket["ticket"], sep=" | ")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "tickets.csv")
+'''
+
+_TICKETS: Final = """\
+ticket
+I was charged twice this month
+The parcel has not arrived
+The app crashes when I log in
+Please send me the invoice again
+The box was empty when it came
+I cannot reset my password
+"""
+
+_LABELLED: Final = """\
+ticket,team
+My card was charged although I cancelled,Billing
+The courier left the parcel with a stranger,Delivery
+The page stays white after the update,Technical
+Where do I find my receipt?,Billing
+The chair came with a broken leg,Delivery
+The sound is gone since yesterday,Technical
+"""
+
+_SETTINGS: Final = """\
+# Settings of programs and commands in this folder. `hokusai config` shows all of them and where each is from.
+# Environment variables such as HOKUSAI_TIMEOUT go before this file.
+
+# The language model. The key is read from the variable of its provider, here OPENAI_API_KEY. Without lm the embedded
+# model answers, which is enough to try things out. `hokusai models` lists names.
+# lm = "openai/gpt-5-mini"
+
+# Seconds for one execution, and executions at once.
+timeout = 120
+max_workers = 4
+
+# Where executions are recorded. `hokusai logs` shows them.
+# trackers = ["mlflow"]
+"""
+
+_TESTS: Final = '''\
+"""Tests of the application; no language model is called."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from hokusai_core import Executor
+from hokusai_core.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from signatures import RouteTicket  # noqa: E402
+
+
+@pytest.fixture
+def executor():
+    with Executor(mode="testing", plugins=[]) as executor:
+        yield executor
+
+
+def test_the_team_is_one_of_those_that_there_are(executor):
+    result = executor.execute_signature(RouteTicket, {"ticket": "Late!", "teams": ["Delivery", "Billing"]})
+    assert result["team"] in ("Delivery", "Billing")
+
+
+def test_a_ticket_is_needed(executor):
+    with pytest.raises(InputError, match="is required"):
+        executor.execute_signature(RouteTicket, {})
+'''
+
+_README: Final = """\
+# Tickets
+
+    pip install hokusai-kit pytest
+
+    python app.py tickets.csv                 # a team for each ticket
+    python -m pytest                          # without a language model
+
+The same on the command line:
+
+    hokusai run signatures.py -i ticket="I was charged twice"
+    hokusai batch signatures.py tickets.csv -o teams.jsonl
+    hokusai evaluate signatures.py labelled.csv
+    hokusai optimize signatures.py labelled.csv -o better.json
+
+`signatures.py` says what goes in and comes out. `hokusai.toml` has the settings, such as the language model.
+"""
+
+#: Path -> text.
+APPLICATION_FILES: Final = {
+    "signatures.py": _SIGNATURES,
+    "app.py": _APP,
+    "tickets.csv": _TICKETS,
+    "labelled.csv": _LABELLED,
+    "hokusai.toml": _SETTINGS,
+    "tests/test_app.py": _TESTS,
+    "README.md": _README,
+    ".gitignore": "*.journal\n__pycache__/\n.venv/\n",
+}
