@@ -96,13 +96,16 @@ def test_the_notebook_runs_in_a_running_event_loop() -> None:
         shown = []
         for source in sources:
             tree = ast.parse(source)
-            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
-            for part, mode in ((tree, "exec"), (last and ast.Expression(last.value), "eval")):
-                if part is not None:
-                    code = compile(part, "cell", mode, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-                    value = eval(code, namespace)  # noqa: S307  # our own example
-                    value = await value if inspect.isawaitable(value) else value
-                    shown += [value] if value is not None else []
+            last = tree.body[-1]
+            parts: list[tuple[Any, str]] = [(tree, "exec")]
+            if isinstance(last, ast.Expr):  # what a notebook shows
+                tree.body.pop()
+                parts.append((ast.Expression(last.value), "eval"))
+            for part, mode in parts:
+                code = compile(part, "cell", mode, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+                value = eval(code, namespace)  # noqa: S307  # our own example
+                value = await value if inspect.isawaitable(value) else value
+                shown += [value] if value is not None else []
         return shown
 
     shown = asyncio.run(run())

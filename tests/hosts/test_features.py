@@ -38,7 +38,7 @@ def test_without_a_timeout_everything_runs_on_the_threads_of_the_host() -> None:
                     loop.run_in_executor(pool, executor.execute_signature, "Ask", {"question": f"{number}?"})
                     for number in range(6)
                 )
-                return await asyncio.gather(*calls)
+                return list(await asyncio.gather(*calls))
 
             assert len(asyncio.run(ask())) == 6
             assert threading.active_count() <= before + 2

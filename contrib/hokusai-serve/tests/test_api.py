@@ -69,7 +69,15 @@ def test_inputs_that_do_not_fit_are_named(
 def test_the_schema_tells_what_the_checks_refuse(make_client: MakeClient, inputs: dict[str, Any]) -> None:
     client = make_client()
     schema = client.get("/v1/signatures/Everything").json()["inputs"]
-    for change in ({"count": 10}, {"text": " "}, {"names": []}, {"either": 1.5}, {"more": 1}, {"figures": {"a": "b"}}):
+    wrong: list[dict[str, Any]] = [
+        {"count": 10},
+        {"text": " "},
+        {"names": []},
+        {"either": 1.5},
+        {"more": 1},
+        {"figures": {"a": "b"}},
+    ]
+    for change in wrong:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(inputs | change, schema)
         problem(client.post("/v1/execute/Everything", json={"inputs": inputs | change}), 422)

@@ -116,7 +116,8 @@ def test_every_type_has_its_control_and_errors_are_at_their_fields(open_page: Ca
     page.get_by_role("spinbutton", name="either").fill("12")
     with page.expect_request("**/v1/stream/Everything") as sent:
         page.get_by_role("button", name="Run").click()
-    assert sent.value.post_data_json["inputs"] == {
+    asked: Any = sent.value.post_data_json
+    assert asked["inputs"] == {
         "text": "Ships",
         "count": 3,
         "ratio": 0.5,
@@ -134,7 +135,7 @@ def test_every_type_has_its_control_and_errors_are_at_their_fields(open_page: Ca
     page.get_by_role("button", name="Run").click()
     expect(page.get_by_label("text", exact=True)).to_be_focused()
     expect(page.get_by_label("text", exact=True)).to_have_attribute("aria-invalid", "true")
-    expect(page.get_by_text("must not be empty")).to_be_visible()
+    expect(page.get_by_text("must not be empty", exact=True)).to_be_visible()
 
 
 def test_a_picture_is_uploaded_and_a_run_can_be_stopped(open_page: Callable[..., Page]) -> None:
