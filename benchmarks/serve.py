@@ -22,9 +22,25 @@ from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import Any
 
+import psutil
+from pydantic import BaseModel
+
 BODY = json.dumps({"inputs": {"question": "Why is the sky blue?"}, "cache": "off"}).encode()
 #: Delay of an answer under load, in seconds: a provider takes time, and the requests overlap.
 DELAY = 0.05
+
+
+class Asked(BaseModel):
+    """A request."""
+
+    inputs: dict[str, str]
+    cache: str
+
+
+class Answered(BaseModel):
+    """What the bare handler answers."""
+
+    outputs: dict[str, str]
 
 
 def serve_hokusai(told: Connection, delay: float) -> None:
@@ -46,19 +62,11 @@ def serve_bare(told: Connection, delay: float) -> None:
     import dspy
     import uvicorn
     from fastapi import FastAPI
-    from pydantic import BaseModel
 
     from hokusai_core.testing.lm import null_lm
     from hokusai_serve.http_server import listen
 
     lm, predict, app = null_lm(answers={"answer": "fine"}, delay=delay), dspy.Predict("question -> answer"), FastAPI()
-
-    class Asked(BaseModel):
-        inputs: dict[str, str]
-        cache: str
-
-    class Answered(BaseModel):
-        outputs: dict[str, str]
 
     @app.post("/v1/execute/Ask")
     async def ask(asked: Asked) -> Answered:
@@ -108,16 +116,19 @@ class Client:
         return time.perf_counter() - started
 
 
-async def in_turns(addresses: dict[str, str], rounds: int, size: int) -> dict[str, list[float]]:
-    """Ask each server in turns; return the seconds of every request."""
-    found: dict[str, list[float]] = {name: [] for name in addresses}
-    async with Client(addresses["hokusai"]) as one, Client(addresses["bare"]) as other:
+async def in_turns(servers: dict[str, Server], rounds: int, size: int) -> dict[str, tuple[list[float], float]]:
+    """Ask each server in turns; return the seconds of every request, and CPU seconds of the server per request."""
+    found: dict[str, list[float]] = {name: [] for name in servers}
+    async with Client(servers["hokusai"].address) as one, Client(servers["bare"].address) as other:
         clients = {"hokusai": one, "bare": other}
+        before: dict[str, float] = {}
         for number in range(rounds + 1):  # the first round warms up
             for name, client in clients.items():
                 seconds = [await client.ask() for _ in range(size)]
                 found[name] += seconds if number else []
-    return found
+                before.setdefault(name, servers[name].cpu())
+        spent = {name: servers[name].cpu() - before[name] for name in servers}
+    return {name: (found[name], spent[name] / (rounds * size)) for name in servers}
 
 
 async def under_load(address: str, clients: int, seconds: float) -> tuple[list[float], int]:
@@ -140,8 +151,25 @@ async def under_load(address: str, clients: int, seconds: float) -> tuple[list[f
     return found, errors
 
 
-def start(stack: ExitStack, target: Any, delay: float) -> str:
-    """Start the process of a server; return its address."""
+class Server:
+    """A server in a process of its own.
+
+    Args:
+        address: its address.
+        pid: its process.
+    """
+
+    def __init__(self, address: str, pid: int) -> None:
+        self.address, self._process = address, psutil.Process(pid)
+
+    def cpu(self) -> float:
+        """Return the CPU seconds that it has taken."""
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+
+def start(stack: ExitStack, target: Any, delay: float) -> Server:
+    """Start the process of a server."""
     context = multiprocessing.get_context("spawn")
     told, tell = context.Pipe(duplex=False)
     process = context.Process(target=target, args=(tell, delay), daemon=True)
@@ -149,7 +177,7 @@ def start(stack: ExitStack, target: Any, delay: float) -> str:
     stack.callback(process.terminate)
     if not told.poll(120):
         raise RuntimeError("a server has not started")
-    return str(told.recv())
+    return Server(str(told.recv()), process.pid or 0)
 
 
 def main() -> int:
@@ -162,7 +190,7 @@ def main() -> int:
     asked = parser.parse_args()
     with ExitStack() as stack:
         if asked.clients:
-            address = start(stack, serve_hokusai, DELAY)
+            address = start(stack, serve_hokusai, DELAY).address
             asyncio.run(under_load(address, 1, 1.0))
             found, errors = asyncio.run(under_load(address, asked.clients, asked.seconds))
             cuts = statistics.quantiles(found, n=100)
@@ -171,13 +199,16 @@ def main() -> int:
                 f"per second, p50 {cuts[49] * 1e3:.0f} ms, p99 {cuts[98] * 1e3:.0f} ms, {errors} errors"
             )
             return 1 if errors else 0
-        addresses = {"hokusai": start(stack, serve_hokusai, 0.0), "bare": start(stack, serve_bare, 0.0)}
-        times = asyncio.run(in_turns(addresses, asked.rounds, asked.size))
-    medians = {name: statistics.median(seconds) * 1e3 for name, seconds in times.items()}
-    for name, seconds in times.items():
-        print(f"{name:8} median {medians[name]:.3f} ms, p99 {statistics.quantiles(seconds, n=100)[98] * 1e3:.3f} ms")
-    ratio = medians["hokusai"] / medians["bare"]
-    print(f"a request of Hokusai takes {ratio:.2f} times that of the bare handler")
+        servers = {"hokusai": start(stack, serve_hokusai, 0.0), "bare": start(stack, serve_bare, 0.0)}
+        times = asyncio.run(in_turns(servers, asked.rounds, asked.size))
+    for name, (seconds, cpu) in times.items():
+        p99 = statistics.quantiles(seconds, n=100)[98]
+        print(
+            f"{name:8} median {statistics.median(seconds) * 1e3:.2f} ms, p99 {p99 * 1e3:.2f} ms, "
+            f"CPU of the server {cpu * 1e3:.2f} ms"
+        )
+    ratio = times["hokusai"][1] / times["bare"][1]
+    print(f"a request of Hokusai takes {ratio:.2f} times the CPU of one of the bare handler")
     return 1 if ratio > 1 else 0
 
 
