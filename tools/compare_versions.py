@@ -6,8 +6,8 @@
 Each checkout runs its own ``benchmarks/NAME.py`` with the Python of its own ``.venv``. Lines are matched by words.
 A number that is the same in every run is a size, and stays part of the name; a line's other numbers are figures. Shown
 for each figure: the median before and now, and the median of the quotients with the smallest and the largest of them.
-Which of the two goes first alternates. ``worse`` marks a figure whose every quotient is above 1.1; where a higher
-figure is better, it means the contrary.
+Which of the two goes first alternates. ``worse`` marks a figure whose every quotient is above 1.1. A figure written as
+``4x`` says how many times faster something is: it is worse if every quotient is below 1 / 1.1.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def main() -> None:
         for label, pairs in compared(results[0], results[1]):
             quotients = [new / old for old, new in pairs]
             middle = [statistics.median(side) for side in zip(*pairs, strict=True)]
-            mark = " worse" if min(quotients) > WORSE else ""
+            worse = max(quotients) < 1 / WORSE if "#x" in label else min(quotients) > WORSE
+            mark = " worse" if worse else ""
             print(
                 f"| {label} | {middle[0]:g} | {middle[1]:g} | {statistics.median(quotients):.3f} | "
                 f"{min(quotients):.3f} to {max(quotients):.3f}{mark} |",
