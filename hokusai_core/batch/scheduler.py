@@ -1,8 +1,8 @@
 """Schedulers of a batch: run rows on threads or as tasks of an event loop.
 
-One row at a time is taken from the source, and only when the window has room for it. The thread or task that
-has taken a row lets another take the next one, and then runs its own. What a row gave is noted before its permit is
-returned. The two drivers below differ only in how they wait. What is done with a row is a ``RowExecution``.
+One row at a time is taken from the source, and only when the window has room for it. A thread that has taken a row
+lets another take the next one, and then runs its own; tasks are started by one that takes all rows. What a row gave is
+noted before its permit is returned. What is done with a row is a ``RowExecution``.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["RowExecution", "Scheduler", "TaskScheduler", "ThreadScheduler"]
 
 Deliver = Callable[["Row", "Outcome"], None]
+
+#: Tasks that are started before the loop's other work has its turn. A turn for each row costs a tenth of the row.
+STARTED_TOGETHER = 32
 
 
 class RowExecution(Protocol):
@@ -88,7 +91,7 @@ class Scheduler:
         self.execution, self.window, self.room, self._deliver = execution, window, room, deliver
         self.error: BaseException | None = None
         self.under_way: dict[int, Row] = {}
-        self._stopped = False
+        self._stopped = self._exhausted = False
         self._queue = queue
         self._context = contextvars.copy_context()
 
@@ -109,7 +112,7 @@ class Scheduler:
     def _accept(self, row: Row | None, room: Permit | None) -> bool:
         """Note a row that was taken; return whether it still has to run."""
         if row is None:
-            self._stopped = True
+            self._exhausted = True
             return False
         row.room = room
         self.under_way[row.index] = row
@@ -221,7 +224,7 @@ class ThreadScheduler(Scheduler):
     def _take(self) -> tuple[Row, Permit] | None:
         """Wait for a row that is to run and for room in the window; None where there are none left."""
         with self._taking:
-            while not self._stopped:
+            while not (self._stopped or self._exhausted):
                 room = None if self.room is None else self.room.enter()
                 permit = self.window.enter()
                 if permit is None:
@@ -272,7 +275,6 @@ class TaskScheduler(Scheduler):
     """Runs each row as a task of an event loop: for language models that can be awaited, hundreds at once."""
 
     _rows: AsyncIterator[Row] | Iterator[Row]
-    _group: asyncio.TaskGroup
 
     async def run(self, rows: AsyncIterator[Row] | Iterator[Row]) -> None:
         """Run ``rows`` until there are none left or the scheduler is stopped; cancelling it cancels every row.
@@ -283,31 +285,31 @@ class TaskScheduler(Scheduler):
         self._context = contextvars.copy_context()
         self._rows = rows
         try:
-            async with asyncio.TaskGroup() as self._group:
-                self._add_task()
+            async with asyncio.TaskGroup() as tasks:
+                await self._start_rows(tasks)
         except asyncio.CancelledError:
             self.stop()
             raise
-        if not self._stopped:  # else the rows that were not taken would be missing, and nothing would say so
-            self.end(ExecutionError("a task of the batch was cancelled from outside, so not all rows were taken"))
         for row in list(self.under_way.values()):
             if self.error is None:
                 lost = ExecutionError(f"row {row.index}: its task was cancelled from outside")
                 self._hand_out(row, row.failed(lost, self.execution.hidden(row)))
 
-    def _add_task(self) -> None:
-        self._group.create_task(self._work(), context=self._context.copy())
-
-    async def _work(self) -> None:
-        """Run one row; another task takes the next one meanwhile."""
-        taken = await self._take()
-        if taken is not None:
-            self._add_task()
-            await self._run(*taken)
+    async def _start_rows(self, tasks: asyncio.TaskGroup) -> None:
+        """Start a task for each row, as soon as there is room for it."""
+        started = 0
+        while (taken := await self._take()) is not None:
+            row, permit = taken
+            task = tasks.create_task(self._run(row, permit), context=self._context.copy())
+            # A task that is cancelled before its first step never returns its permit.
+            task.add_done_callback(permit.end_task)
+            started += 1
+            if started % STARTED_TOGETHER == 0:
+                await asyncio.sleep(0)
 
     async def _take(self) -> tuple[Row, Permit] | None:
         """Wait for a row that is to run and for room in the window; None where there are none left."""
-        while not self._stopped:
+        while not (self._stopped or self._exhausted):
             room = None if self.room is None else await self.room.aenter()
             permit = await self.window.aenter()
             if permit is None:
@@ -318,8 +320,8 @@ class TaskScheduler(Scheduler):
                 runs = not self._stopped and self._accept(row, room)
                 if runs and row is not None:
                     return row, permit
-            except Exception as error:  # of the source; what runs is finished first
-                self.end(error)
+            except Exception as error:  # of the source; what was taken is finished first
+                self.error, self._exhausted = self.error or error, True
             finally:
                 if not runs:
                     permit.leave()
@@ -327,13 +329,15 @@ class TaskScheduler(Scheduler):
         return None
 
     async def _run(self, row: Row, permit: Permit) -> None:
+        if self._stopped:  # after the row was taken, so it counts as not taken
+            self.under_way.pop(row.index, None)
+            return
         outcome: Outcome | None
         try:
             outcome = await self.execution.arun(row, permit)
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                permit.leave()
                 raise
             outcome = self._failure(row, error)
         self._finish(row, outcome, permit)

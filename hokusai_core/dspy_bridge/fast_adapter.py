@@ -85,7 +85,7 @@ class FastChatAdapter(dspy.ChatAdapter):
             answers: list[dict[str, Any]] = super().__call__(lm, lm_kwargs, signature, demos, inputs)
             return answers
         outputs = lm(messages=self._messages(plan, signature, demos, inputs), **lm_kwargs)
-        return [self._answer(output, plan, signature, lm, lm_kwargs) for output in outputs]
+        return self._answers(outputs, plan, signature, lm, lm_kwargs)
 
     async def acall(
         self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: Sequence[Any], inputs: dict[str, Any]
@@ -95,10 +95,9 @@ class FastChatAdapter(dspy.ChatAdapter):
         if plan is None:
             answers: list[dict[str, Any]] = await super().acall(lm, lm_kwargs, signature, demos, inputs)
             return answers
-        messages = await beside_loop(inputs.values(), lambda: self._messages(plan, signature, demos, inputs))
+        messages = await beside_loop(inputs.values(), partial(self._messages, plan, signature, demos, inputs))
         outputs = await lm.acall(messages=messages, **lm_kwargs)
-        read = partial(self._answer, plan=plan, signature=signature, lm=lm, lm_kwargs=lm_kwargs)
-        return await beside_loop(outputs, lambda: list(map(read, outputs)))
+        return await beside_loop(outputs, partial(self._answers, outputs, plan, signature, lm, lm_kwargs))
 
     def format(self, signature: Any, demos: Sequence[Any], inputs: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the messages of a prompt."""
@@ -162,6 +161,11 @@ class FastChatAdapter(dspy.ChatAdapter):
         for option in ("tools", "tool_choice", "parallel_tool_calls"):  # as DSPy does where tools are not native
             lm_kwargs.pop(option, None)
         return plan
+
+    def _answers(
+        self, outputs: Sequence[Any], plan: PromptPlan, signature: Any, lm: Any, lm_kwargs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        return [self._answer(output, plan, signature, lm, lm_kwargs) for output in outputs]
 
     def _answer(
         self, output: Any, plan: PromptPlan, signature: Any, lm: Any, lm_kwargs: dict[str, Any]

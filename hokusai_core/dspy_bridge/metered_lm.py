@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import dspy
@@ -249,50 +250,64 @@ class MeteredLM(BaseLM):
         lm, prompt, messages, kwargs = self._lm, asked.prompt, asked.messages, self._options(asked.kwargs)
         if not is_public_call_plain(lm):
             return self._perform_public(prompt, messages, kwargs)
+        if not self._has_callbacks():
+            return self._answered(lm, prompt, messages, kwargs, asked.hear)
         results: list[Any] = []
 
         # The names of the parameters are what callbacks get as the call's inputs.
         def perform(instance: Any, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-            call = prepare_call(instance, prompt, messages, kwargs, asynchronous=False)
-            results.append(self._complete(instance, call, asked.hear))
-            return finalize(instance, call, results[0])
+            answer, result = self._answered(instance, prompt, messages, kwargs, asked.hear)
+            results.append(result)
+            return answer
 
-        observed = with_callbacks(perform) if self._has_callbacks() else perform
-        return observed(lm, prompt, messages=messages, **kwargs), results[0]
+        return with_callbacks(perform)(lm, prompt, messages=messages, **kwargs), results[0]
 
     async def _aperform(self, asked: MeteredCall) -> tuple[Any, Any]:
         lm, prompt, messages, kwargs = self._lm, asked.prompt, asked.messages, self._options(asked.kwargs)
         if not is_public_call_plain(lm):
             return await self._aperform_public(prompt, messages, kwargs)
+        if not self._has_callbacks():
+            return await self._aanswered(lm, prompt, messages, kwargs, asked.hear)
         results: list[Any] = []
 
         async def perform(instance: Any, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
-            call = prepare_call(instance, prompt, messages, kwargs, asynchronous=True)
-            results.append(await self._acomplete(instance, call, asked.hear))
-            return finalize(instance, call, results[0])
+            answer, result = await self._aanswered(instance, prompt, messages, kwargs, asked.hear)
+            results.append(result)
+            return answer
 
-        observed = with_callbacks(perform) if self._has_callbacks() else perform
-        return await observed(lm, prompt, messages=messages, **kwargs), results[0]
+        return await with_callbacks(perform)(lm, prompt, messages=messages, **kwargs), results[0]
+
+    def _answered(self, lm: Any, prompt: Any, messages: Any, kwargs: dict[str, Any], hear: Any) -> tuple[Any, Any]:
+        """Return the answer as DSPy gives it, and the engine's result."""
+        call = prepare_call(lm, prompt, messages, kwargs, asynchronous=False)
+        result = self._complete(lm, call, hear)
+        return finalize(lm, call, result), result
+
+    async def _aanswered(
+        self, lm: Any, prompt: Any, messages: Any, kwargs: dict[str, Any], hear: Any
+    ) -> tuple[Any, Any]:
+        """Async version of ``_answered``."""
+        call = prepare_call(lm, prompt, messages, kwargs, asynchronous=True)
+        result = await self._acomplete(lm, call, hear)
+        return finalize(lm, call, result), result
 
     def _complete(self, lm: Any, call: Any, hear: Any) -> Any:
-        def make(on_text: OnText | None) -> Any:
-            return complete(lm, self, call) if on_text is None else complete_streamed(lm, self, call, on_text, hear)
-
         if self.tape is None:
             check_unrecorded(lm)
-            return make(self.on_text)
-        return self.tape.complete(lm, asked_of(call), make, self.on_text)
+            return self._ask(lm, call, hear, self.on_text)
+        return self.tape.complete(lm, asked_of(call), partial(self._ask, lm, call, hear), self.on_text)
 
-    async def _acomplete(self, lm: Any, call: Any, hear: Any) -> Any:
-        async def make(on_text: OnText | None) -> Any:
-            if on_text is None:
-                return await acomplete(lm, self, call)
-            return await acomplete_streamed(lm, self, call, on_text, hear)
-
+    def _acomplete(self, lm: Any, call: Any, hear: Any) -> Awaitable[Any]:
         if self.tape is None:
             check_unrecorded(lm)
-            return await make(self.on_text)
-        return await self.tape.acomplete(lm, asked_of(call), make, self.on_text)
+            return self._aask(lm, call, hear, self.on_text)
+        return self.tape.acomplete(lm, asked_of(call), partial(self._aask, lm, call, hear), self.on_text)
+
+    def _ask(self, lm: Any, call: Any, hear: Any, on_text: OnText | None) -> Any:
+        return complete(lm, self, call) if on_text is None else complete_streamed(lm, self, call, on_text, hear)
+
+    def _aask(self, lm: Any, call: Any, hear: Any, on_text: OnText | None) -> Awaitable[Any]:
+        return acomplete(lm, self, call) if on_text is None else acomplete_streamed(lm, self, call, on_text, hear)
 
     def _perform_public(self, prompt: Any, messages: Any, kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Make a call in which code of the language model's own class has a part."""

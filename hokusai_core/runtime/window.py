@@ -234,6 +234,10 @@ class Permit:
             self.held = False
             self.window._leave()
 
+    def end_task(self, _: object) -> None:
+        """Return the permit of a task that has ended, however it did; a callback of tasks."""
+        self.leave()
+
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Say of the time inside that this execution calls nothing itself, but waits for others that do."""
