@@ -6,20 +6,25 @@ user alone, survives a kill, and is locked the same way.
 
 from __future__ import annotations
 
-from hokusai_core.storage.append_log import AppendLog, LogLine, parse_line, read_log, scan_lines
-from hokusai_core.storage.atomic_write import atomic_write
-from hokusai_core.storage.file_lock import file_lock, is_locked, lock_descriptor, unlock_descriptor
-from hokusai_core.storage.locked_state import DamagedStateError, LockedState
-from hokusai_core.storage.os_errors import describe_os_error
-from hokusai_core.storage.private_folders import (
-    UnsafeFileError,
-    make_missing_folders,
-    open_private_file,
-    private_folder,
-    secure_file,
-    user_cache_folder,
-    user_data_folder,
-)
+from typing import TYPE_CHECKING
+
+from hokusai_core.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from hokusai_core.storage.append_log import AppendLog, LogLine, parse_line, read_log, scan_lines
+    from hokusai_core.storage.atomic_write import atomic_write
+    from hokusai_core.storage.file_lock import file_lock, is_locked, lock_descriptor, unlock_descriptor
+    from hokusai_core.storage.locked_state import DamagedStateError, LockedState
+    from hokusai_core.storage.os_errors import describe_os_error
+    from hokusai_core.storage.private_folders import (
+        UnsafeFileError,
+        make_missing_folders,
+        open_private_file,
+        private_folder,
+        secure_file,
+        user_cache_folder,
+        user_data_folder,
+    )
 
 __all__ = [
     "AppendLog",
@@ -43,3 +48,38 @@ __all__ = [
     "user_cache_folder",
     "user_data_folder",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise of any name
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "hokusai_core.storage.append_log": (
+                "AppendLog",
+                "LogLine",
+                "parse_line",
+                "read_log",
+                "scan_lines",
+            ),
+            "hokusai_core.storage.atomic_write": ("atomic_write",),
+            "hokusai_core.storage.file_lock": (
+                "file_lock",
+                "is_locked",
+                "lock_descriptor",
+                "unlock_descriptor",
+            ),
+            "hokusai_core.storage.locked_state": (
+                "DamagedStateError",
+                "LockedState",
+            ),
+            "hokusai_core.storage.os_errors": ("describe_os_error",),
+            "hokusai_core.storage.private_folders": (
+                "UnsafeFileError",
+                "make_missing_folders",
+                "open_private_file",
+                "private_folder",
+                "secure_file",
+                "user_cache_folder",
+                "user_data_folder",
+            ),
+        },
+    )

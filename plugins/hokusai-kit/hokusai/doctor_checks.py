@@ -8,6 +8,7 @@ import platform
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -113,10 +114,12 @@ def _qualified(conflict: Any) -> str:
 
 def _requirements(found: Installed) -> Iterator[Check]:
     names = {record.distribution for record in found.plugins.records() if record.distribution}
+    needs = {name: _needs(name) for name in sorted(names | {"hokusai-core", "hokusai-kit"})}
+    version_of = cache(_version)  # reading the metadata of a distribution takes time, and many need the same ones
     met = 0
-    for name in sorted(names | {"hokusai-core", "hokusai-kit"}):
-        for requirement in _needs(name):
-            version = _version(requirement.name)
+    for name, requirements in needs.items():
+        for requirement in requirements:
+            version = version_of(requirement.name)
             if version is not None and requirement.specifier.contains(version, prereleases=True):
                 met += 1
                 continue
@@ -124,17 +127,13 @@ def _requirements(found: Installed) -> Iterator[Check]:
             text = f"{name} needs {requirement}, but {state}"
             yield Check("fail", "versions", text, f"pip install '{requirement}'")
     for library in _NAMED:
-        version = _version(library)
-        ranges = {
-            str(need.specifier) for name in names | {"hokusai-core"} for need in _needs(name) if need.name == library
-        }
+        version = version_of(library)
+        ranges = {str(need.specifier) for each in needs.values() for need in each if need.name == library}
         if version is not None:
             yield Check(
                 "ok", "versions", f"{library} {version}" + (f" (needs {', '.join(sorted(ranges))})" if ranges else "")
             )
-    yield Check(
-        "ok", "versions", f"{met} requirements of {len(names | {'hokusai-core', 'hokusai-kit'})} distributions are met"
-    )
+    yield Check("ok", "versions", f"{met} requirements of {len(needs)} distributions are met")
 
 
 def _needs(distribution: str) -> list[Requirement]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import asdict, frozen
 
 from hokusai_core.errors import ArtifactError
-from hokusai_core.plugin_api import atomic_write, file_lock, private_folder, user_data_folder
+from hokusai_core.plugin_api import user_data_folder
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import Artifact
@@ -143,6 +143,9 @@ class PromotionHistory:
     @contextmanager
     def _locked(self, name: str) -> Iterator[Path]:
         place = self._place(name)
+        # Every listing of signatures reads histories, and few commands write one.
+        from hokusai_core.plugin_api import file_lock, private_folder
+
         private_folder(place)
         with file_lock(place / "lock"):
             yield place
@@ -184,6 +187,8 @@ def _append(path: Path, entry: Promotion) -> None:
     earlier = path.read_bytes() if path.exists() else b""
     if earlier and not earlier.endswith(b"\n"):
         earlier += b"\n"
+    from hokusai_core.plugin_api import atomic_write
+
     atomic_write(path, [earlier, json.dumps(asdict(entry), ensure_ascii=False).encode(), b"\n"])
 
 
