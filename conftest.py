@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import doctest
+import gc
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
+
+from tests.warm_python import WarmPython
+from tests.warm_python import warm_python as started_python
 
 # A shell that starts a job in the background lets it ignore Ctrl-C, and so would every process that the tests start
 # and interrupt. A handler of our own is not inherited: what is started falls back to the default.
@@ -20,9 +26,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # The same code passes or fails the same way, on a slow machine as well. HYPOTHESIS_PROFILE=explore looks further.
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("repeat", _PATIENT, derandomize=True, database=None)
+settings.register_profile("repeat", _PATIENT, derandomize=True, database=None, max_examples=60)
 settings.register_profile("explore", _PATIENT, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Leave what is imported and collected out of every search for garbage: it stays until the end."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """What runs programs in processes of their own that need not import DSPy."""
+    with started_python() as started:
+        yield started
+
 
 _LEAVE = "leave_the_folder_of_this_page"
 

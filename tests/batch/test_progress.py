@@ -16,6 +16,7 @@ import pytest
 
 from hokusai_core import Executor
 from hokusai_core.types import BatchProgress
+from tests.warm_python import WarmPython
 
 MakeExecutor = Callable[..., Executor]
 ROWS: list[Any] = [*({"question": f"q{n % 6}"} for n in range(10)), {"question": "x fail=9"}, {}]
@@ -34,9 +35,10 @@ PROGRAM = textwrap.dedent("""
 """)
 
 
-def run(progress: str, workers: int = 10) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", PROGRAM, progress, str(workers)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+@pytest.fixture
+def run(warm_python: WarmPython) -> Callable[..., Any]:
+    """Return a function that runs the program without a terminal."""
+    return lambda progress, workers=10: warm_python.run(PROGRAM, progress, str(workers))
 
 
 def on_terminal(progress: str, workers: int) -> str:
@@ -116,7 +118,7 @@ class _Closed(io.StringIO):
         raise BrokenPipeError("the reader is gone")
 
 
-def test_a_short_batch_is_quiet_unless_asked() -> None:
+def test_a_short_batch_is_quiet_unless_asked(run: Any) -> None:
     assert run("none").stderr == ""
     assert run("off").stderr == ""
     told = run("on")

@@ -186,7 +186,7 @@ def test_disarmed_texts_hold_no_marker_and_come_back(text: str) -> None:
 
 
 @given(texts, texts)
-@settings(max_examples=300)
+@settings(max_examples=max(100, settings.default.max_examples if settings.default else 0))
 def test_what_is_written_is_read(a: str, b: str) -> None:
     signature = dspy.Signature("question -> a, b, n: int")
     adapter = FastChatAdapter()

@@ -35,7 +35,7 @@ def outcome(make: Any) -> Any:
 
 
 @given(messages, options)
-@settings(max_examples=300)
+@settings(max_examples=max(100, settings.default.max_examples if settings.default else 0))
 def test_same_request(chat: list[dict[str, Any]], extra: dict[str, Any]) -> None:
     body = {"model": "null/model", "messages": chat, **extra}
     expected = outcome(lambda: request_from_openai_chat({k: v for k, v in body.items() if v is not None}))

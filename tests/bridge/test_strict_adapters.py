@@ -159,7 +159,7 @@ texts = st.one_of(
 
 
 @given(texts, st.lists(texts, max_size=2))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=max(70, settings.default.max_examples if settings.default else 0))
 def test_what_is_written_is_read(text: str, items: list[str]) -> None:
     shape = dspy.Signature("question -> answer, items: list[str], n: int")
     values = {"answer": text, "items": items, "n": 1}

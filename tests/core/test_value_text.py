@@ -341,7 +341,7 @@ FIELDS = [(FieldSpec("a", "output", annotation), values) for annotation, values 
 
 
 @given(st.sampled_from(FIELDS).flatmap(lambda pair: st.tuples(st.just(pair[0]), pair[1])))
-@settings(max_examples=max(400, settings.default.max_examples if settings.default else 0))
+@settings(max_examples=max(150, settings.default.max_examples if settings.default else 0))
 def test_what_is_written_is_read_as_the_same_value(case: tuple[FieldSpec, Any]) -> None:
     field, value = case
     try:
@@ -355,7 +355,7 @@ def test_what_is_written_is_read_as_the_same_value(case: tuple[FieldSpec, Any]) 
 @given(
     st.sampled_from([field for field, _ in FIELDS]), TEXT | JSON.map(str) | st.text("[]{}\"'`:,\\ 1ae-\n", max_size=20)
 )
-@settings(max_examples=max(400, settings.default.max_examples if settings.default else 0))
+@settings(max_examples=max(150, settings.default.max_examples if settings.default else 0))
 def test_what_is_read_is_written_and_read_again(field: FieldSpec, text: str) -> None:
     try:
         value = read_value(field, text)

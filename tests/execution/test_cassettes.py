@@ -6,11 +6,10 @@ import asyncio
 import json
 import os
 import random
-import subprocess
-import sys
 import textwrap
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +31,7 @@ from hokusai_core.errors import (
 )
 from hokusai_core.testing.chat_server import ChatServer
 from hokusai_core.testing.lm import NullEngine, null_lm
+from tests.warm_python import WarmPython
 
 MakeExecutor = Callable[..., Executor]
 
@@ -803,11 +803,13 @@ RECORDER = """
     from hokusai_core import Executor, cassette
     from hokusai_core.testing.lm import null_lm
 
-    path, name, count, mode, end = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
+    path, name, count, mode, end, others = sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:7]
     lm = null_lm(answers={"answer": name})
     tape = cassette(path, record_mode=mode)
     print("open", flush=True)
-    sys.stdin.readline()
+    open(f"{path}-{name}", "w").close()
+    while sum(os.path.exists(f"{path}-{other}") for other in others.split(",")) < len(others.split(",")):
+        time.sleep(0.001)
     with tape, Executor(lm=lm, plugins=[], cache_enabled=False) as executor:
         executor.register_signature("Answer", "question -> answer")
         for number in range(count):
@@ -819,19 +821,25 @@ RECORDER = """
 """
 
 
-def recorder(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(RECORDER), *arguments]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def record(warm_python: WarmPython, path: Path) -> Callable[..., Any]:
+    """Return a function that records in a process of its own, once each of ``others`` has opened the cassette."""
+
+    def record(name: str, count: int, mode: str, end: str, *others: str) -> Any:
+        waited_for = ",".join(others or [name])
+        return warm_python.run(textwrap.dedent(RECORDER), str(path), name, str(count), mode, end, waited_for)
+
+    return record
 
 
 @pytest.mark.parametrize("mode", ["once", "new_episodes", "all"])
-def test_processes_record_at_once(make_executor: MakeExecutor, path: Path, mode: str) -> None:
-    running = [recorder(str(path), f"process {number}", "10", mode, "end") for number in range(3)]
-    for one in running:
-        assert one.stdout is not None
-        assert one.stdout.readline() == "open\n"
-    for one in running:
-        assert one.communicate("\n")[0].strip() == "20"
+def test_processes_record_at_once(make_executor: MakeExecutor, record: Any, path: Path, mode: str) -> None:
+    names = [f"process {number}" for number in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lambda name: record(name, 10, mode, "end", *names), names))
+    assert [one.stdout.split() for one in done] == [["open", "20"]] * 3
+    for name in names:
+        Path(f"{path}-{name}").unlink()
     data = json.loads(path.read_text())["interactions"]
     assert len(data) == 3 * 10 + 10  # of what all have asked, one answer stays
     assert list(path.parent.iterdir()) == [path]
@@ -841,15 +849,14 @@ def test_processes_record_at_once(make_executor: MakeExecutor, path: Path, mode:
         ask(executor, "shared 7")
 
 
-def test_a_killed_process_loses_nothing(make_executor: MakeExecutor, path: Path) -> None:
-    first = recorder(str(path), "x", "5", "once", "kill")
-    first.communicate("\n")
-    assert first.returncode == 9
+def test_a_killed_process_loses_nothing(record: Any, path: Path) -> None:
+    assert record("x", 5, "once", "kill").returncode == 9
     assert not path.exists()
     with next(path.parent.glob(".*.part")).open("a") as part:
         part.write('{"signature": "Answer", "requ')  # what a kill leaves in the middle of a line
-    second = recorder(str(path), "x", "8", "once", "end")
-    assert second.communicate("\n")[0].split() == ["open", "6"]  # only what the first has not recorded
+    second = record("x", 8, "once", "end")
+    assert second.stdout.split() == ["open", "6"]  # only what the first has not recorded
+    Path(f"{path}-x").unlink()
     assert len(json.loads(path.read_text())["interactions"]) == 16
     assert list(path.parent.iterdir()) == [path]
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from hokusai_core.errors import ForkError
 from hokusai_core.process import check_fork_safe, made_after_fork
+from tests.warm_python import WarmPython
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -47,14 +49,17 @@ def in_child(work):
 """
 
 
-def run(program: str) -> Any:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HOKUSAI_")}
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", PRELUDE + textwrap.dedent(program)],
-        capture_output=True, text=True, timeout=90, env=environment, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture
+def run(warm_python: WarmPython) -> Callable[[str], Any]:
+    """Return a function that runs a program and returns what it printed."""
+
+    def run(program: str) -> Any:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HOKUSAI_")}
+        done = warm_python.run(PRELUDE + textwrap.dedent(program), env=environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
 
 
 @pytest.mark.parametrize("forks", [8, pytest.param(200, marks=pytest.mark.soak)])
@@ -73,7 +78,7 @@ def test_forked_under_load_no_answer_is_crossed(forks: int, tmp_path: Path) -> N
     assert stored >= forks  # a busy store is left alone for a while, so not all are
 
 
-def test_each_lock_is_renewed() -> None:
+def test_each_lock_is_renewed(run: Callable[[str], Any]) -> None:
     """At the fork a thread holds every lock of the executor's parts; the child still works."""
     assert run(
         """
@@ -106,7 +111,7 @@ def test_each_lock_is_renewed() -> None:
     ) == ["fine"] * 6 + [True]
 
 
-def test_a_call_under_way_in_the_parent_is_made_again_in_the_child() -> None:
+def test_a_call_under_way_in_the_parent_is_made_again_in_the_child(run: Callable[[str], Any]) -> None:
     cached, calls = run(
         """
         executor, slow = make(), null_lm(delay=0.5)
@@ -148,7 +153,7 @@ def used(executor):
 """
 
 
-def test_what_was_made_by_name_is_made_again_unless_it_is_fork_safe() -> None:
+def test_what_was_made_by_name_is_made_again_unless_it_is_fork_safe(run: Callable[[str], Any]) -> None:
     assert run(
         COMPONENTS
         + textwrap.dedent(
@@ -160,7 +165,7 @@ def test_what_was_made_by_name_is_made_again_unless_it_is_fork_safe() -> None:
     ) == [{"plain": True, "safe": True}, {"plain": True, "safe": False}]
 
 
-def test_what_the_host_passed_is_used_on_unless_it_is_not_fork_safe() -> None:
+def test_what_the_host_passed_is_used_on_unless_it_is_not_fork_safe(run: Callable[[str], Any]) -> None:
     used, refused, parent = run(
         COMPONENTS
         + textwrap.dedent(
@@ -177,7 +182,7 @@ def test_what_the_host_passed_is_used_on_unless_it_is_not_fork_safe() -> None:
     assert parent == {"t": True}
 
 
-def test_an_engine_that_is_not_fork_safe_is_refused_before_a_call() -> None:
+def test_an_engine_that_is_not_fork_safe_is_refused_before_a_call(run: Callable[[str], Any]) -> None:
     refused = run(
         """
         lm = null_lm(asynchronous=False)
@@ -190,7 +195,7 @@ def test_an_engine_that_is_not_fork_safe_is_refused_before_a_call() -> None:
     assert refused.startswith("ForkError: the engine of language model")
 
 
-def test_the_declaration_is_read_strictly() -> None:
+def test_the_declaration_is_read_strictly(run: Callable[[str], Any]) -> None:
     class Undeclared:
         pass
 

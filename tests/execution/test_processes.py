@@ -8,9 +8,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from tests.warm_python import WarmPython
 
 GUARD = 60.0
 
@@ -35,10 +38,17 @@ def python(program: str, **options: Any) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def told(program: str) -> str:
-    done = python(PRELUDE + textwrap.dedent(program))
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+@pytest.fixture
+def told(warm_python: WarmPython) -> Callable[[str], str]:
+    """Return a function that runs a program, in which DSPy is imported already, and returns what it printed."""
+
+    def told(program: str) -> str:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HOKUSAI_")}
+        done = warm_python.run(PRELUDE + textwrap.dedent(program), env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return told
 
 
 HEAVY = ("dspy", "litellm", "mlflow", "pydantic", "diskcache", "xllamacpp", "openai", "numpy")
@@ -77,7 +87,7 @@ def test_importing_brings_no_event_loop_and_no_thread_pool() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_executes() -> None:
+def test_a_forked_child_executes(told: Callable[[str], str]) -> None:
     output = told(
         """
         executor = make(lm=null_lm(asynchronous=False, delay=0.01))
@@ -150,7 +160,7 @@ def test_ctrl_c_leaves_nothing_behind(execute: str, asynchronous: bool) -> None:
     assert "Traceback" not in errors
 
 
-def test_an_abandoned_call_does_not_keep_the_process_alive() -> None:
+def test_an_abandoned_call_does_not_keep_the_process_alive(told: Callable[[str], str]) -> None:
     started = time.monotonic()
     output = told(
         """
@@ -165,7 +175,7 @@ def test_an_abandoned_call_does_not_keep_the_process_alive() -> None:
     assert time.monotonic() - started < GUARD
 
 
-def test_an_executor_that_is_never_closed_lets_the_process_end() -> None:
+def test_an_executor_that_is_never_closed_lets_the_process_end(told: Callable[[str], str]) -> None:
     assert told("executor = make()\nprint(executor.execute_signature('Answer', {'question': '?'})['answer'])") == (
         "some answer"
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.warm_python import COMMAND, WarmPython
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -27,23 +28,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def hokusai(environment: dict[str, str], tmp_path: Path) -> Command:
+def hokusai(environment: dict[str, str], tmp_path: Path, warm_python: WarmPython) -> Command:
     """Return a function that runs the command and returns what it printed and its exit code.
 
     Keyword arguments in capitals are environment variables; ``stdin`` is what it reads.
     """
 
     def run(*arguments: str, stdin: bytes = b"", **variables: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "hokusai", *arguments],
-            input=stdin,
-            capture_output=True,
-            env=environment | variables,
-            cwd=tmp_path,
-            timeout=300,
-            check=False,
-        )
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        return warm_python.run(COMMAND, *arguments, stdin=stdin, env=environment | variables, cwd=tmp_path)
 
     return run
 

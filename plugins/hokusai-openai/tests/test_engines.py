@@ -6,14 +6,11 @@ import asyncio
 import gc
 import json
 import os
-import subprocess
-import sys
 import textwrap
 import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import dspy
@@ -36,6 +33,7 @@ from hokusai_core.testing.chat_server import ChatServer
 from hokusai_core.types import StreamDelta
 from hokusai_openai import AsyncOpenAIEngine, OpenAIEngine, OpenAIProvider, ServerOptions
 from hokusai_openai.chat_format import ChatFormat
+from tests.warm_python import WarmPython
 
 TAGGED = "[[ ## answer ## ]]\n{tag}\n\n[[ ## completed ## ]]"
 
@@ -324,7 +322,7 @@ FORKS = textwrap.dedent(
     from dspy.lm15 import Message, Request
     from hokusai_openai import AsyncOpenAIEngine, OpenAIEngine, ServerOptions
 
-    base_url, kind, end = sys.argv[1:4]
+    base_url, kind, end, forks = sys.argv[1:5]
     options = ServerOptions(base_url, "ok", timeout=20)
     engine, asynchronous = OpenAIEngine(options), AsyncOpenAIEngine(options)
     loop = asyncio.new_event_loop()
@@ -341,7 +339,7 @@ FORKS = textwrap.dedent(
         return count
 
     crossed = wrong(0, loop)
-    for number in range(1, 21):
+    for number in range(1, int(forks) + 1):
         child = os.fork()
         if not child:
             bad = wrong(1_000_000 * number, asyncio.new_event_loop())
@@ -356,15 +354,12 @@ FORKS = textwrap.dedent(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.parametrize("forks", [3, pytest.param(20, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("end", ["exit", "_exit"])
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_twenty_forks_cross_no_answer(server: ChatServer, tmp_path: Path, kind: str, end: str) -> None:
+def test_forks_cross_no_answer(server: ChatServer, warm_python: WarmPython, kind: str, end: str, forks: int) -> None:
     server.answer = TAGGED
-    script = tmp_path / "forks.py"
-    script.write_text(FORKS)
-    done = subprocess.run(
-        [sys.executable, script, server.base_url, kind, end], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = warm_python.run(FORKS, server.base_url, kind, end, str(forks))
     assert done.stdout.splitlines()[-1:] == ["crossed 0"], done.stderr
 
 

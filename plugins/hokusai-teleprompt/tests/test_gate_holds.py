@@ -28,10 +28,13 @@ def noise(system: str, shown: str, user: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "allowed"), [(4, 1), pytest.param(20, 3, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_where_labels_are_random_nothing_is_promoted(optimizer: str, thinking: Any, topic_signature: Any) -> None:
+def test_where_labels_are_random_nothing_is_promoted(
+    optimizer: str, seeds: int, allowed: int, thinking: Any, topic_signature: Any
+) -> None:
     promoted = 0
-    for seed in range(20):
+    for seed in range(seeds):
         rng = random.Random(seed)
         examples = [
             {"inputs": {"text": f"text {n} {rng.random()}"}, "outputs": {"topic": rng.choice(["food", "sport"])}}
@@ -40,5 +43,5 @@ def test_where_labels_are_random_nothing_is_promoted(optimizer: str, thinking: A
         options: dict[str, Any] = {"lm": thinking(topic=noise), "seed": seed, "workdir": False, "workers": 2}
         with TelepromptFineTuner(optimizer, **options) as finetuner:
             promoted += finetuner.compile(topic_signature, examples, "accuracy").promoted
-    # At the stated rate of 2.5% more than three of twenty come about once in 700 times.
-    assert promoted <= 3
+    # At the stated rate of 2.5% more than one of four come about once in 270 times, more than three of twenty in 700.
+    assert promoted <= allowed
