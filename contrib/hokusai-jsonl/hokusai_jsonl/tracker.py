@@ -51,12 +51,15 @@ class JsonlTracker:
         self._last_error: str | None = None
 
     def record(self, event: TrackedEvent) -> None:
-        """Append one event.
+        """Append one event; one of an unknown class is left out.
 
         Raises:
             OSError: the file cannot be written to; the executor counts it, and the execution goes on.
         """
-        line = _encoded({"kind": _KINDS[type(event).__name__], **attrs.asdict(event, filter=_WITHOUT_PROMPTS)}) + b"\n"
+        kind = _KINDS.get(type(event).__name__)
+        if kind is None:
+            return  # a later version of the core has added it
+        line = _encoded({"kind": kind, **attrs.asdict(event, filter=_WITHOUT_PROMPTS)}) + b"\n"
         with self._lock:
             try:
                 if self._descriptor is None:

@@ -149,7 +149,9 @@ class _Recording:
     # -- on the caller's thread ---------------------------------------------------------------------------------
 
     def record(self, event: TrackedEvent) -> None:
-        """Append ``event`` to the outbox, or count it as refused."""
+        """Append ``event`` to the outbox, or count it as refused; leave out one of an unknown class."""
+        if not self.encoder.knows(event):
+            return None
         if os.getpid() != self._pid:
             self._after_fork()
         supervisor = self.supervisor
