@@ -11,15 +11,24 @@ Example::
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 import pytest
 
 from hokusai_core.cache_entry import CacheEntry
+from hokusai_core.errors import CacheError
 from hokusai_core.protocols import Cache, CacheMaintenance
+from hokusai_core.testing.capabilities import Conformance, error_in_fork, settled
+from hokusai_core.testing.event_loops import run_watched
+from hokusai_core.testing.leftovers import leftovers
 
 __all__ = ["CacheConformance", "make_entry"]
 
@@ -41,6 +50,10 @@ HOSTILE_KEYS = (
     "null",
 )
 
+#: Seconds within which a cache that cannot answer says so, and within which it works again after that.
+_SOON: Final = 2.0
+_RECOVERY: Final = 30.0
+
 
 def make_entry(key: str = "ab" * 32, **changes: Any) -> CacheEntry:
     """Return an entry with every field set, stored now, with ``changes`` applied."""
@@ -60,11 +73,11 @@ def make_entry(key: str = "ab" * 32, **changes: Any) -> CacheEntry:
     return CacheEntry(**values | changes)
 
 
-class CacheConformance:
-    """Tests that every cache passes. The fixture ``make_cache`` returns a function that makes one on the same store."""
+class CacheConformance(Conformance):
+    """Tests that every cache passes. The fixture ``make_cache`` returns a function that makes one on the same store.
 
-    #: Whether what was stored outlives the object: closed, and made again.
-    persistent = True
+    The fixture ``outage`` lets its store be out of reach; without it, the tests of that are skipped.
+    """
 
     @pytest.fixture
     def make_cache(self) -> Callable[[], Cache]:
@@ -146,34 +159,6 @@ class CacheConformance:
         cache.put(entry)
         assert cache.get(entry.key) == entry
 
-    def test_keeps_large_answers(self, cache: Cache) -> None:
-        """Five megabytes come back whole."""
-        entry = make_entry(outputs=b'{"greeting":"' + b"x" * 5_000_000 + b'"}')
-        cache.put(entry)
-        assert cache.get(entry.key) == entry
-
-    def test_threads_share_it(self, cache: Cache) -> None:
-        """Eight threads store and read at once; each key holds an entry that belongs to it."""
-        failures: list[object] = []
-
-        def work(number: int) -> None:
-            try:
-                for turn in range(40):
-                    key = f"{(number * 7 + turn) % 25:064x}"
-                    cache.put(make_entry(key, outputs=f'{{"greeting":"{key}"}}'.encode()))
-                    found = cache.get(key)
-                    if found is None or found.outputs != f'{{"greeting":"{key}"}}'.encode():
-                        failures.append((key, found))
-            except Exception as error:
-                failures.append(error)
-
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert failures == []
-
     def test_event_loops_share_it(self, cache: Cache) -> None:
         """The asynchronous methods do as the others, also from a second event loop."""
 
@@ -189,6 +174,104 @@ class CacheConformance:
         assert cache.get(f"{100:064x}") == found[0]
         assert asyncio.run(cache.aget("ff" * 32)) is None
 
+    def test_its_methods_agree(self, cache: Cache) -> None:
+        """What one stores, the other reads whole: every field, and the time at which it expires."""
+        first, second = make_entry("aa" * 32, expires_at=time.time() + 1000), make_entry("bb" * 32, cost=None)
+        cache.put(first)
+        assert asyncio.run(cache.aget(first.key)) == first
+        asyncio.run(cache.aput(second))
+        assert cache.get(second.key) == second
+
+    def test_an_event_loop_goes_on(self, cache: Cache) -> None:
+        """While the asynchronous methods wait for the store."""
+        self.require("asynchronous")
+        entries = [make_entry(f"{number:064x}") for number in range(4)]
+
+        async def use() -> None:
+            entry = entries.pop()
+            assert await cache.aget(entry.key) is None
+            await cache.aput(entry)
+            assert await cache.aget(entry.key) == entry
+
+        run_watched(use, allowed=self.calls_on_loop)
+
+    def test_works_in_a_forked_process(self, cache: Cache) -> None:
+        """An object that was used before works on both sides; where it is durable, both see what the other stores."""
+        self.require_fork(cache)
+        before, inside, after = (make_entry(key * 32) for key in ("aa", "bb", "cc"))
+        cache.put(before)
+
+        def use() -> None:
+            assert cache.get(before.key) == before
+            cache.put(inside)
+            assert cache.get(inside.key) == inside
+
+        assert error_in_fork(use) is None
+        cache.put(after)
+        assert [cache.get(entry.key) for entry in (before, after)] == [before, after]
+        assert cache.get(inside.key) == (inside if self.durable else None)
+
+    def test_what_a_killed_process_stored_is_there(self, make_cache: Callable[[], Cache]) -> None:
+        """An entry is in the store when ``put`` returns."""
+        self.require("durable")
+
+        def store_and_die() -> None:
+            make_cache().put(make_entry())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        assert "killed" in str(error_in_fork(store_and_die))
+        cache = make_cache()
+        assert cache.get(make_entry().key) is not None
+        cache.close()
+
+    def test_an_outage_is_told_soon_and_ends(
+        self, cache: Cache, outage: Callable[[], AbstractContextManager[object]]
+    ) -> None:
+        """A store that cannot be reached is a ``CacheError``, without long waits; later the cache works again."""
+        entry = make_entry()
+        cache.put(entry)
+        with outage():
+            started = time.monotonic()
+            uses: list[Callable[[], object]] = [
+                lambda: cache.get(entry.key),
+                lambda: cache.put(entry),
+                lambda: asyncio.run(cache.aget(entry.key)),
+            ]
+            for use in uses:
+                with pytest.raises(CacheError):
+                    use()
+            assert time.monotonic() - started < 3 * _SOON
+
+        def works() -> bool:
+            try:
+                cache.put(make_entry(outputs=b'{"greeting":"again"}'))
+                found = cache.get(entry.key)
+            except CacheError:
+                return False
+            return found is not None and found.outputs == b'{"greeting":"again"}'
+
+        assert settled(works, _RECOVERY), "it does not come back after an outage"
+
+    def test_nothing_shows_its_secret(self, cache: Cache) -> None:
+        """Who knows it can guess sensitive inputs from keys."""
+        cache.put(make_entry())
+        shown = repr(cache) + str(cache)
+        if isinstance(cache, CacheMaintenance):
+            shown += json.dumps(dict(cache.stats()))
+        secret = cache.secret
+        for text in (repr(secret), secret.hex(), base64.b64encode(secret).decode()):
+            assert text.strip("b'\"") not in shown
+
+    def test_closing_releases_everything(self, make_cache: Callable[[], Cache]) -> None:
+        """No file and no thread is left."""
+        with leftovers() as left:
+            for number in range(3):
+                cache = make_cache()
+                cache.put(make_entry(f"{number:064x}"))
+                asyncio.run(cache.aget(f"{number:064x}"))
+                cache.close()
+        assert left() == []
+
     def test_closing_twice_is_harmless(self, make_cache: Callable[[], Cache]) -> None:
         """Whether it was used or not."""
         unused, used = make_cache(), make_cache()
@@ -199,8 +282,7 @@ class CacheConformance:
 
     def test_outlives_the_object(self, make_cache: Callable[[], Cache]) -> None:
         """What one object stored, another finds; and both hash sensitive inputs alike."""
-        if not self.persistent:
-            pytest.skip("this cache says that it is not persistent")
+        self.require("durable")
         first = make_cache()
         entry, secret = make_entry(), first.secret
         first.put(entry)
@@ -212,8 +294,7 @@ class CacheConformance:
 
     def test_two_objects_share_the_store(self, make_cache: Callable[[], Cache]) -> None:
         """An object that has the store open already sees an entry that another one puts."""
-        if not self.persistent:
-            pytest.skip("this cache says that it is not persistent")
+        self.require("durable")
         first, second = make_cache(), make_cache()
         assert second.get(make_entry().key) is None
         first.put(make_entry(outputs=b'{"greeting":"shared"}'))
@@ -259,8 +340,6 @@ class CacheConformance:
 
     def test_describes_itself(self, cache: Cache) -> None:
         """The figures are JSON-able and count the entries."""
-        import json
-
         shelf = self._maintained(cache)
         cache.put(make_entry("a1"))
         cache.put(make_entry("a2"))
@@ -268,6 +347,34 @@ class CacheConformance:
         json.dumps(figures)
         assert figures["entries"] == 2
         assert figures["bytes"] > 0
+
+    def test_keeps_large_answers(self, cache: Cache) -> None:
+        """Five megabytes come back whole."""
+        entry = make_entry(outputs=b'{"greeting":"' + b"x" * 5_000_000 + b'"}')
+        cache.put(entry)
+        assert cache.get(entry.key) == entry
+
+    def test_threads_share_it(self, cache: Cache) -> None:
+        """Eight threads store and read at once; each key holds an entry that belongs to it."""
+        failures: list[object] = []
+
+        def work(number: int) -> None:
+            try:
+                for turn in range(15):
+                    key = f"{(number * 7 + turn) % 25:064x}"
+                    cache.put(make_entry(key, outputs=f'{{"greeting":"{key}"}}'.encode()))
+                    found = cache.get(key)
+                    if found is None or found.outputs != f'{{"greeting":"{key}"}}'.encode():
+                        failures.append((key, found))
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
 
     @staticmethod
     def _maintained(cache: Cache) -> CacheMaintenance:

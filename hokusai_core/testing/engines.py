@@ -38,8 +38,10 @@ from hokusai_core.errors import (
     RateLimitedError,
 )
 from hokusai_core.executor import Executor
+from hokusai_core.testing.capabilities import Conformance
 from hokusai_core.testing.chat_behaviours import RETRY_AFTER_DATE, RETRY_AFTER_SECONDS
 from hokusai_core.testing.chat_server import ChatServer
+from hokusai_core.testing.event_loops import run_watched
 
 __all__ = ["EngineConformance"]
 
@@ -71,7 +73,7 @@ _FAILURES: list[tuple[str, type[ExecutionError], bool | None]] = [
 ]
 
 
-class EngineConformance:
+class EngineConformance(Conformance):
     """Tests that every engine passes, through ``execute_signature`` and ``aexecute_signature``.
 
     The fixture ``make_lm`` returns a function that makes a ``dspy.LM`` from the address of a server, the name of a
@@ -230,10 +232,26 @@ class EngineConformance:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks)
-                await asyncio.sleep(0.1)
+                until = time.monotonic() + 1
+                while server.counts.cancelled < 5 and time.monotonic() < until:  # noqa: ASYNC110  # as above
+                    await asyncio.sleep(0.01)
+                # Not later: the end of the event loop cancels whatever goes on.
+                assert (server.counts.cancelled, server.counts.in_flight) == (5, 0)
 
         asyncio.run(asyncio.wait_for(cancel(), 20))
-        assert (server.counts.cancelled, server.counts.in_flight) == (5, 0)
+
+    def test_an_event_loop_goes_on(self, server: ChatServer, make_lm: Callable[[str, str, str], Any]) -> None:
+        """While an answer is awaited."""
+        self.require("asynchronous")
+        lm = make_lm(server.base_url, "ok", _KEY)
+        with Executor(lm=lm, plugins=[], cache_enabled=False) as executor:
+            executor.register_signature("Ask", "question -> answer")
+
+            async def ask() -> None:
+                for _ in range(2):
+                    await executor.aexecute_signature("Ask", _INPUTS)
+
+            run_watched(ask, allowed=self.calls_on_loop)
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

@@ -10,17 +10,23 @@ Example::
 
 from __future__ import annotations
 
+import copy
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
-from hokusai_core.errors import ExecutionNotFoundError
+from hokusai_core.errors import ExecutionNotFoundError, HokusaiError
 from hokusai_core.feedback import KeptExecution
 from hokusai_core.protocols import FeedbackStore
 from hokusai_core.signatures import FieldSpec, SignatureSpec
-from hokusai_core.testing.trackers import make_event, make_feedback, make_outcome
+from hokusai_core.testing.capabilities import Conformance, error_in_fork
+from hokusai_core.testing.example_events import make_event, make_feedback, make_outcome
+from hokusai_core.testing.leftovers import leftovers
 
 __all__ = ["FeedbackStoreConformance"]
 
@@ -37,10 +43,11 @@ def _ids(executions: Iterator[KeptExecution]) -> list[str]:
     return [kept.execution_id for kept in executions]
 
 
-class FeedbackStoreConformance:
+class FeedbackStoreConformance(Conformance):
     """Tests that every feedback store passes. The fixture ``make_store`` returns a function that makes one.
 
-    Each call of that function in one test opens the same store, which is empty at first.
+    Each call of that function in one test opens the same store, which is empty at first. The fixture ``outage`` lets
+    it be out of reach; without it, the test of that is skipped.
     """
 
     @pytest.fixture
@@ -69,6 +76,19 @@ class FeedbackStoreConformance:
         assert (dict(kept.inputs), dict(kept.outputs)) == (dict(event.inputs), dict(event.outputs))
         assert kept.feedback == ()
         assert SignatureSpec.from_dict(kept.spec) == _SPEC
+
+    def test_keeping_changes_nothing(self, store: FeedbackStore) -> None:
+        """Neither the event nor the feedback, and what is changed after that stays as it was kept."""
+        names = ["Ada"]
+        event = make_event(inputs={"name": names})
+        feedback = make_feedback(event.execution_id)
+        before = copy.deepcopy((event, feedback))
+        store.keep(event, _SPEC)
+        store.add(feedback)
+        assert (event, feedback) == before
+        names.append("Bob")
+        (kept,) = store.read()
+        assert kept.inputs == {"name": ["Ada"]}
 
     def test_keeps_feedback_in_order(self, store: FeedbackStore) -> None:
         """The latest feedback of each source counts, and earlier feedback stays in the history."""
@@ -138,6 +158,8 @@ class FeedbackStoreConformance:
         assert _ids(store.read(rated=True)) == [second]
         assert _ids(store.read(rated=False)) == [first, third]
         assert _ids(store.read(signature="%")) == []
+        assert _ids(store.read(execution_id="no-such-execution")) == []
+        assert _ids(store.read(signature="Greet", rated=True)) == [second]
 
     def test_executions_can_be_searched(self, store: Any) -> None:
         """What is kept is found by time and signature, where the store has a method ``search``."""
@@ -155,6 +177,7 @@ class FeedbackStoreConformance:
         store.add(make_feedback(remove))
         assert store.delete(remove) is True
         assert store.delete(remove) is False
+        assert store.delete("no-such-execution") is False
         assert _ids(store.read()) == [keep]
         with pytest.raises(ExecutionNotFoundError):
             store.add(make_feedback(remove))
@@ -180,6 +203,7 @@ class FeedbackStoreConformance:
         assert kept.execution_id == execution_id
         first.close()
         second.close()
+        self.require("durable")
         third = make_store()
         assert _ids(third.read()) == [execution_id]
         third.close()
@@ -187,20 +211,88 @@ class FeedbackStoreConformance:
     def test_many_threads_store_at_once(self, store: FeedbackStore) -> None:
         """Nothing is lost."""
         kept: list[str] = []
+        failures: list[Exception] = []
 
         def work() -> None:
-            for _ in range(10):
-                execution_id = _keep(store)
-                store.add(make_feedback(execution_id))
-                kept.append(execution_id)
+            try:
+                for _ in range(10):
+                    execution_id = _keep(store)
+                    store.add(make_feedback(execution_id))
+                    kept.append(execution_id)
+            except Exception as error:
+                failures.append(error)
 
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        assert failures == []
         assert sorted(_ids(store.read(rated=True))) == sorted(kept)
         assert len(kept) == 40
+
+    def test_what_a_killed_process_stored_is_there(self, make_store: Callable[[], FeedbackStore]) -> None:
+        """Executions and feedback are durable when the methods return."""
+        self.require("durable")
+        event = make_event()
+
+        def store_and_die() -> None:
+            store = make_store()
+            store.keep(event, _SPEC)
+            store.add(make_feedback(event.execution_id))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        assert "killed" in str(error_in_fork(store_and_die))
+        store = make_store()
+        assert _ids(store.read(rated=True)) == [event.execution_id]
+        store.close()
+
+    def test_works_in_a_forked_process(self, store: FeedbackStore) -> None:
+        """An object that was used before works on both sides; if it is durable, both see what the other keeps."""
+        self.require_fork(store)
+        before, inside = _keep(store), make_event()
+
+        def use() -> None:
+            store.keep(inside, _SPEC)
+            store.add(make_feedback(before))
+            assert _ids(store.read(rated=True)) == [before]
+
+        assert error_in_fork(use) is None
+        after = _keep(store)
+        wanted = [before, inside.execution_id, after] if self.durable else [before, after]
+        assert sorted(_ids(store.read())) == sorted(wanted)
+
+    def test_an_outage_is_an_error(
+        self, store: FeedbackStore, outage: Callable[[], AbstractContextManager[object]]
+    ) -> None:
+        """What cannot be stored is not passed off as stored, and later the store works again."""
+        execution_id = _keep(store)
+        with outage():
+            for use in (
+                lambda: store.keep(make_event(), _SPEC),
+                lambda: store.add(make_feedback(execution_id)),
+                lambda: list(store.read()),
+            ):
+                with pytest.raises((HokusaiError, OSError)) as caught:
+                    use()
+                assert not isinstance(caught.value, ExecutionNotFoundError)
+        store.add(make_feedback(execution_id))
+        assert _ids(store.read(rated=True)) == [execution_id]
+
+    def test_nothing_is_printed(self, store: FeedbackStore, capfd: pytest.CaptureFixture[str]) -> None:
+        """Standard output and error belong to the host."""
+        store.add(make_feedback(_keep(store)))
+        list(store.read())
+        assert tuple(capfd.readouterr()) == ("", "")
+
+    def test_closing_releases_everything(self, make_store: Callable[[], FeedbackStore]) -> None:
+        """No file and no thread is left."""
+        with leftovers() as left:
+            for _ in range(3):
+                store = make_store()
+                _keep(store)
+                store.close()
+        assert left() == []
 
     def test_closing_twice_is_harmless(self, make_store: Callable[[], FeedbackStore]) -> None:
         """Whether it was used or not."""

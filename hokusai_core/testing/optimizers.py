@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from hokusai_core.model import LanguageModel
 from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
 from hokusai_core.protocols import Optimizer
 from hokusai_core.signatures import FieldSpec, SignatureSpec
+from hokusai_core.testing.capabilities import Conformance, refuse_coroutine
 
 __all__ = ["OptimizerConformance", "StopEverything", "make_task"]
 
@@ -55,7 +57,7 @@ def _exact(expected: Mapping[str, Any], outputs: Mapping[str, Any], inputs: Mapp
     return float(expected == outputs)
 
 
-class OptimizerConformance:
+class OptimizerConformance(Conformance):
     """Tests that every optimizer passes. The fixture ``make_optimizer`` returns a function that makes one."""
 
     @pytest.fixture
@@ -76,30 +78,55 @@ class OptimizerConformance:
 
     def test_a_task_that_it_can_do_has_no_problems(self, make_optimizer: Any, lm: Any) -> None:
         """A check gives reasons only where there are some."""
-        assert list(make_optimizer().check(make_task(lm))) == []
+        found = make_optimizer().check(make_task(lm))
+        assert not isinstance(found, str), "the problems are a sequence of texts"
+        assert list(found) == []
 
     def test_nothing_to_learn_from_is_a_problem(self, make_optimizer: Any, lm: Any) -> None:
         """Without any example there is a reason, in words."""
-        problems = list(make_optimizer().check(make_task(lm, train=(), dev=())))
+        found = make_optimizer().check(make_task(lm, train=(), dev=()))
+        assert not isinstance(found, str), "the problems are a sequence of texts"
+        problems = list(found)
         assert problems
         assert all(isinstance(problem, str) and problem for problem in problems)
 
     def test_candidates_fit_the_signature(self, make_optimizer: Any, lm: Any) -> None:
-        """Instructions are a text; demos have the signature's fields and a JSON form."""
+        """Instructions are a text; demos have the signature's fields and a JSON form.
+
+        Examples of ``dev`` are no demos: in the prompt they are the answers to their own questions, and the score says
+        nothing.
+        """
         told: list[Candidate] = []
-        found = list(make_optimizer().propose(make_task(lm, found=told.append)))
+        task = make_task(lm, found=told.append)
+        proposed = make_optimizer().propose(task)
+        refuse_coroutine(proposed)
+        found = list(proposed)
         assert found
+        scored_on = {example.inputs["text"] for example in task.dev}
         for candidate in (*found, *told):
             assert isinstance(candidate, Candidate)
             assert isinstance(candidate.instructions, str)
+            assert candidate.instructions.strip()
             assert candidate.score is None or isinstance(candidate.score, float)
+            assert candidate.score is None or 0.0 <= candidate.score <= 1.0, "a score outside of the metric's range"
             for demo in candidate.demos:
                 assert set(demo) <= {"text", "loud"}
                 assert json.loads(json.dumps(jsonable(demo))) == jsonable(demo)
+                assert demo.get("text") not in scored_on, "an example of dev is a demo"
+
+    def test_scores_are_measured(self, make_optimizer: Any) -> None:
+        """A model that is always wrong earns no score, and a better metric no better one than it gives."""
+        from hokusai_core.testing.lm import null_lm
+
+        told: list[Candidate] = []
+        task = make_task(null_lm(answers={"loud": "always the same"}), found=told.append)
+        scores = [candidate.score for candidate in (*make_optimizer().propose(task), *told)]
+        assert not [score for score in scores if score], "a candidate that is never right has a score above 0"
 
     def test_the_seed_decides(self, make_optimizer: Any, lm: Any) -> None:
-        """The same task gives the same candidates."""
-        runs = [[evolve(item, label="") for item in make_optimizer().propose(make_task(lm))] for _ in range(2)]
+        """The same task gives the same candidates, and nothing of an earlier task is left in the object."""
+        optimizer = make_optimizer()
+        runs = [[evolve(item, label="") for item in optimizer.propose(make_task(lm))] for _ in range(2)]
         assert runs[0] == runs[1]
 
     def test_a_stop_gets_through(self, make_optimizer: Any) -> None:
@@ -138,18 +165,28 @@ class OptimizerConformance:
             error = error.__cause__
         assert error is not None, "the metric's error is not among the causes of what was raised"
 
-    def test_nothing_is_printed(self, make_optimizer: Any, lm: Any, capfd: pytest.CaptureFixture[str]) -> None:
-        """Standard output and error belong to the host."""
-        list(make_optimizer().propose(make_task(lm)))
-        printed = capfd.readouterr()
-        assert printed.out == ""
-        assert printed.err == ""
+    def test_the_host_stays_as_it_was(
+        self,
+        make_optimizer: Any,
+        lm: Any,
+        capfd: pytest.CaptureFixture[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Signature, examples and DSPy's settings are not changed, nothing is printed, and no file is written."""
+        monkeypatch.chdir(tmp_path)
+        task = make_task(lm)
 
-    def test_the_host_stays_as_it_was(self, make_optimizer: Any, lm: Any) -> None:
-        """Neither the signature nor DSPy's settings are changed."""
-        before = _SPEC.to_dict(), host_language_model(), host_adapter()
-        list(make_optimizer().propose(make_task(lm)))
-        assert (_SPEC.to_dict(), host_language_model(), host_adapter()) == before
+        def state() -> Any:
+            examples = [(dict(example.inputs), dict(example.outputs)) for example in (*task.train, *task.dev)]
+            return _SPEC.to_dict(), host_language_model(), host_adapter(), examples
+
+        before = state()
+        list(make_optimizer().propose(task))
+        assert state() == before
+        printed = capfd.readouterr()
+        assert (printed.out, printed.err) == ("", "")
+        assert list(tmp_path.iterdir()) == []
 
 
 def _raised(work: Callable[[], Any]) -> BaseException | None:

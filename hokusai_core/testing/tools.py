@@ -24,11 +24,13 @@ import pytest
 
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.protocols import Tool
+from hokusai_core.testing.capabilities import Conformance, error_in_fork
+from hokusai_core.testing.event_loops import run_watched
 
 __all__ = ["ToolConformance"]
 
 
-class ToolConformance:
+class ToolConformance(Conformance):
     """Tests that every tool passes. The fixture ``tool`` returns one.
 
     Attributes:
@@ -42,8 +44,8 @@ class ToolConformance:
         """Return the tool."""
         raise NotImplementedError("define the fixture tool")
 
-    def _call(self, tool: Tool) -> Any:
-        result = tool.call(**self.arguments)
+    def _call(self, tool: Tool, arguments: Mapping[str, Any] | None = None) -> Any:
+        result = tool.call(**(copy.deepcopy(dict(self.arguments)) if arguments is None else arguments))
         return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
 
     def test_satisfies_the_protocol(self, tool: Tool) -> None:
@@ -67,20 +69,77 @@ class ToolConformance:
         assert set(self.arguments) <= set(properties)
         assert set(schema.get("required", ())) <= set(self.arguments)
 
+    def test_has_a_call_for_its_schema(self, tool: Tool) -> None:
+        """Arguments that the schema requires are enough, and each one that it describes is taken."""
+        schema = tool.parameters
+        needed = {name: self.arguments[name] for name in schema.get("required", ())}
+        self._call(tool, needed)
+        signature = inspect.signature(tool.call)
+        signature.bind(**dict.fromkeys(schema["properties"]))
+
     def test_returns_what_has_a_json_form(self, tool: Tool) -> None:
-        """The result goes into a prompt."""
-        json.dumps(jsonable(self._call(tool)))
+        """The result goes into a prompt: it is data, and not the text that Python has for an object."""
+        result = self._call(tool)
+        text = json.dumps(jsonable(result))
+        assert " object at 0x" not in text, "the result is an object without a JSON form"
+
+    def test_returns_a_value_of_its_own(self, tool: Tool) -> None:
+        """What a caller does to a result does not show in the next one."""
+        first, second = self._call(tool), self._call(tool)
+        before = json.dumps(jsonable(second))
+        if json.dumps(jsonable(first)) != before:
+            pytest.skip("two calls with the same arguments have different results")
+        if isinstance(first, dict):
+            first["changed by the caller"] = True
+        elif isinstance(first, list):
+            first.append("changed by the caller")
+        assert json.dumps(jsonable(self._call(tool))) == before
 
     def test_changes_no_argument(self, tool: Tool) -> None:
         """Arguments are recorded after the call."""
-        before = copy.deepcopy(dict(self.arguments))
+        given = copy.deepcopy(dict(self.arguments))
+        before = copy.deepcopy(given)
+        self._call(tool, given)
+        assert given == before
+
+    def test_changes_nothing_of_its_own(self, tool: Tool) -> None:
+        """Description, schema and version are part of cache keys, and the same before and after a call."""
+        before = copy.deepcopy((tool.description, dict(tool.parameters), tool.version))
         self._call(tool)
-        assert dict(self.arguments) == before
+        assert (tool.description, dict(tool.parameters), tool.version) == before
+
+    def test_an_event_loop_goes_on(self, tool: Tool) -> None:
+        """A tool that returns an awaitable is called on the event loop; any other one on a thread."""
+        self.require("asynchronous")
+        made = tool.call(**copy.deepcopy(dict(self.arguments)))
+        if not inspect.isawaitable(made):
+            pytest.skip("this tool returns no awaitable, so it is called on a thread")
+        asyncio.run(_awaited(made))
+
+        async def use() -> None:
+            await tool.call(**copy.deepcopy(dict(self.arguments)))
+
+        run_watched(use, allowed=self.calls_on_loop)
+
+    def test_nothing_is_printed(self, tool: Tool, capfd: pytest.CaptureFixture[str]) -> None:
+        """Standard output and error belong to the host."""
+        self._call(tool)
+        assert tuple(capfd.readouterr()) == ("", "")
+
+    def test_works_in_a_forked_process(self, tool: Tool) -> None:
+        """A prefork server makes it before it forks."""
+        self.require_fork(tool)
+        self._call(tool)
+        assert error_in_fork(lambda: self._call(tool)) is None
 
     def test_many_threads_call_at_once(self, tool: Tool) -> None:
-        """Rows of a batch share a tool."""
+        """Rows of a batch share a tool, and each gets the result of its own call."""
+        alone = [json.dumps(jsonable(self._call(tool))) for _ in range(2)]
         with ThreadPoolExecutor(8) as pool:
-            assert len(list(pool.map(lambda _: self._call(tool), range(40)))) == 40
+            results = list(pool.map(lambda _: json.dumps(jsonable(self._call(tool))), range(40)))
+        assert len(results) == 40
+        if alone[0] == alone[1]:  # else it tells the time, or the like
+            assert set(results) == {alone[0]}
 
 
 async def _awaited(result: Any) -> Any:

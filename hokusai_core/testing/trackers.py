@@ -15,6 +15,7 @@ Example::
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
 import secrets
@@ -23,26 +24,31 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 import pytest
 
-from hokusai_core.events import (
-    REDACTED,
-    EvaluationFinished,
-    ExecutionFinished,
-    FeedbackGiven,
-    OperationFinished,
-    OptimizationFinished,
-    OutcomeRecorded,
-)
+from hokusai_core.events import ExecutionFinished
 from hokusai_core.protocols import Tracker
-from hokusai_core.results import Attempt, StageTiming, Usage
+from hokusai_core.testing.capabilities import Conformance, error_in_fork
+from hokusai_core.testing.event_loops import blocking_calls, run_watched
+from hokusai_core.testing.example_events import (
+    make_evaluation,
+    make_event,
+    make_failure,
+    make_feedback,
+    make_operation,
+    make_optimization,
+    make_outcome,
+)
+from hokusai_core.testing.leftovers import leftovers
 
 __all__ = [
     "TrackerConformance",
     "make_evaluation",
     "make_event",
+    "make_failure",
     "make_feedback",
     "make_operation",
     "make_optimization",
@@ -52,171 +58,28 @@ __all__ = [
 #: Seconds that delivery may take on a busy machine. Each wait ends with what it waits for.
 PATIENCE = 300.0
 
+#: What ``record`` may do on the thread of an execution: append to a file.
+_RECORDING: Final = frozenset({"open", "flock", "lockf", "fsync", "fdatasync"})
 
-def make_event(**changes: Any) -> ExecutionFinished:
-    """Return the event of an execution that succeeded just now, except for what ``changes`` says."""
-    usage = Usage(12, 5, 1)
-    values: dict[str, Any] = {
-        "execution_id": secrets.token_hex(16),
-        "signature": "pack/Greet",
-        "signature_version": "1.2.0",
-        "fingerprint": "0123456789abcdef" * 2,
-        "status": "ok",
-        "inputs": {"name": "Ada", "password": REDACTED},
-        "outputs": {"greeting": "Hello Ada"},
-        "model": "null/model",
-        "model_parameters": {"temperature": 0.5, "max_tokens": 100},
-        "usage": usage,
-        "cost": 0.001,
-        "latency": 0.25,
-        "cached": None,
-        "attempts": (Attempt(1, "ok", 0.2, "null/model", usage, 0.001),),
-        "stages": (StageTiming("bind", 0.0, 0.01), StageTiming("language_model", 0.01, 0.2)),
-        "started_at": time.time(),
-    }
-    return ExecutionFinished(**values | changes)
+#: Seconds that ``record`` may take, of which the median of some calls is compared.
+_QUICK: Final = 0.005
 
 
-def make_failure(**changes: Any) -> ExecutionFinished:
-    """Return the event of an execution whose second attempt failed, too."""
-    attempts = tuple(
-        Attempt(number, "failed", 0.1, "null/model", Usage(12, 0, 1), error="LanguageModelError: no answer")
-        for number in (1, 2)
-    )
-    values: dict[str, Any] = {
-        "status": "failed",
-        "outputs": {},
-        "attempts": attempts,
-        "error_type": "LanguageModelError",
-        "error": "no answer",
-    }
-    return make_event(**values | changes)
+class _LaterEvent:
+    """An event of a class that a later version of the core may add."""
+
+    execution_id = "later"
+    signature = "pack/Greet"
+    status = "ok"
 
 
-def make_feedback(execution_id: str, **changes: Any) -> FeedbackGiven:
-    """Return the event of a rating with a correction."""
-    values: dict[str, Any] = {
-        "execution_id": execution_id,
-        "signature": "pack/Greet",
-        "rating": 2,
-        "corrections": {"greeting": "Good morning, Ada"},
-        "comment": "too familiar",
-        "source": "reviewer",
-        "given_at": time.time(),
-    }
-    return FeedbackGiven(**values | changes)
-
-
-def make_outcome(execution_id: str, **changes: Any) -> OutcomeRecorded:
-    """Return the event of an outcome."""
-    values: dict[str, Any] = {
-        "execution_id": execution_id,
-        "signature": "pack/Greet",
-        "name": "reply_rate",
-        "value": 0.4,
-        "higher_is_better": True,
-        "source": "mail server",
-        "recorded_at": time.time(),
-    }
-    return OutcomeRecorded(**values | changes)
-
-
-def make_operation(operation_id: str, **changes: Any) -> OperationFinished:
-    """Return the event of a batch of two executions."""
-    values: dict[str, Any] = {
-        "operation_id": operation_id,
-        "kind": "batch",
-        "name": "pack/Greet",
-        "status": "ok",
-        "executions": 2,
-        "failures": 0,
-        "usage": Usage(24, 10, 2),
-        "cost": 0.002,
-        "latency": 0.5,
-        "started_at": time.time(),
-    }
-    return OperationFinished(**values | changes)
-
-
-def make_optimization(**changes: Any) -> OptimizationFinished:
-    """Return the event of an optimization that was compared and not promoted, without a document."""
-    values: dict[str, Any] = {
-        "optimization_id": secrets.token_hex(16),
-        "signature": "pack/Greet",
-        "signature_version": "1.2.0",
-        "fingerprint": "0123456789abcdef" * 2,
-        "promoted": False,
-        "figures": {
-            "optimizer": "copro",
-            "metric": {"name": "accuracy"},
-            "baseline_score": 0.5,
-            "candidate_score": 0.55,
-            "interval": [-0.05, 0.15],
-            "trials": [
-                {"label": "baseline", "score": 0.4, "demos": 0},
-                {"label": "rewrite 1", "score": 0.6, "demos": 2, "chosen": True},
-            ],
-            "calls": 120,
-        },
-        "document": None,
-        "usage": Usage(2400, 600, 120),
-        "cost": 0.1,
-        "latency": 60.0,
-        "started_at": time.time() - 60,
-    }
-    return OptimizationFinished(**values | changes)
-
-
-def make_evaluation(**changes: Any) -> EvaluationFinished:
-    """Return the event of an evaluation of two systems on two rows."""
-    score = {"value": 0.5, "low": 0.1, "high": 0.9, "rows": 2}
-    system = {
-        "label": "null/model",
-        "name": "pack/Greet",
-        "fingerprint": "0123456789abcdef" * 2,
-        "model": "null/model",
-        "against": False,
-        "scores": {"accuracy": score},
-        "slices": {},
-        "failures": {},
-        "unanswered": {},
-        "cost": 0.002,
-        "latency_p50": 0.1,
-        "latency_p95": 0.2,
-    }
-    other = {**system, "label": "null/other", "model": "null/other"}
-    labels = (system["label"], other["label"])
-    rows = [
-        {
-            "number": number,
-            "inputs": {"name": "Ann"},
-            "expected": {"greeting": "Hello"},
-            "outputs": {label: {"greeting": text} for label in labels},
-            "errors": {},
-            "scores": dict.fromkeys(labels, score),
-        }
-        for number, (text, score) in enumerate((("Hello", 1.0), ("Bye", 0.0)), 1)
-    ]
-    values: dict[str, Any] = {
-        "evaluation_id": secrets.token_hex(16),
-        "target": "pack/Greet",
-        "digest": "fedcba9876543210" * 2,
-        "metric": "accuracy",
-        "figures": {"metrics": ["accuracy"], "rows": 2, "seed": 0, "systems": [system, other], "comparisons": []},
-        "rows": rows,
-        "cost": 0.004,
-        "latency": 2.0,
-        "started_at": time.time() - 2,
-    }
-    return EvaluationFinished(**values | changes)
-
-
-class TrackerConformance:
+class TrackerConformance(Conformance):
     """Tests that every tracker passes.
 
     The fixture ``make_tracker`` returns a function that makes one on the same store. The fixture ``read_executions``
     returns a function that reads what was delivered: mappings with at least ``execution_id``, ``signature`` and
-    ``status``.
+    ``status``. The fixture ``outage`` lets what it delivers to be out of reach; without it, the test of that is
+    skipped.
     """
 
     @pytest.fixture
@@ -299,33 +162,114 @@ class TrackerConformance:
         assert tracker.flush(PATIENCE)
         assert [row["execution_id"] for row in read_executions()] == [event.execution_id]
 
+    def test_events_of_later_versions_are_ignored(self, tracker: Tracker, read_executions: Any) -> None:
+        """They are no error and no execution, and what comes after them arrives."""
+        tracker.record(_LaterEvent())  # type: ignore[arg-type]  # that is the point
+        event = make_event()
+        tracker.record(event)
+        assert tracker.flush(PATIENCE)
+        assert [row["execution_id"] for row in read_executions()] == [event.execution_id]
+
+    def test_recording_is_quick(self, tracker: Tracker) -> None:
+        """It runs on the thread of the execution, which may be that of an event loop: no network, no sleep."""
+        tracker.record(make_event())
+        times = []
+        for event in [make_event() for _ in range(20)]:
+            started = time.perf_counter()
+            with blocking_calls() as calls:
+                tracker.record(event)
+            times.append(time.perf_counter() - started)
+            assert set(calls) <= _RECORDING | self.calls_on_loop, f"record() makes blocking calls: {set(calls)}"
+        assert sorted(times)[10] < _QUICK, f"record() takes {sorted(times)[10] * 1000:.1f} ms"
+
+    def test_recording_changes_nothing(self, tracker: Tracker) -> None:
+        """Other observers get the same event, with all that it holds."""
+        event = make_event(inputs={"name": ["Ada", {"of": "Lovelace"}]}, outputs={"greeting": {"text": "Hello"}})
+        before = copy.deepcopy(event)
+        tracker.record(event)
+        assert event == before
+
+    def test_nothing_is_printed(self, tracker: Tracker, capfd: pytest.CaptureFixture[str]) -> None:
+        """Standard output and error belong to the host."""
+        tracker.record(make_event())
+        tracker.flush(PATIENCE)
+        assert tuple(capfd.readouterr()) == ("", "")
+
+    def test_an_event_loop_goes_on(self, tracker: Tracker) -> None:
+        """While it waits for the delivery."""
+        self.require("asynchronous")
+        tracker.record(make_event())
+
+        async def flush() -> None:
+            assert await tracker.aflush(PATIENCE) is True
+
+        run_watched(flush, warm_up=False, allowed=self.calls_on_loop)
+
+    def test_an_outage_stops_no_execution(
+        self, tracker: Tracker, read_executions: Any, outage: Callable[[], AbstractContextManager[object]]
+    ) -> None:
+        """While nothing can be delivered, ``record`` accepts and ``flush`` gives up in time; later all arrives once."""
+        events = [make_event() for _ in range(3)]
+        tracker.record(events[0])
+        assert tracker.flush(PATIENCE)
+        with outage():
+            for event in events[1:]:
+                tracker.record(event)
+            started = time.monotonic()
+            assert tracker.flush(0.2) is False
+            assert time.monotonic() - started < 1.0
+            status = tracker.status()
+            assert status["backlog"] > 0
+            assert status["last_error"]
+        assert tracker.flush(PATIENCE)
+        assert Counter(row["execution_id"] for row in read_executions()) == Counter(e.execution_id for e in events)
+
+    def test_two_objects_share_the_store(self, make_tracker: Any, read_executions: Any) -> None:
+        """As two executors of one process, or two processes, do."""
+        trackers = [make_tracker(), make_tracker()]
+        events = [make_event() for _ in range(6)]
+        for number, event in enumerate(events):
+            trackers[number % 2].record(event)
+        for tracker in trackers:
+            assert tracker.flush(PATIENCE)
+            tracker.close()
+        assert Counter(row["execution_id"] for row in read_executions()) == Counter(e.execution_id for e in events)
+
     def test_many_threads_record_at_once(self, tracker: Tracker, read_executions: Any) -> None:
         """Nothing is lost or mixed between threads."""
         batches = [[make_event() for _ in range(25)] for _ in range(8)]
 
+        failures: list[Exception] = []
+
         def record(batch: list[ExecutionFinished]) -> None:
-            for event in batch:
-                tracker.record(event)
+            try:
+                for event in batch:
+                    tracker.record(event)
+            except Exception as error:
+                failures.append(error)
 
         threads = [threading.Thread(target=record, args=(batch,)) for batch in batches]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        assert failures == []
         assert tracker.flush(PATIENCE)
         wanted = Counter(event.execution_id for batch in batches for event in batch)
         assert Counter(row["execution_id"] for row in read_executions()) == wanted
 
     def test_what_a_killed_process_recorded_is_delivered(self, make_tracker: Any, read_executions: Any) -> None:
         """What ``record`` accepted survives the death of its process."""
+        self.require("durable")
         events = [make_event() for _ in range(20)]
-        child = os.fork()
-        if child == 0:
+
+        def record_and_die() -> None:
             tracker = make_tracker()
             for event in events:
                 tracker.record(event)
             os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(child, 0)
+
+        assert "killed" in str(error_in_fork(record_and_die))
         successor = make_tracker()
         try:
             successor.record(last := make_event())
@@ -339,17 +283,10 @@ class TrackerConformance:
         self, tracker: Tracker, read_executions: Any
     ) -> None:
         """A tracker works on both sides of a fork."""
+        self.require_fork(tracker)
         before, inside, after = make_event(), make_event(), make_event()
         tracker.record(before)
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                tracker.record(inside)
-                code = 0
-            finally:
-                os._exit(code)
-        assert os.waitpid(child, 0)[1] == 0
+        assert error_in_fork(lambda: tracker.record(inside)) is None
         tracker.record(after)
         assert tracker.flush(PATIENCE)
         wanted = {event.execution_id for event in (before, inside, after)}
@@ -380,11 +317,34 @@ class TrackerConformance:
         assert status["accepted"] == 1
         assert {"delivered", "backlog", "last_error"} <= status.keys()
 
+    def test_a_search_shows_what_was_recorded(self, tracker: Tracker) -> None:
+        """Values that the caller changes after that stay as they were."""
+        search = getattr(tracker, "search", None)
+        if search is None:
+            pytest.skip("this tracker has no search(), which is optional")
+        names = ["Ada"]
+        tracker.record(make_event(inputs={"name": names}))
+        names.append("Bob")
+        assert tracker.flush(PATIENCE)
+        assert [one.inputs for one in search()] == [{"name": ["Ada"]}]
+
+    def test_closing_releases_everything(self, make_tracker: Any) -> None:
+        """No file and no thread is left."""
+        with leftovers() as left:
+            for _ in range(3):
+                tracker = make_tracker()
+                tracker.record(make_event())
+                tracker.flush(PATIENCE)
+                tracker.close()
+        assert left() == []
+
     def test_closing_delivers_and_can_be_repeated(self, make_tracker: Any, read_executions: Any) -> None:
-        """Closing twice is harmless."""
+        """What was accepted before is delivered, by this object or by the next one; closing twice is harmless."""
         tracker = make_tracker()
         tracker.record(event := make_event())
-        tracker.flush(PATIENCE)
         tracker.close()
         tracker.close()
+        successor = make_tracker()
+        assert successor.flush(PATIENCE)
+        successor.close()
         assert [row["execution_id"] for row in read_executions()] == [event.execution_id]

@@ -11,7 +11,7 @@ from hokusai_core.testing.caches import CacheConformance
 
 
 class TestMemoryCache(CacheConformance):
-    persistent = False
+    durable = False
 
     @pytest.fixture
     def make_cache(self) -> Callable[[], MemoryCache]:

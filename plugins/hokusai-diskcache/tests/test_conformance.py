@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -11,14 +12,21 @@ from hokusai_core.testing.caches import CacheConformance
 from hokusai_core.testing.commands import CommandConformance
 from hokusai_diskcache import DiskCache
 
+#: A look-up is made on the event loop, where the store is open and answers without waiting for a lock.
+LOOK_UP = frozenset({"Connection.execute", "Cursor.fetchall"})
+
 
 class TestDiskCache(CacheConformance):
+    calls_on_loop: ClassVar[frozenset[str]] = LOOK_UP
+
     @pytest.fixture
     def make_cache(self, tmp_path: Path) -> Callable[[], DiskCache]:
         return lambda: DiskCache(tmp_path / "store", busy_timeout=5)
 
 
 class TestLeastRecentlyUsed(CacheConformance):
+    calls_on_loop: ClassVar[frozenset[str]] = LOOK_UP
+
     @pytest.fixture
     def make_cache(self, tmp_path: Path) -> Callable[[], DiskCache]:
         return lambda: DiskCache(tmp_path / "store", busy_timeout=5, eviction_policy="least-recently-used")

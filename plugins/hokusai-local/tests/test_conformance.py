@@ -9,6 +9,7 @@ from hokusai_local import LocalProvider
 
 
 class TestLocalProvider(LanguageModelProviderConformance):
+    fork_safe = False  # llama.cpp's threads do not come along
     unknown_name = "/no/such/model.gguf"
     options: ClassVar[dict[str, Any]] = {"context": 768}
 

@@ -71,6 +71,7 @@ class TestChain(StrategyConformance):
 
 
 class TestReAct(StrategyConformance):
+    shows_demos = False  # its predictors have fields of their own
     options: ClassVar[Mapping[str, Any]] = {"tools": [FunctionTool(population, version="1")], "max_iters": 3}
     answers: ClassVar[Mapping[str, Any]] = {
         "next_tool_name": lambda prompt: "finish" if "observation_0" in prompt else "population",
