@@ -30,10 +30,13 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 #: Packages whose modules are imported beforehand, and single modules.
 PACKAGES = ("hokusai", "hokusai.commands", "hokusai_core", "hokusai_core.dspy_bridge", "hokusai_evaluate")
-MODULES = ("dspy", "hokusai_diskcache", "hokusai_local", "hokusai_mlflow", "hokusai_openai", "hokusai_signatures")
+MODULES = (
+    "dspy", "pytest", "hokusai_diskcache", "hokusai_local", "hokusai_mlflow", "hokusai_openai", "hokusai_signatures",
+)  # fmt: skip
 
-#: What ``python -m hokusai`` does.
+#: What ``python -m hokusai`` and ``python -m pytest`` do.
 COMMAND = "from hokusai.start import main; main()"
+PYTEST = "import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
 
 
 class WarmPython:

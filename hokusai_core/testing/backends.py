@@ -183,6 +183,7 @@ class BackendConformance:
         make_executor().execute_batch("Ask", self.rows(6), backend=backend, progress=False, journal=journal)
         results = make_executor().execute_batch("Ask", self.rows(9), backend=backend, progress=False, journal=journal)
         assert [outcome.cached for outcome in results.succeeded] == ["journal"] * 6 + [None] * 3
+        assert [outcome.outputs["answer"] for outcome in results] == [f"seen tag-{number}" for number in range(9)]
         assert self.calls(server) == 9
 
     def test_a_budget_holds_for_all_workers_together(

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
+
+from tests.warm_python import PYTEST, WarmPython
+
+Run = Callable[..., pytest.RunResult]
 
 pytest_plugins = ["pytester"]
 
 
-def _run(pytester: pytest.Pytester, test: str, *arguments: str) -> pytest.RunResult:
-    pytester.makepyfile(test)
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+@pytest.fixture
+def run(pytester: pytest.Pytester, warm_python: WarmPython) -> Run:
+    """Return a function that runs tests in a pytest of their own."""
+
+    def run(test: str, *arguments: str) -> pytest.RunResult:
+        pytester.makepyfile(test)
+        # What pytest loads by itself is another test's matter; other plugins of this environment take a second.
+        plugins = ("-p", "hokusai_core.testing.pytest_plugin", "-p", "no:cacheprovider")
+        environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        done = warm_python.run(PYTEST, *plugins, *arguments, cwd=pytester.path, env=environment)
+        return pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
+
+    return run
 
 
-def test_an_isolated_executor(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_isolated_executor(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOKUSAI_MAX_WORKERS", "3")
     monkeypatch.setenv("HOKUSAI_LM", "openai/not-there")
-    result = _run(
-        pytester,
+    result = run(
         """
         import os, socket
         import pytest
@@ -107,9 +122,9 @@ CASSETTES = """
 """
 
 
-def test_cassettes(pytester: pytest.Pytester) -> None:
+def test_cassettes(pytester: pytest.Pytester, run: Run) -> None:
     tests = CASSETTES
-    result = _run(pytester, tests)
+    result = run(tests)
     result.assert_outcomes(passed=8)
     written = sorted(str(path.relative_to(pytester.path)) for path in pytester.path.rglob("*.json"))
     folder = "cassettes/test_cassettes"
@@ -118,20 +133,21 @@ def test_cassettes(pytester: pytest.Pytester) -> None:
         f"{folder}/test_marked.json", "own.json",
     ]  # fmt: skip
     changed = tests.replace('{"answer": "recorded"}', '{"answer": "not asked"}')
-    _run(pytester, changed, "--hokusai-record-mode=none").assert_outcomes(passed=8)
-    _run(pytester, changed, "--hokusai-record-mode=all").assert_outcomes(passed=4, failed=4)
-    failed = _run(pytester, tests.replace('"?"', '"??"'), "--hokusai-record-mode=none")
+    run(changed, "--hokusai-record-mode=none").assert_outcomes(passed=8)
+    run(changed, "--hokusai-record-mode=all").assert_outcomes(passed=4, failed=4)
+    failed = run(tests.replace('"?"', '"??"'), "--hokusai-record-mode=none")
     failed.assert_outcomes(passed=2, failed=6)
     assert "field question: recorded '?', asked '??'" in failed.stdout.str()
-    wrong = _run(pytester, tests, "--hokusai-record-mode=sometimes")
+    wrong = run(tests, "--hokusai-record-mode=sometimes")
     assert "expected one of once, new_episodes, none, all" in wrong.stdout.str()
 
 
-def test_the_fixtures_are_documented(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_subprocess("--fixtures")
-    result.stdout.fnmatch_lines(
-        ["*executor -- *hokusai_core/testing/pytest_plugin.py*", "*Return an isolated executor*"]
-    )
+def test_the_fixtures_are_there_by_themselves_and_documented(
+    pytester: pytest.Pytester, warm_python: WarmPython
+) -> None:
+    shown = warm_python.run(PYTEST, "--fixtures", cwd=pytester.path).stdout
+    assert re.search(r"^executor -- .*hokusai_core/testing/pytest_plugin\.py", shown, re.MULTILINE)
+    assert "Return an isolated executor" in shown
 
 
 def test_it_costs_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> None:

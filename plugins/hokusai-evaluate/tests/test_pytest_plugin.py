@@ -6,6 +6,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from tests.warm_python import PYTEST, WarmPython
+
 pytest_plugins = ["pytester"]
 
 TESTS = """
@@ -47,9 +49,11 @@ TESTS = """
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["one process", "xdist"])
-def test_evaluations_as_tests(pytester: pytest.Pytester, workers: tuple[str, ...]) -> None:
+def test_evaluations_as_tests(pytester: pytest.Pytester, warm_python: WarmPython, workers: tuple[str, ...]) -> None:
     pytester.makepyfile(TESTS)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--junitxml=report.xml", *workers)
+    options = ("-p", "no:cacheprovider", "--junitxml=report.xml", *workers)
+    done = warm_python.run(PYTEST, *options, cwd=pytester.path)
+    result = pytest.RunResult(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), 0.0)
     result.assert_outcomes(passed=2, failed=3)
     lines = result.stdout.str()
     assert "accuracy 0.000, asked for 0.5" in lines  # why it failed
