@@ -26,6 +26,7 @@ works without knowing this module::
     ├── ArtifactError (ValueError)               a saved signature that cannot be used as it is
     ├── JournalError (ValueError)                a batch journal that cannot be continued
     ├── CacheError (OSError)                     a cache that cannot be opened; never raised by an execution
+    ├── DamagedEntryError (ValueError)           bytes that are not the cache entry that was stored
     ├── CassetteError (ValueError)               a cassette that cannot be read or written
     ├── TrackingError (RuntimeError)             a tracker that was asked for something it cannot do
     └── ExecutionError                           an execution that started and failed; carries its attempts
@@ -78,6 +79,7 @@ __all__ = [
     "ComponentNotFoundError",
     "CompositionError",
     "ConfigurationError",
+    "DamagedEntryError",
     "DeadlineExceeded",
     "ExecutionError",
     "ExecutionNotFoundError",
@@ -251,6 +253,10 @@ class JournalError(HokusaiError, ValueError):
 
 class CacheError(HokusaiError, OSError):
     """A cache could not be opened or maintained. Executions never raise this; they continue without the cache."""
+
+
+class DamagedEntryError(HokusaiError, ValueError):
+    """Bytes of a cache are not the entry that was stored. A cache removes them and answers that it has none."""
 
 
 class CacheWarning(UserWarning):

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hokusai_core.errors import CacheError, CacheWarning, ConfigurationError
+from hokusai_core.errors import CacheError, CacheWarning, ConfigurationError, DamagedEntryError
 from hokusai_core.plugin_api import CacheEntry, fork_callbacks, fork_gate
-from hokusai_diskcache.codec import Damaged, decode, encode
 from hokusai_diskcache.faults import Fault, StoreFailure, diagnose, explain_fault
 from hokusai_diskcache.folder import Folder, default_directory
 from hokusai_diskcache.store import EVICTION_POLICIES
@@ -111,7 +110,7 @@ class DiskCache:
             try:
                 with fork_gate:
                     data = opened.store.get(key)
-                return None if data is None else decode(key, data, opened.secret)
+                return None if data is None else CacheEntry.from_bytes(key, data, opened.secret)
             except Exception:  # noqa: S110  # met again, and dealt with, below
                 pass
         return self._get(key, time.monotonic())
@@ -135,7 +134,7 @@ class DiskCache:
             try:
                 with fork_gate:
                     data = opened.store.get_at_once(key)
-                return None if data is None else decode(key, data, opened.secret)
+                return None if data is None else CacheEntry.from_bytes(key, data, opened.secret)
             except Exception:  # noqa: S110  # the thread meets the same and deals with it
                 pass
         asked = time.monotonic()
@@ -213,8 +212,8 @@ class DiskCache:
     def _read(self, opened: OpenStore, key: str) -> CacheEntry | None:
         try:
             data = opened.store.get(key)
-            return None if data is None else decode(key, data, opened.secret)
-        except Damaged:
+            return None if data is None else CacheEntry.from_bytes(key, data, opened.secret)
+        except DamagedEntryError:
             if self._folder.read_secret() not in (None, opened.secret):
                 # The secret was removed, and another process made a new one: the one of this process is out of date.
                 return self._read(self._access.reopen(opened, time.monotonic(), damaged=False), key)
@@ -223,7 +222,7 @@ class DiskCache:
 
     def _write(self, opened: OpenStore, entry: CacheEntry) -> None:
         try:
-            data = encode(entry, opened.secret)
+            data = entry.to_bytes(opened.secret)
         except TypeError as error:
             raise CacheError(f"an answer of {entry.signature} cannot be stored: {error}") from error
         lifetime = None if entry.expires_at is None else max(0.0, entry.expires_at - time.time())

@@ -15,7 +15,7 @@ from typing import Any
 import diskcache
 from diskcache.core import DEFAULT_SETTINGS, ENOVAL, METADATA, MODE_RAW
 
-from hokusai_diskcache.codec import Damaged
+from hokusai_core.errors import DamagedEntryError
 
 __all__ = ["EVICTION_POLICIES", "JsonDisk", "Store"]
 
@@ -37,7 +37,7 @@ class JsonDisk(diskcache.Disk):
 
     def hash(self, key: Any) -> int:
         """Refuse; only sharded caches ask for it."""
-        raise Damaged("keys are not hashed")
+        raise DamagedEntryError("keys are not hashed")
 
     def put(self, key: Any) -> tuple[str, bool]:
         """Return the columns ``key`` and ``raw``."""
@@ -48,7 +48,7 @@ class JsonDisk(diskcache.Disk):
     def get(self, key: Any, raw: Any) -> str:
         """Return the key of a row."""
         if type(key) is not str or raw != 1:
-            raise Damaged("the key is not text")
+            raise DamagedEntryError("the key is not text")
         return key
 
     def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, None, bytes]:
@@ -60,12 +60,12 @@ class JsonDisk(diskcache.Disk):
     def fetch(self, mode: Any, filename: Any, value: Any, read: bool) -> bytes:
         """Return the value of a row."""
         if mode != MODE_RAW or filename is not None or type(value) is not bytes or read:
-            raise Damaged("the row is not in the form that this cache writes")
+            raise DamagedEntryError("the row is not in the form that this cache writes")
         return value
 
     def filename(self, key: Any = None, value: Any = None) -> tuple[str, str]:
         """Refuse; values never leave the database."""
-        raise Damaged("values are not kept in files")
+        raise DamagedEntryError("values are not kept in files")
 
     def remove(self, file_path: Any) -> None:
         """Leave every file alone: none is ours."""
@@ -117,7 +117,7 @@ class Store(diskcache.Cache):
         if key in METADATA:
             figure = super().reset(key, value, update)
             if type(figure) is not int:
-                raise Damaged(f"the figure {key!r} is not a number")
+                raise DamagedEntryError(f"the figure {key!r} is not a number")
             return figure
         if key not in self._ours:
             self.foreign_settings += 1

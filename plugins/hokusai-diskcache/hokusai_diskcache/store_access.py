@@ -21,9 +21,8 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from hokusai_core.errors import CacheError
+from hokusai_core.errors import CacheError, DamagedEntryError
 from hokusai_core.plugin_api import fork_callbacks, fork_gate
-from hokusai_diskcache.codec import Damaged
 from hokusai_diskcache.faults import Fault, StoreFailure, diagnose, explain_fault
 from hokusai_diskcache.folder import Folder
 from hokusai_diskcache.mounts import network_file_system
@@ -252,5 +251,5 @@ class StoreAccess:
             shared_memory=network is None,
         )
         if type(store.volume()) is not int:  # reads the figures, which a damaged database may not have
-            raise Damaged("the figures are no numbers")
+            raise DamagedEntryError("the figures are no numbers")
         return store

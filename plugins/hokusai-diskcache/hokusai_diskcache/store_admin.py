@@ -13,8 +13,8 @@ from typing import Any
 
 from diskcache.core import MODE_RAW
 
+from hokusai_core.errors import DamagedEntryError
 from hokusai_core.plugin_api import CacheEntry
-from hokusai_diskcache.codec import Damaged, decode
 
 __all__ = ["StoreAdmin"]
 
@@ -91,7 +91,7 @@ class StoreAdmin:
             for rowid, *row in rows:
                 try:
                     found.append((rowid, _entry(row, self._secret)))
-                except Damaged:
+                except DamagedEntryError:
                     damaged.append(rowid)
             self.damaged += self._delete(damaged)
             yield from found
@@ -110,11 +110,11 @@ def _condition(signature: str | None) -> tuple[str, tuple[Any, ...]]:
 def _entry(row: list[Any], secret: bytes) -> CacheEntry:
     key, raw, tag, mode, filename, value = row
     if type(key) is not str or raw != 1 or mode != MODE_RAW or filename is not None or type(value) is not bytes:
-        raise Damaged("the row is not in the form that this cache writes")
+        raise DamagedEntryError("the row is not in the form that this cache writes")
     try:
-        entry = decode(key, value, secret)
+        entry = CacheEntry.from_bytes(key, value, secret)
     except UnicodeEncodeError:  # a key that is not UTF-8
-        raise Damaged("the key is not text") from None
+        raise DamagedEntryError("the key is not text") from None
     if tag != entry.signature:
-        raise Damaged("the row is filed under another signature")
+        raise DamagedEntryError("the row is filed under another signature")
     return entry

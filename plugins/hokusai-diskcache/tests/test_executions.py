@@ -17,7 +17,6 @@ from hokusai_core.errors import CacheError, CacheWarning
 from hokusai_core.testing.caches import make_entry
 from hokusai_core.testing.lm import null_lm
 from hokusai_diskcache import DiskCache
-from hokusai_diskcache.codec import encode
 
 Make = Callable[..., Executor]
 
@@ -314,7 +313,7 @@ def test_a_forked_process_has_connections_of_its_own(tmp_path: Path) -> None:
 def test_what_is_stored_is_not_what_is_secret(tmp_path: Path) -> None:
     """The value names neither the inputs nor the store's secret."""
     secret = b"s" * 32
-    data = encode(make_entry(), secret)
+    data = make_entry().to_bytes(secret)
     assert secret not in data
     assert secret.hex().encode() not in data
 
