@@ -13,12 +13,13 @@ from functools import cache as cached_function
 from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
-from attrs import frozen
+from attrs import field, frozen
 
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.protocols import protocol_problems
 
 __all__ = [
+    "ComponentChoice",
     "Option",
     "anything",
     "component",
@@ -169,12 +170,21 @@ def anything(value: Any) -> Any:
     return value
 
 
-def component(protocol: type) -> Callable[[Any], Any]:
-    """Return a parser that takes the name of a component, or an object that satisfies ``protocol``."""
+def component(protocol: type, *, with_options: bool = False) -> Callable[[Any], Any]:
+    """Return a parser that takes the name of a component, or an object that satisfies ``protocol``.
+
+    Args:
+        protocol: the protocol.
+        with_options: whether it also takes a mapping of ``name`` and options, and returns a ``ComponentChoice``.
+    """
 
     def parse(value: Any) -> Any:
         if value is None or isinstance(value, str):
             return optional_text(value)
+        if isinstance(value, ComponentChoice):
+            return value
+        if with_options and isinstance(value, Mapping):
+            return ComponentChoice.of(value)
         problems = protocol_problems(protocol, value)
         if problems:
             raise ValueError(
@@ -185,10 +195,43 @@ def component(protocol: type) -> Callable[[Any], Any]:
     return parse
 
 
+@frozen
+class ComponentChoice:
+    """A component by its name, with options.
+
+    Args:
+        name: its name, ``name`` or ``plugin/name``.
+        options: keyword arguments of its target. They may hold credentials, so they are not shown.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, value: Mapping[Any, Any]) -> ComponentChoice:
+        """Return the choice that a mapping makes, such as ``{"name": "redis", "url": "redis://127.0.0.1"}``.
+
+        Raises:
+            ValueError: it has no name, or a key that is not a text.
+        """
+        name = value.get("name")
+        if not isinstance(name, str) or not name.strip() or not all(isinstance(key, str) for key in value):
+            raise ValueError(
+                "expected a mapping of 'name' and options of the component, such as {'name': 'redis', ...}"
+            )
+        options = {key: item for key, item in value.items() if key != "name"}
+        return cls(name.strip(), MappingProxyType(options))
+
+    def __str__(self) -> str:
+        return f"{self.name!r}" + (f" with {', '.join(self.options)}" if self.options else "")
+
+
 def shown(value: Any) -> str:
     """Return a value for people; of an object that is no plain value only its class, as it may hold credentials."""
     if isinstance(value, enum.Enum):
         return repr(value.value)
+    if isinstance(value, ComponentChoice):
+        return str(value)
     if isinstance(value, Mapping):
         return repr(dict(value) if all(isinstance(item, str) for item in value.values()) else tuple(value))
     plain = value is None or isinstance(value, (str, int, float, bool))

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from hokusai_core.media import MediaPolicy
     from hokusai_core.model import LanguageModel
     from hokusai_core.optimization import Candidate, OptimizationExample, OptimizationTask
+    from hokusai_core.option_table import ComponentChoice
     from hokusai_core.plugins import PluginManager
     from hokusai_core.process import fork_callbacks, fork_gate, process_trackers
     from hokusai_core.protocols import (
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     )
     from hokusai_core.redaction import REDACTED, scrub
     from hokusai_core.results import Problem, StageTiming, Usage
+    from hokusai_core.runtime.async_twin import async_twin
     from hokusai_core.settings import Settings
     from hokusai_core.signature_registry import Edition, SignatureRegistry
     from hokusai_core.signatures import FieldSpec, InputField, OutputField, SignatureField, SignatureSpec
@@ -104,6 +106,8 @@ if TYPE_CHECKING:
         user_cache_folder,
         user_data_folder,
     )
+    from hokusai_core.storage.durable_outbox import DurableOutbox
+    from hokusai_core.storage.outbox import Outbox, OutboxDestination, OutboxFolder, OutboxPart
     from hokusai_core.strategy_task import Reward, StrategyTask
     from hokusai_core.suggestions import did_you_mean
 
@@ -130,7 +134,9 @@ __all__ = [
     "CallRecord",
     "Candidate",
     "Component",
+    "ComponentChoice",
     "CostBound",
+    "DurableOutbox",
     "Edition",
     "EditionFinder",
     "EditionSource",
@@ -160,6 +166,10 @@ __all__ = [
     "OptimizationFinished",
     "OptimizationTask",
     "Optimizer",
+    "Outbox",
+    "OutboxDestination",
+    "OutboxFolder",
+    "OutboxPart",
     "OutcomeRecorded",
     "OutputField",
     "Owner",
@@ -191,6 +201,7 @@ __all__ = [
     "UnsafeFileError",
     "Usage",
     "Validator",
+    "async_twin",
     "atomic_write",
     "call_parameters",
     "charged_model",
@@ -300,6 +311,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "OptimizationExample",
                 "OptimizationTask",
             ),
+            "hokusai_core.option_table": ("ComponentChoice",),
             "hokusai_core.plugins": ("PluginManager",),
             "hokusai_core.process": ("fork_callbacks", "fork_gate", "process_trackers"),
             "hokusai_core.protocols": (
@@ -324,6 +336,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "StageTiming",
                 "Usage",
             ),
+            "hokusai_core.runtime.async_twin": ("async_twin",),
             "hokusai_core.settings": ("Settings",),
             "hokusai_core.base_signature": ("BaseSignature",),
             "hokusai_core.signature_registry": (
@@ -341,6 +354,8 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.signatures.json_schema": ("input_schema", "output_schema"),
             "hokusai_core.signatures.predictor_state": ("PredictorState",),
             "hokusai_core.signatures.strategy_choice": ("StrategyChoice",),
+            "hokusai_core.storage.durable_outbox": ("DurableOutbox",),
+            "hokusai_core.storage.outbox": ("Outbox", "OutboxDestination", "OutboxFolder", "OutboxPart"),
             "hokusai_core.strategy_task": ("Reward", "StrategyTask"),
             "hokusai_core.suggestions": ("did_you_mean",),
             "hokusai_core.storage": (

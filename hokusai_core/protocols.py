@@ -166,12 +166,19 @@ class Tracker(Protocol):
     A tracker may have more:
 
     ``anchor()``
-        returns a context manager. It is entered on the thread of a public call before the work goes to other threads;
-        context variables that it sets are there when ``record`` is called.
+        returns a context manager. It is entered around a batch, a chain, a pipeline and parallel tasks, on the thread
+        of the call; context variables that it sets are there in all that is done for them, and when ``record`` is
+        called for their executions.
     ``anchor_operation(operation_id, kind, name)``
         as ``anchor``, and entered in its place around a batch, a chain, a pipeline or parallel tasks: so a span that it
         starts is the parent of their executions. ``record`` gets the ``OperationFinished`` with this id later, perhaps
         after the context manager was left.
+    ``begin_execution(execution_id, signature)``
+        is called before an execution asks the persistent cache and the language model, in a context of its own.
+        Context variables that it sets are there in all that the execution does, on whatever thread, and when
+        ``record`` is called for it; no other execution sees them, so they need not be reset. So a span that it starts
+        is the parent of the spans of HTTP requests, and ``record`` ends it. It must return within microseconds. An
+        answer from the memory cache begins nothing.
     ``wants_exchanges``
         if true, the events of executions carry prompts and raw answers.
     ``search(since, signature)``

@@ -19,6 +19,7 @@ from attrs import frozen
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.model_parameters import parsed_parameters
 from hokusai_core.option_table import (
+    ComponentChoice,
     Option,
     anything,
     component,
@@ -33,7 +34,7 @@ from hokusai_core.option_table import (
     verbatim_text,
 )
 from hokusai_core.project_file import project_settings
-from hokusai_core.protocols import Cache, FeedbackStore, Tracker, protocol_problems
+from hokusai_core.protocols import Cache, FeedbackStore, Tracker, Validator, protocol_problems
 from hokusai_core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -151,14 +152,33 @@ def _named(value: Any) -> Mapping[str, Any]:
 
 
 def _trackers(value: Any) -> tuple[str, ...] | Mapping[str, Any]:
-    """Names of components, or trackers by name."""
+    """Names of components; or by name trackers, or options of a component."""
     if not isinstance(value, Mapping):
         return names(value)
+    found: dict[str, Any] = {}
     for name, tracker in value.items():
-        problems = protocol_problems(Tracker, tracker)
+        if isinstance(tracker, Mapping):
+            found[name] = ComponentChoice.of({"name": name, **tracker})
+            continue
+        problems = [] if isinstance(tracker, ComponentChoice) else protocol_problems(Tracker, tracker)
         if problems:
             raise ValueError(f"trackers[{name!r}]: {type(tracker).__name__} is not a Tracker: {'; '.join(problems)}")
-    return MappingProxyType(dict(value))
+        found[name] = tracker
+    return MappingProxyType(found)
+
+
+def _validators(value: Any) -> tuple[Any, ...]:
+    """Validators of the host's own."""
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise ValueError("expected a list of validators; those of installed plugins are used by themselves")
+    found = tuple(value)
+    for number, validator in enumerate(found):
+        problems = protocol_problems(Validator, validator)
+        if problems:
+            raise ValueError(
+                f"validators[{number}]: {type(validator).__name__} is not a Validator: {'; '.join(problems)}"
+            )
+    return found
 
 
 class ExecutorOptions(TypedDict, total=False):
@@ -202,12 +222,23 @@ class ExecutorOptions(TypedDict, total=False):
             environment=False,
         ),
     ]
+    validators: Annotated[
+        Iterable[Any],
+        Option(
+            "validators of the host's own, asked beside those of plugins: objects that satisfy Validator",
+            _validators,
+            (),
+            environment=False,
+        ),
+    ]
     cache_enabled: Annotated[bool, Option("whether answers are stored and served at all", flag, True)]
     cache: Annotated[
         Any,
         Option(
-            "persistent cache behind the memory cache: a component's name, or an object that satisfies Cache",
-            component(Cache),
+            "persistent cache behind the memory cache: a component's name, {'name': ..., options}, or an object that "
+            "satisfies Cache",
+            component(Cache, with_options=True),
+            private=True,  # options may hold credentials
         ),
     ]
     cache_ttl: Annotated[float | None, Option("seconds for which a stored answer is served", optional_number)]
@@ -285,7 +316,12 @@ class ExecutorOptions(TypedDict, total=False):
     mode: Annotated[ExecutionMode | str, Option("production, development or testing", _mode, ExecutionMode.PRODUCTION)]
     trackers: Annotated[
         Sequence[str] | Mapping[str, Any],
-        Option("trackers that record executions: names of components, or trackers by name", _trackers, ()),
+        Option(
+            "trackers that record executions: names of components; or by name trackers, or options of a component",
+            _trackers,
+            (),
+            private=True,
+        ),
     ]
     promotions: Annotated[
         bool,
@@ -294,9 +330,10 @@ class ExecutorOptions(TypedDict, total=False):
     feedback_store: Annotated[
         Any,
         Option(
-            "where executions are kept for feedback: a component's name, or an object that satisfies FeedbackStore; "
-            "left out, the installed one",
-            component(FeedbackStore),
+            "where executions are kept for feedback: a component's name, {'name': ..., options}, or an object that "
+            "satisfies FeedbackStore; left out, the installed one",
+            component(FeedbackStore, with_options=True),
+            private=True,
         ),
     ]
     plugins: Annotated[

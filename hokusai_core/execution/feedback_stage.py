@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import ComponentConflictError, PluginError
+from hokusai_core.option_table import ComponentChoice
 from hokusai_core.process import check_fork_safe, fork_callbacks, made_after_fork
 from hokusai_core.redaction import scrubbed_error
 
@@ -46,7 +47,7 @@ class FeedbackStage:
 
     def _after_fork(self) -> None:
         self._lock, self._forked = threading.Lock(), True
-        given = self._chosen is not None and not isinstance(self._chosen, str)
+        given = self._chosen is not None and not isinstance(self._chosen, str | ComponentChoice)
         if self._store is not None and not given and made_after_fork(self._store):
             self._inherited.append(self._store)
             self._store, self._made = None, False
@@ -103,12 +104,12 @@ class FeedbackStage:
         """Close the store if it was made here."""
         with self._lock:
             store, self._store = self._store, None
-            given = self._chosen is not None and not isinstance(self._chosen, str)
+            given = self._chosen is not None and not isinstance(self._chosen, str | ComponentChoice)
         if store is not None and not given:
             store.close()
 
     def _make(self) -> FeedbackStore | None:
-        if self._chosen is not None and not isinstance(self._chosen, str):
+        if self._chosen is not None and not isinstance(self._chosen, str | ComponentChoice):
             given: FeedbackStore = self._chosen
             return given
         if self._chosen is not None:

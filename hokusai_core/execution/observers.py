@@ -14,7 +14,7 @@ from hokusai_core.process import check_fork_safe, fork_callbacks, made_after_for
 from hokusai_core.redaction import scrubbed_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from hokusai_core.events import (
         EvaluationFinished,
@@ -47,7 +47,8 @@ class Observers:
     Args:
         plugins: whose ``on_*`` hooks are called.
         trackers: name -> tracker.
-        remake: makes a tracker again from its name; None where the host has passed the trackers as objects.
+        replaceable: names of trackers that were made from nothing but their names.
+        remake: makes such a tracker again; None where there are none.
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class Observers:
         plugins: PluginManager,
         trackers: Mapping[str, Tracker],
         *,
+        replaceable: Iterable[str] = (),
         remake: Callable[[str], Tracker | None] | None = None,
     ) -> None:
         self._plugins, self._remake = plugins, remake
         self._trackers = dict(trackers)
-        self.replaceable = frozenset() if remake is None else frozenset(trackers)
+        self.replaceable = frozenset(replaceable) & self._trackers.keys()
         #: Trackers of the parent process that are not used here, and whether that has been decided yet.
         self._inherited: list[Tracker] = []
         self._undecided = False
@@ -75,6 +77,8 @@ class Observers:
         self._asked = False
         #: Whether a tracker wants to see prompts and raw answers.
         self.wants_exchanges = _wants_exchanges(self._trackers)
+        #: Whether a tracker has to know when executions begin.
+        self.hear_begin = _hear_begin(self._trackers)
         process_trackers.join(self)
         fork_callbacks.add(self._after_fork)
 
@@ -113,7 +117,7 @@ class Observers:
             if name in self._trackers:
                 self._aside[name] = self._trackers[name]
             self._trackers = {**self._trackers, name: tracker}  # readers keep the old dict: no lock on their path
-            self.wants_exchanges = _wants_exchanges(self._trackers)
+            self.wants_exchanges, self.hear_begin = _wants_exchanges(self._trackers), _hear_begin(self._trackers)
             self._asked, self.hear_end = False, True
 
     def remove(self, name: str) -> Tracker | None:
@@ -125,7 +129,7 @@ class Observers:
             tracker, before = self._trackers.get(name), self._aside.pop(name, None)
             others = {other: kept for other, kept in self._trackers.items() if other != name}
             self._trackers = others if before is None else {**others, name: before}
-            self.wants_exchanges = _wants_exchanges(self._trackers)
+            self.wants_exchanges, self.hear_begin = _wants_exchanges(self._trackers), _hear_begin(self._trackers)
             self._asked, self.hear_end = False, True
         return tracker
 
@@ -140,6 +144,16 @@ class Observers:
     def failures(self) -> Mapping[str, int]:
         """How many times each tracker failed."""
         return dict(self._failures)
+
+    def begin(self, execution_id: str, signature: str) -> None:
+        """Tell trackers that an execution begins, in the context that everything of it runs in."""
+        for name, tracker in self.trackers.items():
+            begin = getattr(tracker, "begin_execution", None)
+            if begin is not None:
+                try:
+                    begin(execution_id=execution_id, signature=signature)
+                except Exception as error:
+                    self._failed(name, error, execution_id)
 
     def started(self, event: ExecutionStarted) -> None:
         """Tell that an execution passed input validation."""
@@ -295,3 +309,7 @@ class Observers:
 
 def _wants_exchanges(trackers: Mapping[str, Tracker]) -> bool:
     return any(getattr(tracker, "wants_exchanges", False) for tracker in trackers.values())
+
+
+def _hear_begin(trackers: Mapping[str, Tracker]) -> bool:
+    return any(hasattr(tracker, "begin_execution") for tracker in trackers.values())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hokusai_core.media import MediaPolicy
     from hokusai_core.plugins import PluginManager
     from hokusai_core.price_table import PriceTable
+    from hokusai_core.protocols import Validator
     from hokusai_core.runtime.worker_threads import WorkerThreads
 
 __all__ = ["ExecutionPipeline"]
@@ -64,6 +65,7 @@ class ExecutionPipeline:
         media: which pictures, sounds and files are taken.
         prices: prices that go before those of DSPy, or None.
         cassette: records the calls or answers them, or None.
+        validators: validators of the host, asked beside those of plugins.
     """
 
     def __init__(
@@ -79,10 +81,11 @@ class ExecutionPipeline:
         media: MediaPolicy,
         prices: PriceTable | None = None,
         cassette: Cassette | None = None,
+        validators: Sequence[Validator] = (),
     ) -> None:
         self._plugins, self._cache, self._observers, self._stats = plugins, cache, observers, stats
         self._feedback, self._media = feedback, media
-        self._validation = ValidationStage(plugins)
+        self._validation = ValidationStage(plugins, validators)
         self._attempts = Attempts(self._validation, threads, limits, prices, cassette)
         self._shared_calls: SharedCalls[CacheEntry] = SharedCalls()
 

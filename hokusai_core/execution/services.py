@@ -7,11 +7,12 @@ and parallel tasks. They need no executor, so the modules do not import each oth
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ from hokusai_core.execution.stats import Stats
 from hokusai_core.execution.strategy_resolver import StrategyResolver
 from hokusai_core.execution.streaming import StreamEmitter
 from hokusai_core.media import MediaPolicy
+from hokusai_core.option_table import ComponentChoice
 from hokusai_core.plugins.failures import frames_inside
 from hokusai_core.plugins.manager import PluginManager
 from hokusai_core.process import fork_gate
@@ -168,6 +170,8 @@ class ExecutorServices:
         path = self.pipeline.answer(state, keep_trace=self.state.mode is ExecutionMode.DEVELOPMENT)
         if permit is not None:
             permit.path = path
+        if self.observers.hear_begin:
+            return self._begun_context(state).run(drive, path)
         return drive(path)
 
     async def aexecute(
@@ -200,10 +204,19 @@ class ExecutorServices:
         state, result = self._begin(signature, inputs, lm, options, permit, emitter, early)
         if result is None:
             path = self.pipeline.answer(state, keep_trace=self.state.mode is ExecutionMode.DEVELOPMENT)
-            result = await adrive(path)
+            if self.observers.hear_begin:
+                result = await asyncio.create_task(adrive(path), context=self._begun_context(state))
+            else:
+                result = await adrive(path)
         if emitter is not None:
             emitter.finish(result)
         return result
+
+    def _begun_context(self, state: ExecutionState) -> contextvars.Context:
+        """Return the context of an execution that begins, with what trackers have set in it."""
+        context = contextvars.copy_context()
+        context.run(self.observers.begin, state.execution_id, state.plan.name)
+        return context
 
     def _bind_early(
         self, signature: Any, inputs: Mapping[str, Any], lm: Any, options: Options
@@ -317,7 +330,6 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
         HokusaiError: a part cannot be made.
     """
     value = settings.value
-    trackers = value("trackers")
     with ExitStack() as undo:  # closes what was made before a part that cannot be made
         plugins = PluginManager(
             only=value("plugins"),
@@ -345,15 +357,15 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
         if cache is not None:
             undo.callback(cache.close)
 
+        chosen = _chosen_trackers(value("trackers"))
+
         def make_tracker(name: str) -> Tracker | None:
-            tracker: Tracker | None = _make_component(plugins, "tracker", name, optional)
+            tracker: Tracker | None = _make_component(plugins, "tracker", chosen[name], optional)
             return tracker
 
-        observers = Observers(
-            plugins,
-            trackers if isinstance(trackers, Mapping) else _make_trackers(plugins, trackers, optional),
-            remake=None if isinstance(trackers, Mapping) else make_tracker,
-        )
+        made = _make_trackers(plugins, chosen, optional)
+        named = [name for name, one in chosen.items() if isinstance(one, str | ComponentChoice)]
+        observers = Observers(plugins, made, replaceable=named, remake=make_tracker)
         undo.callback(observers.close)
         cassette = _open_cassette(value("cassette"))
         feedback = FeedbackStage(plugins, value("feedback_store"))
@@ -390,6 +402,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
                 cassette=cassette,
                 feedback=feedback,
                 media=media,
+                validators=value("validators"),
             ),
             media=media,
             options=OptionReader(settings),
@@ -420,34 +433,48 @@ def _make_cache(plugins: PluginManager, settings: Settings, optional: AbstractSe
         return None
     memory = MemoryCache(value("cache_entries"), value("cache_bytes"))
     chosen = value("cache")
-    if not isinstance(chosen, str):
+    if not isinstance(chosen, str | ComponentChoice):
         return CacheTiers(memory, chosen, name=type(chosen).__name__)
 
     def make() -> Any:
         return _make_component(plugins, "cache", chosen, optional)
 
-    return CacheTiers(memory, make(), name=chosen, remake=make)
+    name = chosen if isinstance(chosen, str) else chosen.name
+    return CacheTiers(memory, make(), name=name, remake=make)
 
 
-def _make_trackers(plugins: PluginManager, names: Sequence[str], optional: AbstractSet[str]) -> dict[str, Tracker]:
-    """Return the trackers that are named."""
-    made: dict[str, Tracker] = {}
+def _chosen_trackers(given: Any) -> Mapping[str, Any]:
+    """Return name -> name of a component, ``ComponentChoice`` or tracker."""
+    return given if isinstance(given, Mapping) else {name: name for name in given}
+
+
+def _make_trackers(plugins: PluginManager, chosen: Mapping[str, Any], optional: AbstractSet[str]) -> dict[str, Tracker]:
+    """Return the trackers, those that are named made."""
+    trackers: dict[str, Tracker] = {}
+    own: list[Tracker] = []
     try:
-        for name in names:
-            tracker = _make_component(plugins, "tracker", name, optional)
+        for name, one in chosen.items():
+            if not isinstance(one, str | ComponentChoice):
+                trackers[name] = one
+                continue
+            tracker = _make_component(plugins, "tracker", one, optional)
             if tracker is not None:
-                made[name] = tracker
+                trackers[name] = tracker
+                own.append(tracker)
     except BaseException:
-        for tracker in made.values():  # there will be no executor that could close them
+        for tracker in own:  # there will be no executor that could close them
             tracker.close()
         raise
-    return made
+    return trackers
 
 
-def _make_component(plugins: PluginManager, kind: str, name: str, optional: AbstractSet[str]) -> Any:
+def _make_component(
+    plugins: PluginManager, kind: str, chosen: str | ComponentChoice, optional: AbstractSet[str]
+) -> Any:
     """Make a cache or tracker; None with a warning if it is optional and cannot be made."""
-    if name not in optional:
-        return plugins.create(kind, name)
+    name = chosen if isinstance(chosen, str) else chosen.name
+    if name not in optional or not isinstance(chosen, str):
+        return plugins.create(kind, chosen)
     try:
         return plugins.create(kind, name)
     except (PluginError, CacheError, TrackingError) as error:

@@ -26,11 +26,13 @@ class ValidationStage:
     """Asks the validators and gates of an executor.
 
     Args:
-        plugins: whose ``check_execution`` hooks are asked.
+        plugins: whose validators and ``check_execution`` hooks are asked.
+        own: validators of the host.
     """
 
-    def __init__(self, plugins: PluginManager) -> None:
+    def __init__(self, plugins: PluginManager, own: Sequence[Validator] = ()) -> None:
         self._plugins = plugins
+        self._own = {f"validators[{number}] {type(one).__name__}": one for number, one in enumerate(own)}
         self._made: dict[str, Validator] | None = None
         self._transforms: Sequence[tuple[str, Callable[..., Any]]] | None = None
         self._has_gates = False
@@ -39,8 +41,9 @@ class ValidationStage:
         fork_callbacks.add(self._after_fork)
 
     def _after_fork(self) -> None:
-        if self._made and any(map(made_after_fork, self._made.values())):
-            self._inherited += self._made.values()
+        made = [one for name, one in (self._made or {}).items() if name not in self._own]
+        if any(map(made_after_fork, made)):
+            self._inherited += made
             self._made = None
 
     def _validators(self) -> dict[str, Validator]:
@@ -49,7 +52,7 @@ class ValidationStage:
             made = self._made = {
                 component.qualified_name: self._plugins.create("validator", component.qualified_name)
                 for component in self._plugins.components("validator")
-            }
+            } | self._own
         return made
 
     def inputs(self, plan: CallPlan, inputs: Mapping[str, Any]) -> None:
@@ -164,14 +167,17 @@ class ValidationStage:
         except Exception as error:
             # Going on would skip a check that the host relies on. The error may quote a sensitive value.
             told = type(error).__name__ if spec.sensitive else scrubbed_error(error)
-            plugin = name.partition("/")[0]
-            owner = self._plugins.component("validator", name).owner
             failure = PluginError(
-                f"validator {name!r} failed on {spec.name} ({told}), and a check is never skipped; mend its plugin "
-                f"{owner}, or leave it out: HOKUSAI_DISABLE_PLUGINS={plugin}"
+                f"validator {name!r} failed on {spec.name} ({told}), and a check is never skipped; {self._remedy(name)}"
             )
             failure.__cause__ = None if spec.sensitive else printable_cause(error)
         raise failure
+
+    def _remedy(self, name: str) -> str:
+        if name in self._own:
+            return "mend it, or leave it out of validators=..."
+        owner = self._plugins.component("validator", name).owner
+        return f"mend its plugin {owner}, or leave it out: HOKUSAI_DISABLE_PLUGINS={name.partition('/')[0]}"
 
 
 def read_only_copy(values: Mapping[str, Any]) -> Mapping[str, Any]:

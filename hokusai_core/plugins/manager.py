@@ -13,6 +13,7 @@ from hokusai_core.errors import ClosedError, PluginError, PluginLoadError
 from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.markers import PROJECT
+from hokusai_core.option_table import ComponentChoice
 from hokusai_core.plugins.catalog import Catalog, Entry
 from hokusai_core.plugins.component_factory import (
     create_component,
@@ -222,10 +223,15 @@ class PluginManager:
         """
         return find_component(kind, name, self.components(kind), self._failures.all())
 
-    def create(self, kind: str, name: str, **options: Any) -> Any:
+    def create(self, kind: str, name: str | ComponentChoice, **options: Any) -> Any:
         """Resolve a component's target and call it with ``options``; the caller owns and closes what comes back.
 
         The target of a ``command`` is the command itself: it is returned, not called.
+
+        Args:
+            kind: kind of component.
+            name: its short name, ``plugin/name``, or a choice of a name and options.
+            **options: keyword arguments of the target.
 
         Raises:
             ComponentNotFoundError: no plugin offers it.
@@ -234,6 +240,9 @@ class PluginManager:
             PluginLoadError: the plugin failed, or the target does not exist or raises; from the original cause.
             HokusaiError: what the target itself raises, such as ``CacheError``.
         """
+        if isinstance(name, ComponentChoice):
+            options = {**name.options, **options}
+            name = name.name
         component = self.component(kind, name)
         try:
             instance = create_component(kind, component, options)

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from hokusai_core.lazy_exports import lazy_exports
 
+# Not late, as the others: they have the names of their modules, which Python puts here when anything imports those.
+from hokusai_core.storage.atomic_write import atomic_write
+from hokusai_core.storage.file_lock import file_lock
+
 if TYPE_CHECKING:
     from hokusai_core.storage.append_log import AppendLog, LogLine, parse_line, read_log, scan_lines
-    from hokusai_core.storage.atomic_write import atomic_write
-    from hokusai_core.storage.file_lock import file_lock, is_locked, lock_descriptor, unlock_descriptor
+    from hokusai_core.storage.file_lock import is_locked, lock_descriptor, unlock_descriptor
     from hokusai_core.storage.locked_state import DamagedStateError, LockedState
     from hokusai_core.storage.os_errors import describe_os_error
     from hokusai_core.storage.private_folders import (
@@ -60,9 +63,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "read_log",
                 "scan_lines",
             ),
-            "hokusai_core.storage.atomic_write": ("atomic_write",),
             "hokusai_core.storage.file_lock": (
-                "file_lock",
                 "is_locked",
                 "lock_descriptor",
                 "unlock_descriptor",

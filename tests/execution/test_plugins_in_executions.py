@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
 from hokusai_core import Component, Executor, Problem, SignatureValidator, hookimpl, process_trackers
 from hokusai_core.errors import (
+    ComponentNotFoundError,
     ConfigurationError,
     ExecutionError,
     InputError,
@@ -21,6 +23,7 @@ from hokusai_core.errors import (
 )
 from hokusai_core.execution.observers import ObserverWarning
 from hokusai_core.json_encoding import jsonable
+from hokusai_core.plugin_api import MemoryCache
 from hokusai_core.plugins import PluginWarning
 from hokusai_core.testing.lm import null_lm
 
@@ -326,3 +329,160 @@ def test_a_tracker_for_the_whole_process_stands_in_for_one_that_was_made_by_name
         process_trackers.remove("everything")
     named.execute_signature("Answer", {"question": "again"})
     assert (len(by_name.heard), stand_in.closed) == (1, 1)
+
+
+class Spans:
+    """A tracker whose spans are parents of what happens inside a call."""
+
+    def __init__(self) -> None:
+        self.current: ContextVar[str] = ContextVar("span", default="")
+        self.begun: list[tuple[str, str]] = []
+        self.ended: list[tuple[str, str]] = []
+
+    @contextlib.contextmanager
+    def anchor(self) -> Iterator[None]:
+        token = self.current.set("operation")
+        try:
+            yield
+        finally:
+            self.current.reset(token)
+
+    def begin_execution(self, execution_id: str, signature: str) -> None:
+        self.begun.append((execution_id, signature))
+        self.current.set(f"{self.current.get()}>{execution_id}")
+
+    def record(self, event: Any) -> None:
+        self.ended.append((getattr(event, "execution_id", ""), self.current.get()))
+
+    def flush(self, timeout: float | None = None) -> bool:
+        return True
+
+    async def aflush(self, timeout: float | None = None) -> bool:
+        return True
+
+    def status(self) -> Mapping[str, Any]:
+        return {}
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("timeout", [None, 30])
+@pytest.mark.parametrize("way", ["call", "async", "batch", "async batch", "stream"])
+def test_a_span_of_a_tracker_is_the_parent_of_what_happens_inside(way: str, timeout: float | None) -> None:
+    spans = Spans()
+    seen: list[str] = []
+
+    def answer(*_: Any) -> str:
+        seen.append(spans.current.get())  # as an instrumented HTTP client asks for the span that its own is a child of
+        return "yes"
+
+    rows = [{"question": str(number)} for number in range(3 if "batch" in way else 1)]
+    lm = null_lm(answers={"answer": answer})
+    with Executor(plugins=[], lm=lm, trackers={"spans": spans}, timeout=timeout) as executor:
+        executor.register_signature("Answer", "question -> answer")
+
+        async def alone() -> None:
+            if way == "stream":
+                assert [event async for event in executor.astream_signature("Answer", rows[0])]
+            elif way == "async":
+                await executor.aexecute_signature("Answer", rows[0])
+            else:
+                await executor.aexecute_batch("Answer", rows)
+
+        if way == "call":
+            executor.execute_signature("Answer", rows[0])
+        elif way == "batch":
+            executor.execute_batch("Answer", rows)
+        else:
+            asyncio.run(alone())
+        executor.execute_signature("Answer", rows[0])  # the memory cache answers, and nothing begins
+    above = "operation>" if "batch" in way else ">"
+    ids = {execution_id for execution_id, _ in spans.begun}
+    assert len(ids) == len(rows)
+    assert {signature for _, signature in spans.begun} == {"local/Answer"}
+    assert sorted(seen) == sorted(f"{above}{execution_id}" for execution_id in ids)
+    ended = dict(spans.ended)
+    assert {ended[execution_id] for execution_id in ids} == {f"{above}{execution_id}" for execution_id in ids}
+    assert spans.current.get() == ""
+    assert ended.keys() - ids - {""}  # the cache hit has an event without a beginning
+
+
+def test_a_tracker_that_cannot_begin_breaks_no_execution() -> None:
+    class Broken(Spans):
+        def begin_execution(self, execution_id: str, signature: str) -> None:
+            raise OSError("no span")
+
+    with Executor(plugins=[], lm=null_lm(), trackers={"t": (tracker := Broken())}) as executor:
+        executor.register_signature("Answer", "question -> answer")
+        with pytest.warns(ObserverWarning, match="no span"):
+            assert executor.execute_signature("Answer", {"question": "?"})
+    assert len(tracker.ended) == 1
+
+
+def test_validators_of_the_host_are_asked_beside_those_of_plugins() -> None:
+    plugins, own = Checks(), Checks(inputs=[Problem("question", "rude", "is rude")])
+    options: dict[str, Any] = {"plugins": [], "extra_plugins": [validating(plugins)], "lm": null_lm()}
+    with Executor(validators=[own], **options) as executor:
+        executor.register_signature("Answer", "question -> answer")
+        with pytest.raises(InputError, match="is rude"):
+            executor.execute_signature("Answer", {"question": "?"})
+        assert plugins.seen
+        own.said["inputs"] = ()
+        assert executor.execute_signature("Answer", {"question": "?"})
+        own.said["outputs"] = ValueError("broken")
+        with pytest.raises(PluginError, match=r"'validators\[0\] Checks' failed .* leave it out of validators="):
+            executor.execute_signature("Answer", {"question": "!"})
+
+
+@pytest.mark.parametrize("given", ["no-secrets", {"a": Checks()}, [object()], [Checks], 5])
+def test_what_is_not_a_list_of_validators_is_refused(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="validators"):
+        Executor(plugins=[], validators=given)
+
+
+class Shelf(MemoryCache):
+    """A cache with an option."""
+
+    tier = "shelf"
+
+    def __init__(self, label: str = "none", size: int = 10) -> None:
+        super().__init__(size, 10**6)
+        self.label = label
+
+
+class Labelled(Listener):
+    """A tracker with an option."""
+
+    def __init__(self, label: str = "none") -> None:
+        super().__init__()
+        self.label = label
+
+
+class WithOptions:
+    @hookimpl
+    def provide_caches(self) -> list[Component]:
+        return [Component("shelf", Shelf)]
+
+    @hookimpl
+    def provide_trackers(self) -> list[Component]:
+        return [Component("labelled", Labelled)]
+
+
+def test_components_take_options_beside_their_names() -> None:
+    trackers = {"labelled": {"label": "one"}, "other": {"name": "labelled", "label": "hunter2"}, "mine": Listener()}
+    cache = {"name": "shelf", "label": "hunter2", "size": 3}
+    options: dict[str, Any] = {"plugins": [], "extra_plugins": [WithOptions()], "lm": null_lm()}
+    with Executor(cache=cache, trackers=trackers, **options) as executor:
+        executor.register_signature("Answer", "question -> answer")
+        executor.execute_signature("Answer", {"question": "?"})
+        made: Any = executor.stats()["trackers"]
+        assert set(made) == {"labelled", "other", "mine"}
+        assert all(figures == {"accepted": 1} for figures in made.values())
+        assert executor.stats()["cache"]["persistent"]["tier"] == "shelf"
+        assert "hunter2" not in str(executor.config)
+        assert str(executor.config["cache"].value) == "'shelf' with label, size"
+    for wrong in ({"label": "a"}, {"name": "shelf", "lable": "a"}, {"name": "shelves"}):
+        with pytest.raises((ConfigurationError, ComponentNotFoundError), match=r"'name'|lable|shelves"):
+            Executor(cache=wrong, **options)
+    with pytest.raises(ConfigurationError, match="lable"):
+        Executor(trackers={"labelled": {"lable": "a"}}, **options)

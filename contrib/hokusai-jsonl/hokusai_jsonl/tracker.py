@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import orjson
 
-from hokusai_core.plugin_api import FeedbackGiven, KeptExecution, Usage, make_missing_folders
+from hokusai_core.plugin_api import FeedbackGiven, KeptExecution, Usage, async_twin, make_missing_folders
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import TrackedEvent
@@ -103,11 +103,7 @@ class JsonlTracker:
                 os.fsync(self._descriptor)
         return True
 
-    async def aflush(self, timeout: float | None = None) -> bool:
-        """Async version of ``flush``."""
-        import asyncio
-
-        return await asyncio.to_thread(self.flush, timeout)
+    aflush = async_twin(flush)
 
     def status(self) -> Mapping[str, Any]:
         """Return JSON-able figures; nothing ever waits."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from hokusai_core import Executor
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import REDACTED, FeedbackStore, KeptExecution
+from hokusai_core.plugin_api import REDACTED, ComponentChoice, FeedbackStore, KeptExecution
 
 __all__ = ["feedback_store_of", "rows_of_feedback"]
 
@@ -47,7 +47,7 @@ def feedback_store_of(executor: Executor) -> Any:
         ConfigurationError: no plugin offers one.
     """
     chosen = executor.config.value("feedback_store")
-    if chosen is not None and not isinstance(chosen, str):
+    if chosen is not None and not isinstance(chosen, str | ComponentChoice):
         return chosen
     offered = executor.plugins.components("feedback_store")
     if chosen is None and not offered:

@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 from hokusai_core import Executor
 from hokusai_core.errors import ConfigurationError, SignatureNotFoundError
-from hokusai_core.plugin_api import REDACTED, KeptExecution, OptimizationExample, SignatureSpec
+from hokusai_core.plugin_api import REDACTED, ComponentChoice, KeptExecution, OptimizationExample, SignatureSpec
 from hokusai_evaluate.example_reader import input_key
 
 __all__ = ["KeptRow", "KeptRows", "find_kept", "kept_sources", "rows_of"]
@@ -64,18 +64,22 @@ def kept_sources(executor: Executor, names: Sequence[str] = ()) -> dict[str, Any
         ComponentNotFoundError: there is no tracker of a name.
     """
     trackers = executor.config.value("trackers")
+    given: dict[str, Any] = {}
+    made: dict[str, Any] = {}
     if isinstance(trackers, Mapping):
-        given: dict[str, Any] = dict(trackers)
+        for name, one in trackers.items():
+            if isinstance(one, ComponentChoice):
+                made[name] = executor.plugins.create("tracker", one)
+            else:
+                given[name] = one
         trackers = ()
-    else:
-        given = {}
     if names:
         trackers = [name for name in names if name != "feedback"]
-    elif not trackers and not given:
+    elif not trackers and not given and not made:
         offered = executor.plugins.components("tracker")
         short = Counter(one.name for one in offered)
         trackers = [one.name if short[one.name] == 1 else one.qualified_name for one in offered]
-    made = {name: executor.plugins.create("tracker", name) for name in trackers}
+    made |= {name: executor.plugins.create("tracker", name) for name in trackers if name not in made}
     if not names or "feedback" in names:
         made |= _feedback_store(executor)
     found = {name: source for name, source in {**given, **made}.items() if callable(getattr(source, "search", None))}
@@ -90,7 +94,7 @@ def kept_sources(executor: Executor, names: Sequence[str] = ()) -> dict[str, Any
 
 def _feedback_store(executor: Executor) -> dict[str, Any]:
     chosen = executor.config.value("feedback_store")
-    if chosen is not None and not isinstance(chosen, str):
+    if chosen is not None and not isinstance(chosen, str | ComponentChoice):
         return {"feedback": chosen}
     offered = executor.plugins.components("feedback_store")
     if chosen is None and not offered:

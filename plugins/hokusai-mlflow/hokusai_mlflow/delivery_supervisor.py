@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from hokusai_mlflow.outbox import outbox_bytes
+from hokusai_core.plugin_api import OutboxFolder
 from hokusai_mlflow.spool_status import (
     SECRET_URIS,
     SILENT,
@@ -168,7 +168,7 @@ class DeliverySupervisor:
             if not self._each():
                 return False  # what waited is deleted, and nothing must come back of it
             self.ensure_writer()
-            self.full = outbox_bytes(self._folder) >= self._limit
+            self.full = sum(OutboxFolder(self._folder).sizes().values()) >= self._limit
             self._warn(read_status(self._folder))
             return something_waits(self._folder)
         except (OSError, subprocess.SubprocessError) as error:

@@ -14,8 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from hokusai_core.plugin_api import open_private_file
-from hokusai_mlflow.outbox import destination_of, outbox_folder
+from hokusai_core.plugin_api import OutboxFolder, open_private_file
 from hokusai_mlflow.spool_status import WAITING
 from hokusai_mlflow.target_state import read_offsets
 
@@ -82,7 +81,7 @@ class DeliveryWait:
             sign.unlink(missing_ok=True)
 
     def _wait(self, sign: Path) -> Iterator[float]:
-        targets = {destination_of(name) for name in self._positions}
+        targets = {OutboxFolder.destination_key(name) for name in self._positions}
         while True:
             with contextlib.suppress(OSError):  # such as a full disk, which may have space again by the next time
                 if not sign.exists():
@@ -101,7 +100,7 @@ class DeliveryWait:
                 self._end = time.monotonic() + self._timeout
 
     def _is_delivered(self) -> bool:
-        present = [name for name in self._positions if (outbox_folder(self._folder) / name).exists()]
+        present = [name for name in self._positions if self._exists(name)]
         if not present:
             return True
         if self._until_deleted:
@@ -110,7 +109,7 @@ class DeliveryWait:
         return all(offsets.get(name, 0) >= self._positions[name] or not self._exists(name) for name in present)
 
     def _exists(self, name: str) -> bool:
-        return (outbox_folder(self._folder) / name).exists()
+        return OutboxFolder(self._folder).segment(name).exists()
 
 
 class Closing(Protocol):

@@ -51,6 +51,11 @@ class Destination:
     uri: str
     run_id: str | None = None
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it is the executor's own run; a run of the host may end at any time."""
+        return self.run_id is None
+
 
 class Destinations:
     """Finds the destination of each event.

@@ -19,10 +19,9 @@ from typing import Any, Final
 import orjson
 from attrs import define, field
 
-from hokusai_core.plugin_api import AppendLog, is_locked, open_private_file, parse_line, private_folder
+from hokusai_core.plugin_api import AppendLog, OutboxFolder, is_locked, open_private_file, parse_line, private_folder
 from hokusai_mlflow.delivery.execution_table import COLUMNS, EXECUTIONS, OPERATION_COLUMNS, operation_of, record_of
 from hokusai_mlflow.destination import destination_key
-from hokusai_mlflow.outbox import outbox_folder
 from hokusai_mlflow.target_state import TargetState
 
 __all__ = ["has_legacy_spool", "import_legacy_spool"]
@@ -92,7 +91,7 @@ def import_legacy_spool(folder: Path) -> bool:
 
 
 def _write_aside(folder: Path) -> None:
-    outbox = private_folder(outbox_folder(folder))
+    outbox = private_folder(OutboxFolder(folder).path)
     TargetState.make_folder(folder)
     for path in outbox.glob(f"*{_ASIDE}"):
         path.unlink()
@@ -122,7 +121,7 @@ def _write(folder: Path, outbox: Path, target: _Target, token: str) -> None:
 
 
 def _complete(folder: Path) -> None:
-    for path in outbox_folder(folder).glob(f"*{_ASIDE}"):
+    for path in OutboxFolder(folder).path.glob(f"*{_ASIDE}"):
         path.rename(path.with_suffix(".seg"))
     for name in (_SEGMENTS, "acknowledged"):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -6,7 +6,6 @@ that the writer hurries.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -15,9 +14,8 @@ from typing import Any, Final
 
 import orjson
 
-from hokusai_core.plugin_api import is_locked, parse_line
+from hokusai_core.plugin_api import OutboxFolder, is_locked, parse_line
 from hokusai_mlflow.legacy_spool import has_legacy_spool
-from hokusai_mlflow.outbox import outbox_bytes, segment_files
 from hokusai_mlflow.target_state import read_offsets
 
 __all__ = [
@@ -62,8 +60,10 @@ def spool_status(folder: Path, writer: Mapping[str, Any]) -> dict[str, Any]:
     """
     offsets = read_offsets(folder, rows=True)
     backlog, oldest = 0, None
-    for entry in segment_files(folder):
-        count, first = _unread(entry.path, offsets.get(entry.name, 0))
+    outbox = OutboxFolder(folder)
+    sizes = outbox.sizes()
+    for name in sizes:
+        count, first = _unread(outbox, name, offsets.get(name, 0))
         backlog += count
         oldest = min((at for at in (oldest, first) if at is not None), default=None)
     counters = writer.get("counters") or {}
@@ -72,7 +72,7 @@ def spool_status(folder: Path, writer: Mapping[str, Any]) -> dict[str, Any]:
         "lag": 0.0 if oldest is None else max(0.0, time.time() - oldest),
         **{name: counters.get(name, 0) for name in _COUNTERS},
         "last_error": _last_error(writer),
-        "spool_bytes": outbox_bytes(folder),
+        "spool_bytes": sum(sizes.values()),
         "spool_folder": str(folder),
     }
 
@@ -80,11 +80,8 @@ def spool_status(folder: Path, writer: Mapping[str, Any]) -> dict[str, Any]:
 def something_waits(folder: Path) -> bool:
     """Return whether a spool folder holds anything that MLflow does not have."""
     offsets = read_offsets(folder)
-    for entry in segment_files(folder):
-        with contextlib.suppress(FileNotFoundError):  # delivered and deleted meanwhile
-            if os.stat(entry.path).st_size > offsets.get(entry.name, 0):
-                return True
-    return has_legacy_spool(folder)
+    sizes = OutboxFolder(folder).sizes()
+    return any(size > offsets.get(name, 0) for name, size in sizes.items()) or has_legacy_spool(folder)
 
 
 def is_waited_for(folder: Path) -> bool:
@@ -139,15 +136,13 @@ def _last_error(writer: Mapping[str, Any]) -> Any:
     return writer.get("last_error")
 
 
-def _unread(path: str, offset: int) -> tuple[int, float | None]:
+def _unread(outbox: OutboxFolder, name: str, offset: int) -> tuple[int, float | None]:
     """Return how many executions of a segment are not delivered yet, and when the first of them began."""
     count, first = 0, None
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as segment:
-        segment.seek(offset)
-        for line in segment:
-            if b'"k":"e"' in line[:20] and line.endswith(b"\n"):
-                count += 1
-                if first is None:
-                    record = parse_line(line)
-                    first = orjson.loads(record)["t0"] if record else None
+    for line in outbox.lines(name, offset):
+        if b'"k":"e"' in line[:20]:
+            count += 1
+            if first is None:
+                record = parse_line(line)
+                first = orjson.loads(record)["t0"] if record else None
     return count, first

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from hokusai_core.plugin_api import KeptExecution, private_folder
+from hokusai_core.plugin_api import KeptExecution, Outbox, OutboxFolder, private_folder
 from hokusai_mlflow.content_policy import ContentPolicy
 from hokusai_mlflow.delivery_supervisor import DeliverySupervisor, TrackingWarning, start_writer
 from hokusai_mlflow.delivery_wait import AT_EXIT, DeliveryWait
 from hokusai_mlflow.destination import Destination, Destinations, default_uri, public_uri
 from hokusai_mlflow.execution_search import search_executions
 from hokusai_mlflow.options import TrackingOptions, make_options
-from hokusai_mlflow.outbox import Outbox, segment_files
 from hokusai_mlflow.record_encoder import RecordEncoder
 from hokusai_mlflow.spool_status import read_status, something_waits, spool_status, writer_is_running
 
@@ -227,7 +226,7 @@ class _Recording:
         self.outbox.look()
         positions = self.outbox.positions()
         if not self._used and something_waits(folder):
-            positions = {entry.name: os.stat(entry.path).st_size for entry in segment_files(folder)}
+            positions = OutboxFolder(folder).sizes()
         return self._wait(positions, timeout, lost=self.outbox.lost)
 
     def _wait(self, positions: Mapping[str, int], timeout: float | None, **options: bool) -> DeliveryWait:

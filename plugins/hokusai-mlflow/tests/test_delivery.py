@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 
 from hokusai_core import Usage
-from hokusai_core.plugin_api import StageTiming
+from hokusai_core.plugin_api import OutboxFolder, StageTiming
 from hokusai_core.testing.trackers import make_event, make_failure, make_feedback, make_operation, make_outcome
 from hokusai_core.types import Attempt
 from hokusai_mlflow import target_state
 from hokusai_mlflow.delivery.publisher import Publisher
 from hokusai_mlflow.loading import load_executions, read_part
-from hokusai_mlflow.outbox import segment_files
 from hokusai_mlflow.target_state import state_files
 from hokusai_mlflow.writer import Writer, locked
 
@@ -375,7 +374,7 @@ def test_a_disk_that_is_full_is_emptied_by_delivery(place: Any, monkeypatch: pyt
     tracker.close()
     monkeypatch.setattr(target_state, "atomic_write", full)
     assert place.deliver()
-    assert segment_files(place.spool) == []
+    assert OutboxFolder(place.spool).segments() == []
     assert [row["execution_id"] for row in place.rows()] == [first.execution_id, second.execution_id]
     (run,) = place.runs()
     assert (run.info.status, run.data.metrics["hokusai/executions"]) == ("FINISHED", 2)
@@ -483,7 +482,7 @@ def test_the_writer_waits_until_its_caller_pauses(place: Any) -> None:
     tracker.record(make_event())
     publisher = Publisher(place.spool, {}, lambda: None)
     assert not publisher.step()
-    (segment,) = segment_files(place.spool)
+    (segment,) = OutboxFolder(place.spool).segments()
     os.utime(segment.path, (time.time() - 3,) * 2)
     while publisher.step():
         """The row first, then its trace."""

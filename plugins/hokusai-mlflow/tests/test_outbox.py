@@ -11,15 +11,14 @@ from typing import Any
 
 import pytest
 
-from hokusai_core.plugin_api import is_locked, read_log
+from hokusai_core.plugin_api import Outbox, OutboxFolder, is_locked, read_log
 from hokusai_core.testing.trackers import make_event
 from hokusai_mlflow import TrackingWarning
 from hokusai_mlflow.destination import Destination
-from hokusai_mlflow.outbox import Outbox, segment_files
 
 
 def _segment(place: Any) -> Path:
-    (entry,) = segment_files(place.spool)
+    (entry,) = OutboxFolder(place.spool).segments()
     return Path(entry.path)
 
 
@@ -36,7 +35,7 @@ def test_a_segment_belongs_to_one_destination_and_describes_it(tmp_path: Path) -
     outbox.append(HERE, b'{"k":"e"}')
     outbox.append(THERE, b'{"k":"f"}')
     outbox.append(HERE, b'{"k":"o"}')
-    here, there = segment_files(tmp_path)
+    here, there = OutboxFolder(tmp_path).segments()
     assert _lines(here.path) == [b'{"k":"d"}', b'{"k":"e"}', b'{"k":"o"}']
     assert _lines(there.path) == [b'{"k":"d"}', b'{"k":"f"}']
     assert outbox.positions() == {one.name: Path(one.path).stat().st_size for one in (here, there)}
@@ -49,7 +48,7 @@ def test_a_full_segment_is_released_after_its_successor_is_there(tmp_path: Path)
     outbox = Outbox(tmp_path, limit=8 * 100)
     for _ in range(4):
         outbox.append(HERE, b'{"k":"e","in":"%s"}' % (b"x" * 60))
-    segments = segment_files(tmp_path)
+    segments = OutboxFolder(tmp_path).segments()
     assert len(segments) == 4
     assert [is_locked(one.path) for one in segments] == [False, False, False, True]
     outbox.close()
@@ -60,11 +59,11 @@ def test_segments_of_runs_that_ended_are_closed(tmp_path: Path, monkeypatch: pyt
     outbox.append(HERE, b"{}")
     for number in range(40):  # a service that opens a run for each request
         outbox.append(Destination(f"{number:016x}", b"{}", "", run_id=str(number)), b"{}")
-    locked = [one.name for one in segment_files(tmp_path) if is_locked(one.path)]
+    locked = [one.name for one in OutboxFolder(tmp_path).segments() if is_locked(one.path)]
     assert len(locked) == 1 + 32
     monkeypatch.setattr(time, "monotonic", lambda: now + 100)
     assert outbox.look()
-    assert [is_locked(one.path) for one in segment_files(tmp_path)].count(True) == 1
+    assert [is_locked(one.path) for one in OutboxFolder(tmp_path).segments()].count(True) == 1
     outbox.close()
 
 
@@ -86,10 +85,10 @@ def test_segments_go_once_they_are_read_and_their_tracker_is_gone(place: Any) ->
     tracker = place.tracker()
     tracker.record(make_event())
     assert place.deliver()
-    assert len(list(segment_files(place.spool))) == 1
+    assert len(list(OutboxFolder(place.spool).segments())) == 1
     tracker.close()
     assert place.deliver()
-    assert list(segment_files(place.spool)) == []
+    assert list(OutboxFolder(place.spool).segments()) == []
 
 
 def test_a_spool_that_is_full_refuses_and_says_so(place: Any) -> None:

@@ -1,31 +1,17 @@
-"""Reads segments, and removes those that are delivered and have no owner any more."""
+"""Reads the records of a segment, which are JSON."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import orjson
 from attrs import frozen
 
-from hokusai_core.plugin_api import is_locked, parse_line
+from hokusai_core.plugin_api import OutboxFolder
 from hokusai_mlflow.destination import default_uri
-from hokusai_mlflow.outbox import outbox_folder, segment_files, unfinished_files
 
-__all__ = [
-    "CHUNK",
-    "Chunk",
-    "is_finished",
-    "is_waiting",
-    "read_chunk",
-    "read_header",
-    "read_records",
-    "remove_unfinished",
-    "segment_path",
-]
+__all__ = ["CHUNK", "Chunk", "is_waiting", "read_chunk", "read_header"]
 
 #: Bytes that are read at a time.
 CHUNK: Final = 4 * 2**20
@@ -48,53 +34,26 @@ class Chunk:
     damaged: int = 0
 
 
-def segment_path(folder: Path, name: str) -> Path:
-    """Return the path of a segment."""
-    return outbox_folder(folder) / name
-
-
-def read_chunk(path: Path, start: int, *, end: int | None = None, limit: int = CHUNK) -> Chunk:
+def read_chunk(outbox: OutboxFolder, name: str, start: int, *, end: int | None = None) -> Chunk:
     """Return the next records of a segment.
 
     Args:
-        path: the segment.
+        outbox: where the segment is.
+        name: the segment.
         start: where to begin.
         end: where to end; None for as far as there are whole lines.
-        limit: bytes to read at most, where a single record is not larger.
     """
-    try:
-        with open(path, "rb") as segment:
-            segment.seek(start)
-            data = segment.read(limit if end is None else end - start)
-            while end is None and data and b"\n" not in data and (more := segment.read(limit)):
-                data += more
-    except FileNotFoundError:
-        return Chunk(start, start, [])
-    whole = data.rfind(b"\n") + 1
-    found, damaged = read_records(data[:whole], start)
-    return Chunk(start, start + whole, found, damaged)
+    part = outbox.read(name, start, end=end, limit=CHUNK)
+    records = [(offset, orjson.loads(record)) for offset, record in part.records]
+    return Chunk(part.start, part.end, records, part.damaged)
 
 
-def read_records(data: bytes, start: int) -> tuple[list[tuple[int, dict[str, Any]]], int]:
-    """Return offset and record of each line, and how many lines are damaged."""
-    found, damaged, offset = [], 0, start
-    for line in data.split(b"\n")[:-1]:
-        if line:  # an empty one follows a torn one
-            text = parse_line(line)
-            if text is None:
-                damaged += 1
-            else:
-                found.append((offset, orjson.loads(text)))
-        offset += len(line) + 1
-    return found, damaged
-
-
-def read_header(path: Path) -> dict[str, Any]:
+def read_header(outbox: OutboxFolder, name: str) -> dict[str, Any]:
     """Return what the first line of a segment says of its destination; of a damaged one, a destination for such."""
-    with contextlib.suppress(OSError, ValueError), open(path, "rb") as segment:
-        text = parse_line(segment.readline().rstrip(b"\n"))
-        if text is not None:
-            header: dict[str, Any] = orjson.loads(text)
+    with contextlib.suppress(OSError, ValueError):
+        part = outbox.read(name, 0, limit=4096)
+        if part.records and part.records[0][0] == 0:
+            header: dict[str, Any] = orjson.loads(part.records[0][1])
             return header
     return {
         "uri": default_uri(),
@@ -109,37 +68,12 @@ def read_header(path: Path) -> dict[str, Any]:
     }
 
 
-def is_finished(path: Path, offset: int) -> bool:
-    """Return whether a segment is read up to ``offset`` and nothing will follow; a torn last line does not count."""
-    if is_locked(path):
-        return False
-    # Read after the lock was found free: nothing can follow.
-    return not any(_lines(path, offset))
-
-
-def _lines(path: Path, offset: int) -> Iterator[bytes]:
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as segment:
-        segment.seek(offset)
-        for line in segment:
-            if line.endswith(b"\n"):
-                yield line
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove segments whose making was cut off by the death of their process."""
-    for path in unfinished_files(folder):
-        if not is_locked(path):
-            path.unlink(missing_ok=True)
-
-
-def is_waiting(folder: Path, execution_id: str, offsets: dict[str, int]) -> bool:
+def is_waiting(outbox: OutboxFolder, execution_id: str, offsets: dict[str, int]) -> bool:
     """Return whether an execution is in what is not delivered yet."""
     wanted = b'"id":%s' % orjson.dumps(execution_id)
-    for entry in segment_files(folder):
-        offset = offsets.get(entry.name, 0)
-        with contextlib.suppress(FileNotFoundError):
-            if os.stat(entry.path).st_size > offset and any(
-                wanted in line and b'{"k":"e"' in line[:20] for line in _lines(Path(entry.path), offset)
-            ):
-                return True
-    return False
+    return any(
+        wanted in line and b'{"k":"e"' in line[:20]
+        for name, size in outbox.sizes().items()
+        if size > offsets.get(name, 0)
+        for line in outbox.lines(name, offsets.get(name, 0))
+    )

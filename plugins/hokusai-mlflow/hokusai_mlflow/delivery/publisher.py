@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Final
 
 from mlflow.exceptions import MlflowException
 
+from hokusai_core.plugin_api import OutboxFolder
 from hokusai_mlflow.delivery.failures import Failures, network_error
 from hokusai_mlflow.delivery.mlflow_runs import Targets
 from hokusai_mlflow.delivery.mlflow_stores import is_busy, private_files
-from hokusai_mlflow.delivery.outbox_reader import CHUNK, remove_unfinished
+from hokusai_mlflow.delivery.outbox_reader import CHUNK
 from hokusai_mlflow.delivery.target_delivery import TargetDelivery, TraceWaits
 from hokusai_mlflow.delivery.trace_sampler import TraceSampler
-from hokusai_mlflow.outbox import destination_of, segment_files
 from hokusai_mlflow.target_state import TargetState, state_files
 
 __all__ = ["Publisher"]
@@ -82,7 +81,7 @@ class Publisher:
             if not one.state.pending and not one.state.owed and self._guarded(one, one.finish, talks=False):
                 del self._deliveries[one.key]
                 done = True
-        remove_unfinished(self._folder)
+        OutboxFolder(self._folder).remove_unfinished()
         return done
 
     def is_done(self) -> bool:
@@ -100,22 +99,22 @@ class Publisher:
         return bool(self._deliveries)
 
     def _find(self) -> None:
-        found: dict[str, list[os.DirEntry[str]]] = {}
-        for entry in segment_files(self._folder):
-            found.setdefault(destination_of(entry.name), []).append(entry)
-        for key, entries in found.items():
+        found: dict[str, list[str]] = {}
+        for entry in OutboxFolder(self._folder).segments():
+            found.setdefault(OutboxFolder.destination_key(entry.name), []).append(entry.name)
+        for key, names in found.items():
             if key not in self._deliveries:
                 self._deliveries[key] = TargetDelivery(
                     self._folder,
                     key,
-                    Path(entries[0].path),
+                    names[0],
                     self._targets,
                     self._sampler,
                     touch=self._touch,
                     reject=self._reject,
                     count=self._count,
                 )
-            self._deliveries[key].find([entry.name for entry in entries])
+            self._deliveries[key].find(names)
         for key in self._deliveries.keys() - found.keys():
             del self._deliveries[key]
         for path in state_files(self._folder):

@@ -17,6 +17,7 @@ from typing import Any, Final
 from mlflow.exceptions import MlflowException
 
 from hokusai_core.errors import HokusaiError
+from hokusai_core.plugin_api import OutboxFolder
 from hokusai_mlflow.delivery.execution_table import (
     EXECUTIONS,
     OPERATIONS,
@@ -32,14 +33,7 @@ from hokusai_mlflow.delivery.mlflow_optimizations import write_optimization_run
 from hokusai_mlflow.delivery.mlflow_runs import Target, Targets
 from hokusai_mlflow.delivery.mlflow_table import write_metrics, write_parts
 from hokusai_mlflow.delivery.mlflow_traces import interrupted, write_traces
-from hokusai_mlflow.delivery.outbox_reader import (
-    Chunk,
-    is_finished,
-    is_waiting,
-    read_chunk,
-    read_header,
-    segment_path,
-)
+from hokusai_mlflow.delivery.outbox_reader import Chunk, is_waiting, read_chunk, read_header
 from hokusai_mlflow.delivery.record_batch import RecordBatch
 from hokusai_mlflow.delivery.run_totals import advance
 from hokusai_mlflow.delivery.trace_sampler import TraceSampler
@@ -66,7 +60,7 @@ class TargetDelivery:
     Args:
         folder: the spool folder.
         key: the target.
-        segment: path of one of its segments.
+        segment: name of one of its segments.
         targets: finds its run.
         sampler: decides which executions get a trace.
         touch: called before the store is talked to.
@@ -78,7 +72,7 @@ class TargetDelivery:
         self,
         folder: Path,
         key: str,
-        segment: Path,
+        segment: str,
         targets: Targets,
         sampler: TraceSampler,
         *,
@@ -87,8 +81,9 @@ class TargetDelivery:
         count: Callable[[str, int], None],
     ) -> None:
         self._folder, self.key, self._targets, self._sampler = folder, key, targets, sampler
+        self._outbox = OutboxFolder(folder)
         self._touch, self._reject, self._count = touch, reject, count
-        self.state = TargetState.load(folder, key, read_header(segment))
+        self.state = TargetState.load(folder, key, read_header(self._outbox, segment))
         #: Segment and table -> rows of the part that still grows; read again where they are not known.
         self._rows: dict[tuple[str, str], list[bytes]] = {}
         #: Feedback that waits for its execution -> since when.
@@ -163,8 +158,8 @@ class TargetDelivery:
         if self._owed is None or self._owed[0] != owed:
             fixed = iter(owed["traced"])
             batch = RecordBatch({}, [], 0, host=False)
-            path = segment_path(self._folder, owed["segment"])
-            batch.add(read_chunk(path, owed["start"], end=owed["end"]), lambda *_: next(fixed) == "1")
+            chunk = read_chunk(self._outbox, owed["segment"], owed["start"], end=owed["end"])
+            batch.add(chunk, lambda *_: next(fixed) == "1")
             self._owed = (owed, batch)
         batch = self._owed[1]
         self._touch(self.uri)
@@ -181,13 +176,13 @@ class TargetDelivery:
 
     def finish(self) -> bool:
         """Delete segments that are delivered and have no owner any more; return whether none are left."""
-        done = [n for n, s in self.state.segments.items() if is_finished(segment_path(self._folder, n), s["offset"])]
+        done = [n for n, s in self.state.segments.items() if self._outbox.is_finished(n, s["offset"])]
         if len(done) == len(self.state.segments):
             self._end_run()
         for name in done:
-            torn = segment_path(self._folder, name).stat().st_size > self.state.segments[name]["offset"]
+            torn = self._outbox.segment(name).stat().st_size > self.state.segments[name]["offset"]
             self._count("damaged", int(torn))
-            segment_path(self._folder, name).unlink(missing_ok=True)
+            self._outbox.remove(name)
         self.find([name for name in self.state.segments if name not in done])
         if not self.state.segments:
             self.state.delete()
@@ -198,10 +193,10 @@ class TargetDelivery:
     # -- one chunk ------------------------------------------------------------------------------------------------
 
     def _read(self, name: str) -> Chunk:
-        path, pending = segment_path(self._folder, name), self.state.pending
+        pending = self.state.pending
         if pending is not None:
-            return read_chunk(path, pending["start"], end=pending["end"])
-        return read_chunk(path, self.state.segments[name]["offset"])
+            return read_chunk(self._outbox, name, pending["start"], end=pending["end"])
+        return read_chunk(self._outbox, name, self.state.segments[name]["offset"])
 
     def _deliver(self, name: str, chunk: Chunk) -> None:
         state = self.state
@@ -304,7 +299,7 @@ class TargetDelivery:
 
         def waits(execution_id: str) -> bool:
             since = self._waiting.setdefault(execution_id, time.monotonic())
-            return time.monotonic() - since < _PATIENCE and is_waiting(self._folder, execution_id, offsets)
+            return time.monotonic() - since < _PATIENCE and is_waiting(self._outbox, execution_id, offsets)
 
         if not write_feedback(target, feedback, waits):
             raise TraceWaits(f"execution {feedback['id']} is not delivered yet")
@@ -349,10 +344,10 @@ class TargetDelivery:
             return []
         if known is not None and len(known) == count:
             return known
-        path, end = segment_path(self._folder, name), self.state.segments[name]["offset"]
+        chunk = read_chunk(self._outbox, name, part["start"], end=self.state.segments[name]["offset"])
         fixed = iter(part["traced"])
         again = RecordBatch({}, [], 0, host=False)
-        again.add(_rows_of(read_chunk(path, part["start"], end=end), table), lambda *_: next(fixed, "0") == "1")
+        again.add(_rows_of(chunk, table), lambda *_: next(fixed, "0") == "1")
         return [row for _, row, _ in again.rows[table]][:count]
 
     # -- the end --------------------------------------------------------------------------------------------------
@@ -380,7 +375,7 @@ class TargetDelivery:
     def _stats(self) -> Iterator[tuple[str, os.stat_result]]:
         for name in list(self.state.segments):
             with contextlib.suppress(FileNotFoundError):
-                yield name, segment_path(self._folder, name).stat()
+                yield name, self._outbox.segment(name).stat()
 
 
 def _rows_of(chunk: Chunk, table: str) -> Chunk:

@@ -16,6 +16,7 @@ from hokusai_core import Executor
 from hokusai_core.errors import ExecutionNotFoundError, FeedbackError
 from hokusai_core.plugin_api import (
     REDACTED,
+    ComponentChoice,
     FeedbackGiven,
     KeptExecution,
     OutcomeRecorded,
@@ -108,8 +109,8 @@ class FeedbackCollector:
         if path is None and store is None and executor is not None:
             store = executor.config.value("feedback_store")
         self._executor = executor
-        self._given = store is not None and not isinstance(store, str)
-        if isinstance(store, str):
+        self._given = store is not None and not isinstance(store, str | ComponentChoice)
+        if isinstance(store, str | ComponentChoice):
             plugins = executor.plugins if executor is not None else PluginManager()
             self._store: Any = plugins.create("feedback_store", store)
         else:
