@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import platform
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib import metadata
+from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from packaging.requirements import Requirement
@@ -133,7 +134,29 @@ def _requirements(found: Installed) -> Iterator[Check]:
             yield Check(
                 "ok", "versions", f"{library} {version}" + (f" (needs {', '.join(sorted(ranges))})" if ranges else "")
             )
+    yield _tested()
     yield Check("ok", "versions", f"{met} requirements of {len(needs)} distributions are met")
+
+
+def _tested() -> Check:
+    """Look whether this release was tested with the versions that are installed."""
+    known: dict[str, list[str]] = json.loads(
+        resources.files("hokusai").joinpath("tested_versions.json").read_text(encoding="utf-8")
+    )
+    here = {
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "dspy": _version("dspy"),
+        "mlflow": _version("mlflow-skinny") or _version("mlflow"),
+    }
+    untested = [
+        f"{name} {version} (tested: {', '.join(known[name])})"
+        for name, version in here.items()
+        if version is not None and version not in known[name]
+    ]
+    if untested:
+        text = f"not tested with {'; '.join(untested)}"
+        return Check("warn", "versions", text, "if something fails, try a version that is tested")
+    return Check("ok", "versions", "Python, DSPy and MLflow are of versions that this release was tested with")
 
 
 def _needs(distribution: str) -> list[Requirement]:

@@ -1,199 +1,121 @@
-"""The files of a new signature pack."""
+"""The files of a new plugin, made from the files in ``templates/``.
+
+The templates are files of a plugin called ``acme-sample``. A new plugin has its own names in the place of these.
+"""
 
 from __future__ import annotations
 
-from string import Template
+import re
+from collections.abc import Mapping
+from importlib import resources
 from typing import Final
 
-__all__ = ["project_files"]
+from attrs import frozen
 
-_PYPROJECT: Final = """\
-[build-system]
-requires = ["uv_build>=0.11,<1"]
-build-backend = "uv_build"
+from hokusai_core.plugin_api import COMPONENT_HOOKS
 
-[project]
-name = "$distribution"
-version = "0.1.0"
-description = "Signatures for Hokusai"
-readme = "README.md"
-requires-python = ">=3.11"
-dependencies = ["hokusai-core>=0.1"]
+__all__ = ["KINDS", "SIGNATURE", "ProjectNames", "project_files"]
 
-[dependency-groups]
-dev = ["pytest>=8"]
+SIGNATURE: Final = "signature"
+#: What a new plugin may offer.
+KINDS: Final = (SIGNATURE, *COMPONENT_HOOKS)
 
-# This line makes it a plugin: wherever the distribution is installed, its signatures are found.
-[project.entry-points.hokusai]
-$plugin = "$module.plugin"
-
-[tool.uv.build-backend]
-module-name = "$module"
-module-root = ""
-"""
-
-_README: Final = """\
-# $distribution
-
-Signatures for Hokusai: language-model programs that run by name.
-
-    pip install -e . pytest
-    python -m pytest
-    hokusai show $signature
-    hokusai run $signature -i text="The meeting moves from Monday to Wednesday. Bring the signed contract."
-    hokusai evaluate $signature --card
-
-The signatures are in `$module/signatures.py`. Add another class there, and it is part of the pack.
-
-`$module/evaluation/` has for each signature the rows that it is measured on, a data card that says where they are
-from, and the scorecards that `hokusai evaluate --card` writes and `hokusai show` prints.
-"""
-
-_ROWS: Final = """\
-{"text": "Fire drill at ten. Leave by the stairs.", "actions": ["Leave by the stairs"], "urgent": true}
-{"text": "The canteen has a new oven, and the soup is hot again.", "actions": [], "urgent": false}
-{"text": "Send me your holiday plans before summer.", "actions": ["Send your holiday plans"], "urgent": false}
-"""
-
-_DATA_CARD: Final = """\
-# Evaluation set of $signature
-
-| | |
-| --- | --- |
-| Source | |
-| Licence | |
-| How it was made | |
-| Right answers | |
-| Language | |
-
-## What it cannot show
-
-- Three rows show nothing. Replace them by rows of your own work, a hundred or more.
-"""
-
-_INIT: Final = '''\
-"""Signatures for Hokusai."""
-
-from __future__ import annotations
-
-from $module.signatures import $signature
-
-__all__ = ["$signature"]
-'''
-
-_PLUGIN: Final = '''\
-"""What this plugin offers. Hokusai imports this module, so it stays light."""
-
-from __future__ import annotations
-
-from hokusai_core import BaseSignature, hookimpl
-
-
-@hookimpl
-def provide_signatures() -> list[type[BaseSignature]]:
-    """Offer the signatures of this pack."""
-    import $module
-
-    return [getattr($module, name) for name in $module.__all__]
-'''
-
-_SIGNATURES: Final = '''\
-"""The signatures of this pack."""
-
-from hokusai_core import BaseSignature, InputField, OutputField
-
-
-class $signature(BaseSignature):
-    """List what the text asks the reader to do.
-
-    Take only what the text says. Keep its order.
-    """
-
-    version = "0.1.0"
-    category = "analysis"
-    tags = ("example",)
-
-    text: str = InputField("The text to read")
-    tone: str = InputField("How the answers should sound", default="brief")
-    actions: list[str] = OutputField("One action each, as a command")
-    urgent: bool = OutputField("Whether anything has to be done today")
-
-    # Documentation and tests at once: in testing mode an execution with these inputs gives these outputs.
-    examples = (
-        {
-            "inputs": {"text": "The meeting moves from Monday to Wednesday. Bring the signed contract."},
-            "outputs": {"actions": ["Move the meeting to Wednesday", "Bring the signed contract"], "urgent": False},
-        },
-        {
-            "inputs": {"text": "Water is off from noon today: fill what you need this morning.", "tone": "friendly"},
-            "outputs": {"actions": ["Fill what you need this morning"], "urgent": True},
-        },
-    )
-'''
-
-_TESTS: Final = '''\
-"""Tests of the pack; no language model is called."""
-
-from __future__ import annotations
-
-import importlib
-import tomllib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
-import pytest
-from hokusai_core import Executor
-from hokusai_core.errors import InputError
-
-from $module import plugin
-
-EXAMPLES = [(item.__name__, example) for item in plugin.provide_signatures() for example in item.spec.examples]
-
-
-@pytest.fixture
-def executor() -> Iterator[Executor]:
-    with Executor(mode="testing", plugins=[], extra_plugins=[("$plugin", plugin)]) as executor:
-        yield executor
-
-
-@pytest.mark.parametrize(("name", "example"), EXAMPLES)
-def test_example_gives_what_it_promises(executor: Executor, name: str, example: dict[str, Any]) -> None:
-    assert dict(executor.execute_signature(name, example["inputs"])) == example["outputs"]
-
-
-@pytest.mark.parametrize("name", sorted({name for name, _ in EXAMPLES}))
-def test_missing_inputs_are_refused(executor: Executor, name: str) -> None:
-    with pytest.raises(InputError, match="is required"):
-        executor.execute_signature(name, {})
-
-
-def test_entry_point_names_the_plugin() -> None:
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
-    assert importlib.import_module(project["project"]["entry-points"]["hokusai"]["$plugin"]) is plugin
-'''
-
-_FILES: Final = {
-    "pyproject.toml": _PYPROJECT,
-    "README.md": _README,
-    "$module/__init__.py": _INIT,
-    "$module/plugin.py": _PLUGIN,
-    "$module/py.typed": "",
-    "$module/signatures.py": _SIGNATURES,
-    "$module/evaluation/$signature.jsonl": _ROWS,
-    "$module/evaluation/$signature.md": _DATA_CARD,
-    "tests/test_$module.py": _TESTS,
+#: Path in the project -> template. The words in capitals are names of the project.
+_COMMON: Final = {
+    ".github/workflows/test.yml": "workflow.yml",
+    ".gitignore": "gitignore",
+    "LICENSE": "LICENSE",
+    "pyproject.toml": "pyproject.toml",
+    "MODULE/py.typed": "",
 }
+_PACK: Final = {
+    "README.md": "signatures_README.md",
+    "MODULE/__init__.py": "signatures_package.py",
+    "MODULE/plugin.py": "signatures_plugin.py",
+    "MODULE/signatures.py": "signatures.py",
+    "MODULE/evaluation/CLASS.jsonl": "rows.jsonl",
+    "MODULE/evaluation/CLASS.md": "data_card.md",
+    "tests/test_MODULE.py": "tests/signatures.py",
+}
+_COMPONENT: Final = {
+    "README.md": "README.md",
+    "MODULE/__init__.py": "package.py",
+    "MODULE/plugin.py": "plugin.py",
+    "MODULE/KIND.py": "KIND.py",
+    "tests/test_MODULE.py": "tests/plugin.py",
+    "tests/test_KIND.py": "tests/KIND.py",
+}
+#: Further files of some kinds.
+_MORE: Final[Mapping[str, dict[str, str]]] = {
+    "strategy": {"MODULE/strategy_module.py": "strategy_module.py"},
+    "signature_source": {"MODULE/signatures.json": "signatures.json"},
+}
+#: Name of the target of a component, where it is no class.
+_TARGETS: Final = {"command": "command", "signature_source": "load_signature"}
+#: The first line of a template says what the component does.
+_SUMMARY: Final = re.compile(r'"""\w+: (.*)\."""')
 
 
-def project_files(*, distribution: str, module: str, plugin: str, signature: str) -> dict[str, str]:
-    """Return path -> text of a project that is ready to be installed and tested.
+@frozen
+class ProjectNames:
+    """The names of a new plugin.
 
     Args:
         distribution: name under which it is installed.
-        module: name under which it is imported.
-        plugin: name of its entry point; the left half of ``plugin/Signature``.
-        signature: name of its first signature.
+        kind: one of ``KINDS``.
+        class_name: name of its first signature, or of the class of its component.
     """
-    names = {"distribution": distribution, "module": module, "plugin": plugin, "signature": signature}
-    return {Template(path).substitute(names): Template(text).substitute(names) for path, text in _FILES.items()}
+
+    distribution: str
+    kind: str
+    class_name: str
+
+    @property
+    def module(self) -> str:
+        """The name under which it is imported."""
+        return self.distribution.replace("-", "_")
+
+    @property
+    def plugin(self) -> str:
+        """The name of its entry point; the left half of qualified names."""
+        return self.distribution.removeprefix("hokusai-")
+
+    @property
+    def component(self) -> str:
+        """The name of its component. A language model calls a tool by it, so that one has no hyphen."""
+        return self.plugin.replace("-", "_") if self.kind == "tool" else self.plugin
+
+
+def project_files(names: ProjectNames) -> dict[str, str]:
+    """Return path -> text of a project that is ready to be installed and tested."""
+    kind = names.kind
+    files = _COMMON | (_PACK if kind == SIGNATURE else _COMPONENT | _MORE.get(kind, {}))
+    summary = "Signatures for Hokusai"
+    if kind != SIGNATURE:
+        found = _SUMMARY.match(_template(f"{kind}.py"))
+        summary = "" if found is None else found[1][0].upper() + found[1][1:]
+    words = {
+        'name="acme-plugin"': f'name="{names.component}"',
+        "acme_sample.component:AcmeSample": f"{names.module}.{kind}:{_TARGETS.get(kind, names.class_name)}",
+        "provide_components": COMPONENT_HOOKS.get(kind, ""),
+        "acme-summary": summary,
+        "acme-kind": kind,
+        "acme-plugin": names.plugin,
+        "acme-sample": names.distribution,
+        "acme_tool": names.component,
+        "acme_sample": names.module,
+        "ACME_SAMPLE": names.module.upper(),
+        "AcmeSample": names.class_name,
+    }
+    # All at once, so that a name of the project is never taken for a word of the template.
+    pattern = re.compile("|".join(map(re.escape, words)))
+    made = {}
+    for path, template in files.items():
+        text = _template(template.replace("KIND", kind)) if template else ""
+        path = path.replace("MODULE", names.module).replace("KIND", kind).replace("CLASS", names.class_name)
+        made[path] = pattern.sub(lambda match: words[match[0]], text)
+    return made
+
+
+def _template(name: str) -> str:
+    return resources.files("hokusai").joinpath("templates", *name.split("/")).read_text(encoding="utf-8")

@@ -156,3 +156,13 @@ def test_versions_outside_their_range_fail(monkeypatch: pytest.MonkeyPatch) -> N
     assert dspy.text.endswith("but 2.6.0 is installed")
     assert Requirement(dspy.remedy.removeprefix("pip install ").strip("'")).name == "dspy"
     assert any("litellm" in check.text and "it is not installed" in check.text for check in found)
+
+
+def test_versions_that_were_not_tested_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = doctor_checks._tested()
+    assert tested.state == "ok", tested  # this environment is what the smoke tests ran with
+    installed = doctor_checks._version
+    monkeypatch.setattr(doctor_checks, "_version", lambda name: "9.9" if name == "dspy" else installed(name))
+    untested = doctor_checks._tested()
+    assert (untested.state, "dspy 9.9 (tested: 3.4.1" in untested.text) == ("warn", True)
+    assert untested.remedy

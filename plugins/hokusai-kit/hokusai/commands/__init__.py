@@ -39,5 +39,6 @@ COMMANDS = {
     "import": LazyCommand("hokusai.commands.export", "import_signature", "Keep a signature for this user."),
     "completion": LazyCommand("hokusai.commands.completion", "completion", "Print the completion script of a shell."),
     "init": LazyCommand("hokusai.commands.init", "init", "Start an application."),
-    "new-signature": LazyCommand("hokusai.commands.new_signature", "new_signature", "Start a signature pack project."),
+    "new-plugin": LazyCommand("hokusai.commands.new_plugin", "new_plugin", "Start a plugin project of any kind."),
+    "new-signature": LazyCommand("hokusai.commands.new_plugin", "new_signature", "Start a signature pack project."),
 }

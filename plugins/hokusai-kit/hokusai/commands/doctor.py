@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import click
 
 from hokusai_core.cli_support.failures import CommandFailure
@@ -9,7 +12,10 @@ from hokusai_core.cli_support.installed import installed
 from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json, print_styled
 
-__all__ = ["doctor"]
+if TYPE_CHECKING:
+    from hokusai.doctor_checks import Check
+
+__all__ = ["doctor", "print_checks"]
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -24,8 +30,17 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     """
     from hokusai.doctor_checks import all_checks
 
+    print_checks(all_checks(installed(ctx)), as_json=as_json)
+
+
+def print_checks(checks: Iterable[Check], *, as_json: bool) -> None:
+    """Print findings as they come, or as one list of JSON.
+
+    Raises:
+        CommandFailure: Something does not work.
+    """
     found = []
-    for check in all_checks(installed(ctx)):
+    for check in checks:
         found.append(check)
         if not as_json:
             print_styled(f"{check.state:<4}  {check.subject:<9} {check.text}", _STYLES[check.state])

@@ -1,4 +1,4 @@
-"""``hokusai plugins``."""
+"""``hokusai plugins`` and ``hokusai plugins check``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hokusai_core.cli_support.failures import CommandFailure
+from hokusai.commands.doctor import print_checks
+from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.cli_support.installed import installed
 from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json, print_table, section
@@ -21,12 +22,34 @@ if TYPE_CHECKING:
 __all__ = ["plugins"]
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @json_option
 @click.option("--strict", is_flag=True, help="Exit with 1 where a plugin failed or names conflict.")
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool, strict: bool) -> None:
     """Show the plugins: state, owner, what they offer, what failed and how to mend it, which names conflict."""
+    if ctx.invoked_subcommand is None:
+        _list(ctx, as_json, strict)
+
+
+@plugins.command()
+@click.argument("name")
+@json_option
+def check(name: str, as_json: bool) -> None:
+    """Check whether the plugin NAME keeps to the contract: targets, options, imports, examples, conflicts.
+
+    Exit code 1 where something does not; ``warn`` alone is no failure.
+    """
+    from hokusai.plugin_checks import UnknownPluginError, plugin_checks
+
+    try:
+        found = list(plugin_checks(name))
+    except UnknownPluginError as error:
+        raise CommandMisuse(str(error)) from None
+    print_checks(found, as_json=as_json)
+
+
+def _list(ctx: click.Context, as_json: bool, strict: bool) -> None:
     manager = installed(ctx).plugins
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each failure is in the report

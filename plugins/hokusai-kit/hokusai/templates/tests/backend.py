@@ -1,0 +1,17 @@
+"""Tests of the backend: the suite that every backend passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from acme_sample.backend import AcmeSample
+from hokusai_core.testing.backends import BackendConformance
+
+
+class TestAcmeSample(BackendConformance):
+    @pytest.fixture
+    def backend(self) -> Iterator[AcmeSample]:
+        made = AcmeSample(workers=4)
+        yield made
+        made.close()

@@ -1,0 +1,15 @@
+"""Tests of the validator: the suite that every validator passes."""
+
+from __future__ import annotations
+
+import pytest
+from acme_sample.validator import AcmeSample
+from hokusai_core.testing.validators import ValidatorConformance
+
+
+class TestAcmeSample(ValidatorConformance):
+    bad_inputs = {"message": "The password is hunter2."}
+
+    @pytest.fixture
+    def validator(self) -> AcmeSample:
+        return AcmeSample()
