@@ -34,6 +34,27 @@ TOOLS = ROOT / ".tools"
 LOCK = ROOT / "requirements.lock"
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 14)
 OLDEST_UV = (0, 11)
+#: The versions that the smoke tests have passed with; `hokusai doctor` reads it.
+TESTED = ROOT / "plugins" / "hokusai-kit" / "hokusai" / "tested_versions.json"
+#: What the smoke tests need, and the tests: executions, streams, strategies, batches, a cache, MLflow, an evaluation.
+TEST_TOOLS = ("pytest", "hypothesis", "sybil", "jsonschema")
+#: Prints the versions that are installed.
+INSTALLED = """
+import json, sys
+from importlib.metadata import version
+python = ".".join(map(str, sys.version_info[:2]))
+print(json.dumps({"python": python, "dspy": version("dspy"), "mlflow": version("mlflow-skinny")}))
+"""
+SMOKE = (
+    "tests/execution/test_results.py",
+    "tests/execution/test_streaming.py",
+    "tests/execution/test_strategies.py",
+    "tests/batch/test_journal.py",
+    "tests/contract/test_guide.py",
+    "plugins/hokusai-diskcache/tests/test_conformance.py",
+    "plugins/hokusai-mlflow/tests/test_conformance.py",
+    "plugins/hokusai-evaluate/tests/test_metric_conformance.py",
+)
 
 ENVIRONMENT = {
     # Remote price lists and usage reports: unwanted in tests, and a hang at start where the network is closed.
@@ -293,9 +314,43 @@ def docs(arguments: list[str]) -> None:
 
 
 def reference(arguments: list[str]) -> None:
-    """Write docs/reference and the picture of the architecture from the code."""
+    """Write docs/reference, contract/ and the picture of the architecture from the code."""
     sync()
-    run_each([[str(VENV_PYTHON), f"tools/{name}.py", *arguments] for name in ("write_reference", "draw_architecture")])
+    names = ("write_reference", "draw_architecture", "write_contract")
+    run_each([[str(VENV_PYTHON), f"tools/{name}.py", *arguments] for name in names])
+
+
+def versions(arguments: list[str]) -> None:
+    """Run smoke tests with other versions: python=3.12 (or a path) dspy=3.4.1 mlflow=3.17.2; alone, list the tested."""
+    known = json.loads(TESTED.read_text())
+    if not arguments:
+        print("\n".join(f"{name:<7} {', '.join(found)}" for name, found in known.items()))
+        return
+    wanted = dict(part.partition("=")[::2] for part in arguments)
+    unknown = [name for name, version in wanted.items() if name not in known or not version]
+    if unknown:
+        stop(f"expected {', '.join(f'{name}=VERSION' for name in known)}, not {' '.join(unknown)}")
+    python = find_python()
+    uv = find_uv(python)
+    adopt_pip_index(python)
+    label = re.sub(r"[^\w.]+", "-", " ".join(f"{name}{version}" for name, version in sorted(wanted.items())))
+    folder = ROOT / "build" / "versions" / label
+    install([uv, "venv", "--quiet", "--clear", "--python", wanted.pop("python", python), str(folder)])
+    pins = [f"{name}=={version}" for name, version in wanted.items() if name != "mlflow"]
+    # The tracker brings mlflow-skinny, whose versions are those of mlflow.
+    pins += [f"mlflow-skinny=={wanted['mlflow']}"] if "mlflow" in wanted else []
+    editable = [
+        part for project in projects() if project.parent.name != "contrib" for part in ("--editable", str(project))
+    ]
+    interpreter = folder / "bin" / "python"
+    install([uv, "pip", "install", "--quiet", "--python", str(interpreter), *editable, *TEST_TOOLS, *pins])
+    smoke = [path for path in SMOKE if (ROOT / path).exists()]
+    run_each([[str(interpreter), "-m", "pytest", "-q", "-p", "no:cacheprovider", *smoke]])
+    passed = json.loads(output_of(interpreter, "-c", INSTALLED) or "{}")
+    for name, version in passed.items():
+        known[name] = sorted({*known[name], version}, key=lambda text: [int(part) for part in re.findall(r"\d+", text)])
+    TESTED.write_text(json.dumps(known, indent=2) + "\n")
+    say(f"tested: {', '.join(f'{name} {version}' for name, version in passed.items())}")
 
 
 def bench(arguments: list[str]) -> None:
@@ -349,6 +404,7 @@ TASKS = {
     "lint": lint,
     "docs": docs,
     "reference": reference,
+    "versions": versions,
     "bench": bench,
     "install": install_only,
     "lock": lock,

@@ -75,6 +75,9 @@ def test_everything_is_listed_before_it_is_loaded() -> None:
         "first = hokusai_core.Executor\n"
         "assert 'hokusai_core.executor' in sys.modules and 'Executor' in vars(hokusai_core)\n"
         "assert hokusai_core.Executor is first\n"
+        # Their modules have the same names, and are imported by others.
+        "from hokusai_core.plugin_api import Outbox, atomic_write, file_lock\n"
+        "assert callable(atomic_write) and callable(file_lock)\n"
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -216,3 +216,14 @@ def test_make_alone_lists_the_same_tasks_as_the_runner() -> None:
     assert set(declared.split(":=")[1].split()) - {"help"} == {
         line.split()[0] for line in ran.splitlines() if line.startswith("  ")
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [([], 0, "dspy    3."), (["numpy=2"], 1, "expected python=VERSION, dspy=VERSION, mlflow=VERSION, not numpy")],
+)
+def test_versions_lists_what_is_tested_and_refuses_other_names(arguments: list[str], code: int, text: str) -> None:
+    command = [sys.executable, "dev.py", "versions", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert text in done.stdout + done.stderr
