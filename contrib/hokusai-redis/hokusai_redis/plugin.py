@@ -1,0 +1,20 @@
+"""The component of this plugin: the cache ``redis``."""
+
+from __future__ import annotations
+
+from hokusai_core.plugin_api import Component, hookimpl
+
+__all__ = ["provide_caches"]
+
+
+@hookimpl
+def provide_caches() -> list[Component]:
+    """Offer the cache on a server."""
+    return [
+        Component(
+            name="redis",
+            target="hokusai_redis.cache:RedisCache",
+            summary="Answers on the Redis or Valkey server of HOKUSAI_REDIS_URL, shared by processes and machines",
+            capabilities=("persistent",),
+        )
+    ]

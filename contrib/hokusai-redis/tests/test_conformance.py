@@ -1,0 +1,26 @@
+"""The cache passes the suites that every cache, and every cache with leases, has to pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hokusai_core.testing.cache_leases import CacheLeaseConformance
+from hokusai_core.testing.caches import CacheConformance
+from hokusai_redis import RedisCache
+
+
+class TestRedisCache(CacheConformance):
+    @pytest.fixture
+    def make_cache(self, make_cache: Callable[..., RedisCache]) -> Callable[..., RedisCache]:
+        return make_cache
+
+
+class TestRedisCacheLeases(CacheLeaseConformance):
+    lease_seconds = 0.3
+
+    @pytest.fixture
+    def make_cache(self, make_cache: Callable[..., RedisCache]) -> Callable[..., Any]:
+        return lambda: make_cache(lease=self.lease_seconds)
