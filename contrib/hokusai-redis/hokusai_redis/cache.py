@@ -60,7 +60,7 @@ class RedisCache:
         url: str | None = None,
         *,
         prefix: str | None = None,
-        timeout: float = 1.0,
+        timeout: float = 2.0,
         lease: float = 10.0,
         max_age: float | None = None,
     ) -> None:

@@ -30,7 +30,7 @@ def make_cache(server: RedisProcess) -> Iterator[Callable[..., RedisCache]]:
     prefix, made = f"test-{secrets.token_hex(8)}", []
 
     def make(**options: Any) -> RedisCache:
-        cache = RedisCache(server.url, **{"prefix": prefix, **options})
+        cache = RedisCache(server.url, **{"prefix": prefix, "timeout": 30.0, **options})
         made.append(cache)
         return cache
 
