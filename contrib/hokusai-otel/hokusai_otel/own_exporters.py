@@ -15,7 +15,7 @@ import requests
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExportResult, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from requests.adapters import HTTPAdapter
@@ -50,18 +50,17 @@ class OwnExporters:
         self._quiet = _Quiet(self.health)
         for name in _NOISY:
             logging.getLogger(name).addFilter(self._quiet)
-        self._span_exporter = self._metric_exporter = None
-        self._spans: _QuietSpanProcessor | None = None
+        self._exporters: list[_SpanExporter | _MetricExporter] = []
         self.tracer_provider = TracerProvider(shutdown_on_exit=False)
         if _is_on("OTEL_TRACES_EXPORTER"):
-            self._span_exporter = OTLPSpanExporter(session=self._session())
-            self.health.endpoint = _public(self._span_exporter._endpoint)  # the SDK has no public name for it
-            self._spans = _QuietSpanProcessor(_SpanGuard(self._span_exporter, self.health), self.health)
-            self.tracer_provider.add_span_processor(self._spans)
+            spans = _SpanExporter(self._session(), self.health)
+            self._exporters.append(spans)
+            self.tracer_provider.add_span_processor(_QuietSpanProcessor(spans, self.health))
         readers = []
         if _is_on("OTEL_METRICS_EXPORTER"):
-            self._metric_exporter = OTLPMetricExporter(session=self._session())
-            readers.append(PeriodicExportingMetricReader(_MetricGuard(self._metric_exporter, self.health)))
+            metrics = _MetricExporter(self._session(), self.health)
+            self._exporters.append(metrics)
+            readers.append(PeriodicExportingMetricReader(metrics))
         self.meter_provider = MeterProvider(readers, shutdown_on_exit=False)
 
     def flush(self, timeout: float | None) -> bool:
@@ -93,10 +92,8 @@ class OwnExporters:
             thread.join(0.01)
         health.closed = True
         if thread.is_alive():
-            with health.exporting():
-                for exporter in (self._span_exporter, self._metric_exporter):
-                    if exporter is not None:
-                        exporter.shutdown()  # ends its waiting for another try
+            for exporter in self._exporters:
+                exporter.shutdown()  # ends its waiting for another try
             thread.join(_SHORT)
         if not thread.is_alive():
             for name in _NOISY:
@@ -116,7 +113,7 @@ class Health:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.endpoint = ""
+        self.endpoint = _endpoint()
         self.ended = self.exported = self.dropped = self.failures = 0
         self.last_error: str | None = None
         self.out_of_reach = self.closed = False
@@ -150,7 +147,7 @@ class Health:
             first, self._warned = not self._warned and not self.closed, True
         if first:
             warnings.warn(
-                f"spans and metrics do not reach {self.endpoint or 'the collector'} ({cause}); executions go on, and "
+                f"spans and metrics do not reach {self.endpoint} ({cause}); executions go on, and "
                 "what does not arrive is dropped. See whether the collector runs, and OTEL_EXPORTER_OTLP_ENDPOINT",
                 TelemetryWarning,
                 stacklevel=2,
@@ -219,18 +216,19 @@ class _QuietSpanProcessor(BatchSpanProcessor):
             super().on_end(span)
 
 
-class _SpanGuard(SpanExporter):
+class _SpanExporter(OTLPSpanExporter):
     """Exports nothing that a forked process has inherited: its parent exports that."""
 
-    def __init__(self, exporter: SpanExporter, health: Health) -> None:
-        self._exporter, self._health = exporter, health
+    def __init__(self, session: Any, health: Health) -> None:
+        super().__init__(session=session)
+        self._health, self._over = health, False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         health = self._health
         if os.getpid() != health.pid:
             return SpanExportResult.SUCCESS
         with health.exporting():
-            result = self._exporter.export(spans)
+            result = super().export(spans)
         if result is SpanExportResult.SUCCESS:
             health.count(exported=len(spans))
         else:
@@ -238,29 +236,30 @@ class _SpanGuard(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        with self._health.exporting():
-            self._exporter.shutdown()
+        over, self._over = self._over, True
+        if not over:
+            with self._health.exporting():
+                super().shutdown()  # type: ignore[no-untyped-call]  # of the SDK
 
 
-class _MetricGuard(MetricExporter):
-    """Does for metrics what ``_SpanGuard`` does for spans."""
+class _MetricExporter(OTLPMetricExporter):
+    """Does for metrics what ``_SpanExporter`` does for spans."""
 
-    def __init__(self, exporter: OTLPMetricExporter, health: Health) -> None:
-        super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)
-        self._exporter, self._health = exporter, health
+    def __init__(self, session: Any, health: Health) -> None:
+        super().__init__(session=session)
+        self._health, self._over = health, False
 
-    def export(self, metrics_data: Any, timeout_millis: float = 10_000, **options: Any) -> MetricExportResult:
+    def export(self, metrics_data: Any, timeout_millis: float | None = 10_000, **options: Any) -> MetricExportResult:
         if os.getpid() != self._health.pid:
             return MetricExportResult.SUCCESS
         with self._health.exporting():
-            return self._exporter.export(metrics_data, timeout_millis, **options)
+            return super().export(metrics_data, timeout_millis, **options)
 
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        return True
-
-    def shutdown(self, timeout_millis: float = 30_000, **_options: Any) -> None:
-        with self._health.exporting():
-            self._exporter.shutdown()
+    def shutdown(self, timeout_millis: float = 30_000, **options: Any) -> None:
+        over, self._over = self._over, True
+        if not over:
+            with self._health.exporting():
+                super().shutdown(timeout_millis, **options)
 
 
 def _begin(work: Any) -> threading.Thread:
@@ -281,8 +280,12 @@ def _is_on(variable: str) -> bool:
     return chosen != "none" and os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
 
 
-def _public(endpoint: str) -> str:
-    """Return an address without what may be credentials."""
-    parts = urlsplit(endpoint)
-    host = parts.hostname or ""
-    return f"{parts.scheme}://{host}{'' if parts.port is None else f':{parts.port}'}{parts.path}"
+def _endpoint() -> str:
+    """Return where spans go, without what may be credentials."""
+    base = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or "http://localhost:4318"
+    parts = urlsplit(os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or f"{base.rstrip('/')}/v1/traces")
+    try:
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        port = ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
