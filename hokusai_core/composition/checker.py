@@ -25,7 +25,7 @@ from hokusai_core.composition.targets import (
     ResolvedSignature,
     ResolvedStep,
 )
-from hokusai_core.errors import CompositionError, ConfigurationError, PluginError, SignatureError
+from hokusai_core.errors import ArtifactError, CompositionError, ConfigurationError, PluginError, SignatureError
 from hokusai_core.suggestions import closest, did_you_mean, enumerate_names
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class _Checker:
             strategy, parameters = (None, {}) if step is None else (step.strategy, step.parameters)
             registered = self._plans.testing_plan(target, strategy).registered
             return ResolvedSignature(target, registered, strategy, parameters)
-        except (SignatureError, PluginError, ConfigurationError, TypeError) as error:
+        except (ArtifactError, SignatureError, PluginError, ConfigurationError, TypeError) as error:
             self.problems.append(f"{where}{error}")
             return None
         finally:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from hokusai_core.errors import ComponentNotFoundError, CompositionError, ConfigurationError, PluginLoadError
+from hokusai_core.errors import (
+    ArtifactError,
+    ComponentNotFoundError,
+    CompositionError,
+    ConfigurationError,
+    PluginLoadError,
+)
 from hokusai_core.function_tool import FunctionTool
 from hokusai_core.plugins.failures import frames_inside
 from hokusai_core.protocols import Tool, protocol_problems
@@ -73,6 +79,7 @@ class StrategyResolver:
         Raises:
             ComponentNotFoundError: there is no such strategy, tool or reward; lists those that there are.
             ConfigurationError: the strategy does not take these options.
+            ArtifactError: a program or function that a file names is not registered, or is another one.
             PluginLoadError: the plugin that offers it failed.
         """
         found = _Parts(self._plugins, self._known)
@@ -137,12 +144,12 @@ class _Parts:
         if program is None:
             entry = self._known(name)
             if entry is None or entry.program is None:
-                raise ConfigurationError(
+                raise ArtifactError(
                     f"step {step!r} is the program {name}, and no program is registered under that name; register it "
                     f"with executor.register_signature({name.rpartition('/')[2]!r}, module)"
                 )
             if entry.program_fingerprint != value.get("fingerprint"):
-                raise ConfigurationError(
+                raise ArtifactError(
                     f"step {step!r} was made with another version of the program {name}, which now is "
                     f"{entry.spec.describe()}; make it again, or register the program that it was made with"
                 )
@@ -171,7 +178,7 @@ class _Parts:
         for known in () if choice is None else choice.named_objects():
             if known == value:
                 return known.value
-        raise ConfigurationError(
+        raise ArtifactError(
             f"the condition of branch {step!r} is a function, which no file holds; register the chain that has it: "
             f"executor.register_signature({name.rpartition('/')[2]!r}, chain)"
         )

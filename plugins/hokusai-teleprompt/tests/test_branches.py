@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from hokusai_core import ConditionalPipeline, Executor, SignatureChain
-from hokusai_core.errors import ArtifactError, ConfigurationError, HokusaiError
+from hokusai_core.errors import ArtifactError
 from hokusai_core.testing.lm import null_lm
 from hokusai_teleprompt import TelepromptFineTuner, build_pack, load_optimized, promote, rollback, verify
 from hokusai_teleprompt.commands.optimize_command import optimize
@@ -137,9 +137,7 @@ def test_a_function_comes_from_the_chain_that_is_registered(lm: Any, reports: An
         assert executor.execute_signature("Topics", LONG)["topic"] == "food"
     assert "EATING" not in json.dumps(json.loads(path.read_text())["signature"]["strategy"])
     with executor_of(lm) as executor:
-        with pytest.raises(
-            ConfigurationError, match=r"register the chain that has it: executor.register_signature\('Top"
-        ):
+        with pytest.raises(ArtifactError, match=r"register the chain that has it: executor.register_signature\('Top"):
             executor.execute_signature(path, LONG)
         executor.register_signature("Topics", chain)
         assert executor.execute_signature("Topics", LONG)["topic"] == "food"  # the promotion
@@ -171,7 +169,7 @@ def test_a_program_in_a_chain_comes_from_its_name_or_the_caller(lm: Any, reports
         promote(executor, "Topics", better)
         assert executor.execute_signature("Topics", LONG)["topic"] == "food"
     with Executor(lm=lm, plugins=PLUGINS) as executor:
-        with pytest.raises(ConfigurationError, match="no program is registered under that name"):
+        with pytest.raises(ArtifactError, match="no program is registered under that name"):
             executor.execute_signature(path, LONG)
         assert executor.execute_signature(load_optimized(path, program=Judge()), LONG)["topic"] == "food"
         assert (
@@ -181,11 +179,11 @@ def test_a_program_in_a_chain_comes_from_its_name_or_the_caller(lm: Any, reports
             load_optimized(path, program={"local/Other": Judge()})
         with pytest.raises(ArtifactError, match="another version of the program local/Judge"):
             load_optimized(path, program=Judge("note -> mood"))
-    with executor_of(lm, Judge("note -> mood")) as executor, pytest.raises(ConfigurationError, match="another version"):
+    with executor_of(lm, Judge("note -> mood")) as executor, pytest.raises(ArtifactError, match="another version"):
         executor.execute_signature(path, LONG)
     with (
         executor_of(lm, dspy.Predict("note -> topic")) as executor,
-        pytest.raises(HokusaiError, match=r"judge|version"),
+        pytest.raises(ArtifactError, match="another version"),
     ):
         executor.execute_signature(path, LONG)
     with pytest.raises(ArtifactError, match="its step 'Judge' is of the program local/Judge, whose code no pack holds"):
