@@ -44,6 +44,7 @@ from hokusai_core.composition.conditional import ConditionalPipeline
 from hokusai_core.composition.definitions import ChainDefinition, step_name
 from hokusai_core.composition.references import literal, ref
 from hokusai_core.errors import CompositionError
+from hokusai_core.signatures.branch_conditions import InputCondition
 from hokusai_core.suggestions import did_you_mean
 
 __all__ = ["chain_of", "read_chain"]
@@ -217,7 +218,7 @@ class _Reader:
                     pipeline.otherwise().execute(target, mapping)
                     continue
                 name = step_name(target, branch.get("name"))
-                pipeline.add_condition(name, self._plain(branch["when"], f"{place}.when", 0))
+                pipeline.add_condition(name, InputCondition.of(self._plain(branch["when"], f"{place}.when", 0)))
                 pipeline.when(name).execute(target, mapping)
             except CompositionError as error:
                 raise CompositionError(f"{place}: {error}") from error

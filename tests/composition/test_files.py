@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,50 @@ def test_a_file_that_repeats_itself_without_end(tmp_path: Path) -> None:
     file.write_text(f"steps: [{{signature: Rate, inputs: {{text: {'[' * 50}{']' * 50}}}}}]")
     with pytest.raises(CompositionError, match="nested more than"):
         SignatureChain.from_file(file)
+
+
+BRANCHES = [
+    {"when": {"stars": {"below": 3}}, "signature": "Extract", "inputs": {"document": "doc", "info_types": "faults"}},
+    {"when": {"stars": {"in": [3, 4]}, "doc": {"contains": "THE"}}, "name": "good", "signature": "Summarize"},
+    {"signature": "Summarize", "inputs": {"document": "doc", "max_length": "long"}},
+]
+
+
+@pytest.mark.parametrize(
+    ("stars", "doc", "branch"),
+    [(2, "THE DOC", "Extract"), ("2", "THE DOC", "Extract"), (3, "THE DOC", "good"), (3, "A DOC", "otherwise")],
+)
+def test_branches_of_a_file(executor: Executor, lm: Any, stars: Any, doc: str, branch: str) -> None:
+    step = {"name": "reply", "inputs": {"doc": "doc", "document": "doc", "stars": "stars"}, "branches": BRANCHES}
+    chain = SignatureChain.from_dict({"inputs": ["doc", "stars"], "steps": [step]})
+    result = executor.execute_chain(chain, {"doc": doc, "stars": stars})
+    shown = {"Extract": "facts", "good": "summary", "otherwise": "summary"}[branch]
+    assert ("[[ ## max_length ## ]] long" in result[shown]) == (branch == "otherwise")
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ({"name": "a", "branches": []}, "steps[0].branches: expected a list of branches"),
+        ({"name": "a", "branches": [BRANCHES[2], BRANCHES[0]]}, "only the last branch may lack 'when'"),
+        ({"name": "a", "branches": [BRANCHES[0], BRANCHES[0]]}, "branches[1]: there is a condition 'Extract' already"),
+        ({"name": "a", "branches": [{**BRANCHES[0], "when": {"x": {"belo": 3}}}]}, "comparison 'belo'; did you mean"),
+        (
+            {"name": "a", "branches": [{**BRANCHES[0], "when": "x"}]},
+            "a condition is a function of the inputs, or names",
+        ),
+        ({"name": "a", "branches": [{**BRANCHES[2], "name": "x"}]}, "is called 'otherwise' and has no other name"),
+        (
+            {"name": "a", "branches": [{"when": {"x": 1}}]},
+            "branches[0]: expected either 'signature', a name, or 'steps'",
+        ),
+        ({"signature": "Extract", "branches": BRANCHES}, "expected either 'signature', a name, or 'steps' of a chain"),
+        ({"branches": BRANCHES}, "a step that is a ConditionalPipeline needs a name"),
+    ],
+)
+def test_what_is_wrong_with_branches_is_told_with_its_place(step: Any, told: str) -> None:
+    with pytest.raises(CompositionError, match=re.escape(told)):
+        SignatureChain.from_dict({"inputs": ["doc"], "steps": [step]})
 
 
 def test_a_drawing() -> None:
