@@ -12,7 +12,7 @@ from dspy.adapters.baml_adapter import BAMLAdapter
 from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.strict_adapters import StrictBAMLAdapter, StrictJSONAdapter, StrictXMLAdapter
 
-__all__ = ["is_strict", "strict_adapter", "tells_none_from_text"]
+__all__ = ["is_strict", "strict_adapter"]
 
 #: Name -> adapter, for hosts that choose one by name.
 _BY_NAME: Final[Mapping[str, Any]] = MappingProxyType(
@@ -59,8 +59,3 @@ def strict_adapter(adapter: Any) -> Any:
 def is_strict(adapter: Any) -> bool:
     """Whether ``adapter`` keeps markers in values apart from those of its prompts; one of a host's own does not."""
     return type(adapter) in (FastChatAdapter, *_STRICT.values())
-
-
-def tells_none_from_text(adapter: Any) -> bool:
-    """Whether ``adapter`` reads None and the text "None" as what they are."""
-    return type(adapter) in (FastChatAdapter, StrictBAMLAdapter, StrictJSONAdapter)

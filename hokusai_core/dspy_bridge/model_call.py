@@ -12,7 +12,7 @@ from dspy.adapters.types.decision import Choice, Noul, Score
 from dspy.lm15 import Request, Response
 
 from hokusai_core.call_records import CallEstimate, Recorder
-from hokusai_core.dspy_bridge.adapter_choice import is_strict, tells_none_from_text
+from hokusai_core.dspy_bridge.adapter_choice import is_strict
 from hokusai_core.dspy_bridge.batch_requests import EstimatingLM, MeteredReplayLM, batch_client, for_service
 from hokusai_core.dspy_bridge.bridge_call import BridgeCall, CallOptions
 from hokusai_core.dspy_bridge.draft_stream import DraftStream
@@ -46,7 +46,7 @@ class ModelCall(BridgeCall):
         #: An adapter of the host's own does not keep markers in values apart from those of its prompt.
         self._foreign = not is_strict(self.adapter)
         texts = [name for name, item in spec.outputs.items() if _is_optional_text(item.annotation)]
-        self._nullable = [] if tells_none_from_text(self.adapter) else texts
+        self._nullable = texts if self._foreign else []
         self._optional = frozenset(name for name, item in spec.inputs.items() if not item.required)
         self._mirrored_inputs = spec.attrs_fields & spec.inputs.keys()
         self._mirrored_outputs = spec.attrs_fields & spec.outputs.keys()
@@ -188,8 +188,7 @@ class ModelCall(BridgeCall):
             return {}
         own = {safe: name for name, safe in rendered.safe.items() if name in self._spec.outputs}
         if not self._drafts:
-            certain = {safe: name for safe, name in own.items() if name not in self._nullable}
-            lm.on_text = self.adapter.answer_stream(rendered.signature, certain, listener).feed
+            lm.on_text = self.adapter.answer_stream(rendered.signature, own, listener).feed
             return {}
         reader = self.adapter.draft_reader(rendered.signature, values)
         if reader is None or own[reader.output] not in listener.texts:

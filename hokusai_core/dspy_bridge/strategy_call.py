@@ -169,8 +169,7 @@ class StrategyCall(TaskCall):
         signature = predictors[0].signature
         names = {name: own.get(name, name) for name in signature.output_fields}
         listener = _ThoughtListener(options.listener, frozenset(names) - frozenset(own))
-        certain = {name: told for name, told in names.items() if told not in self._nullable}
-        lm.on_text = self.adapter.answer_stream(signature, certain, listener).feed
+        lm.on_text = self.adapter.answer_stream(signature, names, listener).feed
 
     def _perform(self, lm: MeteredLM, inputs: Mapping[str, Any], options: CallOptions) -> dict[str, Any]:
         rendered, values = self._render(inputs)

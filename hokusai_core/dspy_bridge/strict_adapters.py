@@ -35,6 +35,8 @@ __all__ = ["StrictBAMLAdapter", "StrictJSONAdapter", "StrictXMLAdapter"]
 
 #: How an object begins that is no part of a sentence.
 _BEGUN_OBJECT = re.compile(r'\{\s*"')
+#: Kinds of values of an output that is a text, or an optional one.
+_TEXTS = frozenset({"str", "null"})
 #: A tag or section as it is, or else the character that XML does not keep in texts.
 _CARRIAGE_RETURN = re.compile(r"(<!\[CDATA\[.*?\]\]>|<[^<>]*>)|\r", re.DOTALL)
 
@@ -170,7 +172,7 @@ class StrictXMLAdapter(dspy.XMLAdapter):
             if name is None:
                 continue
             inside = [outputs.reader.name(inner.tag) for inner in element.iter()][1:]
-            for other in inside if name in outputs.texts else ():
+            for other in inside if "str" in outputs.kinds[name] and outputs.kinds[name] <= _TEXTS else ():
                 if other == name:
                     raise AnswerFormatError(f"has two values for the output {name}", name)
                 if other is not None and other not in said:
@@ -179,8 +181,13 @@ class StrictXMLAdapter(dspy.XMLAdapter):
 
     def _read(self, outputs: _XMLOutputs, name: str, part: TopElement, element: Any) -> Any:
         """Return what an element says: a text as it is written, or nested tags as DSPy writes them, or JSON."""
-        if name in outputs.texts:
-            return outputs.restore(trim_blank_lines(part.text))
+        kinds = outputs.kinds[name]
+        if "str" in kinds and (kinds <= _TEXTS or not list(element)):
+            text = outputs.restore(trim_blank_lines(part.text))
+            try:
+                return outputs.reader.read_output(name, text)  # of several types the text says which
+            except ValueError as error:
+                raise AnswerFormatError(f"does not fit the output {name}: {error}", name) from error
         return _restored(self._value(outputs.fields[name], element), outputs.restore)
 
     def _value(self, info: Any, element: Any) -> Any:
@@ -205,14 +212,13 @@ class _XMLOutputs:
         self.begin = begin_of_answer(rf"<(?:{'|'.join(map(re.escape, self.fields))})\b")
 
     @cached_property
-    def texts(self) -> frozenset[str]:
-        """The outputs whose text is their value, whatever tags are in it."""
+    def kinds(self) -> dict[str, frozenset[str]]:
+        """The kinds of values that each output may have; none for types outside of the table."""
         found = {name: table_field(name, info) for name, info in self.fields.items()}
-        return frozenset(
-            name
+        return {
+            name: frozenset(member.kind for member in field.shape.members) if field else frozenset()
             for name, field in found.items()
-            if field and {member.kind for member in field.shape.members} == {"str"}
-        )
+        }
 
     def restore(self, text: str) -> str:
         """Return a text with the markers and tags that it had before they were disarmed."""

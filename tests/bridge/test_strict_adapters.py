@@ -120,6 +120,22 @@ def test_an_output_inside_a_text_of_xml_is_not_absent() -> None:
         xml_adapter.parse(signature, XML.replace("<n>3</n>", "").replace("two", "<n>3</n>"))
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("5", "5"), ("true", "true"), ('{"a": 1}', '{"a": 1}'), ("<b>x</b>", "<b>x</b>"), ("None", None), ("null", None)],
+)
+def test_an_optional_text_of_xml_is_a_text(written: str, read: Any) -> None:
+    shape = dspy.Signature("question -> answer: Optional[str]")
+    assert xml_adapter.parse(shape, f"<answer>\n{written}\n</answer>") == {"answer": read}
+
+
+def test_xml_reads_types_that_may_be_texts_as_the_chat_format_does() -> None:
+    fields: dict[str, Any] = {"q": (str, dspy.InputField()), "answer": (str | int | list[str], dspy.OutputField())}
+    shape = dspy.Signature(fields, "Do it.")
+    for written, read in (("5", 5), ('"5"', "5"), ("true", "true"), ('["a"]', ["a"])):
+        assert xml_adapter.parse(shape, f"<answer>{written}</answer>") == {"answer": read}
+
+
 @pytest.mark.parametrize("text", ["a<!-- c -->b", "a <?c?> b"])
 def test_xml_keeps_comments_in_texts(text: str) -> None:
     assert xml_adapter.parse(signature, XML.replace("two\n\nlines", text))["answer"] == text
