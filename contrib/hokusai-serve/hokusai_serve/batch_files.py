@@ -20,10 +20,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import orjson
 from attrs import asdict, define, field
+from pydantic_core import from_json
 
 from hokusai_core.plugin_api import atomic_write, private_folder
+from hokusai_serve.records import json_bytes
 
 __all__ = ["BatchFiles", "BatchRecord", "BatchState"]
 
@@ -100,7 +101,7 @@ class BatchFiles:
 
     def write_rows(self, record: BatchRecord, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the rows of a batch."""
-        atomic_write(self._in(record, "rows.jsonl"), (orjson.dumps(row) + b"\n" for row in rows))
+        atomic_write(self._in(record, "rows.jsonl"), (json_bytes(row) + b"\n" for row in rows))
 
     def read_rows(self, record: BatchRecord) -> list[Any] | None:
         """Return the rows of a batch, None where they were not kept."""
@@ -108,7 +109,7 @@ class BatchFiles:
             lines = self._path(record, "rows.jsonl").read_bytes().splitlines()
         except FileNotFoundError:
             return None
-        return [orjson.loads(line) for line in lines]
+        return [from_json(line) for line in lines]
 
     def journal(self, record: BatchRecord) -> Path:
         """Return the path of the journal."""

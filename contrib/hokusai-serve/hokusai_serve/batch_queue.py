@@ -79,6 +79,8 @@ class BatchQueue:
         """Go on with the batches that an earlier server has left."""
         for record in self._files.read():
             self._batches[record.id] = record
+        self._forget_old()
+        for record in (*self._batches.values(),):
             if record.over:
                 continue
             rows = self._files.read_rows(record)

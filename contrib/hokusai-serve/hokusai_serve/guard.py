@@ -88,9 +88,11 @@ class Guard:
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except Exception as error:
+            if exchange.stalled:
+                return  # the server closes the connection
             if exchange.started:
                 raise
-            _LOG.exception("%s %s failed", scope["method"], scope["path"])
+            _LOG.exception("%s %r failed", scope["method"], scope["path"])
             await problem_response(problem_of(error))(scope, exchange.receive, exchange.send)
 
 
@@ -102,7 +104,7 @@ class _Exchange:
         self._receive, self._send = receive, send
         self._cached = cached
         self._read, self._complete, self._expected_end = 0, False, 0.0
-        self.started = False
+        self.started = self.stalled = False
         #: Status of the response, 499 where there was none because the client has gone.
         self.status = 499
 
@@ -151,8 +153,12 @@ class _Exchange:
             headers.setdefault("Cache-Control", "no-cache" if self._cached else "no-store")
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         unread = last and self.status >= 400 and self.status != 408 and not self._complete
-        async with asyncio.timeout(self._limits.body_seconds):
-            await self._send({**message, "more_body": True} if unread else message)
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                await self._send({**message, "more_body": True} if unread else message)
+        except TimeoutError:
+            self.stalled = True
+            raise
         if unread:
             await self._linger()
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})

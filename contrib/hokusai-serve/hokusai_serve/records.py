@@ -60,7 +60,9 @@ def event_record(event: StreamEvent, *, sensitive: bool) -> dict[str, Any]:
         return {"outputs": {name: jsonable(value) for name, value in event.outputs.items()}, **record}
     if event.kind == "retracted":
         return {"reason": event.reason, **record}
-    return {**result_record(event.result, sensitive=sensitive), **record}
+    if event.step is not None:  # a step is no concern of the client, and its signature may have sensitive fields
+        return {"signature": event.result.signature, "execution_id": event.result.execution_id, **record}
+    return result_record(event.result, sensitive=sensitive)
 
 
 def listed_record(name: str, entry: RegisteredSignature) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, NotRequired, Union
 
-import orjson
 from attrs import frozen
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 from typing_extensions import TypedDict
 
 from hokusai_core.plugin_api import FieldSpec, SignatureSpec, jsonable
@@ -133,11 +133,11 @@ class SignatureSchemas:
         """
         try:
             (self._batch if batch else self._request).validate_json(body, strict=True)
-            data = orjson.loads(body)
+            data = from_json(body, allow_inf_nan=False)  # the parser of pydantic: both see the same values
         except ValidationError as error:
             raise self._problem(error) from None
-        except orjson.JSONDecodeError:
-            raise Problem(400, "json", "the body is not JSON that every reader understands alike") from None
+        except ValueError:
+            raise Problem(400, "json", "the body holds NaN or an infinity, which JSON does not have") from None
         options = {name: value for name, value in data.items() if name not in ("inputs", "rows")}
         options["timeout"] = min(options.get("timeout", self._limits.timeout), self._limits.timeout)
         return ExecuteRequest(data.get("inputs", {}), data.get("rows", []), options)

@@ -291,3 +291,23 @@ def test_reports_are_named_by_id_and_have_plots(
         assert client.get(f"/v1/reports/{item['id']}/plot").text.startswith("<svg")
     for wrong in ("..%2Fbroken.json", "broken.json", "0" * 16):
         problem(client.get(f"/v1/reports/{wrong}"), 404)
+
+
+def test_numbers_are_exact_and_hostile_json_is_refused(
+    make_client: MakeClient, make_executor: Callable[..., Executor]
+) -> None:
+    executor = make_executor(plugins=[])
+    executor.register_signature("Count", "number: int, ratio: float, data: list[Any] -> answer")
+    client = make_client(executor)
+
+    def check(body: str) -> Any:
+        return client.post("/v1/check/Count", content=body, headers={"Content-Type": "application/json"})
+
+    big = check('{"inputs": {"number": 123456789012345678901234567890, "ratio": 1, "data": [1]}}')
+    assert big.json()["inputs"]["number"] == 123456789012345678901234567890
+    problem(check('{"inputs": {"number": 1, "ratio": NaN, "data": [1]}}'), 400)
+    problem(check('{"inputs": {"number": 1, "ratio": 1e999, "data": [1]}}'), 422)
+    for depth in (150, 900, 100_000):
+        deep = check('{"inputs": {"number": 1, "ratio": 1, "data": ' + "[" * depth + "]" * depth + "}}")
+        assert deep.status_code in (200, 400, 422), deep.text
+    problem(check("\ud800".encode("utf-8", "surrogatepass").decode("latin-1")), 400)
