@@ -24,7 +24,7 @@ from attrs import asdict, define, field
 from pydantic_core import from_json
 
 from hokusai_core.plugin_api import atomic_write, private_folder
-from hokusai_serve.records import json_bytes
+from hokusai_serve.json_text import json_bytes
 
 __all__ = ["BatchFiles", "BatchRecord", "BatchState"]
 

@@ -13,8 +13,8 @@ from hokusai_core.errors import InputError
 from hokusai_core.types import RegisteredSignature
 from hokusai_serve.batch_files import BatchRecord
 from hokusai_serve.batch_queue import BatchQueue
+from hokusai_serve.json_text import json_bytes
 from hokusai_serve.problems import Problem
-from hokusai_serve.records import json_bytes
 from hokusai_serve.serving import Serving
 
 __all__ = ["add_batch_routes"]

@@ -10,9 +10,10 @@ from starlette.types import Receive, Scope, Send
 
 from hokusai_core.types import AsyncEventStream, StreamEvent
 from hokusai_serve.disconnection import cancelled_with_client
+from hokusai_serve.json_text import json_bytes
 from hokusai_serve.metrics import ServerMetrics
 from hokusai_serve.problems import Problem, problem_of
-from hokusai_serve.records import event_record, json_bytes
+from hokusai_serve.records import event_record
 
 __all__ = ["EventResponse"]
 

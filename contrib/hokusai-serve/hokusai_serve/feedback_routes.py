@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import FastAPI, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import Response
 
 from hokusai_core.errors import SignatureError
 from hokusai_core.types import KeptExecution
+from hokusai_serve.json_text import json_bytes
 from hokusai_serve.problems import Problem
-from hokusai_serve.records import json_bytes, kept_record
+from hokusai_serve.records import kept_record
 from hokusai_serve.serving import Serving
 
 __all__ = ["FeedbackRequest", "OutcomeRequest", "add_feedback_routes"]
@@ -24,12 +25,17 @@ _STRICT: Final = ConfigDict(strict=True, extra="forbid")
 _SOURCE: Final = "http"
 
 
+def _whole(value: Any) -> Any:
+    """Take 5.0 as 5, as JSON Schema does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class FeedbackRequest(BaseModel):
     """A rating of an execution."""
 
     model_config = _STRICT
 
-    rating: int = Field(ge=1, le=5, description="1 (bad) to 5 (good).")
+    rating: Annotated[int, BeforeValidator(_whole)] = Field(ge=1, le=5, description="1 (bad) to 5 (good).")
     corrections: dict[str, Any] = Field({}, description="Output -> what it should have been.")
     comment: str | None = Field(None, max_length=10_000)
     source: str = Field(_SOURCE, min_length=1, max_length=200, pattern=r"\S", description="Who gives it.")

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
-
-import orjson
 
 from hokusai_core.plugin_api import KeptExecution, jsonable
 from hokusai_core.types import ExecutionResult, RegisteredSignature, StreamEvent
 from hokusai_serve.schemas import SignatureSchemas
 
-__all__ = ["event_record", "json_bytes", "kept_record", "listed_record", "result_record", "signature_record"]
-
-
-def json_bytes(data: Any) -> bytes:
-    """Return ``data``, which is JSON-able, as JSON, also where a number or a text is more than most readers take."""
-    try:
-        return orjson.dumps(data)
-    except TypeError:
-        return json.dumps(data).encode()
+__all__ = ["event_record", "kept_record", "listed_record", "result_record", "signature_record"]
 
 
 def result_record(result: ExecutionResult, *, sensitive: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import Response
 
-from hokusai_serve.records import json_bytes
+from hokusai_serve.json_text import json_bytes
 from hokusai_serve.serving import Serving
 
 __all__ = ["add_report_routes"]

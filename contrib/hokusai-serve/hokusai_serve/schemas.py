@@ -16,6 +16,7 @@ from pydantic_core import from_json
 from typing_extensions import TypedDict
 
 from hokusai_core.plugin_api import FieldSpec, SignatureSpec, jsonable
+from hokusai_serve.json_text import json_bytes
 from hokusai_serve.limits import ServeLimits
 from hokusai_serve.problems import Problem
 
@@ -131,16 +132,32 @@ class SignatureSchemas:
         Raises:
             Problem: 400 where it is not JSON, 422 where it does not fit; tells every problem.
         """
+        adapter = self._batch if batch else self._request
         try:
-            (self._batch if batch else self._request).validate_json(body, strict=True)
+            adapter.validate_json(body, strict=True)
             data = from_json(body, allow_inf_nan=False)  # the parser of pydantic: both see the same values
         except ValidationError as error:
-            raise self._problem(error) from None
+            data = self._with_whole_numbers(body, adapter, error)
         except ValueError:
             raise Problem(400, "json", "the body holds NaN or an infinity, which JSON does not have") from None
         options = {name: value for name, value in data.items() if name not in ("inputs", "rows")}
         options["timeout"] = min(options.get("timeout", self._limits.timeout), self._limits.timeout)
         return ExecuteRequest(data.get("inputs", {}), data.get("rows", []), options)
+
+    def _with_whole_numbers(self, body: bytes, adapter: TypeAdapter[Any], error: ValidationError) -> Any:
+        """Return the request, with 5.0 taken as 5: both are the same integer in JSON Schema, but not in pydantic.
+
+        Raises:
+            Problem: it does not fit for another reason.
+        """
+        if not any(item["type"] == "int_type" for item in error.errors(include_url=False, include_context=False)):
+            raise self._problem(error) from None
+        data = _whole(from_json(body))
+        try:
+            adapter.validate_json(json_bytes(data), strict=True)
+        except ValidationError as second:
+            raise self._problem(second) from None
+        return data
 
     def _problem(self, error: ValidationError) -> Problem:
         found = error.errors(include_url=False, include_input=False, include_context=False)
@@ -162,6 +179,15 @@ class SignatureSchemas:
         elif code == "missing":
             message = "is required"
         return {"field": ".".join(map(str, location)) or "body", "code": code, "message": message}
+
+
+def _whole(data: Any) -> Any:
+    """Return JSON data with whole numbers as integers."""
+    if isinstance(data, dict):
+        return {name: _whole(item) for name, item in data.items()}
+    if isinstance(data, list):
+        return [_whole(item) for item in data]
+    return int(data) if isinstance(data, float) and data.is_integer() else data
 
 
 def _request(name: str, fields: dict[str, Any], limits: ServeLimits) -> Any:

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from starlette.responses import FileResponse, Response
 
 from hokusai_core.errors import LanguageModelUnavailable
+from hokusai_serve.json_text import json_bytes
 from hokusai_serve.metrics import CONTENT_TYPE_LATEST
 from hokusai_serve.openapi import ApiDescription
 from hokusai_serve.problems import Problem
-from hokusai_serve.records import json_bytes
 from hokusai_serve.serving import Serving
 
 __all__ = ["add_service_routes"]

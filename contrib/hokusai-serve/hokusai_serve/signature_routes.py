@@ -12,7 +12,8 @@ from hokusai_core.plugin_api import jsonable
 from hokusai_core.types import RegisteredSignature
 from hokusai_serve.disconnection import cancelled_with_client
 from hokusai_serve.event_response import EventResponse
-from hokusai_serve.records import json_bytes, listed_record, result_record, signature_record
+from hokusai_serve.json_text import json_bytes
+from hokusai_serve.records import listed_record, result_record, signature_record
 from hokusai_serve.schemas import ExecuteRequest
 from hokusai_serve.serving import Serving
 

@@ -305,6 +305,9 @@ def test_numbers_are_exact_and_hostile_json_is_refused(
 
     big = check('{"inputs": {"number": 123456789012345678901234567890, "ratio": 1, "data": [1]}}')
     assert big.json()["inputs"]["number"] == 123456789012345678901234567890
+    whole = check('{"inputs": {"number": 5.0, "ratio": 1, "data": [1]}}').json()["inputs"]["number"]
+    assert (whole, type(whole)) == (5, int)
+    problem(check('{"inputs": {"number": 5.5, "ratio": 1, "data": [1]}}'), 422)
     problem(check('{"inputs": {"number": 1, "ratio": NaN, "data": [1]}}'), 400)
     problem(check('{"inputs": {"number": 1, "ratio": 1e999, "data": [1]}}'), 422)
     for depth in (150, 900, 100_000):
