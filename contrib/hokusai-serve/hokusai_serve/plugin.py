@@ -6,6 +6,9 @@ from hokusai_core.plugin_api import Component, hookimpl
 
 __all__ = ["provide_commands"]
 
+#: The hook contract that this plugin is written for.
+HOKUSAI_HOOK_API = 1
+
 
 @hookimpl
 def provide_commands() -> list[Component]:
