@@ -20,9 +20,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 DELAY = 0.05
 
@@ -37,11 +39,16 @@ CALLS = os.open(os.environ["RAY_BATCH_CALLS"], os.O_WRONLY | os.O_APPEND | os.O_
 DELAY = float(os.environ["RAY_BATCH_DELAY"])
 
 
-class Engine:
+class Blocking:
     supports_function_calling = supports_reasoning = supports_response_schema = False
     supported_params = frozenset()
     free = True
 
+    def complete(self, request):
+        return asyncio.run(Engine().complete(request))
+
+
+class Engine(Blocking):
     async def complete(self, request):
         tag = re.findall(r"tag-\\d+", request.messages[-1].text)[-1]
         os.write(CALLS, (tag + "\\n").encode())
@@ -57,7 +64,7 @@ class Provider:
         return None
 
     def load(self, name, **options):
-        return LanguageModel(LM("waiting/model", engine=Engine(), async_engine=Engine()), identity="waiting 1")
+        return LanguageModel(LM("waiting/model", engine=Blocking(), async_engine=Engine()), identity="waiting 1")
 
     def close(self): ...
 
@@ -105,6 +112,7 @@ def cluster(nodes: int) -> Iterator[Any]:
     """Yield a cluster of a head without CPUs, and nodes with one CPU each."""
     from hokusai_ray.connection import imported_ray
 
+    os.environ |= {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "5"}
     ray = imported_ray(local=True)
     from ray.cluster_utils import Cluster
 
@@ -118,6 +126,16 @@ def cluster(nodes: int) -> Iterator[Any]:
         if ray.is_initialized():
             ray.shutdown()
         made.shutdown()
+
+
+def cpu_of_children() -> float:
+    """Return the CPU seconds of the processes that this one has started, and of theirs."""
+    total = 0.0
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            times = child.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 class Calls:
@@ -149,30 +167,36 @@ class Calls:
         return thread
 
 
-def compare_nodes(count: int, concurrency: int, rounds: int, calls: Calls) -> None:
-    """Measure 1 to 4 nodes beside one process."""
+def compare_nodes(count: int, concurrency: int, rounds: int, calls: Calls, chosen: list[int]) -> None:
+    """Measure some numbers of nodes beside one process."""
     from hokusai_ray import RayBackend
 
-    for nodes in (1, 2, 3, 4):
+    for nodes in chosen:
         width = nodes * concurrency
         with cluster(nodes) as made, make_executor() as executor:
             backend = RayBackend(made.address, workers=nodes, concurrency=concurrency, num_cpus=1)
             executor.execute_batch("Ask", rows(width), backend=backend, progress=False)  # starts and warms the workers
             executor.execute_batch("Ask", rows(width), max_workers=width, progress=False)
             calls.since()
-            here, there = [], []
+            here: list[float] = []
+            there: list[float] = []
+            cpu = {id(here): 0.0, id(there): 0.0}
+            children = 0.0
             for _ in range(rounds):
                 for told, options in ((here, {"max_workers": width}), (there, {"backend": backend})):
-                    began = time.perf_counter()
+                    began, used, others = time.perf_counter(), time.process_time(), cpu_of_children()
                     results = executor.execute_batch("Ask", rows(count), progress=False, **options)
                     told.append(time.perf_counter() - began)
+                    cpu[id(told)] = (time.process_time() - used) / count * 1e6
+                    children = (cpu_of_children() - others) / count * 1e6
                     if len(results.succeeded) != count or set(calls.since().values()) != {1}:
                         raise SystemExit("a row failed, or was called twice")
             backend.close()
         ideal, local, remote = count * DELAY / width, statistics.median(here), statistics.median(there)
         print(
             f"{nodes} nodes, {width} rows at once: ideal {ideal:.2f} s, one process {local:.2f} s, Ray {remote:.2f} s, "
-            f"ratio {remote / local:.2f}"
+            f"ratio {remote / local:.2f}; CPU per row: one process {cpu[id(here)]:.0f} us; on Ray "
+            f"{cpu[id(there)]:.0f} us where the batch began, {children:.0f} us in workers and Ray's own processes"
         )
 
 
@@ -217,8 +241,8 @@ def count_kills(count: int, calls: Calls) -> None:
             again = sum(number - 1 for number in made_calls.values())
             print(
                 f"driver killed {kills} times: {finished_rows(journal)} of {count} rows in the journal ({kept} "
-                f"before the last run), {sum(made_calls.values())} calls, {again} rows called again; at most the 64 "
-                "that were under way for each kill"
+                f"before the last run), {sum(made_calls.values())} calls, {again} rows called again; at most the "
+                f"{2 * 48} that two workers had for each kill"
             )
 
 
@@ -235,6 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2_000)
     parser.add_argument("--concurrency", type=int, default=32)
+    parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=["nodes", "kills"], default=["nodes", "kills"])
     options = parser.parse_args()
@@ -253,7 +278,7 @@ def main() -> None:
         sys.path.insert(0, folder)
         calls = Calls(site / "calls")
         if "nodes" in options.only:
-            compare_nodes(options.rows, options.concurrency, options.rounds, calls)
+            compare_nodes(options.rows, options.concurrency, options.rounds, calls, options.nodes)
         if "kills" in options.only:
             count_kills(options.rows, calls)
 

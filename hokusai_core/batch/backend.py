@@ -388,7 +388,7 @@ class _RemoteAttempt:
             admission, row.admissions[number] = row.admissions[number], None
             if admission is not None:
                 admission.refund()
-        if outcome.status == "lost":
+        if outcome.status == "lost" and (self.gate is None or row.admissions):  # else it had not asked for a call yet
             self.recorder.record(
                 CallRecord(self.calls.plan.model_name, "abandoned", latency, Usage(calls=1), bill="unknown")
             )

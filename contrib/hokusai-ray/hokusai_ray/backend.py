@@ -29,6 +29,8 @@ class RayBackend:
             which only loopback reaches. A connection that the host has made by ``ray.init`` is used as it is.
         workers: number of workers; None for as many as the cluster has CPUs for.
         concurrency: rows that a worker runs at once.
+        prefetch: rows that a worker has beside those, and begins as soon as there is room; None for half of
+            ``concurrency``. A worker that dies takes them with it.
         chunk_size: rows that a worker is sent at once at most.
         num_cpus: CPUs that a worker takes up.
         num_gpus: GPUs that a worker takes up.
@@ -52,6 +54,7 @@ class RayBackend:
         *,
         workers: int | None = None,
         concurrency: int = 32,
+        prefetch: int | None = None,
         chunk_size: int = 32,
         num_cpus: float = 1.0,
         num_gpus: float = 0.0,
@@ -71,6 +74,7 @@ class RayBackend:
             raise ConfigurationError(f"RayBackend(environment=...): {', '.join(missing)}: not set in this process")
         self._address, self._workers, self._concurrency, self._chunk_size = address, workers, concurrency, chunk_size
         self._resources = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_restarts": max_restarts}
+        self._prefetch = concurrency // 2 if prefetch is None else max(0, prefetch)
         self._environment = tuple(environment)
         self._start_timeout, self._patience = start_timeout, patience
         self._object_store_memory = object_store_memory
@@ -96,6 +100,7 @@ class RayBackend:
             host,
             workers,
             concurrency=self._concurrency,
+            prefetch=self._prefetch,
             chunk_size=self._chunk_size,
             patience=self._patience,
         )
@@ -137,7 +142,7 @@ class RayBackend:
             **self._resources, max_task_retries=0, max_concurrency=1_000, scheduling_strategy="SPREAD"
         )
         self._actors += [make.remote(environment) for _ in range(count - len(self._actors))]
-        asked = {actor.open.remote(job): actor for actor in self._actors}
+        asked = {actor.open.remote(job, self._concurrency): actor for actor in self._actors}
         ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=self._start_timeout)
         if late:
             raise ConfigurationError(

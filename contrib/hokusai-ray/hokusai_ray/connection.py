@@ -14,13 +14,12 @@ __all__ = ["Connection", "imported_ray"]
 #: Variables of Ray that are set before it is imported, unless the environment says otherwise. Under ``uv run``, Ray
 #: would start each worker by ``uv run``, too, in a copy of the folder and with a new environment.
 _ALWAYS: Final = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-#: And before a cluster of this machine is started, which only loopback reaches: nothing has to log in, and a worker or
-#: node that died is noticed within seconds.
+#: And before a cluster of this machine is started, which only loopback reaches: nothing has to log in, and workers
+#: get their share of a busy machine.
 _LOCAL: Final = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "disabled",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
+    "RAY_worker_niceness": "0",
 }
 _LOOPBACK: Final = "127.0.0.1"
 

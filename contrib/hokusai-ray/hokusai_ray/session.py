@@ -56,7 +56,8 @@ class RaySession:
         job: the batch.
         host: takes outcomes and admits calls.
         workers: actors, each with what its process is known by.
-        concurrency: rows that a worker has at once.
+        concurrency: rows that a worker runs at once.
+        prefetch: rows that a worker has beside those, and begins as soon as there is room.
         chunk_size: rows that are sent at once at most.
         patience: seconds without a living worker after which rows fail.
     """
@@ -72,13 +73,14 @@ class RaySession:
         workers: Sequence[tuple[Any, str]],
         *,
         concurrency: int,
+        prefetch: int,
         chunk_size: int,
         patience: float,
     ) -> None:
         self._ray, self._job, self._host = ray, job, host
-        self._patience, self._concurrency = patience, concurrency
+        self._patience, self._concurrency, self._most = patience, concurrency, concurrency + prefetch
         self._workers = [_Worker(actor, identity) for actor, identity in workers]
-        self.capacity, self.chunk_size = concurrency * len(workers), chunk_size
+        self.capacity, self.chunk_size = self._most * len(workers), chunk_size
         self._queue: deque[_Row] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun = self._closed = False
@@ -115,7 +117,7 @@ class RaySession:
         """Send rows to the workers that have the fewest, as long as there is room."""
         sent: dict[int, list[_Row]] = {}
         while self._queue:
-            free = [worker for worker in self._workers if worker.alive and len(worker.rows) < self._concurrency]
+            free = [worker for worker in self._workers if worker.alive and len(worker.rows) < self._most]
             if not free:
                 break
             worker = min(free, key=lambda one: len(one.rows))
@@ -201,7 +203,7 @@ class RaySession:
         while not self._closed:
             await asyncio.sleep(_NAP)
             try:
-                worker.identity, problem = await worker.actor.open.remote(self._job)
+                worker.identity, problem = await worker.actor.open.remote(self._job, self._concurrency)
             except self._ray.exceptions.ActorUnavailableError:
                 continue
             except self._ray.exceptions.RayError:

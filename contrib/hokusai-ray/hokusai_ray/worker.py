@@ -29,10 +29,12 @@ class _Job:
     Args:
         worker: answers its rows.
         metered: whether each of its calls must be admitted.
+        room: bounds the rows that run at once; the others wait here, so that none has to be sent for first.
     """
 
     worker: JobWorker
     metered: bool
+    room: asyncio.Semaphore
     messages: list[Message] = field(factory=list)
     questions: dict[int, asyncio.Future[int | None]] = field(factory=dict)
     numbers: Iterator[int] = field(factory=itertools.count)
@@ -51,7 +53,9 @@ class _Job:
         running.add_done_callback(self.running.discard)
 
     async def _run(self, task: RowTask) -> None:
-        self.tell(await self.worker.run(task, self._ask if self.metered else None))
+        async with self.room:
+            outcome = await self.worker.run(task, self._ask if self.metered else None)
+        self.tell(outcome)
 
     async def _ask(self, task: int, offer: CallOffer) -> int | None:
         question = next(self.numbers)
@@ -83,15 +87,19 @@ class RowWorker:
         self._identity = secrets.token_hex(8)
         self._jobs: dict[str, _Job] = {}
 
-    async def open(self, job: BatchJob) -> tuple[str, str]:
+    async def open(self, job: BatchJob, concurrency: int) -> tuple[str, str]:
         """Take part in a batch.
+
+        Args:
+            job: the batch.
+            concurrency: rows that run at once.
 
         Returns:
             What this process is known by, and why it cannot run the job; "" where it can.
         """
         if job.job_id not in self._jobs:
             try:
-                self._jobs[job.job_id] = _Job(JobWorker(job), job.metered)
+                self._jobs[job.job_id] = _Job(JobWorker(job), job.metered, asyncio.Semaphore(concurrency))
             except Exception as error:  # raised here, it would be an error of Ray
                 return self._identity, str(error)
         return self._identity, ""

@@ -19,6 +19,8 @@ _NODE = {"node_ip_address": "127.0.0.1", "include_dashboard": False, "object_sto
 def cluster() -> Iterator[Any]:
     """Yield the cluster."""
     os.environ.setdefault(KEY_VARIABLE, "no-secret")
+    # A node that is gone is to be noticed within seconds. Ray's own patience is for machines that are busy.
+    os.environ |= {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "5"}
     ray = imported_ray(local=True)
     from ray.cluster_utils import Cluster
 
