@@ -31,7 +31,12 @@ _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_]+")
 #: Optional methods, and the arguments that they are given by name.
 _OPTIONAL: Final[dict[str, dict[str, tuple[str, ...]]]] = {
-    "tracker": {"anchor": (), "begin_execution": ("execution_id", "signature"), "search": ("since", "signature")},
+    "tracker": {
+        "anchor": (),
+        "anchor_operation": ("operation_id", "kind", "name"),
+        "begin_execution": ("execution_id", "signature"),
+        "search": ("since", "signature"),
+    },
     "feedback_store": {"search": ("since", "signature"), "add_outcome": ("outcome",)},
     "cache": {"entries": ("signature",), "remove": ("signature", "older_than"), "stats": ()},
     "metric": {"using": ("models", "task"), "aggregate": ("pairs",)},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,3 +22,17 @@ class TestAcmeSample(TrackerConformance):
     def read_executions(self, tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
         path = tmp_path / "spool" / "executions.jsonl"
         return lambda: [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    @pytest.fixture
+    def outage(self, tmp_path: Path) -> Callable[[], AbstractContextManager[None]]:
+        path = tmp_path / "spool" / "executions.jsonl"
+
+        @contextmanager
+        def service_is_down() -> Iterator[None]:
+            path.rename(tmp_path / "aside")
+            path.mkdir()  # cannot be written to
+            yield
+            path.rmdir()
+            (tmp_path / "aside").rename(path)
+
+        return service_is_down
