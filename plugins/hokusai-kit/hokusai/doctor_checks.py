@@ -252,7 +252,7 @@ def _cache(found: Installed) -> Iterator[Check]:
     try:
         figures = cache.stats() if hasattr(cache, "stats") else {}
     except HokusaiError as error:
-        yield Check("warn", "cache", f"{name}: answers are kept in memory only", str(error))
+        yield Check("fail", "cache", f"{name}: answers are kept in memory only", str(error))
         return
     finally:
         cache.close()
