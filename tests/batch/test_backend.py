@@ -294,12 +294,8 @@ def test_a_job_says_what_is_left_and_how_long(make_remote: MakeExecutor) -> None
 def test_an_error_is_the_same_on_the_other_side() -> None:
     error = LanguageModelError("it is down", retryable=True, retry_after=3.0)
     again = RowError.of(error).to_error()
-    assert (type(again), str(again), again.retryable, again.retry_after) == (
-        LanguageModelError,
-        "it is down",
-        True,
-        3.0,
-    )  # type: ignore[attr-defined]
+    assert isinstance(again, LanguageModelError)
+    assert (str(again), again.retryable, again.retry_after) == ("it is down", True, 3.0)
     assert str(RowError.of(KeyError("x")).to_error()) == "KeyError: 'x'"
     assert type(RowError("BatchInterrupted", "no").to_error()) is ExecutionError
 
