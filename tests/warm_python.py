@@ -118,7 +118,8 @@ def _serve(path: str) -> dict[str, Any]:
         listener.bind(path)
         listener.listen()
         print("ready", flush=True)  # the process that started this one waits for it
-        while listener in select.select([listener, 0], [], [])[0]:
+        watched: list[Any] = [listener, 0]
+        while listener in select.select(watched, [], [])[0]:
             connection = listener.accept()[0]
             if os.fork() == 0:
                 listener.close()

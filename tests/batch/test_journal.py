@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 import textwrap
 import zlib
 from collections.abc import Callable
@@ -20,6 +17,7 @@ from hokusai_core import BaseSignature, ExecutionResult, Executor, InputField, O
 from hokusai_core.batch.journal import Journal, JournalWarning
 from hokusai_core.errors import AnswerCutOff, ConfigurationError, JournalError
 from hokusai_core.testing.lm import null_lm
+from tests.warm_python import WarmPython
 
 MakeExecutor = Callable[..., Executor]
 WINDOWS = pytest.mark.parametrize("workers", [4, 80], ids=["threads", "event loop"])
@@ -197,7 +195,7 @@ def test_places_where_no_journal_can_be(make_executor: MakeExecutor, tmp_path: P
         make_executor().execute_batch("Ask", ask(1), journal="a\0b")
 
 
-def test_two_batches_cannot_share_a_journal(make_executor: MakeExecutor, path: Path, tmp_path: Path) -> None:
+def test_two_batches_cannot_share_a_journal(make_executor: MakeExecutor, path: Path, warm_python: WarmPython) -> None:
     executor = make_executor()
     program = textwrap.dedent("""
         import sys
@@ -214,7 +212,7 @@ def test_two_batches_cannot_share_a_journal(make_executor: MakeExecutor, path: P
     next(rows)
     with pytest.raises(JournalError, match="in use by another batch"):
         executor.execute_batch("Ask", ask(1), journal=path)
-    other = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    other = warm_python.run(program, str(path))
     assert "in use by another batch" in other.stdout
     rows.close()
     assert executor.execute_batch("Ask", ask(1), journal=path).failed == []
@@ -272,7 +270,7 @@ def test_sensitive_values_are_not_in_it(make_executor: MakeExecutor, make_lm: An
     assert b"answer to" not in other.read_bytes()
 
 
-def test_a_full_disk_stops_the_batch_and_damages_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_stops_the_batch_and_damages_nothing(tmp_path: Path, warm_python: WarmPython) -> None:
     """The size limit of the process stands for the end of the disk: a write fails in the middle of a line."""
     program = textwrap.dedent("""
         import resource, signal, sys
@@ -296,8 +294,7 @@ def test_a_full_disk_stops_the_batch_and_damages_nothing(tmp_path: Path) -> None
             print(len(results.succeeded), lm.engine.calls - calls)
     """)
     path = tmp_path / "j"
-    run = [sys.executable, "-c", program, str(path), "5003"]
-    done = subprocess.run(run, capture_output=True, text=True, check=True, env=os.environ)
+    done = warm_python.run(program, str(path), "5003")
     first, calls, rest = done.stdout.splitlines()
     assert first.startswith("JournalError")
     assert "cannot be written" in first

@@ -159,7 +159,8 @@ class OnlyForItsProcess(SameText):
 
 class LastCounts(SameText):
     def aggregate(self, pairs: Any) -> float:
-        return float(self.score(*pairs[-1], {}) * 0.5 + self.score(*pairs[0], {}) * 0.3 + 0.2)
+        first, last = (self.score(expected, outputs, {}) for expected, outputs in (pairs[0], pairs[-1]))
+        return float(last * 0.5 + first * 0.3 + 0.2)
 
 
 class SumOfScores(SameText):

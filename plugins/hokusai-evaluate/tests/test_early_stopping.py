@@ -6,7 +6,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from hokusai_core import Executor
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.testing.lm import null_lm
 from hokusai_evaluate import evaluate
+from tests.warm_python import WarmPython
 
 MakeExecutor = Callable[..., Executor]
 ROWS = 200
@@ -184,13 +184,12 @@ KILLED = textwrap.dedent(
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.soak)])
-def test_a_killed_test_goes_on_without_repeating_a_call(tmp_path: Path, kills: int) -> None:
+def test_a_killed_test_goes_on_without_repeating_a_call(tmp_path: Path, warm_python: WarmPython, kills: int) -> None:
     data, calls = tmp_path / "data.jsonl", tmp_path / "calls"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows()))
 
     def run(journal: str, kill_after: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", KILLED, str(data), str(tmp_path / journal), str(calls), str(kill_after)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return warm_python.run(KILLED, str(data), str(tmp_path / journal), str(calls), str(kill_after))
 
     for _ in range(kills):
         assert run("a.journal", 5).returncode == -signal.SIGKILL

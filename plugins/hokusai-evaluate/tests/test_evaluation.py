@@ -6,7 +6,6 @@ import base64
 import json
 import signal
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ from hokusai_core.testing.lm import null_lm
 from hokusai_evaluate import evaluate
 from hokusai_evaluate.measurement import _share
 from hokusai_evaluate.metrics.quality_score import QualityScore
+from tests.warm_python import WarmPython
 
 MakeExecutor = Callable[..., Executor]
 
@@ -420,10 +420,9 @@ KILLED = textwrap.dedent(
 )
 
 
-def test_a_killed_evaluation_goes_on(tickets: Path, tmp_path: Path) -> None:
+def test_a_killed_evaluation_goes_on(tickets: Path, tmp_path: Path, warm_python: WarmPython) -> None:
     def run(kill_at: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", KILLED, str(tickets), str(tmp_path / "a.journal"), str(kill_at)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return warm_python.run(KILLED, str(tickets), str(tmp_path / "a.journal"), str(kill_at))
 
     assert run(25).returncode == -signal.SIGKILL
     result = run(0)

@@ -18,6 +18,7 @@ from hokusai_core.errors import BudgetExceeded, OptimizationError
 from hokusai_core.plugin_api import Candidate, OptimizationTask
 from hokusai_teleprompt import TelepromptFineTuner
 from hokusai_teleprompt.study.phase_budget import ResourceLimit
+from tests.warm_python import WarmPython
 
 OPTIMIZERS = [
     "bootstrap_fewshot",
@@ -191,7 +192,7 @@ SCRIPT = textwrap.dedent(
     log, answer = open(sys.argv[2], "ab", buffering=0), engine.complete
 
     def complete(request):
-        time.sleep(0.02)
+        time.sleep(0.005)
         response = answer(request)
         log.write(b".")
         return response
@@ -204,7 +205,9 @@ SCRIPT = textwrap.dedent(
 )
 
 
-def test_a_killed_optimization_continues_and_pays_for_no_finished_call_again(tmp_path: Path, own_folder: Path) -> None:
+def test_a_killed_optimization_continues_and_pays_for_no_finished_call_again(
+    tmp_path: Path, own_folder: Path, warm_python: WarmPython
+) -> None:
     import json
 
     script, log = tmp_path / "run.py", tmp_path / "calls"
@@ -220,11 +223,9 @@ def test_a_killed_optimization_continues_and_pays_for_no_finished_call_again(tmp
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL, "it was over before it could be killed"
-    finished = subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=300, check=True)
+    finished = warm_python.run(SCRIPT, *command[2:], env=environment)
     report = json.loads(finished.stdout)
-    alone = subprocess.run(
-        command, env={**environment, "HOKUSAI_DATA_DIR": str(tmp_path / "other")}, stdout=subprocess.PIPE, check=True
-    )
+    alone = warm_python.run(SCRIPT, *command[2:], env={**environment, "HOKUSAI_DATA_DIR": str(tmp_path / "other")})
     whole = json.loads(alone.stdout)
     paid = log.stat().st_size - whole["calls"]
     # Two workers, killed twice: at most four calls were under way, paid for, and not yet noted.
