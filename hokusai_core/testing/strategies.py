@@ -143,21 +143,6 @@ class StrategyConformance(Conformance):
 
             run_watched(ask, allowed=self.calls_on_loop)
 
-    def test_works_in_a_forked_process(self, target: Callable[..., Strategy]) -> None:
-        """A module that was built before answers there, too."""
-        with self._executor(target) as (executor, _):
-            found = executor.strategy("Ask")
-            assert found is not None
-            self.require_fork(found.strategy)
-            runner = SignatureRunner(self.spec, executor.language_model(), found)
-            assert runner.run({"question": "one"}) == dict(self.outputs)
-
-            def ask() -> None:
-                assert runner.run({"question": "two"}) == dict(self.outputs)
-                assert dict(executor.execute_signature("Ask", {"question": "three"})) == dict(self.outputs)
-
-            assert error_in_fork(ask) is None
-
     def test_changes_nothing_that_it_is_given(
         self, target: Callable[..., Strategy], capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -202,14 +187,6 @@ class StrategyConformance(Conformance):
             runner.run({"question": "one"})
             assert _state(runner.module) == before
 
-    def test_many_threads_ask_at_once(self, target: Callable[..., Strategy]) -> None:
-        """Rows of a batch share a strategy."""
-        with self._executor(target) as (executor, _), ThreadPoolExecutor(8) as pool:
-            results = pool.map(
-                lambda number: executor.execute_signature("Ask", {"question": str(number)}, cache="off"), range(40)
-            )
-            assert [dict(result) for result in results] == [dict(self.outputs)] * 40
-
     def test_raises_if_every_call_fails(self, target: Callable[..., Strategy]) -> None:
         """It never returns None, and never makes an answer up."""
         with self._executor(target, fail_first=10**6) as (executor, _), pytest.raises(LanguageModelError):
@@ -243,6 +220,29 @@ class StrategyConformance(Conformance):
             with pytest.raises(ExecutionError):
                 executor.execute_signature("Ask", {"question": "one"}, timeout=0.1)
             assert engine.calls <= 1
+
+    def test_works_in_a_forked_process(self, target: Callable[..., Strategy]) -> None:
+        """A module that was built before answers there, too."""
+        with self._executor(target) as (executor, _):
+            found = executor.strategy("Ask")
+            assert found is not None
+            self.require_fork(found.strategy)
+            runner = SignatureRunner(self.spec, executor.language_model(), found)
+            assert runner.run({"question": "one"}) == dict(self.outputs)
+
+            def ask() -> None:
+                assert runner.run({"question": "two"}) == dict(self.outputs)
+                assert dict(executor.execute_signature("Ask", {"question": "three"})) == dict(self.outputs)
+
+            assert error_in_fork(ask) is None
+
+    def test_many_threads_ask_at_once(self, target: Callable[..., Strategy]) -> None:
+        """Rows of a batch share a strategy."""
+        with self._executor(target) as (executor, _), ThreadPoolExecutor(8) as pool:
+            results = pool.map(
+                lambda number: executor.execute_signature("Ask", {"question": str(number)}, cache="off"), range(40)
+            )
+            assert [dict(result) for result in results] == [dict(self.outputs)] * 40
 
 
 def _state(module: Any) -> Any:

@@ -146,12 +146,16 @@ class AsksTwice(Session):
 class NeverAsksForRoom(Session):
     """The budget is that of all workers together."""
 
+    tests = ("test_a_budget_holds_for_all_workers_together",)
+
     def __init__(self, job: BatchJob, host: RowHost) -> None:
         super().__init__(evolve(job, metered=False), host)
 
 
 class AsksForRoomOnce(Session):
     """One admission for all calls."""
+
+    tests = ("test_a_budget_holds_for_all_workers_together",)
 
     admission: Any = None
 

@@ -181,8 +181,11 @@ class ReadsAFile(NoPasswords):
 
 
 class SlowOnLongTexts(NoPasswords):
+    """It compares each part with each other one."""
+
     def is_bad(self, text: str) -> Any:
-        return any("password" in text[: end + 1] for end in range(0, len(text), 3)) or super().is_bad(text)
+        parts = range(0, len(text), 8)
+        return sum(1 for first in parts for second in parts if first > second) < 0 or super().is_bad(text)
 
 
 class OnlyForItsProcess(NoPasswords):
