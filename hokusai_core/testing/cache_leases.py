@@ -24,6 +24,7 @@ import pytest
 
 from hokusai_core.protocols import CacheLeases
 from hokusai_core.testing.caches import make_entry
+from hokusai_core.testing.capabilities import Conformance
 
 __all__ = ["CacheLeaseConformance"]
 
@@ -31,7 +32,7 @@ __all__ = ["CacheLeaseConformance"]
 _PATIENCE = 30.0
 
 
-class CacheLeaseConformance:
+class CacheLeaseConformance(Conformance):
     """Tests that every cache with leases passes. The fixture ``make_cache`` makes one on the same store each time.
 
     Attributes:
@@ -107,6 +108,7 @@ class CacheLeaseConformance:
 
     def test_the_lease_of_a_killed_process_is_taken_over(self, make_cache: Callable[[], Any]) -> None:
         """Those that wait go on soon after the holder was killed."""
+        self.require("fork_safe")
         child, reader = _in_child(lambda: make_cache().lease("ab").held)
         assert os.read(reader, 1) == b"1"
         os.kill(child, signal.SIGKILL)
@@ -122,6 +124,7 @@ class CacheLeaseConformance:
         self, make_cache: Callable[[], Any]
     ) -> None:
         """The answer of the later holder stays, and so does the absence of one."""
+        self.require("fork_safe")
         for answers in (True, False):
             key = f"{answers:064x}"
             gate_reader, gate = os.pipe()

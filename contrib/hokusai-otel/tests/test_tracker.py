@@ -33,12 +33,6 @@ class TestOtelTracker(TrackerConformance):
     durable = False  # what was not exported is lost with the process
     fork_safe = False  # a child process exports what it has recorded itself, if it lives for long enough
 
-    def test_what_a_killed_process_recorded_is_delivered(self) -> None:  # type: ignore[override]
-        pytest.skip("it is not durable")
-
-    def test_a_forked_process_records_with_the_tracker_of_its_parent(self) -> None:  # type: ignore[override]
-        pytest.skip("it is tested below, with a child process that lives for long enough")
-
     @pytest.fixture
     def make_tracker(self) -> Callable[[], Tracker]:
         return OtelTracker
