@@ -766,6 +766,11 @@ class Executor:
         """
         self.services.observers.optimization(event)
 
+    @property
+    def notes_evaluations(self) -> bool:
+        """Whether a tracker or an ``on_evaluation_finished`` hook is there; if not, no event need be made."""
+        return bool(self.services.observers.trackers) or self.plugins.implements("on_evaluation_finished")
+
     def evaluation_finished(self, event: EvaluationFinished) -> None:
         """Notify trackers and ``on_evaluation_finished`` hooks that an evaluation is over.
 

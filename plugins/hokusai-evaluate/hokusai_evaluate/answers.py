@@ -62,11 +62,12 @@ def answer_of(outcome: Any) -> Answer:
     if isinstance(outcome, FailedExecution):
         return failed_answer(outcome.error, outcome.usage, outcome.cost)
     usage: Usage = outcome.usage
+    outputs = dict(outcome.outputs)  # reading one of what is given takes longer
     if outcome.cached:
         latency = getattr(outcome, "original_latency", None)
-        return Answer(outcome.outputs, latency=latency, cost=getattr(outcome, "original_cost", None))
+        return Answer(outputs, latency=latency, cost=getattr(outcome, "original_cost", None))
     tokens = (usage.input_tokens, usage.output_tokens)
-    return Answer(outcome.outputs, latency=outcome.latency, cost=outcome.cost, tokens=tokens)
+    return Answer(outputs, latency=outcome.latency, cost=outcome.cost, tokens=tokens)
 
 
 def failed_answer(error: Exception, usage: Usage | None = None, cost: float | None = None) -> Answer:

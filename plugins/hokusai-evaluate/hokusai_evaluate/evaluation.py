@@ -176,7 +176,8 @@ def evaluate(
         seconds=time.time() - started,
         notes=metered.notes(),
     )
-    executor.evaluation_finished(event_of(evaluation, systems[0].name))
+    if executor.notes_evaluations:
+        executor.evaluation_finished(event_of(evaluation, systems[0].name))
     return evaluation
 
 

@@ -34,7 +34,6 @@ __all__ = [
 
 _SHOWN = 25
 _PARTS = ("inputs", "outputs")
-_MAPPING, _TEXTS = {dict}, {str}
 _NOTHING: Mapping[str, Any] = {}
 _MEDIA = MediaPolicy()
 
@@ -186,14 +185,24 @@ def _digest(value: Any) -> str:
 
 def _canonical(value: Any) -> bytes:
     """Return the JSON text of a value: sorted, without blanks, in ASCII."""
-    parts = value if type(value) is list else [value]
-    if set(map(type, parts)) == _MAPPING and all(set(map(type, part.values())) <= _TEXTS for part in parts):
+    if _holds_texts(value if type(value) is list else [value]):
         # Of ASCII texts orjson makes the same, in a fifth of the time. It refuses texts that are not Unicode.
         with contextlib.suppress(TypeError):
             text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
             if text.isascii():
                 return text
     return json.dumps(jsonable(value), sort_keys=True, separators=(",", ":")).encode()
+
+
+def _holds_texts(parts: list[Any]) -> bool:
+    """Return whether values are mappings of texts, as nearly all are. Plain loops are the quickest here."""
+    for part in parts:
+        if type(part) is not dict:
+            return False
+        for value in part.values():
+            if type(value) is not str:
+                return False
+    return True
 
 
 def _rows(source: Any, what: str, delimiter: str | None, known: Collection[str]) -> Iterator[ExampleRow]:
@@ -276,8 +285,10 @@ def _example(
 
 def _are_plain(values: Mapping[str, Any]) -> bool:
     """Return whether all values are texts in ASCII, as nearly all are."""
-    found = values.values()
-    return set(map(type, found)) <= _TEXTS and all(map(str.isascii, found))
+    for value in values.values():  # noqa: SIM110  # in half the time of a generator
+        if type(value) is not str or not value.isascii():
+            return False
+    return True
 
 
 def _is_text(value: Any) -> bool:

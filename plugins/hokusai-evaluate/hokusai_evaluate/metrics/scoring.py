@@ -7,6 +7,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from hokusai_core.errors import OptimizationError
@@ -27,6 +28,8 @@ __all__ = [
 #: Range of a metric that declares none.
 OPEN_RANGE: Final = (-math.inf, math.inf)
 
+#: Characters of a text that may be a label.
+_LABEL: Final = 40
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -36,9 +39,18 @@ def normalized(value: Any) -> str:
 
     This is the normalization of the SQuAD evaluation (Rajpurkar et al., 2016), after Unicode NFKC.
     """
-    text = unicodedata.normalize("NFKC", value if isinstance(value, str) else str(value)).casefold()
+    text = value if isinstance(value, str) else str(value)
+    return _normalized_label(text) if len(text) <= _LABEL else _normalized(text)
+
+
+def _normalized(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text).casefold()
     bare = " ".join(_ARTICLES.sub(" ", text.translate(_PUNCTUATION)).split())
     return bare or " ".join(text.split())  # so that "?" does not equal "the", both of which would be empty
+
+
+#: Labels come again and again.
+_normalized_label = lru_cache(maxsize=1024)(_normalized)
 
 
 def tokens(value: Any) -> list[str]:
@@ -48,7 +60,11 @@ def tokens(value: Any) -> list[str]:
 
 def fields_of(expected: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     """Return pairs of expected and given values, both plain; None for an output that was not given."""
-    return [(jsonable(value), jsonable(outputs.get(name))) for name, value in expected.items()]
+    return [(_plain(value), _plain(outputs.get(name))) for name, value in expected.items()]
+
+
+def _plain(value: Any) -> Any:
+    return value if type(value) is str else jsonable(value)
 
 
 def checked(score: Any, metric: Any) -> float:
