@@ -44,7 +44,9 @@ def measure(embedded: Any = "local") -> Evaluation:
             null_lm(answers={"classification": answers_of(examples, right)}, model=name)
             for name, right in SCRIPTED.items()
         ]
-        return evaluate(executor, "ClassifyText", metric=["accuracy", "macro_f1"], lm=[embedded, *scripted])
+        return evaluate(
+            executor, "ClassifyText", metric=["accuracy", "macro_f1"], lm=[embedded, *scripted], timeout=900
+        )
 
 
 def main() -> None:
