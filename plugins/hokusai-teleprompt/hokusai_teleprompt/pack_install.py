@@ -22,21 +22,21 @@ from hokusai_teleprompt.pack_builder import GENERATOR, PLUGIN, SIGNATURES, check
 __all__ = ["install_pack", "pip_install", "renamed_wheel"]
 
 
-def install_pack(source: str, rename: Mapping[str, str], install: Callable[[str], None]) -> list[str]:
+def install_pack(source: str, rename: Mapping[str, str], install: Callable[[str, bool], None]) -> list[str]:
     """Install a pack into this environment, and return lines that tell what its signatures are called.
 
     Args:
         source: path of a wheel, or a requirement such as ``acme-support``.
         rename: name of a signature -> the name that it gets. The wheel has to be a file, and one that ``hokusai pack
             build`` made.
-        install: installs a wheel or a requirement.
+        install: installs a wheel or a requirement, told whether it takes the place of the same version.
 
     Raises:
         ConfigurationError: signatures cannot be renamed, or the pack cannot be installed.
     """
     before = _signatures()  # notes which packs are there, so that their names keep their meaning
     with _prepared(source, rename) as prepared:
-        install(prepared)
+        install(prepared, bool(rename))
     importlib.invalidate_caches()
     after = _signatures()
     known = {(entry.qualified_name, entry.owner.version) for entry in before.list()}
@@ -53,21 +53,26 @@ def install_pack(source: str, rename: Mapping[str, str], install: Callable[[str]
     return lines or ["no signature is new"]
 
 
-def pip_install(target: str) -> None:
+def pip_install(target: str, again: bool) -> None:
     """Install a wheel or a requirement with pip, or with uv if there is no pip. Both read their usual variables.
+
+    Args:
+        target: the wheel or requirement.
+        again: whether to install it also where the same version is installed, as when its signatures are renamed.
 
     Raises:
         ConfigurationError: it cannot be installed.
     """
-    command = [sys.executable, "-m", "pip", "install", target]
+    command, force = [sys.executable, "-m", "pip", "install"], "--force-reinstall"
     if importlib.util.find_spec("pip") is None:
         uv = shutil.which("uv")
         if uv is None:
             raise ConfigurationError(f"{target}: neither pip nor uv is installed; install one: python -m ensurepip")
-        command = [uv, "pip", "install", "--python", sys.executable, target]
-    done = subprocess.run(command, check=False)  # noqa: S603  # what the user asks to install
-    if done.returncode:
-        raise ConfigurationError(f"{target} was not installed; what went wrong is above")
+        command, force = [uv, "pip", "install", "--python", sys.executable], "--reinstall"
+    for options in ([], ["--no-deps", force])[: 1 + again]:
+        done = subprocess.run([*command, *options, target], check=False)  # noqa: S603  # what the user asks to install
+        if done.returncode:
+            raise ConfigurationError(f"{target} was not installed; what went wrong is above")
 
 
 def renamed_wheel(wheel: Path, out: Path, rename: Mapping[str, str]) -> Path:

@@ -157,7 +157,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def installer(site: Path) -> Any:
-    def install(wheel: str) -> None:
+    def install(wheel: str, again: bool) -> None:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(site)
 
