@@ -59,8 +59,13 @@ class LabelResult:
 
     @property
     def collapsed(self) -> bool:
-        """Whether the candidate loses at least half of the recall, by more than chance."""
+        """Whether the candidate loses at least half of the recall, by more than chance, and F1 falls with it.
+
+        A baseline that gives a label to nearly everything finds all of its examples. Giving that up is no loss.
+        """
         if not self.baseline_right or self.candidate_right > (1 - _MOST_LOST) * self.baseline_right:
+            return False
+        if self.candidate.f1 >= self.baseline.f1:
             return False
         return _tail(self.wins, self.losses) <= _CHANCE
 

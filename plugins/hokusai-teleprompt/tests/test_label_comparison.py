@@ -50,6 +50,16 @@ def test_chance_and_improvement_are_not_refused() -> None:
     assert label_refusals(compared(("a", "a", "a", 10))) == []
 
 
+def test_a_label_that_was_given_to_everything_may_be_found_less_often() -> None:
+    rows = [("a", "a", "a", 6), ("a", "a", "b", 6), ("b", "a", "b", 20), ("c", "a", "c", 12)]
+    labels = compared(*rows)
+    a = next(one for one in labels if one.label == "a")
+    assert (a.baseline_right, a.candidate_right, a.candidate.f1 > a.baseline.f1) == (12, 6, True)
+    assert label_refusals(labels) == []
+    given_up = compared(*rows[1:], ("a", "a", "b", 6))
+    assert "no longer finds 'a' (12 to 0 of 12)" in " ".join(label_refusals(given_up))
+
+
 def test_labels_of_sensitive_outputs_are_not_named() -> None:
     labels = compared(("a", "b", "a", 60), ("b", "b", "a", 10))
     assert "'b'" not in " ".join(label_refusals(labels, hidden={"label"}))
