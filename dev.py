@@ -256,7 +256,7 @@ def run_each(commands: list[list[str]]) -> None:
 
 
 def demo(arguments: list[str]) -> None:
-    """Run pre-built signatures on real texts with the embedded language model."""
+    """Show on the embedded language model what Hokusai does."""
     sync()
     become(VENV_PYTHON, ROOT / "examples" / "demo.py", *arguments)
 
@@ -307,10 +307,17 @@ def coverage(arguments: list[str]) -> None:
 
 
 def docs(arguments: list[str]) -> None:
-    """Run every code block of the documentation."""
+    """Build the documentation site, and run every code block of the documentation."""
     sync()
+    run_each([[str(VENV_PYTHON), "tools/build_site.py"]])
     pages = [name for name in ("README.md", "CONTRIBUTING.md", "docs") if (ROOT / name).exists()]
     become(VENV_PYTHON, "-m", "pytest", *pages, *arguments)
+
+
+def site(arguments: list[str]) -> None:
+    """Build the documentation site into build/site, without a network."""
+    sync()
+    become(VENV_PYTHON, ROOT / "tools" / "build_site.py", *arguments)
 
 
 def reference(arguments: list[str]) -> None:
@@ -403,6 +410,7 @@ TASKS = {
     "coverage": coverage,
     "lint": lint,
     "docs": docs,
+    "site": site,
     "reference": reference,
     "versions": versions,
     "bench": bench,
