@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["page_text", "prepare_pages"]
+__all__ = ["normalized", "page_text", "prepare_pages"]
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "build" / "pages"
@@ -57,7 +57,7 @@ def page_text(text: str, page: Path) -> str:
         file, mark, anchor = target.partition("#")
         if not file or "://" in file or file.startswith("mailto:"):
             return match[0]
-        place = _normalized(base / file)
+        place = normalized(base / file)
         if place.parts[:1] == ("docs",):
             inside = Path(*place.parts[1:])
             return f"[{label}]({_relative(inside, page)}{mark}{anchor})"
@@ -67,7 +67,8 @@ def page_text(text: str, page: Path) -> str:
     return _LINK.sub(linked, text)
 
 
-def _normalized(path: Path) -> Path:
+def normalized(path: Path) -> Path:
+    """Return a path without steps back."""
     parts: list[str] = []
     for part in path.parts:
         if part == ".." and parts:

@@ -45,6 +45,7 @@ def test_command_of_a_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("DATA", "CACHE"):
         monkeypatch.setenv(f"HOKUSAI_{name}_DIR", str(tmp_path / name.lower()))
     monkeypatch.setenv("HOKUSAI_MODE", "testing")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "report.txt").write_text("Revenue rose by 4 percent.", encoding="utf-8")
     (tmp_path / "mail.txt").write_text("The desk arrived today, thank you!", encoding="utf-8")
     (tmp_path / "inputs.json").write_text(
