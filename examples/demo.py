@@ -115,7 +115,7 @@ def show(demo: Demonstration) -> None:
     demo.run("evaluate", "signatures.py:SortMail", "labelled.csv", "--metric", "accuracy", "--worst", "3")
     print(flush=True)
     optimize = ("optimize", "signatures.py:SortMail", "labelled.csv", "--metric", "accuracy", "-y", "--track")
-    demo.run(*optimize, "--optimizer", "labeled_fewshot", "--calls", "150", "-o", "better.json", longest=24)
+    demo.run(*optimize, "--optimizer", "labeled_fewshot", "--calls", "150", "-o", "better.json", longest=40)
 
     demo.say("6. What was recorded", "With --track executions and optimizations go to MLflow, with their prompts.")
     demo.run("run", "signatures.py:SortMail", "-i", "body=Please pay 20 euros.", "--track", "--cache", "off")
