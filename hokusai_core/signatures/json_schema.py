@@ -37,10 +37,10 @@ def input_schema(spec: SignatureSpec) -> dict[str, Any]:
         spec: the signature.
 
     Example:
-        >>> from hokusai_core import BaseSignature
-        >>> schema = input_schema(BaseSignature.from_string("text, limit: int = 3 -> words: list[str]").spec)
+        >>> from hokusai_core.signatures.signature_string import from_string
+        >>> schema = input_schema(from_string("text, limit: int -> words: list[str]"))
         >>> schema["properties"]["limit"]["type"], schema["required"]
-        ('integer', ['text'])
+        ('integer', ['text', 'limit'])
     """
     schema = _schema(spec, list(spec.inputs.values()), "validation")
     sources = {item.choices_from for item in spec.outputs.values()}

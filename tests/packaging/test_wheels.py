@@ -67,7 +67,13 @@ def wheel_of(built: Path, name: str) -> Path:
 
 def unwanted(names: list[str]) -> list[str]:
     parts = {"tests", "docs", "benchmarks", "plugins_data", "__pycache__", ".venv", ".git", "contrib"}
-    return [name for name in names if parts & set(Path(name).parts) or name.endswith((".pyc", ".gguf", "uv.lock"))]
+    # The templates of new plugins have tests, too.
+    return [
+        name
+        for name in names
+        if (parts & set(Path(name).parts) and "hokusai/templates/tests" not in name)
+        or name.endswith((".pyc", ".gguf", "uv.lock"))
+    ]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=NAMES.values())
@@ -147,7 +153,7 @@ points += [point for point in entry_points(group="console_scripts") if point.val
 print(sorted(point.name for point in points if point.load()))
 """
     plugins = [
-        module.removeprefix("hokusai_") for folder, module in MODULES.items() if folder != ROOT
+        module.removeprefix("hokusai_").replace("_", "-") for folder, module in MODULES.items() if folder != ROOT
     ]  # and the command
     # The command brings the signatures that a user has imported.
     assert run(installed, code) == repr(sorted([*plugins, "imported"]))
