@@ -103,10 +103,10 @@ def test_a_pack_from_its_wheel_is_listed_and_runs(
     hokusai: Command, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     project = write(tmp_path, ProjectNames("hokusai-acme", "signature", "ReadMail"))
-    path = os.pathsep.join([str(project), *filter(None, [environment.get("PYTHONPATH")])])
     rows = project / "hokusai_acme" / "evaluation" / "ReadMail.jsonl"
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "-q", "-t", tmp_path / "site"]
-    check(*pip, project, cwd=tmp_path)
+    scripts = os.pathsep.join([sysconfig.get_path("scripts"), environment.get("PATH", "")])
+    check(*pip, project, cwd=tmp_path, env=environment | {"PATH": scripts})
     path = os.pathsep.join([str(tmp_path / "site"), *filter(None, [environment.get("PYTHONPATH")])])
     record = json.loads(hokusai("show", "acme/ReadMail", "--json", PYTHONPATH=path).stdout)
     assert record["owner"] == {"plugin": "acme", "distribution": "hokusai-acme", "version": "0.1.0"}
