@@ -132,9 +132,18 @@ def test_a_name_that_is_none(make_executor: MakeExecutor, name: str) -> None:
         who(make_executor(), lm=name)
 
 
-@pytest.mark.parametrize("value", [5, object(), dspy.LM, LanguageModel("null/x")])
-def test_what_is_no_language_model(make_executor: MakeExecutor, value: Any) -> None:
-    with pytest.raises(ConfigurationError, match="is no language model"):
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (5, r"lm=int of builtins is not a language model.*give a dspy\.LM, or a name"),
+        (object(), r"lm=object of builtins is not a language model.*give a dspy\.LM, or a name"),
+        (dspy.LM, r"lm=LM is a class: give a model, such as LM\('openai/gpt-5-mini'\)"),
+        (LanguageModel("null/x"), r"is not a language model.*give a dspy\.LM, or a name"),
+    ],
+    ids=["number", "object", "class", "wrapped name"],
+)
+def test_what_is_no_language_model(make_executor: MakeExecutor, value: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         who(make_executor(), lm=value)
 
 
