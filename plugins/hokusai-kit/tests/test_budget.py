@@ -58,7 +58,7 @@ def test_a_process_without_a_proof_is_released_by_a_flag(hokusai: Command, tmp_p
     assert "unproved" in hokusai("budget", "show", "team.budget").stdout
     assert "--unproved does so" in hokusai("budget", "release", "team.budget").stdout
     done = hokusai("budget", "release", "team.budget", "--unproved", "--json")
-    assert json.loads(done.stdout) == {"calls": 1, "cost": 0.4}
+    assert json.loads(done.stdout) == {"schema_version": 1, "calls": 1, "cost": 0.4}
 
 
 def test_a_file_that_is_none_is_named(hokusai: Command, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from hokusai.commands import COMMANDS
 from hokusai_core import Budget, Executor
 from hokusai_core.plugin_api import Artifact, HokusaiSpecs
 from hokusai_core.settings import executor_options
+from hokusai_redis.testing import RedisProcess
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "plugins" / "hokusai-kit" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,9 +41,21 @@ def shown_commands() -> list[str]:
     return sorted({line for line in lines if re.search(r"\bhokusai (" + "|".join(OWN) + r")\b", line)})
 
 
+@pytest.fixture
+def redis_server() -> Iterator[str]:
+    """Return the URL of a Redis server on loopback that is empty and stops after the test."""
+    server = RedisProcess().start()
+    yield server.url
+    server.close()
+
+
 @pytest.mark.parametrize("line", shown_commands())
-def test_command_of_a_page_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+def test_command_of_a_page_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, line: str
+) -> None:
     monkeypatch.chdir(tmp_path)
+    if "--cache redis" in line:
+        monkeypatch.setenv("HOKUSAI_REDIS_URL", request.getfixturevalue("redis_server"))
     for name in ("DATA", "CACHE"):
         monkeypatch.setenv(f"HOKUSAI_{name}_DIR", str(tmp_path / name.lower()))
     monkeypatch.setenv("HOKUSAI_MODE", "testing")

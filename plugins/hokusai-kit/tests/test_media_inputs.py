@@ -118,8 +118,9 @@ def test_chains_evaluations_and_caches_take_files(install: Any, hokusai: Any, tm
     Path("chain.toml").write_text(CHAIN)
     settings = {"HOKUSAI_MODE": "testing"}
     arguments = ("chain", "run", "chain.toml", "-i", "language=French")
-    done = hokusai(*arguments, "-i", "photo=@photo.png", **settings)
-    assert (done.returncode, json.loads(done.stdout)) == (0, {"translation": "Sample translation"}), done.stderr
+    done = hokusai(*arguments, "-i", "photo=@photo.png", "--json", **settings)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"schema_version": 1, "outputs": {"translation": "Sample translation"}}
     done = hokusai(*arguments, "-i", "photo=photo.png", **settings)
     assert done.returncode == 2
     assert "write photo=@FILE" in done.stderr
