@@ -95,7 +95,6 @@ def in_turns(rows: Sequence[dict[str, Any]], *sides: Callable[[dict[str, Any]], 
 def fill(folder: Path, entries: int) -> None:
     """Put entries into the store of ``folder`` until it holds that many, directly."""
     from hokusai_core.plugin_api import CacheEntry
-    from hokusai_diskcache.codec import encode
 
     secret = (folder / "hokusai" / "secret").read_bytes()
     parts = dict.fromkeys(("fingerprint", "model", "parameters", "adapter", "input:subject"), "0123456789abcdef")
@@ -107,7 +106,7 @@ def fill(folder: Path, entries: int) -> None:
             entry = CacheEntry(
                 f"{draw.getrandbits(256):064x}", "pack/Filler", outputs, "null/model", now, None, 0.5, parts=parts
             )
-            yield entry.key, now, now, entry.signature, encode(entry, secret)
+            yield entry.key, now, now, entry.signature, entry.to_bytes(secret)
 
     with sqlite3.connect(folder / "hokusai" / "store" / "cache.db") as connection:
         connection.execute("PRAGMA cache_size = -400000")

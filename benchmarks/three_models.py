@@ -23,7 +23,7 @@ SCRIPTED = {"scripted/nine-of-ten": 9, "scripted/six-of-ten": 6}
 
 def answers_of(examples: Examples, right: int) -> Callable[[str], str]:
     """Return what answers the first ``right`` of each ten rows rightly, and the others with another category."""
-    known = {}
+    known: dict[str, str] = {}
     for place, example in enumerate(examples.items):
         label = example.outputs["classification"]
         others = [category for category in example.inputs["categories"] if category != label]

@@ -86,7 +86,13 @@ def test_what_cannot_be_packed_is_refused(folder: Path, tmp_path: Path) -> None:
         build_pack(empty, tmp_path / "dist")
     with pytest.raises(ArtifactError, match="is not a folder"):
         build_pack(tmp_path / "missing", tmp_path / "dist")
-    for options in ({"name": "Acme Support"}, {"name": "../x"}, {"version": "one"}, {"version": "1.0/../../x"}):
+    refused: tuple[dict[str, Any], ...] = (
+        {"name": "Acme Support"},
+        {"name": "../x"},
+        {"version": "one"},
+        {"version": "1.0/../../x"},
+    )
+    for options in refused:
         with pytest.raises(ConfigurationError):
             build_pack(folder, tmp_path / "dist", **options)
     (folder / "copy.json").write_bytes((folder / "topic.json").read_bytes())
