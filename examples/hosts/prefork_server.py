@@ -59,6 +59,7 @@ def work(executor: Executor, listener: socket.socket) -> None:
     server.socket.close()
     server.socket = listener
     with contextlib.closing(executor):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # a signal that came earlier arrives here
         server.serve_forever()
 
 
@@ -66,6 +67,8 @@ def start(workers: int, listener: socket.socket) -> list[int]:
     """Fork the workers and return their process ids."""
     executor = make_executor()
     children = []
+    # Until a worker has its handler, SIGTERM would kill it before it closes its executor.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     for _ in range(workers):
         child = os.fork()
         if child == 0:
@@ -77,6 +80,7 @@ def start(workers: int, listener: socket.socket) -> list[int]:
             finally:
                 os._exit(status)  # never return into the code of the parent
         children.append(child)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     executor.close()
     return children
 

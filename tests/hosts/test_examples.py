@@ -69,6 +69,15 @@ def test_prefork_workers_answer_with_the_executor_of_their_parent() -> None:
     assert statuses == [0, 0]
 
 
+def test_a_prefork_worker_that_is_ended_before_it_serves_closes_its_executor() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        children = prefork_server.start(4, listener)
+        for child in children:
+            os.kill(child, signal.SIGTERM)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def ask(port: int, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("POST", "/", json.dumps(body), {"Content-Type": "application/json"})
