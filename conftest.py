@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import gc
+import logging
 import os
 import signal
 import tempfile
@@ -49,13 +50,22 @@ _LEAVE = "leave_the_folder_of_this_page"
 
 
 def _enter_folder(namespace: dict[str, Any]) -> None:
-    """Give each page an empty working folder: an example may write files, and none may lean on the repository's."""
+    """Give each page an empty working folder: an example may write files, and none may lean on the repository's.
+
+    A page may also configure Hokusai's logger. Afterwards the logger is as it was, or pytest would keep a record of
+    every execution of the tests that follow.
+    """
+    logger = logging.getLogger("hokusai")
+    level, handlers = logger.level, list(logger.handlers)
     before, folder = os.getcwd(), tempfile.TemporaryDirectory(prefix="hokusai-docs-")
     os.chdir(folder.name)
 
     def leave() -> None:
         os.chdir(before)
         folder.cleanup()
+        logger.setLevel(level)
+        for handler in set(logger.handlers) - set(handlers):
+            logger.removeHandler(handler)
 
     namespace[_LEAVE] = leave
 
