@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,16 @@ def when(reached: Callable[[], bool], act: Callable[[], object]) -> threading.Th
     return thread
 
 
+def worker_processes() -> set[psutil.Process]:
+    """Return the processes of the workers of this test run's cluster."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since it was listed, or is a zombie
+            if any("ray::RowWorker" in part for part in process.cmdline()):
+                found.add(process)
+    return found
+
+
 def check_whole(results: Any, server: ChatServer, count: int, most_lost: int) -> None:
     """Every row has its own answer, and what was called more often is in the counts."""
     assert [outcome["answer"] for outcome in results] == [f"seen tag-{number}" for number in range(count)]
@@ -80,15 +91,14 @@ def check_whole(results: Any, server: ChatServer, count: int, most_lost: int) ->
 def test_a_worker_that_is_killed_costs_the_rows_that_it_had_and_no_others(
     ray_backend: RayBackend, make_executor: MakeExecutor, slow_server: ChatServer
 ) -> None:
-    def kill() -> None:
-        workers = [one for one in psutil.process_iter(["cmdline"]) if "ray::RowWorker" in " ".join(one.cmdline())]
-        ours = {one.pid for one in psutil.Process().children(recursive=True)}
-        next(one for one in workers if one.pid in ours).kill()
-
     executor = make_executor()
     executor.execute_batch("Ask", rows(1), backend=ray_backend, progress=False, cache="off")  # starts the workers
     slow_server.counts.requests = 0
-    killer = when(lambda: slow_server.counts.requests >= 20, kill)
+    # More than eight at once: each of the two workers has rows.
+    killer = when(
+        lambda: slow_server.counts.requests >= 20 and slow_server.counts.in_flight > 8,
+        lambda: next(iter(worker_processes())).kill(),
+    )
     results = executor.execute_batch("Ask", rows(60), backend=ray_backend, progress=False, cache="off")
     killer.join()
     check_whole(results, slow_server, 60, most_lost=12)
@@ -130,7 +140,8 @@ def test_a_driver_that_is_killed_goes_on_from_its_journal(
     process = subprocess.Popen(command)
     when(lambda: slow_server.counts.requests >= 20 or process.poll() is not None, process.kill).join()
     process.wait()
-    time.sleep(0.5)  # what was under way at the server
+    time.sleep(0.5)  # what was on its way to the server
+    when(lambda: slow_server.counts.in_flight == 0, lambda: None).join()
     before = slow_server.counts.requests
     kept = journal.read_bytes().count(b'"ok":true')
     assert 8 <= kept < 40
