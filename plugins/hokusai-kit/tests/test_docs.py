@@ -96,6 +96,20 @@ def test_every_command_and_option_is_in_the_reference() -> None:
             assert any(spelling in section for spelling in option.opts), f"{name} {option.opts}"
 
 
+def test_every_option_of_a_command_of_a_plugin_is_on_a_page() -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
+    context = click.Context(cli)
+    others = sorted(set(cli.list_commands(context)) - set(COMMANDS))
+    assert {"cache", "feedback", "optimize", "tracking"} <= set(others)
+    for name in others:
+        command = cli.get_command(context, name)
+        assert command is not None
+        parts = list(command.commands.values()) if isinstance(command, click.Group) else [command]
+        for option in [option for part in parts for option in part.params if isinstance(option, click.Option)]:
+            spellings = "|".join(re.escape(spelling) for spelling in option.opts)
+            assert re.search(rf"(?<![\w-])({spellings})(?![\w-])", pages), f"{name} {option.opts}"
+
+
 def test_every_setting_is_in_the_reference_with_its_default() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*?) \|", page, re.MULTILINE))
