@@ -98,8 +98,9 @@ def test_a_bad_value_is_named_with_what_is_expected(name: str, value: Any) -> No
 
 @pytest.mark.parametrize("name", ["cache", "feedback_store"])
 def test_options_of_a_component_are_not_quoted(name: str) -> None:
+    options: dict[str, Any] = {name: {"password": "hunter2"}}
     with pytest.raises(ConfigurationError, match=rf"^{name}: expected a mapping of 'name'") as caught:
-        Settings(**{name: {"password": "hunter2"}})  # type: ignore[misc]
+        Settings(**options)
     assert "hunter2" not in str(caught.value)
 
 
