@@ -27,7 +27,6 @@ from hokusai_core.plugins.failures import FailureLog, Phase, PluginFailure, load
 from hokusai_core.plugins.hook_results import Listener, collect_components, collect_signatures
 from hokusai_core.plugins.hook_validation import HOOK_NAMES, check_api, check_hooks
 from hokusai_core.plugins.observer_guard import ObserverGuard
-from hokusai_core.plugins.pack_arrivals import arrivals
 from hokusai_core.plugins.records import Conflict, PluginRecord
 from hokusai_core.plugins.selection import Selection
 from hokusai_core.process import fork_callbacks
@@ -272,6 +271,7 @@ class PluginManager:
         return self._offers[hook]
 
     def _collect_packs(self) -> tuple[SignaturePack, ...]:
+        from hokusai_core.plugins.pack_arrivals import arrivals
         from hokusai_core.signature_registry import SignaturePack
 
         if self._packs is None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.storage import atomic_write, private_folder, user_data_folder
+from hokusai_core.storage import user_data_folder
 
 __all__ = ["arrivals"]
 
@@ -50,6 +50,8 @@ def _recorded(wanted: set[str]) -> dict[str, float]:
     new = wanted - known.keys()
     if new:
         known |= dict.fromkeys(new, time.time())
+        from hokusai_core.storage import atomic_write, private_folder  # only after something was installed
+
         private_folder(path.parent)
         atomic_write(path, [json.dumps(known).encode()])
     return {name: known[name] for name in wanted}
