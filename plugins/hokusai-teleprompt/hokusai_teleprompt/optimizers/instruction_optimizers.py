@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dspy
@@ -140,6 +140,9 @@ class Simba(DspyOptimizer):
             prompt_model=dspy_task.prompt_lm,
             num_threads=dspy_task.task.workers,
         )
+        if self.demos:
+            add_demo, add_rule = optimizer.strategies
+            optimizer.strategies = [_demos_of(dspy_task.train, add_demo, add_rule), add_rule]
         return optimizer.compile(dspy_task.student(keep_demos=True), trainset=examples, seed=dspy_task.task.seed)
 
     def _problem(self, program: Any, messages: Sequence[str]) -> str | None:
@@ -147,6 +150,20 @@ class Simba(DspyOptimizer):
         if problem is None and messages and candidate_key(program.candidate()) == program.start:
             return f"no step succeeded; first error: {messages[0]}"
         return problem
+
+
+def _demos_of(examples: Sequence[Any], add_demo: Callable[..., bool], add_rule: Callable[..., bool]) -> Any:
+    """Return a strategy of SIMBA that makes demos of these examples only, and rules of the others.
+
+    A demo of an example to choose by holds the answer to its own question, so the score would say nothing.
+    """
+    known = {id(example) for example in examples}
+
+    def add_demo_or_rule(bucket: Sequence[Mapping[str, Any]], system: Any, **options: Any) -> bool:
+        strategy = add_demo if id(bucket[0]["example"]) in known else add_rule
+        return strategy(bucket, system, **options)
+
+    return add_demo_or_rule
 
 
 class Gepa(DspyOptimizer):
