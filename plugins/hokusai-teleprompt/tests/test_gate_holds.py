@@ -28,7 +28,7 @@ def noise(system: str, shown: str, user: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seeds", "allowed"), [(4, 1), pytest.param(20, 3, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("seeds", "allowed"), [(4, 2), pytest.param(20, 3, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_where_labels_are_random_nothing_is_promoted(
     optimizer: str, seeds: int, allowed: int, thinking: Any, topic_signature: Any
@@ -43,5 +43,6 @@ def test_where_labels_are_random_nothing_is_promoted(
         options: dict[str, Any] = {"lm": thinking(topic=noise), "seed": seed, "workdir": False, "workers": 2}
         with TelepromptFineTuner(optimizer, **options) as finetuner:
             promoted += finetuner.compile(topic_signature, examples, "accuracy").promoted
-    # At the stated rate of 2.5% more than one of four come about once in 270 times, more than three of twenty in 700.
+    # At the stated rate of 2.5% more than two of four come about once in 16,000 times.
+    # More than three of twenty come about once in 700 times.
     assert promoted <= allowed
