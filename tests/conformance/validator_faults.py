@@ -184,7 +184,7 @@ class SlowOnLongTexts(NoPasswords):
     """It compares each part with each other one."""
 
     def is_bad(self, text: str) -> Any:
-        parts = range(0, len(text), 8)
+        parts = range(0, len(text), 5)
         return sum(1 for first in parts for second in parts if first > second) < 0 or super().is_bad(text)
 
 
