@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from hokusai_core import storage  # by the package: every command reads aliases, and few write them
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
-from hokusai_core.storage import atomic_write, file_lock, private_folder, user_data_folder
 
 __all__ = ["aliases_file", "read_aliases", "remove_alias", "resolve_alias", "set_alias"]
 
@@ -18,7 +18,7 @@ _NAME: Final = re.compile(r"[A-Za-z][\w.-]*")
 
 def aliases_file() -> Path:
     """Return the file in which the aliases of this user are kept."""
-    return user_data_folder() / "aliases.json"
+    return storage.user_data_folder() / "aliases.json"
 
 
 def read_aliases() -> Mapping[str, str]:
@@ -52,7 +52,7 @@ def set_alias(name: str, target: str) -> None:
     """
     if not _NAME.fullmatch(name) or name.endswith((".json", ".py")):
         raise CommandMisuse(f"{name!r}: an alias has letters, digits, '_', '.' and '-', and begins with a letter")
-    with file_lock(private_folder(aliases_file().parent) / "aliases.lock"):
+    with storage.file_lock(storage.private_folder(aliases_file().parent) / "aliases.lock"):
         _write({**read_aliases(), name: target})
 
 
@@ -62,7 +62,7 @@ def remove_alias(name: str) -> None:
     Raises:
         CommandFailure: there is no such alias.
     """
-    with file_lock(private_folder(aliases_file().parent) / "aliases.lock"):
+    with storage.file_lock(storage.private_folder(aliases_file().parent) / "aliases.lock"):
         known = dict(read_aliases())
         if name not in known:
             raise CommandFailure(f"there is no alias {name!r}; hokusai alias list shows those that there are")
@@ -72,4 +72,4 @@ def remove_alias(name: str) -> None:
 
 def _write(aliases: Mapping[str, str]) -> None:
     text = json.dumps(dict(sorted(aliases.items())), indent=2, ensure_ascii=False)
-    atomic_write(aliases_file(), [text.encode(), b"\n"])
+    storage.atomic_write(aliases_file(), [text.encode(), b"\n"])
