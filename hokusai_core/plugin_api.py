@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     from hokusai_core.signature_registry import Edition, SignatureRegistry
     from hokusai_core.signatures import FieldSpec, InputField, OutputField, SignatureField, SignatureSpec
     from hokusai_core.signatures.branch_conditions import NamedObject, condition_holds
-    from hokusai_core.signatures.json_schema import input_schema, output_schema
+    from hokusai_core.signatures.json_schema import constraint_keywords, input_schema, output_schema
     from hokusai_core.signatures.predictor_state import PredictorState
     from hokusai_core.signatures.strategy_choice import StrategyChoice
     from hokusai_core.storage import (
@@ -207,6 +207,7 @@ __all__ = [
     "charged_model",
     "check_cost_bound",
     "condition_holds",
+    "constraint_keywords",
     "describe_os_error",
     "did_you_mean",
     "file_lock",
@@ -351,7 +352,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "SignatureSpec",
             ),
             "hokusai_core.signatures.branch_conditions": ("NamedObject", "condition_holds"),
-            "hokusai_core.signatures.json_schema": ("input_schema", "output_schema"),
+            "hokusai_core.signatures.json_schema": ("constraint_keywords", "input_schema", "output_schema"),
             "hokusai_core.signatures.predictor_state": ("PredictorState",),
             "hokusai_core.signatures.strategy_choice": ("StrategyChoice",),
             "hokusai_core.storage.durable_outbox": ("DurableOutbox",),

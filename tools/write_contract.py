@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))
 
 from tools.contract_formats import formats  # noqa: E402  # needs the line above
-from tools.public_modules import PUBLIC_MODULES  # noqa: E402
+from tools.public_modules import PUBLIC_MODULES  # noqa: E402  # as above
 
 __all__ = ["contract_files", "difference"]
 

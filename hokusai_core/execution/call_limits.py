@@ -101,7 +101,7 @@ class CallLimiter:
         """Async version of ``before``."""
         waits = naps()
         # Asked again and again: what gives room is other threads and other processes, for which there is no event.
-        while not isinstance(found := self._admit(estimate, waits), AdmittedCall):  # noqa: ASYNC110
+        while not isinstance(found := self._admit(estimate, waits), AdmittedCall):  # noqa: ASYNC110  # see above
             await asyncio.sleep(min(found, _LONGEST_NAP))
         return found
 

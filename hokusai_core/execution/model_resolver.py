@@ -316,7 +316,7 @@ class ModelResolver:
 
 def print_note(note: str) -> None:
     """Print a note about a model that the user did not choose."""
-    print(f"hokusai: {note}", file=sys.stderr)  # noqa: T201
+    sys.stderr.write(f"hokusai: {note}\n")
 
 
 def no_language_model(reasons: list[str]) -> HokusaiError:

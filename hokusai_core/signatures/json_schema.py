@@ -18,7 +18,7 @@ from hokusai_core.signatures.field_types import Shape
 from hokusai_core.signatures.fields import FieldSpec
 from hokusai_core.signatures.spec import SignatureSpec
 
-__all__ = ["input_schema", "output_schema"]
+__all__ = ["constraint_keywords", "input_schema", "output_schema"]
 
 #: Class of media -> what a data URI of it begins with.
 _MEDIA: Final = {"Image": "data:image/", "Audio": "data:audio/", "File": "data:"}
@@ -114,7 +114,7 @@ def _media(shape: Shape) -> dict[str, Any]:
 
 def _described(schema: Mapping[str, Any], item: FieldSpec) -> dict[str, Any]:
     """Return the schema of a field with its description and its constraints."""
-    found = {**schema, **dict(_constraints(item))}
+    found = {**schema, **dict(constraint_keywords(item))}
     found.setdefault("title", item.name.replace("_", " "))
     text = item.description
     if item.choices_from:
@@ -126,8 +126,14 @@ def _described(schema: Mapping[str, Any], item: FieldSpec) -> dict[str, Any]:
     return found
 
 
-def _constraints(item: FieldSpec) -> Iterator[tuple[str, Any]]:
-    """Yield what JSON Schema can say of the constraints of a field; each keyword concerns values of its type only."""
+def constraint_keywords(item: FieldSpec) -> Iterator[tuple[str, Any]]:
+    """Yield the keywords of JSON Schema for the constraints of a field.
+
+    A keyword concerns values of its own type only, so a length gives one for texts, for lists and for mappings.
+
+    Args:
+        item: the field.
+    """
     for end, value in (("min", item.min_length), ("max", item.max_length)):
         if value is not None:
             yield from ((f"{end}{what}", value) for what in ("Length", "Items", "Properties"))

@@ -147,8 +147,8 @@ class DurableOutbox:
 
         wait = await asyncio.to_thread(self._wait, timeout)
         steps = iter(wait)
-        # Each step reads files, so it is taken on a thread.
-        while (pause := await asyncio.to_thread(next, steps, None)) is not None:  # noqa: ASYNC110
+        # Each step reads files, so it is taken on a thread. Another process delivers, and there is no event for that.
+        while (pause := await asyncio.to_thread(next, steps, None)) is not None:  # noqa: ASYNC110  # see above
             await asyncio.sleep(pause)
         return wait.delivered
 

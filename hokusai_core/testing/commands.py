@@ -113,7 +113,7 @@ class CommandConformance(Conformance):
         argument = json.dumps([module, attribute, paths, self.heavy])
         folder = tmp_path / "working-folder"
         folder.mkdir()
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603  # this interpreter and a fixed program
             [sys.executable, "-c", _PROGRAM, argument], capture_output=True, text=True, check=False, cwd=folder
         )
         assert done.returncode == 0, done.stderr

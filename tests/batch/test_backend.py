@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -308,10 +309,10 @@ def test_notes_of_a_session_are_in_the_journal(make_remote: MakeExecutor, tmp_pa
             self.before = list(host.notes.read())
             host.notes.write({"ticket": len(self.before)})
 
-    backend = of(Notes)
+    backend: Any = of(Notes)
     for _ in range(2):
         make_remote().execute_batch("Ask", rows(2), backend=backend, journal=tmp_path / "j", progress=False)
-    assert [session.before for session in backend.sessions] == [[], [{"ticket": 0}]]  # type: ignore[attr-defined]
+    assert [session.before for session in backend.sessions] == [[], [{"ticket": 0}]]
 
     class NeedsJournal(InProcessBackend):
         needs_journal = True

@@ -36,7 +36,7 @@ def test_inputs_as_keyword_arguments(executor: Executor, method: str) -> None:
         "inputs are given as one mapping, not as keyword arguments: write ('Ask', {'question': ...})"
     )
     with pytest.raises(TypeError, match=r"inputs go into the mapping: \{'question': ...\}"):
-        executor.execute_signature("Ask", {}, question="Why?")  # type: ignore[call-overload]
+        executor.execute_signature("Ask", {}, question="Why?")  # type: ignore[call-overload]  # the mistake
 
 
 @pytest.mark.parametrize(

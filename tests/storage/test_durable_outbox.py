@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,8 +41,8 @@ def receiver() -> Receiver:
 def make(tmp_path: Path, receiver: Receiver) -> Iterator[Callable[..., DurableOutbox]]:
     made: list[DurableOutbox] = []
 
-    def make_outbox(**options: float) -> DurableOutbox:
-        outbox = DurableOutbox(tmp_path / "spool", receiver.send, close_timeout=2.0, **options)  # type: ignore[arg-type]
+    def make_outbox(**options: Any) -> DurableOutbox:
+        outbox = DurableOutbox(tmp_path / "spool", receiver.send, close_timeout=2.0, **options)
         made.append(outbox)
         return outbox
 

@@ -375,11 +375,11 @@ class BatchServiceSession:
         while True:
             try:
                 return await self._call(ask)
-            except HokusaiError as error:
+            except ExecutionError as error:
                 failures += 1
                 if _is_refusal(error) or failures >= _MOST_FAILURES:
                     raise
-                await asyncio.sleep(max(error.retry_after or 0.0, self._options.poll))  # type: ignore[attr-defined]
+                await asyncio.sleep(max(error.retry_after or 0.0, self._options.poll))
 
     async def _call(self, ask: Callable[[], T]) -> T:
         try:

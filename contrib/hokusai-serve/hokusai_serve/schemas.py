@@ -7,7 +7,7 @@ its own checks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, NotRequired, Union
 
 from attrs import frozen
@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from hokusai_core.plugin_api import FieldSpec, SignatureSpec, jsonable
+from hokusai_core.plugin_api import FieldSpec, SignatureSpec, constraint_keywords, jsonable
 from hokusai_serve.json_text import json_bytes
 from hokusai_serve.limits import ServeLimits
 from hokusai_serve.problems import Problem
@@ -243,28 +243,13 @@ def _media_type(shape: Any) -> Any:
 def _described(schema: Mapping[str, Any], item: FieldSpec) -> dict[str, Any]:
     """Return the schema of a field with its description and its constraints."""
     found = {"$ref": schema["$ref"]} if "$ref" in schema else dict(schema)
-    found |= dict(_constraints(item))
+    found |= dict(constraint_keywords(item))
     found["title"] = item.name.replace("_", " ")
     if item.description:
         found["description"] = item.description
     if item.sensitive:
         found["x-sensitive"] = True
     return found
-
-
-def _constraints(item: FieldSpec) -> Iterator[tuple[str, Any]]:
-    """Yield what JSON Schema can say of the constraints of a field; each keyword concerns values of its type only."""
-    for end, value in (("min", item.min_length), ("max", item.max_length)):
-        if value is not None:
-            yield from ((f"{end}{what}", value) for what in ("Length", "Items", "Properties"))
-    for name, keyword in (("ge", "minimum"), ("le", "maximum"), ("gt", "exclusiveMinimum"), ("lt", "exclusiveMaximum")):
-        bound = getattr(item, name)
-        if isinstance(bound, (int, float)) and not isinstance(bound, bool):
-            yield keyword, bound
-    if isinstance(item.multiple_of, (int, float)):
-        yield "multipleOf", item.multiple_of
-    if item.pattern is not None:
-        yield "pattern", item.pattern
 
 
 def _not_empty(schema: Mapping[str, Any], item: FieldSpec) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def serve(
     from hokusai_serve.http_server import listen, make_server
     from hokusai_serve.limits import ServeLimits
 
-    bounds = {
+    bounds: dict[str, Any] = {
         "body_bytes": max_body,
         "rows": max_rows,
         "concurrency": max_concurrency,
@@ -110,7 +110,7 @@ def serve(
         options["timeout"] = timeout or _TIMEOUT
     with Executor(**options) as executor:
         bounds["timeout"] = executor.config.value("timeout") or _NO_TIMEOUT
-        limits = ServeLimits(**{name: value for name, value in bounds.items() if value is not None})  # type: ignore[arg-type]
+        limits = ServeLimits(**{name: value for name, value in bounds.items() if value is not None})
         app = create_app(
             executor,
             token=tokens,

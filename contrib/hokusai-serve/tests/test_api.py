@@ -218,7 +218,8 @@ def test_state_of_the_server(make_client: MakeClient, make_executor: Callable[..
     text = client.get("/metrics").text
     assert 'hokusai_executions_total{cached="no",signature="local/Ask"} 1.0' in text
     assert 'route="/v1/execute/{name:path}"' in text
-    client.app.state.gate.drain()  # type: ignore[attr-defined]
+    app: Any = client.app
+    app.state.gate.drain()
     assert client.get("/health").status_code == 200
     problem(client.get("/ready"), 503)
     assert "retry-after" in client.get("/ready").headers

@@ -178,7 +178,9 @@ class _Plugin:
         modules = list(dict.fromkeys([module, *targets]))
         command = [sys.executable, "-P", "-c", _PROGRAM, ",".join(_HEAVY), *modules]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)  # noqa: S603
+            done = subprocess.run(  # noqa: S603  # this interpreter and a fixed program
+                command, capture_output=True, text=True, timeout=_PATIENCE, check=True
+            )
             found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         except (subprocess.SubprocessError, ValueError, IndexError) as error:
             text = f"{module} could not be imported in a process of its own ({type(error).__name__})"

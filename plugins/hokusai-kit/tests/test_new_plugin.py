@@ -11,6 +11,7 @@ import sysconfig
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -31,10 +32,10 @@ def write(folder: Path, names: ProjectNames) -> Path:
     return folder / names.distribution
 
 
-def check(*command: object, cwd: Path, **options: object) -> str:
+def check(*command: object, cwd: Path, **options: Any) -> str:
     """Run a command, which succeeds, and return what it prints."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     printed: str = done.stdout
     return printed

@@ -339,8 +339,9 @@ def test_the_report_as_table_json_and_plot(by_demos: Any, topics: Any, topic_sig
     assert f"baseline, held out: {report.baseline_score:.4g}" in titles
     for trial in report.trials:  # each was scored on the examples to choose by
         assert trial.interval is not None
+        assert trial.score is not None
         low, high = trial.interval
-        assert low <= trial.score <= high  # type: ignore[operator]
+        assert low <= trial.score <= high
         assert f"{trial.label}: {trial.score:.4g} after {trial.calls} calls, interval {low:.4g} to {high:.4g}" in titles
     assert report.usage.calls == report.calls == by_demos.engine.calls
     assert report.usage.input_tokens > 0
