@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from attrs import asdict, field, frozen
+from attrs import asdict, field, fields, frozen
 
+from hokusai_core.output_mapping import OutputMapping
 from hokusai_core.result_view import html_table, plain_values, values_rows, values_text
 from hokusai_core.suggestions import did_you_mean
 
@@ -233,7 +234,7 @@ class Outputs(dict[str, Any]):
 
 
 @frozen(eq=False, repr=False)
-class ExecutionResult(Mapping[str, Any], Generic[S_co]):
+class ExecutionResult(Generic[S_co], OutputMapping):
     """The outputs of an execution as a read-only mapping, with attributes such as its attempts, usage and cost.
 
     ``result["execution_id"]`` is the id that feedback needs; it is not an output, so iterating leaves it out.
@@ -265,14 +266,20 @@ class ExecutionResult(Mapping[str, Any], Generic[S_co]):
         sensitive: names of the fields whose values are not shown.
         notes: what a reader of the outputs ought to know, such as that a small model wrote a free text.
 
-    ``print(result)`` shows the outputs; a notebook shows them as a table.
+    ``print(result)`` shows the outputs; a notebook shows them as a table. ``dict(result)`` and ``{**result}`` hold JSON
+    forms, so ``json.dumps(dict(result))`` works for every type; ``dict(result.outputs)`` holds the typed values.
 
     Example:
-        >>> result = ExecutionResult(outputs={"draft": "Dear all"}, execution_id="e1", signature="p/DraftText")
-        >>> result["draft"], result["execution_id"], dict(result)
-        ('Dear all', 'e1', {'draft': 'Dear all'})
+        >>> import datetime, json
+        >>> outputs = {"draft": "Dear all", "due": datetime.date(2026, 1, 31)}
+        >>> result = ExecutionResult(outputs=outputs, execution_id="e1", signature="p/DraftText")
+        >>> result["draft"], result["due"], result["execution_id"]
+        ('Dear all', datetime.date(2026, 1, 31), 'e1')
+        >>> json.dumps(dict(result))
+        '{"draft": "Dear all", "due": "2026-01-31"}'
         >>> print(result)
         draft: Dear all
+        due: 2026-01-31
     """
 
     _outputs: Mapping[str, Any]
@@ -296,6 +303,9 @@ class ExecutionResult(Mapping[str, Any], Generic[S_co]):
     sensitive: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
+    def __attrs_post_init__(self) -> None:
+        self._fill(self._outputs)
+
     @property
     def price_source(self) -> str:
         """Where the prices of ``cost`` are from: ``user``, ``dspy`` or ``litellm``; "" for none, as for a cache hit."""
@@ -314,11 +324,8 @@ class ExecutionResult(Mapping[str, Any], Generic[S_co]):
                 return self.execution_id
             raise KeyError(f"{name!r} is no output of {self.signature}; it has {', '.join(self._outputs)}") from None
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._outputs)
-
-    def __len__(self) -> int:
-        return len(self._outputs)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, ({item.alias: getattr(self, item.name) for item in fields(ExecutionResult)},)
 
     def __repr__(self) -> str:
         # Values stay out: outputs may be long, and a field may be sensitive.
@@ -369,3 +376,7 @@ class ExecutionResult(Mapping[str, Any], Generic[S_co]):
 
     def _ipython_key_completions_(self) -> list[str]:
         return [*self._outputs, "execution_id"]
+
+
+def _remade(values: dict[str, Any]) -> ExecutionResult:
+    return ExecutionResult(**values)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import datetime
+import decimal
+import enum
 import json
 import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import pydantic
 import pytest
 
-from hokusai_core import BaseSignature, ExecutionResult, Executor, InputField, OutputField, Usage
+from hokusai_core import BaseSignature, ChainResult, ExecutionResult, Executor, InputField, OutputField, Usage
 from hokusai_core.errors import InputError, SignatureNotFoundError
 from hokusai_core.testing.lm import null_lm
 
@@ -37,7 +41,7 @@ def test_it_is_a_read_only_mapping_of_the_outputs(make_executor: MakeExecutor) -
     assert result == {"answer": "some answer"}
     assert "execution_id" not in set(result)
     with pytest.raises(TypeError):
-        result["answer"] = "x"  # type: ignore[index]
+        result["answer"] = "x"
     with pytest.raises(AttributeError):
         result.model = "x"  # type: ignore[misc]
     with pytest.raises(KeyError, match="'answr' is no output of local/Answer; it has answer"):
@@ -173,6 +177,54 @@ def test_no_output_is_hidden_by_a_method() -> None:
     for name, value in values.items():
         assert getattr(outputs, name) == outputs[name] == result[name] == value
     assert dict(outputs) == {**outputs} == values
+
+
+class Level(enum.Enum):
+    LOW = "low"
+
+
+class Person(pydantic.BaseModel):
+    name: str
+    born: datetime.date
+
+
+OF_ALL_TYPES = {
+    "due": (datetime.date(2026, 1, 31), "2026-01-31"),
+    "level": (Level.LOW, "low"),
+    "amount": (decimal.Decimal("12.50"), "12.50"),
+    "person": (Person(name="Ann", born=datetime.date(2000, 2, 29)), {"name": "Ann", "born": "2000-02-29"}),
+    "nested": ({"a": [{datetime.time(9, 30)}]}, {"a": [["09:30:00"]]}),
+    "stars": ([1, 2], [1, 2]),
+}
+
+
+@pytest.mark.parametrize("of_chain", [False, True])
+def test_a_dict_of_a_result_is_json_and_reading_it_gives_types(of_chain: bool) -> None:
+    typed = {name: value for name, (value, _) in OF_ALL_TYPES.items()}
+    result: Any = ExecutionResult(typed, "e1", "pack/Route")
+    result = ChainResult({"only": result}, "only", 0.1) if of_chain else result
+    plain = {name: form for name, (_, form) in OF_ALL_TYPES.items()}
+    assert json.loads(json.dumps(dict(result))) == json.loads(json.dumps({**result})) == plain
+    dict(result)["stars"].append(3)
+    assert result == typed
+    assert (result != typed) is False
+    assert dict(result.items()) == dict(zip(result, result.values(), strict=True)) == dict(result.outputs) == typed
+    for twin in (result, pickle.loads(pickle.dumps(result)), copy.copy(result), copy.deepcopy(result)):  # noqa: S301
+        assert (twin["due"], twin.get("due"), twin == typed, dict(twin)["due"]) == (
+            typed["due"], typed["due"], True, "2026-01-31",
+        )  # fmt: skip
+    assert ("due" in result, "execution_id" in result, "nothing" in result) == (True, True, False)
+    with pytest.raises(TypeError, match="is read-only"):
+        result["due"] = 1
+    with pytest.raises(TypeError, match="is read-only"):
+        result.update(due=1)
+
+
+def test_a_value_without_a_json_form_stays_as_it_is() -> None:
+    result = ExecutionResult({"raw": b"bytes"}, "e1", "pack/Route")
+    assert dict(result) == {"raw": b"bytes"}
+    with pytest.raises(TypeError, match="bytes is not JSON serializable"):
+        json.dumps(dict(result))
 
 
 def test_outputs_survive_pickling_and_copying() -> None:
