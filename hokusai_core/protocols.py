@@ -238,6 +238,8 @@ class LanguageModelProvider(Protocol):
     ``fork_safe``
         whether it works in a child process of the one that made it; see the top of this module. The engine of a
         language model may have it, too.
+    ``context_tokens() -> int``
+        returns the most tokens of a prompt and its answer, which `hokusai models` shows. Must be cheap.
     """
 
     def available(self) -> str | None:

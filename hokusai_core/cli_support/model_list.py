@@ -12,11 +12,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 
 from hokusai_core.cli_support.installed import Installed
+
+if TYPE_CHECKING:
+    from hokusai_core.components import Component
 
 __all__ = ["KEY_VARIABLES", "ListedModel", "known_models", "own_models"]
 
@@ -87,23 +90,41 @@ def own_models(found: Installed) -> list[ListedModel]:
         free = "embedded" in component.capabilities
         plugin = "" if component.owner is None else component.owner.plugin
         price, key = (0.0, "") if free else (None, None)
-        models[component.name] = ListedModel(component.name, plugin, None, price, price, key)
+        models[component.name] = ListedModel(component.name, plugin, _context(found, component), price, price, key)
         embedded = embedded or (component.name if free else "")
     known: dict[str, ListedModel] | None = None
     for name, table in settings.value("models").items():
         meant = _stands_for(table)
         known = {one.name: one for one in known_models()} if known is None else known
-        facts = known.get(meant) or ListedModel(meant, meant.partition("/")[0])
+        facts = models.get(meant) or known.get(meant) or _unknown(meant, models)
         key = table.get("api_key_env", facts.key) if isinstance(table, Mapping) else facts.key
         models[name] = evolve(facts, name=name, stands_for=meant, key=key)
     default = os.environ.get("HOKUSAI_LM", "").strip() or settings.value("lm") or embedded
     if isinstance(default, str) and default:
         if default not in models:
             known = {one.name: one for one in known_models()} if known is None else known
-            provider = default.partition("/")[0]
-            models[default] = known.get(default) or ListedModel(default, provider, key=KEY_VARIABLES.get(provider))
+            models[default] = known.get(default) or _unknown(default, models)
         models[default] = evolve(models[default], default=True)
     return list(models.values())
+
+
+def _unknown(name: str, models: Mapping[str, ListedModel]) -> ListedModel:
+    """Return a model of which no list tells more than its provider."""
+    provider = name.partition("/")[0]
+    if provider in models:  # of a plugin, which has more than its default model
+        return evolve(models[provider], name=name, context=None)
+    return ListedModel(name, provider, key=KEY_VARIABLES.get(provider))
+
+
+def _context(found: Installed, component: Component) -> int | None:
+    """Return the context that the provider of a plugin tells, None where it tells none or fails."""
+    try:
+        provider = found.plugins.create("language_model", component.qualified_name)
+        tokens = provider.context_tokens() if hasattr(provider, "context_tokens") else None
+        provider.close()
+    except Exception:  # `hokusai doctor` says what is wrong with it
+        return None
+    return tokens if isinstance(tokens, int) else None
 
 
 def known_models() -> list[ListedModel]:

@@ -34,6 +34,11 @@ __all__ = [
 
 #: Version of the JSON that commands print; it grows when a name is removed or means something else.
 SCHEMA_VERSION: Final = 1
+#: Whether on a terminal -> characters between two columns of a table, and beside it.
+_GAPS: Final = {True: (3, 2), False: (2, 0)}
+#: Characters to which a column may be folded, and of a cell that shares a line with others.
+_NARROWEST: Final = 12
+_SHORT: Final = 30
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -58,15 +63,24 @@ def print_figures(figures: Mapping[str, str]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: with lines and folded cells on a terminal, else each row on one line with whole cells."""
+    """Print a table: with lines and folded cells on a terminal, else each row on one line with whole cells.
+
+    On a terminal that is too narrow for its columns, each row is a paragraph.
+    """
     if not is_terminal(sys.stdout):
         click.echo("\n".join(aligned([[column.upper() for column in columns], *rows])))
+        return
+    width = shutil.get_terminal_size().columns
+    if _least_width(columns, rows) > width:
+        _print_paragraphs(columns, rows, width)
         return
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
     # The first column holds what users type in again, so it is never broken.
     table.columns[0].no_wrap = True
     table.columns[0].style = "cyan"
@@ -78,13 +92,42 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def print_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table that fits the terminal, or 80 columns elsewhere; the last column is cut at a word.
 
-    For people: scripts take JSON.
+    Where that would leave it less than half of the width, it stands below the others. For people: scripts take JSON.
     """
     width = shutil.get_terminal_size((80, 24)).columns
     texts = [[" ".join(cell.split()) for cell in row] for row in rows]
-    before = sum(max(map(len, cells)) + 2 for cells in list(zip(columns, *texts, strict=True))[:-1])
-    room = max(width - before - (2 if is_terminal(sys.stdout) else 0), 20)
-    print_table(columns, [[*row[:-1], textwrap.shorten(row[-1], room, placeholder="...")] for row in texts])
+    gap, edge = _GAPS[is_terminal(sys.stdout)]
+    room = width - edge - sum(max(map(len, cells)) + gap for cells in list(zip(columns, *texts, strict=True))[:-1])
+    if room * 2 >= width:
+        print_table(columns, [[*row[:-1], _shortened(row[-1], room)] for row in texts])
+        return
+    for *first, last in texts:
+        print_styled("  ".join(first), "cyan")
+        click.echo(f"  {_shortened(last, max(width - 2, 20))}")
+
+
+def _shortened(text: str, width: int) -> str:
+    return textwrap.shorten(text, width, placeholder=" ...")
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return the width that a table needs, if cells other than the first may be folded."""
+    gap, edge = _GAPS[True]
+    first, *others = (max(map(len, cells)) for cells in zip(columns, *rows, strict=True))
+    return edge + first + sum(min(length, _NARROWEST) + gap for length in others)
+
+
+def _print_paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> None:
+    """Print each row as its first cell with the others below it: short ones in one line, long ones in one each."""
+    for first, *others in rows:
+        print_styled(first, "cyan")
+        cells = [
+            f"{name} {cell}".strip() for name, cell in zip(columns[1:], others, strict=True) if cell not in ("", "-")
+        ]
+        short = ", ".join(cell for cell in cells if len(cell) <= _SHORT)
+        for line in (short, *(cell for cell in cells if len(cell) > _SHORT)):
+            if line:
+                click.echo(textwrap.fill(line, width, initial_indent="  ", subsequent_indent="  "))
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

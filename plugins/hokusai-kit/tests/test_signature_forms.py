@@ -234,7 +234,7 @@ def test_models_say_provider_context_price_key_and_default(monkeypatch: pytest.M
     assert found["openai/gpt-5-mini"]["context"] > 100_000
     assert found["openai/gpt-5-mini"]["input_price"] == 0.25
     assert found["openai/gpt-5-mini"]["has_key"] is False
-    assert found["local"]["key"] == ""
+    assert (found["local"]["key"], found["local"]["context"]) == ("", 4096)
     assert found["fast"]["stands_for"] == "openai/gpt-5-nano"
     monkeypatch.setenv("OPENAI_API_KEY", "a-key")
     assert "OPENAI_API_KEY is set" in printed("models")

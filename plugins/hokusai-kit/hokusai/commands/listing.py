@@ -9,7 +9,7 @@ import click
 from hokusai_core.cli_support.failures import CommandFailure
 from hokusai_core.cli_support.installed import installed
 from hokusai_core.cli_support.options import json_option
-from hokusai_core.cli_support.tables import print_columns, print_json
+from hokusai_core.cli_support.tables import print_columns, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,10 +23,16 @@ __all__ = ["list_signatures"]
 @click.command("list")
 @click.option("--category", help="Only signatures of this category.")
 @click.option("--tag", "tags", multiple=True, help="Only signatures with this tag; several have to match all.")
+@click.option("--wide", is_flag=True, help="Also version, category and pack, and descriptions that are not cut.")
 @json_option
 @click.pass_context
-def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, ...], as_json: bool) -> None:
-    """List the signatures that are installed."""
+def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, ...], wide: bool, as_json: bool) -> None:
+    """List the signatures that are installed. hokusai show NAME tells the rest of one.
+
+    \b
+    hokusai list
+    hokusai list --category analysis --wide
+    """
     entries = installed(ctx).signatures.list()
     if category is not None:
         _check("category", category, {entry.spec.category for entry in entries if entry.spec.category})
@@ -46,7 +52,11 @@ def list_signatures(ctx: click.Context, category: str | None, tags: tuple[str, .
     if not chosen:
         click.echo("hokusai: no signature matches all of these", err=True)
         return
-    print_columns(("name", "description"), [_row(installed(ctx), entry) for entry in chosen])
+    if wide:
+        columns = ("name", "version", "category", "pack", "description")
+        print_table(columns, [_wide_row(installed(ctx), entry) for entry in chosen])
+    else:
+        print_columns(("name", "description"), [_row(installed(ctx), entry) for entry in chosen])
     for line in _shared_names(installed(ctx), chosen):
         click.echo(f"hokusai: {line}", err=True)
 
@@ -84,6 +94,11 @@ def _row(found: Installed, entry: RegisteredSignature) -> tuple[str, ...]:
     marks = ["deprecated"] * (spec.deprecated is not None) + ["promoted"] * (entry.edition is not None)
     mark = f"({', '.join(marks)}) " if marks else ""
     return found.signatures.display_name(entry), mark + _summary(spec.instructions)
+
+
+def _wide_row(found: Installed, entry: RegisteredSignature) -> tuple[str, ...]:
+    name, description = _row(found, entry)
+    return name, entry.spec.version, entry.spec.category or "-", entry.owner.plugin, description
 
 
 def _summary(instructions: str) -> str:
