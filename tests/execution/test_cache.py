@@ -308,7 +308,7 @@ def test_hits_have_the_types_of_the_signature(make_executor: MakeExecutor, run: 
     executor = make_executor(lm=null_lm(answers={"mood": "good"}))
     executor.register_signature("Typed", Typed)
     fresh, hit = (run(executor, "Typed", {"data": {"a": 1}}) for _ in range(2))
-    assert dict(fresh) == dict(hit) == {"names": ["some names"], "mood": Mood.GOOD, "sure": 0.5}
+    assert fresh == hit == {"names": ["some names"], "mood": Mood.GOOD, "sure": 0.5}
     assert hit.cached == "memory"
 
 

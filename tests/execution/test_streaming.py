@@ -574,7 +574,7 @@ def chunked(seed: int) -> None:
     for events in (fresh, hit):
         assert isinstance(events[-1], StreamFinished)
         result = events[-1].result
-        results.append(dict(result))
+        results.append(dict(result.items()))
         said: dict[str, str] = {}
         for event in events:
             assert event.kind != "retracted"
