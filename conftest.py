@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,21 @@ _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("repeat", _PATIENT, derandomize=True, database=None, max_examples=60)
 settings.register_profile("explore", _PATIENT, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
+
+
+#: How many usual tests a test that is marked slow counts for.
+_SLOW = 60
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the files first that take longest. Begun last, one would keep a worker when the others are done."""
+    if not hasattr(config, "workerinput"):
+        return
+    weights: Counter[str] = Counter()
+    for item in items:
+        weights[item.location[0]] += _SLOW if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: -weights[item.location[0]])
 
 
 @pytest.hookimpl(trylast=True)

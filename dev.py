@@ -261,12 +261,18 @@ def demo(arguments: list[str]) -> None:
     become(VENV_PYTHON, ROOT / "examples" / "demo.py", *arguments)
 
 
+def in_parallel() -> list[str]:
+    """The arguments that let pytest run tests in several processes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # One process more than cores, as many tests wait for a server or for another process. A page or a file stays with
+    # one process, as its parts build on each other; conftest.py puts the files in order.
+    return [f"--numprocesses={min(cores, 4) + 1}", "--dist=loadfile", "--no-loadscope-reorder"]
+
+
 def test(arguments: list[str]) -> None:
     """Run the tests, all of them unless arguments for pytest follow."""
     sync()
-    # A page or a file stays with one worker, as its parts build on each other.
-    parallel = [] if arguments else ["--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"]
-    become(VENV_PYTHON, "-m", "pytest", *parallel, *arguments)
+    become(VENV_PYTHON, "-m", "pytest", *(arguments or in_parallel()))
 
 
 def lint(arguments: list[str]) -> None:
@@ -303,7 +309,7 @@ def coverage(arguments: list[str]) -> None:
     """Run the tests and say which lines none of them runs; fails below the floor in pyproject.toml."""
     sync()
     measure = ["--cov", "--cov-report=term:skip-covered"]
-    test([*measure, "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile", *arguments])
+    test([*measure, *in_parallel(), *arguments])
 
 
 def docs(arguments: list[str]) -> None:

@@ -148,8 +148,8 @@ class RemoteBatch:
     def __init__(self, name: str, backend: Backend, job: BatchJob, journal: Journal | None, *, width: int) -> None:
         if getattr(backend, "needs_journal", False) and journal is None:
             raise ConfigurationError(
-                f"backend {name}: it needs journal=..., where it notes what it has submitted; without one, a batch "
-                "that is interrupted would be paid twice"
+                f"backend {name}: it needs journal=... (-o FILE of hokusai batch), where it notes what it has "
+                "submitted; without one, a batch that is interrupted would be paid twice"
             )
         self.name, self.job = name, job
         self.notes: JobNotes | None = None if journal is None else _JournalNotes(journal)

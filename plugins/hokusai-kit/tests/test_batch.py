@@ -61,6 +61,36 @@ def provide_language_models():
     return [Component(name="fake", target=Provider)]
 """.replace("\\\\", "\\")
 
+#: A backend that answers in this process, and writes down which rows it got.
+BACKEND = """
+import asyncio
+from hokusai_core.plugin_api import Component, JobWorker, hookimpl
+
+class Session:
+    capacity, chunk_size, linger, own_time = 8, 4, 0.0, False
+    def __init__(self, job, host):
+        self.host, self.worker = host, JobWorker(job)
+    async def run(self, tasks):
+        await asyncio.gather(*(self.answer(task) for task in tasks))
+    async def answer(self, task):
+        with open("elsewhere", "a") as file:
+            print(task.inputs["question"], file=file)
+        self.host.deliver(await self.worker.run(task, None))
+    def close(self):
+        self.worker.close()
+
+class Elsewhere:
+    needs_journal = True
+    def open(self, job, host):
+        return Session(job, host)
+    def close(self):
+        pass
+
+@hookimpl
+def provide_backends():
+    return [Component(name="elsewhere", target=Elsewhere)]
+"""
+
 
 @pytest.fixture
 def fake(install: Callable[[str, str], None], environment: dict[str, str]) -> None:
@@ -156,6 +186,28 @@ class TestBatch:
         allowed = hokusai("batch", "Ask", "-", "--max-cost", "0.5", "--unpriced", "allow", stdin=rows, UNPRICED="1")
         assert allowed.returncode == 0
         assert hokusai("batch", "Ask", "-", "--max-cost", "0").returncode == 2
+
+    def test_a_backend_answers_the_rows(
+        self, hokusai: Command, install: Callable[[str, str], None], tmp_path: Path
+    ) -> None:
+        install("away", BACKEND)
+        also = {"HOKUSAI_PLUGINS": "askpack,away"}
+        rows = "".join(f'{{"question": "q{n}"}}\n' for n in range(9))
+        (tmp_path / "in.jsonl").write_text(rows + '{"qestion": "typo"}\n')
+        refused = hokusai("batch", "Ask", "in.jsonl", "--backend", "elsewhere", **also)
+        assert refused.returncode == 1
+        assert "-o FILE" in refused.stderr
+        unknown = hokusai("batch", "Ask", "in.jsonl", "--backend", "elsewere", **also)
+        assert unknown.returncode == 1
+        assert "did you mean 'elsewhere'" in unknown.stderr
+        assert calls(tmp_path) == 0
+        done = hokusai("batch", "Ask", "in.jsonl", "-o", "out.jsonl", "--backend", "elsewhere", **also)
+        assert done.returncode == 3
+        assert "10 rows, 1 failed" in done.stderr
+        assert sorted((tmp_path / "elsewhere").read_text().split()) == [f"q{n}" for n in range(9)]
+        records = lines(tmp_path / "out.jsonl")
+        assert [record["outputs"]["answer"] for record in records[:9]] == [f"answer to q{n}" for n in range(9)]
+        assert calls(tmp_path) == 9
 
     @pytest.mark.parametrize(
         ("arguments", "told"),
