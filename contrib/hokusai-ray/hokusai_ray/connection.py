@@ -57,6 +57,8 @@ class Connection:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning", "namespace": "hokusai"}
         if address is None:
             options |= {
+                # Without an address, Ray would connect to a cluster that runs on this machine, or to RAY_ADDRESS.
+                "address": "local",
                 "num_cpus": math.ceil(cpus),
                 "num_gpus": math.ceil(gpus),
                 "object_store_memory": object_store_memory,

@@ -136,6 +136,9 @@ class RaySession:
         try:
             begun = await worker.actor.start.remote(identity, self._job.job_id, [row.task for row in rows])
         except self._ray.exceptions.RayError as error:
+            if identity == worker.identity:
+                # It has the fewest rows now, and would get the same ones again before `_listen` knows that it is dead.
+                worker.alive = False
             self._lost(worker, rows, _told(error))
             return
         if not begun:  # another process has taken the place of the one that they were for
@@ -179,6 +182,8 @@ class RaySession:
                 self._lost(worker, list(worker.rows.values()), "it was started again")
                 if not await self._back(worker):
                     return
+            elif not worker.alive:  # only the message to it was lost
+                self._revive(worker)
             for message in messages:
                 if isinstance(message, RowOutcome):
                     self._over(worker, message)
@@ -206,18 +211,23 @@ class RaySession:
                 worker.identity, problem = await worker.actor.open.remote(self._job, self._concurrency)
             except self._ray.exceptions.ActorUnavailableError:
                 continue
-            except self._ray.exceptions.RayError:
+            except self._ray.exceptions.RayError as error:
+                problem = _told(error)
+            if problem:
                 self._workers.remove(worker)
                 if not self._workers:
                     self._give_up()
                 return False
-            worker.alive = not problem
-            if self._giving_up is not None and worker.alive:
-                self._giving_up.cancel()
-                self._giving_up = None
-            self._dispatch()
+            self._revive(worker)
             return True
         return False
+
+    def _revive(self, worker: _Worker) -> None:
+        worker.alive = True
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
+        self._dispatch()
 
     def _give_up(self) -> None:
         """Let the rows fail that no worker takes."""

@@ -17,7 +17,7 @@ import pytest
 
 from hokusai_core import Executor
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.testing.backends import BackendConformance, executors_on
+from hokusai_core.testing.backends import KEY_VARIABLE, BackendConformance, executors_on
 from hokusai_core.testing.chat_server import ChatServer
 from hokusai_ray import RayBackend
 
@@ -59,7 +59,7 @@ def when(reached: Callable[[], bool], act: Callable[[], object]) -> threading.Th
     """Act once something holds."""
 
     def wait() -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while not reached() and time.monotonic() < until:
             time.sleep(0.02)
         act()
@@ -88,7 +88,6 @@ def check_whole(results: Any, server: ChatServer, count: int, most_lost: int) ->
     assert count <= server.counts.requests <= results.usage.calls == answered + lost
 
 
-@pytest.mark.soak  # how many rows are under way at the kill depends on the machine
 def test_a_worker_that_is_killed_costs_the_rows_that_it_had_and_no_others(
     ray_backend: RayBackend, make_executor: MakeExecutor, slow_server: ChatServer
 ) -> None:
@@ -105,16 +104,25 @@ def test_a_worker_that_is_killed_costs_the_rows_that_it_had_and_no_others(
     check_whole(results, slow_server, 60, most_lost=12)
 
 
-@pytest.mark.soak  # how many rows are under way at the kill depends on the machine
+@pytest.mark.soak
 def test_a_node_that_is_lost_costs_the_rows_that_it_had_and_no_others(
-    cluster: Any, ray_backend: RayBackend, make_executor: MakeExecutor, slow_server: ChatServer
+    cluster: Any, make_executor: MakeExecutor, slow_server: ChatServer
 ) -> None:
-    node = next(iter(cluster.worker_nodes))
-    killer = when(lambda: slow_server.counts.requests >= 20, lambda: cluster.remove_node(node, allow_graceful=False))
-    results = make_executor().execute_batch("Ask", rows(60), backend=ray_backend, progress=False)
-    killer.join()
-    check_whole(results, slow_server, 60, most_lost=12)
-    cluster.add_node(num_cpus=1, **_NODE)
+    # Each of the two takes one worker, and the first node of the cluster takes none of them.
+    nodes = [cluster.add_node(num_cpus=8, **_NODE) for _ in range(2)]
+    backend = RayBackend(
+        cluster.address, workers=2, concurrency=8, chunk_size=8, num_cpus=8, environment=[KEY_VARIABLE]
+    )
+    killer = when(
+        lambda: slow_server.counts.requests >= 20, lambda: cluster.remove_node(nodes[0], allow_graceful=False)
+    )
+    try:
+        results = make_executor().execute_batch("Ask", rows(60), backend=backend, progress=False)
+        killer.join()
+        check_whole(results, slow_server, 60, most_lost=12)
+    finally:
+        backend.close()
+        cluster.remove_node(nodes[1])
 
 
 #: A process that runs a batch on the cluster, and is killed.
@@ -134,7 +142,7 @@ with Executor(lm="m", models={"m": table}, plugins=[], environ=dict(os.environ))
 """
 
 
-@pytest.mark.soak  # how many rows are under way at the kill depends on the machine
+@pytest.mark.soak
 def test_a_driver_that_is_killed_goes_on_from_its_journal(
     cluster: Any, ray_backend: RayBackend, make_executor: MakeExecutor, slow_server: ChatServer, tmp_path: Path
 ) -> None:
