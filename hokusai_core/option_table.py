@@ -10,6 +10,7 @@ import enum
 import math
 from collections.abc import Callable, Mapping
 from functools import cache as cached_function
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
@@ -234,6 +235,8 @@ def shown(value: Any) -> str:
         return str(value)
     if isinstance(value, Mapping):
         return repr(dict(value) if all(isinstance(item, str) for item in value.values()) else tuple(value))
+    if isinstance(value, PurePath):
+        return repr(str(value))
     plain = value is None or isinstance(value, (str, int, float, bool))
     if plain or (isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value)):
         return repr(value)

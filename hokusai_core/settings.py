@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypedDict, Unpack
 
@@ -145,6 +146,20 @@ def _cassette(value: Any) -> Any:
     return value
 
 
+def _folder(value: Any) -> Path | None:
+    if value is not None and (not isinstance(value, (str, os.PathLike)) or not os.fspath(value)):
+        raise ValueError("expected the path of a folder")
+    return None if value is None else Path(value).expanduser().absolute()
+
+
+def _thread_pool(value: Any) -> Any:
+    from concurrent.futures import Executor, ProcessPoolExecutor  # few executors are given one
+
+    if value is not None and (isinstance(value, ProcessPoolExecutor) or not isinstance(value, Executor)):
+        raise ValueError(f"{type(value).__name__} is no pool of threads; give a concurrent.futures.ThreadPoolExecutor")
+    return value
+
+
 def _named(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) and name.strip() for name in value):
         raise ValueError("expected a mapping of name to language model")
@@ -264,6 +279,24 @@ class ExecutorOptions(TypedDict, total=False):
         Option("seconds that bound one execution, retries included; none for no bound", optional_number, 300.0),
     ]
     max_workers: Annotated[int, Option("rows and tasks that run at the same time", count(1), 8)]
+    thread_pool: Annotated[
+        Any,
+        Option(
+            "a concurrent.futures.ThreadPoolExecutor of the host for rows and tasks, which the executor does not end; "
+            "left out, threads of its own",
+            _thread_pool,
+            environment=False,
+        ),
+    ]
+    data_folder: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "folder of everything that this executor keeps; left out, the folders of the user, which HOKUSAI_DATA_DIR "
+            "and HOKUSAI_CACHE_DIR can move",
+            _folder,
+            environment=False,
+        ),
+    ]
     parameters: Annotated[
         Mapping[str, Any],
         Option(

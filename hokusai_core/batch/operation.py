@@ -229,7 +229,13 @@ class BlockingRun:
             self.scheduler = TaskScheduler(operation.execution, window, deliver, room, self._queue)
         else:
             self.scheduler = ThreadScheduler(
-                operation.execution, window, deliver, room, self._queue, threads=services.threads
+                operation.execution,
+                window,
+                deliver,
+                room,
+                self._queue,
+                threads=services.threads,
+                workers=services.workers,
             )
 
     def run(self) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hokusai_core.batch.results import FailedExecution, Outcome
     from hokusai_core.batch.rows import Row, RowQueue
     from hokusai_core.runtime.window import ConcurrencyWindow, Permit
-    from hokusai_core.runtime.worker_threads import WorkerThreads
+    from hokusai_core.runtime.worker_threads import Threads, WorkerThreads
 
 __all__ = ["RowExecution", "Scheduler", "TaskScheduler", "ThreadScheduler"]
 
@@ -154,7 +154,8 @@ class ThreadScheduler(Scheduler):
     """Runs each row on a thread: for language models that block, and for all that is kept per thread.
 
     Args:
-        threads: where rows run.
+        threads: where deadlines are watched, and where rows go on whose thread is stuck.
+        workers: where rows run; left out, there too.
     """
 
     def __init__(
@@ -166,9 +167,10 @@ class ThreadScheduler(Scheduler):
         queue: RowQueue | None = None,
         *,
         threads: WorkerThreads,
+        workers: Threads | None = None,
     ) -> None:
         super().__init__(execution, window, deliver, room, queue)
-        self._threads = threads
+        self._threads = workers or threads
         self._watch = DeadlineWatch(threads) if execution.resumable else None
         self._rows: Iterator[Row] = iter(())
         self._taking = threading.Lock()

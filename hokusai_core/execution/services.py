@@ -55,9 +55,10 @@ from hokusai_core.results import ExecutionResult
 from hokusai_core.runtime.deadline import UNBOUNDED, Deadline
 from hokusai_core.runtime.drivers import adrive, drive
 from hokusai_core.runtime.event_loop import EventLoopThread, is_large
+from hokusai_core.runtime.host_threads import HostThreads
 from hokusai_core.runtime.task_pool import TaskPool
 from hokusai_core.runtime.window import Permit
-from hokusai_core.runtime.worker_threads import WorkerThreads
+from hokusai_core.runtime.worker_threads import Threads, WorkerThreads
 from hokusai_core.settings import ExecutionMode, Settings
 from hokusai_core.signature_registry import SignatureRegistry
 from hokusai_core.signatures.spec import SignatureSpec
@@ -95,6 +96,7 @@ class ExecutorServices:
         feedback: keeps executions that feedback is wanted on.
         stats: counts executions.
         threads: threads for blocking calls.
+        workers: threads for rows and tasks: those, or those of the host.
         cassette: records calls of language models or answers them, None for none.
         loop: the event loop for calls from blocking code that can be awaited.
         tasks: runs what ``execute_async`` was given.
@@ -114,13 +116,14 @@ class ExecutorServices:
     feedback: FeedbackStage
     stats: Stats
     threads: WorkerThreads
+    workers: Threads
     cassette: Cassette | None = None
     loop: EventLoopThread = field(factory=EventLoopThread)
     tasks: TaskPool = field(init=False)
 
     @tasks.default
     def _make_tasks(self) -> TaskPool:
-        return TaskPool(self.threads, self.settings.value("max_workers"))
+        return TaskPool(self.workers, self.settings.value("max_workers"))
 
     @property
     def testing(self) -> bool:
@@ -336,6 +339,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
             disable=value("disable_plugins"),
             strict=value("strict_plugins"),
             extra=value("extra_plugins"),
+            data_folder=value("data_folder"),
         )
         undo.callback(plugins.close)
         if value("strict_plugins"):  # strict hosts want every failure at the start
@@ -411,6 +415,7 @@ def make_services(settings: Settings, *, optional: AbstractSet[str]) -> Executor
             feedback=feedback,
             stats=stats,
             threads=threads,
+            workers=threads if value("thread_pool") is None else HostThreads(value("thread_pool"), threads),
             cassette=cassette,
         )
         undo.pop_all()

@@ -31,9 +31,11 @@ from hokusai_core.plugins.records import Conflict, PluginRecord
 from hokusai_core.plugins.selection import Selection
 from hokusai_core.process import fork_callbacks
 from hokusai_core.redaction import without_credentials
+from hokusai_core.storage.private_folders import making_in_data_folder
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+    from pathlib import Path
 
     from hokusai_core.signature_registry import SignaturePack
 
@@ -70,6 +72,7 @@ class PluginManager:
         extra: plugins given in process: modules or objects with hooks, or pairs ``(name, object)``. Without a name, a
             module or class gives its ``__name__``, an object that of its class.
         entry_points: used in place of the installed ones.
+        data_folder: where components that are made here keep their data; None for the folders of the user.
 
     Raises:
         ConfigurationError: ``only`` or ``disable`` is malformed.
@@ -88,9 +91,10 @@ class PluginManager:
         strict: bool = False,
         extra: Sequence[object] = (),
         entry_points: Iterable[EntryPoint] | None = None,
+        data_folder: Path | None = None,
     ) -> None:
         self._selection = Selection(only, disable)
-        self._strict = strict
+        self._strict, self._data_folder = strict, data_folder
         self._extra = tuple(extra)
         self._given_entry_points = None if entry_points is None else tuple(entry_points)
         self._lock = threading.RLock()
@@ -244,7 +248,8 @@ class PluginManager:
             name = name.name
         component = self.component(kind, name)
         try:
-            instance = create_component(kind, component, options)
+            with making_in_data_folder(self._data_folder):
+                instance = create_component(kind, component, options)
         except PluginLoadError as error:
             if error.__cause__ is not None:
                 self._failures.add(target_failure(kind, component, error.__cause__), warn=False)
@@ -277,7 +282,8 @@ class PluginManager:
         if self._packs is None:
             listeners = self._listeners[_SIGNATURES]
             found = [(each.record.owner, collect_signatures(each, self._failures)) for each in listeners]
-            since = arrivals(owner.distribution for owner, signatures in found if signatures)
+            with making_in_data_folder(self._data_folder):
+                since = arrivals(owner.distribution for owner, signatures in found if signatures)
             self._packs = tuple(
                 SignaturePack(owner, signatures, since.get(owner.distribution))
                 for owner, signatures in found

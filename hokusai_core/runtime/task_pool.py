@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hokusai_core.process import fork_callbacks
 
 if TYPE_CHECKING:
-    from hokusai_core.runtime.worker_threads import WorkerThreads
+    from hokusai_core.runtime.worker_threads import Threads
 
 __all__ = ["TaskPool"]
 
@@ -34,7 +34,7 @@ class TaskPool:
         width: tasks that run at once at most.
     """
 
-    def __init__(self, threads: WorkerThreads, width: int) -> None:
+    def __init__(self, threads: Threads, width: int) -> None:
         self._threads, self._width = threads, width
         self._waiting: deque[_Task] = deque()
         self._running = 0

@@ -12,14 +12,26 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from hokusai_core.errors import ResourcesExhausted
 from hokusai_core.process import fork_callbacks
 
-__all__ = ["WorkerThreads"]
+__all__ = ["Threads", "WorkerThreads"]
 
 T = TypeVar("T")
+
+
+class Threads(Protocol):
+    """Where work can run: threads of the executor or of its host."""
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Run ``call`` on a thread, in a copy of the caller's context, and return its future.
+
+        Raises:
+            ResourcesExhausted: The system has no thread left; the call has not begun.
+        """
+        ...
 
 
 class _Worker(threading.Thread):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hokusai_core.storage.os_errors import describe_os_error
     from hokusai_core.storage.private_folders import (
         UnsafeFileError,
+        executor_data_folder,
         make_missing_folders,
         open_private_file,
         private_folder,
@@ -37,6 +38,7 @@ __all__ = [
     "UnsafeFileError",
     "atomic_write",
     "describe_os_error",
+    "executor_data_folder",
     "file_lock",
     "is_locked",
     "lock_descriptor",
@@ -75,6 +77,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.storage.os_errors": ("describe_os_error",),
             "hokusai_core.storage.private_folders": (
                 "UnsafeFileError",
+                "executor_data_folder",
                 "make_missing_folders",
                 "open_private_file",
                 "private_folder",

@@ -1,7 +1,7 @@
 """Folders and files that only one user can read, and the data folders of Hokusai.
 
-``HOKUSAI_DATA_DIR`` names that folder. Without it, it is where the platform keeps the data of users: on Linux
-``XDG_DATA_HOME``, else ``~/.local/share``.
+An executor with a ``data_folder`` keeps its data there. ``HOKUSAI_DATA_DIR`` names the folder of all others. Without
+it, it is where the platform keeps the data of users: on Linux ``XDG_DATA_HOME``, else ``~/.local/share``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import errno
 import os
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from hokusai_core.errors import ConfigurationError
 
 __all__ = [
     "UnsafeFileError",
+    "executor_data_folder",
     "make_missing_folders",
+    "making_in_data_folder",
     "open_private_file",
     "private_folder",
     "secure_file",
@@ -28,6 +32,8 @@ __all__ = [
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 DATA_VARIABLE = "HOKUSAI_DATA_DIR"
+#: The data folder of the executor whose parts are made in this context.
+_executors: ContextVar[Path | None] = ContextVar("hokusai_data_folder", default=None)
 
 
 class UnsafeFileError(OSError):
@@ -37,6 +43,8 @@ class UnsafeFileError(OSError):
 def user_data_folder(*parts: str, variable: str | None = None) -> Path:
     """Return this user's folder for permanent data. The folder is not created.
 
+    In the constructor of a component it is the ``data_folder`` of the executor, where that has one.
+
     Args:
         parts: names of folders inside it.
         variable: environment variable that names this very folder and, where it is set, goes before all others.
@@ -44,11 +52,14 @@ def user_data_folder(*parts: str, variable: str | None = None) -> Path:
     Raises:
         ConfigurationError: No variable names it, and the user has no home folder.
     """
-    return _named_by(variable) or _data_root().joinpath(*parts)
+    own = _executors.get()
+    return own.joinpath(*parts) if own else _named_by(variable) or _data_root().joinpath(*parts)
 
 
 def user_cache_folder(*parts: str, variable: str | None = None) -> Path:
     """Return this user's folder for cached data. The folder is not created.
+
+    In the constructor of a component it is ``cache`` in the ``data_folder`` of the executor, where that has one.
 
     Args:
         parts: names of folders inside Hokusai's folder in the user's cache.
@@ -57,7 +68,23 @@ def user_cache_folder(*parts: str, variable: str | None = None) -> Path:
     Raises:
         ConfigurationError: No variable names it, and the user has no home folder.
     """
-    return _named_by(variable) or _cache_root(variable).joinpath(*parts)
+    own = _executors.get()
+    return own.joinpath("cache", *parts) if own else _named_by(variable) or _cache_root(variable).joinpath(*parts)
+
+
+def executor_data_folder() -> Path | None:
+    """Return the ``data_folder`` of the executor that makes a component, for its constructor; None for the user's."""
+    return _executors.get()
+
+
+@contextmanager
+def making_in_data_folder(folder: Path | None) -> Iterator[None]:
+    """Have the parts that are made inside keep their data in ``folder``; None for the folders of the user."""
+    token = _executors.set(folder)
+    try:
+        yield
+    finally:
+        _executors.reset(token)
 
 
 def make_missing_folders(path: Path) -> None:

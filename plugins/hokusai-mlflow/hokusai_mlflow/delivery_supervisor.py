@@ -55,6 +55,7 @@ class DeliverySupervisor:
         start: whether it may start a writer process.
         first: called once, before the first writer is started.
         each: called once a second while there is something to do; returns whether the spool is still there.
+        data_folder: the data folder of the executor; None for that of the user.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class DeliverySupervisor:
         start: bool,
         first: Callable[[], None],
         each: Callable[[], bool],
+        data_folder: Path | None = None,
     ) -> None:
         self._folder, self._limit, self._secret_uris = folder, limit, secret_uris
+        self._data_folder = data_folder
         self._start, self._first, self._each = start, first, each
         self._needed, self._stop = threading.Event(), threading.Event()
         self._lock = threading.Lock()
@@ -96,7 +99,7 @@ class DeliverySupervisor:
             self._first()
         if self._start and time.monotonic() - self._started_at > _RESTART and not writer_is_running(self._folder):
             self._started_at = time.monotonic()
-            start_writer(self._folder, self._secret_uris)
+            start_writer(self._folder, self._secret_uris, self._data_folder)
 
     def is_starting(self) -> bool:
         """Return whether a writer runs that has not come as far as talking to MLflow."""
@@ -213,14 +216,21 @@ def complaint(status: Mapping[str, Any], certain: int = _CERTAIN) -> str | None:
     return None
 
 
-def start_writer(folder: Path, secret_uris: Mapping[str, str]) -> None:
+def start_writer(folder: Path, secret_uris: Mapping[str, str], data_folder: Path | None = None) -> None:
     """Start a writer process; it detaches itself, so it outlives this process and leaves no zombie.
+
+    Args:
+        folder: where executions wait.
+        secret_uris: addresses with credentials, by their public form.
+        data_folder: the data folder of the executor; None for that of the user.
 
     Raises:
         OSError: it could not be started.
         subprocess.SubprocessError: it did not get as far as detaching.
     """
     environment = {**os.environ, SECRET_URIS: orjson.dumps(dict(secret_uris)).decode()}
+    if data_folder is not None:
+        environment["HOKUSAI_DATA_DIR"] = os.fspath(data_folder)
     # -P: a file in the working directory must not be imported in place of a library.
     command = [sys.executable, "-P", "-m", "hokusai_mlflow.writer", os.fspath(folder)]
     _log.info("starting a writer process for %s", folder)

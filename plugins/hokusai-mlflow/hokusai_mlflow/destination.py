@@ -132,7 +132,7 @@ class Destinations:
             experiment = {"id": experiment_id}
         else:
             experiment = {"name": experiment_name or _DEFAULT_EXPERIMENT}
-        return absolute_uri(address) if address else default_uri(), experiment
+        return absolute_uri(address) if address else default_uri(options.data_folder), experiment
 
     def _own_run(self, where: tuple[bytes | None, ...]) -> Destination:
         uri, experiment_id, name = (None if text is None else os.fsdecode(text) for text in where or (None, None, None))
@@ -195,9 +195,14 @@ def _active_run() -> Any:
     return active_run() if active_run is not None else None
 
 
-def default_uri() -> str:
-    """Return the address of the local store that is used where nothing is configured."""
-    return f"sqlite:///{user_data_folder('mlflow') / 'mlflow.db'}"
+def default_uri(data_folder: Path | None = None) -> str:
+    """Return the address of the local store that is used where nothing is configured.
+
+    Args:
+        data_folder: the data folder of the executor; None for that of the user.
+    """
+    folder = user_data_folder("mlflow") if data_folder is None else data_folder / "mlflow"
+    return f"sqlite:///{folder / 'mlflow.db'}"
 
 
 def absolute_uri(uri: str) -> str:

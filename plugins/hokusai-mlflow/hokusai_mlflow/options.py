@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args
 from attrs import field, frozen
 
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import user_data_folder
+from hokusai_core.plugin_api import executor_data_folder, user_data_folder
 
 __all__ = ["Content", "Redactor", "TrackingOptions", "make_options", "spool_folder"]
 
@@ -49,6 +49,7 @@ class TrackingOptions:
         redact: called on the caller's thread with everything that may hold content. Where it raises, nothing of that
             kind is recorded for the execution.
         spool_folder: where executions wait for delivery.
+        data_folder: the data folder of the executor, None for that of the user; the local store is in it.
         spool_size: bytes that may wait, looked at once a second. Beyond it new executions go untracked and are
             counted; what was accepted is never dropped.
         exit_timeout: seconds that closing an executor, or the end of the process, waits for delivery at most, once the
@@ -68,6 +69,7 @@ class TrackingOptions:
     registry_alias: str | None = None
     redact: Redactor | None = None
     spool_folder: Path = field(factory=lambda: spool_folder())
+    data_folder: Path | None = field(factory=executor_data_folder, init=False)
     spool_size: int = 2**30
     exit_timeout: float = 10.0
     writer: Literal["process", "none"] = "process"
@@ -100,7 +102,7 @@ def make_options(given: Mapping[str, Any]) -> TrackingOptions:
 
 
 def _names() -> list[str]:
-    return [attribute.name for attribute in TrackingOptions.__attrs_attrs__]
+    return [attribute.name for attribute in TrackingOptions.__attrs_attrs__ if attribute.init]
 
 
 def _variables() -> list[tuple[str, str, Callable[[str], Any]]]:

@@ -238,7 +238,7 @@ class _Recording:
         folder = self.options.spool_folder
         with contextlib.suppress(OSError, subprocess.SubprocessError):  # the first execution meets it, too, and says so
             if something_waits(folder) and not writer_is_running(folder):
-                start_writer(folder, self.destinations.secret_uris)
+                start_writer(folder, self.destinations.secret_uris, self.options.data_folder)
 
     def begin_closing(self) -> DeliveryWait | None:
         """Say that this tracker's run is over; return what is to be waited for, None where there is nothing."""
@@ -316,13 +316,14 @@ class _Recording:
             options.spool_size,
             self.destinations.secret_uris,
             start=options.writer == "process",
+            data_folder=options.data_folder,
             first=self._announce,
             each=self.outbox.look,
         )
 
     def _announce(self) -> None:
         """Say once for a store how to look at it, where the user configured none."""
-        uri = default_uri()
+        uri = default_uri(self.options.data_folder)
         if all(destination.uri != uri for destination in self.destinations.own):
             return
         folder = private_folder(Path(uri.removeprefix("sqlite:///")).parent)

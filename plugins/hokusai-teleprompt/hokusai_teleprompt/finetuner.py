@@ -374,7 +374,8 @@ class TelepromptFineTuner:
     def _folder(self, name: str) -> Path:
         """Return the folder of checkpoints, without those that are too old."""
         if self._workdir is None or isinstance(self._workdir, bool):
-            folder = user_data_folder(name)
+            own = self._executor().config.value("data_folder")
+            folder = user_data_folder(name) if own is None else own / name
             _remove_old(folder)
             return folder
         folder = Path(self._workdir)

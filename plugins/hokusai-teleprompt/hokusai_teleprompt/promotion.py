@@ -130,7 +130,8 @@ def _history(executor: Executor) -> PromotionHistory:
             "this executor does not use the plugin teleprompt, so it would not see a promotion; see the arguments "
             "plugins and disable_plugins, HOKUSAI_PLUGINS and HOKUSAI_DISABLE_PLUGINS"
         )
-    return PromotionHistory(finder.namespace)
+    own = executor.config.value("data_folder")
+    return PromotionHistory(finder.namespace, None if own is None else own / "promotions")
 
 
 def _original(entry: RegisteredSignature) -> Any:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from hokusai_core.errors import ArtifactError, ConfigurationError
-from hokusai_core.plugin_api import user_data_folder
+from hokusai_core.plugin_api import executor_data_folder, user_data_folder
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import Edition, SignatureSpec
@@ -16,6 +16,10 @@ __all__ = ["PromotionSource"]
 
 class PromotionSource:
     """The edition source of promotions. Listings use it, so it reads one small file for each signature and no more."""
+
+    def __init__(self) -> None:
+        #: The folder of the executor; None for that of the user, which is looked up at each use.
+        self._own = executor_data_folder()
 
     def edition(self, name: str, spec: SignatureSpec, namespace: str) -> Edition | None:
         """Return the promoted signature of a name, None for none.
@@ -30,12 +34,13 @@ class PromotionSource:
             OSError: the folder of promotions cannot be read.
         """
         try:
-            os.stat(user_data_folder("promotions"))
+            folder = user_data_folder("promotions") if self._own is None else self._own / "promotions"
+            os.stat(folder)
         except (ConfigurationError, FileNotFoundError, NotADirectoryError):
             return None  # nothing was promoted; a user without a home cannot promote
         from hokusai_teleprompt.promotion_history import PromotionHistory  # most listings end above
 
-        history = PromotionHistory(namespace)
+        history = PromotionHistory(namespace, folder)
         try:
             entries = history.entries(name)
             if not entries or entries[-1].fingerprint in (None, spec.fingerprint):

@@ -85,8 +85,8 @@ class FeedbackCollector:
     Feedback is durable when the method that stores it returns. Any number of processes may use the same store.
 
     Args:
-        path: folder or file of the local store; None for the store of ``executor``, else ``HOKUSAI_FEEDBACK_DIR``, else
-            the folder of the user, where executors keep executions.
+        path: folder or file of the local store; None for the store of ``executor``, else its ``data_folder``, else
+            ``HOKUSAI_FEEDBACK_DIR``, else the folder of the user, where executors keep executions.
         store: another store: the name of a ``feedback_store`` component, or a ``FeedbackStore``.
         executor: the executor whose trackers are notified; None for the executors of this process that made the
             execution, or for all executors of this process if another process made it.
@@ -107,7 +107,8 @@ class FeedbackCollector:
         if path is not None and store is not None:
             raise FeedbackError("give path or store, not both")
         if path is None and store is None and executor is not None:
-            store = executor.config.value("feedback_store")
+            store, own = executor.config.value("feedback_store"), executor.config.value("data_folder")
+            path = own / "feedback" if store is None and own is not None else None
         self._executor = executor
         self._given = store is not None and not isinstance(store, str | ComponentChoice)
         if isinstance(store, str | ComponentChoice):
