@@ -2,9 +2,10 @@
 
     python -m uvicorn examples.hosts.two_tenants:app
 
-The settings are made here, so no environment variable changes them. Each tenant has its namespace, its budget and its
-feedback store. `POST /acme/ask` is a route of the host itself; `/acme/api/` is the whole API and page of
-`hokusai-serve`, behind the token of the tenant.
+The settings are made here, so no environment variable changes them. Each tenant has its namespace, and a folder with
+all that its executor keeps. `POST /acme/ask` is a route of the host itself; `/acme/api/` is the whole API and page of
+`hokusai-serve`, behind the token of the tenant. The spans of executions go to the tracer provider of the host, inside
+the span of the request.
 """
 
 from __future__ import annotations
@@ -12,19 +13,24 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request, Response
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
 from hokusai_core import Executor, Settings
 from hokusai_core.errors import HokusaiError, InputError
 from hokusai_core.testing.lm import null_lm
+from hokusai_otel import OtelTracker
 from hokusai_serve import create_app
-from hokusai_teleprompt import SqliteFeedbackStore
 
 DATA = Path(os.environ.get("TENANTS_DATA") or tempfile.mkdtemp(prefix="tenants-"))
+# A service adds its exporter: TRACES.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+TRACES = TracerProvider(resource=Resource.create({"service.name": "tenants"}))
 TOKENS = {"acme": "token-of-acme-0123456789", "globex": "token-of-globex-0123456789"}  # of a secret store
 
 
@@ -36,8 +42,8 @@ def make_executor(tenant: str) -> Executor:
         namespace=tenant,
         timeout=20,
         max_workers=16,
-        feedback_store=SqliteFeedbackStore(DATA / tenant / "feedback"),
-        promotions=False,
+        data_folder=DATA / tenant,
+        trackers={"otel": OtelTracker(tracer_provider=TRACES)},
     )
     executor = Executor(settings)
     executor.register_signature("Ask", "question -> answer")
@@ -60,6 +66,14 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
+
+
+@app.middleware("http")
+async def trace_request(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Begin the span of a request, as the instrumentation of FastAPI does."""
+    with TRACES.get_tracer("tenants").start_as_current_span(request.method, kind=SpanKind.SERVER) as span:
+        span.set_attribute("url.path", request.url.path)
+        return await answer(request)
 
 
 class Question(BaseModel):

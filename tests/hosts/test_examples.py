@@ -5,16 +5,21 @@ from __future__ import annotations
 import ast
 import asyncio
 import http.client
+import importlib
 import inspect
 import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 from starlette.testclient import TestClient
 
 from dev import ROOT
@@ -27,8 +32,8 @@ from hokusai_core.errors import ClosedError
 def tenants(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     monkeypatch.setenv("HOKUSAI_MODE", "testing")  # which changes nothing: the host makes its settings
     monkeypatch.setenv("TENANTS_DATA", str(tmp_path))
-    from examples.hosts import two_tenants
-
+    monkeypatch.delitem(sys.modules, "examples.hosts.two_tenants", raising=False)  # its executors may be closed
+    two_tenants = importlib.import_module("examples.hosts.two_tenants")
     yield two_tenants
     for executor in two_tenants.EXECUTORS.values():
         executor.close()
@@ -52,6 +57,22 @@ def test_two_tenants_share_nothing(tenants: Any) -> None:
         assert client.post("/acme/ask", json={"question": ""}).status_code == 422
     with pytest.raises(ClosedError):  # the lifespan has closed them
         tenants.EXECUTORS["acme"].list_signatures()
+
+
+def test_spans_of_a_tenant_are_inside_the_span_of_the_request(tenants: Any) -> None:
+    exporter = InMemorySpanExporter()
+    tenants.TRACES.add_span_processor(SimpleSpanProcessor(exporter))
+    token = {"Authorization": f"Bearer {tenants.TOKENS['acme']}"}
+    with TestClient(tenants.app, base_url="http://127.0.0.1") as client:
+        client.post("/globex/ask", json={"question": "?"})
+        client.post("/acme/api/v1/execute/Ask", json={"inputs": {"question": "?"}}, headers=token)
+    spans = exporter.get_finished_spans()
+    chats, requests = ([span for span in spans if span.kind is kind] for kind in (SpanKind.CLIENT, SpanKind.SERVER))
+    paths, tags = ([dict(span.attributes or {}) for span in found] for found in (requests, chats))
+    assert [path["url.path"] for path in paths] == ["/globex/ask", "/acme/api/v1/execute/Ask"]
+    assert [span.parent for span in chats] == [span.context for span in requests]
+    assert [tag.get("hokusai.tag.tenant") for tag in tags] == ["globex", None]
+    assert {span.resource.attributes["service.name"] for span in chats} == {"tenants"}
 
 
 def test_prefork_workers_answer_with_the_executor_of_their_parent() -> None:

@@ -25,12 +25,18 @@ _TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 
 class Telemetry:
     """The tracer and the instruments of one process.
 
-    They are of the providers that the program has set, else of providers of this plugin's own.
+    They are of the providers that the host gives or has set, else of providers of this plugin's own.
+
+    Args:
+        tracers: the host's tracer provider; left out, the one that the program has set.
+        meters: the host's meter provider; left out, the one that the program has set.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, tracers: trace.TracerProvider | None = None, meters: metrics.MeterProvider | None = None
+    ) -> None:
         self.pid = os.getpid()
-        tracers, meters = trace.get_tracer_provider(), metrics.get_meter_provider()
+        tracers, meters = tracers or trace.get_tracer_provider(), meters or metrics.get_meter_provider()
         self._host_tracers = None if isinstance(tracers, trace.ProxyTracerProvider) else tracers
         self._host_meters = None if type(meters).__name__ == "_ProxyMeterProvider" else meters
         self.own: OwnExporters | None = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
@@ -61,6 +62,8 @@ class OtelTracker:
         content: whether spans hold inputs, outputs, prompts, answers and messages of errors; values of sensitive fields
             are hidden also then. Left out, ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT``, else not.
         close_timeout: seconds that ``close`` waits for the collector at most.
+        tracer_provider: where spans go; left out, the provider that the program has set, else the collector.
+        meter_provider: where metrics go; left out, as for spans.
 
     Raises:
         ConfigurationError: an argument has a value that cannot be used.
@@ -71,11 +74,19 @@ class OtelTracker:
             executor.execute_signature("EmailDraft", inputs)
     """
 
-    def __init__(self, *, content: bool | None = None, close_timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        *,
+        content: bool | None = None,
+        close_timeout: float = 5.0,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
         if not 0 <= close_timeout <= 300:
             raise ConfigurationError(f"close_timeout={close_timeout!r}: expected 0 to 300 seconds")
         self._content = _captures_content() if content is None else bool(content)
         self._close_timeout = close_timeout
+        self._providers = tracer_provider, meter_provider
         self._begin()
         fork_callbacks.add(self._begin)
         self._at_exit: Callable[[], None] | None = None
@@ -345,7 +356,7 @@ class OtelTracker:
     def _make_telemetry(self) -> Telemetry:
         with self._lock:
             if self._telemetry is None:
-                self._telemetry = Telemetry()
+                self._telemetry = Telemetry(*self._providers)
                 if self._telemetry.own is not None:
                     self._at_exit = _closer(self)
                     atexit.register(self._at_exit)
