@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import sys
@@ -52,6 +51,8 @@ def is_terminal(stream: IO[str] | None) -> bool:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print a JSON object, indented, with the version of what its names mean in ``schema_version``."""
+    import json  # most commands print text
+
     click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **value}, indent=2, ensure_ascii=False, default=str))
 
 

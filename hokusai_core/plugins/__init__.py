@@ -7,7 +7,8 @@
 
 Modules in reading order: ``manager`` (loads plugins and calls their hooks; with ``markers`` the only one that imports
 pluggy), ``catalog`` (which plugins there are and which may load), ``selection`` (allow-list and deny-list),
-``discovery`` (entry points, read without importing), ``hook_validation`` (what a plugin module must fulfil),
+``discovery`` (entry points, read without importing), ``distributions`` (what is installed), ``hook_validation`` (what a
+plugin module must fulfil),
 ``hook_results`` (what ``provide_*`` hooks returned), ``component_factory`` (components by name and their instances),
 ``observer_guard`` (counts failures of ``on_*`` hooks and mutes them), ``failures`` and ``records`` (what the manager
 reports), ``fix_hints`` (how to fix a failed import).

@@ -1,9 +1,7 @@
 """Discovery: the entry points of the group ``hokusai``, found without importing anything of a plugin.
 
-``importlib.metadata`` lists the distributions, so every kind of installation is found that Python itself knows. Its
-``entry_points`` is not used, because it stops at the first distribution that is damaged; here each is read by itself.
-Where the standard module is loaded already, as DSPy does, it is used; else the backport, which finds the same and
-imports some 10 ms faster: a tenth of what a command such as ``hokusai list`` may take.
+``entry_points`` of ``importlib.metadata`` is not used, because it stops at the first distribution that is damaged; here
+each is read by itself.
 
 A distribution that is on ``sys.path`` twice counts once: the first copy shadows the others, as it does for
 ``importlib.metadata.entry_points`` and for imports.
@@ -11,23 +9,21 @@ A distribution that is on ``sys.path`` twice counts once: the first copy shadows
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from hokusai_core.markers import PROJECT
+from hokusai_core.plugins.distributions import Distribution, distributions
 from hokusai_core.plugins.failures import PluginFailure, describe_error
 from hokusai_core.plugins.fix_hints import normalize, system_hint
 from hokusai_core.plugins.records import PluginRecord
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoint
-    from types import ModuleType
+    from importlib.metadata import EntryPoint
 
 __all__ = ["Discovery", "FoundPlugin", "discover", "from_entry_points"]
 
@@ -81,18 +77,12 @@ class _UnreadableError(Exception):
     """Metadata of one distribution cannot be used; the message says why."""
 
 
-def _metadata() -> ModuleType:
-    """Return the module of installed distributions that costs least: the loaded one, or the backport."""
-    name = "importlib.metadata" if "importlib.metadata" in sys.modules else "importlib_metadata"
-    return importlib.import_module(name)
-
-
 def discover() -> Discovery:
     """Scan the installed distributions."""
     scan = _Scan()
     scan.check_system()
     try:
-        for distribution in _metadata().distributions():
+        for distribution in distributions():
             scan.visit(distribution)
     except Exception as error:
         # A path finder of another package failed; the plugins found before it stay.
@@ -144,12 +134,6 @@ class _Scan:
             if normalize(header.name) == PROJECT:
                 self._report_namesake(header)
                 return
-            # The scan skips distributions of other people unread, so only now is it asked which copy is the first.
-            copies = _copies(header.name)
-            if len(copies) > 1:
-                distribution, header = copies[0], _header(copies[0])
-                header.check()
-                text = _entry_points_text(distribution)
             self._read(distribution, header, text)
         except Exception as error:
             self._fail(distribution, header, error)
@@ -226,13 +210,6 @@ def _entry_points(text: str) -> Iterator[tuple[str, str]]:
             if not equals:
                 raise _UnreadableError(f"entry_points.txt has the line {line!r}, which is no 'name = module'")
             yield name, value
-
-
-def _copies(name: str) -> list[Distribution]:
-    """Return the distributions of that name in the order of ``sys.path``; more than one where it is there twice."""
-    copies = list(_metadata().distributions(name=name))
-    # A finder may leave the name out of account; the one of the standard library never gives a stranger.
-    return [copy for copy in copies if normalize(_header(copy).name) == normalize(name)] if len(copies) > 1 else copies
 
 
 def _header(distribution: Distribution) -> _Header:

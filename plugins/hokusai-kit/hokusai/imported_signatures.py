@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hokusai_core import PluginWarning, hookimpl
+from hokusai_core import PluginWarning, hookimpl, plugin_api  # by the module: every command loads this plugin
 from hokusai_core.errors import HokusaiError, SignatureNotFoundError
-from hokusai_core.plugin_api import atomic_write, private_folder, user_data_folder
 
 if TYPE_CHECKING:
     from hokusai_core import BaseSignature, SignatureSpec
@@ -25,6 +23,8 @@ def provide_signatures() -> list[type[BaseSignature]]:
     """Offer the signatures that this user has imported; one that cannot be read is left out with a warning."""
     found = []
     for name in imported_names():
+        import json
+
         from hokusai_core import BaseSignature  # most users have imported none
 
         path = imported_file(name)
@@ -38,21 +38,25 @@ def provide_signatures() -> list[type[BaseSignature]]:
 def imported_names() -> list[str]:
     """Return the names of the signatures that were imported, sorted."""
     try:
-        return sorted(path.stem for path in user_data_folder(_FOLDER).glob("*.json"))
+        return sorted(path.stem for path in plugin_api.user_data_folder(_FOLDER).glob("*.json"))
     except (HokusaiError, OSError):  # a user without a home has imported nothing
         return []
 
 
 def imported_file(name: str) -> Path:
     """Return the file of an imported signature."""
-    return user_data_folder(_FOLDER) / f"{name}.json"
+    return plugin_api.user_data_folder(_FOLDER) / f"{name}.json"
 
 
 def write_imported(name: str, spec: SignatureSpec) -> Path:
     """Keep a signature under a name, and return its file."""
-    private_folder(user_data_folder(_FOLDER))
+    import json
+
+    plugin_api.private_folder(plugin_api.user_data_folder(_FOLDER))
     path = imported_file(name)
-    atomic_write(path, [json.dumps(spec.to_dict(), indent=2, ensure_ascii=False).encode("utf-8", "replace"), b"\n"])
+    plugin_api.atomic_write(
+        path, [json.dumps(spec.to_dict(), indent=2, ensure_ascii=False).encode("utf-8", "replace"), b"\n"]
+    )
     return path
 
 

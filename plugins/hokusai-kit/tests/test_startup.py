@@ -12,8 +12,9 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 #: Libraries that take long to import, or that only executions need.
 UNWANTED = {
-    "asyncio", "concurrent.futures", "dspy", "diskcache", "fastapi", "httpx", "litellm", "mlflow", "numpy", "openai",
-    "pydantic", "ray", "rich", "typing_extensions", "xllamacpp",
+    "asyncio", "concurrent.futures", "dspy", "diskcache", "fastapi", "httpx", "importlib.metadata",
+    "importlib_metadata", "litellm", "mlflow", "numpy", "openai", "pydantic", "ray", "rich", "typing_extensions",
+    "xllamacpp",
 }  # fmt: skip
 
 #: The command, with a line on stderr for each of its modules when it is over.
