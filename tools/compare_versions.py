@@ -2,8 +2,14 @@
 
     python tools/compare_versions.py --before ../older overhead startup
     python tools/compare_versions.py --before ../older --times 7 "batch --rounds 3"
+    python tools/compare_versions.py --before ../older --wheels --same-benchmarks startup
 
-Each checkout runs its own ``benchmarks/NAME.py`` with the Python of its own ``.venv``. Lines are matched by words.
+Each checkout runs its own ``benchmarks/NAME.py`` with the Python of its own ``.venv``. With ``--wheels`` an environment
+is made for each in ``build/compared``: both hold what ``pip install hokusai-kit`` brings, from wheels, among the very
+same packages of others. With ``--same-benchmarks`` the files of this checkout measure both sides; that suits those
+which know nothing of a version, such as ``startup``.
+
+Lines are matched by words.
 A number that is the same in every run is a size, and stays part of the name; a line's other numbers are figures. Shown
 for each figure: the median before and now, and the median of the quotients with the smallest and the largest of them.
 Which of the two goes first alternates. ``worse`` marks a figure whose every quotient is above 1.1. A figure written as
@@ -21,14 +27,40 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT))  # last, so that the packages of the environment that runs this go before
+
+from dev import LOCK, adopt_pip_index, find_python, find_uv, install, output_of  # noqa: E402  # after the path is set
+
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w.]*\d)")
 
 #: A figure is called worse only if it is above this in every turn.
 WORSE = 1.1
 
 Figures = dict[tuple[str, int], float]
+
+
+class Side(NamedTuple):
+    """One of the two versions.
+
+    Args:
+        name: how messages call it.
+        python: Python of its environment.
+        benchmarks: folder of the benchmarks that measure it.
+        folder: working folder; not one that holds packages, if those of the environment are meant.
+    """
+
+    name: str
+    python: Path
+    benchmarks: Path
+    folder: Path
+
+    @classmethod
+    def of_checkout(cls, checkout: Path, benchmarks: Path) -> Side:
+        """Return the side whose environment is the ``.venv`` of its checkout."""
+        return cls(checkout.name, checkout / ".venv" / "bin" / "python", benchmarks, checkout)
 
 
 def figures(output: str) -> Figures:
@@ -68,15 +100,45 @@ def compared(before: list[Figures], now: list[Figures]) -> Iterator[tuple[str, l
             yield label, pairs
 
 
-def run(checkout: Path, benchmark: str) -> Figures:
-    """Run one benchmark of a checkout and return its figures."""
+def run(side: Side, benchmark: str) -> Figures:
+    """Run one benchmark of a side and return its figures."""
     name, *arguments = shlex.split(benchmark)
-    command = [str(checkout / ".venv" / "bin" / "python"), str(checkout / "benchmarks" / f"{name}.py"), *arguments]
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    command = [str(side.python), str(side.benchmarks / f"{name}.py"), *arguments]
+    done = subprocess.run(command, cwd=side.folder, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.stderr.write(done.stderr[-2000:])
-        print(f"{checkout.name}: {benchmark} ended with {done.returncode}", file=sys.stderr)
+        print(f"{side.name}: {benchmark} ended with {done.returncode}", file=sys.stderr)
     return figures(done.stdout)
+
+
+def wheels_of(uv: str, checkout: Path, folder: Path) -> list[str]:
+    """Build the wheels of what ``pip install hokusai-kit`` brings, and return their paths."""
+    for project in [checkout, *(path.parent for path in checkout.glob("plugins/*/pyproject.toml"))]:
+        install([uv, "build", "--quiet", "--wheel", "--out-dir", str(folder), str(project)])
+    return [str(wheel) for wheel in sorted(folder.glob("*.whl"))]
+
+
+def installed_from_wheels(before: Path) -> list[tuple[Path, Path]]:
+    """Make an environment for each version, and return their Pythons and folders, the older first.
+
+    What this version needs of others, as ``requirements.lock`` pins it, is in both.
+    """
+    python = find_python()
+    uv = find_uv(python)
+    adopt_pip_index(python)
+    made: list[tuple[Path, Path]] = []
+    others: list[str] = []
+    for name, checkout in (("now", ROOT), ("before", before)):
+        folder = ROOT / "build" / "compared" / name
+        interpreter = folder / "bin" / "python"
+        install([uv, "venv", "--quiet", "--clear", "--python", python, str(folder)])
+        wheels = wheels_of(uv, checkout, folder / "wheels")
+        wanted = ["--no-deps", *others] if others else ["--constraints", str(LOCK)]
+        install([uv, "pip", "install", "--quiet", "--python", str(interpreter), *wanted, *wheels])
+        listed = output_of(uv, "pip", "freeze", "--python", interpreter) or ""
+        others = [line for line in listed.splitlines() if "==" in line]
+        made.insert(0, (interpreter, folder))
+    return made
 
 
 def main() -> None:
@@ -84,9 +146,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--before", type=Path, required=True, help="the older checkout, with its .venv")
     parser.add_argument("--times", type=int, default=7, help="runs of each")
+    parser.add_argument("--wheels", action="store_true", help="compare wheels of both among the same packages")
+    parser.add_argument("--same-benchmarks", action="store_true", help="measure both with the files of this checkout")
     parser.add_argument("benchmarks", nargs="+", help="names in benchmarks/, each with its arguments")
     options = parser.parse_args()
-    sides = [options.before.resolve(), ROOT]
+    before = options.before.resolve()
+    files = [(ROOT if options.same_benchmarks else checkout) / "benchmarks" for checkout in (before, ROOT)]
+    sides = [Side.of_checkout(checkout, place) for checkout, place in zip((before, ROOT), files, strict=True)]
+    if options.wheels:
+        made = installed_from_wheels(before)
+        sides = [
+            side._replace(python=python, folder=folder) for side, (python, folder) in zip(sides, made, strict=True)
+        ]
     for benchmark in options.benchmarks:
         results: list[list[Figures]] = [[], []]
         for number in range(options.times):
