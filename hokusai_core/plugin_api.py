@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from hokusai_core.feedback import KeptExecution
     from hokusai_core.function_tool import FunctionTool
     from hokusai_core.hookspecs import COMPONENT_HOOKS, HokusaiSpecs
+    from hokusai_core.install_command import install_command
     from hokusai_core.json_encoding import jsonable
     from hokusai_core.markers import HOOK_API, hookimpl
     from hokusai_core.media import MediaPolicy
@@ -217,6 +218,7 @@ __all__ = [
     "fork_gate",
     "hookimpl",
     "input_schema",
+    "install_command",
     "is_locked",
     "jsonable",
     "lazy_exports",
@@ -251,6 +253,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
             "hokusai_core.cache_entry": ("CacheEntry",),
             "hokusai_core.cache_lease": ("CacheLease",),
             "hokusai_core.caching": ("MemoryCache",),
+            "hokusai_core.install_command": ("install_command",),
             "hokusai_core.json_encoding": ("jsonable",),
             "hokusai_core.components": (
                 "Component",

@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import ComponentConflictError, PluginError
+from hokusai_core.install_command import install_command
 from hokusai_core.option_table import ComponentChoice
 from hokusai_core.process import check_fork_safe, fork_callbacks, made_after_fork
 from hokusai_core.redaction import scrubbed_error
@@ -71,7 +72,7 @@ class FeedbackStage:
         try:
             store = self.store()
             if store is None:
-                self._fail("no feedback store is installed (pip install hokusai-teleprompt)")
+                self._fail(f"no feedback store is installed ({install_command('hokusai-teleprompt')})")
                 return False
             store.keep(event, spec)
         except Exception as error:  # the answer is paid for, so a full disk must not cost it

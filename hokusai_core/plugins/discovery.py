@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from hokusai_core.install_command import install_command
 from hokusai_core.markers import PROJECT
 from hokusai_core.plugins.distributions import Distribution, distributions
 from hokusai_core.plugins.failures import PluginFailure, describe_error
@@ -172,10 +173,8 @@ class _Scan:
         older = any(normalize(requirement).startswith("hokusai-core") for requirement in header.requires)
         whose = "an earlier name of hokusai-kit" if older else "another project"
         cause = f"it is {whose}; its package 'hokusai' and its command 'hokusai' take the place of hokusai-kit's"
-        remedy = (
-            f"Remove it, then restore what it replaced: pip uninstall {PROJECT}, and "
-            "pip install --force-reinstall --no-deps hokusai-kit"
-        )
+        again = install_command("hokusai-kit", options="--force-reinstall --no-deps")
+        remedy = f"Remove it, then restore what it replaced: pip uninstall {PROJECT}, and {again}"
         self.failures.append(PluginFailure("", header.name, header.version, "discovery", cause, remedy))
 
     def _fail(self, distribution: Distribution, header: _Header, error: Exception) -> None:

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from hokusai_core.components import Component, Owner
 from hokusai_core.errors import PluginLoadError
+from hokusai_core.install_command import install_command
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.plugins.fix_hints import mend_import, missing_distributions, or_turn_off
 from hokusai_core.plugins.hook_validation import NewerHookApiError
@@ -100,7 +101,7 @@ def load_failure(record: PluginRecord, requires: Sequence[str], phase: Phase, er
         module = record.target.partition(":")[0]
         remedy = mend_import(error, module=module, distribution=record.distribution, requires=requires)
     elif isinstance(error, NewerHookApiError):
-        remedy = "Wrong version: pip install --upgrade hokusai-core"
+        remedy = f"Wrong version: {install_command('hokusai-core', options='--upgrade')}"
     else:
         remedy = "None of its hooks is used. " + (
             f"pip install --upgrade {record.distribution}, or report it to its author." if record.distribution else ""

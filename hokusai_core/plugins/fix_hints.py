@@ -6,6 +6,8 @@ import errno
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from hokusai_core.install_command import install_command
+
 __all__ = ["mend_import", "missing_distributions", "normalize", "or_turn_off", "system_hint"]
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*([^;\s][^;]*)?")
@@ -37,8 +39,8 @@ def mend_import(error: BaseException, *, module: str, distribution: str, require
     if missing:
         top = missing.partition(".")[0]
         if top == "hokusai_core":
-            both = _join("hokusai-core", distribution)
-            return f"Wrong version: it needs another hokusai-core: pip install --upgrade {both}"
+            both = install_command(*filter(None, ("hokusai-core", distribution)), options="--upgrade")
+            return f"Wrong version: it needs another hokusai-core: {both}"
         if isinstance(error, ModuleNotFoundError):
             if top == module.partition(".")[0]:
                 return _incomplete(missing, distribution)

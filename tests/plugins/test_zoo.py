@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from hokusai_core.errors import PluginError
+from hokusai_core.plugin_api import install_command
 from hokusai_core.plugins import PluginFailure, PluginManager, PluginWarning
 
 Zoo = Callable[..., PluginManager]
@@ -19,7 +20,7 @@ BROKEN = [
     ("import-error", "import", "RuntimeError: broken at import", "Failed to import: pip install --upgrade zoo-import"),
     ("missing-dependency", "import", "yonder_library", "Not installed: pip install 'pyyonder-library>=2'"),
     ("wrong-version", "import", "no_such_name", "Wrong version: attrs "),
-    ("wrong-core", "import", "NoSuchError", "pip install --upgrade hokusai-core zoo-wrong-core"),
+    ("wrong-core", "import", "NoSuchError", install_command("hokusai-core", "zoo-wrong-core", options="--upgrade")),
     ("system-exit", "import", "SystemExit: good bye", "ends the process"),
     ("broken-message", "import", "Unspeakable (its message cannot be shown)", "Failed to import"),
     ("missing-module", "import", "zoo_missing_module", "pip install --force-reinstall --no-deps zoo-missing-module"),
@@ -28,7 +29,7 @@ BROKEN = [
     ("unmarked-hook", "register", "lacks the marker @hookimpl", "None of its hooks is used"),
     ("async-hook", "register", "on_execution_finished is asynchronous", "None of its hooks is used"),
     ("hook-wrapper", "register", "provide_caches is a hook wrapper", "None of its hooks is used"),
-    ("newer-api", "register", "it needs hook API 99", "pip install --upgrade hokusai-core"),
+    ("newer-api", "register", "it needs hook API 99", install_command("hokusai-core", options="--upgrade")),
     ("odd-api", "register", "HOKUSAI_HOOK_API must be a whole number", "None of its hooks is used"),
 ]
 
@@ -85,7 +86,8 @@ def test_the_other_project_of_the_same_name_is_reported_with_its_repair(zoo: Zoo
     failure = only_failure(manager)
     assert (failure.phase, failure.distribution, failure.version) == ("discovery", "hokusai", "1.1.0")
     assert "it is another project" in failure.reason
-    assert "pip uninstall hokusai, and pip install --force-reinstall --no-deps hokusai-kit" in failure.remedy
+    again = install_command("hokusai-kit", options="--force-reinstall --no-deps")
+    assert f"pip uninstall hokusai, and {again}" in failure.remedy
 
 
 def test_entry_points_with_impossible_names_or_targets_are_failures(zoo: Zoo) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from hokusai_core import Executor
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import REDACTED, ComponentChoice, FeedbackStore, KeptExecution
+from hokusai_core.plugin_api import REDACTED, ComponentChoice, FeedbackStore, KeptExecution, install_command
 
 __all__ = ["feedback_store_of", "rows_of_feedback"]
 
@@ -51,7 +51,7 @@ def feedback_store_of(executor: Executor) -> Any:
         return chosen
     offered = executor.plugins.components("feedback_store")
     if chosen is None and not offered:
-        raise ConfigurationError("there is no feedback store; pip install hokusai-teleprompt brings one")
+        raise ConfigurationError(f"there is no feedback store; {install_command('hokusai-teleprompt')} brings one")
     return executor.plugins.create("feedback_store", chosen or offered[0].qualified_name)
 
 

@@ -113,7 +113,7 @@ def test_a_ticket_is_needed(executor):
 _README: Final = """\
 # Tickets
 
-    pip install hokusai-kit pytest
+    pip install pytest                        # into the environment that has Hokusai
 
     python app.py tickets.csv                 # a team for each ticket
     python -m pytest                          # without a language model

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 from hokusai.doctor_checks import Check
 from hokusai_core.errors import HokusaiError, PluginLoadError
-from hokusai_core.plugin_api import jsonable
+from hokusai_core.plugin_api import install_command, jsonable
 
 if TYPE_CHECKING:
     from hokusai_core import Component
@@ -71,7 +71,7 @@ def _findings(manager: PluginManager, kind: str, component: Component) -> Iterat
             if not need.specifier.contains(metadata.version(need.name), prereleases=True):
                 raise metadata.PackageNotFoundError
         except metadata.PackageNotFoundError:
-            yield "fail", f"requires {text}, which is not installed", f"pip install '{text}'"
+            yield "fail", f"requires {text}, which is not installed", install_command(text)
             return
     if kind == "tool" and not _TOOL_NAME.fullmatch(component.name):
         yield "fail", f"name {component.name!r}: a language model calls it by that name", "use letters, digits and '_'"

@@ -19,6 +19,7 @@ from packaging.specifiers import SpecifierSet
 from hokusai.cli_errors import describe
 from hokusai_core.cli_support.model_list import KEY_VARIABLES
 from hokusai_core.errors import HokusaiError, PluginError
+from hokusai_core.plugin_api import install_command
 
 if TYPE_CHECKING:
     from hokusai_core.cli_support.installed import Installed
@@ -126,7 +127,7 @@ def _requirements(found: Installed) -> Iterator[Check]:
                 continue
             state = f"{version} is installed" if version else "it is not installed"
             text = f"{name} needs {requirement}, but {state}"
-            yield Check("fail", "versions", text, f"pip install '{requirement}'")
+            yield Check("fail", "versions", text, install_command(str(requirement)))
     for library in _NAMED:
         version = version_of(library)
         ranges = {str(need.specifier) for each in needs.values() for need in each if need.name == library}
@@ -221,7 +222,7 @@ def _embedded_again(found: Installed) -> str:
     states = {record.distribution: record.state for record in found.plugins.records()}
     state = states.get("hokusai-local")
     if state is None:
-        return "install the embedded one: pip install hokusai-local"
+        return f"install the embedded one: {install_command('hokusai-local')}"
     if state == "disabled":
         return "enable the plugin local, which HOKUSAI_PLUGINS or HOKUSAI_DISABLE_PLUGINS leaves out"
     return "mend the embedded one"

@@ -197,7 +197,10 @@ def _plugin(name: str, what: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
-        raise ConfigurationError(f"{what} need a plugin that is not installed: pip install hokusai-{name}") from None
+        from hokusai_core.plugin_api import install_command  # only this error needs it
+
+        command = install_command(f"hokusai-{name}")
+        raise ConfigurationError(f"{what} need a plugin that is not installed: {command}") from None
 
 
 def _named_trackers(settings: Settings | None, environ: Mapping[str, str] | None, options: ExecutorOptions) -> Any:

@@ -19,7 +19,7 @@ from hokusai.commands import COMMANDS
 from hokusai.component_checks import component_checks
 from hokusai.doctor_checks import Check
 from hokusai_core.errors import HokusaiError
-from hokusai_core.plugin_api import COMPONENT_HOOKS, HOOK_API, PluginManager, did_you_mean, jsonable
+from hokusai_core.plugin_api import COMPONENT_HOOKS, HOOK_API, PluginManager, did_you_mean, install_command, jsonable
 
 if TYPE_CHECKING:
     from hokusai_core import Component, Executor
@@ -159,11 +159,11 @@ class _Plugin:
             try:
                 version = metadata.version(need.name)
             except metadata.PackageNotFoundError:
-                yield Check("fail", "dependencies", f"{need} is not installed", f"pip install '{need}'")
+                yield Check("fail", "dependencies", f"{need} is not installed", install_command(str(need)))
                 continue
             if not need.specifier.contains(version, prereleases=True):
                 text = f"it needs {need}, but {version} is installed"
-                yield Check("fail", "dependencies", text, f"pip install '{need}'")
+                yield Check("fail", "dependencies", text, install_command(str(need)))
 
     def _hook_api(self) -> Check:
         version = getattr(pkgutil.resolve_name(self._record.target), "HOKUSAI_HOOK_API", None)

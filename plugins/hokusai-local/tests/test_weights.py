@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,9 @@ from hokusai_core import Executor
 from hokusai_core.errors import LanguageModelUnavailable
 from hokusai_local import LocalProvider
 from hokusai_local.weights import (
-    INSTALL_WEIGHTS,
     SHIPPED_SHA256,
     find_shipped_weights,
+    install_weights,
     prepare_shipped_weights,
     weights_at,
 )
@@ -39,8 +40,8 @@ def test_missing_weights_name_the_command(tmp_path: Path, monkeypatch: pytest.Mo
     package_without_weights(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     provider = LocalProvider()
-    assert INSTALL_WEIGHTS in (provider.available() or "")
-    with pytest.raises(LanguageModelUnavailable, match=INSTALL_WEIGHTS):
+    assert install_weights() in (provider.available() or "")
+    with pytest.raises(LanguageModelUnavailable, match=re.escape(install_weights())):
         provider.load("")
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from hokusai_core.plugin_api import KeptExecution, Outbox, OutboxFolder, private_folder
+from hokusai_core.plugin_api import KeptExecution, Outbox, OutboxFolder, install_command, private_folder
 from hokusai_mlflow.content_policy import ContentPolicy
 from hokusai_mlflow.delivery_supervisor import DeliverySupervisor, TrackingWarning, start_writer
 from hokusai_mlflow.delivery_wait import AT_EXIT, DeliveryWait
@@ -352,5 +352,5 @@ def _missing_ui() -> str:
     try:
         importlib.metadata.distribution("mlflow")
     except importlib.metadata.PackageNotFoundError:
-        return " (after pip install 'hokusai-mlflow[full]')"
+        return f" (after {install_command('hokusai-mlflow[full]')})"
     return ""

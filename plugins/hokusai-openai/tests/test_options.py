@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from hokusai_core import Executor
 from hokusai_core.errors import ConfigurationError, LanguageModelUnavailable
+from hokusai_core.plugin_api import install_command
 from hokusai_core.testing.chat_server import ChatServer
 from hokusai_openai import ServerOptions
 from hokusai_openai.options import split_name
@@ -120,5 +122,5 @@ def test_the_executor_takes_an_address(server: ChatServer) -> None:
 def test_an_address_without_the_plugin_says_what_to_install() -> None:
     with Executor(lm=f"{LOCAL}#llama", plugins=[]) as executor:
         executor.register_signature("Ask", "question -> answer")
-        with pytest.raises(LanguageModelUnavailable, match="pip install hokusai-openai"):
+        with pytest.raises(LanguageModelUnavailable, match=re.escape(install_command("hokusai-openai"))):
             executor.execute_signature("Ask", {"question": "How many?"})

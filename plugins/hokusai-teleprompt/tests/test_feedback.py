@@ -5,6 +5,7 @@ import datetime
 import json
 import multiprocessing
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -16,7 +17,7 @@ import pytest
 
 from hokusai_core import BaseSignature, Executor, InputField, OutputField, SignatureSpec
 from hokusai_core.errors import FeedbackError
-from hokusai_core.plugin_api import REDACTED, FeedbackGiven, FieldSpec
+from hokusai_core.plugin_api import REDACTED, FeedbackGiven, FieldSpec, install_command
 from hokusai_core.protocols import FeedbackStore
 from hokusai_core.testing.listening import ListeningTracker
 from hokusai_core.testing.lm import null_lm
@@ -110,7 +111,7 @@ def test_a_store_that_fails_is_no_secret_and_costs_no_answer(own_folder: Path, m
 def test_without_a_store_the_caller_is_told() -> None:
     with Executor(lm=null_lm(answers=ANSWERS), plugins=[]) as executor:
         executor.register_signature("Draft", Draft)
-        with pytest.warns(UserWarning, match="pip install hokusai-teleprompt"):
+        with pytest.warns(UserWarning, match=re.escape(install_command("hokusai-teleprompt"))):
             run(executor)
 
 

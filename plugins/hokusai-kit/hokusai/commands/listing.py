@@ -10,6 +10,7 @@ from hokusai_core.cli_support.failures import CommandFailure
 from hokusai_core.cli_support.installed import installed
 from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_columns, print_json, print_table
+from hokusai_core.plugin_api import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +77,7 @@ def _nothing(found: Installed) -> str:
     disabled = ", ".join(record.name for record in found.plugins.records() if record.state == "disabled")
     if disabled:
         return f"no signature pack is enabled; HOKUSAI_PLUGINS or HOKUSAI_DISABLE_PLUGINS leaves out {disabled}"
-    return "no signature pack is installed; try: pip install hokusai-signatures"
+    return f"no signature pack is installed; try: {install_command('hokusai-signatures')}"
 
 
 def _check(kind: str, wanted: str, known: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
 from hokusai_core.cli_support.installed import installed
 from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json, print_table, section
-from hokusai_core.plugin_api import COMPONENT_HOOKS
+from hokusai_core.plugin_api import COMPONENT_HOOKS, install_command
 
 if TYPE_CHECKING:
     from hokusai_core import Component
@@ -79,7 +79,7 @@ class _Report:
 
     def print(self) -> None:
         if not self.records and not self.failures:
-            click.echo("hokusai: no plugin is installed; try: pip install hokusai-kit", err=True)
+            click.echo(f"hokusai: no plugin is installed; try: {install_command('hokusai-kit')}", err=True)
             return
         rows = [(record.name, record.state, _installed(record), self._offers(record.name)) for record in self.records]
         print_table(("plugin", "state", "distribution", "offers"), rows)
