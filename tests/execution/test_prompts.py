@@ -88,8 +88,8 @@ def test_the_request_is_the_one_that_is_sent(adapter: str, variant: str, schema:
         result = executor.execute_signature("Sort", INPUTS)
         assert lm.engine.requests == [shown]
         assert executor.render(signature, INPUTS) == shown
-        assert dict(result) == OUTPUTS
-        assert executor.read("Sort", ANSWERS[adapter], INPUTS) == dict(result)
+        assert result == OUTPUTS
+        assert executor.read("Sort", ANSWERS[adapter], INPUTS) == result
         assert executor.stats()["executions"] == 1
     assert render(signature, INPUTS, lm=lm, adapter=adapter) == shown
     assert read(signature, ANSWERS[adapter], INPUTS, lm=lm, adapter=adapter) == OUTPUTS
