@@ -7,19 +7,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from hokusai_core.signatures import SignatureSpec
+    from hokusai_core.signatures import FieldSpec, SignatureSpec
+    from hokusai_core.signatures.field_types import Shape
 
-__all__ = ["complete_component", "complete_field", "complete_file", "complete_model", "complete_signature"]
+__all__ = [
+    "complete_component",
+    "complete_field",
+    "complete_file",
+    "complete_mapping",
+    "complete_model",
+    "complete_signature",
+]
 
 #: Kinds of files that hold a signature, or Python code with one.
 _SIGNATURE_FILES = (".json", ".py", ".toml", ".yaml", ".yml")
+_LONGEST_HEADER: Final = 65_536
 
 
 def complete_signature(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -27,6 +37,9 @@ def complete_signature(ctx: click.Context, param: click.Parameter, incomplete: s
     from hokusai_core.cli_support.aliases import read_aliases
     from hokusai_core.cli_support.installed import Installed
 
+    if ".py:" in incomplete:
+        path, _, start = incomplete.rpartition(":")
+        return [_item(f"{path}:{name}", text) for name, text in _classes(path).items() if name.startswith(start)]
     registry = Installed().signatures
     names: dict[str, str] = {}
     for entry in registry.list():
@@ -39,16 +52,32 @@ def complete_signature(ctx: click.Context, param: click.Parameter, incomplete: s
 
 
 def complete_field(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return ``FIELD=`` for the inputs of the signature that the command names, and files after ``FIELD=@``."""
+    """Return ``FIELD=`` for the inputs of the signature that the command names, and values and files after it.
+
+    Values are those of a choice, an enum or a boolean; files follow ``FIELD=@``.
+    """
     field, separator, value = incomplete.partition("=")
-    if separator:
-        if not value.startswith("@"):
-            return []
-        return [_item(f"{field}=@{path.value}") for path in _files(value[1:])]
     spec = _spec_of(ctx)
+    fields = {} if spec is None else {name: one for one in spec.inputs.values() for name in (one.name, *one.aliases)}
+    if separator and value.startswith("@"):
+        return [_item(f"{field}=@{path.value}") for path in _files(value[1:])]
+    if separator:
+        known = fields.get(field)
+        values = [] if known is None else _choices(known.shape)
+        return [_item(f"{field}={one}") for one in values if one.lower().startswith(value.lower())]
     given = {pair.partition("=")[0].removesuffix(":") for pair in ctx.params.get("inputs") or ()}
-    fields = {} if spec is None else {f"{one.name}=": one.description for one in spec.inputs.values()}
-    return _matching({name: text for name, text in fields.items() if name[:-1] not in given}, incomplete)
+    open_fields = [] if spec is None else [one for one in spec.inputs.values() if one.name not in given or _many(one)]
+    return _matching({f"{one.name}=": one.description for one in open_fields}, incomplete)
+
+
+def complete_mapping(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return ``COLUMN=`` for the columns of the table that the command names, and the inputs after it."""
+    column, separator, _ = incomplete.partition("=")
+    if separator:
+        spec = _spec_of(ctx)
+        return _matching({f"{column}={name}": "" for name in ([] if spec is None else spec.inputs)}, incomplete)
+    words = [str(value) for value in (*ctx.params.values(), *ctx.args) if isinstance(value, (str, Path))]
+    return _matching({f"{name}=": "" for word in words for name in _columns(word)}, incomplete)
 
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -79,6 +108,52 @@ def complete_component(kind: str) -> Callable[[click.Context, click.Parameter, s
 def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return files and folders."""
     return list(_files(incomplete))
+
+
+def _choices(shape: Shape) -> list[str]:
+    """Return the texts that a value of a type may have, none if there are too many to say."""
+    match shape.kind:
+        case "bool":
+            return ["true", "false"]
+        case "literal":
+            return [str(value).lower() if isinstance(value, bool) else str(value) for value in shape.values]
+        case "enum":
+            return [str(member.value) for member in shape.cls]
+        case "union" | "constrained" | "list" | "set" | "frozenset" | "tuple":
+            return [text for part in shape.args for text in _choices(part)]
+    return []
+
+
+def _many(field: FieldSpec) -> bool:
+    return any(one.kind in ("list", "tuple", "set", "frozenset") for one in field.shape.members)
+
+
+def _classes(path: str) -> dict[str, str]:
+    """Return the classes of a Python file with what each says of itself; the file is read, not run."""
+    import ast  # few words are completed that need it
+
+    try:
+        tree = ast.parse(Path(path).expanduser().read_bytes())
+    except (OSError, ValueError, SyntaxError):
+        return {}
+    found = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.bases]
+    return {node.name: (ast.get_docstring(node) or "").partition("\n")[0] for node in found}
+
+
+def _columns(name: str) -> list[str]:
+    """Return the columns of a table, none if the file is something else."""
+    if not name.lower().endswith((".csv", ".tsv", ".tab")):
+        return []
+    import csv  # few words are completed that need it
+
+    from hokusai_core.cli_support.data_files import find_delimiter
+
+    try:
+        with open(name, encoding="utf-8-sig", newline="") as file:
+            line = file.readline(_LONGEST_HEADER)
+    except (OSError, ValueError):
+        return []
+    return next(csv.reader([line], delimiter=find_delimiter(line)), [])
 
 
 def _spec_of(ctx: click.Context) -> SignatureSpec | None:

@@ -11,6 +11,7 @@ import click
 from hokusai_core.cli_support.completion import (
     complete_field,
     complete_file,
+    complete_mapping,
     complete_model,
     complete_signature,
 )
@@ -100,7 +101,12 @@ inputs_option = click.option(
 )
 
 column_option = click.option(
-    "--map", "pairs", multiple=True, metavar="COLUMN=FIELD", help="Which column is which field."
+    "--map",
+    "pairs",
+    multiple=True,
+    metavar="COLUMN=FIELD",
+    shell_complete=complete_mapping,
+    help="Which column is which field.",
 )
 
 delimiter_option = click.option(

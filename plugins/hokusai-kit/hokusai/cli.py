@@ -27,6 +27,8 @@ def cli() -> None:
 
 def run() -> None:
     """Run the command with the arguments of this process, and end the process."""
+    if "_HOKUSAI_COMPLETE" in os.environ:
+        _register_shells()
     try:
         with warnings_as_lines():
             cli.main(prog_name="hokusai")
@@ -38,6 +40,15 @@ def run() -> None:
             sys.stderr.flush()
             os._exit(end.code)
         raise
+
+
+def _register_shells() -> None:
+    from click.shell_completion import add_completion_class
+
+    from hokusai.shell_completion import SHELLS
+
+    for name, cls in SHELLS.items():
+        add_completion_class(cls, name)
 
 
 def _abandoned_calls() -> bool:

@@ -169,30 +169,6 @@ def test_an_application_starts_and_runs(folder: Path) -> None:
         compile(Path(name).read_text(encoding="utf-8"), name, "exec")
 
 
-def test_completion_knows_signatures_fields_models_metrics_and_files(folder: Path) -> None:
-    printed("alias", "set", "clf", "ClassifyText")
-    (folder / "mail.txt").write_text("Hello", encoding="utf-8")
-    assert completed("run", "Cl") == ["ClarifyIntent", "ClassifyText", "clf"]
-    assert completed("run", "ClassifyText", "-i", "") == ["categories=", "text="]
-    assert completed("run", "ClassifyText", "-i", "text=x", "-i", "") == ["categories="]
-    assert completed("run", "ClassifyText", "-i", "text=@ma") == ["text=@mail.txt"]
-    assert "local" in completed("run", "ClassifyText", "--lm", "lo")
-    assert "openai/gpt-5-mini" in completed("run", "ClassifyText", "--lm", "openai/gpt-5-m")
-    assert "accuracy" in completed("evaluate", "ClassifyText", "rows.csv", "--metric", "acc")
-    assert "one.py" in completed("show", "one")
-    assert "evaluate" in completed("ev")
-    for shell in ("bash", "zsh", "fish"):
-        assert "_HOKUSAI_COMPLETE" in printed("completion", shell)
-
-
-def completed(*words: str) -> list[str]:
-    from click.shell_completion import ShellComplete
-
-    *before, incomplete = words
-    complete = ShellComplete(cli, {}, "hokusai", "_HOKUSAI_COMPLETE")
-    return [item.value for item in complete.get_completions(before, incomplete)]
-
-
 def commands(group: click.Group, context: click.Context, path: tuple[str, ...] = ()) -> list[tuple[str, click.Command]]:
     found = []
     for name in group.list_commands(context):

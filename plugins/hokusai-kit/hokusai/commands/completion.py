@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
+
+from hokusai.shell_completion import SHELLS
 
 __all__ = ["completion"]
 
-_SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
-#: ``FIELD=`` and ``folder/`` are not the end of a word, but bash puts a blank behind them.
-_BASH_END = "\n    return 0\n"
-_NO_BLANK = "\n    [[ ${COMPREPLY[0]} == *[=/] ]] && compopt -o nospace\n    return 0\n"
-
 
 @click.command()
-@click.argument("shell", type=click.Choice(list(_SHELLS)))
+@click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the script by which SHELL completes commands, options, signatures, fields, models, metrics and files.
@@ -24,5 +20,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     zsh:  echo 'eval "$(hokusai completion zsh)"' >> ~/.zshrc
     fish: hokusai completion fish > ~/.config/fish/completions/hokusai.fish
     """
-    script = _SHELLS[shell](ctx.find_root().command, {}, "hokusai", "_HOKUSAI_COMPLETE").source()
-    click.echo(script.replace(_BASH_END, _NO_BLANK) if shell == "bash" else script)
+    click.echo(SHELLS[shell](ctx.find_root().command, {}, "hokusai", "_HOKUSAI_COMPLETE").source(), nl=False)
