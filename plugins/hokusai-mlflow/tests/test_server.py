@@ -36,34 +36,56 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
+#: Imports the tracking server, which takes seconds, and starts and stops it as it is told.
+_PROGRAM = """
+import os, signal, sys
+import uvicorn
+from mlflow.server.fastapi_app import app
+
+child = 0
+for line in sys.stdin:
+    if line == "start\\n":
+        child = os.fork()
+        if child == 0:
+            uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+            os._exit(0)
+    else:
+        os.kill(child, signal.SIGTERM)
+        os.waitpid(child, 0)
+        print("stopped", flush=True)
+"""
+
+
 class Server:
     """A tracking server process that can be stopped and started again on its port."""
 
     def __init__(self, store: str, artifacts: Path) -> None:
         self.port = _free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
-        self._store, self._artifacts = store, artifacts
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
         environment = {
             **os.environ,
-            "_MLFLOW_SERVER_FILE_STORE": self._store,
+            "_MLFLOW_SERVER_FILE_STORE": store,
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
-            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(self._artifacts),
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(artifacts),
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
             # The job runner and litellm's loading of prices wait for each other where there is no network.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         }
         environment.pop("MLFLOW_TRACKING_URI", None)
-        command = [sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app", "--host", "127.0.0.1"]
         self._process = subprocess.Popen(
-            [*command, "--port", str(self.port), "--log-level", "error"],
+            [sys.executable, "-c", _PROGRAM, str(self.port)],
             env=environment,
-            stdout=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            text=True,
+            bufsize=1,
         )
+
+    def start(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("start\n")
         end = time.monotonic() + PATIENCE
         while not self._is_up():
             assert self._process.poll() is None, "the tracking server ended"
@@ -71,10 +93,14 @@ class Server:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(PATIENCE)
-            self._process = None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("stop\n")
+        assert self._process.stdout.readline() == "stopped\n"
+
+    def close(self) -> None:
+        self.stop()
+        self._process.communicate(timeout=PATIENCE)
 
     def _is_up(self) -> bool:
         try:
@@ -92,7 +118,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator
     made = Server(f"sqlite:///{folder}/mlflow.db", folder / "artifacts")
     made.start()
     yield made
-    made.stop()
+    made.close()
 
 
 def _records(place: Any, tracker: Any, uri: str) -> None:
@@ -283,10 +309,11 @@ def _wait_for_postgres(port: int) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.soak  # the server of the other tests, on the store that takes longest to make
 def test_a_tracking_server_on_postgresql_gets_everything(place: Any, postgres: str, tmp_path: Path) -> None:
     server = Server(postgres, tmp_path / "server-artifacts")
     server.start()
     try:
         _records(place, place.tracker(tracking_uri=server.uri), server.uri)
     finally:
-        server.stop()
+        server.close()
