@@ -91,18 +91,32 @@ class Repository:
         return done.stdout.strip()
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """One for most tests, each of which finds it installed: an installation takes seconds."""
+    made = Repository(tmp_path_factory.mktemp("runner") / "repository")
+    made.install()
+    return made
+
+
 @pytest.fixture
-def repository(tmp_path: Path) -> Repository:
+def new_repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "repository")
 
 
-def test_first_run_installs_and_says_so_and_the_second_does_nothing(repository: Repository) -> None:
-    said = repository.install()
+def test_unreachable_registry_is_explained_and_the_first_run_that_reaches_it_installs(
+    new_repository: Repository,
+) -> None:
+    done = new_repository.run("install", UV_FIND_LINKS=str(new_repository.root))
+    assert done.returncode == 1
+    assert "registry could not be reached" in done.stderr
+    assert "Traceback" not in done.stderr
+    said = new_repository.install()
     assert "creating .venv" in said
     assert "1 packages of requirements.lock" in said
     assert "ready" in said
-    assert repository.importable("toy_dependency.version") == "1.0"
-    assert repository.install() == ""
+    assert new_repository.importable("toy_dependency.version") == "1.0"
+    assert new_repository.install() == ""
 
 
 def test_changed_lock_updates_the_environment_in_place(repository: Repository) -> None:
@@ -151,29 +165,21 @@ def test_environment_whose_python_is_gone_is_made_anew(repository: Repository) -
 
 
 def test_moved_repository_gets_an_environment_that_leads_to_its_new_place(
-    repository: Repository, tmp_path: Path
+    repository: Repository,
 ) -> None:
     repository.install()
-    repository.root = repository.root.rename(tmp_path / "moved")
+    repository.root = repository.root.rename(repository.root.with_name("moved"))
     repository.install()
-    assert repository.importable("__import__('toy_core').__file__").startswith(str(tmp_path / "moved"))
+    assert repository.importable("__import__('toy_core').__file__").startswith(str(repository.root))
 
 
-def test_unreachable_registry_is_explained_and_nothing_counts_as_ready(repository: Repository) -> None:
-    done = repository.run("install", UV_FIND_LINKS=str(repository.root))
-    assert done.returncode == 1
-    assert "registry could not be reached" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "creating .venv" in repository.install()
-
-
-def test_tampered_package_is_refused(repository: Repository) -> None:
-    lock = repository.root / "requirements.lock"
+def test_tampered_package_is_refused(new_repository: Repository) -> None:
+    lock = new_repository.root / "requirements.lock"
     lock.write_text(lock.read_text()[:-9] + "00000000\n")
-    assert repository.run("install").returncode == 1
+    assert new_repository.run("install").returncode == 1
 
 
-def test_python_that_cannot_run_is_passed_over(repository: Repository, tmp_path: Path) -> None:
+def test_python_that_cannot_run_is_passed_over(new_repository: Repository, tmp_path: Path) -> None:
     """As a version manager's shim for a version that is not chosen: on the PATH, but refusing."""
     shims = tmp_path / "shims"
     shims.mkdir()
@@ -184,14 +190,14 @@ def test_python_that_cannot_run_is_passed_over(repository: Repository, tmp_path:
     path = os.pathsep.join([str(shims), os.environ["PATH"]])
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=repository.root,
+        cwd=new_repository.root,
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
     )
     assert str(shims) not in done.stdout
     only_shims = subprocess.run(
-        [sys.executable, "-c", code], cwd=repository.root, env={"PATH": str(shims)}, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=new_repository.root, env={"PATH": str(shims)}, capture_output=True, text=True
     )
     assert only_shims.returncode == 1
     assert "no Python from 3.11 to 3.14" in only_shims.stderr

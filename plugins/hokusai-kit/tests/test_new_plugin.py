@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from hokusai.cli import cli
 from hokusai.scaffold import KINDS, SIGNATURE, ProjectNames, project_files
+from tests.warm_python import PYTEST, WarmPython
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -41,6 +42,13 @@ def check(*command: object, cwd: Path, **options: Any) -> str:
     return printed
 
 
+def passed(warm_python: WarmPython, *arguments: object, cwd: Path, env: dict[str, str]) -> str:
+    """Run tests, which pass, in a process of their own, and return what pytest prints."""
+    done = warm_python.run(PYTEST, *map(str, arguments), cwd=cwd, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A project of each kind."""
@@ -52,14 +60,13 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: write(folder, one) for kind, one in names.items()}
 
 
-def test_tests_of_every_kind_pass(projects: dict[str, Path], tmp_path: Path, environment: dict[str, str]) -> None:
-    """One process for all, because each would import DSPy anew."""
+def test_tests_of_every_kind_pass(
+    projects: dict[str, Path], tmp_path: Path, environment: dict[str, str], warm_python: WarmPython
+) -> None:
     path = os.pathsep.join(map(str, projects.values()))
     folders = [folder / "tests" for folder in projects.values()]
     options = ["-q", "-p", "no:cacheprovider", "-W", "error::pytest.PytestCollectionWarning"]
-    told = check(
-        sys.executable, "-m", "pytest", *options, *folders, cwd=tmp_path, env=environment | {"PYTHONPATH": path}
-    )
+    told = passed(warm_python, *options, *folders, cwd=tmp_path, env=environment | {"PYTHONPATH": path})
     assert int(told.splitlines()[-1].split(" passed")[0].split()[-1]) > 10 * len(projects)
 
 
@@ -118,7 +125,9 @@ def test_a_pack_from_its_wheel_is_listed_and_runs(
     assert done.stdout.startswith("actions:\n- Move the meeting to Wednesday\n")
 
 
-def test_tests_of_a_pack_pass_when_an_output_becomes_a_model(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_tests_of_a_pack_pass_when_an_output_becomes_a_model(
+    tmp_path: Path, environment: dict[str, str], warm_python: WarmPython
+) -> None:
     project = write(tmp_path, ProjectNames("acme-models", "signature", "ReadMail"))
     file = project / "acme_models" / "signatures.py"
     source = file.read_text(encoding="utf-8")
@@ -132,8 +141,8 @@ def test_tests_of_a_pack_pass_when_an_output_becomes_a_model(tmp_path: Path, env
     for action in ("Move the meeting to Wednesday", "Bring the signed contract", "Fill what you need this morning"):
         source = source.replace(f'"{action}"', f'{{"text": "{action}", "due": "2030-01-02"}}')
     file.write_text(source, encoding="utf-8")
-    told = check(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", project, cwd=project, env=environment)
-    assert "passed" in told
+    environment |= {"PYTHONPATH": str(project)}
+    assert "passed" in passed(warm_python, "-q", "-p", "no:cacheprovider", project, cwd=project, env=environment)
 
 
 def own_lines(path: Path) -> int:

@@ -36,7 +36,7 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-#: Imports the tracking server, which takes seconds, and starts and stops it as it is told.
+#: Imports the tracking server, which takes seconds, and starts and stops it at a line of stdin.
 _PROGRAM = """
 import os, signal, sys
 import uvicorn
