@@ -23,8 +23,35 @@ __all__ = [
     "OperationFinished",
     "OptimizationFinished",
     "OutcomeRecorded",
+    "PromptTemplate",
     "TrackedEvent",
 ]
+
+
+@frozen
+class PromptTemplate:
+    """The prompt of a signature, with ``{{ name }}`` in place of the value of each input.
+
+    Args:
+        key: hash over everything below but ``figures``; the same prompt has the same key in every process.
+        name: qualified name of the signature.
+        signature_version: version of the signature.
+        fingerprint: hash over fields, types, instructions and demos.
+        messages: ``role`` and ``content`` of each message as it would be sent, in order.
+        adapter: class of the adapter that writes it.
+        demos: how many demos are in it.
+        figures: what an optimization measured of the signature, numbers and texts by name; empty where it came out of
+            none.
+    """
+
+    key: str
+    name: str
+    signature_version: str
+    fingerprint: str
+    messages: tuple[Mapping[str, str], ...]
+    adapter: str
+    demos: int = 0
+    figures: Mapping[str, Any] = field(factory=dict)
 
 
 @frozen
@@ -84,6 +111,8 @@ class ExecutionFinished:
             hit, and where no tracker has a true attribute ``wants_exchanges``.
         strategy: name, options and versions of the strategy that answers, None for one call of the language model.
         extras: what the strategy gave beside the outputs, as JSON-able data; empty where a field is sensitive.
+        prompt: the prompt of the signature; None where no tracker has a true attribute ``wants_prompts``, and for a
+            signature that is not answered by one request.
     """
 
     execution_id: str
@@ -112,6 +141,7 @@ class ExecutionFinished:
     exchanges: tuple[ModelExchange, ...] = ()
     strategy: Mapping[str, Any] | None = None
     extras: Mapping[str, Any] = field(factory=dict)
+    prompt: PromptTemplate | None = None
 
 
 @frozen
@@ -219,6 +249,7 @@ class OptimizationFinished:
         cost: estimated US dollars, None where unknown.
         latency: seconds.
         started_at: seconds since the epoch.
+        prompt: the prompt of the outcome, named like the signature that was to be improved; None as for executions.
     """
 
     optimization_id: str
@@ -232,6 +263,7 @@ class OptimizationFinished:
     cost: float | None
     latency: float
     started_at: float
+    prompt: PromptTemplate | None = None
 
 
 @frozen

@@ -35,7 +35,13 @@ if TYPE_CHECKING:
     from hokusai_core.composition.chain import SignatureChain
     from hokusai_core.composition.conditional import ConditionalPipeline
     from hokusai_core.composition.results import ChainResult
-    from hokusai_core.events import EvaluationFinished, FeedbackGiven, OptimizationFinished, OutcomeRecorded
+    from hokusai_core.events import (
+        EvaluationFinished,
+        FeedbackGiven,
+        OptimizationFinished,
+        OutcomeRecorded,
+        PromptTemplate,
+    )
     from hokusai_core.execution.budget import Budget
     from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.execution.strategy_resolver import ResolvedStrategy
@@ -344,6 +350,36 @@ class Executor:
 
         tokens, exact = dspy_bridge.count_tokens(self.language_model(lm).lm, request)
         return TokenCount(tokens, exact)
+
+    def prompt_template(
+        self, signature_name: Any, *, lm: Any = None, strategy: Any = None, parameters: Mapping[str, Any] | None = None
+    ) -> PromptTemplate | None:
+        """Return the prompt of a signature with ``{{ name }}`` in place of the value of each input.
+
+        Args:
+            signature_name: name or signature class.
+            lm: language model of this call, in place of the executor's; it is not called.
+            strategy: strategy of this call, in place of the one that the signature declares.
+            parameters: parameters of the language model for this call.
+
+        Returns:
+            The prompt; None where the signature is not answered by one request, and for an optimized signature with
+            sensitive fields, whose instructions may quote examples. Demos of a signature with sensitive fields are left
+            out.
+
+        Raises:
+            SignatureNotFoundError: no such signature.
+            LanguageModelUnavailable: there is no language model, which decides about the format.
+
+        Example:
+            >>> from hokusai_core import Executor
+            >>> with Executor(lm="openai/gpt-5-mini", plugins=[]) as executor:
+            ...     executor.register_signature("Ask", "question -> answer")
+            ...     prompt = executor.prompt_template("Ask")
+            >>> "{{ question }}" in prompt.messages[-1]["content"]
+            True
+        """
+        return self._prepared(signature_name, lm, strategy=strategy, parameters=parameters).plan.prompt
 
     def _prepared(self, signature_name: Any, lm: Any, **asked: Any) -> ExecutionState:
         """Return the state of an execution that is not made, with a language model in testing mode, too."""

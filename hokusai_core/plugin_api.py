@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         OperationFinished,
         OptimizationFinished,
         OutcomeRecorded,
+        PromptTemplate,
         TrackedEvent,
     )
     from hokusai_core.execution.budget import Reservation
@@ -179,6 +180,7 @@ __all__ = [
     "PredictorState",
     "PreparedRequest",
     "Problem",
+    "PromptTemplate",
     "RememberingLM",
     "Reservation",
     "ResolvedStrategy",
@@ -288,6 +290,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "OperationFinished",
                 "OptimizationFinished",
                 "OutcomeRecorded",
+                "PromptTemplate",
                 "TrackedEvent",
             ),
             "hokusai_core.execution.budget": ("Reservation",),

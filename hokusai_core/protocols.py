@@ -181,6 +181,9 @@ class Tracker(Protocol):
         answer from the memory cache begins nothing.
     ``wants_exchanges``
         if true, the events of executions carry prompts and raw answers.
+    ``wants_prompts``
+        if true, the events of executions and optimizations carry the ``PromptTemplate`` of the signature. It is made
+        once for each signature and language model.
     ``search(since, signature)``
         yields what it has recorded as ``KeptExecution``, the oldest first: from ``since`` on (seconds since the epoch;
         None for all), and of one signature (``pack/Name`` or ``Name``; None for all). Both are keyword arguments.

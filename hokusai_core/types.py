@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         OperationFinished,
         OptimizationFinished,
         OutcomeRecorded,
+        PromptTemplate,
         TrackedEvent,
     )
     from hokusai_core.execution.cache_explanation import CacheExplanation
@@ -103,6 +104,7 @@ __all__ = [
     "PluginRecord",
     "PolicyModel",
     "Problem",
+    "PromptTemplate",
     "RegisteredSignature",
     "SettingValue",
     "SignatureSpec",
@@ -159,6 +161,7 @@ if not TYPE_CHECKING:  # a type checker would take `__getattr__` for a promise o
                 "OperationFinished",
                 "OptimizationFinished",
                 "OutcomeRecorded",
+                "PromptTemplate",
                 "TrackedEvent",
             ),
             "hokusai_core.feedback": ("KeptExecution",),

@@ -204,6 +204,18 @@ class BridgeCall(ABC):
         """
         raise self._no_prompt("it is a program, which decides by itself what it asks for")
 
+    def template(self, parameters: Mapping[str, Any], *, demos: bool = True) -> tuple[list[dict[str, str]], int]:
+        """Return the messages of the prompt with ``{{ name }}`` for the value of each input, and how many demos it has.
+
+        Args:
+            parameters: parameters of the language model.
+            demos: whether demos are in it.
+
+        Raises:
+            PromptError: nothing but the call itself shows what is sent; says why.
+        """
+        raise self._no_prompt("it is a program, which decides by itself what it asks for")
+
     def read(self, answer: str | Response, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the outputs in an answer, as an attempt reads them; nothing is called.
 

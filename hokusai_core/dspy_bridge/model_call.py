@@ -20,11 +20,12 @@ from hokusai_core.dspy_bridge.engine_calls import keeps_deadline
 from hokusai_core.dspy_bridge.fast_adapter import FastChatAdapter
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.prompt_plan import disarmed_value, holds_special
-from hokusai_core.dspy_bridge.replay_lm import ReplayLM, RequestReady, response_of
+from hokusai_core.dspy_bridge.replay_lm import ReplayLM, RequestReady, messages_of, response_of
 from hokusai_core.dspy_bridge.streamed_calls import can_stream
 from hokusai_core.dspy_bridge.text_markers import restored_value
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature, render
 from hokusai_core.dspy_bridge.unmetered_calls import host_callbacks
+from hokusai_core.dspy_classes import is_history
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.price_table import PriceTable
 from hokusai_core.signatures.nearest_demos import NearestDemos
@@ -127,6 +128,42 @@ class ModelCall(BridgeCall):
         except RequestReady as ready:
             return ready.request
         raise self._no_prompt(f"its adapter {type(self.adapter).__name__} asks for nothing")
+
+    def template(self, parameters: Mapping[str, Any], *, demos: bool = True) -> tuple[list[dict[str, str]], int]:
+        """Return the messages of the prompt with ``{{ name }}`` for the value of each input, and how many demos it has.
+
+        Demos that are chosen for each call are not in it, nor are earlier turns of a conversation.
+
+        Raises:
+            PromptError: nothing but the call itself shows what is sent; says why.
+        """
+        self.check_one_request()
+        rendered = self._rendered
+        if self._choosing:
+            rendered = render(self._spec, {name: (_variable(str(by)),) for name, by in self._choosing.items()})
+        # Earlier turns are messages, which no text stands for.
+        asked = [name for name, item in self._spec.inputs.items() if not is_history(item.annotation)]
+        values = {rendered.safe[name]: _variable(name) for name in asked}
+        shown = self._demos if demos and self._nearest is None else ()
+        lm, options = ReplayLM(self._lm, parameters=parameters), CallOptions(config=parameters)
+        try:
+            with dspy.context(callbacks=[], usage_tracker=None):
+                self._ask(lm, rendered, shown, values, options)
+        except RequestReady as ready:
+            return messages_of(ready.request), len(shown)
+        raise self._no_prompt(f"its adapter {type(self.adapter).__name__} asks for nothing")
+
+    def _ask(
+        self,
+        lm: ReplayLM,
+        rendered: RenderedSignature,
+        demos: Sequence[Mapping[str, Any]],
+        values: dict[str, Any],
+        options: CallOptions,
+    ) -> None:
+        """Write the prompt with these values, which need not fit their fields."""
+        with self._isolated(lm, options):
+            self.adapter(lm, options.for_language_model(), rendered.signature, demos, values)
 
     def read(self, answer: str | Response, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the outputs in an answer, as an attempt reads them; nothing is called.
@@ -234,6 +271,10 @@ class ModelCall(BridgeCall):
             if isinstance(value, str) and value.strip().lower() in _NOTHING:
                 outputs[name] = None
         return outputs
+
+
+def _variable(name: str) -> str:
+    return f"{{{{ {name} }}}}"
 
 
 def _is_optional_text(annotation: Any) -> bool:

@@ -16,7 +16,7 @@ from hokusai_core.dspy_bridge.engine_calls import is_managed, is_public_call_pla
 from hokusai_core.dspy_bridge.metered_call import MeteredCall
 from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 
-__all__ = ["ReplayLM", "RequestReady", "count_tokens", "response_of"]
+__all__ = ["ReplayLM", "RequestReady", "count_tokens", "messages_of", "response_of"]
 
 #: Characters of a token, as a rule of thumb for texts in European languages.
 _CHARACTERS_PER_TOKEN = 4
@@ -107,6 +107,13 @@ def count_tokens(lm: Any, request: Request) -> tuple[int, bool]:
         return int(count(request)), True
     characters = sum(len(text) for text in texts_of(request))
     return -(-characters // _CHARACTERS_PER_TOKEN), False
+
+
+def messages_of(request: Request) -> list[dict[str, str]]:
+    """Return role and text of each message of a request, its system message first."""
+    system = [request.system] if isinstance(request.system, str) else [part.text for part in request.system or ()]
+    first = [{"role": "system", "content": "".join(system)}] if system else []
+    return [*first, *({"role": str(message.role), "content": message.text or ""} for message in request.messages)]
 
 
 def texts_of(request: Request) -> list[str]:

@@ -15,6 +15,7 @@ from hokusai_core.dspy_bridge.metered_lm import MeteredLM
 from hokusai_core.dspy_bridge.model_call import ModelCall
 from hokusai_core.dspy_bridge.predictors import check_predictors, set_predictor_states, show_demos
 from hokusai_core.dspy_bridge.program_call import module_settings, refusals, run_coroutine, ways_to_run
+from hokusai_core.dspy_bridge.replay_lm import ReplayLM
 from hokusai_core.dspy_bridge.text_markers import restored_value
 from hokusai_core.dspy_bridge.to_dspy import RenderedSignature
 from hokusai_core.errors import HokusaiError, OutputError, PluginError
@@ -186,6 +187,17 @@ class StrategyCall(TaskCall):
         with self._isolated(lm, options, **self._settings(lm, options)), refusals(lm):
             prediction = await module.acall(**values)
         return self._answer(rendered, prediction)
+
+    def _ask(
+        self,
+        lm: ReplayLM,
+        rendered: RenderedSignature,
+        demos: Sequence[Mapping[str, Any]],
+        values: dict[str, Any],
+        options: CallOptions,
+    ) -> None:
+        with self._isolated(lm, options, **self._settings(lm, options)):
+            self._module(rendered, demos)(**values)
 
     def _settings(self, lm: MeteredLM, options: CallOptions) -> dict[str, Any]:
         return {**module_settings(lm, self._spec), "hokusai_at_once": options.at_once}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
+from hokusai_core.cached_property import cached_property
 from hokusai_core.caching.keys import KeyScheme
 from hokusai_core.errors import (
     AmbiguousSignatureError,
@@ -23,6 +25,7 @@ from hokusai_core.errors import (
     SignatureNotFoundError,
 )
 from hokusai_core.execution.model_policy import ModelPolicy, PolicyModel
+from hokusai_core.execution.prompt_templates import make_template
 from hokusai_core.execution.registration import is_file, signature_class
 from hokusai_core.json_encoding import canonical_json
 from hokusai_core.model_parameters import merged_parameters
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hokusai_core.base_signature import BaseSignature
+    from hokusai_core.events import PromptTemplate
     from hokusai_core.execution.model_resolver import ModelResolver
     from hokusai_core.execution.strategy_resolver import ResolvedStrategy, StrategyResolver
     from hokusai_core.media import MediaPolicy
@@ -47,7 +51,7 @@ __all__ = ["CallPlan", "CallPlanCache"]
 _KEPT = 512
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)
 class CallPlan:
     """A signature and a language model, settled.
 
@@ -71,6 +75,7 @@ class CallPlan:
         strategy: how the signature is answered, None for one call of the language model or a program.
         notes: what a reader of the answers ought to know.
         program_seen: the state of the program when the plan was made; a plan is used only while it is equal.
+        made_at: when it was made, as ``time.perf_counter()`` tells it.
     """
 
     registered: RegisteredSignature
@@ -90,10 +95,16 @@ class CallPlan:
     program_seen: str = ""
     strategy: ResolvedStrategy | None = None
     notes: tuple[str, ...] = ()
+    made_at: float = field(factory=time.perf_counter)
 
     @spec.default
     def _spec(self) -> SignatureSpec:
         return self.registered.spec
+
+    @cached_property
+    def prompt(self) -> PromptTemplate | None:
+        """The prompt of the signature; None in testing mode, and where it is not answered by one request."""
+        return None if self.calls is None else make_template(self.registered, self.calls, self.parameters)
 
     @property
     def strategy_name(self) -> str:

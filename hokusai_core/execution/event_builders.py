@@ -14,6 +14,7 @@ from hokusai_core.results import ModelExchange
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hokusai_core.events import PromptTemplate
     from hokusai_core.execution.state import ExecutionState
     from hokusai_core.results import ExecutionResult
 
@@ -35,10 +36,13 @@ def started_event(state: ExecutionState) -> ExecutionStarted:
     )
 
 
-def finished_event(state: ExecutionState, result: ExecutionResult) -> ExecutionFinished:
-    """Return the event of an execution that succeeded."""
+def finished_event(
+    state: ExecutionState, result: ExecutionResult, prompt: PromptTemplate | None = None
+) -> ExecutionFinished:
+    """Return the event of an execution that succeeded; ``prompt`` is that of its signature."""
     return _finished(
         state,
+        prompt=prompt,
         status="ok",
         outputs=_plain(state.plan.spec.redact(result.outputs)),
         cost=result.cost,
@@ -47,10 +51,13 @@ def finished_event(state: ExecutionState, result: ExecutionResult) -> ExecutionF
     )
 
 
-def failed_event(state: ExecutionState, error: BaseException) -> ExecutionFinished:
-    """Return the event of an execution that failed."""
+def failed_event(
+    state: ExecutionState, error: BaseException, prompt: PromptTemplate | None = None
+) -> ExecutionFinished:
+    """Return the event of an execution that failed; ``prompt`` is that of its signature."""
     return _finished(
         state,
+        prompt=prompt,
         status="failed",
         outputs={},
         cost=state.cost,

@@ -76,11 +76,20 @@ class Observers:
         self.hear_start = self.hear_end = True
         self._asked = False
         #: Whether a tracker wants to see prompts and raw answers.
-        self.wants_exchanges = _wants_exchanges(self._trackers)
+        self.wants_exchanges = False
+        #: Whether a tracker wants to see the prompts of signatures.
+        self.wants_prompts = False
         #: Whether a tracker has to know when executions begin.
-        self.hear_begin = _hear_begin(self._trackers)
+        self.hear_begin = False
+        self._note_wishes()
         process_trackers.join(self)
         fork_callbacks.add(self._after_fork)
+
+    def _note_wishes(self) -> None:
+        trackers = self._trackers
+        self.wants_exchanges = _wants(trackers, "wants_exchanges")
+        self.wants_prompts = _wants(trackers, "wants_prompts")
+        self.hear_begin = _hear_begin(trackers)
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
@@ -117,7 +126,7 @@ class Observers:
             if name in self._trackers:
                 self._aside[name] = self._trackers[name]
             self._trackers = {**self._trackers, name: tracker}  # readers keep the old dict: no lock on their path
-            self.wants_exchanges, self.hear_begin = _wants_exchanges(self._trackers), _hear_begin(self._trackers)
+            self._note_wishes()
             self._asked, self.hear_end = False, True
 
     def remove(self, name: str) -> Tracker | None:
@@ -129,7 +138,7 @@ class Observers:
             tracker, before = self._trackers.get(name), self._aside.pop(name, None)
             others = {other: kept for other, kept in self._trackers.items() if other != name}
             self._trackers = others if before is None else {**others, name: before}
-            self.wants_exchanges, self.hear_begin = _wants_exchanges(self._trackers), _hear_begin(self._trackers)
+            self._note_wishes()
             self._asked, self.hear_end = False, True
         return tracker
 
@@ -307,8 +316,8 @@ class Observers:
             return False
 
 
-def _wants_exchanges(trackers: Mapping[str, Tracker]) -> bool:
-    return any(getattr(tracker, "wants_exchanges", False) for tracker in trackers.values())
+def _wants(trackers: Mapping[str, Tracker], wish: str) -> bool:
+    return any(getattr(tracker, wish, False) for tracker in trackers.values())
 
 
 def _hear_begin(trackers: Mapping[str, Tracker]) -> bool:

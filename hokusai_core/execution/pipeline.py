@@ -32,6 +32,7 @@ from hokusai_core.stored_answer import answer_text, split_answer
 if TYPE_CHECKING:
     from hokusai_core.caching.tiers import CacheTiers
     from hokusai_core.cassettes import Cassette
+    from hokusai_core.events import PromptTemplate
     from hokusai_core.execution.cache_explanation import CacheExplanation
     from hokusai_core.execution.call_plan import CallPlan
     from hokusai_core.execution.feedback_stage import FeedbackStage
@@ -195,7 +196,11 @@ class ExecutionPipeline:
         return explain(state, self._cache, lambda entry: self._validation.accept(state.plan, state.inputs, entry))
 
     def _note_begin(self, state: ExecutionState, bound: float, *, cache: bool = False) -> None:
-        state.stages.append(("bind", 0.0, bound - state.started))
+        made = state.plan.made_at - state.started
+        if made > 0.0:  # the first time: DSPy is imported, the language model loaded
+            state.stages.append(("prepare", 0.0, made))
+        began = max(made, 0.0)
+        state.stages.append(("bind", began, bound - state.started - began))
         now = state.stage("validate_inputs", bound)
         if cache:
             state.stage("cache_lookup", now)
@@ -439,7 +444,7 @@ class ExecutionPipeline:
         if _CACHE_LOG.debugs:
             _CACHE_LOG.debug("%s answered from %s", plan.name, tier, execution_id=state.execution_id)
         if self._observers.hear_end:
-            self._observers.finished(finished_event(state, result), track=True)
+            self._observers.finished(finished_event(state, result, self._prompt(state)), track=True)
         return result
 
     def _done(self, state: ExecutionState, result: ExecutionResult) -> ExecutionResult:
@@ -453,8 +458,11 @@ class ExecutionPipeline:
                 execution_id=state.execution_id,
             )
         if self._observers.hear_end:
-            self._observers.finished(finished_event(state, result), track=True)
+            self._observers.finished(finished_event(state, result, self._prompt(state)), track=True)
         return result
+
+    def _prompt(self, state: ExecutionState) -> PromptTemplate | None:
+        return state.plan.prompt if self._observers.wants_prompts else None
 
     # -- failures -----------------------------------------------------------------------------------------------
 
@@ -472,7 +480,7 @@ class ExecutionPipeline:
             execution_id=state.execution_id,
         )
         if self._observers.hear_end:
-            self._observers.finished(failed_event(state, error), track=True)
+            self._observers.finished(failed_event(state, error, self._prompt(state)), track=True)
 
 
 def _next_plan(choice: ModelChoice, failure: ExecutionError) -> Step:

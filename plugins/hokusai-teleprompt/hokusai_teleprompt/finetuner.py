@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,8 +16,8 @@ from typing import Any, Self
 from attrs import evolve
 
 from hokusai_core import Budget, Executor, LanguageModel
-from hokusai_core.errors import ConfigurationError, OptimizationError
-from hokusai_core.plugin_api import OptimizationFinished, user_data_folder
+from hokusai_core.errors import ConfigurationError, HokusaiError, OptimizationError
+from hokusai_core.plugin_api import OptimizationFinished, PromptTemplate, user_data_folder
 from hokusai_evaluate.example_reader import example_key, read_examples
 from hokusai_evaluate.label_conflicts import without_conflicts
 from hokusai_evaluate.metrics.metric_choice import make_metric, usual_metric
@@ -314,8 +315,14 @@ class TelepromptFineTuner:
             answers.close(discard=False)
             if bar is not None:
                 bar.close()
-        executor.optimization_finished(_event(target, optimized, started_at))
+        executor.optimization_finished(_event(target, optimized, started_at, self._prompt(optimized)))
         return optimized
+
+    def _prompt(self, optimized: type[OptimizedSignature]) -> PromptTemplate | None:
+        """Return the prompt of the outcome; None where it has none, or where a program is missing that it needs."""
+        with contextlib.suppress(HokusaiError):
+            return self._executor().prompt_template(optimized, lm=self._lm)
+        return None
 
     def _cross_fitted(self, optimized: type[OptimizedSignature], plan: StudyPlan) -> type[OptimizedSignature]:
         """Return the result of a study on few examples with the figure of its procedure."""
@@ -437,7 +444,12 @@ def _remove_old(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _event(target: TargetSignature, optimized: type[OptimizedSignature], started_at: float) -> OptimizationFinished:
+def _event(
+    target: TargetSignature,
+    optimized: type[OptimizedSignature],
+    started_at: float,
+    prompt: PromptTemplate | None,
+) -> OptimizationFinished:
     """Return the event for trackers. If a field is sensitive, it holds no examples and no text of a model."""
     spec, report = target.spec, optimized.report
     return OptimizationFinished(
@@ -452,4 +464,5 @@ def _event(target: TargetSignature, optimized: type[OptimizedSignature], started
         cost=report.cost,
         latency=time.time() - started_at,
         started_at=started_at,
+        prompt=prompt,
     )
