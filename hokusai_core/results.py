@@ -165,8 +165,9 @@ class StageTiming:
     """The duration of one stage of an execution.
 
     Args:
-        name: ``prepare`` (signature and language model are made ready, which is noted for the first execution only),
-            ``bind``, ``validate_inputs``, ``cache_lookup``, ``language_model``, ``validate_outputs`` or ``cache_store``.
+        name: ``prepare`` (signature and language model are made ready; only where that is done for this execution),
+            ``bind``, ``validate_inputs``, ``cache_lookup``, ``language_model``, ``validate_outputs`` or
+            ``cache_store``.
         started: seconds since the execution began.
         duration: seconds.
     """

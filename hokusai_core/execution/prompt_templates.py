@@ -19,9 +19,7 @@ __all__ = ["make_template"]
 _LOG: Final = AreaLogger("tracking")
 
 
-def make_template(
-    registered: RegisteredSignature, calls: Any, parameters: Mapping[str, Any]
-) -> PromptTemplate | None:
+def make_template(registered: RegisteredSignature, calls: Any, parameters: Mapping[str, Any]) -> PromptTemplate | None:
     """Return the prompt of a signature; None where it has none that could be shown.
 
     Demos of a signature with sensitive fields are left out. Where it came out of an optimization, its instructions may

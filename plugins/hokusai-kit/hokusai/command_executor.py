@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from hokusai.executor import DSPyPipelineExecutor
@@ -12,12 +15,20 @@ __all__ = ["TIMEOUT", "make_executor"]
 
 #: Seconds. An embedded model on a small machine may take minutes over a long text.
 TIMEOUT = 300
+_MLFLOW = "mlflow"
+#: Says for every executor which run of MLflow it records in.
+_RUN = "HOKUSAI_TRACKING_RUN"
 #: Options that all executions of a command share.
 _OF_EXECUTOR = ("lm", "timeout", "prices", "max_cost", "budget_file", "unpriced")
 
 
 def make_executor(
-    options: dict[str, Any], *, track: bool, max_workers: int | None = None, adapter: str | None = None
+    options: dict[str, Any],
+    *,
+    track: bool,
+    daily: bool = False,
+    max_workers: int | None = None,
+    adapter: str | None = None,
 ) -> DSPyPipelineExecutor:
     """Return the executor of a command: it records nothing unless that is asked for, here or by a setting.
 
@@ -25,6 +36,7 @@ def make_executor(
         options: options of the executions. Those that bound or choose for each of them alike, the language model,
             the timeout, the prices and the budget, are taken out of it and given to the executor.
         track: whether to record in MLflow.
+        daily: whether what is recorded in MLflow goes to the run of the day, where no setting says otherwise.
         max_workers: rows that run at the same time.
         adapter: format of the prompts; None for the executor's choice.
     """
@@ -40,6 +52,20 @@ def make_executor(
         settings["mlflow_tracking"] = True
     elif given["trackers"].source == "default":
         settings["mlflow_tracking"] = False
+    if daily and (trackers := _with_daily_run(given.value("trackers"), track=track)):
+        settings["trackers"] = trackers
     executor = DSPyPipelineExecutor(**settings)
     note_once(executor)
     return executor
+
+
+def _with_daily_run(chosen: Any, *, track: bool) -> dict[str, Any] | None:
+    """Return the trackers with MLflow recording in the run of the day; None where there is nothing to say to it."""
+    trackers = dict(chosen) if isinstance(chosen, Mapping) else {name: {} for name in chosen}
+    if track:
+        trackers.setdefault(_MLFLOW, {})
+    one = trackers.get(_MLFLOW)
+    options = one if isinstance(one, dict) else getattr(one, "options", None)
+    if options is None or "run" in options or _RUN in os.environ or find_spec("hokusai_mlflow") is None:
+        return None
+    return {**trackers, _MLFLOW: {"run": "day", **options}}

@@ -94,6 +94,8 @@ def _plain(name: str, value: Any) -> str:
             return "none"
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value["at"]))
         return f"{value['error']} ({value['uri']}, {at})"
+    if name == "notes":
+        return "; ".join(value) or "none"
     if name == "lag":
         return f"{value:.1f} s"
     return os.fspath(value) if isinstance(value, Path) else str(value)

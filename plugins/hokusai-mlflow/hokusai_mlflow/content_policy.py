@@ -45,6 +45,8 @@ class ContentPolicy:
         self.whole = self.inputs and self.outputs and options.redact is None
         #: Whether prompts and raw answers may be: a redaction hook cannot look for a field's value in them.
         self.exchanges = options.content != "metadata" and options.redact is None
+        #: Whether the prompts of signatures may be, with their demos.
+        self.prompts = options.prompts and self.whole
         self.registry_alias = options.registry_alias
         self.redaction_failures = 0
         self._limit = options.max_value_size

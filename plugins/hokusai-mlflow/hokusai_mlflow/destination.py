@@ -6,6 +6,7 @@ Everything here runs on the caller's thread. MLflow is looked at only where the 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import os
 import re
@@ -21,14 +22,16 @@ import orjson
 from attrs import frozen
 
 from hokusai_core.plugin_api import user_data_folder
-from hokusai_mlflow.provenance import provenance
+from hokusai_mlflow.provenance import provenance, user
 
 if TYPE_CHECKING:
     from hokusai_mlflow.options import TrackingOptions
 
-__all__ = ["Destination", "Destinations", "absolute_uri", "default_uri", "destination_key", "public_uri"]
+__all__ = ["DAILY", "Destination", "Destinations", "absolute_uri", "default_uri", "destination_key", "public_uri"]
 
 _DEFAULT_EXPERIMENT: Final = "Hokusai"
+#: What the key of a run begins with that holds the executions of one day.
+DAILY: Final = "day:"
 #: Runs of the host that are kept; a service that opens a run per request must not grow.
 _KEPT: Final = 512
 _USER_INFO: Final = re.compile(r"^([a-z][\w+.-]*://[^/@:]*):[^@/]*@", re.IGNORECASE)
@@ -44,17 +47,14 @@ class Destination:
         header: record that describes it; the first one of each segment.
         uri: the store's address, with credentials.
         run_id: the host's run, None for the executor's own.
+        lasting: whether it is the executor's own run; a run of the host may end at any time, that of a day does.
     """
 
     key: str
     header: bytes
     uri: str
     run_id: str | None = None
-
-    @property
-    def lasting(self) -> bool:
-        """Whether it is the executor's own run; a run of the host may end at any time."""
-        return self.run_id is None
+    lasting: bool = True
 
 
 class Destinations:
@@ -67,10 +67,15 @@ class Destinations:
     def __init__(self, options: TrackingOptions) -> None:
         self._options = options
         token = secrets.token_hex(4)
+        self._daily = options.run == "day" and not options.run_name
         self.run_name = options.run_name or f"hokusai-{time.strftime('%Y%m%d-%H%M%S')}-{token}"
         self._run_key = f"name:{options.run_name}" if options.run_name else f"executor:{token}{secrets.token_hex(8)}"
+        #: The end of the day that the name of a daily run says, in seconds since the epoch.
+        self._day_ends = float("-inf")
         #: What the environment says of store and experiment -> the run there. It is not asked where options name both.
         self._own: dict[tuple[bytes | None, ...], Destination] = {}
+        #: Runs of days that are over.
+        self._past: list[Destination] = []
         self._asks_environment = not (options.tracking_uri and options.experiment)
         self._hosts: dict[str, Destination] = {}
         self._provenance: dict[str, str] | None = None
@@ -89,6 +94,8 @@ class Destinations:
         anchored = self._anchored.get()
         if anchored is not None:
             return anchored
+        if self._daily and time.time() >= self._day_ends:
+            self._begin_day()
         where: tuple[bytes | None, ...] = ()
         if self._asks_environment:
             get = os.environb.get  # three times as fast as os.environ, which decodes
@@ -110,7 +117,16 @@ class Destinations:
     @property
     def own(self) -> list[Destination]:
         """The executor's own runs so far: one for each store and experiment."""
-        return list(self._own.values())
+        return [*self._past, *self._own.values()]
+
+    def _begin_day(self) -> None:
+        today = datetime.datetime.now().date()  # of the user's calendar
+        midnight = datetime.datetime.combine(today + datetime.timedelta(days=1), datetime.time())
+        self._past = self.own  # before the new day, so that no thread takes the old run for that of the new day
+        self._own = {}
+        self.run_name = f"hokusai {today.isoformat()}"
+        self._run_key = f"{DAILY}{today.isoformat()}:{user()}"
+        self._day_ends = midnight.timestamp()
 
     @property
     def place(self) -> tuple[str, Mapping[str, str]]:
@@ -170,9 +186,8 @@ class Destinations:
             "sampling": options.sampling,
             "rate": options.traces_per_second,
         }
-        return Destination(
-            destination_key(public, run_id, self._run_key, experiment), orjson.dumps(header), uri, run_id
-        )
+        key = destination_key(public, run_id, self._run_key, experiment)
+        return Destination(key, orjson.dumps(header), uri, run_id, lasting=run_id is None and not self._daily)
 
 
 def destination_key(uri: str, run_id: str | None, run_key: str, experiment: Mapping[str, str]) -> str:

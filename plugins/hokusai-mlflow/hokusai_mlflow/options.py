@@ -26,6 +26,10 @@ Redactor = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 _ALIAS: Final = re.compile(r"(?!v?\d+$|latest$)[\w-]{1,255}", re.ASCII | re.IGNORECASE)
 
 _PREFIX: Final = "HOKUSAI_TRACKING_"
+_SWITCHES: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
 
 
 @frozen
@@ -36,7 +40,10 @@ class TrackingOptions:
         tracking_uri: MLflow store; left out, ``mlflow.set_tracking_uri`` or ``MLFLOW_TRACKING_URI``, else a local
             database in the user's data folder.
         experiment: name of the experiment; left out, the host's, else ``Hokusai``.
-        run_name: name of the executor's own run. A later executor with the same name goes on with that run.
+        run: ``executor`` for a run of each executor's own, ``day`` for one run a day, which all executors of a user
+            with this option share. The command takes ``day`` for single executions.
+        run_name: name of the executor's own run. A later executor with the same name goes on with that run, whatever
+            ``run`` says.
         tags: tags of the executor's own run.
         content: ``metadata`` for no values at all, ``inputs``, ``outputs`` or ``both``.
         sampling: share of executions that get a trace, 0 to 1. Rows and metrics hold every execution; failures and
@@ -45,7 +52,9 @@ class TrackingOptions:
             sampled; the number left out is recorded.
         max_value_size: characters of a single value that are recorded.
         registry_alias: alias in the model registry, such as ``champion``, for what an optimization has promoted; None
-            to register nothing.
+            to register nothing. The prompt of it gets the same alias.
+        prompts: whether the prompts of signatures become versions in the prompt registry, which traces are linked to.
+            That needs ``content="both"`` and no ``redact``.
         redact: called on the caller's thread with everything that may hold content. Where it raises, nothing of that
             kind is recorded for the execution.
         spool_folder: where executions wait for delivery.
@@ -60,6 +69,7 @@ class TrackingOptions:
 
     tracking_uri: str | None = None
     experiment: str | None = None
+    run: Literal["executor", "day"] = "executor"
     run_name: str | None = None
     tags: Mapping[str, str] = field(factory=dict)
     content: Content = "both"
@@ -67,6 +77,7 @@ class TrackingOptions:
     traces_per_second: float = 25.0
     max_value_size: int = 16_384
     registry_alias: str | None = None
+    prompts: bool = True
     redact: Redactor | None = None
     spool_folder: Path = field(factory=lambda: spool_folder())
     data_folder: Path | None = field(factory=executor_data_folder, init=False)
@@ -106,8 +117,8 @@ def _names() -> list[str]:
 
 
 def _variables() -> list[tuple[str, str, Callable[[str], Any]]]:
-    texts = ["experiment", "run_name", "content", "sampling", "traces_per_second", "max_value_size", "registry_alias"]
-    texts += ["spool_size", "exit_timeout", "writer"]
+    texts = ["experiment", "run", "run_name", "content", "sampling", "traces_per_second", "max_value_size"]
+    texts += ["registry_alias", "prompts", "spool_size", "exit_timeout", "writer"]
     return [(name, _PREFIX + name.upper(), str.strip) for name in texts]
 
 
@@ -143,6 +154,13 @@ def _choice(*words: str) -> Callable[[str, Any], str]:
     return check
 
 
+def _switch(name: str, value: Any) -> bool:
+    found = value if isinstance(value, bool) else _SWITCHES.get(str(value).lower())
+    if found is None:
+        raise _wrong(name, value, "true or false")
+    return found
+
+
 def _texts(name: str, value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise _wrong(name, value, "texts by name")
@@ -175,7 +193,9 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "sampling": _number(0, 1),
     "traces_per_second": _number(0),
     "max_value_size": _whole(16),
+    "run": _choice("executor", "day"),
     "registry_alias": _alias,
+    "prompts": _switch,
     "redact": _callable,
     "spool_folder": _folder,
     "spool_size": _whole(2**16),

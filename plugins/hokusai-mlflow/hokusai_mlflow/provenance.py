@@ -7,7 +7,7 @@ import getpass
 import sys
 from pathlib import Path
 
-__all__ = ["provenance"]
+__all__ = ["provenance", "user"]
 
 
 def provenance() -> dict[str, str]:
@@ -18,8 +18,8 @@ def provenance() -> dict[str, str]:
         'LOCAL'
     """
     found = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "hokusai"}
-    with contextlib.suppress(KeyError, OSError, ImportError):  # a container without an entry for this user
-        found["mlflow.user"] = getpass.getuser()
+    if name := user():
+        found["mlflow.user"] = name
     main = getattr(sys.modules.get("__main__"), "__file__", None) or sys.argv[0]
     if main and Path(main).is_file():
         path = Path(main).absolute()
@@ -28,6 +28,13 @@ def provenance() -> dict[str, str]:
         if commit:
             found["mlflow.source.git.commit"] = commit
     return found
+
+
+def user() -> str:
+    """Return the name of the user; "" in a container without an entry for this user."""
+    with contextlib.suppress(KeyError, OSError, ImportError):
+        return getpass.getuser()
+    return ""
 
 
 def _commit(folder: Path) -> str | None:

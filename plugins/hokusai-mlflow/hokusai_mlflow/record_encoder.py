@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         OperationFinished,
         OptimizationFinished,
         OutcomeRecorded,
+        PromptTemplate,
         TrackedEvent,
     )
     from hokusai_core.types import ModelExchange
@@ -100,9 +101,27 @@ class RecordEncoder:
             record["tags"] = policy.values("tags", event.tags, cut)
         if event.collect_feedback:
             record["fb"] = True
+        if policy.prompts and event.prompt is not None:
+            record["pr"] = event.prompt.key
         if cut:
             record["cut"] = cut
         return _dumps(record)
+
+    def prompt(self, prompt: PromptTemplate) -> bytes:
+        """Return the record of the prompt of a signature."""
+        return _dumps(
+            {
+                "k": "p",
+                "id": prompt.key,
+                "name": prompt.name,
+                "ver": prompt.signature_version,
+                "fp": prompt.fingerprint,
+                "ad": prompt.adapter,
+                "n": prompt.demos,
+                "msg": prompt.messages,
+                "fig": prompt.figures,
+            }
+        )
 
     def operation(self, event: OperationFinished) -> bytes:
         """Return the record of a batch, chain or pipeline."""
@@ -180,6 +199,8 @@ class RecordEncoder:
         if self._policy.whole:
             record["doc"] = event.document
             record["alias"] = self._policy.registry_alias
+            if self._policy.prompts and event.prompt is not None:
+                record["pr"] = event.prompt.key
         return _dumps(record)
 
     def evaluation(self, event: EvaluationFinished) -> bytes:

@@ -56,7 +56,8 @@ def spool_status(folder: Path, writer: Mapping[str, Any]) -> dict[str, Any]:
         ``backlog`` (executions that MLflow does not have yet), ``lag`` (seconds since the oldest of them began, 0 where
         nothing waits), ``delivered``, ``traces_sampled_away``, ``rejected`` (traces, feedback and optimizations that
         MLflow will never take), ``refused`` (executions that went untracked because the spool or the disk was full),
-        ``damaged`` (lines that could not be read), ``last_error``, ``spool_bytes``, ``spool_folder``.
+        ``damaged`` (lines that could not be read), ``last_error``, ``notes`` (what MLflow cannot do there),
+        ``spool_bytes``, ``spool_folder``.
     """
     offsets = read_offsets(folder, rows=True)
     backlog, oldest = 0, None
@@ -72,6 +73,7 @@ def spool_status(folder: Path, writer: Mapping[str, Any]) -> dict[str, Any]:
         "lag": 0.0 if oldest is None else max(0.0, time.time() - oldest),
         **{name: counters.get(name, 0) for name in _COUNTERS},
         "last_error": _last_error(writer),
+        "notes": list(writer.get("notes") or ()),
         "spool_bytes": sum(sizes.values()),
         "spool_folder": str(folder),
     }

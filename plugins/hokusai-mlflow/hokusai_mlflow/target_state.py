@@ -16,6 +16,7 @@ import orjson
 from attrs import asdict, define, field
 
 from hokusai_core.plugin_api import atomic_write, private_folder
+from hokusai_mlflow.destination import DAILY
 
 __all__ = ["TargetState", "read_offsets", "state_files"]
 
@@ -54,6 +55,11 @@ class TargetState:
     pending: dict[str, Any] | None = None
     owed: list[dict[str, Any]] = field(factory=list)
     ended: bool = False
+
+    @property
+    def daily(self) -> bool:
+        """Whether the run holds the executions of one day, of many processes."""
+        return self.description["run_id"] is None and str(self.description["run_key"]).startswith(DAILY)
 
     @staticmethod
     def make_folder(folder: Path) -> None:

@@ -31,13 +31,15 @@ from hokusai_mlflow.record_encoder import RecordEncoder
 from hokusai_mlflow.spool_status import read_status, something_waits, spool_status, writer_is_running
 
 if TYPE_CHECKING:
-    from hokusai_core.plugin_api import TrackedEvent
+    from hokusai_core.plugin_api import PromptTemplate, TrackedEvent
 
 __all__ = ["MlflowTracker"]
 
 #: Seconds for which appending is not tried again after the disk refused a record.
 _PAUSE: Final = 1.0
 _ENDING: Final = orjson.dumps({"k": "x"})
+#: Prompts that are remembered as appended; a service that opens a run per request must not grow.
+_PROMPTS: Final = 4096
 
 _log = logging.getLogger("hokusai.tracking")
 
@@ -75,6 +77,11 @@ class MlflowTracker:
     def wants_exchanges(self) -> bool:
         """Whether events are to carry prompts and raw answers, which traces show."""
         return self._recording.policy.exchanges
+
+    @property
+    def wants_prompts(self) -> bool:
+        """Whether events are to carry the prompts of signatures, which become versions in the prompt registry."""
+        return self._recording.policy.prompts
 
     def record(self, event: TrackedEvent) -> None:
         """Accept one event: one unbuffered append to the spool."""
@@ -141,6 +148,8 @@ class _Recording:
         self._paused_until = 0.0
         self._open = True
         self._used = False
+        #: Destinations and prompts that were appended there.
+        self._prompts: set[tuple[str, str]] = set()
         if options.writer == "process" and options.spool_folder.is_dir():
             self.destinations.current()  # a writer that starts needs the credentials of its address
             threading.Thread(target=self._deliver_leftovers, name="hokusai-tracking-leftovers", daemon=True).start()
@@ -160,7 +169,10 @@ class _Recording:
                 return self._refuse(reason)
         destination = self.destinations.current()
         record = self.encoder.encode(event)
+        prompt = getattr(event, "prompt", None) if self.policy.prompts else None
         try:
+            if prompt is not None and (destination.key, prompt.key) not in self._prompts:
+                self._append_prompt(destination, prompt)
             self.outbox.append(destination, record)
         except OSError as error:
             self._paused_until = time.monotonic() + _PAUSE
@@ -177,8 +189,16 @@ class _Recording:
             supervisor.notify()
         return None
 
+    def _append_prompt(self, destination: Destination, prompt: PromptTemplate) -> None:
+        """Append a prompt that no execution of this destination has had before."""
+        self.outbox.append(destination, self.encoder.prompt(prompt), counts=False)
+        if len(self._prompts) >= _PROMPTS:
+            self._prompts.clear()
+        self._prompts.add((destination.key, prompt.key))
+
     def _warn_of_loss(self) -> None:
         self.outbox.lost = False
+        self._prompts.clear()
         _warn(
             f"MLflow tracking: the spool folder {self.options.spool_folder} was deleted while executions were tracked; "
             "what MLflow did not have by then is lost"
@@ -341,6 +361,7 @@ class _Recording:
         self._begin()
         self._refused = self._unreported = 0
         self._used = False
+        self._prompts = set()
 
 
 def _warn(message: str) -> None:

@@ -157,6 +157,7 @@ class Writer:
             "errors": publisher.failures.errors,
             "last_error": publisher.failures.last_error,
             "counters": publisher.counters,
+            "notes": publisher.notes,
         }
         if status == self._noted and status["contact"] is None:
             return

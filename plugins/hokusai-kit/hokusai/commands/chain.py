@@ -83,7 +83,7 @@ def run(
     from hokusai_core.errors import HokusaiError
 
     found = _read(file)
-    with make_executor(options, track=track) as executor:
+    with make_executor(options, track=track, daily=True) as executor:
         media = SignatureSpec(found.name, "", found.initial_fields(executor)).media_inputs
         given = gather_inputs(inputs, source, media)
         for name in given.keys() - set(found.inputs or ()):

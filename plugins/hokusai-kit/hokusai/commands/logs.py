@@ -134,7 +134,7 @@ def run(execution_id: str, sources: tuple[str, ...], track: bool, as_json: bool,
         raise CommandFailure(
             f"it cannot be run again, as inputs are sensitive or were kept shortened: {names}; give them to hokusai run"
         )
-    with make_executor(options, track=track) as executor:
+    with make_executor(options, track=track, daily=True) as executor:
         executor.check_inputs(one.signature, one.inputs)
         with spinner(f"running {one.signature}"):
             result = executor.execute_signature(one.signature, one.inputs, **options)

@@ -76,7 +76,7 @@ def run(
     from hokusai.command_executor import make_executor  # help does without
     from hokusai_core.cli_support.signature_argument import signature_called
 
-    with make_executor(options, track=track) as executor:
+    with make_executor(options, track=track, daily=True) as executor:
         signature = signature_called(executor, name)
         spec = executor.signature(signature).spec
         sensitive = bool(spec.sensitive)  # extras may quote sensitive values

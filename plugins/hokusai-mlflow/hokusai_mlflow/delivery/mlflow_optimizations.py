@@ -9,9 +9,12 @@ from typing import Any, Final
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
+from mlflow.tracing.constant import TraceTagKey
+from mlflow.tracing.utils.prompt import update_linked_prompts_tag
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
 
 from hokusai_core.plugin_api import SignatureSpec
+from hokusai_mlflow.delivery.mlflow_prompts import PromptLink, PromptVersions
 from hokusai_mlflow.delivery.mlflow_runs import Target, quoted
 from hokusai_mlflow.optimization_result import (
     SIGNATURE_FILE,
@@ -34,12 +37,13 @@ _TABLE: Final = "candidates.json"
 _COLUMNS: Final = ["candidate", "label", "score", "held_out_score", "instructions", "demos"]
 
 
-def write_optimization_run(target: Target, record: Mapping[str, Any]) -> None:
+def write_optimization_run(target: Target, record: Mapping[str, Any], prompts: PromptVersions) -> None:
     """Write an optimization to its run, and register what was promoted where an alias for that was chosen.
 
     Args:
         target: the run that the tracker records in.
         record: what the outbox holds of it.
+        prompts: the prompts in the registry of the store.
     """
     run = _run_of(target, record)
     if run.info.status == "FINISHED":
@@ -58,6 +62,9 @@ def write_optimization_run(target: Target, record: Mapping[str, Any]) -> None:
     alias = record.get("alias")
     if alias and winner is not None and record["won"]:
         register_winner(target.client, run, winner.name, alias, winner.spec)
+    prompt = prompts.find(target, record["pr"], record["sig"]) if "pr" in record else None
+    if prompt is not None:
+        link_optimization(target, run, prompt, alias if record["won"] else None)
     target.client.set_terminated(run.info.run_id, end_time=int((record["t0"] + record["lat"]) * 1000))
 
 
@@ -107,6 +114,24 @@ def write_optimization(
         _write_json(client, run_id, f"{_FOLDER}/{SIGNATURE_FILE}", winner.spec.to_dict())
         if winner.document is not None:
             _write_json(client, run_id, f"{_FOLDER}/{_DOCUMENT}", winner.document)
+
+
+def link_optimization(target: Target, run: Run, prompt: PromptLink, alias: str | None) -> None:
+    """Link the run of an optimization and the version of the prompt that came of it.
+
+    Args:
+        target: a run of the store.
+        run: the run of the optimization.
+        prompt: the version.
+        alias: an alias that is to point to the version; None for none.
+    """
+    tagged = run.data.tags.get(TraceTagKey.LINKED_PROMPTS)
+    target.client.set_tag(
+        run.info.run_id, TraceTagKey.LINKED_PROMPTS, update_linked_prompts_tag(tagged, [prompt.entity])
+    )
+    target.client.set_prompt_version_tag(prompt.name, prompt.version, "hokusai.optimization_run", run.info.run_id)
+    if alias:
+        target.client.set_prompt_alias(prompt.name, alias, prompt.version)
 
 
 def register_winner(client: MlflowClient, run: Run, name: str, alias: str, spec: SignatureSpec) -> int:

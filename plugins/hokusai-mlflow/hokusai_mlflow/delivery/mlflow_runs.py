@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,8 @@ from hokusai_mlflow.target_state import TargetState
 __all__ = ["RunGone", "Target", "Targets", "experiment_id", "quoted"]
 
 _KEY_TAG: Final = "hokusai.run"
+#: Seconds after which a run that another writer makes can be seen.
+_SETTLE: Final = 0.5
 _MISSING: Final = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
 #: Metric -> total that a run is continued with.
 _TOTALS: Final = {
@@ -254,20 +257,42 @@ def _own_run(client: MlflowClient, experiment: str, state: TargetState) -> Any:
     description = state.description
     # What replaces a run of the host that was deleted is not the executor's own run.
     key = f"run:{state.instead_of}" if state.instead_of else description["run_key"]
+    found = _first_run(client, experiment, key)
+    if found is not None:
+        if found.info.status != "RUNNING":
+            client.update_run(found.info.run_id, status="RUNNING")
+        return client.get_run(found.info.run_id)
+    tags = {**description["source"], **description["tags"], _KEY_TAG: key}
+    if state.instead_of:
+        tags["hokusai.instead_of"] = state.instead_of
+    made = client.create_run(experiment, tags=tags, run_name=description["run_name"])
+    return _settled(client, experiment, key, made) if state.daily else made
+
+
+def _first_run(client: MlflowClient, experiment: str, key: str) -> Any:
+    """Return the run of a key that was made first, None where there is none."""
     found = client.search_runs(
         [experiment],
         filter_string=f"tags.`{_KEY_TAG}` = '{quoted(key)}'",
         run_view_type=ViewType.ACTIVE_ONLY,
-        max_results=1,
+        order_by=["attributes.start_time ASC"],
+        max_results=10,
     )
-    if found:
-        if found[0].info.status != "RUNNING":
-            client.update_run(found[0].info.run_id, status="RUNNING")
-        return client.get_run(found[0].info.run_id)
-    tags = {**description["source"], **description["tags"], _KEY_TAG: key}
-    if state.instead_of:
-        tags["hokusai.instead_of"] = state.instead_of
-    return client.create_run(experiment, tags=tags, run_name=description["run_name"])
+    return min(found, key=lambda run: (run.info.start_time, run.info.run_id), default=None)
+
+
+def _settled(client: MlflowClient, experiment: str, key: str, made: Any) -> Any:
+    """Return the run of a day that all writers take: another machine may have made one at the same moment.
+
+    MLflow makes no run under a condition. So each writer waits until the others would see its run, and looks again; all
+    take the run that was made first, and delete their own.
+    """
+    time.sleep(_SETTLE)
+    first = _first_run(client, experiment, key)
+    if first is None or first.info.run_id == made.info.run_id:
+        return made
+    client.delete_run(made.info.run_id)
+    return client.get_run(first.info.run_id)
 
 
 def quoted(text: str) -> str:

@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from hokusai_mlflow.delivery.execution_table import trace_id_of
+from hokusai_mlflow.delivery.mlflow_prompts import PromptLink, PromptVersions
 from hokusai_mlflow.delivery.mlflow_runs import Target
 from hokusai_mlflow.delivery.record_batch import TracePart
 from hokusai_mlflow.delivery.trace_sampler import GROUPED
@@ -42,7 +43,11 @@ _RESOURCE: Final = Resource({"service.name": "hokusai"})
 
 
 def write_traces(
-    target: Target, parts: Sequence[TracePart], assessments: Mapping[str, Sequence[Assessment]] | None = None
+    target: Target,
+    parts: Sequence[TracePart],
+    assessments: Mapping[str, Sequence[Assessment]] | None = None,
+    *,
+    prompts: PromptVersions | None = None,
 ) -> None:
     """Write traces, or parts of them; what is there already stays as it is.
 
@@ -50,13 +55,21 @@ def write_traces(
         target: the run that they belong to.
         parts: what becomes of executions and operations.
         assessments: id of an execution -> what is said of it from the beginning.
+        prompts: the prompts that they are linked to; None to link none.
     """
     client = TracingClient(target.uri)
     spans: list[Span] = []
+    links: list[tuple[str, PromptLink, bool]] = []
     for part in parts:
-        own = list(_spans(part))
+        link = _prompt_of(part, target, prompts)
+        own = list(_spans(part, link))
+        if link is not None:
+            parent = part.record["id"] if part.role == "trace" else part.record["par"]
+            links.append((trace_id_of(parent), link, part.role == "trace"))
         if part.role == "trace":
             info = _info(part.record, target, len(own))
+            if link is not None:
+                info.tags |= PromptVersions.tag_of(link)
             info.assessments = list((assessments or {}).get(part.record["id"], ()))
             client.start_trace(info)
         spans += own
@@ -70,6 +83,16 @@ def write_traces(
             if part.role == "trace":
                 info = client.get_trace_info(trace_id_of(part.record["id"]))
                 client._upload_trace_data(info, TraceData(spans=list(_spans(part))))
+    if prompts is not None and links:
+        prompts.link_traces(target, links)
+
+
+def _prompt_of(part: TracePart, target: Target, prompts: PromptVersions | None) -> PromptLink | None:
+    """Return the version of the prompt that an execution was asked by; a row of a batch has a trace of its own."""
+    key = part.record.get("pr")
+    if prompts is None or key is None or part.role == "row":
+        return None
+    return prompts.find(target, key, part.record["sig"])
 
 
 def interrupted(operation_id: str, operation: Mapping[str, Any]) -> TracePart:
@@ -175,16 +198,20 @@ def _name(record: Mapping[str, Any]) -> str:
     return f"{record['kind']} {short}" if record["k"] == "o" else str(record.get("step") or short)
 
 
-def _spans(part: TracePart) -> Iterator[Span]:
+def _spans(part: TracePart, prompt: PromptLink | None = None) -> Iterator[Span]:
     record = part.record
+    extra = {} if prompt is None else {"prompt": f"prompts:/{prompt.name}/{prompt.version}"}
     if part.role == "trace":
         maker = _SpanMaker(trace_id_of(record["id"]), record["id"])
-        yield from _operation_spans(maker, record) if record["k"] == "o" else _execution_spans(maker, record, None)
+        if record["k"] == "o":
+            yield from _operation_spans(maker, record)
+        else:
+            yield from _execution_spans(maker, record, None, extra)
         return
     trace_id = trace_id_of(record["par"])
     maker, parent = _SpanMaker(trace_id, record["id"]), span_id_of(trace_id, record["par"])
     if part.role == "step":
-        yield from _execution_spans(maker, record, parent)
+        yield from _execution_spans(maker, record, parent, extra)
         return
     link = {"trace_id": trace_id_of(record["id"])}  # its own trace has the stages, and the tokens
     yield maker.execution(record, parent, link)
@@ -202,8 +229,10 @@ def _operation_spans(maker: _SpanMaker, record: Mapping[str, Any]) -> Iterator[S
     yield maker.span(_name(record), None, *times, SpanType.CHAIN, attributes, error, failed=record["st"] != "ok")
 
 
-def _execution_spans(maker: _SpanMaker, record: Mapping[str, Any], parent: str | None) -> Iterator[Span]:
-    root = maker.execution(record, parent, {})
+def _execution_spans(
+    maker: _SpanMaker, record: Mapping[str, Any], parent: str | None, extra: Mapping[str, Any]
+) -> Iterator[Span]:
+    root = maker.execution(record, parent, extra)
     yield root
     attempts = iter(record.get("at", ()))
     for name, started, duration in record["sg"]:

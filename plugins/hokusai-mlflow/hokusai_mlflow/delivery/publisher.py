@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from hokusai_core.plugin_api import OutboxFolder
 from hokusai_mlflow.delivery.failures import Failures, network_error
+from hokusai_mlflow.delivery.mlflow_prompts import PromptVersions
 from hokusai_mlflow.delivery.mlflow_runs import Targets
 from hokusai_mlflow.delivery.mlflow_stores import is_busy, private_files
 from hokusai_mlflow.delivery.outbox_reader import CHUNK
@@ -47,6 +48,9 @@ class Publisher:
         self.contact: str | None = None
         #: Figure -> how much of it.
         self.counters: dict[str, int] = {}
+        #: What people have to know, and nothing is tried again for.
+        self.notes: list[str] = []
+        self._prompts = PromptVersions(self._note_prompts)
 
     def step(self, *, hurry: bool = False) -> bool:
         """Deliver a chunk of each target; return whether anything was sent.
@@ -110,6 +114,7 @@ class Publisher:
                     names[0],
                     self._targets,
                     self._sampler,
+                    self._prompts,
                     touch=self._touch,
                     reject=self._reject,
                     count=self._count,
@@ -153,6 +158,12 @@ class Publisher:
     def _reject(self, uri: str, what: str, error: Exception) -> None:
         self.failures.reject(uri, f"{what} was rejected: {self._described(error)}")
         self._count("rejected", 1)
+
+    def _note_prompts(self, uri: str, reason: str) -> None:
+        self.notes.append(
+            f"{self._targets.hide(uri)} keeps no prompts ({reason}); executions are tracked without. "
+            "HOKUSAI_TRACKING_PROMPTS=false says that on purpose"
+        )
 
     def _count(self, counter: str, amount: int) -> None:
         if amount:

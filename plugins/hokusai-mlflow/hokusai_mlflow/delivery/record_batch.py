@@ -49,6 +49,7 @@ class RecordBatch:
         feedback: ratings.
         optimizations: optimizations.
         evaluations: evaluations.
+        prompts: prompts of signatures.
         parameters: new parameters of the run.
         sums: sums over the executions.
         traced: a digit for each execution and operation: 1 where it has a trace.
@@ -64,6 +65,7 @@ class RecordBatch:
     feedback: list[Mapping[str, Any]] = field(factory=list)
     optimizations: list[Mapping[str, Any]] = field(factory=list)
     evaluations: list[Mapping[str, Any]] = field(factory=list)
+    prompts: list[Mapping[str, Any]] = field(factory=list)
     parameters: dict[str, str] = field(factory=dict)
     sums: RunSums = field(factory=RunSums)
     traced: str = ""
@@ -83,6 +85,8 @@ class RecordBatch:
                     self.optimizations.append(record)
                 case "v":
                     self.evaluations.append(record)
+                case "p":
+                    self.prompts.append(record)
                 case "r":
                     self.sums.refused += record["n"]
                 case "x":

@@ -30,6 +30,7 @@ from hokusai_mlflow.delivery.failures import concerns_address
 from hokusai_mlflow.delivery.mlflow_evaluations import write_evaluation_runs
 from hokusai_mlflow.delivery.mlflow_feedback import write_feedback
 from hokusai_mlflow.delivery.mlflow_optimizations import write_optimization_run
+from hokusai_mlflow.delivery.mlflow_prompts import PromptVersions
 from hokusai_mlflow.delivery.mlflow_runs import Target, Targets
 from hokusai_mlflow.delivery.mlflow_table import write_metrics, write_parts
 from hokusai_mlflow.delivery.mlflow_traces import interrupted, write_traces
@@ -45,7 +46,7 @@ __all__ = ["TargetDelivery", "TraceWaits"]
 _TRACES: Final = 25
 _TABLES: Final = (EXECUTIONS, OPERATIONS)
 #: Kinds of records that MLflow gets something of.
-_CONTENT: Final = frozenset("eofsvr")
+_CONTENT: Final = frozenset("eofsvrp")
 #: Seconds for which feedback waits for its execution.
 _PATIENCE: Final = 60.0
 
@@ -63,6 +64,7 @@ class TargetDelivery:
         segment: name of one of its segments.
         targets: finds its run.
         sampler: decides which executions get a trace.
+        prompts: the prompts in the registry of the store.
         touch: called before the store is talked to.
         reject: called with an error that concerns one object only, which is left out.
         count: called with counter and amount, for figures.
@@ -75,12 +77,14 @@ class TargetDelivery:
         segment: str,
         targets: Targets,
         sampler: TraceSampler,
+        prompts: PromptVersions,
         *,
         touch: Callable[[str], None],
         reject: Callable[[str, str, Exception], None],
         count: Callable[[str, int], None],
     ) -> None:
         self._folder, self.key, self._targets, self._sampler = folder, key, targets, sampler
+        self._prompts = prompts
         self._outbox = OutboxFolder(folder)
         self._touch, self._reject, self._count = touch, reject, count
         self.state = TargetState.load(folder, key, read_header(self._outbox, segment))
@@ -164,6 +168,10 @@ class TargetDelivery:
         batch = self._owed[1]
         self._touch(self.uri)
         target = self._targets.of(self.state)
+        while batch.prompts:  # before the traces, which are linked to them
+            prompt = batch.prompts[0]
+            self._send_one(self.state, f"prompt of {prompt['name']}", partial(self._prompts.register, target, prompt))
+            del batch.prompts[0]
         if batch.traces:
             self._send_traces(target, batch.traces[:_TRACES])
             del batch.traces[:_TRACES]  # in memory only: sent again after a crash, a trace stays one
@@ -249,7 +257,9 @@ class TargetDelivery:
         assert pending is not None  # noqa: S101  # for the type checker
         segment.update(offset=chunk.end, counted=batch.counted, parts=parts)
         state.totals, state.signatures, state.operations = pending["totals"], batch.signatures, batch.operations
-        if batch.traces or batch.feedback or batch.optimizations or batch.evaluations:
+        if state.daily:
+            batch.parameters.clear()
+        if batch.traces or batch.feedback or batch.optimizations or batch.evaluations or batch.prompts:
             state.owed.append({key: pending[key] for key in ("segment", "start", "end", "traced")})
         state.ended |= batch.ended
         state.save()
@@ -280,19 +290,21 @@ class TargetDelivery:
             del batch.feedback[0]
         for record in batch.optimizations:
             self._touch(self.uri)
-            self._send_one(state, f"optimization {record['id']}", partial(write_optimization_run, target, record))
+            send = partial(write_optimization_run, target, record, self._prompts)
+            self._send_one(state, f"optimization {record['id']}", send)
         for record in batch.evaluations:
             touch = partial(self._touch, self.uri)
             self._send_one(state, f"evaluation {record['id']}", partial(write_evaluation_runs, target, record, touch))
 
     def _send_traces(self, target: Target, traces: list[Any]) -> None:
         try:
-            write_traces(target, traces)
+            write_traces(target, traces, prompts=self._prompts)
         except MlflowException as error:
             if concerns_address(error) or self._targets.is_gone(self.state, error):
                 raise
             for one in traces:  # MLflow does not say which of them it does not accept
-                self._send_one(self.state, f"trace of {one.record['id']}", partial(write_traces, target, [one]))
+                send = partial(write_traces, target, [one], prompts=self._prompts)
+                self._send_one(self.state, f"trace of {one.record['id']}", send)
 
     def _send_feedback(self, target: Target, feedback: Mapping[str, Any], owed: Mapping[str, Any]) -> None:
         offsets = read_offsets(self._folder) | {owed["segment"]: owed["end"]}  # the traces before it are sent
@@ -305,7 +317,7 @@ class TargetDelivery:
             raise TraceWaits(f"execution {feedback['id']} is not delivered yet")
         self._waiting.pop(feedback["id"], None)
 
-    def _send_one(self, state: TargetState, what: str, send: Callable[[], None]) -> None:
+    def _send_one(self, state: TargetState, what: str, send: Callable[[], object]) -> None:
         """Send one object; one that MLflow will never accept is left out and counted."""
         try:
             send()
@@ -364,7 +376,8 @@ class TargetDelivery:
             write_traces(target, [interrupted(key, one) for key, one in cut_off.items()])
         if state.description["run_id"] is None or state.instead_of:
             try:
-                target.client.set_terminated(target.run_id, "FINISHED" if state.ended else "KILLED")
+                ended = state.ended or state.daily  # the death of one process is not the end of a day
+                target.client.set_terminated(target.run_id, "FINISHED" if ended else "KILLED")
             except MlflowException as error:
                 if not self._targets.is_gone(state, error):
                     raise
