@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from hokusai_mlflow.ui_command import ui_command
+
 FILES = Path(__file__).with_name("demo")
 TEXTS = Path(__file__).with_name("texts")
 #: Rows of the batch that are over before it is killed.
@@ -122,7 +124,7 @@ def show(demo: Demonstration) -> None:
     demo.run("tracking", "flush")
     demo.run("logs", "-n", "3", "--from", "mlflow")
     uri = demo.environment["MLFLOW_TRACKING_URI"]
-    print(f"\nTo look at it in a browser:\n$ {sys.prefix}/bin/mlflow ui --backend-store-uri {uri}", flush=True)
+    print(f"\nTo look at it in a browser:\n$ {ui_command(uri, f'{sys.prefix}/bin/mlflow')}", flush=True)
 
     demo.say(
         "7. Free text, last",

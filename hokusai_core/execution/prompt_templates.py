@@ -57,5 +57,13 @@ def make_template(registered: RegisteredSignature, calls: Any, parameters: Mappi
 
 def _figures(artifact: Any) -> dict[str, Any]:
     """Return the numbers and short texts in the report of an optimization."""
-    plain = {name: value for name, value in artifact.report.items() if isinstance(value, (str, bool, int, float))}
-    return {**plain, "promoted": artifact.promoted}
+    plain = {name: value for name, value in artifact.report.items() if _is_plain(value)}
+    metric = artifact.report.get("metric")
+    named = {"metric": {"name": metric["name"]}} if isinstance(metric, Mapping) and "name" in metric else {}
+    return {**plain, **named, "promoted": artifact.promoted}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(item, (int, float)) for item in value)
+    return isinstance(value, (str, bool, int, float))

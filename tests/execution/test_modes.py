@@ -113,7 +113,9 @@ def test_development_keeps_prompt_answer_and_timings(make_executor: MakeExecutor
     assert "how so?" in trace.exchanges[-1].messages[-1]["content"]
     assert "some answer" in trace.exchanges[-1].completions[0]
     names = [stage.name for stage in trace.stages]
-    assert names == ["bind", "validate_inputs", "language_model", "language_model", "validate_outputs"]
+    assert names == ["prepare", "bind", "validate_inputs", "language_model", "language_model", "validate_outputs"]
+    prepared, bound = trace.stages[:2]
+    assert bound.started == prepared.duration  # what is done the first time is not counted as binding
     assert all(stage.duration >= 0 and stage.started >= 0 for stage in trace.stages)
     hit = executor.execute_signature("Answer", {"question": "how so?"})
     assert hit.trace is not None

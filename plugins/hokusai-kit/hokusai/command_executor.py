@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -18,6 +19,7 @@ TIMEOUT = 300
 _MLFLOW = "mlflow"
 #: Says for every executor which run of MLflow it records in.
 _RUN = "HOKUSAI_TRACKING_RUN"
+_EXIT_TIMEOUT = "HOKUSAI_TRACKING_EXIT_TIMEOUT"
 #: Options that all executions of a command share.
 _OF_EXECUTOR = ("lm", "timeout", "prices", "max_cost", "budget_file", "unpriced")
 
@@ -68,4 +70,6 @@ def _with_daily_run(chosen: Any, *, track: bool) -> dict[str, Any] | None:
     options = one if isinstance(one, dict) else getattr(one, "options", None)
     if options is None or "run" in options or _RUN in os.environ or find_spec("hokusai_mlflow") is None:
         return None
+    if sys.stderr.isatty() and _EXIT_TIMEOUT not in os.environ:
+        options = {"exit_timeout": 0, **options}  # a terminal outlives the command: delivery goes on by itself
     return {**trackers, _MLFLOW: {"run": "day", **options}}

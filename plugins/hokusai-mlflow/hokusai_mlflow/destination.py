@@ -94,8 +94,8 @@ class Destinations:
         anchored = self._anchored.get()
         if anchored is not None:
             return anchored
-        if self._daily and time.time() >= self._day_ends:
-            self._begin_day()
+        if self._daily and (now := time.time()) >= self._day_ends:
+            self._begin_day(now)
         where: tuple[bytes | None, ...] = ()
         if self._asks_environment:
             get = os.environb.get  # three times as fast as os.environ, which decodes
@@ -119,8 +119,8 @@ class Destinations:
         """The executor's own runs so far: one for each store and experiment."""
         return [*self._past, *self._own.values()]
 
-    def _begin_day(self) -> None:
-        today = datetime.datetime.now().date()  # of the user's calendar
+    def _begin_day(self, now: float) -> None:
+        today = datetime.datetime.fromtimestamp(now).date()  # of the user's calendar
         midnight = datetime.datetime.combine(today + datetime.timedelta(days=1), datetime.time())
         self._past = self.own  # before the new day, so that no thread takes the old run for that of the new day
         self._own = {}

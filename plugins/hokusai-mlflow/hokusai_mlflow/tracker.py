@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
 import logging
 import os
 import subprocess
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from hokusai_core.plugin_api import KeptExecution, Outbox, OutboxFolder, install_command, private_folder
+from hokusai_core.plugin_api import KeptExecution, Outbox, OutboxFolder, private_folder
 from hokusai_mlflow.content_policy import ContentPolicy
 from hokusai_mlflow.delivery_supervisor import DeliverySupervisor, TrackingWarning, start_writer
 from hokusai_mlflow.delivery_wait import AT_EXIT, DeliveryWait
@@ -29,6 +28,7 @@ from hokusai_mlflow.execution_search import search_executions
 from hokusai_mlflow.options import TrackingOptions, make_options
 from hokusai_mlflow.record_encoder import RecordEncoder
 from hokusai_mlflow.spool_status import read_status, something_waits, spool_status, writer_is_running
+from hokusai_mlflow.ui_command import missing_ui, ui_command
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import PromptTemplate, TrackedEvent
@@ -148,8 +148,8 @@ class _Recording:
         self._paused_until = 0.0
         self._open = True
         self._used = False
-        #: Destinations and prompts that were appended there.
-        self._prompts: set[tuple[str, str]] = set()
+        #: Destinations and prompts that were appended there, and whether with what an optimization has measured.
+        self._prompts: set[tuple[str, str, bool]] = set()
         if options.writer == "process" and options.spool_folder.is_dir():
             self.destinations.current()  # a writer that starts needs the credentials of its address
             threading.Thread(target=self._deliver_leftovers, name="hokusai-tracking-leftovers", daemon=True).start()
@@ -171,7 +171,7 @@ class _Recording:
         record = self.encoder.encode(event)
         prompt = getattr(event, "prompt", None) if self.policy.prompts else None
         try:
-            if prompt is not None and (destination.key, prompt.key) not in self._prompts:
+            if prompt is not None and (destination.key, prompt.key, bool(prompt.figures)) not in self._prompts:
                 self._append_prompt(destination, prompt)
             self.outbox.append(destination, record)
         except OSError as error:
@@ -194,7 +194,7 @@ class _Recording:
         self.outbox.append(destination, self.encoder.prompt(prompt), counts=False)
         if len(self._prompts) >= _PROMPTS:
             self._prompts.clear()
-        self._prompts.add((destination.key, prompt.key))
+        self._prompts.add((destination.key, prompt.key, bool(prompt.figures)))
 
     def _warn_of_loss(self) -> None:
         self.outbox.lost = False
@@ -277,7 +277,8 @@ class _Recording:
     def end_closing(self, wait: DeliveryWait | None) -> None:
         """Release everything."""
         # A folder that is deleted last of all, as by a test that tidies up, is not worth a warning.
-        if wait is not None and not wait.delivered and not self.outbox.lost:
+        waited = wait is not None and not wait.delivered and self.options.exit_timeout > 0
+        if waited and not self.outbox.lost:
             self.supervisor.report()
         self.supervisor.stop()
         self.outbox.close()
@@ -351,9 +352,7 @@ class _Recording:
             (folder / ".announced").touch(0o600, exist_ok=False)
         except FileExistsError:
             return
-        sys.stderr.write(
-            f"hokusai: executions are tracked; look at them with: mlflow ui --backend-store-uri {uri}{_missing_ui()}\n"
-        )
+        sys.stderr.write(f"hokusai: executions are tracked; look at them with: {ui_command(uri)}{missing_ui()}\n")
 
     def _after_fork(self) -> None:
         self._pid = os.getpid()
@@ -367,11 +366,3 @@ class _Recording:
 def _warn(message: str) -> None:
     _log.warning(message)
     warnings.warn(message, TrackingWarning, stacklevel=5)
-
-
-def _missing_ui() -> str:
-    try:
-        importlib.metadata.distribution("mlflow")
-    except importlib.metadata.PackageNotFoundError:
-        return f" (after {install_command('hokusai-mlflow[full]')})"
-    return ""

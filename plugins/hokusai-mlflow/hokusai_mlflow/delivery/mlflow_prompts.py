@@ -67,10 +67,10 @@ class PromptVersions:
     """The prompts that a writer has made or found so far.
 
     Args:
-        note: called with what people have to know, once for a store.
+        note: called with the reason why a store takes no prompts, once for a store.
     """
 
-    def __init__(self, note: Callable[[str, str], None]) -> None:
+    def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
         #: Address of a store and key of a prompt -> its version; None where there is none.
         self._known: dict[tuple[str, str], PromptLink | None] = {}
@@ -79,34 +79,34 @@ class PromptVersions:
         self._unlinked: set[str] = set()
         self._linked_runs: set[tuple[str, PromptLink]] = set()
 
-    def register(self, target: Target, record: Mapping[str, Any]) -> PromptLink | None:
+    def register(self, target: Target, record: Mapping[str, Any]) -> None:
         """Make a prompt a version in the registry, where there is none of its key, and link the run to it.
+
+        A store that takes no prompts is noted, and not asked again.
 
         Args:
             target: the run that the executions go to.
             record: what the outbox holds of the prompt.
 
-        Returns:
-            The version; None where the store takes no prompts.
-
         Raises:
             MlflowException: the store cannot be reached, or it does not accept this prompt.
+            ValueError: it is longer than MLflow keeps.
         """
         if target.uri in self._without:
-            return None
+            return
         if not is_prompt_supported_registry(target.client._registry_uri):
-            return self._do_without(target, "its model registry has none")
+            self._do_without(target, "its model registry has none")
+            return
         try:
             link = self.find(target, record["id"], record["name"]) or self._create(target, record)
             self._add_figures(target.client, link, record.get("fig") or {})
             self._link_run(target, link)
         except NotImplementedError:
-            return self._do_without(target, "it has none")
+            self._do_without(target, "it has none")
         except MlflowException as error:
             if error.error_code not in _UNSUPPORTED and error.get_http_status_code() not in _FORBIDDEN:
                 raise
-            return self._do_without(target, error.error_code)
-        return link
+            self._do_without(target, error.error_code)
 
     def find(self, target: Target, key: str, name: str) -> PromptLink | None:
         """Return the version of a prompt; None where there is none.
@@ -198,7 +198,7 @@ class PromptVersions:
         """Add the scores of an optimization as tags, which are not there where the prompt was used before."""
         if not figures:
             return
-        found = {name: value for name, value in scores_of(figures).items() if value is not None}
+        found: dict[str, Any] = {name: value for name, value in scores_of(figures).items() if value is not None}
         found |= parameters_of(figures)
         if "promoted" in figures:
             found["promoted"] = str(figures["promoted"]).lower()
@@ -219,4 +219,4 @@ class PromptVersions:
 
     def _do_without(self, target: Target, reason: str) -> None:
         self._without.add(target.uri)
-        self._note(target.uri, reason)
+        self._note(reason)

@@ -159,9 +159,9 @@ class Publisher:
         self.failures.reject(uri, f"{what} was rejected: {self._described(error)}")
         self._count("rejected", 1)
 
-    def _note_prompts(self, uri: str, reason: str) -> None:
+    def _note_prompts(self, reason: str) -> None:
         self.notes.append(
-            f"{self._targets.hide(uri)} keeps no prompts ({reason}); executions are tracked without. "
+            f"{self.contact} keeps no prompts ({reason}); executions are tracked without. "
             "HOKUSAI_TRACKING_PROMPTS=false says that on purpose"
         )
 

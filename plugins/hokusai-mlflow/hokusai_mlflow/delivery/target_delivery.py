@@ -236,6 +236,8 @@ class TargetDelivery:
             takes, header = self._sampler.takes, state.description
             before = sum(one["traced"].count("1") for one in state.owed)
             batch.add(chunk, lambda record, waiting, known: takes(record, self.key, header, before + waiting, known))
+        if state.daily:  # a parameter has one value; the executions of a day have many, which table and traces hold
+            batch.parameters.clear()
         return batch
 
     def _fix(self, name: str, chunk: Chunk, batch: RecordBatch) -> None:
@@ -257,8 +259,6 @@ class TargetDelivery:
         assert pending is not None  # noqa: S101  # for the type checker
         segment.update(offset=chunk.end, counted=batch.counted, parts=parts)
         state.totals, state.signatures, state.operations = pending["totals"], batch.signatures, batch.operations
-        if state.daily:
-            batch.parameters.clear()
         if batch.traces or batch.feedback or batch.optimizations or batch.evaluations or batch.prompts:
             state.owed.append({key: pending[key] for key in ("segment", "start", "end", "traced")})
         state.ended |= batch.ended
