@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
 from hokusai_core import BaseSignature, Executor, InputField, OutputField, SignatureChain
 from hokusai_core.plugin_api import Artifact
@@ -208,7 +209,7 @@ def test_scores_reach_a_version_that_was_there_before(place: Any) -> None:
 
 @pytest.mark.parametrize(
     "refusal",
-    [NotImplementedError(), MlflowException("no", error_code=7)],  # PERMISSION_DENIED
+    [NotImplementedError(), MlflowException("no", error_code=PERMISSION_DENIED)],
 )
 def test_a_store_without_prompts_gets_the_rest_with_one_note(
     place: Any, monkeypatch: pytest.MonkeyPatch, refusal: Exception
