@@ -24,6 +24,7 @@ _SAVE_AS_CSV: Final = "save the sheet as CSV (UTF-8)"
 _AS_JSON_LINES: Final = (
     "write its rows as JSON lines, for example with to_json(..., orient='records', lines=True) of pandas"
 )
+_NAME_IN_A_ROW: Final = "give a file with one row for each, which names it in a column"
 _UNPACK: Final = "unpack it first"
 #: How files begin that hold no text of rows -> what they are, and how to make one that does.
 _FOREIGN: Final = (
@@ -36,6 +37,10 @@ _FOREIGN: Final = (
     (b"BZh", "a bzip2 archive", _UNPACK),
     (b"\xfd7zXZ", "an xz archive", _UNPACK),
     (b"(\xb5/\xfd", "a zstd archive", _UNPACK),
+    (b"\x89PNG", "a picture", _NAME_IN_A_ROW),
+    (b"\xff\xd8\xff", "a picture", _NAME_IN_A_ROW),
+    (b"GIF8", "a picture", _NAME_IN_A_ROW),
+    (b"RIFF", "a picture or a sound", _NAME_IN_A_ROW),
     (b"%PDF", "a PDF document", "give a file with one row for each document"),
     (b"\xff\xfe", "UTF-16 text", "convert it first, for example with iconv -f UTF-16 -t UTF-8"),
     (b"\xfe\xff", "UTF-16 text", "convert it first, for example with iconv -f UTF-16 -t UTF-8"),
@@ -99,7 +104,7 @@ def find_delimiter(header: str, known: Collection[str] = ()) -> str:
 
 
 def rows_of_json(text: str, name: str) -> list[Any]:
-    """Return the items of a JSON array.
+    """Return the items of a JSON array; none if the text is blank.
 
     Args:
         text: the JSON text.
@@ -108,6 +113,8 @@ def rows_of_json(text: str, name: str) -> list[Any]:
     Raises:
         ConfigurationError: it is not JSON, or not an array.
     """
+    if not text.strip():
+        return []
     try:
         found = json.loads(text, object_pairs_hook=without_repetition)
     except json.JSONDecodeError as error:

@@ -6,6 +6,8 @@ from typing import IO, Any
 
 import click
 
+from hokusai_core.cli_support.tables import printable
+
 __all__ = ["CommandFailure", "CommandMisuse"]
 
 
@@ -15,8 +17,8 @@ class CommandFailure(click.ClickException):
     exit_code = 1
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print the message on stderr."""
-        click.echo(f"hokusai: {self.message}", file=file, err=file is None)
+        """Print the message on stderr; it may quote what a model or a file says, so without control characters."""
+        click.echo(f"hokusai: {printable(self.message)}", file=file, err=file is None)
 
 
 class CommandMisuse(CommandFailure):

@@ -125,7 +125,7 @@ def _load_file(name: str) -> ModuleType:
     sys.modules[module] = loaded
     try:
         spec.loader.exec_module(loaded)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module]
         raise _not_imported(name, error) from error
     return loaded
@@ -136,7 +136,7 @@ def _load_module(name: str) -> ModuleType:
         sys.path.insert(0, os.getcwd())
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name in (name, name.partition(".")[0])
         if missing:
             where = "in this folder and among the installed packages"
@@ -144,7 +144,7 @@ def _load_module(name: str) -> ModuleType:
         raise _not_imported(name, error) from error
 
 
-def _not_imported(name: str, error: Exception) -> CommandFailure:
+def _not_imported(name: str, error: BaseException) -> CommandFailure:
     message = " ".join(str(error).split())
     return CommandFailure(f"{name} cannot be imported: {type(error).__name__}: {message} (HOKUSAI_DEBUG=1 shows where)")
 

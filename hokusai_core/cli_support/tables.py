@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -33,6 +34,8 @@ __all__ = [
 
 #: Version of the JSON that commands print; it grows when a name is removed or means something else.
 SCHEMA_VERSION: Final = 1
+#: Control characters but the end of a line and the tab, what turns the direction of writing, and lone surrogates.
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 #: Whether on a terminal -> characters between two columns of a table, and beside it.
 _GAPS: Final = {True: (3, 2), False: (2, 0)}
 #: Characters to which a column may be folded, and of a cell that shares a line with others.
@@ -166,7 +169,7 @@ def printable(text: str) -> str:
         >>> printable("plain \x1b[31mred")
         'plain \ufffd[31mred'
     """
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+    return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
 def size_text(size: float) -> str:

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from hokusai_core.cli_support.tables import is_terminal
+from hokusai_core.cli_support.tables import is_terminal, printable
 
 __all__ = ["WordWriter", "line_width", "print_wrapped"]
 
@@ -33,7 +33,7 @@ def print_wrapped(text: str) -> None:
 
 
 class WordWriter:
-    """Writes a text to stdout and breaks lines between words.
+    """Writes a text to stdout; on a terminal it breaks lines between words and writes no control characters.
 
     Args:
         width: characters of a line, None for no breaks.
@@ -50,7 +50,7 @@ class WordWriter:
             sys.stdout.write(text)
             sys.stdout.flush()
             return
-        for part in _PARTS.findall(text):
+        for part in _PARTS.findall(printable(text.replace("\r", ""))):
             if part == "\n":
                 self._flush_word()
                 sys.stdout.write("\n")

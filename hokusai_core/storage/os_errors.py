@@ -15,7 +15,7 @@ _STEPS = {
     errno.EROFS: "choose a folder that can be written to",
     errno.EACCES: "check the permissions of the file and of its folders, or choose another path",
     errno.EPERM: "choose a file of your own",
-    errno.ENOENT: "check that the folder exists",
+    errno.ENOENT: "check the name, and that its folder exists",
     errno.ENOTDIR: "check the path: a part of it is a file",
     errno.EISDIR: "give the path of a file",
     errno.ENAMETOOLONG: "choose a shorter name",

@@ -42,7 +42,7 @@ def test_inputs_come_from_a_file_and_from_options_together(tmp_path: Path) -> No
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailure, match="nowhere: No such file or directory; check that the folder exists"):
+    with pytest.raises(CommandFailure, match="nowhere: No such file or directory; check the name, and that"):
         read_text("nowhere")
     with pytest.raises(CommandFailure, match="Is a directory; give the path of a file"):
         read_text(str(tmp_path))

@@ -121,7 +121,7 @@ class RowFile:
             if self._form == "json":
                 return len(rows_of_json(file.read(), self.name))
             table = self._table(file)
-            self._check_header(next(table, None))
+            self._check_header(_first_row(table))
             return sum(1 for cells in table if cells)
 
     def __iter__(self) -> Iterator[Any]:
@@ -175,7 +175,7 @@ class RowFile:
 
     def _cells(self, file: IO[str]) -> Iterator[Any]:
         table = self._table(file)
-        header = self._check_header(next(table, None))
+        header = self._check_header(_first_row(table))
         for cells in table:
             if not cells:
                 continue
@@ -264,6 +264,11 @@ class RowFile:
             return Path(self._source).expanduser().open("rb")
         except OSError as error:
             raise CommandFailure(describe_os_error(error, self._source)) from error
+
+
+def _first_row(table: Iterator[list[str]]) -> list[str] | None:
+    """Return the first row that has something in it, None if there is none."""
+    return next((cells for cells in table if any(cell.strip() for cell in cells)), None)
 
 
 def _peekable(file: Any) -> io.BufferedReader:

@@ -188,6 +188,8 @@ def test_another_folder_has_to_be_named(tmp_path: Path) -> None:
         ("a.parquet", b"PAR1rest", "is a Parquet file, not a file of rows: write its rows as JSON lines"),
         ("a.csv.gz", b"\x1f\x8brest", "is a gzip archive, not a file of rows: unpack it first"),
         ("a.pdf", b"%PDF-1.7", "is a PDF document"),
+        ("a.png", b"\x89PNG\r\n", "a.png is a picture, not a file of rows: give a file with one row for each"),
+        ("a.csv", b"\xff\xd8\xff\xe0", "is a picture"),
         ("a.csv", "question\n".encode("utf-16"), "iconv -f UTF-16 -t UTF-8"),
         ("a.txt", b"some prose", "ends in .jsonl, .json, .csv or .tsv; say with --format what is in it"),
         ("a.json", b'{\n "question": "a"\n}', "a.json holds one object; expected an array of rows"),
@@ -200,6 +202,13 @@ def test_what_is_not_a_file_of_rows_is_refused_in_one_line(name: str, content: b
         list(RowFile(name, None, {}, Ask.spec))
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.csv", ""), ("a.csv", "\n \n"), ("a.json", " "), ("a.jsonl", "\n")])
+def test_a_file_of_nothing_has_no_rows(name: str, text: str) -> None:
+    Path(name).write_text(text, encoding="utf-8")
+    rows = RowFile(name, None, {}, Ask.spec)
+    assert (length_hint(rows), list(rows)) == (0, [])
 
 
 def test_constants_are_given_to_rows_that_do_not_say_otherwise() -> None:

@@ -128,7 +128,8 @@ def test_an_alias_stands_for_a_signature_or_a_model_in_later_commands() -> None:
         == "openai/gpt-5-mini"
     )
     assert "Billing" in printed("run", "route", "-i", "ticket=?")
-    assert "would hide it" in run("alias", "set", "EmailDraft", "SummarizeText").stderr
+    for name in ("EmailDraft", "local"):
+        assert "would hide it" in run("alias", "set", name, "SummarizeText").stderr
     assert "did you mean 'SummarizeText'" in run("alias", "set", "s", "SumarizeText").stderr
     printed("alias", "remove", "sum")
     assert run("run", "sum", "-i", "document=x").exit_code == 1
@@ -153,6 +154,13 @@ def test_a_signature_travels_as_json(folder: Path) -> None:
     printed("import", "--remove", "Triage")
     assert printed("import").split() == ["Guess", "Route"]
     assert run("export", "routing.py:program").exit_code == 1
+
+
+def test_a_file_that_ends_python_is_an_error(folder: Path) -> None:
+    (folder / "ends.py").write_text("raise SystemExit(0)", encoding="utf-8")
+    done = run("run", "ends.py")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "ends.py cannot be imported: SystemExit" in done.stderr
 
 
 def test_an_application_starts_and_runs(folder: Path) -> None:

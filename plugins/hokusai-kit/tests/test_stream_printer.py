@@ -46,6 +46,12 @@ def test_lines_are_broken_between_words_however_the_text_comes(size: int, capsys
     )
 
 
+@pytest.mark.usefixtures("narrow")
+def test_an_answer_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    printed(said("red \x1b[31m\x07 gone\r", "\nd\u00e9j\u00e0\u00a0vu \u202eevil", result={"answer": ""}))
+    assert capsys.readouterr().out == "red \ufffd[31m\ufffd gone\nd\u00e9j\u00e0\u00a0vu \ufffdevil\n"
+
+
 def test_without_a_terminal_nothing_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
     printed(said(WORDS[:9], WORDS[9:], result={"answer": WORDS}))
     assert capsys.readouterr().out == WORDS + "\n"

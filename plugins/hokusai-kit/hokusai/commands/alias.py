@@ -54,6 +54,8 @@ def set_(ctx: click.Context, name: str, target: str, as_json: bool) -> None:
     known = {known for entry in found.signatures.list() for known in (entry.name, *entry.spec.aliases)}
     if name in known:
         raise CommandMisuse(f"{name} is a signature; an alias would hide it, so choose another name")
+    if name in {one.name for one in found.plugins.components("language_model")}:
+        raise CommandMisuse(f"{name} is a language model; an alias would hide it, so choose another name")
     target = _checked(target, known)
     set_alias(name, target)
     if as_json:

@@ -15,7 +15,7 @@ from hokusai_core.cli_support.installed import installed
 from hokusai_core.cli_support.options import json_option, signature_argument
 from hokusai_core.cli_support.signature_argument import registered
 from hokusai_core.cli_support.tables import print_json
-from hokusai_core.plugin_api import atomic_write
+from hokusai_core.plugin_api import atomic_write, describe_os_error
 
 __all__ = ["export_signature", "import_signature"]
 
@@ -41,7 +41,10 @@ def export_signature(ctx: click.Context, name: str, output: str | None, as_json:
     if output is None or output == "-":
         click.echo(text)
         return
-    atomic_write(Path(output).expanduser(), [text.encode("utf-8", "replace"), b"\n"])
+    try:
+        atomic_write(Path(output).expanduser(), [text.encode("utf-8", "replace"), b"\n"])
+    except OSError as error:
+        raise CommandFailure(describe_os_error(error, output)) from error
     click.echo(f"hokusai: {entry.qualified_name} {entry.spec.version} written to {output}", err=True)
 
 
