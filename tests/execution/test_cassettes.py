@@ -832,6 +832,7 @@ def record(warm_python: WarmPython, path: Path) -> Callable[..., Any]:
     return record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["once", "new_episodes", "all"])
 def test_processes_record_at_once(make_executor: MakeExecutor, record: Any, path: Path, mode: str) -> None:
     names = [f"process {number}" for number in range(3)]

@@ -140,6 +140,7 @@ def test_a_hosts_own_predictors_work_beside(make_executor: MakeExecutor, host: A
     assert lm.engine.calls == 20
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("untouched")
 def test_many_executions_grow_nothing(make_executor: MakeExecutor) -> None:
     import gc

@@ -129,6 +129,7 @@ executor.close()
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("execute", "asynchronous"),
     [

@@ -98,6 +98,7 @@ def trial(folder: Path, seed: int) -> Decimal:
     return billed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trials", [4, pytest.param(100, marks=pytest.mark.soak)])
 def test_eight_processes_never_spend_more_than_the_ceiling(trials: int, tmp_path: Path) -> None:
     billed = [trial(tmp_path, seed) for seed in range(trials)]

@@ -104,6 +104,7 @@ def new_repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "repository")
 
 
+@pytest.mark.slow
 def test_unreachable_registry_is_explained_and_the_first_run_that_reaches_it_installs(
     new_repository: Repository,
 ) -> None:

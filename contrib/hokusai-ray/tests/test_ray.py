@@ -27,6 +27,7 @@ _ANSWER = "[[ ## answer ## ]]\nseen {tag}\n\n[[ ## completed ## ]]"
 _NODE = {"node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 80 * 2**20}
 
 
+@pytest.mark.slow
 class TestRay(BackendConformance):
     @pytest.fixture
     def backend(self, ray_backend: RayBackend) -> RayBackend:

@@ -80,6 +80,7 @@ def open_page(
     assert [one for one in complaints if "Failed to load resource" not in one] == []
 
 
+@pytest.mark.slow
 def test_a_signature_runs_from_its_form_by_keyboard_and_is_rated(open_page: Callable[..., Page]) -> None:
     page = open_page(null_lm(answers={"answer": "The sky scatters blue light."}, pieces=list))
     page.get_by_label("question").fill("Why is the sky blue?")
@@ -192,6 +193,7 @@ def test_reports_are_shown_with_their_plots(
         page.get_by_role("link", name="All reports").click()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "view",
     [{"viewport": {"width": 375, "height": 740}}, {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}}],

@@ -247,6 +247,7 @@ class TestBatch:
         asked = hokusai("batch", "Secret", "-", "--sensitive", stdin=rows)
         assert "answer to Canary" in asked.stdout
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill"])
     def test_the_same_command_goes_on(self, environment: dict[str, str], tmp_path: Path, how: signal.Signals) -> None:
         (tmp_path / "in.jsonl").write_text("".join(f'{{"question": "q{n}"}}\n' for n in range(300)))

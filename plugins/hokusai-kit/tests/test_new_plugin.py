@@ -60,6 +60,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: write(folder, one) for kind, one in names.items()}
 
 
+@pytest.mark.slow
 def test_tests_of_every_kind_pass(
     projects: dict[str, Path], tmp_path: Path, environment: dict[str, str], warm_python: WarmPython
 ) -> None:
@@ -70,6 +71,7 @@ def test_tests_of_every_kind_pass(
     assert int(told.splitlines()[-1].split(" passed")[0].split()[-1]) > 10 * len(projects)
 
 
+@pytest.mark.slow
 def test_projects_are_clean_for_linter_and_type_checker(projects: dict[str, Path], tmp_path: Path) -> None:
     root = next(iter(projects.values())).parent
     for folder in projects.values():

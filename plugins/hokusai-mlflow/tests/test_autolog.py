@@ -31,6 +31,7 @@ def _answering() -> Any:
     return null_lm(answers={"greeting": "Hello there"})
 
 
+@pytest.mark.slow
 def test_executors_that_were_made_before_and_after_are_tracked(place: Any, executor: Executor) -> None:
     autolog(experiment="Test", tracking_uri=place.uri, writer="none", tags={"team": "sales"})
     first = executor.execute_signature("Greet", {"name": "Ada"})
