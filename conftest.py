@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import doctest
 import gc
-import logging
 import os
 import signal
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from sybil import Sybil
-from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
 
+from tests.pages.page import Page
 from tests.warm_python import WarmPython
 from tests.warm_python import warm_python as started_python
 
@@ -62,49 +62,45 @@ def warm_python() -> Iterator[WarmPython]:
         yield started
 
 
-_LEAVE = "leave_the_folder_of_this_page"
+@pytest.fixture(scope="session")
+def start_python(request: pytest.FixtureRequest) -> Callable[[], WarmPython]:
+    """What starts the process of `warm_python` when it is first needed: few pages have commands."""
+    return partial(request.getfixturevalue, "warm_python")
 
 
-def _enter_folder(namespace: dict[str, Any]) -> None:
-    """Give each page an empty working folder: an example may write files, and none may lean on the repository's.
-
-    A page may also configure Hokusai's logger. Afterwards the logger is as it was, or pytest would keep a record of
-    every execution of the tests that follow.
-    """
-    logger = logging.getLogger("hokusai")
-    level, handlers = logger.level, list(logger.handlers)
-    before, folder = os.getcwd(), tempfile.TemporaryDirectory(prefix="hokusai-docs-")
-    os.chdir(folder.name)
-
-    def leave() -> None:
-        os.chdir(before)
-        folder.cleanup()
-        logger.setLevel(level)
-        for handler in set(logger.handlers) - set(handlers):
-            logger.removeHandler(handler)
-
-    namespace[_LEAVE] = leave
+_PAGE = "this_page"
 
 
-def _leave_folder(namespace: dict[str, Any]) -> None:
-    namespace[_LEAVE]()
+def _enter_page(namespace: dict[str, Any]) -> None:
+    """Give each page an empty working folder: an example may write files, and none may lean on the repository's."""
+    namespace[_PAGE] = Page()
+
+
+def _leave_page(namespace: dict[str, Any]) -> None:
+    namespace[_PAGE].leave()
+
+
+def _run_console(example: Example) -> str | None:
+    page: Page = example.namespace[_PAGE]
+    return page.run_console(example, example.namespace["start_python"])
 
 
 _pages = Sybil(
     name="page",
-    parsers=[PythonCodeBlockParser(), SkipParser()],
+    parsers=[PythonCodeBlockParser(), CodeBlockParser("console", _run_console), SkipParser()],
     patterns=["*.md"],
     excludes=["CHANGELOG.md"],
-    setup=_enter_folder,
-    teardown=_leave_folder,
+    setup=_enter_page,
+    teardown=_leave_page,
+    fixtures=["start_python"],
 )
 _docstrings = Sybil(
     name="docstring",
     parsers=[DocTestParser(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)],
     patterns=["*.py"],
     excludes=["conftest.py", "test_*.py", "tests/*.py", "tests/*/*.py"],
-    setup=_enter_folder,
-    teardown=_leave_folder,
+    setup=_enter_page,
+    teardown=_leave_page,
 )
 
 pytest_collect_file = (_pages + _docstrings).pytest()

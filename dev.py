@@ -326,6 +326,18 @@ def site(arguments: list[str]) -> None:
     become(VENV_PYTHON, ROOT / "tools" / "build_site.py", *arguments)
 
 
+def output(arguments: list[str]) -> None:
+    """Run the commands of the pages, and write what they print below them: all pages unless some are named."""
+    sync()
+    os.environ["HOKUSAI_WRITE_OUTPUT"] = "1"
+    pages = arguments or [
+        str(path.relative_to(ROOT))
+        for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+        if "```console" in path.read_text(encoding="utf-8")
+    ]
+    become(VENV_PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", *pages)
+
+
 def reference(arguments: list[str]) -> None:
     """Write docs/reference, contract/ and the picture of the architecture from the code."""
     sync()
@@ -417,6 +429,7 @@ TASKS = {
     "lint": lint,
     "docs": docs,
     "site": site,
+    "output": output,
     "reference": reference,
     "versions": versions,
     "bench": bench,

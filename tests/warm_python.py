@@ -21,7 +21,7 @@ import sys
 import tempfile
 import types
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,11 @@ class WarmPython:
     """Runs programs in processes that are forked.
 
     Args:
-        address: of the socket of the process that forks.
+        address: of the socket of the process that forks. A request is three open files, then a line of JSON.
     """
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self.address = address
 
     def run(
         self,
@@ -68,11 +68,12 @@ class WarmPython:
                 "arguments": arguments,
                 "environment": dict(os.environ if env is None else env),
                 "folder": os.fspath(cwd or os.getcwd()),
-                "files": [str(file) for file in files],
             }
-            with socket.socket(socket.AF_UNIX) as connection:
+            with ExitStack() as opened, socket.socket(socket.AF_UNIX) as connection:
+                streams = [opened.enter_context(file.open("rb" if file.name == "stdin" else "ab")) for file in files]
                 connection.settimeout(timeout)
-                connection.connect(self._address)
+                connection.connect(self.address)
+                socket.send_fds(connection, [b"3"], [stream.fileno() for stream in streams])
                 connection.sendall(json.dumps(request).encode() + b"\n")
                 with connection.makefile() as lines:
                     status = int(lines.readline())
@@ -132,14 +133,18 @@ def _serve(path: str) -> dict[str, Any]:
 
 def _attend(connection: socket.socket) -> dict[str, Any]:
     """Fork the process of a run, and report its exit code; return in that process."""
-    with connection, connection.makefile() as lines:
-        request: dict[str, Any] = json.loads(lines.readline())
+    with connection:
+        streams = socket.recv_fds(connection, 1, 3)[1]
+        with connection.makefile() as lines:
+            request: dict[str, Any] = json.loads(lines.readline())
         child = os.fork()
         if child:
+            for stream in streams:
+                os.close(stream)
             status = os.waitpid(child, 0)[1]
             connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
             os._exit(0)
-    return request
+    return request | {"streams": streams}
 
 
 def _ended_child() -> int:
@@ -152,11 +157,10 @@ def _ended_child() -> int:
 def _become(request: Mapping[str, Any]) -> None:
     """Let this process look as if it had been started for the request."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    flags = (os.O_RDONLY, os.O_WRONLY | os.O_APPEND, os.O_WRONLY | os.O_APPEND)
-    for number, (name, flag) in enumerate(zip(request["files"], flags, strict=True)):
-        opened = os.open(name, flag)
-        os.dup2(opened, number)
-        os.close(opened)
+    for number, stream in enumerate(request["streams"]):
+        os.dup2(stream, number)
+        os.close(stream)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # a text stream, as ever
     os.chdir(request["folder"])
     known = set(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     os.environ.clear()

@@ -54,6 +54,7 @@ The box was empty when it came
 I cannot reset my password
 """
 
+# Enough for an optimization to hold some out and compare on them.
 _LABELLED: Final = """\
 ticket,team
 My card was charged although I cancelled,Billing
@@ -62,6 +63,60 @@ The page stays white after the update,Technical
 Where do I find my receipt?,Billing
 The chair came with a broken leg,Delivery
 The sound is gone since yesterday,Technical
+Why is the amount higher than last month?,Billing
+Tracking has not moved for six days,Delivery
+The app closes itself when I open a photo,Technical
+I need an invoice with our company name on it,Billing
+The driver says that he rang but nobody did,Delivery
+My login code never arrives,Technical
+You took the yearly fee twice,Billing
+The box was soaked when it was handed over,Delivery
+Search shows no results at all,Technical
+Can I pay by bank transfer instead of card?,Billing
+It was sent to my old address,Delivery
+The printer is not found any more,Technical
+The discount code was not taken off,Billing
+Half of the order is missing from the package,Delivery
+The export button does nothing,Technical
+My refund is not on my account yet,Billing
+When will the sofa be brought?,Delivery
+The battery is empty after an hour,Technical
+I was billed after the trial had ended,Billing
+The van came a day before the date that we agreed on,Delivery
+Videos stop after ten seconds,Technical
+The VAT on the bill is wrong,Billing
+My neighbour got my package by mistake,Delivery
+The screen flickers in the evening,Technical
+How do I change the card that you charge?,Billing
+The lamp arrived in pieces,Delivery
+I get error 500 when I save,Technical
+There is a payment that I do not know,Billing
+Nobody was at the pickup point to hand it out,Delivery
+The app does not start on my new phone,Technical
+Please split the sum into three payments,Billing
+The parcel went back to you without a note,Delivery
+Bluetooth loses the connection all the time,Technical
+Your reminder says that I owe money but I have paid,Billing
+I ordered two chairs and one was in the van,Delivery
+The password link leads to an empty page,Technical
+The price on the invoice differs from the shop,Billing
+The courier threw the box over the fence,Delivery
+Notifications come hours late,Technical
+I want my deposit back,Billing
+The shipment is stuck at customs,Delivery
+The update hangs at 80 percent,Technical
+Cancel the subscription and pay back the rest,Billing
+The delivery window was missed twice,Delivery
+The microphone is not recognized,Technical
+My bank says that you rejected the direct debit,Billing
+The carrier asks for a number that I never got,Delivery
+The map does not load without wifi,Technical
+I was charged in dollars and not in euros,Billing
+The wrong colour was in the package,Delivery
+The two devices no longer sync,Technical
+Can you send me all invoices of last year?,Billing
+Can the package be left at the door?,Delivery
+The camera shows a black picture,Technical
 """
 
 _SETTINGS: Final = """\

@@ -33,11 +33,11 @@ inputs = { document = "report", info_types = "Key facts" }
 
 
 def shown_commands() -> list[str]:
-    """Return each command line of the pages, without its comment."""
+    """Return each command line that the pages name outside of sessions, without its comment."""
     lines = []
     for page in PAGES:
-        for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-            lines += [line[2:].partition("  #")[0].strip() for line in block.splitlines() if line.startswith("$ ")]
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            lines += [re.split(r"(?:^|  )#", line)[0].strip() for line in block.replace("\\\n", " ").splitlines()]
     return sorted({line for line in lines if re.search(r"\bhokusai (" + "|".join(OWN) + r")\b", line)})
 
 

@@ -172,7 +172,7 @@ def test_an_application_starts_and_runs(folder: Path) -> None:
     assert len(Path("teams.jsonl").read_text(encoding="utf-8").splitlines()) == 6
     assert "timeout" in printed("config", "--changed")
     report = json.loads(printed("evaluate", "signatures.py", "labelled.csv", "--json"))
-    assert report["rows"] == 6
+    assert report["rows"] == 60
     for name in ("app.py", "tests/test_app.py"):
         compile(Path(name).read_text(encoding="utf-8"), name, "exec")
 
