@@ -19,8 +19,8 @@ __all__ = ["Page"]
 
 ROOT = Path(__file__).parents[2]
 ANSWERS = Path(__file__).with_name("answers")
-#: Where it is set, pages are written anew with what their commands print. The embedded model is asked, unless it is
-#: set to "recorded".
+#: Where it is set, pages are written anew with what their commands print. The embedded model is asked again,
+#: unless it is set to "recorded".
 WRITE = "HOKUSAI_WRITE_OUTPUT"
 
 
@@ -100,7 +100,9 @@ class Page:
             if new != example.parsed:
                 start = example.document.text.index(example.parsed, example.start)
                 self._written.append((start, start + len(example.parsed), new))
-        return "\n\n".join([*wrong, f"`make output ARGS={path.relative_to(ROOT)}` writes the page anew"]) if wrong else None
+        if not wrong:
+            return None
+        return "\n\n".join([*wrong, f"`make output ARGS={path.relative_to(ROOT)}` writes the page anew"])
 
     @property
     def _writes(self) -> bool:
@@ -111,11 +113,12 @@ class Page:
         if "/" not in name:  # the commands of such a page are for a clone
             (self.work / "examples").symlink_to(ROOT / "examples")
         answers = answers_of(name)
-        record = self._writes and os.environ[WRITE] != "recorded"
-        if record:
+        replay = not self._writes or os.environ[WRITE] == "recorded"
+        if not replay:
             answers.parent.mkdir(exist_ok=True)
             answers.unlink(missing_ok=True)
-        model = f"from tests.pages.recorded_model import install\ninstall({str(answers)!r}, record={record})\n"
+        options = f"{str(answers)!r}, replay={replay}, record={self._writes}"
+        model = f"from tests.pages.recorded_model import install\ninstall({options})\n"
         programs = {"hokusai": model + COMMAND, "python": model + console.PYTHON}
         console.write_programs(self.home / "bin", address, programs)
         return console.PageTerminal(self.work, self._environment(), {str(self.home): "~", sys.prefix: ".venv"})

@@ -1,4 +1,4 @@
-"""Answers of the embedded model that were recorded: a command of a page needs no second of computing when it is checked.
+"""Recorded answers of the embedded model: checking the commands of a page takes no computing.
 
 Whatever was not recorded is asked of the model itself.
 """
@@ -13,19 +13,21 @@ from threading import Event, Lock
 from typing import Any
 
 from dspy.lm15 import Message, Request, Response, TextPart, Usage
+
 from hokusai_local.engine import LlamaEngine
 
 __all__ = ["install"]
 
 
-def install(path: str, *, record: bool) -> None:
+def install(path: str, *, replay: bool, record: bool) -> None:
     """Let the embedded model of this process answer from a file.
 
     Args:
         path: the file.
-        record: whether to ask the model, and to write its answers there.
+        replay: whether to answer from it.
+        record: whether to write there what the model itself has answered.
     """
-    known = {} if record else _read(Path(path))
+    known = _read(Path(path)) if replay else {}
     original: Callable[[LlamaEngine, Request, Event], Response] = LlamaEngine.complete_unless
     writing = Lock()
 
@@ -40,7 +42,8 @@ def install(path: str, *, record: bool) -> None:
                 file.write(json.dumps([key, _facts(response)], ensure_ascii=False) + "\n")
         return response
 
-    LlamaEngine.complete_unless = complete_unless  # type: ignore[method-assign]  # the one way into the model
+    # The one way into the model.
+    setattr(LlamaEngine, "complete_unless", complete_unless)  # noqa: B010  # mypy takes no assignment of a method
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

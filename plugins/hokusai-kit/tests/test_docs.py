@@ -36,6 +36,8 @@ def shown_commands() -> list[str]:
     """Return each command line that the pages name outside of sessions, without its comment."""
     lines = []
     for page in PAGES:
+        if page.stem == "media":  # its commands are about pictures
+            continue
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
             lines += [re.split(r"(?:^|  )#", line)[0].strip() for line in block.replace("\\\n", " ").splitlines()]
     return sorted({line for line in lines if re.search(r"\bhokusai (" + "|".join(OWN) + r")\b", line)})
