@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Final
 
-__all__ = ["likely_model", "method_advice", "missing_inputs"]
+__all__ = ["likely_model", "method_advice", "missing_inputs", "option_advice", "own_name_of_model"]
 
 #: Methods of other libraries -> what an executor has in their place.
 _METHODS: Final = {
@@ -23,6 +23,13 @@ _METHODS: Final = {
     "abatch": "await aexecute_batch(name, [{...}, ...])",
     "stream": "stream_signature(name, {...})",
     "astream": "astream_signature(name, {...})",
+}
+#: Arguments of other libraries -> what is written in their place.
+_OPTIONS: Final = {
+    **dict.fromkeys(("model", "model_name", "llm"), "lm='provider/model'"),
+    "config": "parameters={...}",
+    "callbacks": "trackers=[...] of the executor",
+    "n": "strategy='best_of_n'",
 }
 #: How names of models begin -> their provider.
 _PROVIDERS: Final = (
@@ -56,6 +63,31 @@ def method_advice(owner: str, name: str, target: str = "") -> str:
         instead = instead.replace("(name,", f"({target},")
     awaited, instead = ("await ", instead[6:]) if instead.startswith("await ") else ("", instead)
     return f"{owner} has no {name!r}; write {awaited}executor.{instead}"
+
+
+def option_advice(name: str, parameters: Container[str]) -> str:
+    """Return what to write in place of an argument of another library; empty for any other.
+
+    Args:
+        name: the name of the argument.
+        parameters: names of the parameters of language models.
+
+    Example:
+        >>> option_advice("temperature", ["temperature"])
+        "; write parameters={'temperature': ...}"
+    """
+    instead = f"parameters={{{name!r}: ...}}" if name in parameters else _OPTIONS.get(name)
+    return f"; write {instead}" if instead else ""
+
+
+def own_name_of_model(model: Any) -> str:
+    """Return the name under which Hokusai would call the model of another library, such as LangChain's ``ChatOpenAI``.
+
+    Args:
+        model: an object; its ``model_name`` or ``model`` is read.
+    """
+    names = (getattr(model, attribute, None) for attribute in ("model_name", "model"))
+    return next((found for name in names if isinstance(name, str) and (found := likely_model(name))), "")
 
 
 def missing_inputs(signature: Any, given: Iterable[str]) -> TypeError:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from hokusai_core.suggestions import did_you_mean
 
-__all__ = ["checked_parameters", "merged_parameters", "parsed_parameters"]
+__all__ = ["PARAMETERS", "checked_parameters", "merged_parameters", "parsed_parameters"]
 
 
 def _number(lowest: float, highest: float = math.inf) -> Callable[[Any], Any]:
@@ -85,6 +85,8 @@ _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "prompt_cache": _prompt_cache,
 }
 
+#: Names of the parameters that a call may have.
+PARAMETERS: Final = frozenset(_CHECKS)
 #: A comma before another pair; a list has commas, too.
 _NEXT_PAIR: Final = re.compile(r",(?=\s*\w+\s*=)")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from hokusai_core.call_advice import own_name_of_model
 from hokusai_core.errors import (
     ClosedError,
     ConfigurationError,
@@ -219,9 +220,10 @@ class ModelResolver:
                 name = chosen.__name__
                 raise ConfigurationError(f"lm={name} is a class: give a model, such as {name}('openai/gpt-5-mini')")
             library = type(chosen).__module__.partition(".")[0]
+            meant = own_name_of_model(chosen)
+            names = f"a name, here {meant!r}" if meant else "a name such as 'local' or 'openai/gpt-5-mini'"
             raise ConfigurationError(
-                f"lm={type(chosen).__name__} of {library} is not a language model of DSPy: give a dspy.LM, or a name "
-                "such as 'local' or 'openai/gpt-5-mini'"
+                f"lm={type(chosen).__name__} of {library} is not a language model of DSPy: give a dspy.LM, or {names}"
             )
         if model is not chosen:
             self._last = model

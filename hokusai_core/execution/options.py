@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypedDict, Unpack
 
+from hokusai_core.call_advice import option_advice
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.execution.budget import Budget
 from hokusai_core.execution.state import Options, RetryPolicy
-from hokusai_core.model_parameters import parsed_parameters
+from hokusai_core.model_parameters import PARAMETERS, parsed_parameters
 from hokusai_core.option_table import Option, anything, options_of
 from hokusai_core.settings import UNSET, Settings, executor_options
 from hokusai_core.signatures.strategy_choice import StrategyChoice
@@ -173,7 +174,7 @@ class OptionReader:
     def _value(self, name: str, raw: Any) -> Any:
         option = self._table.get(name)
         if option is None:
-            hint = did_you_mean(name, self._table)
+            hint = option_advice(name, PARAMETERS) or did_you_mean(name, self._table)
             raise TypeError(
                 f"unexpected keyword argument {name!r}{hint}; inputs go into the mapping: {{{name!r}: ...}}; "
                 f"options are {', '.join(self._table)}"

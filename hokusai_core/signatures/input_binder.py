@@ -124,7 +124,8 @@ class InputBinder:
 
     def _bind(self, inputs: Mapping[str, Any], media: MediaPolicy) -> tuple[dict[str, Any], list[Problem]]:
         if type(inputs) is not dict and not isinstance(inputs, Mapping):  # the first is ten times as fast
-            message = f"expected a mapping of field name to value, got {type_name(inputs)}"
+            field = next(iter(self._spec.inputs), "field")
+            message = f"expected a mapping of field name to value, got {type_name(inputs)}; write {{{field!r}: ...}}"
             return {}, [Problem("inputs", "wrong_type", message)]
         bound: dict[str, Any] = {}
         problems: list[Problem] = []

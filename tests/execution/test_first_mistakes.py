@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import dspy
 import pytest
 
 from hokusai_core import BaseSignature, Executor, InputField, OutputField, SignatureChain
-from hokusai_core.errors import ConfigurationError, LanguageModelUnavailable
+from hokusai_core.errors import ConfigurationError, InputError, LanguageModelUnavailable
 from hokusai_core.testing.lm import null_lm
 
 
@@ -19,6 +20,8 @@ class Ask(BaseSignature):
 
 class ChatModel:
     """As LangChain and the clients of providers have them."""
+
+    model_name = ""
 
 
 @pytest.fixture
@@ -53,11 +56,34 @@ def test_a_model_without_its_provider(executor: Executor, lm: str, told: str) ->
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("temperature", "write parameters={'temperature': ...}"),
+        ("model", "write lm='provider/model'"),
+        ("tag", "did you mean 'tags'?"),
+    ],
+)
+def test_arguments_of_other_libraries(executor: Executor, name: str, told: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"unexpected keyword argument {name!r}; {told}")):
+        executor.execute_signature("Ask", {"question": "?"}, **{name: "x"})
+
+
+@pytest.mark.parametrize("inputs", ["Why?", dspy.Example(question="Why?")])
+def test_inputs_that_are_no_mapping(executor: Executor, inputs: Any) -> None:
+    with pytest.raises(InputError, match=r"got \w+; write \{'question': ...\}"):
+        executor.execute_signature("Ask", inputs)
+
+
 def test_what_is_not_a_model(executor: Executor) -> None:
     with pytest.raises(ConfigurationError, match=r"lm=LM is a class: give a model, such as LM\('openai/gpt-5-mini'\)"):
         executor.execute_signature("Ask", {"question": "?"}, lm=dspy.LM)
     with pytest.raises(ConfigurationError, match=r"lm=ChatModel of .* is not a language model of DSPy"):
         executor.execute_signature("Ask", {"question": "?"}, lm=ChatModel())
+    named = ChatModel()
+    named.model_name = "gpt-5"
+    with pytest.raises(ConfigurationError, match=r"give a dspy\.LM, or a name, here 'openai/gpt-5'"):
+        executor.execute_signature("Ask", {"question": "?"}, lm=named)
 
 
 @pytest.mark.parametrize(

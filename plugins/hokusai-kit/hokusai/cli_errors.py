@@ -48,8 +48,10 @@ def clear_failures() -> Iterator[None]:
         raise click.exceptions.Exit(_PIPE_CLOSED) from None
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "hokusai"
-        message = error.format_message()
-        raise CommandMisuse(f"{message.rstrip('.')} (see {where} --help)") from error
+        from hokusai.usage_advice import usage_advice  # what is written well does without
+
+        message = error.format_message().rstrip(".")
+        raise CommandMisuse(f"{message}{usage_advice(error)} (see {where} --help)") from error
     except (CommandFailure, click.exceptions.Exit, click.Abort):
         raise
     except click.ClickException as error:  # of a plugin's command, which would show it as "Error: ..."

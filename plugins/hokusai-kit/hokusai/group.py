@@ -76,10 +76,12 @@ class CommandGroup(click.Group):
         """Find the command that the first argument names."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
+            from hokusai.usage_advice import command_advice
             from hokusai_core.plugin_api import did_you_mean
 
             commands, failed = _plugin_commands(ctx)
-            hint = did_you_mean(name, [*COMMANDS, *commands])
+            advice = command_advice(name, _signature_names(ctx))
+            hint = advice or did_you_mean(name, [*COMMANDS, *commands])
             blame = "; a plugin failed to load, see hokusai plugins" if failed and not hint else ""
             raise click.UsageError(f"there is no command {name!r}{hint}{blame}", ctx)
         return super().resolve_command(ctx, args)
@@ -118,6 +120,14 @@ def _plugin_commands(ctx: click.Context) -> tuple[dict[str, str], str]:
     return names, f"{many} failed; hokusai plugins tells why." if failures == 1 else (
         f"Plugins have failed {failures} times; hokusai plugins tells why." if failures else ""
     )
+
+
+def _signature_names(ctx: click.Context) -> list[str]:
+    """Return the names of the installed signatures, for advice only."""
+    try:
+        return [*installed(ctx).signatures.names()]
+    except Exception:  # a plugin that fails must not hide what was written wrongly
+        return []
 
 
 def _sentence(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 
+from hokusai.usage_advice import command_advice
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Install = Callable[[str, str], None]
 
@@ -130,4 +132,13 @@ def test_unknown_command_is_guessed(hokusai: Command) -> None:
     done = hokusai("lits")
     assert done.returncode == 2
     assert done.stderr == "hokusai: there is no command 'lits'; did you mean 'list'? (see hokusai --help)\n"
+    told = {
+        name: command_advice(name, ["SummarizeText"]) for name in ("SummarizeText", "text -> answer", "invoke", "x")
+    }
+    assert told == {
+        "SummarizeText": "; write hokusai run SummarizeText -i field=value",
+        "text -> answer": '; write hokusai run "text -> answer" -i field=value',
+        "invoke": "; write hokusai run NAME -i field=value",
+        "x": "",
+    }
     assert "did you mean 'cache'" in hokusai("cahce").stderr

@@ -150,7 +150,10 @@ def test_empty_categories_are_refused() -> None:
         ([*EMAIL, "--timeout", "soon"], None, 2, "'--timeout': 'soon': expected a number"),
         ([*EMAIL, "--cache", "maybe"], None, 2, "'maybe': expected 'use', 'refresh' or 'off'"),
         ([*EMAIL, "--lm"], None, 2, "requires an argument"),
-        ([*EMAIL, "--model", "x"], None, 2, "No such option"),
+        ([*EMAIL, "--model", "x"], None, 2, "write --lm provider/model"),
+        ([*EMAIL, "--temperature", "0"], None, 2, "write --parameter temperature=..."),
+        ([*EMAIL, "--recipient", "Ada"], None, 2, "an input is written -i recipient=..."),
+        (["a text"], None, 2, "inputs are written -i field=value, or -i field=@file"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(arguments: list[str], stdin: Any, code: int, part: str) -> None:
