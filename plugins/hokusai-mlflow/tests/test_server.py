@@ -47,6 +47,7 @@ for line in sys.stdin:
     if line == "start\\n":
         child = os.fork()
         if child == 0:
+            os.dup2(2, 1)  # libraries print there, too
             uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
             os._exit(0)
     else:

@@ -224,8 +224,10 @@ def test_a_killed_optimization_continues_and_pays_for_no_finished_call_again(
         process.communicate()
         assert process.returncode == -signal.SIGKILL, "it was over before it could be killed"
     finished = warm_python.run(SCRIPT, *command[2:], env=environment)
+    assert finished.returncode == 0, finished.stderr
     report = json.loads(finished.stdout)
     alone = warm_python.run(SCRIPT, *command[2:], env={**environment, "HOKUSAI_DATA_DIR": str(tmp_path / "other")})
+    assert alone.returncode == 0, alone.stderr
     whole = json.loads(alone.stdout)
     paid = log.stat().st_size - whole["calls"]
     # Two workers, killed twice: at most four calls were under way, paid for, and not yet noted.
