@@ -23,7 +23,10 @@ class OutputMapping(dict[str, Any]):
 
     def _fill(self, values: Mapping[str, Any]) -> None:
         """Hold the JSON forms of values."""
-        dict.update(self, {name: v if type(v) in _SCALARS else _json_form(v) for name, v in values.items()})
+        dict.update(self, values)
+        for name, value in values.items():
+            if type(value) not in _SCALARS:
+                dict.__setitem__(self, name, _json_form(value))
 
     def __contains__(self, name: object) -> bool:
         try:

@@ -93,12 +93,12 @@ def is_language_model(value: Any) -> bool:
 
 def host_language_model() -> Any:
     """Return the language model that the host has set with ``dspy.configure`` or ``dspy.context``, or None."""
-    return settings.lm
+    return settings["lm"]  # as an attribute it takes three times as long, at each execution
 
 
 def host_adapter() -> Any:
     """Return the adapter that the host has set with ``dspy.configure`` or ``dspy.context``, or None."""
-    return settings.adapter
+    return settings["adapter"]
 
 
 def default_language_model(name: str, **settings_: Any) -> Any:
@@ -206,7 +206,7 @@ def has_parameters(lm: Any, seen: Any) -> bool:
         lm.kwargs == kwargs
         and lm.model == model
         and getattr(lm, "model_type", None) == kind
-        and engines_of(lm) == engines
+        and (getattr(lm, "_engine_spec", None), getattr(lm, "_async_engine_spec", None)) == engines
         and state == _state(lm)
     )
 

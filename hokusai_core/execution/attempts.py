@@ -194,24 +194,23 @@ class Attempts:
                 state.stage("language_model", since)
             if state.emitter is not None and error is not None:
                 state.emitter.retract(str(error))
-            state.attempts.append(
-                Attempt(
-                    number=number,
-                    outcome=outcome,  # type: ignore[arg-type]  # one of the four words
-                    latency=time.perf_counter() - since,
-                    model=plan.model_name,
-                    usage=meter.usage,
-                    cost=meter.cost,
-                    error=None if error is None else f"{type(error).__name__}: {error}",
-                    finish_reason=meter.finish_reason,
-                    price_source=meter.price_source,
-                )
+            attempt = Attempt(
+                number=number,
+                outcome=outcome,  # type: ignore[arg-type]  # one of the four words
+                latency=time.perf_counter() - since,
+                model=plan.model_name,
+                usage=meter.usage,
+                cost=meter.cost,
+                error=None if error is None else f"{type(error).__name__}: {error}",
+                finish_reason=meter.finish_reason,
+                price_source=meter.price_source,
             )
+            state.attempts += (attempt,)
             for exchange in meter.exchanges:
                 kept = ModelExchange(
                     exchange.messages, exchange.completions, exchange.finish_reason, exchange.latency, number
                 )
-                state.exchanges.append(withheld(kept) if plan.spec.sensitive else kept)
+                state.exchanges += (withheld(kept) if plan.spec.sensitive else kept,)
 
 
 def _wait_for_room(state: ExecutionState, error: BudgetFull) -> Generator[Operation, Any, Reservation | None]:

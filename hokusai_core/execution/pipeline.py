@@ -198,9 +198,9 @@ class ExecutionPipeline:
     def _note_begin(self, state: ExecutionState, bound: float, *, cache: bool = False) -> None:
         made = state.plan.made_at - state.started
         if made > 0.0:  # the first time: DSPy is imported, the language model loaded
-            state.stages.append(("prepare", 0.0, made))
+            state.stages += (("prepare", 0.0, made),)
         began = max(made, 0.0)
-        state.stages.append(("bind", began, bound - state.started - began))
+        state.stages += (("bind", began, bound - state.started - began),)
         now = state.stage("validate_inputs", bound)
         if cache:
             state.stage("cache_lookup", now)
@@ -406,8 +406,8 @@ class ExecutionPipeline:
             usage=state.usage,
             cost=state.cost,
             latency=state.latency,
-            attempts=tuple(state.attempts),
-            trace=ExecutionTrace(state.timings, tuple(state.exchanges)) if keep_trace else None,
+            attempts=state.attempts,
+            trace=ExecutionTrace(state.timings, state.exchanges) if keep_trace else None,
             strategy=plan.strategy_name,
             extras=state.extras,
             inputs=state.inputs,
@@ -416,14 +416,14 @@ class ExecutionPipeline:
         )
 
     def _from_entry(self, state: ExecutionState, entry: CacheEntry, tier: str, *, keep_trace: bool) -> ExecutionResult:
-        plan = state.plan
-        latency = state.latency
+        plan, spec = state.plan, state.plan.spec
+        outputs, latency = state.take_outputs(entry), state.latency
         result = ExecutionResult(
-            state.take_outputs(entry),
+            outputs,
             state.execution_id,
             plan.name,
-            plan.spec.version,
-            plan.spec.fingerprint,
+            spec.version,
+            spec.fingerprint,
             entry.model,
             _NO_USAGE,
             0.0,
@@ -437,7 +437,7 @@ class ExecutionPipeline:
             "" if plan.strategy is None else plan.strategy_name,
             state.extras,
             state.inputs,
-            plan.spec.sensitive,
+            spec.sensitive,
             plan.notes,
         )
         self._stats.hit(tier, latency)
@@ -468,7 +468,7 @@ class ExecutionPipeline:
 
     def _name(self, state: ExecutionState, error: ExecutionError) -> None:
         error.execution_id, error.signature = state.execution_id, state.plan.name
-        error.attempts = tuple(state.attempts)
+        error.attempts = state.attempts
 
     def _failed(self, state: ExecutionState, error: BaseException) -> None:
         self._stats.finished(state.usage, state.cost, state.latency, type(error).__name__)

@@ -250,16 +250,12 @@ class ExecutorServices:
             )
             return state, self.pipeline.sample_outputs(state, inputs)
         started, started_at = time.perf_counter(), time.time()
-        chosen, choice = self.models.choose(lm), None
-        if isinstance(chosen, ModelPolicy):
-            choice = ModelChoice(
-                chosen,
-                lambda model: self.plans.plan(signature, model, options.strategy, options.parameters),
-                self.models.settled,
-            )
-            plan = choice.next_plan()
-        else:
+        chosen = self.models.choose(lm)
+        choice = self._model_choice(chosen, signature, options) if isinstance(chosen, ModelPolicy) else None
+        if choice is None:
             plan = self.plans.plan(signature, chosen, options.strategy, options.parameters)
+        else:
+            plan = choice.next_plan()
         state = ExecutionState(
             plan, options, UNBOUNDED, permit, emitter, choice, started=started, started_at=started_at
         )
@@ -268,6 +264,12 @@ class ExecutorServices:
         if result is None:  # nothing was waited for yet, but loading the model may have taken time
             state.start_clock(elapsed=state.latency)
         return state, result
+
+    def _model_choice(self, policy: ModelPolicy, signature: Any, options: Options) -> ModelChoice:
+        def plan_of(model: Any) -> CallPlan:
+            return self.plans.plan(signature, model, options.strategy, options.parameters)
+
+        return ModelChoice(policy, plan_of, self.models.settled)
 
     # -- around executions --------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from hokusai_core.results import Attempt, ModelExchange, StageTiming, Usage, known_cost
 from hokusai_core.runtime.deadline import UNBOUNDED, Deadline
-from hokusai_core.settings import Unset
+from hokusai_core.settings import UNSET, Unset
 from hokusai_core.stored_answer import split_answer
 
 if TYPE_CHECKING:
@@ -142,15 +142,16 @@ class ExecutionState:
     execution_id: str = field(factory=lambda: os.urandom(16).hex())
     started: float = field(factory=time.perf_counter)
     started_at: float = field(factory=time.time)
-    inputs: dict[str, Any] = field(factory=dict)
-    key: str | None = None
+    inputs: dict[str, Any] = field(factory=dict, init=False)
+    key: str | None = field(default=None, init=False)
     #: The lease that it holds on its key, where processes share calls.
-    lease: CacheLease | None = None
-    attempts: list[Attempt] = field(factory=list)
-    exchanges: list[ModelExchange] = field(factory=list)
-    extras: Mapping[str, Any] = field(factory=dict)
+    lease: CacheLease | None = field(default=None, init=False)
+    # Tuples: a hit makes none, and pays for no list.
+    attempts: tuple[Attempt, ...] = field(default=(), init=False)
+    exchanges: tuple[ModelExchange, ...] = field(default=(), init=False)
+    extras: Mapping[str, Any] = field(factory=dict, init=False)
     #: Name, begin and duration of every stage; few executions are asked for them.
-    stages: list[tuple[str, float, float]] = field(factory=list)
+    stages: tuple[tuple[str, float, float], ...] = field(default=(), init=False)
     _decoded: tuple[CacheEntry, dict[str, Any], dict[str, Any]] | None = field(default=None, init=False)
 
     def start_clock(self, elapsed: float) -> None:
@@ -165,8 +166,7 @@ class ExecutionState:
 
     def drop_attempt(self) -> None:
         """Forget the last attempt, in which no call was made."""
-        self.attempts.pop()
-        self.stages.pop()
+        self.attempts, self.stages = self.attempts[:-1], self.stages[:-1]
 
     def bound_model(self) -> None:
         """Begin the time of the model that is asked now."""
@@ -176,9 +176,9 @@ class ExecutionState:
         """Keep the models of a policy that could not be loaded as attempts without a call."""
         if self.choice is not None:
             for attempt in self.choice.take_unloaded(len(self.attempts)):
-                self.attempts.append(attempt)
+                self.attempts += (attempt,)
                 began = max(0.0, self.latency - attempt.latency)
-                self.stages.append(("language_model", began, attempt.latency))
+                self.stages += (("language_model", began, attempt.latency),)
 
     @property
     def calls(self) -> Any:
@@ -196,7 +196,7 @@ class ExecutionState:
     def stage(self, name: str, since: float) -> float:
         """Note that a stage which began at ``since`` (of ``time.perf_counter``) is over; return the time now."""
         now = time.perf_counter()
-        self.stages.append((name, since - self.started, now - since))
+        self.stages += ((name, since - self.started, now - since),)
         return now
 
     @property
@@ -241,7 +241,7 @@ class ExecutionState:
     def ttl(self) -> float | None:
         """Seconds for which the answer may be served: the call's, else the signature's, else the executor's."""
         asked = self.options.cache_ttl
-        return self.plan.cache_ttl if isinstance(asked, Unset) else asked
+        return self.plan.cache_ttl if asked is UNSET else asked
 
     @property
     def latency(self) -> float:
