@@ -8,7 +8,8 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -69,7 +70,7 @@ def all_checks(found: Installed) -> Iterator[Check]:
 
 
 def _python() -> Check:
-    needed = SpecifierSet(metadata.metadata("hokusai-core")["Requires-Python"])
+    needed = SpecifierSet(", ".join(_header("hokusai-core").get("Requires-Python", ())))
     version = platform.python_version()
     text = f"{version} in {sys.prefix} (needs {needed})"
     if needed.contains(version, prereleases=True):
@@ -162,7 +163,7 @@ def _tested() -> Check:
 
 def _needs(distribution: str) -> list[Requirement]:
     try:
-        texts = metadata.requires(distribution) or []
+        texts = _header(distribution).get("Requires-Dist", ())
     except metadata.PackageNotFoundError:
         return []
     needs = [Requirement(text) for text in texts]
@@ -171,9 +172,25 @@ def _needs(distribution: str) -> list[Requirement]:
 
 def _version(distribution: str) -> str | None:
     try:
-        return metadata.version(distribution)
+        return next(iter(_header(distribution).get("Version", ())), None)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _header(distribution: str) -> Mapping[str, Sequence[str]]:
+    """Return the header of a distribution's metadata. The library parses the description, too, which takes far longer.
+
+    Raises:
+        PackageNotFoundError: it is not installed.
+    """
+    found = metadata.distribution(distribution)
+    text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
+    header: dict[str, list[str]] = defaultdict(list)
+    for line in text.partition("\n\n")[0].splitlines():
+        name, colon, value = line.partition(": ")
+        if colon:
+            header[name].append(value.strip())
+    return header
 
 
 def _validators(found: Installed) -> Iterator[Check]:

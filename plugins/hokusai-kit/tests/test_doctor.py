@@ -136,18 +136,20 @@ def test_another_distribution_of_the_same_name_fails(
     assert f"pip uninstall hokusai, and {again}" in told["remedy"]
 
 
-def test_versions_outside_their_range_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_outside_their_range_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hokusai_core.cli_support.installed import Installed
 
-    real = metadata.version
-    pretended = {"dspy": "2.6.0", "litellm": None}
+    real = metadata.distribution
+    old = tmp_path / "dspy-2.6.0.dist-info"
+    old.mkdir()
+    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: dspy\nVersion: 2.6.0\n\nVersion: 3.4.1\n")
 
-    def version(name: str) -> str:
-        if name in pretended and pretended[name] is None:
+    def distribution(name: str) -> metadata.Distribution:
+        if name == "litellm":
             raise metadata.PackageNotFoundError(name)
-        return pretended.get(name) or real(name)
+        return metadata.Distribution.at(old) if name == "dspy" else real(name)
 
-    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(metadata, "distribution", distribution)
     found = [
         check
         for check in doctor_checks.all_checks(Installed())

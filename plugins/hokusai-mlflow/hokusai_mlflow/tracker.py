@@ -19,19 +19,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from hokusai_core.plugin_api import KeptExecution, Outbox, OutboxFolder, private_folder
+from hokusai_core.plugin_api import Outbox, OutboxFolder, private_folder
 from hokusai_mlflow.content_policy import ContentPolicy
 from hokusai_mlflow.delivery_supervisor import DeliverySupervisor, TrackingWarning, start_writer
 from hokusai_mlflow.delivery_wait import AT_EXIT, DeliveryWait
 from hokusai_mlflow.destination import Destination, Destinations, default_uri, public_uri
-from hokusai_mlflow.execution_search import search_executions
 from hokusai_mlflow.options import TrackingOptions, make_options
 from hokusai_mlflow.record_encoder import RecordEncoder
 from hokusai_mlflow.spool_status import read_status, something_waits, spool_status, writer_is_running
 from hokusai_mlflow.ui_command import missing_ui, ui_command
 
 if TYPE_CHECKING:
-    from hokusai_core.plugin_api import PromptTemplate, TrackedEvent
+    from hokusai_core.plugin_api import KeptExecution, PromptTemplate, TrackedEvent
 
 __all__ = ["MlflowTracker"]
 
@@ -115,6 +114,8 @@ class MlflowTracker:
             since: seconds since the epoch from which on; None for all.
             signature: ``pack/Name`` or ``Name``; None for all.
         """
+        from hokusai_mlflow.execution_search import search_executions  # recording and looking at the tracker do without
+
         self.flush(self.options.exit_timeout)
         uri, experiment = self._recording.destinations.place
         yield from search_executions(uri, experiment, since=since, signature=signature)
