@@ -339,9 +339,9 @@ def output(arguments: list[str]) -> None:
 
 
 def reference(arguments: list[str]) -> None:
-    """Write docs/reference, contract/ and the picture of the architecture from the code."""
+    """Write docs/reference, docs/schemas, contract/ and the picture of the architecture from the code."""
     sync()
-    names = ("write_reference", "draw_architecture", "write_contract")
+    names = ("write_reference", "write_schemas", "draw_architecture", "write_contract")
     run_each([[str(VENV_PYTHON), f"tools/{name}.py", *arguments] for name in names])
 
 

@@ -10,12 +10,14 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
@@ -171,7 +173,7 @@ class PageTerminal:
         os.close(inner)
         os.close(reading)
 
-    def run(self, command: str, timeout: float = 300.0) -> tuple[list[str], int]:
+    def run(self, command: str, timeout: float = 3_600.0) -> tuple[list[str], int]:
         """Run a command; return the lines that it has printed, and its exit code.
 
         Raises:
@@ -192,7 +194,9 @@ class PageTerminal:
     def close(self) -> None:
         """End the shell."""
         os.close(self._asking)
-        self._shell.wait(30)
+        with suppress(ProcessLookupError):
+            os.killpg(self._shell.pid, signal.SIGHUP)  # what a command has left behind, too
+        self._shell.wait()
         os.close(self._terminal)
 
 
