@@ -25,9 +25,10 @@ _MEDIA: Final = {"Image": "data:image/", "Audio": "data:audio/", "File": "data:"
 _BOUNDS: Final = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 #: Examples that a schema shows.
 _EXAMPLES: Final = 3
+_REF: Final = "#/$defs/{model}"
 
 
-def input_schema(spec: SignatureSpec) -> dict[str, Any]:
+def input_schema(spec: SignatureSpec, ref: str = _REF) -> dict[str, Any]:
     """Return what an execution of a signature takes, as a schema of type ``object``.
 
     Descriptions, defaults, constraints and the examples of the signature are part of it. It is stricter than the
@@ -35,6 +36,7 @@ def input_schema(spec: SignatureSpec) -> dict[str, Any]:
 
     Args:
         spec: the signature.
+        ref: how the schema refers to the types that it holds in ``$defs``, ``{model}`` for the name.
 
     Example:
         >>> from hokusai_core.signatures.signature_string import from_string
@@ -42,12 +44,14 @@ def input_schema(spec: SignatureSpec) -> dict[str, Any]:
         >>> schema["properties"]["limit"]["type"], schema["required"]
         ('integer', ['text', 'limit'])
     """
-    schema = _schema(spec, list(spec.inputs.values()), "validation")
+    schema = _schema(spec, list(spec.inputs.values()), "validation", ref)
     sources = {item.choices_from for item in spec.outputs.values()}
     for item in spec.inputs.values():
         found = schema["properties"][item.name]
         if item.name in sources or (item.required and item.min_length != 0):
             found |= _not_empty(found, item)
+        if item.name in sources and found.get("items", {}).get("type") == "string":
+            found["items"] = found["items"] | {"pattern": r"\S"}
         if not item.required:
             found["default"] = jsonable(item.default)
     schema["required"] = [item.name for item in spec.inputs.values() if item.required]
@@ -55,13 +59,9 @@ def input_schema(spec: SignatureSpec) -> dict[str, Any]:
     return schema | ({"examples": examples} if examples else {})
 
 
-def output_schema(spec: SignatureSpec) -> dict[str, Any]:
-    """Return what an execution of a signature gives, as a schema of type ``object``.
-
-    Args:
-        spec: the signature.
-    """
-    schema = _schema(spec, list(spec.outputs.values()), "serialization")
+def output_schema(spec: SignatureSpec, ref: str = _REF) -> dict[str, Any]:
+    """Return what an execution of a signature gives, as a schema of type ``object``; see ``input_schema``."""
+    schema = _schema(spec, list(spec.outputs.values()), "serialization", ref)
     schema["required"] = [*spec.outputs]
     if spec.open_outputs:
         schema["additionalProperties"] = True
@@ -79,10 +79,10 @@ def _examples(spec: SignatureSpec) -> Iterator[dict[str, Any]]:
 
 
 def _schema(
-    spec: SignatureSpec, items: list[FieldSpec], mode: Literal["validation", "serialization"]
+    spec: SignatureSpec, items: list[FieldSpec], mode: Literal["validation", "serialization"], ref: str
 ) -> dict[str, Any]:
     typed = [(item.name, mode, _adapter(spec, item)) for item in items if not item.involves_media]
-    made, shared = TypeAdapter.json_schemas(typed, ref_template="#/$defs/{model}")
+    made, shared = TypeAdapter.json_schemas(typed, ref_template=ref)
     properties = {}
     for item in items:
         schema = _media(item.shape) if item.involves_media else made[item.name, mode]
@@ -121,8 +121,8 @@ def _described(schema: Mapping[str, Any], item: FieldSpec) -> dict[str, Any]:
         text = f"{text}{'; ' if text else ''}one of the items of {item.choices_from}"
     if text:
         found["description"] = text
-    if item.sensitive:
-        found["writeOnly"] = item.role == "input"
+    if item.sensitive and item.role == "input":
+        found["writeOnly"] = True
     return found
 
 
@@ -148,10 +148,12 @@ def constraint_keywords(item: FieldSpec) -> Iterator[tuple[str, Any]]:
 
 
 def _not_empty(schema: Mapping[str, Any], item: FieldSpec) -> dict[str, Any]:
-    """Return the keywords that refuse an empty text, list or mapping."""
+    """Return the keywords that refuse an empty text, list or mapping; models may have defaults for every field."""
     kinds = {member.kind for member in item.shape.members}
     rules: dict[str, Any] = {}
     for keyword, concerned in (("minLength", {"str"}), ("minItems", {"list", "tuple"}), ("minProperties", {"dict"})):
-        if kinds & concerned:
+        if kinds & {*concerned, "any"}:
             rules[keyword] = max(1, schema.get(keyword, 0))
+    if "minLength" in rules:  # a text of spaces is empty, too
+        rules |= {"allOf": [{"pattern": r"\S"}]} if "pattern" in schema else {"pattern": r"\S"}
     return rules

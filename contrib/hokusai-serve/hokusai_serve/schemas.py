@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from hokusai_core.plugin_api import FieldSpec, SignatureSpec, constraint_keywords, jsonable
+from hokusai_core.plugin_api import FieldSpec, SignatureSpec, input_schema, output_schema
 from hokusai_serve.json_text import json_bytes
 from hokusai_serve.limits import ServeLimits
 from hokusai_serve.problems import Problem
@@ -23,20 +23,11 @@ from hokusai_serve.problems import Problem
 __all__ = ["ExecuteRequest", "SignatureSchemas"]
 
 _STRICT: Final = ConfigDict(extra="forbid", strict=True)
-_OPEN: Final = ConfigDict(extra="allow")
 #: Problems of a request that an error lists.
 _TOLD: Final = 50
 #: Media type of a data URI -> what it begins with.
 _MEDIA: Final = {"image": "data:image/", "audio": "data:audio/", "file": "data:"}
 _REF: Final = "#/$defs/{model}"
-
-
-class _Conversation(TypedDict):
-    """Messages of a conversation, the oldest first."""
-
-    __pydantic_config__ = _STRICT  # type: ignore[misc]  # pydantic reads it there
-
-    messages: list[dict[str, Any]]
 
 
 @frozen
@@ -65,10 +56,7 @@ class SignatureSchemas:
     def __init__(self, spec: SignatureSpec, limits: ServeLimits) -> None:
         self._spec, self._limits = spec, limits
         taken = {item.name: _optional(_input_type(spec, item), item.required) for item in spec.inputs.values()}
-        given = {name: spec.model_annotation(name) for name in spec.outputs}
         inputs = _mapping_type("Inputs", taken, _STRICT)
-        outputs = _mapping_type("Outputs", given, _OPEN if spec.open_outputs else _STRICT)
-        self._inputs, self._outputs = TypeAdapter(inputs), TypeAdapter(outputs)
         self._request = TypeAdapter(_request("ExecuteRequest", {"inputs": inputs}, limits))
         several: Any = list[inputs]  # type: ignore[valid-type]  # known at run time only
         rows = Annotated[several, Field(min_length=1, max_length=limits.rows, description="Inputs of each row.")]
@@ -80,16 +68,13 @@ class SignatureSchemas:
         """Return the schema of the inputs.
 
         Args:
-            ref: how the schema refers to the models that it holds.
+            ref: how the schema refers to the types that it holds.
         """
-        return self._with_rules(self._inputs.json_schema(ref_template=ref))
+        return input_schema(self._spec, ref) | {"title": f"{self._spec.name} inputs"}
 
     def outputs(self, ref: str = _REF) -> dict[str, Any]:
         """Return the schema of the outputs; see ``inputs``."""
-        schema = self._outputs.json_schema(ref_template=ref, mode="serialization")
-        for item in self._spec.outputs.values():
-            schema["properties"][item.name] = _described(schema["properties"][item.name], item)
-        return schema | {"title": f"{self._spec.name} outputs"}
+        return output_schema(self._spec, ref) | {"title": f"{self._spec.name} outputs"}
 
     def request(self, ref: str = _REF) -> dict[str, Any]:
         """Return the schema of a request to execute; see ``inputs``."""
@@ -101,24 +86,10 @@ class SignatureSchemas:
         schema = self._batch.json_schema(ref_template=ref)
         return self._with_inputs(schema, schema["properties"]["rows"]["items"], ref)
 
-    def _with_inputs(self, schema: dict[str, Any], inputs: Mapping[str, Any], ref: str) -> dict[str, Any]:
-        name = inputs["$ref"].removeprefix(ref.format(model=""))
-        schema["$defs"][name] = self._with_rules(schema["$defs"][name])
-        return schema
-
-    def _with_rules(self, schema: dict[str, Any]) -> dict[str, Any]:
-        sources = {item.choices_from for item in self._spec.outputs.values()}
-        for item in self._spec.inputs.values():
-            found = _described(schema["properties"][item.name], item)
-            choices = item.name in sources
-            if choices or (item.required and item.min_length != 0):
-                found |= _not_empty(found, item)
-            if choices and found.get("items", {}).get("type") == "string":
-                found["items"] = found["items"] | {"pattern": r"\S"}
-            if not item.required:
-                found["default"] = jsonable(item.default)
-            schema["properties"][item.name] = found
-        return schema | {"title": f"{self._spec.name} inputs"}
+    def _with_inputs(self, schema: dict[str, Any], place: Mapping[str, Any], ref: str) -> dict[str, Any]:
+        """Return the schema of a request, with the schema of the inputs where ``place`` refers to."""
+        inputs, name = self.inputs(ref), place["$ref"].removeprefix(ref.format(model=""))
+        return schema | {"$defs": inputs.pop("$defs", {}) | {name: inputs}}
 
     # -- requests -----------------------------------------------------------------------------------------------
 
@@ -226,11 +197,9 @@ def _input_type(spec: SignatureSpec, item: FieldSpec) -> Any:
 
 def _media_type(shape: Any) -> Any:
     if shape.kind == "media":
-        kind = shape.cls.__name__.lower()
-        more = {"contentEncoding": "base64", "x-media": kind}
-        return Annotated[str, Field(pattern=f"^{_MEDIA[kind]}", json_schema_extra=more)]
+        return Annotated[str, Field(pattern=f"^{_MEDIA[shape.cls.__name__.lower()]}")]
     if shape.kind == "history":
-        return _Conversation
+        return list[dict[str, Any]]
     if shape.kind in ("list", "tuple"):
         return list[_media_type(shape.args[0])]  # type: ignore[misc]  # known at run time only
     if shape.kind == "union":
@@ -238,29 +207,3 @@ def _media_type(shape: Any) -> Any:
     if shape.kind == "constrained":
         return _media_type(shape.args[0])
     return None if shape.kind == "null" else Any
-
-
-def _described(schema: Mapping[str, Any], item: FieldSpec) -> dict[str, Any]:
-    """Return the schema of a field with its description and its constraints."""
-    found = {"$ref": schema["$ref"]} if "$ref" in schema else dict(schema)
-    found |= dict(constraint_keywords(item))
-    found["title"] = item.name.replace("_", " ")
-    if item.description:
-        found["description"] = item.description
-    if item.sensitive:
-        found["x-sensitive"] = True
-    return found
-
-
-def _not_empty(schema: Mapping[str, Any], item: FieldSpec) -> dict[str, Any]:
-    """Return the keywords that refuse empty texts, lists and mappings; models may have defaults for every field."""
-    kinds = {member.kind for member in item.shape.members}
-    rules: dict[str, Any] = {}
-    if kinds & {"str", "any"}:
-        rules["minLength"] = max(1, schema.get("minLength", 0))
-        rules |= {"allOf": [{"pattern": r"\S"}]} if "pattern" in schema else {"pattern": r"\S"}
-    if kinds & {"list", "tuple", "any"}:
-        rules["minItems"] = max(1, schema.get("minItems", 0))
-    if kinds & {"dict", "any"}:
-        rules["minProperties"] = max(1, schema.get("minProperties", 0))
-    return rules

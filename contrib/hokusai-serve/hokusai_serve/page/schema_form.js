@@ -50,7 +50,7 @@ function choose(schema, options) {
   if (schema.type === "array") return { field: list };
   if (schema.type === "object" && schema.properties) return { field: object };
   if (schema.type === "object" && typeof schema.additionalProperties === "object") return { field: mapping };
-  if (schema.type === "string" && schema["x-media"]) return { field: media };
+  if (schema.type === "string" && schema.contentEncoding) return { field: media };
   if (schema.type === "string") return { field: text };
   return { field: json };
 }
@@ -146,7 +146,8 @@ function json(schema, options) {
 }
 
 function media(schema, options) {
-  const accepted = { image: "image/png,image/jpeg,image/gif,image/webp", audio: "audio/*" }[schema["x-media"]];
+  const [, kind] = /^\^data:(image|audio)\//.exec(schema.pattern) || [];
+  const accepted = { image: "image/png,image/jpeg,image/gif,image/webp", audio: "audio/*" }[kind];
   const control = el("input", { type: "file", accept: accepted, required: options.required });
   let value;
   const picture = el("img", { class: "preview", alt: "", hidden: true });
@@ -161,7 +162,7 @@ function media(schema, options) {
       const reader = new FileReader();
       reader.addEventListener("load", () => {
         value = reader.result;
-        if (schema["x-media"] === "image") {
+        if (kind === "image") {
           picture.src = value;
           picture.alt = `The chosen picture ${file.name}`;
           picture.hidden = false;
