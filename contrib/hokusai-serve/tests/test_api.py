@@ -95,7 +95,7 @@ def test_a_picture_is_a_data_uri_and_never_a_path(
     client = make_client(executor)
     content = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="
     dot = f"data:image/png;base64,{content}"
-    assert client.get("/v1/signatures/See").json()["inputs"]["properties"]["picture"]["x-media"] == "image"
+    assert client.get("/v1/signatures/See").json()["inputs"]["properties"]["picture"]["pattern"] == "^data:image/"
     assert client.post("/v1/execute/See", json={"inputs": {"picture": dot}}).status_code == 200
     for wrong in (
         str(tmp_path / "a.png"),
