@@ -10,8 +10,12 @@ import ssl
 from typing import Final
 
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -27,6 +31,7 @@ __all__ = ["FAULTS", "explain_fault"]
 #: What redis raises; a socket may also raise by itself.
 FAULTS = (RedisError, OSError)
 
+_OF_CLUSTERS: Final = (AskError, ClusterCrossSlotError, ClusterDownError, MovedError)
 _REFUSES_WRITES: Final = re.compile(r"(?:^|-)(?:OOM|READONLY|MISCONF|NOREPLICAS)\b")
 
 
@@ -51,10 +56,14 @@ def _explain(error: BaseException) -> str:
         return "takes no writes; look at its memory (maxmemory), its disk, and whether it is a replica"
     if isinstance(error, ServerConnectionError) and _is_tls(error):
         return "and this client do not agree on TLS; check rediss://, and the certificates that the URL names"
-    if isinstance(error, ResponseError):
+    if isinstance(error, _OF_CLUSTERS):
         return (
-            f"refused a command ({code.rstrip(':,.')}); it has to be Redis 6 or later, or Valkey, and no cluster node"
+            "is a node of a Redis Cluster. A cluster keeps the answer, its lease and the secret of the store on "
+            "different nodes, so no command can change them in one step. Name a single server in HOKUSAI_REDIS_URL, or "
+            "a primary with its replicas"
         )
+    if isinstance(error, ResponseError):
+        return f"refused a command ({code.rstrip(':,.')}); it has to be Redis 6 or later, or Valkey"
     return "cannot be reached or does not answer in time; see whether it runs"
 
 

@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -393,6 +393,25 @@ def test_a_server_that_takes_no_writes_still_answers() -> None:
 
 
 # -- the command ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slots", [0, 16_384])
+def test_a_node_of_a_cluster_is_refused_with_the_reason(slots: int) -> None:
+    while (server := RedisProcess("--cluster-enabled", "yes")).port > 55_000:  # the nodes talk on a port 10,000 above
+        server.close()
+    try:
+        with redis.Redis.from_url(server.start().url) as client:
+            if slots:
+                client.execute_command("CLUSTER ADDSLOTS", *range(slots))
+                while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+                    time.sleep(0.05)
+        with (
+            closing(RedisCache(server.url)) as cache,
+            pytest.raises(CacheError, match="a node of a Redis Cluster.*Name a single"),
+        ):
+            cache.put(make_entry())
+    finally:
+        server.close()
 
 
 def test_the_command_shows_and_clears_what_is_stored(server: RedisProcess, monkeypatch: pytest.MonkeyPatch) -> None:
