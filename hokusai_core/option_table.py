@@ -171,20 +171,22 @@ def anything(value: Any) -> Any:
     return value
 
 
-def component(protocol: type, *, with_options: bool = False) -> Callable[[Any], Any]:
+def component(protocol: type, *, optional: bool = True) -> Callable[[Any], Any]:
     """Return a parser that takes the name of a component, or an object that satisfies ``protocol``.
+
+    It also takes a mapping of ``name`` and options, and returns a ``ComponentChoice``.
 
     Args:
         protocol: the protocol.
-        with_options: whether it also takes a mapping of ``name`` and options, and returns a ``ComponentChoice``.
+        optional: whether it also takes None and the empty text, and returns None.
     """
 
     def parse(value: Any) -> Any:
-        if value is None or isinstance(value, str):
-            return optional_text(value)
+        if isinstance(value, str) or (optional and value is None):
+            return optional_text(value) if optional else text(value)
         if isinstance(value, ComponentChoice):
             return value
-        if with_options and isinstance(value, Mapping):
+        if isinstance(value, Mapping):
             return ComponentChoice.of(value)
         problems = protocol_problems(protocol, value)
         if problems:

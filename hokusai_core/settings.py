@@ -252,7 +252,7 @@ class ExecutorOptions(TypedDict, total=False):
         Option(
             "persistent cache behind the memory cache: a component's name, {'name': ..., options}, or an object that "
             "satisfies Cache",
-            component(Cache, with_options=True),
+            component(Cache),
             private=True,  # options may hold credentials
         ),
     ]
@@ -365,7 +365,7 @@ class ExecutorOptions(TypedDict, total=False):
         Option(
             "where executions are kept for feedback: a component's name, {'name': ..., options}, or an object that "
             "satisfies FeedbackStore; left out, the installed one",
-            component(FeedbackStore, with_options=True),
+            component(FeedbackStore),
             private=True,
         ),
     ]

@@ -22,7 +22,8 @@ from hokusai_core.errors import ConfigurationError, DeadlineExceeded, ExecutionE
 from hokusai_core.json_encoding import jsonable
 from hokusai_core.loggers import AreaLogger
 from hokusai_core.media import with_content
-from hokusai_core.protocols import Backend, protocol_problems
+from hokusai_core.option_table import ComponentChoice, Option, component
+from hokusai_core.protocols import Backend
 from hokusai_core.results import Usage
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ __all__ = ["BackendShelf", "RemoteBatch", "current_key", "is_local"]
 #: What the journal finds the row by that this context works on.
 current_key: ContextVar[str | None] = ContextVar("hokusai_row_key", default=None)
 _LOG: Final = AreaLogger("execution")
+_BACKEND: Final = Option(
+    "where rows run: 'local', a component's name, {'name': ..., options}, or a Backend",
+    component(Backend, optional=False),
+    private=True,  # options may hold credentials
+)
 
 
 def is_local(backend: Any) -> bool:
@@ -65,26 +71,15 @@ class BackendShelf:
             ComponentNotFoundError: no plugin offers it.
             ConfigurationError: the object is no backend, or its options cannot be used.
         """
-        if isinstance(backend, str):
-            backend = {"name": backend}
-        if isinstance(backend, Mapping):
-            return self._named(dict(backend))
-        problems = protocol_problems(Backend, backend)
-        if problems:
-            raise ConfigurationError(
-                f"backend={type(backend).__name__}: expected 'local', a component's name, a mapping of 'name' and its "
-                f"options, or a Backend; {'; '.join(problems)}"
-            )
-        return type(backend).__name__, backend
-
-    def _named(self, options: dict[str, Any]) -> tuple[str, Backend]:
-        name = options.pop("name", None)
-        if not isinstance(name, str):
-            raise ConfigurationError("backend: a mapping needs 'name', such as {'name': 'ray', 'workers': 4}")
-        key = f"{name} {sorted(options.items(), key=lambda item: item[0])!r}"
+        chosen = _BACKEND.read(backend, "backend")
+        if isinstance(chosen, str):
+            chosen = ComponentChoice(chosen, {})
+        if not isinstance(chosen, ComponentChoice):
+            return type(chosen).__name__, chosen
+        key = repr((chosen.name, sorted(chosen.options.items())))
         if key not in self._made:
-            self._made[key] = self._plugins.create("backend", name, **options)
-        return name, self._made[key]
+            self._made[key] = self._plugins.create("backend", chosen)
+        return chosen.name, self._made[key]
 
     def close(self) -> None:
         """Close them."""

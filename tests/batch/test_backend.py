@@ -246,7 +246,7 @@ def test_a_backend_of_a_plugin_is_made_once_and_closed_with_the_executor(make_re
     assert len(made) == 2
     with pytest.raises(ComponentNotFoundError, match="did you mean 'beside'"):
         executor.execute_batch("Ask", rows(1), backend="besides")
-    with pytest.raises(ConfigurationError, match="a mapping needs 'name'"):
+    with pytest.raises(ConfigurationError, match="expected a mapping of 'name'"):
         executor.execute_batch("Ask", rows(1), backend={"size": 2})
     executor.close()
     assert [backend.closed for backend in made] == [1, 1]

@@ -395,7 +395,7 @@ def test_a_server_that_takes_no_writes_still_answers() -> None:
 # -- the command ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("slots", [0, 16_384])
+@pytest.mark.parametrize("slots", [0, pytest.param(16_384, marks=pytest.mark.soak)])
 def test_a_node_of_a_cluster_is_refused_with_the_reason(slots: int) -> None:
     while (server := RedisProcess("--cluster-enabled", "yes")).port > 55_000:  # the nodes talk on a port 10,000 above
         server.close()
@@ -407,7 +407,7 @@ def test_a_node_of_a_cluster_is_refused_with_the_reason(slots: int) -> None:
                     time.sleep(0.05)
         with (
             closing(RedisCache(server.url)) as cache,
-            pytest.raises(CacheError, match="a node of a Redis Cluster.*Name a single"),
+            pytest.raises(CacheError, match=r"a node of a Redis Cluster.*Name a single"),
         ):
             cache.put(make_entry())
     finally:
