@@ -84,8 +84,8 @@ def _write(ctx: click.Context, names: ProjectNames, directory: Path | None, as_j
         facts = {"directory": str(folder), "files": list(files), "plugin": names.plugin, "kind": names.kind}
         print_json(facts | ({"signature": names.class_name} if names.kind == SIGNATURE else {}))
         return
-    click.echo(f"{folder}: {len(files)} files. Next:\n  cd {folder}\n  pip install -e . pytest\n  python -m pytest")
-    click.echo(f"  hokusai plugins check {names.plugin}")
+    click.echo(f"{folder}: {len(files)} files. Next:\n  cd {folder}\n  pip install -e . --group dev")
+    click.echo(f"  python -m pytest\n  hokusai plugins check {names.plugin}")
     if names.kind == SIGNATURE:
         click.echo(f"  hokusai show {names.class_name}")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from acme_sample.backend import AcmeSample
 from hokusai_core.testing.backends import BackendConformance
+
+from acme_sample.backend import AcmeSample
 
 
 class TestAcmeSample(BackendConformance):

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from acme_sample.cache import AcmeSample
 from hokusai_core.testing.caches import CacheConformance
+
+from acme_sample.cache import AcmeSample
 
 
 class TestAcmeSample(CacheConformance):

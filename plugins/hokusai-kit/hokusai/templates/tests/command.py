@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-from acme_sample.command import command
 from click.testing import CliRunner
 from hokusai_core.testing.commands import CommandConformance
+
+from acme_sample.command import command
 
 
 class TestAcmeSample(CommandConformance):

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from acme_sample.edition_source import AcmeSample
 from hokusai_core.plugin_api import SignatureSpec
 from hokusai_core.testing.edition_sources import EditionSourceConformance
+
+from acme_sample.edition_source import AcmeSample
 
 
 class TestAcmeSample(EditionSourceConformance):

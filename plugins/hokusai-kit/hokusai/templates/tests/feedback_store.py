@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from acme_sample.feedback_store import AcmeSample
 from hokusai_core.testing.feedback_stores import FeedbackStoreConformance
+
+from acme_sample.feedback_store import AcmeSample
 
 
 class TestAcmeSample(FeedbackStoreConformance):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from acme_sample.language_model import AcmeSample
 from hokusai_core.testing.chat_server import ChatServer
 from hokusai_core.testing.language_models import LanguageModelProviderConformance
+
+from acme_sample.language_model import AcmeSample
 
 
 class TestAcmeSample(LanguageModelProviderConformance):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from acme_sample.metric import AcmeSample
 from hokusai_core.testing.metrics import MetricConformance
+
+from acme_sample.metric import AcmeSample
 
 
 class TestAcmeSample(MetricConformance):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from acme_sample.optimizer import AcmeSample
 from hokusai_core.testing.optimizers import OptimizerConformance
+
+from acme_sample.optimizer import AcmeSample
 
 
 class TestAcmeSample(OptimizerConformance):

@@ -6,8 +6,9 @@ import importlib
 import tomllib
 from pathlib import Path
 
-from acme_sample import plugin
 from hokusai_core.plugin_api import PluginManager
+
+from acme_sample import plugin
 
 
 def test_entry_point_names_the_plugin() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from acme_sample.signature_source import load_signature
 from hokusai_core.testing.signature_sources import SignatureSourceConformance
+
+from acme_sample.signature_source import load_signature
 
 
 class TestAcmeSample(SignatureSourceConformance):

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acme_sample import plugin
 from hokusai_core import Executor
 from hokusai_core.errors import InputError
 from hokusai_core.plugin_api import jsonable
+
+from acme_sample import plugin
 
 EXAMPLES = [(item.__name__, example) for item in plugin.provide_signatures() for example in item.spec.examples]
 

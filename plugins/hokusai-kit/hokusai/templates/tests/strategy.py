@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from acme_sample.strategy import AcmeSample
 from hokusai_core.testing.strategies import StrategyConformance
+
+from acme_sample.strategy import AcmeSample
 
 
 class TestAcmeSample(StrategyConformance):

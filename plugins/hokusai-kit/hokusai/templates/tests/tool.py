@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from acme_sample.tool import AcmeSample
 from hokusai_core.testing.tools import ToolConformance
+
+from acme_sample.tool import AcmeSample
 
 
 class TestAcmeSample(ToolConformance):

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acme_sample.tracker import AcmeSample
 from hokusai_core.testing.trackers import TrackerConformance
+
+from acme_sample.tracker import AcmeSample
 
 
 class TestAcmeSample(TrackerConformance):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from acme_sample.validator import AcmeSample
 from hokusai_core.testing.validators import ValidatorConformance
+
+from acme_sample.validator import AcmeSample
 
 
 class TestAcmeSample(ValidatorConformance):
