@@ -36,7 +36,8 @@ class Candidate:
 
     Args:
         instructions: the new instructions.
-        demos: few-shot examples, each input and output field -> value.
+        demos: few-shot examples, each input and output field -> value, such as
+            ``{**example.inputs, **example.outputs}`` of an example in ``task.train``.
         score: what the optimizer measured on ``task.dev``; None where it did not measure.
         label: name of the candidate in reports.
         nearest_demos: how many demos a prompt shows: those that are nearest to its inputs. None for all demos.

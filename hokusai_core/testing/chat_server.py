@@ -55,6 +55,7 @@ class ChatServer:
 
     The name of the model decides what happens: ``ok``, or any name that is not known, is answered properly. The others
     are in ``hokusai_core.testing.chat_behaviours``, for example ``status-500``, ``retry-after-date`` or ``half-body``.
+    ``GET /v1/models`` lists ``ok``; any other ``GET`` returns the counts.
 
     Args:
         answer: the text of every answer. ``{tag}`` in it is replaced by the first ``tag-<digits>`` of the request, so
@@ -202,7 +203,8 @@ class _Connection(asyncio.Protocol):
     def _answer(self, request: ChatRequest) -> None:
         server, counts = self._server, self._server.counts
         if request.method == "GET":
-            self.transport.write(http_answer(200, asdict(counts)))
+            models = {"object": "list", "data": [{"id": "ok", "object": "model"}]}
+            self.transport.write(http_answer(200, models if request.target.endswith("/models") else asdict(counts)))
             return
         if server.keep_requests:
             server.received.append(request)

@@ -110,6 +110,7 @@ class OptimizerConformance(Conformance):
             assert candidate.score is None or isinstance(candidate.score, float)
             assert candidate.score is None or 0.0 <= candidate.score <= 1.0, "a score outside of the metric's range"
             for demo in candidate.demos:
+                assert isinstance(demo, Mapping), "a demo is a mapping, such as {**example.inputs, **example.outputs}"
                 assert set(demo) <= {"text", "loud"}
                 assert json.loads(json.dumps(jsonable(demo))) == jsonable(demo)
                 assert demo.get("text") not in scored_on, "an example of dev is a demo"

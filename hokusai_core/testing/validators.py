@@ -40,10 +40,10 @@ class ValidatorConformance(Conformance):
     """Tests that every validator passes. The fixture ``validator`` returns one.
 
     Attributes:
-        spec: a signature that the validator checks.
+        spec: a signature that the validator checks; left out, ``message -> reply``.
         good: inputs and outputs that the validator accepts.
-        bad_inputs: inputs that it does not accept; None if it checks outputs only.
-        bad_outputs: outputs that it does not accept; None if it checks inputs only.
+        bad_inputs: inputs that it does not accept, such as ``{"message": "..."}``; None if it checks outputs only.
+        bad_outputs: outputs that it does not accept, such as ``{"reply": "..."}``; None if it checks inputs only.
     """
 
     spec: ClassVar[SignatureSpec] = SignatureSpec(
@@ -60,10 +60,12 @@ class ValidatorConformance(Conformance):
 
     def _inputs(self, validator: Validator, inputs: Mapping[str, Any] | None) -> list[Problem]:
         """Return the problems of inputs, each of which has to be one."""
+        _check_names("bad_inputs", inputs, self.spec.inputs)
         return _problems(validator.validate_inputs(self.spec, copy.deepcopy(dict(inputs or {}))), self.spec.inputs)
 
     def _outputs(self, validator: Validator, outputs: Mapping[str, Any] | None) -> list[Problem]:
         """Return the problems of outputs, each of which has to be one."""
+        _check_names("bad_outputs", outputs, self.spec.outputs)
         given = copy.deepcopy((dict(self.good[0]), dict(outputs or {})))
         found = validator.validate_outputs(self.spec, *given)
         return _problems(found, {**self.spec.inputs, **self.spec.outputs})
@@ -157,6 +159,13 @@ class ValidatorConformance(Conformance):
             with ThreadPoolExecutor(8) as pool:
                 found = list(pool.map(lambda outputs: bool(self._outputs(validator, outputs)), kinds))
         assert found == [False, True] * 50
+
+
+def _check_names(attribute: str, values: Mapping[str, Any] | None, fields: Mapping[str, Any]) -> None:
+    """Refuse values of fields that the signature does not have."""
+    unknown = ", ".join(sorted((values or {}).keys() - fields.keys()))
+    if unknown:
+        pytest.fail(f"{attribute} has {unknown}; the signature of this test has {', '.join(fields)} there (see spec)")
 
 
 def _problems(found: Sequence[Problem], fields: Mapping[str, Any]) -> list[Problem]:

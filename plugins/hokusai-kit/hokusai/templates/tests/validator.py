@@ -9,7 +9,7 @@ from acme_sample.validator import AcmeSample
 
 
 class TestAcmeSample(ValidatorConformance):
-    bad_inputs = {"message": "The password is hunter2."}
+    bad_inputs = {"message": "The password is hunter2."}  # the suite checks the signature "message -> reply"
 
     @pytest.fixture
     def validator(self) -> AcmeSample:
