@@ -343,7 +343,7 @@ def make(name: str, *, examples: int, apart: int, seed: int) -> tuple[Pairs, Pai
     learned: Pairs = []
     kept: Pairs = []
     for label, texts in DATA_SETS[name](rng).items():
-        count = min(examples // 4, len(texts) * examples // (examples + apart))
+        count = min(examples // 4, len(texts) // 2)
         learned += [(text, label) for text in texts[:count]]
         kept += [(text, label) for text in texts[count : count + apart // 4]]
     rng.shuffle(learned)

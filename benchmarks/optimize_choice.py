@@ -7,8 +7,8 @@ For each data set of ``choice_data.py`` it
 1. optimizes ``ClassifyText`` with ``auto`` for so many minutes on the embedded language model;
 2. makes the five simple candidates (4, 8 and 16 labelled demos, the 4 and 8 nearest demos) out of the same examples to
    learn from, and chooses the best of them on the same examples to choose by;
-3. measures the signature as it was, what ``auto`` returned, what it had found, and that best candidate on texts that
-   were kept apart from all of this.
+3. measures what ``auto`` returned and that best candidate on texts that were kept apart from all of this, block by
+   block until they are used up or ``--end`` has come, and the signature as it was on the first block.
 
 It prints a table, the difference of ``auto`` and the best simple candidate over all data sets with its paired interval,
 and how many gains of 0.2 or more were promoted. Then it runs ``auto`` on data without any rule and a scripted model
@@ -81,23 +81,37 @@ class DataSetRun:
         pairs, apart = make(name, examples=options.examples, apart=options.apart, seed=options.seed)
         labels = sorted({label for _, label in pairs})
         self.rows, self.apart = rows_of(pairs, labels), rows_of(apart, labels)
+        self.auto: dict[str, Any] = {}
+        self.simple: tuple[str, type[BaseSignature], dict[str, float]] | None = None
+        self.right: dict[str, list[float]] = {}
 
-    def run(self) -> dict[str, Any]:
-        """Return the figures of this data set."""
-        done = self.folder / "result.json"
-        if done.exists():
-            return dict(json.loads(done.read_text(encoding="utf-8")))
-        auto = self._auto()
-        simple, made, scores = self._best_simple()
-        right = {
-            "as it is": self._scores("as it is", "ClassifyText", self.apart, "apart"),
-            "auto": self._scores(Path(auto["returned"]).stem, auto["returned"], self.apart, "apart"),
-            "found": self._scores(Path(auto["found"]).stem, auto["found"], self.apart, "apart"),
-            "simple": self._scores(simple, made, self.apart, "apart"),
-        }
-        result = {"data": self.name, **auto, "simple": simple, "dev": scores, "right": right}
-        done.write_text(json.dumps(result), encoding="utf-8")
-        return result
+    def optimize(self) -> None:
+        """Run ``auto``, and choose the best simple candidate."""
+        self.auto = self._auto()
+        self.simple = self._best_simple()
+
+    def measure(self, side: str, count: int) -> None:
+        """Measure one side on the first texts that were kept apart.
+
+        Args:
+            side: ``as it is``, ``auto``, ``found`` or ``simple``.
+            count: how many texts.
+        """
+        if self.simple is None:
+            raise RuntimeError("optimize() comes first")
+        name, target = {
+            "as it is": ("as it is", "ClassifyText"),
+            "auto": (Path(self.auto["returned"]).stem, self.auto["returned"]),
+            "found": (Path(self.auto["found"]).stem, self.auto["found"]),
+            "simple": self.simple[:2],
+        }[side]
+        self.right[side] = self._scores(name, target, self.apart[:count], "apart")
+
+    def keep(self) -> None:
+        """Write what was measured."""
+        simple, _, scores = self.simple or ("", None, {})
+        result = {"data": self.name, **self.auto, "simple": simple, "dev": scores, "right": self.right}
+        (self.folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
     def _auto(self) -> dict[str, Any]:
         """Return what ``auto`` returned and found, as files of signatures, and its figures."""
@@ -128,11 +142,13 @@ class DataSetRun:
             "found": str(path) if found is not None else "ClassifyText",
             "chosen": next((trial.label for trial in report.trials if trial.chosen), "nothing"),
             "tried": max(0, len(report.trials) - 1),
+            "trials": [[trial.label, trial.score] for trial in report.trials],
             "calls": report.calls,
             "seconds": round(report.seconds),
             "wall_seconds": round(time.monotonic() - started),
             "held_out": [report.baseline_score, report.candidate_score],
             "sizes": dict(report.sizes),
+            "verdict": report.verdict,
         }
         summary.write_text(json.dumps(values), encoding="utf-8")
         return values
@@ -152,6 +168,7 @@ class DataSetRun:
             right = self._scores(label, made[label], dev, "dev")
             scores[label] = sum(right) / len(right)
         best = max(scores, key=lambda label: scores[label])
+        print(f"{self.name}: {scores}", flush=True)
         return best, made[best], scores
 
     def _scores(self, name: str, target: Any, rows: Rows, part: str) -> list[float]:
@@ -170,6 +187,29 @@ class DataSetRun:
             row["number"]: next(iter(row["scores"].values())) for row in evaluation.to_dict(rows=True)["row_reports"]
         }
         return [float(found[number] or 0.0) for number in sorted(found)]
+
+
+def measure_apart(runs: Sequence[DataSetRun], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure all sides on the texts kept apart, and return the results.
+
+    The texts come in blocks, a block of every data set in turn, so that it may end after any block.
+    """
+    done, most = 0, max(len(run.apart) for run in runs)
+    while done < most and not is_late(options.end):
+        done = min(most, done + options.block)
+        for run in runs:
+            for side in ("simple", "auto"):
+                run.measure(side, done)
+            if "as it is" not in run.right:
+                run.measure("as it is", options.block)
+            run.keep()
+        print(f"({done} texts of each data set at most, {time.strftime('%H:%M')})", flush=True)
+    return [json.loads((run.folder / "result.json").read_text(encoding="utf-8")) for run in runs]
+
+
+def is_late(end: str) -> bool:
+    """Return whether it is later than a time of the day, such as ``15:40``; empty for none."""
+    return bool(end) and time.strftime("%H:%M") >= end
 
 
 class Guessing(NullEngine):
@@ -206,33 +246,44 @@ def null_runs(count: int, folder: Path) -> int:
 
 def print_results(results: Sequence[Mapping[str, Any]]) -> None:
     """Print the table, and the differences over all data sets."""
-    print("\n| data | as it is | auto returned | auto found | best simple | promoted | chosen | calls | seconds |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("\n| data | texts | as it is | auto | best simple | auto found | held out | promoted | calls | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for result in results:
-        means = [sum(right) / len(right) for right in result["right"].values()]
+        means = {side: sum(right) / len(right) for side, right in result["right"].items()}
+        before, after = result["held_out"]
         cells = [
             result["data"],
-            *(f"{mean:.3f}" for mean in means[:3]),
-            f"{means[3]:.3f} ({result['simple']})",
+            len(result["right"]["auto"]),
+            f"{means['as it is']:.2f} ({len(result['right']['as it is'])} texts)",
+            f"{means['auto']:.3f}",
+            f"{means['simple']:.3f} ({result['simple']})",
+            result["chosen"],
+            "nothing" if after is None else f"{before:.2f}, {after:.2f} ({result['sizes']['test']} texts)",
             "yes" if result["promoted"] else "no",
-            *(result[name] for name in ("chosen", "calls", "seconds")),
+            *(result[name] for name in ("calls", "seconds")),
         ]
         print("| " + " | ".join(map(str, cells)) + " |")
-    for label in ("auto", "found"):
-        ours = [score for result in results for score in result["right"][label]]
-        theirs = [score for result in results for score in result["right"]["simple"]]
-        paired = compare_paired(theirs, ours, confidence=0.95, seed=0)
-        what = "what auto returned" if label == "auto" else "what auto found"
-        print(
-            f"{what} minus the best simple candidate, {len(ours)} texts: {paired.difference:+.3f} "
-            f"[{paired.low:+.3f}, {paired.high:+.3f}]"
-        )
-    gains = [
-        (sum(result["right"]["found"]) - sum(result["right"]["as it is"])) / len(result["right"]["found"])
-        for result in results
-    ]
-    real = [bool(result["promoted"]) for gain, result in zip(gains, results, strict=True) if gain >= REAL]
-    print(f"gains of {REAL} or more on the texts kept apart: {len(real)}, promoted: {sum(real)}")
+    ours = [score for result in results for score in result["right"]["auto"]]
+    theirs = [score for result in results for score in result["right"]["simple"]]
+    paired = compare_paired(theirs, ours, confidence=0.95, seed=0)
+    print(
+        f"what auto returned minus the best simple candidate, {len(ours)} texts: {paired.difference:+.3f} "
+        f"[{paired.low:+.3f}, {paired.high:+.3f}]"
+    )
+    real = [result for result in results if result["held_out"][1] is not None and gain_of(result) >= REAL]
+    promoted = sum(bool(result["promoted"]) for result in real)
+    print(f"gains of {REAL} or more: {len(real)}, promoted: {promoted}")
+
+
+def gain_of(result: Mapping[str, Any]) -> float:
+    """Return by how much what was found is better than the signature as it was: on the texts kept apart, if it was
+    measured there, else on the held-out examples.
+    """
+    before, after = result["held_out"]
+    right = result["right"]
+    if not result["promoted"]:
+        return float(after - before)
+    return sum(right["auto"]) / len(right["auto"]) - sum(right["as it is"]) / len(right["as it is"])
 
 
 def main() -> int:
@@ -242,7 +293,9 @@ def main() -> int:
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="by which these minutes are counted")
     parser.add_argument("--data", choices=[*DATA_SETS, "all", "none"], default="all")
     parser.add_argument("--examples", type=int, default=160, help="texts to learn from, to choose by and to compare on")
-    parser.add_argument("--apart", type=int, default=100, help="texts that are kept apart")
+    parser.add_argument("--apart", type=int, default=400, help="texts that are kept apart, at most")
+    parser.add_argument("--block", type=int, default=40, help="texts of each data set that are measured in turn")
+    parser.add_argument("--end", default="", help="time of the day after which no further block is begun, as 15:40")
     parser.add_argument("--nulls", type=int, default=200, help="optimizations of data without any rule")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lm", default="local")
@@ -252,13 +305,13 @@ def main() -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     names = {"all": list(DATA_SETS), "none": []}.get(options.data, [options.data])
     with Executor(trackers=[], cache_enabled=False, promotions=False, max_workers=options.workers) as executor:
-        results = []
-        for name in names:
+        runs = [DataSetRun(name, options, executor) for name in names]
+        for run in runs:
             started = time.monotonic()
-            results.append(DataSetRun(name, options, executor).run())
-            print(f"({name}: {time.monotonic() - started:.0f} s in all)", flush=True)
-    if results:
-        print_results(results)
+            run.optimize()
+            print(f"({run.name}: {time.monotonic() - started:.0f} s)", flush=True)
+        if runs:
+            print_results(measure_apart(runs, options))
     if options.nulls:
         promoted = null_runs(options.nulls, options.folder)
         flags = [1.0] * promoted + [0.0] * (options.nulls - promoted)

@@ -99,7 +99,6 @@ def cross_fit(plan: StudyPlan, optimizer: Callable[[DataSplit], Any], budget: Bu
             budget=own,
             checkpoint=None if plan.checkpoint is None else plan.checkpoint.with_suffix(f".fold{number}.jsonl"),
             keep_checkpoint=True,
-            given_dev=True,
             given_test=True,
             progress=lambda progress: None,
             notes=(),

@@ -10,11 +10,18 @@ from typing import Any
 from attrs import evolve
 
 from hokusai_core.errors import ConfigurationError
-from hokusai_core.plugin_api import Candidate, OptimizationExample, OptimizationTask, jsonable, predictor_states
+from hokusai_core.plugin_api import (
+    Candidate,
+    OptimizationExample,
+    OptimizationTask,
+    SignatureSpec,
+    jsonable,
+    predictor_states,
+)
 from hokusai_evaluate.example_reader import example_key
 from hokusai_evaluate.stratified_split import label_fields, strata_of
 
-__all__ = ["KnnDemos", "LabeledDemos", "demo_problems", "fitting_predictors"]
+__all__ = ["KnnDemos", "LabeledDemos", "demo_problems", "fitting_predictors", "with_more_demos"]
 
 
 class LabeledDemos:
@@ -44,7 +51,7 @@ class LabeledDemos:
 
     def propose(self, task: OptimizationTask) -> Iterator[Candidate]:
         """Yield one candidate."""
-        demos = tuple(_demo(task, example) for example in _balanced(task, self.k))
+        demos = tuple(_demo(task.signature, example) for example in _balanced(task, self.k))
         label = f"{self.name}, {len(demos)} demos"
         if task.program is None:
             yield Candidate(task.signature.instructions, demos, label=label)
@@ -87,7 +94,7 @@ class KnnDemos:
 
     def propose(self, task: OptimizationTask) -> Iterator[Candidate]:
         """Yield a candidate for each number of demos."""
-        demos = tuple(_demo(task, example) for example in task.train)
+        demos = tuple(_demo(task.signature, example) for example in task.train)
         for size in sorted({min(size, len(demos)) for size in self.sizes}, reverse=True):
             label = f"{self.name}, {size} nearest"
             yield Candidate(task.signature.instructions, demos, label=label, nearest_demos=size)
@@ -130,10 +137,23 @@ def fitting_predictors(task: OptimizationTask) -> list[str]:
     return [name for name, found in task.program.named_predictors() if fields <= found.signature.fields.keys()]
 
 
-def _demo(task: OptimizationTask, example: OptimizationExample) -> Mapping[str, Any]:
+def with_more_demos(
+    candidate: Candidate, spec: SignatureSpec, examples: Sequence[OptimizationExample]
+) -> Candidate:
+    """Return a candidate of ``KnnDemos`` with further examples among those of which prompts show the nearest.
+
+    Args:
+        candidate: the candidate.
+        spec: the signature.
+        examples: the examples.
+    """
+    return evolve(candidate, demos=(*candidate.demos, *(_demo(spec, example) for example in examples)))
+
+
+def _demo(spec: SignatureSpec, example: OptimizationExample) -> Mapping[str, Any]:
     """Return an example as a demo: plain values and media, without those of sensitive fields."""
-    hidden = task.signature.sensitive
-    media = {item.name for item in task.signature.fields if item.involves_media}
+    hidden = spec.sensitive
+    media = {item.name for item in spec.fields if item.involves_media}
     return {
         name: value if name in media else jsonable(value)
         for name, value in {**example.inputs, **example.outputs}.items()

@@ -34,6 +34,7 @@ from hokusai_teleprompt.optimized_signature import (
     make_optimized,
 )
 from hokusai_teleprompt.optimizer_choice import OptimizerChoice
+from hokusai_teleprompt.optimizers.example_demos import KnnDemos, with_more_demos
 from hokusai_teleprompt.progress import Progress, ProgressReporter
 from hokusai_teleprompt.report import Report, TrialResult
 from hokusai_teleprompt.study.auto_search import CHEAP, AutoSearch, portfolio_of
@@ -223,7 +224,7 @@ class Study:
             result = _Result(not_compared(reason, baseline.test), stopped)
             return self._optimized(self._plan.target.as_it_is.spec, self._report(baseline, pool, None, result), result)
         chosen = self._choose(new, pool)
-        spec = self._spec_of(chosen.candidate, chosen.optimizer)
+        spec = self._spec_of(self._with_all_demos(chosen), chosen.optimizer)
         result = self._compare(baseline, spec, stopped)
         report = self._report(baseline, pool, chosen, result)
         candidate = self._optimized(spec, report, result)
@@ -354,6 +355,17 @@ class Study:
             ranked.append((mean, -shown_demos(found.candidate), found, goods))
         *_, found, goods = max(ranked, key=lambda item: item[:2])
         return found, goods
+
+    def _with_all_demos(self, chosen: FoundCandidate) -> Candidate:
+        """Return the chosen candidate. If prompts show the nearest demos, the examples to choose by are demos as well.
+
+        They have served, and among more demos there are nearer ones. The held-out examples stay unseen.
+        """
+        dev = () if self._plan.given_dev or chosen.optimizer != KnnDemos.name else self._split.dev
+        if not dev:
+            return chosen.candidate
+        self._search_notes.append(f"after the choice, the {len(dev)} examples to choose by became demos as well")
+        return with_more_demos(chosen.candidate, self._spec, dev)
 
     def _compare(self, baseline: _Baseline, spec: SignatureSpec, stopped: str | None) -> _Result:
         plan, held_out = self._plan, self._split.test
