@@ -36,7 +36,7 @@ class OutputCodec:
         spec: the signature.
     """
 
-    __slots__ = ("_by_name", "_exact", "_open", "_plain", "_restricted", "_spec", "_unsure")
+    __slots__ = ("_by_name", "_constrained", "_exact", "_open", "_plain", "_restricted", "_spec", "_unsure")
 
     def __init__(self, spec: SignatureData) -> None:
         self._spec = spec
@@ -44,6 +44,7 @@ class OutputCodec:
         self._by_name = {name: coercer(item.shape) for name, item in spec.outputs.items()}
         #: Outputs whose values may break a rule that their types do not have.
         self._restricted = {name: item for name, item in spec.outputs.items() if _is_restricted(item)}
+        self._constrained = frozenset(name for name, item in spec.outputs.items() if item.constraints)
         #: Reading JSON gives every value its type back.
         self._plain = all(item.shape.plain for item in spec.outputs.values())
         #: orjson writes every value as it is; numbers may be NaN, and Any may be anything.
@@ -99,7 +100,7 @@ class OutputCodec:
     def _violation(self, item: FieldSpec, value: Any, inputs: Mapping[str, Any]) -> Problem | None:
         if type(value) is str and item.min_length != 0 and not value.strip():
             return Problem(item.name, "empty", "must not be empty")
-        violation = item.constraints.violation(value)
+        violation = item.constraints.violation(value) if item.name in self._constrained else None
         if violation is not None:
             code, message = violation
             seen = f"; it is {value:g}" if type(value) in (int, float) and not item.sensitive else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self
 
 from hokusai_core import Executor
@@ -162,7 +163,11 @@ class EvaluationRun:
             found[place] = answer
             if journal is not None:
                 journal.record(keys[place], system, answer)
-            self._note(answer)
+            self._done += 1
+            if answer.cost and answer.tokens is not None:  # made now, and not out of a cache
+                self.spent += answer.cost
+            if self._progress is not None:
+                self._progress(self._done, self._total)
             if not reached and answer.answered:
                 reached = True
             elif not reached:
@@ -176,20 +181,13 @@ class EvaluationRun:
             self._reached.add(system.label)
         return [answer or Answer(None, "Missing", answered=False) for answer in found]
 
-    def _note(self, answer: Answer) -> None:
-        self._done += 1
-        if answer.tokens is not None and answer.cost:  # made now, and not out of a cache
-            self.spent += answer.cost
-        if self._progress is not None:
-            self._progress(self._done, self._total)
-
     def _score_all(self, metric: Any, answers: Sequence[Answer], rows: Sequence[int]) -> list[float | None]:
         """Return how good each answer is; None if it has no answer or no score."""
-        jobs = [(metric, self._examples[row], answer) for row, answer in zip(rows, answers, strict=True)]
+        examples, score = [self._examples[row] for row in rows], partial(_score, metric)
         if hasattr(metric, "using"):  # it waits for a language model
             with ThreadPoolExecutor(max_workers=self.workers) as pool:
-                return list(pool.map(lambda job: _score(*job), jobs))
-        return [_score(*job) for job in jobs]
+                return list(pool.map(score, examples, answers))
+        return list(map(score, examples, answers))
 
 
 def _score(metric: Any, example: OptimizationExample, answer: Answer) -> float | None:

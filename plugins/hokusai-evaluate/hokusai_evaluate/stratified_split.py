@@ -24,7 +24,9 @@ def label_fields(spec: SignatureSpec, examples: Sequence[OptimizationExample]) -
     """Return the outputs that are labels: of a type with a few values, or texts that come again and again."""
     found = []
     for name, item in spec.outputs.items():
-        values = {str(jsonable(example.outputs.get(name))) for example in examples}
+        values = {
+            value if type(value := example.outputs.get(name)) is str else str(jsonable(value)) for example in examples
+        }
         declared = item.choices_from is not None or all(one.kind in _CHOICES for one in item.shape.members)
         repeats = item.annotation is str and len(values) <= min(_MOST_LABELS, len(examples) // 4)
         if len(values) > 1 and (declared or repeats):

@@ -15,8 +15,9 @@ from hokusai_local.native_server_guard import Interrupted, NativeServerGuard
 
 __all__ = ["Generation", "InferenceSequence", "Interrupted", "Messages", "ServerProblem", "TooLong", "prefix_of"]
 
-# Keeping the beginning of a prompt costs about 50 ms per call; reading as much as this costs ten times that.
-_PREFIX_CHARACTERS = 800
+# Keeping the beginning of a prompt costs about 60 ms per call; reading as much as this costs four times that, and four
+# times again for a label, which is judged by prompts without content as well.
+_PREFIX_CHARACTERS = 300
 
 # Chunks of an answer between two looks at it as a whole.
 _LOOK_EVERY = 16

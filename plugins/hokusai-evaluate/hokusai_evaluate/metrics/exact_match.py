@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from hokusai_evaluate.label_scores import label_key, label_scores, mean_f1
-from hokusai_evaluate.metrics.scoring import fields_of, normalized
+from hokusai_evaluate.metrics.scoring import fields_of, normalized, plain
 
 __all__ = ["Accuracy", "ClassificationAccuracy", "JsonEqual", "MacroF1"]
 
@@ -29,8 +29,12 @@ class Accuracy:
 
     def score(self, expected: Mapping[str, Any], outputs: Mapping[str, Any], inputs: Mapping[str, Any]) -> float:
         """Return the share of fields that match."""
-        pairs = fields_of(expected, outputs)
-        return sum(_same(wanted, given) for wanted, given in pairs) / len(pairs) if pairs else 0.0
+        right = 0
+        for name, wanted in expected.items():
+            given = outputs.get(name)
+            # The usual case first: normalizing takes microseconds.
+            right += (type(wanted) is str and wanted == given) or _same(plain(wanted), plain(given))
+        return right / len(expected) if expected else 0.0
 
 
 class ClassificationAccuracy:
@@ -93,8 +97,6 @@ class JsonEqual:
 
 
 def _same(wanted: Any, given: Any) -> bool:
-    if type(wanted) is str and wanted == given:  # the usual case, and normalizing takes microseconds
-        return True
     if isinstance(wanted, list) and isinstance(given, list):
         return len(wanted) == len(given) and all(map(_same, wanted, given))
     if isinstance(wanted, dict) and isinstance(given, dict):

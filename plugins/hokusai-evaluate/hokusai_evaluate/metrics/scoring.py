@@ -19,6 +19,7 @@ __all__ = [
     "fields_of",
     "goodness",
     "normalized",
+    "plain",
     "raw_score",
     "summary_of",
     "tokens",
@@ -60,10 +61,11 @@ def tokens(value: Any) -> list[str]:
 
 def fields_of(expected: Mapping[str, Any], outputs: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     """Return pairs of expected and given values, both plain; None for an output that was not given."""
-    return [(_plain(value), _plain(outputs.get(name))) for name, value in expected.items()]
+    return [(plain(value), plain(outputs.get(name))) for name, value in expected.items()]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON-able data."""
     return value if type(value) is str else jsonable(value)
 
 
