@@ -67,7 +67,9 @@ def answer_of(outcome: Any) -> Answer:
         return Answer(outputs, latency=latency, cost=getattr(outcome, "original_cost", None))
     usage: Usage = outcome.usage
     tokens = (usage.input_tokens, usage.output_tokens)
-    return Answer(outputs, "", "", True, outcome.latency, outcome.cost, tokens)  # by position, which takes half the time
+    return Answer(
+        outputs, "", "", True, outcome.latency, outcome.cost, tokens
+    )  # by position, which takes half the time
 
 
 def failed_answer(error: Exception, usage: Usage | None = None, cost: float | None = None) -> Answer:

@@ -46,9 +46,10 @@ class MeteredMetrics:
             ConfigurationError: there is a budget, and the metric makes calls that it cannot bound.
         """
         if self._budget is not None and getattr(metric, "unmetered", False):
+            instead = getattr(metric, "metered_instead", "use quality_score as the judge")
             raise ConfigurationError(
-                f"metric {metric.name} makes calls that a budget cannot bound; leave the budget (--max-cost) out, or "
-                "use quality_score as the judge"
+                f"metric {metric.name} makes calls that a budget cannot bound; {instead}, or leave the budget "
+                "(--max-cost) out"
             )
         if not hasattr(metric, "using"):
             return metric

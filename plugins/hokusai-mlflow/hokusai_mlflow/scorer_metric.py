@@ -30,15 +30,16 @@ class MlflowScorer:
     The scorer gets the inputs as a mapping. It gets the output itself where the signature has one, else a mapping.
     Expected outputs are among its expectations by their names, and all together as ``expected_response``.
 
-    A judge that is made here asks a language model of the executor: a budget bounds its calls, and a journal keeps
-    them. One that is given as an object, or whose model is named as MLflow does (``gateway:/judge``), calls it through
-    MLflow. A budget cannot bound that, so an evaluation with one refuses it.
+    With ``judge`` a judge asks a language model of the executor: a budget bounds its calls, and a journal keeps them.
+    This holds for a judge by name, and for one that is given as an object, whose own model is then not asked. Without
+    ``judge``, or with a model that is named as MLflow does (``gateway:/judge``), MLflow calls the model. A budget
+    cannot bound that, so an evaluation with one refuses it.
 
     Args:
         scorer: the name of a class in ``mlflow.genai.scorers`` such as ``Correctness``, ``module:attribute``, or a
             scorer.
         judge: the language model of a judge: any that an executor knows, such as ``openai/gpt-5``, or one of MLflow's
-            own such as ``gateway:/judge``.
+            own such as ``gateway:/judge``; None for the model that a given judge has.
         range: lowest and highest score. A judge that answers yes or no scores 1 or 0.
         higher_is_better: whether a higher score is a better one.
         **options: further options of the scorer's class, such as ``guidelines``.
@@ -70,6 +71,11 @@ class MlflowScorer:
         self.source = f"{type(self._scorer).__name__} of mlflow.genai"
         #: Whether it makes calls that no budget sees.
         self.unmetered = bool(getattr(self._scorer, "model", None)) and not self._routed
+        #: What to write instead where a budget has to bound its calls.
+        self.metered_instead = (
+            "name the language model of the judge as Hokusai does, metric_options={'scorer': "
+            f"{_written(scorer)}, 'judge': '{_of_hokusai(str(getattr(self._scorer, 'model', None)))}'}}"
+        )
         self._model: Any = None
         self._warned = False
 
@@ -152,10 +158,10 @@ def _made(scorer: Any, judge: Any, options: Mapping[str, Any]) -> Any:
             made = found(**options)
         except Exception as error:
             raise ConfigurationError(f"scorer={scorer!r}: it cannot be made: {error}") from None
-    elif options or judge is not None:
-        raise ConfigurationError(f"scorer={scorer!r} is made already, so it takes neither judge nor options")
+    elif options:
+        raise ConfigurationError(f"scorer={scorer!r} is made already, so it takes no options")
     else:
-        made = found
+        made = found if judge is None else _with_model(found, judge, scorer)
     if not isinstance(made, known.Scorer):
         raise ConfigurationError(f"scorer={scorer!r}: expected a scorer of mlflow.genai, got {type(made).__name__}")
     if made.is_session_level_scorer:
@@ -163,6 +169,35 @@ def _made(scorer: Any, judge: Any, options: Mapping[str, Any]) -> Any:
     if "model" in type(made).model_fields and getattr(made, "model", None) is None and _asks(made):
         raise ConfigurationError(f"scorer={scorer!r} asks a language model; name it with judge=, such as openai/gpt-5")
     return made
+
+
+def _with_model(scorer: Any, model: Any, given: Any) -> Any:
+    """Return a judge like the one that is given, which asks another language model.
+
+    Raises:
+        ConfigurationError: it asks none, or cannot be made again from its data.
+    """
+    from mlflow.genai.scorers import Scorer
+
+    data = scorer.model_dump() if isinstance(scorer, Scorer) else {}
+    for name in ("instructions_judge_pydantic_data", "builtin_scorer_pydantic_data"):
+        if "model" in (data.get(name) or {}):
+            return Scorer.model_validate({**data, name: {**data[name], "model": model}})
+    raise ConfigurationError(
+        f"scorer={given!r}: judge= is for the judges of mlflow.genai that ask a language model, its classes and "
+        "make_judge; leave it out"
+    )
+
+
+def _written(scorer: Any) -> str:
+    return repr(scorer) if isinstance(scorer, str) else f"<{type(scorer).__name__}>"
+
+
+def _of_hokusai(model: str) -> str:
+    """Return how Hokusai writes the name of a model of MLflow; an example for one that it cannot name."""
+    provider, separator, name = model.partition(":/")
+    known = separator and provider not in ("gateway", "endpoints", "databricks")
+    return f"{provider}/{name.lstrip('/')}" if known else "openai/gpt-5"
 
 
 def _asks(scorer: Any) -> bool:

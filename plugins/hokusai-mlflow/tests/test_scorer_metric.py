@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow.genai.scorers import scorer
+from mlflow.genai.judges import make_judge
+from mlflow.genai.scorers import Correctness, scorer
 
 from hokusai_core import Budget, Executor
 from hokusai_core.errors import ConfigurationError, LanguageModelError
@@ -76,6 +77,23 @@ def test_a_judge_of_mlflows_own_is_asked_by_mlflow(executor: Any, monkeypatch: p
         evaluate(executor, "Ask", ROWS, metric="mlflow_scorer", metric_options=options, budget=Budget(tokens=10_000))
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        Correctness(model="openai:/gpt-5"),
+        make_judge(name="right", instructions="Is {{ outputs }} right? Answer yes or no.", model="openai:/gpt-5"),
+    ],
+    ids=["built in", "made"],
+)
+def test_a_judge_that_is_an_object_draws_on_the_budget_if_its_model_is_named(executor: Any, given: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"'scorer': <\w+>, 'judge': 'openai/gpt-5'}, or leave the budget"):
+        evaluate(executor, "Ask", ROWS, metric=MlflowScorer(given), budget=Budget(calls=10))
+    judge, budget = null_lm(raw=wrong, model="null/judge"), Budget(calls=10)
+    evaluation = evaluate(executor, "Ask", ROWS, metric=MlflowScorer(given, judge=judge), budget=budget)
+    assert (evaluation.score, evaluation.complete, judge.engine.calls, budget.spent.calls) == (0.0, True, 2, 4)
+    assert given.model == "openai:/gpt-5"
+
+
 def test_a_score_outside_of_the_range_is_refused_and_said() -> None:
     metric = MlflowScorer(stars, range=(1, 5))
     assert metric.score({}, {"answer": "***"}, {}) == 3.0
@@ -95,7 +113,8 @@ def test_a_score_outside_of_the_range_is_refused_and_said() -> None:
         ({"scorer": "UserFrustration", "judge": "openai/gpt-5"}, "whole conversations"),
         ({"scorer": "RegexMatch"}, "cannot be made"),
         ({"scorer": "json:dumps"}, "expected a scorer"),
-        ({"scorer": same_start, "judge": "openai/gpt-5"}, "made already"),
+        ({"scorer": same_start, "judge": "openai/gpt-5"}, "judge= is for the judges"),
+        ({"scorer": same_start, "guidelines": "be brief"}, "made already"),
         ({"scorer": same_start, "range": (1, 1)}, "lowest score comes first"),
     ],
 )

@@ -20,9 +20,11 @@ from hokusai_teleprompt import Estimate, TelepromptFineTuner, build_pack, load_o
 WORKERS = 2
 
 
-def compile_(signature: Any, examples: Any, lm: Any, metric: Any = "accuracy", **options: Any) -> Any:
+def compile_(
+    signature: Any, examples: Any, lm: Any, metric: Any = "accuracy", valset: Any = None, **options: Any
+) -> Any:
     with TelepromptFineTuner(lm=lm, **{"workdir": False, "workers": WORKERS, **options}) as finetuner:
-        return finetuner.compile(signature, examples, metric)
+        return finetuner.compile(signature, examples, metric, valset=valset)
 
 
 @pytest.fixture
@@ -56,6 +58,19 @@ def test_auto_finds_that_nearest_demos_help(by_neighbours: Any, topic_signature:
     tried = Counter(trial.label.partition(",")[0] for trial in optimized.report.trials)
     assert tried["labeled_fewshot"] == 3
     assert tried["knn_fewshot"] == 2
+
+
+def test_examples_to_choose_by_become_demos_after_the_choice(by_neighbours: Any, topic_signature: Any) -> None:
+    rows = words(60, 1)
+    optimized = compile_(topic_signature, rows, by_neighbours, optimizer="knn_fewshot")
+    found = optimized.candidate or optimized
+    sizes = optimized.report.sizes
+    assert len(found.spec.demos) == sizes["train"] + sizes["dev"] == len(rows) - sizes["test"]
+    assert "became demos as well" in str(optimized.report)
+    own = words(20, 7)
+    chosen_by_own = compile_(topic_signature, rows, by_neighbours, optimizer="knn_fewshot", valset=own)
+    shown = {demo["text"] for demo in (chosen_by_own.candidate or chosen_by_own).spec.demos}
+    assert shown.isdisjoint(row["inputs"]["text"] for row in own)
 
 
 def test_nearest_demos_are_saved_promoted_and_packed(by_neighbours: Any, topic_signature: Any, tmp_path: Path) -> None:

@@ -137,9 +137,7 @@ def fitting_predictors(task: OptimizationTask) -> list[str]:
     return [name for name, found in task.program.named_predictors() if fields <= found.signature.fields.keys()]
 
 
-def with_more_demos(
-    candidate: Candidate, spec: SignatureSpec, examples: Sequence[OptimizationExample]
-) -> Candidate:
+def with_more_demos(candidate: Candidate, spec: SignatureSpec, examples: Sequence[OptimizationExample]) -> Candidate:
     """Return a candidate of ``KnnDemos`` with further examples among those of which prompts show the nearest.
 
     Args:
