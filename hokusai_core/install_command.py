@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Final
 
 __all__ = ["install_command"]
 
-_OURS = re.compile(r"(hokusai-[a-z-]+)(\[[\w,-]+\])?")
+#: Not compiled here: every command loads this module, and an error alone uses it.
+_OURS: Final = r"(hokusai-[a-z-]+)(\[[\w,-]+\])?"
 
 
 def install_command(*requirements: str, options: str = "") -> str:
@@ -29,7 +31,11 @@ def install_command(*requirements: str, options: str = "") -> str:
 
     origin = _origin()
     named = [_argument(requirement, origin) for requirement in requirements]
-    wheels = origin is not None and origin.suffix == ".whl" and any(map(_OURS.match, requirements))
+    wheels = (
+        origin is not None
+        and origin.suffix == ".whl"
+        and any(re.match(_OURS, requirement) for requirement in requirements)
+    )
     found = [f"--find-links {quote(str(origin.parent))}"] if origin is not None and wheels else []
     return " ".join([_installer(), *filter(None, [options]), *found, *named])
 
@@ -37,7 +43,7 @@ def install_command(*requirements: str, options: str = "") -> str:
 def _argument(requirement: str, origin: Path | None) -> str:
     from shlex import quote
 
-    ours = _OURS.match(requirement)
+    ours = re.match(_OURS, requirement)
     if ours and origin is not None and origin.is_dir():
         places = [origin] if ours[1] == "hokusai-core" else [origin / part / ours[1] for part in ("plugins", "contrib")]
         folder = next((place for place in places if (place / "pyproject.toml").is_file()), None)

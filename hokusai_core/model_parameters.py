@@ -88,7 +88,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any], Any]]] = {
 #: Names of the parameters that a call may have.
 PARAMETERS: Final = frozenset(_CHECKS)
 #: A comma before another pair; a list has commas, too.
-_NEXT_PAIR: Final = re.compile(r",(?=\s*\w+\s*=)")
+_NEXT_PAIR: Final = r",(?=\s*\w+\s*=)"  # compiled when it is used, as most commands read no parameter
 
 _OF_MODEL = "it belongs to the language model itself: set it in dspy.LM(...), and pass that with lm=..."
 _OF_PROMPT = "the prompt is written from the signature"
@@ -160,7 +160,7 @@ def parsed_parameters(value: Any) -> dict[str, Any]:
             return checked_parameters(json.loads(value))
         except json.JSONDecodeError as error:
             raise ValueError(f"not valid JSON ({error})") from None
-    pairs = [part.partition("=") for part in _NEXT_PAIR.split(value) if part.strip()]
+    pairs = [part.partition("=") for part in re.split(_NEXT_PAIR, value) if part.strip()]
     if any(not name.strip() or not equals for name, equals, _ in pairs):
         raise ValueError("expected NAME=VALUE, separated by commas, or a JSON object")
     return checked_parameters({name.strip(): _parsed(text.strip()) for name, _, text in pairs})

@@ -12,9 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hokusai_core.install_command import install_command
 from hokusai_core.markers import PROJECT
@@ -32,11 +30,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TARGET = re.compile(r"(?P<target>[A-Za-z_][\w.]*(\s*:\s*[A-Za-z_][\w.]*)?)\s*(\[.*\])?")
 #: A section header that was meant to be ours and is not one.
 #: Blanks only, no line feeds: else many empty lines would take quadratic time.
-_BROKEN_HEADER = re.compile(rf"^[ \t]*\[?[ \t]*['\"]?{PROJECT}['\"]?[ \t]*\]?[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
+_BROKEN_HEADER: Final = rf"(?mi)^[ \t]*\[?[ \t]*['\"]?{PROJECT}['\"]?[ \t]*\]?[ \t\r]*$"
 
 
-@frozen
-class FoundPlugin:
+class FoundPlugin(NamedTuple):
     """A plugin that was found.
 
     Args:
@@ -48,8 +45,7 @@ class FoundPlugin:
     requires: tuple[str, ...] = ()
 
 
-@frozen
-class Discovery:
+class Discovery(NamedTuple):
     """What a scan found.
 
     Args:
@@ -61,8 +57,7 @@ class Discovery:
     failures: tuple[PluginFailure, ...]
 
 
-@frozen
-class _Header:
+class _Header(NamedTuple):
     name: str
     version: str
     requires: tuple[str, ...]
@@ -141,7 +136,7 @@ class _Scan:
 
     def _read(self, distribution: Distribution, header: _Header, text: str) -> None:
         ours = list(_entry_points(text))
-        if not ours and _BROKEN_HEADER.search(text):
+        if not ours and re.search(_BROKEN_HEADER, text):
             raise _UnreadableError(f"entry_points.txt has a malformed header where [{PROJECT}] is meant")
         for name, value in ours:
             self.add(name, value, header, _origin(distribution))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from hokusai_core.install_command import install_command
 
 __all__ = ["mend_import", "missing_distributions", "normalize", "or_turn_off", "system_hint"]
 
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*([^;\s][^;]*)?")
+_REQUIREMENT: Final = r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*([^;\s][^;]*)?"
 
 
 def normalize(distribution: str) -> str:
@@ -136,7 +137,7 @@ def _requirement_for(module: str, requires: Sequence[str]) -> str | None:
 
 
 def _name_of(requirement: str) -> str:
-    match = _REQUIREMENT.match(requirement)
+    match = re.match(_REQUIREMENT, requirement)
     return match[1] if match else requirement
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hokusai_core.components import Component
 from hokusai_core.plugins.failures import FailureLog, Phase, PluginFailure
@@ -24,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Listener", "collect_components", "collect_signatures"]
 
 
-@frozen(eq=False)
-class Listener:
+class Listener(NamedTuple):
     """One plugin's implementation of a hook.
 
     Args:

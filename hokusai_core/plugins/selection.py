@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from attrs import field, frozen
 
@@ -14,8 +15,7 @@ from hokusai_core.suggestions import closest
 __all__ = ["Selection"]
 
 
-@frozen
-class _Selector:
+class _Selector(NamedTuple):
     text: str
     name: str
     distribution: str | None = None

@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from hokusai_core.cli_support.failures import CommandFailure, CommandMisuse
-from hokusai_core.cli_support.tables import printable
 from hokusai_core.errors import HokusaiError, InputError
 
 __all__ = ["INTERRUPTED", "clear_failures", "debugging", "warnings_as_lines"]
@@ -55,7 +54,7 @@ def clear_failures() -> Iterator[None]:
     except (CommandFailure, click.exceptions.Exit, click.Abort):
         raise
     except click.ClickException as error:  # of a plugin's command, which would show it as "Error: ..."
-        click.echo(f"hokusai: {printable(error.format_message())}", err=True)
+        click.echo(f"hokusai: {_printable(error.format_message())}", err=True)
         raise click.exceptions.Exit(error.exit_code) from error
     except Exception as error:
         if debugging():
@@ -81,6 +80,12 @@ def describe(error: BaseException) -> str:
     return f"unexpected {type(error).__name__}: {_one_line(str(error))} (HOKUSAI_DEBUG=1 shows where)"
 
 
+def _printable(text: str) -> str:
+    from hokusai_core.cli_support.tables import printable  # help does without
+
+    return printable(text)
+
+
 def _one_line(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
@@ -102,7 +107,7 @@ def warnings_as_lines() -> Iterator[None]:
     """Show warnings as a line on stderr each; where in the code they arose says nothing to a command's user."""
 
     def show(message: Warning | str, *_where: Any, **_more: Any) -> None:
-        click.echo(f"hokusai: warning: {printable(_one_line(str(message)))}", err=True)
+        click.echo(f"hokusai: warning: {_printable(_one_line(str(message)))}", err=True)
 
     with warnings.catch_warnings():
         if not debugging():
