@@ -52,7 +52,7 @@ def values_rows(values: Mapping[str, Any], hidden: Collection[str] = ()) -> list
 
 def values_line(values: Mapping[str, Any], hidden: Collection[str] = ()) -> str:
     """Return values in one line, each cut to a few words."""
-    parts = ((name, " ".join(text.split())) for name, text in values_rows(values, hidden))
+    parts = ((name, " ".join(_text(value, "; ").split())) for name, value in redacted(values, hidden).items())
     return ", ".join(
         f"{name}={text if len(text) <= _IN_A_LINE else text[: _IN_A_LINE - 3] + '...'}" for name, text in parts
     )
@@ -88,11 +88,12 @@ def _plain(value: Any) -> Any:
     return plain
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, between: str = "") -> str:
+    """Return a value for people; texts of a list with ``between`` between them, as bullets without it."""
     if isinstance(value, str):
         return str(value)
     if isinstance(value, (list, tuple)) and value and all(isinstance(item, str) for item in value):
-        return "\n".join(f"- {item}" for item in value)
+        return between.join(value) if between else "\n".join(f"- {item}" for item in value)
     plain = _plain(value)
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         ComponentNotFoundError,
         CompositionError,
         ConfigurationError,
+        DamagedEntryError,
         DeadlineExceeded,
         ExecutionError,
         ExecutionNotFoundError,
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
         ToolError,
         TrackingError,
     )
+    from hokusai_core.plugin_api import jsonable
     from hokusai_diskcache import DiskCache
     from hokusai_evaluate import (
         Evaluation,
@@ -169,6 +171,7 @@ __all__ = [
     "ConfigurationError",
     "CritiqueText",
     "DSPyPipelineExecutor",
+    "DamagedEntryError",
     "DataAnalysis",
     "DeadlineExceeded",
     "DiskCache",
@@ -237,6 +240,7 @@ __all__ = [
     "check_data",
     "evaluate",
     "hookimpl",
+    "jsonable",
     "literal",
     "load_optimized",
     "log_optimization",
@@ -307,6 +311,7 @@ _SOURCES = {
         "ComponentNotFoundError",
         "CompositionError",
         "ConfigurationError",
+        "DamagedEntryError",
         "DeadlineExceeded",
         "ExecutionError",
         "ExecutionNotFoundError",
@@ -333,6 +338,7 @@ _SOURCES = {
         "ToolError",
         "TrackingError",
     ),
+    "hokusai_core.plugin_api": ("jsonable",),
     "hokusai_diskcache": ("DiskCache",),
     "hokusai_evaluate": (
         "Evaluation",

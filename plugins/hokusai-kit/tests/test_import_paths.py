@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from hokusai_core.plugin_api import lazy_exports
 
+ROOT = Path(__file__).parents[3]
 HEAVY = ("dspy", "litellm", "mlflow", "pydantic", "numpy", "xllamacpp", "diskcache", "openai", "rich", "click")
 
 SIGNATURES = (
@@ -60,6 +64,31 @@ def test_main_names_are_at_the_top() -> None:
     assert [name for name in hokusai.__all__ if not hasattr(hokusai, name)] == []
     with pytest.raises(AttributeError, match="no attribute 'Pipeline'"):
         _ = hokusai.Pipeline
+
+
+#: Modules whose names programs need only for parts of their own and for tests.
+FOR_AUTHORS = ("hokusai_core.plugin_api", "hokusai_core.testing")
+DISTRIBUTIONS = ("hokusai", "hokusai_core", *(path.name.replace("-", "_") for path in ROOT.glob("plugins/hokusai-*")))
+
+
+def imported_by_pages() -> set[str]:
+    """Return the names that code of the pages imports from the core and the standard plugins."""
+    found = set()
+    for page in (ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")):
+        for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for node in ast.walk(ast.parse(code)):
+                if not isinstance(node, ast.ImportFrom) or not node.module or node.module.startswith(FOR_AUTHORS):
+                    continue
+                if node.module.partition(".")[0] in DISTRIBUTIONS:
+                    found |= {alias.name for alias in node.names}
+    return found
+
+
+def test_every_name_of_the_pages_is_at_the_top() -> None:
+    hokusai = importlib.import_module("hokusai")
+    names = {*imported_by_pages(), *(name for found in PATHS.values() for name in found)}
+    assert len(names) > 60
+    assert sorted(names - set(hokusai.__all__)) == []
 
 
 def test_importing_the_package_imports_only_what_makes_names_lazy() -> None:

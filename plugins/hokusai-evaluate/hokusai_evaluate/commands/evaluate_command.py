@@ -24,7 +24,7 @@ from hokusai_core.cli_support.options import (
     signature_argument,
 )
 from hokusai_core.cli_support.progress import StatusLine
-from hokusai_core.cli_support.tables import is_terminal, print_json, printable
+from hokusai_core.cli_support.tables import is_terminal, print_json
 from hokusai_evaluate.commands.gate_exit import (
     check_writable,
     end_interrupted,
@@ -222,7 +222,7 @@ def evaluate(
     if as_json:
         print_json(evaluation.to_dict())
     else:
-        click.echo(printable(evaluation.table(worst=worst)))
+        click.echo(evaluation.table(worst=worst))
     if kept is not None:
         click.echo(f"hokusai: scorecard written to {kept}", err=True)
     end_with(gates)
