@@ -201,19 +201,14 @@ class PageTerminal:
 
 
 def plain_lines(text: str) -> list[str]:
-    r"""Return what a terminal shows in the end: without colours, and with what was drawn over left out.
+    r"""Return what a terminal shows, without colours, and without lines of progress that are drawn over.
 
     Example:
         >>> plain_lines("1 of 2\r2 of 2\n\x1b[1mdone\x1b[0m\n")
-        ['2 of 2', 'done']
+        ['done']
     """
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    lines = []
-    for line in text.split("\n"):
-        drawn = ""
-        for part in line.split("\r"):
-            drawn = part + drawn[len(part) :]
-        lines.append(drawn.rstrip())
+    lines = [line.rstrip() for line in text.split("\n") if "\r" not in line.rstrip("\r")]
     return "\n".join(lines).strip("\n").split("\n") if any(lines) else []
 
 

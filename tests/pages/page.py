@@ -121,7 +121,8 @@ class Page:
         model = f"from tests.pages.recorded_model import install\ninstall({options})\n"
         programs = {"hokusai": model + COMMAND, "python": model + console.PYTHON}
         console.write_programs(self.home / "bin", address, programs)
-        return console.PageTerminal(self.work, self._environment(), {str(self.home): "~", sys.prefix: ".venv"})
+        names = {str(self.home): "~", sys.prefix: ".venv", str(ROOT): "~/hokusai"}
+        return console.PageTerminal(self.work, self._environment(), names)
 
     def _environment(self) -> Mapping[str, str]:
         kept = ("LITELLM_LOCAL_MODEL_COST_MAP", "MLFLOW_DISABLE_TELEMETRY", "LD_LIBRARY_PATH")
