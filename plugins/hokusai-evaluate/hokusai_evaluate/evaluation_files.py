@@ -41,7 +41,7 @@ class EvaluationFiles:
     Args:
         name: the short name of the signature.
         folder: the folder that its pack ships, None where the plugin module is in no package.
-        pack: name of the pack; empty for a file with a signature.
+        pack: name of the pack; empty for a file with a signature, and for a signature of the host.
         distribution: name of the distribution of the pack; empty where it is of none.
     """
 
@@ -83,6 +83,11 @@ class EvaluationFiles:
         """
         if self.installed:
             return self._cards_in(user_data_folder("scorecards", self.pack))
+        if self.folder is None and not self.pack:
+            raise ConfigurationError(
+                f"{self.name} is in no pack, and scorecards are kept beside packs and files of optimized signatures; "
+                "`hokusai new-plugin` begins a pack, and `-o report.json` keeps these scores"
+            )
         if self.folder is None:
             raise ConfigurationError(f"{self.name}: its plugin is a single module, which has no folder for scorecards")
         return self._cards_in(self.folder)
@@ -115,11 +120,18 @@ def files_of_pack(entry: RegisteredSignature, plugins: PluginManager) -> Evaluat
         entry: the signature.
         plugins: knows its plugin.
     """
-    pack = entry.owner.plugin
-    targets = (record.target for record in plugins.records() if record.name == pack and record.state != "failed")
-    package = _package_folder(next(targets, "").partition(":")[0])
+    owner = entry.owner
+    # What the host registers itself has the owner "local", and a plugin may have that name, too.
+    records = [
+        record
+        for record in plugins.records()
+        if (record.name, record.distribution) == (owner.plugin, owner.distribution) and record.state != "failed"
+    ]
+    if not records:
+        return EvaluationFiles(entry.name, None)
+    package = _package_folder(records[0].target.partition(":")[0])
     folder = None if package is None else package / FOLDER
-    return EvaluationFiles(entry.name, folder, pack, entry.owner.distribution)
+    return EvaluationFiles(entry.name, folder, owner.plugin, owner.distribution)
 
 
 def _package_folder(module: str) -> Path | None:

@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 _SHOWN = 25
+#: Rows with the same problem that have a line each; more have one line together.
+_ALIKE = 3
 _PARTS = ("inputs", "outputs")
 _NOTHING: Mapping[str, Any] = {}
 _MEDIA = MediaPolicy()
@@ -350,14 +352,30 @@ def _output_problems(spec: SignatureSpec, outputs: Mapping[str, Any]) -> list[Pr
 
 
 def _error(spec: SignatureSpec, problems: Sequence[Problem], what: str, unused: Sequence[str]) -> InputError:
-    lines = [f"\n- {problem}" for problem in problems[:_SHOWN]]
-    if len(problems) > _SHOWN:
-        lines.append(f"\n- and {len(problems) - _SHOWN} more (error.problems has them all)")
+    shown = list(_grouped(problems))
+    lines = [f"\n- {line}" for line in shown[:_SHOWN]]
+    if len(shown) > _SHOWN:
+        lines.append(f"\n- and {len(shown) - _SHOWN} more (error.problems has them all)")
     fields = [item.name for item in spec.fields]
     lines += (
         f"\n- column {name!r} is not a field of {spec.name}{did_you_mean(name, fields)}" for name in unused[:_SHOWN]
     )
+    if unused and any(problem.code == "missing" for problem in problems):
+        lines.append("\n- a column that is called otherwise is --map COLUMN=FIELD (mapping={column: field})")
     return InputError(f"{what} do not fit {spec.name}:{''.join(lines)}", problems=problems, signature=spec.name)
+
+
+def _grouped(problems: Iterable[Problem]) -> Iterator[str]:
+    """Yield a line for each problem, and one line for a problem that many rows have."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        row, _, name = problem.field.partition(": ")
+        rows.setdefault((name, problem.message), []).append(row)
+    for (name, message), found in rows.items():
+        if len(found) > _ALIKE:
+            yield f"{name}: {message}, in {len(found)} rows: {', '.join(found[:_ALIKE])} and so on"
+        else:
+            yield from (f"{row}: {name}: {message}" for row in found)
 
 
 class ExampleRow(NamedTuple):

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from hokusai_core import Executor
+from hokusai_core.cli_support.signature_argument import signature_called
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import SignatureSpec
 from hokusai_core.testing.lm import null_lm
@@ -187,6 +188,16 @@ def test_import_from_feedback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         collector.add_feedback(ids[0], 5, source="ada")
         collector.add_feedback(ids[1], 1, {"classification": "product"}, source="ada")
         collector.add_feedback(ids[2], 2, source="ada")
+        module = tmp_path / "kinds.py"
+        module.write_text(
+            "from hokusai_core import BaseSignature, InputField, OutputField\n"
+            "class Kind(BaseSignature):\n    text: str = InputField()\n    classification: str = OutputField()\n"
+        )
+        own = executor.execute_signature(
+            signature_called(executor, f"{module}:Kind"), {"text": "x"}, collect_feedback=True
+        )
+        collector.add_feedback(own["execution_id"], 5, source="ada")
+    assert run("import", f"{module}:Kind", tmp_path / "own.jsonl").exit_code == 0
     out = tmp_path / "rated.jsonl"
     result = run("import", "ClassifyText", out)
     assert result.exit_code == 0, result.output

@@ -11,6 +11,7 @@ import dspy
 import pytest
 from click.testing import CliRunner
 
+from hokusai_core.errors import ConfigurationError, InputError
 from hokusai_core.plugin_api import PluginManager
 from hokusai_core.testing.lm import null_lm
 from hokusai_evaluate.commands.evaluate_command import evaluate
@@ -88,6 +89,26 @@ def test_rows_that_could_not_be_asked_have_an_exit_code(tickets: Path, tmp_path:
     again = null_lm(answers={"classification": answer})
     assert classify(tickets, "--journal", tmp_path / "a.journal", lm=again).exit_code == 0
     assert again.engine.calls == 10
+
+
+def test_a_column_that_is_called_otherwise_is_named_once(tickets: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        run("ClassifyText", tickets, "-i", CATEGORIES)
+    lines = str(caught.value).splitlines()
+    assert lines[1] == "- text: is required (or document), in 40 rows: line 1, line 2, line 3 and so on"
+    assert lines[-1] == "- a column that is called otherwise is --map COLUMN=FIELD (mapping={column: field})"
+    assert len(lines) < 10
+    assert len(caught.value.problems) >= 40
+
+
+def test_a_signature_that_is_in_no_pack_gets_no_scorecard(tickets: Path, tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from hokusai_core import BaseSignature, InputField, OutputField\n"
+        "class Route(BaseSignature):\n    ticket: str = InputField()\n    team: str = OutputField()\n"
+    )
+    with pytest.raises(ConfigurationError, match=r"Route is in no pack.*new-plugin"):
+        run(f"{file}:Route", tickets, "--card", lm=null_lm(answers={"team": "billing"}))
 
 
 @pytest.mark.parametrize("arguments", [("--map", "ticket"), ("--map", "a=text", "--map", "b=text")])

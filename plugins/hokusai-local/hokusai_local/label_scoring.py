@@ -27,6 +27,8 @@ __all__ = ["MOST_OPTIONS", "LabelChoice", "LabelScorer", "NotScorable"]
 # Each option costs a call of its own; beyond this many the grammar alone decides.
 MOST_OPTIONS = 40
 _REMEMBERED_BASELINES = 512
+# The beginning of a prompt is read once for the text and for the texts without content, so less of it is worth keeping.
+_PREFIX_CHARACTERS = 300
 
 
 class NotScorable(Exception):
@@ -89,7 +91,7 @@ class LabelScorer:
             Interrupted: the caller has given up.
             NotScorable: one of the options cannot be scored.
         """
-        with self._server.slot(self._interruption, prefix_of(messages)) as slot:
+        with self._server.slot(self._interruption, prefix_of(messages, _PREFIX_CHARACTERS)) as slot:
             scores = self._scores(slot, messages, options)
             prompt_tokens, output_tokens = self._prompt_tokens, self._output_tokens
             corrections = [self._baseline(slot, baseline, options) for baseline in baselines]
@@ -113,7 +115,7 @@ class LabelScorer:
         return known
 
     def _scores(self, slot: InferenceSequence, messages: Messages, options: Sequence[str]) -> list[float]:
-        prefix = prefix_of(messages)
+        prefix = prefix_of(messages, _PREFIX_CHARACTERS)
         reuse = slot.begin(messages, self._interruption, prefix=prefix, room=self._room)
         scores = []
         for option in options:

@@ -20,6 +20,7 @@ from hokusai_core.cli_support.options import (
     json_option,
     signature_argument,
 )
+from hokusai_core.cli_support.signature_argument import signature_called
 from hokusai_core.cli_support.tables import print_json, print_table, printable
 
 __all__ = ["data"]
@@ -166,7 +167,10 @@ def import_(name: str, file: Path, min_rating: int, force: bool, as_json: bool) 
     with Executor(Settings.from_environment(mode="testing", trackers=[], cache_enabled=False)) as executor:
         store: Any = feedback_store_of(executor)
         try:
-            rows = list(rows_of_feedback(store, name, min_rating=min_rating))
+            target = signature_called(executor, name)
+            # Feedback outlives signatures: a name need not be installed any more.
+            kept_as = name if target == name else executor.signature(target).qualified_name
+            rows = list(rows_of_feedback(store, kept_as, min_rating=min_rating))
         finally:
             store.close()
     if not rows:
