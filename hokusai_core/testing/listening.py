@@ -15,6 +15,7 @@ class ListeningTracker:
 
     Args:
         wants_exchanges: whether the events of executions are to carry prompts and raw answers.
+        wants_prompts: whether events are to carry the prompt of the signature.
 
     Example:
         >>> from hokusai_core import Executor
@@ -28,8 +29,8 @@ class ListeningTracker:
         ['ok']
     """
 
-    def __init__(self, *, wants_exchanges: bool = False) -> None:
-        self.wants_exchanges = wants_exchanges
+    def __init__(self, *, wants_exchanges: bool = False, wants_prompts: bool = False) -> None:
+        self.wants_exchanges, self.wants_prompts = wants_exchanges, wants_prompts
         self.events: list[TrackedEvent] = []
 
     @property

@@ -11,8 +11,10 @@ import click
 
 from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json
+from hokusai_mlflow.destination import absolute_uri, default_uri, public_uri
 from hokusai_mlflow.options import spool_folder
 from hokusai_mlflow.spool_status import read_status, something_waits, spool_status, writer_is_running
+from hokusai_mlflow.ui_command import missing_ui, ui_command
 from hokusai_mlflow.writer import Writer, locked, prepare_environment
 
 __all__ = ["tracking"]
@@ -35,7 +37,7 @@ def tracking() -> None:
 @_folder
 @json_option
 def status(folder: Path | None, as_json: bool) -> None:
-    """Show the backlog, the last error, and how far delivery is behind."""
+    """Show the backlog, the last error, how far delivery is behind, and how to look at what was delivered."""
     figures = _figures(folder or spool_folder())
     if as_json:
         print_json(figures)
@@ -85,7 +87,14 @@ def _flush(folder: Path, timeout: float | None) -> bool:
 
 def _figures(folder: Path) -> dict[str, Any]:
     running = folder.exists() and writer_is_running(folder)
-    return {**spool_status(folder, read_status(folder) if folder.exists() else {}), "writer_running": running}
+    status = spool_status(folder, read_status(folder) if folder.exists() else {})
+    return {**status, "writer_running": running, "look_at_it": _look()}
+
+
+def _look() -> str:
+    """Return the address of the tracking server, or the command that shows the local store."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+    return public_uri(uri) if uri.startswith("http") else ui_command(public_uri(absolute_uri(uri))) + missing_ui()
 
 
 def _plain(name: str, value: Any) -> str:

@@ -47,14 +47,19 @@ class Destination:
         header: record that describes it; the first one of each segment.
         uri: the store's address, with credentials.
         run_id: the host's run, None for the executor's own.
-        lasting: whether it is the executor's own run; a run of the host may end at any time, that of a day does.
+        daily: whether it is the run of a day.
     """
 
     key: str
     header: bytes
     uri: str
     run_id: str | None = None
-    lasting: bool = True
+    daily: bool = False
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it is the executor's own run; a run of the host may end at any time, and that of a day does."""
+        return self.run_id is None and not self.daily
 
 
 class Destinations:
@@ -76,6 +81,8 @@ class Destinations:
         self._own: dict[tuple[bytes | None, ...], Destination] = {}
         #: Runs of days that are over.
         self._past: list[Destination] = []
+        if self._daily:
+            self._begin_day(time.time())
         self._asks_environment = not (options.tracking_uri and options.experiment)
         self._hosts: dict[str, Destination] = {}
         self._provenance: dict[str, str] | None = None
@@ -187,7 +194,7 @@ class Destinations:
             "rate": options.traces_per_second,
         }
         key = destination_key(public, run_id, self._run_key, experiment)
-        return Destination(key, orjson.dumps(header), uri, run_id, lasting=run_id is None and not self._daily)
+        return Destination(key, orjson.dumps(header), uri, run_id, daily=self._daily and run_id is None)
 
 
 def destination_key(uri: str, run_id: str | None, run_key: str, experiment: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ def test_status_shows_what_waits(place: Any) -> None:
     assert figures["backlog"] == 3
     assert figures["lag"] >= 0
     assert figures["last_error"] is None
+    assert "mlflow ui --workers 1 --backend-store-uri sqlite:///" in figures["look_at_it"]
     text = _run("status").output
     assert "backlog" in text
     assert "last error" in text

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from hokusai_core.testing.trackers import make_event, make_failure, make_feedback
+from hokusai_core.types import PromptTemplate
 from hokusai_mlflow import TrackingWarning
 from hokusai_mlflow.spool_status import read_status
 
@@ -97,7 +98,8 @@ class Server:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("stop\n")
-        assert self._process.stdout.readline() == "stopped\n"
+        while (line := self._process.stdout.readline()) != "stopped\n":  # litellm prints what it does not know
+            assert line, "the tracking server ended"
 
     def close(self) -> None:
         self.stop()
@@ -126,7 +128,9 @@ def _records(place: Any, tracker: Any, uri: str) -> None:
     """Record one of each kind and look at what the store has of them."""
     from mlflow import MlflowClient
 
-    tracker.record(event := make_event(collect_feedback=True, inputs={"name": "A\x00da"}))
+    messages = ({"role": "user", "content": "Greet {{ name }}."},)
+    prompt = PromptTemplate("0a1b", "pack/Greet", "1.2.0", "0123", messages, "FastChatAdapter")
+    tracker.record(event := make_event(collect_feedback=True, inputs={"name": "A\x00da"}, prompt=prompt))
     tracker.record(failure := make_failure())
     tracker.record(make_feedback(event.execution_id))
     tracker.close()
@@ -140,6 +144,11 @@ def _records(place: Any, tracker: Any, uri: str) -> None:
     assert [span.name for span in trace.data.spans] == ["Greet", "bind", "language_model"]
     assert trace.info.token_usage["total_tokens"] == 17
     assert {assessment.name for assessment in trace.info.assessments} == {"rating", "corrected_greeting"}
+    (version,) = MlflowClient(uri).search_prompt_versions("pack.Greet")
+    assert version.template == list(messages)
+    named = f"pack.Greet/{version.version}"
+    found = MlflowClient(uri).search_traces(locations=[run.info.experiment_id], filter_string=f"prompt = '{named}'")
+    assert [one.info.trace_id for one in found] == [trace.info.trace_id]
 
 
 def test_a_tracking_server_gets_everything(place: Any, server: Server) -> None:
