@@ -15,7 +15,7 @@ import pytest
 
 from tests.warm_python import WarmPython
 
-GUARD = 60.0
+GUARD = 240.0
 
 PRELUDE = """
 import asyncio, os, sys, threading, time

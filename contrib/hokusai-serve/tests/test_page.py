@@ -17,6 +17,9 @@ from hokusai_core.testing.lm import null_lm
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on the PATH (apt-get install chromium)")
+#: Milliseconds that a busy machine is given; every wait ends with the event that it waits for.
+PATIENCE = 120_000
+expect.set_options(timeout=PATIENCE)
 #: A browser that opens no connection of its own.
 FLAGS = [
     "--no-sandbox",
@@ -67,7 +70,7 @@ def open_page(
         context = browser.new_context(**(view or {}))
         held.extend((context, server))
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
         page.goto(address)

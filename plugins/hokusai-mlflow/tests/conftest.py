@@ -36,7 +36,7 @@ class Place:
             **{"spool_folder": self.spool, "tracking_uri": self.uri, "experiment": "Test", "writer": "none"} | options
         )
 
-    def deliver(self, timeout: float = 60) -> bool:
+    def deliver(self, timeout: float = 240) -> bool:
         """Deliver what waits, in this process."""
         with locked(self.spool) as held:
             assert held, "a writer process is at work"
@@ -84,7 +84,7 @@ class Place:
         return True
 
     @staticmethod
-    def wait_until(condition: Callable[[], bool], patience: float = 60) -> None:
+    def wait_until(condition: Callable[[], bool], patience: float = 240) -> None:
         """Wait for ``condition``; how long it takes is not what is tested."""
         end = time.monotonic() + patience
         while not condition():

@@ -89,7 +89,7 @@ def test_the_guide_s_snippet_records_what_it_lists(place: Any, host_store: Any, 
         result = executor.execute_signature("Greet", inputs={"name": "Ada"})
         host_store.log_metric("greeting_length", len(result["greeting"]))
         host_store.log_text(result["greeting"], "greeting.txt")
-    assert executor.flush(60)
+    assert executor.flush(240)
     done = place.client.get_run(run.info.run_id)
     (row,) = read_rows(place.client, run.info.run_id)
     assert done.data.params["Greet.input.name"] == "Ada"

@@ -412,7 +412,7 @@ def test_what_a_process_left_behind_is_delivered_by_the_next_one_that_starts(pla
     one, other = place.tracker(writer="process"), place.tracker()
     assert not other.flush(0)
     place.wait_until(lambda: not one.status()["backlog"])
-    assert one.flush(60)
+    assert one.flush(240)
     assert other.flush(0)
     one.close()
     place.end_writer()
@@ -429,7 +429,7 @@ def test_the_writer_does_not_import_litellm_for_a_price(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
     tracker = place.tracker(writer="process")
     tracker.record(make_failure())  # its attempts have no cost, and MLflow would look for one
-    assert tracker.flush(60)
+    assert tracker.flush(240)
     assert len(place.traces()) == 1
     assert not (tmp_path / "imported").exists()
     tracker.close()

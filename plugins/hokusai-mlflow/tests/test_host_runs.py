@@ -25,7 +25,7 @@ def test_what_is_executed_inside_of_a_run_belongs_to_it(place: Any, host_store: 
         for event in events:
             tracker.record(event)
         host_store.log_metric("mine", 1.0)
-        assert tracker.flush(60)  # inside of the run or after it
+        assert tracker.flush(240)  # inside of the run or after it
     done = place.client.get_run(run.info.run_id)
     assert done.info.status == "FINISHED"
     assert _rows(place, run) == [event.execution_id for event in events]

@@ -111,7 +111,7 @@ def test_inside_a_run_of_the_host_it_belongs_to_that(place: Any, host_store: Any
     tracker = place.tracker(tracking_uri=None, experiment=None, writer="process")
     with host_store.start_run() as host:
         tracker.record(make_optimization())
-    assert tracker.flush(60)
+    assert tracker.flush(240)
     (run,) = [one for one in place.runs("Host") if "hokusai.optimization" in one.data.tags]
     assert run.data.tags["mlflow.parentRunId"] == host.info.run_id
     assert run.info.status == "FINISHED"
