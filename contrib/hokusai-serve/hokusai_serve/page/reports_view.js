@@ -29,7 +29,7 @@ async function showReport(main, id) {
     el("p", {}, el("a", { href: "#/reports", text: "All reports" })),
     el("h1", { text: `${found.title}: ${found.kind}` }),
     el("p", { class: "status", text: found.file }),
-    el("div", { class: "stack" }, el("div", { class: "card" }, picture), parts));
+    el("div", { class: "stack" }, el("section", { class: "card scroll", "aria-label": "Plot", tabindex: "0" }, picture), parts));
 }
 
 function evaluation(report) {
@@ -72,11 +72,14 @@ function card(title, content) {
   return el("section", { class: "card scroll", "aria-label": title, tabindex: "0" }, el("h2", { text: title }), content);
 }
 
+/** A table. On a phone its rows are lists of cells with their heads; the roles keep it a table for screen readers. */
 function table(heads, rows, numbers) {
   const kind = (index) => (numbers.includes(index) ? "number" : null);
-  return el("table", {},
-    el("thead", {}, el("tr", {}, heads.map((head, index) => el("th", { scope: "col", class: kind(index), text: head })))),
-    el("tbody", {}, rows.map((row) => el("tr", {}, row.map((cell, index) => el("td", { class: kind(index) }, cell))))));
+  const headRow = heads.map((head, index) => el("th", { scope: "col", role: "columnheader", class: kind(index), text: head }));
+  const cell = (content, index) => el("td", { role: "cell", class: kind(index), "data-head": heads[index] }, content);
+  return el("table", { role: "table" },
+    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, headRow)),
+    el("tbody", { role: "rowgroup" }, rows.map((row) => el("tr", { role: "row" }, row.map(cell)))));
 }
 
 function number(value, digits = 3) { return figure(value, digits); }
