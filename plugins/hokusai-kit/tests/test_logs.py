@@ -56,7 +56,8 @@ def test_words_are_searched_in_inputs_and_outputs() -> None:
     assert [one["inputs"]["document"] for one in found] == ["The invoice is late."]
     nothing = run("search", "nonesuch", "--from", "feedback")
     assert nothing.stdout == ""
-    assert "no such execution is kept" in nothing.stderr
+    assert nothing.stderr == "hokusai: none of 3 kept executions matches\n"
+    assert "no such execution is kept; " in run("EmailDraft", "--from", "feedback").stderr
 
 
 def test_an_id_may_be_shortened(kept: list[str]) -> None:
@@ -65,6 +66,7 @@ def test_an_id_may_be_shortened(kept: list[str]) -> None:
     assert "The meeting moves to Thursday." in shown
     assert "A short one." in shown
     assert "4711" not in run("show", kept[2][:8], "--from", "feedback").output
+    assert "is the beginning of 3 ids" in run("show", "", "--from", "feedback").stderr
     assert "no execution 'zzzz' is kept" in run("show", "zzzz", "--from", "feedback").stderr
 
 

@@ -176,7 +176,9 @@ def _kept(
                 if known is None or len(one.cut) < len(known.cut):
                     found[one.execution_id] = one
     chosen = [one for one in found.values() if wanted(one)]
-    if not chosen:
+    if found and not chosen:
+        click.echo(f"hokusai: none of {len(found):,} kept executions matches", err=True)
+    elif not chosen:
         click.echo(f"hokusai: no such execution is kept; {_HOW_TO_KEEP}", err=True)
     return sorted(chosen, key=lambda one: -one.started_at)
 
