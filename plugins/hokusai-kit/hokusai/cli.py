@@ -21,7 +21,7 @@ def cli() -> None:
     """Run language-model programs by name, and see what is installed.
 
     Settings are read from environment variables; hokusai doctor shows them. Exit codes: 0 done, 1 failed, 2 the command
-    is written wrongly, 3 some rows of a batch failed, 130 interrupted. HOKUSAI_DEBUG=1 shows tracebacks.
+    is written wrongly, 3 some rows failed, 4 a gate is not passed, 130 interrupted. HOKUSAI_DEBUG=1 shows tracebacks.
     """
 
 
