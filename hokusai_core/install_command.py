@@ -56,14 +56,13 @@ def _origin() -> Path | None:
     """Return the clone or the wheel that the core was installed from; None if it came from a registry."""
     import json
     from importlib.metadata import PackageNotFoundError, distribution  # 30 ms that only an error has to pay
-    from urllib.parse import urlsplit
-    from urllib.request import url2pathname
+    from urllib.parse import unquote, urlsplit
 
     try:
         url = urlsplit(json.loads(distribution("hokusai-core").read_text("direct_url.json") or "{}").get("url", ""))
     except (PackageNotFoundError, OSError, ValueError, AttributeError):
         return None
-    path = Path(url2pathname(url.path))
+    path = Path(unquote(url.path))
     return path if url.scheme == "file" and path.exists() else None
 
 

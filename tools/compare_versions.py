@@ -11,14 +11,16 @@ which know nothing of a version, such as ``startup``.
 
 Lines are matched by words.
 A number that is the same in every run is a size, and stays part of the name; a line's other numbers are figures. Shown
-for each figure: the median before and now, and the median of the quotients with the smallest and the largest of them.
-Which of the two goes first alternates. ``worse`` marks a figure whose every quotient is above 1.1. A figure written as
-``4x`` says how many times faster something is: it is worse if every quotient is below 1 / 1.1.
+for each figure: the median before and now, and the median of the quotients of the turns with its 95% interval, which is
+from order statistics: of few turns from the smallest to the largest. Which of the two goes first alternates. ``worse``
+marks a figure whose whole interval is above 1.1. A figure written as ``4x`` says how many times faster something is: it
+is worse if the interval is below 1 / 1.1.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import shlex
 import statistics
@@ -36,7 +38,7 @@ from dev import LOCK, adopt_pip_index, find_python, find_uv, install, output_of 
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w.]*\d)")
 
-#: A figure is called worse only if it is above this in every turn.
+#: A figure is called worse only if its whole interval is above this.
 WORSE = 1.1
 
 Figures = dict[tuple[str, int], float]
@@ -98,6 +100,16 @@ def compared(before: list[Figures], now: list[Figures]) -> Iterator[tuple[str, l
         pairs = [(old[key], new[key]) for old, new in zip(before, now, strict=True) if key in new and old.get(key)]
         if pairs:
             yield label, pairs
+
+
+def interval(values: list[float]) -> tuple[float, float]:
+    """Return the values between which the median lies with 95%, by their order alone; with few values all of them."""
+    ordered, beyond, left_out = sorted(values), 2.0 ** -len(values), 0
+    while beyond <= 0.025:  # the chance that no more than so many values are on one side of the median
+        left_out += 1
+        beyond += math.comb(len(values), left_out) * 2.0 ** -len(values)
+    place = max(left_out - 1, 0)
+    return ordered[place], ordered[-1 - place]
 
 
 def run(side: Side, benchmark: str) -> Figures:
@@ -164,15 +176,15 @@ def main() -> None:
             for side in (0, 1) if number % 2 == 0 else (1, 0):
                 results[side].append(run(sides[side], benchmark))
         print(f"\n## {benchmark} ({options.times} times in turns)\n")
-        print("| figure | before | now | now / before | smallest to largest |\n| --- | ---: | ---: | ---: | ---: |")
+        print("| figure | before | now | now / before | 95% |\n| --- | ---: | ---: | ---: | ---: |")
         for label, pairs in compared(results[0], results[1]):
             quotients = [new / old for old, new in pairs]
             middle = [statistics.median(side) for side in zip(*pairs, strict=True)]
-            worse = max(quotients) < 1 / WORSE if "#x" in label else min(quotients) > WORSE
-            mark = " worse" if worse else ""
+            low, high = interval(quotients)
+            mark = " worse" if (high < 1 / WORSE if "#x" in label else low > WORSE) else ""
             print(
                 f"| {label} | {middle[0]:g} | {middle[1]:g} | {statistics.median(quotients):.3f} | "
-                f"{min(quotients):.3f} to {max(quotients):.3f}{mark} |",
+                f"{low:.3f} to {high:.3f}{mark} |",
                 flush=True,
             )
 
