@@ -2,9 +2,10 @@
 
 All sides run in the same process on the same null language model, in turns, so that whatever else the machine does
 hits all of them. A figure is CPU time a row. "batch" is ``execute_batch`` on the same inputs; "evaluate" reads the
-rows, runs them, scores them, and makes the report with its intervals.
+rows, runs them, scores them, and makes the report with its intervals. Neither has a journal, a cache or a tracker; with
+``--journal`` both have a journal on disk.
 
-    python benchmarks/evaluation.py [--rows 10000] [--rounds 5]
+    python benchmarks/evaluation.py [--rows 10000] [--rounds 5] [--journal]
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +42,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--journal", action="store_true", help="keep what is done on disk, on both sides")
     options = parser.parse_args()
     lm = null_lm(answers={"answer": "Paris"})
     rows = [
@@ -56,9 +60,14 @@ def main() -> None:
             metric = dspy.evaluate.answer_exact_match
             dspy.Evaluate(devset=examples, metric=metric, num_threads=options.workers, display_progress=False)(predict)
 
+    folder, numbers = tempfile.TemporaryDirectory(), itertools.count()
+
+    def journal() -> str | None:
+        return f"{folder.name}/{next(numbers)}" if options.journal else None
+
     sides: dict[str, Callable[[], Any]] = {
-        "batch": lambda: executor.execute_batch("Ask", inputs, progress=False),
-        "evaluate": lambda: evaluate(executor, "Ask", rows, metric="accuracy"),
+        "batch": lambda: executor.execute_batch("Ask", inputs, progress=False, journal=journal()),
+        "evaluate": lambda: evaluate(executor, "Ask", rows, metric="accuracy", journal=journal()),
         "dspy.Evaluate": peer,
     }
     times: dict[str, list[float]] = {name: [] for name in sides}
@@ -68,6 +77,7 @@ def main() -> None:
             if number:  # the first round warms up
                 times[name].append(taken)
     executor.close()
+    folder.cleanup()
     print(f"{options.rows} rows, {options.rounds} rounds, {options.workers} workers; CPU time a row")
     for name, values in times.items():
         print(f"  {name:14} {statistics.median(values) / options.rows * 1e6:8.1f} us")
