@@ -1,4 +1,4 @@
-"""``hokusai tracking``: show what waits for delivery to MLflow, and deliver it."""
+"""``hokusai tracking``: show what waits for delivery to MLflow, deliver it, and look at it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
+from hokusai_core.cli_support.failures import CommandFailure
 from hokusai_core.cli_support.options import json_option
 from hokusai_core.cli_support.tables import print_json
 from hokusai_mlflow.destination import absolute_uri, default_uri, public_uri
 from hokusai_mlflow.options import spool_folder
 from hokusai_mlflow.spool_status import read_status, something_waits, spool_status, writer_is_running
-from hokusai_mlflow.ui_command import missing_ui, ui_command
+from hokusai_mlflow.ui_command import missing_ui, run_ui
 from hokusai_mlflow.writer import Writer, locked, prepare_environment
 
 __all__ = ["tracking"]
@@ -30,7 +31,7 @@ _folder = click.option(
 
 @click.group()
 def tracking() -> None:
-    """Show what waits for delivery to MLflow, and deliver it."""
+    """Show what waits for delivery to MLflow, deliver it, and look at it."""
 
 
 @tracking.command()
@@ -68,6 +69,20 @@ def flush(folder: Path | None, as_json: bool, timeout: float | None) -> None:
         raise SystemExit(1)
 
 
+@tracking.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on this machine.")
+def ui(port: int) -> None:
+    """Show what was recorded in MLflow's user interface, also without a network. Ctrl-C ends it."""
+    uri = _store()
+    if uri.startswith("http"):
+        click.echo(public_uri(uri))
+        return
+    if missing := missing_ui():
+        raise CommandFailure(f"MLflow's user interface is not installed{missing}")
+    click.echo(f"hokusai: in a moment at http://127.0.0.1:{port}, from {public_uri(uri)}", err=True)
+    run_ui(uri, port)
+
+
 def _flush(folder: Path, timeout: float | None) -> bool:
     if not folder.exists():
         return True
@@ -91,10 +106,14 @@ def _figures(folder: Path) -> dict[str, Any]:
     return {**status, "writer_running": running, "look_at_it": _look()}
 
 
+def _store() -> str:
+    return absolute_uri(os.environ.get("MLFLOW_TRACKING_URI") or default_uri())
+
+
 def _look() -> str:
     """Return the address of the tracking server, or the command that shows the local store."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
-    return public_uri(uri) if uri.startswith("http") else ui_command(public_uri(absolute_uri(uri))) + missing_ui()
+    uri = _store()
+    return public_uri(uri) if uri.startswith("http") else f"hokusai tracking ui{missing_ui()}"
 
 
 def _plain(name: str, value: Any) -> str:

@@ -27,7 +27,7 @@ from hokusai_mlflow.destination import Destination, Destinations, default_uri, p
 from hokusai_mlflow.options import TrackingOptions, make_options
 from hokusai_mlflow.record_encoder import RecordEncoder
 from hokusai_mlflow.spool_status import read_status, something_waits, spool_status, writer_is_running
-from hokusai_mlflow.ui_command import missing_ui, ui_command
+from hokusai_mlflow.ui_command import missing_ui, short_ui_command
 
 if TYPE_CHECKING:
     from hokusai_core.plugin_api import KeptExecution, PromptTemplate, TrackedEvent
@@ -353,7 +353,7 @@ class _Recording:
             (folder / ".announced").touch(0o600, exist_ok=False)
         except FileExistsError:
             return
-        sys.stderr.write(f"hokusai: executions are tracked; look at them with: {ui_command(uri)}{missing_ui()}\n")
+        sys.stderr.write(f"hokusai: executions are tracked; look at them with: {short_ui_command(uri)}{missing_ui()}\n")
 
     def _after_fork(self) -> None:
         self._pid = os.getpid()
