@@ -379,13 +379,13 @@ def versions(arguments: list[str]) -> None:
 
 
 def bench(arguments: list[str]) -> None:
-    """Run the benchmarks, all of them unless names follow."""
+    """Run the benchmarks, all of them unless names follow, and write docs/benchmarks.md."""
     sync()
     found = {path.stem: path for path in sorted((ROOT / "benchmarks").glob("[!_]*.py"))}
     unknown = [name for name in arguments if name not in found]
     if unknown:
         stop(f"no such benchmark: {', '.join(unknown)} (there are: {', '.join(found) or 'none'})")
-    run_each([[str(VENV_PYTHON), str(found[name].relative_to(ROOT))] for name in arguments or found])
+    become(VENV_PYTHON, ROOT / "benchmarks" / "_record.py", *(arguments or found))
 
 
 def lock(arguments: list[str]) -> None:
