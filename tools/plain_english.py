@@ -57,7 +57,11 @@ _EXEMPT = {
 
 def findings(text: str) -> Iterator[tuple[int, str, str]]:
     """Yield the line number, the phrase and the advice for each phrase in a text."""
+    session = False  # of a page: what commands print may quote data
     for number, line in enumerate(text.splitlines(), 1):
+        session = line == "```console" or (session and line != "```")
+        if session:
+            continue
         for pattern, advice in _COMPILED:
             match = pattern.search(line)
             if match:

@@ -67,7 +67,7 @@ Why is the amount higher than last month?,Billing
 Tracking has not moved for six days,Delivery
 The app closes itself when I open a photo,Technical
 I need an invoice with our company name on it,Billing
-The driver says that he rang but nobody did,Delivery
+The driver says that he rang but he did not,Delivery
 My login code never arrives,Technical
 You took the yearly fee twice,Billing
 The box was soaked when it was handed over,Delivery
@@ -91,7 +91,7 @@ How do I change the card that you charge?,Billing
 The lamp arrived in pieces,Delivery
 I get error 500 when I save,Technical
 There is a payment that I do not know,Billing
-Nobody was at the pickup point to hand it out,Delivery
+The pickup point was closed all day,Delivery
 The app does not start on my new phone,Technical
 Please split the sum into three payments,Billing
 The parcel went back to you without a note,Delivery
