@@ -234,7 +234,8 @@ class Outputs(dict[str, Any]):
         return Outputs, (dict(self), self.__signature)
 
 
-@frozen(eq=False, repr=False)
+# Without slots, as attrs fills a dict in half the time, and a hit in memory makes little else than a result.
+@frozen(eq=False, repr=False, slots=False)
 class ExecutionResult(Generic[S_co], OutputMapping):
     """The outputs of an execution as a read-only mapping, with attributes such as its attempts, usage and cost.
 
