@@ -40,6 +40,7 @@ _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u
 _GAPS: Final = {True: (3, 2), False: (2, 0)}
 #: Characters to which a column may be folded, and of a cell that shares a line with others.
 _NARROWEST: Final = 12
+_LEAST_ROOM: Final = 40
 _SHORT: Final = 30
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
@@ -96,13 +97,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def print_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table that fits the terminal, or 80 columns elsewhere; the last column is cut at a word.
 
-    Where that would leave it less than half of the width, it stands below the others. For people: scripts take JSON.
+    Where that would leave it fewer than 40 columns, it stands below the others. For people: scripts take JSON.
     """
     width = shutil.get_terminal_size((80, 24)).columns
     texts = [[" ".join(cell.split()) for cell in row] for row in rows]
     gap, edge = _GAPS[is_terminal(sys.stdout)]
     room = width - edge - sum(max(map(len, cells)) + gap for cells in list(zip(columns, *texts, strict=True))[:-1])
-    if room * 2 >= width:
+    if room >= _LEAST_ROOM:
         print_table(columns, [[*row[:-1], _shortened(row[-1], room)] for row in texts])
         return
     for *first, last in texts:
@@ -126,7 +127,9 @@ def _print_paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], wid
     for first, *others in rows:
         print_styled(first, "cyan")
         cells = [
-            f"{name} {cell}".strip() for name, cell in zip(columns[1:], others, strict=True) if cell not in ("", "-")
+            f"{name}: {cell}" if name else cell
+            for name, cell in zip(columns[1:], others, strict=True)
+            if cell not in ("", "-")
         ]
         short = ", ".join(cell for cell in cells if len(cell) <= _SHORT)
         for line in (short, *(cell for cell in cells if len(cell) > _SHORT)):

@@ -57,11 +57,18 @@ def test_terminal_gets_lines_that_fit_and_break_between_words(
     assert max(map(len, lines)) <= width
     words = set(" ".join(lines).split())
     if arguments == "models":
-        assert {"local", "context", "4,096,", "default"} <= words
+        assert {"local", "context:", "4,096,", "default"} <= words
     else:
         assert {"EmailDraft", "Write", "short"} <= words
         assert sum(line.strip().startswith("EmailDraft") for line in lines) == 1
         assert ("1.0.0," in words) is ("--wide" in arguments)
+
+
+def test_a_signature_is_shown_in_lines_that_break_between_words(environment: dict[str, str]) -> None:
+    written = on_terminal(environment, "show", "SummarizeText", COLUMNS="40", NO_COLOR="1")
+    lines = [line.rstrip() for line in written.splitlines()]
+    assert max(map(len, lines)) <= 40
+    assert "Give the most important facts first," in lines
 
 
 def test_run_tells_model_and_time_on_a_terminal_only(environment: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from hokusai_core.cli_support.installed import installed
 from hokusai_core.cli_support.options import json_option, signature_argument
 from hokusai_core.cli_support.signature_argument import registered
 from hokusai_core.cli_support.tables import print_json, print_table, section
+from hokusai_core.cli_support.word_writer import line_width
 from hokusai_core.plugin_api import jsonable
 from hokusai_evaluate.standing import standing_of
 
@@ -53,7 +55,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     facts += [f"strategy     {spec.strategy}"] if spec.strategy is not None else []
     facts += [f"parameters   {_values_text(spec.parameters)}"] if spec.parameters else []
     facts += [f"promoted     {_edition_text(edition)}"] if edition is not None else []
-    click.echo("\n".join(facts))
+    _print_lines("\n".join(facts))
     section("Inputs")
     columns = ("field", "type", "needed", "aliases", "description")
     print_table(columns, [_input_row(field) for field in spec.inputs.values()])
@@ -104,7 +106,20 @@ def _brief(value: Any) -> str:
 def _print_values(entry: RegisteredSignature, values: Mapping[str, Any]) -> None:
     for name, value in entry.spec.redact(values).items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        click.echo(f"  {name}: " + shown.replace("\n", "\n    "))
+        _print_lines(f"{name}: " + shown.replace("\n", "\n  "), "  ")
+
+
+def _print_lines(text: str, indent: str = "") -> None:
+    """Print lines; on a terminal, they break between words."""
+    width = line_width()
+    for line in text.split("\n"):
+        before = indent + line[: len(line) - len(line.lstrip())]
+        fits = width is None or len(indent) + len(line) <= width
+        click.echo(
+            indent + line
+            if fits
+            else textwrap.fill(line.lstrip(), width or 0, initial_indent=before, subsequent_indent=before + indent)
+        )
 
 
 def _record(entry: RegisteredSignature) -> dict[str, Any]:
