@@ -112,12 +112,16 @@ def show(demo: Demonstration) -> None:
 
     demo.say(
         "5. How good is it? And does an optimization help?",
-        "labelled.csv has 60 mails with the right kind. The interval says what so few rows can show, and no more.",
+        "letters.csv has 60 letters of a bookkeeping with the right kind of four. A guess is right in one of four.",
     )
-    demo.run("evaluate", "signatures.py:SortMail", "labelled.csv", "--metric", "accuracy", "--worst", "3")
-    print(flush=True)
-    optimize = ("optimize", "signatures.py:SortMail", "labelled.csv", "--metric", "accuracy", "-y", "--track")
-    demo.run(*optimize, "--optimizer", "labeled_fewshot", "--calls", "150", "-o", "better.json", longest=40)
+    demo.run("evaluate", "letters.py:SortLetter", "letters.csv", "--metric", "accuracy")
+    print(
+        "\nNow each prompt shows the six known letters that are most like the new one. 24 letters are held out: both\n"
+        "answer them, and only a difference whose whole interval is above zero counts.\n",
+        flush=True,
+    )
+    optimize = ("optimize", "letters.py:SortLetter", "letters.csv", "--metric", "accuracy", "-y", "--track")
+    demo.run(*optimize, "--optimizer", "knn_fewshot", "--set", "k=6", "--calls", "150", "-o", "better.json", longest=40)
 
     demo.say("6. What was recorded", "With --track executions and optimizations go to MLflow, with their prompts.")
     demo.run("run", "signatures.py:SortMail", "-i", "body=Please pay 20 euros.", "--track", "--cache", "off")

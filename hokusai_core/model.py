@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -21,9 +21,12 @@ class LanguageModel:
             of its weights. Never a credential.
         notes: returns what a reader of an answer ought to know, given the ``SignatureSpec`` that is answered; a note is
             on the result, and is printed once in a process. None for no notes.
+        demos: returns the few-shot examples that the model needs for a ``SignatureSpec`` that has none of its own, each
+            a mapping of field name to value. They are part of the prompt and of the cache key. None for no demos.
     """
 
     lm: Any
     adapter: Any = None
     identity: str = ""
     notes: Callable[[Any], Sequence[str]] | None = field(default=None, eq=False)
+    demos: Callable[[Any], Sequence[Mapping[str, Any]]] | None = field(default=None, eq=False)

@@ -337,14 +337,15 @@ class CallPlanCache:
         if fork_callbacks.generation:
             self._reconnect(model.lm, adapter, program)
         strategy = self._strategy(registered, asked)
-        calls = dspy_bridge.make_call(spec, program, model.lm, adapter, strategy, self.media)
+        shown = spec if program is not None else _with_demos(spec, model)
+        calls = dspy_bridge.make_call(shown, program, model.lm, adapter, strategy, self.media)
         description = dspy_bridge.describe_model(model.lm, calls.adapter)
         parameters = merged_parameters(self._parameters, spec.parameters, given)
         # Where a provider keeps prompts decides about the price of an answer, and not about the answer.
         deciding = {name: value for name, value in parameters.items() if name != "prompt_cache"}
         own = merged_parameters(own)
         parts = {
-            "fingerprint": spec.fingerprint,
+            "fingerprint": shown.fingerprint,
             "model": [description.name, model.identity, description.engine],
             "parameters": {**description.parameters, **own, **deciding},
             "adapter": description.adapter,
@@ -427,6 +428,12 @@ def _edition(signature: Any) -> Any:
     except (OSError, ValueError):  # reading it says why
         return signature
     return signature, seen.st_ino, seen.st_mtime_ns, seen.st_size
+
+
+def _with_demos(spec: SignatureSpec, model: LanguageModel) -> SignatureSpec:
+    """Return a signature with the demos that the model needs for it, where it has none of its own."""
+    demos = () if spec.demos or model.demos is None else tuple(model.demos(spec))
+    return spec.evolve(demos=demos) if demos else spec
 
 
 def check_kind(signature: Any) -> None:

@@ -14,7 +14,7 @@ from dspy.utils.exceptions import AdapterParseError
 from hokusai_local.draft import LocalDraft
 from hokusai_local.fields import closed_values, labels_of, output_schema, single_output
 from hokusai_local.label_scoring import MOST_OPTIONS
-from hokusai_local.output_request import ASK_KEY, BASELINES_KEY, PROSE_KEY, QUESTION_KEY
+from hokusai_local.output_request import ASK_KEY, BASELINES_KEY, PROSE_KEY, QUESTION_KEY, WORDS_KEY
 from hokusai_local.prompts import (
     ask_for,
     asks_questions,
@@ -85,11 +85,14 @@ class LocalAdapter(JSONAdapter):
         self, lm: Any, lm_kwargs: dict[str, Any], signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]
     ) -> None:
         schema = self.schema(signature, inputs, in_turns=_in_turns(signature, demos, inputs))
-        lm_kwargs["response_format"] = {"type": "json_schema", "json_schema": {"name": "Outputs", "schema": schema}}
         words = word_limit(inputs)
         usual = lm.kwargs.get("max_tokens")
         if words and usual and "max_tokens" not in lm_kwargs and single_output(signature) is not None:
-            lm_kwargs["max_tokens"] = min(usual, round(words * _TOKENS_PER_WORD) + 12)
+            tokens = round(words * _TOKENS_PER_WORD) + 12
+            if tokens < usual:
+                lm_kwargs["max_tokens"] = tokens
+                schema[WORDS_KEY] = True
+        lm_kwargs["response_format"] = {"type": "json_schema", "json_schema": {"name": "Outputs", "schema": schema}}
 
     def format(self, signature: Any, demos: list[dict[str, Any]], inputs: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the messages: instructions, demos, and the inputs.

@@ -27,7 +27,7 @@ from dspy.lm15 import (
     response_to_events,
 )
 
-from hokusai_core.errors import LanguageModelUnavailable
+from hokusai_core.errors import LanguageModelUnavailable, OutputError
 from hokusai_core.plugin_api import install_command
 from hokusai_local.generation import AnswerGenerator, NoValidAnswer
 from hokusai_local.inference_sequence import Interrupted, ServerProblem, TooLong
@@ -35,6 +35,7 @@ from hokusai_local.interruption import Interruption
 from hokusai_local.options import CONTEXT_VARIABLE, OVERFLOW_VARIABLE, EngineOptions
 from hokusai_local.output_request import chat_messages
 from hokusai_local.registry import Lease, process_registry
+from hokusai_local.request_context import UnusableText
 from hokusai_local.server import LlamaServer, ServerSettings
 from hokusai_local.weights import Weights, prepare_shipped_weights, weights_at
 from hokusai_local.workers import Workers
@@ -98,6 +99,7 @@ class LlamaEngine:
         Raises:
             dspy.lm15.ContextLengthError: where the prompt does not fit.
             dspy.lm15.TimeoutError: where the deadline in ``dspy.settings`` passed.
+            OutputError: where a text repeats itself in all attempts that it has.
             dspy.lm15.ServerError: where no valid answer came out in the attempts that it has.
             dspy.lm15.UnsupportedFeatureError: where the request holds tools or anything but text.
             dspy.lm15.ConfigurationError: where the model cannot be loaded.
@@ -118,6 +120,9 @@ class LlamaEngine:
             raise ContextLengthError(_too_long(error, self.options)) from error
         except Interrupted as error:
             raise TimeoutError(f"the embedded model was stopped: {error}") from error
+        except UnusableText as error:
+            # Above temperature 0 the next try draws other words.
+            raise OutputError(_unusable(error, request), retryable=bool(request.config.temperature)) from error
         except (NoValidAnswer, ServerProblem) as error:
             raise ServerError(f"the embedded model failed: {error}") from error
         return Response(
@@ -277,6 +282,13 @@ class AsyncLlamaEngine:
     def load_state(cls, state: Mapping[str, Any]) -> Self:
         """Return an engine with the options that ``dump_state`` returned."""
         return cls(LlamaEngine.load_state(state))
+
+
+def _unusable(error: UnusableText, request: Request) -> str:
+    return (
+        f"the text that {request.model} wrote is of no use: {error}. Ask for a shorter text, or name a larger model "
+        "(lm=..., --lm, HOKUSAI_LM)"
+    )
 
 
 def _too_long(error: TooLong, options: EngineOptions) -> str:

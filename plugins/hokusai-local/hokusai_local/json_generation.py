@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jsonschema
@@ -12,7 +12,15 @@ from hokusai_local.alphabet import Alphabet
 from hokusai_local.grammar import json_grammar
 from hokusai_local.inference_sequence import Generation, Messages
 from hokusai_local.prose import tidy
-from hokusai_local.request_context import AGAINST_LOOPS, ATTEMPTS, GeneratedAnswer, NoValidAnswer, RequestContext
+from hokusai_local.repetition import repetition_problem
+from hokusai_local.request_context import (
+    AGAINST_LOOPS,
+    ATTEMPTS,
+    GeneratedAnswer,
+    NoValidAnswer,
+    RequestContext,
+    UnusableText,
+)
 from hokusai_local.schema import Bounds, bounded, open_strings
 
 __all__ = ["write_json"]
@@ -36,6 +44,7 @@ def write_json(context: RequestContext, messages: Messages, window: int) -> Gene
 
     Raises:
         NoValidAnswer: where no attempt gave any.
+        UnusableText: where a text repeats itself, also when it is asked for again.
     """
     schema = context.wanted.schema or {"type": "object"}
     problem, output_tokens = "", 0
@@ -51,10 +60,28 @@ def write_json(context: RequestContext, messages: Messages, window: int) -> Gene
         generation = context.generate(messages, body)
         output_tokens += generation.output_tokens
         problem = _problem(generation, limits)
-        if not problem:
+        repeats = "" if problem or not context.wanted.prose else _repetition(generation.text)
+        if repeats and attempt:
+            # The limits of the last attempt would only hide it.
+            raise UnusableText(repeats)
+        if not problem and not repeats:
             text = _tidied(generation.text, characters) if context.wanted.prose else generation.text
             return GeneratedAnswer.of(generation, text, output_tokens, attempt + 1)
     raise NoValidAnswer(f"{ATTEMPTS} attempts gave no JSON that fits the schema: {problem}")
+
+
+def _repetition(text: str) -> str:
+    """Return what is wrong with the first text of an answer that repeats itself; an empty string for none."""
+    return next(filter(None, map(repetition_problem, _texts_in(json.loads(text)))), "")
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, names of properties left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(part)
 
 
 def _bounds(characters: int, alphabet: Alphabet, *, last: bool) -> Bounds:

@@ -13,6 +13,7 @@ __all__ = [
     "BASELINES_KEY",
     "PROSE_KEY",
     "QUESTION_KEY",
+    "WORDS_KEY",
     "OutputRequest",
     "chat_messages",
     "read_output_request",
@@ -23,6 +24,7 @@ BASELINES_KEY = "x-content-free"
 ASK_KEY = "x-ask"
 PROSE_KEY = "x-prose"
 QUESTION_KEY = "x-question"
+WORDS_KEY = "x-words"
 
 Message = dict[str, str]
 
@@ -37,6 +39,8 @@ class OutputRequest:
         baselines: user messages without content, for judging the options by.
         prose: whether the texts of the answer are prose, which has no use for brackets and braces.
         question: whether plain text is to be one question. Texts inside JSON say so themselves.
+        counts_words: whether the token limit stands for a number of words that an input gives. The text is then cut
+            back to its last whole sentence; at any other limit it counts as cut off.
     """
 
     options: tuple[str, ...] = ()
@@ -44,6 +48,7 @@ class OutputRequest:
     baselines: tuple[str, ...] = ()
     prose: bool = False
     question: bool = False
+    counts_words: bool = False
 
     @property
     def in_turns(self) -> bool:
@@ -77,6 +82,7 @@ def read_output_request(request: Request) -> OutputRequest:
         baselines=tuple(schema.get(BASELINES_KEY, ())),
         prose=prose,
         question=bool(schema.get(QUESTION_KEY, False)),
+        counts_words=bool(schema.get(WORDS_KEY, False)),
     )
 
 

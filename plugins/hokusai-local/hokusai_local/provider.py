@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["LocalProvider"]
 
 # Part of every cache key: raise it when the same request may get another answer than before.
-_REVISION = 2
-_MAX_TOKENS = 256
+_REVISION = 3
+_MAX_TOKENS = 512
 _RUNTIME = "xllamacpp"
 
 
@@ -84,6 +84,7 @@ class LocalProvider:
         from hokusai_local.adapter import LocalAdapter
         from hokusai_local.answer_notes import notes_for
         from hokusai_local.engine import AsyncLlamaEngine, LlamaEngine
+        from hokusai_local.example_demos import demos_for
         from hokusai_local.server import is_small
 
         engine = LlamaEngine(settings)
@@ -106,6 +107,7 @@ class LocalProvider:
             adapter=LocalAdapter(name_options=not small),
             identity=_identity(weights, settings),
             notes=None if path else notes_for(f"local/{weights.name}"),
+            demos=demos_for if small else None,
         )
 
     def close(self) -> None:

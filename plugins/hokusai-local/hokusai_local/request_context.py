@@ -14,7 +14,17 @@ from hokusai_local.interruption import Interruption
 from hokusai_local.output_request import OutputRequest
 from hokusai_local.server import LlamaServer
 
-__all__ = ["AGAINST_LOOPS", "ATTEMPTS", "Ask", "Draft", "Enough", "GeneratedAnswer", "NoValidAnswer", "RequestContext"]
+__all__ = [
+    "AGAINST_LOOPS",
+    "ATTEMPTS",
+    "Ask",
+    "Draft",
+    "Enough",
+    "GeneratedAnswer",
+    "NoValidAnswer",
+    "RequestContext",
+    "UnusableText",
+]
 
 Enough = Callable[[str], bool]
 Ask = Callable[[Messages, Mapping[str, Any], Enough | None], Generation]
@@ -54,6 +64,10 @@ class Draft(Protocol):
     def restart(self) -> None:
         """Begin another draft in place of this one."""
         ...
+
+
+class UnusableText(Exception):
+    """A text has the wanted form and is of no use; the message says why, and quotes nothing of it."""
 
 
 class NoValidAnswer(Exception):

@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import evolve
 
 from hokusai_local.grammar import text_grammar
 from hokusai_local.inference_sequence import Messages
 from hokusai_local.prose import repeats_prompt, tidy
-from hokusai_local.repetition import loops, repeated_share, without_loop
-from hokusai_local.request_context import AGAINST_LOOPS, ATTEMPTS, GeneratedAnswer, NoValidAnswer, RequestContext
+from hokusai_local.repetition import loops, repeated_share, repetition_problem, without_loop
+from hokusai_local.request_context import (
+    AGAINST_LOOPS,
+    ATTEMPTS,
+    GeneratedAnswer,
+    NoValidAnswer,
+    RequestContext,
+    UnusableText,
+)
 
 __all__ = ["write_text"]
 
 # Share of repeated phrases above which a text is written again. Lines of code resemble each other.
 _MOST_REPEATED = 0.12
 _MOST_REPEATED_IN_CODE = 0.5
-# Characters before a loop that make an answer of their own.
-_ENOUGH = 100
+
+
+class _Flaws(NamedTuple):
+    """What is wrong with a text, the worst first; of two texts the one with the lesser flaws is taken."""
+
+    unusable: bool
+    cut: bool
+    repeated: float
 
 
 def write_text(context: RequestContext, messages: Messages) -> GeneratedAnswer:
-    """Return a text that hardly repeats itself or the prompt; where no attempt gives one, the one that does so least.
+    """Return a text that hardly repeats itself or the prompt; of several attempts, the one that does so least.
+
+    A text that ends at its token limit is incomplete, also where it is cut back to a whole sentence. Only a limit that
+    stands for a number of words is kept that way.
 
     Raises:
         NoValidAnswer: where nothing but white space came.
+        UnusableText: where it repeats itself in every attempt.
     """
-    most = _MOST_REPEATED if context.wanted.prose else _MOST_REPEATED_IN_CODE
+    prose = context.wanted.prose
+    most = _MOST_REPEATED if prose else _MOST_REPEATED_IN_CODE
     ends = context.server.turn_ends()
     grammar = (
         {"grammar": text_grammar(ends, context.alphabet(messages), question=context.wanted.question)} if ends else {}
     )
     limits = {"max_tokens": context.budget, "stop": list(context.request.config.stop)}
-    best, least, output_tokens = None, (True, 1.0), 0
+    best, least, output_tokens, problem = None, _Flaws(True, True, 1.0), 0, ""
     written = None if context.draft is None else context.draft.add
     for attempt in range(ATTEMPTS):
         if attempt and context.draft is not None:
@@ -41,20 +59,23 @@ def write_text(context: RequestContext, messages: Messages) -> GeneratedAnswer:
         body = _sampling(context, attempt) | limits | grammar
         generation = context.generate(messages, body, enough=loops, written=written)
         output_tokens += generation.output_tokens
+        endless = loops(generation.text)
         text, whole = tidy(without_loop(generation.text), complete=generation.complete)
         if not text:
             continue
-        looped = loops(generation.text)
-        broken = looped and not (whole and len(text) >= _ENOUGH)
-        flaws = broken or repeats_prompt(text, messages), repeated_share(text)
+        complete = generation.complete or (whole and context.wanted.counts_words and not endless)
+        flaws = _Flaws(endless or repeats_prompt(text, messages), not complete, repeated_share(text))
         if best is None or flaws < least:
-            # Cut back to its last whole sentence, an answer can be used as it is.
-            details = {} if generation.complete else {"cut_at_repetition" if looped else "cut_at_max_tokens": True}
-            best, least = evolve(GeneratedAnswer.of(generation, text, 0, 0), complete=whole, details=details), flaws
-        if flaws <= (False, most):
+            # Cut back to its last whole sentence, an incomplete answer still shows what there is of it.
+            details = {} if generation.complete else {"cut_at_repetition" if endless else "cut_at_max_tokens": True}
+            best = evolve(GeneratedAnswer.of(generation, text, 0, 0), complete=complete, details=details)
+            least, problem = flaws, repetition_problem(generation.text if endless or prose else "")
+        if flaws <= (False, False, most):
             break
     if best is None:
         raise NoValidAnswer("it wrote nothing but white space")
+    if problem:
+        raise UnusableText(problem)
     return evolve(best, output_tokens=output_tokens, attempts=attempt + 1)
 
 

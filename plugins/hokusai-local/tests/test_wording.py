@@ -18,7 +18,7 @@ from hokusai_local.prompts import (
     word_limit,
 )
 from hokusai_local.prose import fenced, repeats_prompt, strip_invented_signature, tidy, without_frame
-from hokusai_local.repetition import loops, repeated_share, without_loop
+from hokusai_local.repetition import loops, repeated_share, repetition_problem, without_loop
 
 
 @pytest.mark.parametrize(
@@ -183,3 +183,17 @@ def test_hopeless_prompts_are_refused_by_their_length() -> None:
         refuse_hopeless([{"role": "user", "content": "word " * 200_000}], 4096, 3800)
     assert caught.value.estimated
     refuse_hopeless([{"role": "user", "content": "word " * 20_000}], 4096, 3800)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("How wonderful, how wonderful, how wonderful, how wonderful, how wonderful how wonderful?", "repeats itself"),
+        ("All is well.\n" + "Best regards\n" * 12, "again and again"),
+        ("How long have you been waiting, and how long have you been sick?", ""),
+        ("The boat takes passengers at eight and at five. It cannot carry cars, and it is small.", ""),
+    ],
+)
+def test_a_text_that_repeats_itself_has_a_problem(text: str, expected: str) -> None:
+    assert expected in repetition_problem(text)
+    assert bool(repetition_problem(text)) is bool(expected)
