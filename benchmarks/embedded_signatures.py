@@ -68,7 +68,10 @@ AFTER = """Made by `python benchmarks/embedded_signatures.py` on {machine}, with
 #: From ``embedded_demos.py``, on the same machine.
 DEMOS = """## Examples as demos
 
-@@DEMOS@@"""
+Signatures have examples. Shown as demos they make `ExtractInfo` better on the embedded model: 5 of 27 facts of nine
+texts were then on the line of their kind, and 0 without (5 better, none worse; exact McNemar test, p = 0.06). So
+this signature shows it its examples, and no other does: whether they help free texts, only reading could tell.
+`python benchmarks/embedded_demos.py` repeats it."""
 
 
 @define

@@ -64,7 +64,7 @@ def test_a_model_without_its_provider(executor: Executor, lm: str, told: str) ->
         ("tag", "did you mean 'tags'?"),
     ],
 )
-def test_arguments_of_other_libraries(executor: Executor, name: str, told: str) -> None:
+def test_arguments_of_other_libraries(executor: Any, name: str, told: str) -> None:
     with pytest.raises(TypeError, match=re.escape(f"unexpected keyword argument {name!r}; {told}")):
         executor.execute_signature("Ask", {"question": "?"}, **{name: "x"})
 

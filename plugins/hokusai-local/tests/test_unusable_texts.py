@@ -1,4 +1,4 @@
-"""What the model writes and nobody could use is an error, not an answer."""
+"""Texts of the model that are of no use are an error, not an answer."""
 
 from __future__ import annotations
 
