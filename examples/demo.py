@@ -112,16 +112,17 @@ def show(demo: Demonstration) -> None:
 
     demo.say(
         "5. How good is it? And does an optimization help?",
-        "letters.csv has 60 letters of a bookkeeping with the right kind of four. A guess is right in one of four.",
+        "held-out.csv has 24 letters of a bookkeeping, each of one of four kinds. A guess is right in one of four.",
     )
-    demo.run("evaluate", "letters.py:SortLetter", "letters.csv", "--metric", "accuracy")
+    demo.run("evaluate", "letters.py:SortLetter", "held-out.csv", "--metric", "accuracy")
     print(
-        "\nNow each prompt shows the six known letters that are most like the new one. 24 letters are held out: both\n"
-        "answer them, and only a difference whose whole interval is above zero counts.\n",
+        "\nletters.csv has 60 others. With them, each prompt shows the eight letters that are most like the new one.\n"
+        "Both answer the 24 that were held out. Only a difference whose whole interval is above zero is a gain.\n",
         flush=True,
     )
-    optimize = ("optimize", "letters.py:SortLetter", "letters.csv", "--metric", "accuracy", "-y", "--track")
-    demo.run(*optimize, "--optimizer", "knn_fewshot", "--set", "k=6", "--calls", "150", "-o", "better.json", longest=40)
+    optimize = ("optimize", "letters.py:SortLetter", "letters.csv", "--testset", "held-out.csv", "--metric", "accuracy")
+    nearest = ("--optimizer", "knn_fewshot", "--set", "k=8")
+    demo.run(*optimize, *nearest, "--calls", "150", "-y", "--track", "-o", "better.json", longest=40)
 
     demo.say("6. What was recorded", "With --track executions and optimizations go to MLflow, with their prompts.")
     demo.run("run", "signatures.py:SortMail", "-i", "body=Please pay 20 euros.", "--track", "--cache", "off")

@@ -70,7 +70,8 @@ def write_text(context: RequestContext, messages: Messages) -> GeneratedAnswer:
             details = {} if generation.complete else {"cut_at_repetition" if endless else "cut_at_max_tokens": True}
             best = evolve(GeneratedAnswer.of(generation, text, 0, 0), complete=complete, details=details)
             least, problem = flaws, repetition_problem(generation.text if endless or prose else "")
-        if flaws <= (False, False, most):
+        # Code, and what is asked for without an adapter, would only be cut again.
+        if not flaws.unusable and flaws.repeated <= most and not (flaws.cut and prose):
             break
     if best is None:
         raise NoValidAnswer("it wrote nothing but white space")
