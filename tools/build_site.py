@@ -17,12 +17,18 @@ __all__ = ["normalized", "page_text", "prepare_pages"]
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "build" / "pages"
 #: Files beside docs/ that are pages of the site, and what they are called there.
-ALSO = {
+ALSO: dict[str, str | None] = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
     "LICENSE": None,
+    **{
+        path.relative_to(ROOT).as_posix(): f"distributions/{path.parent.name}.md"
+        for group in ("plugins", "contrib")
+        for path in sorted(ROOT.glob(f"{group}/*/README.md"))
+    },
 }
+_SOURCES = {name: source for source, name in ALSO.items() if name}
 _LINK = re.compile(r"\[([^\]\n]*)\]\(([^)\s]+)\)")
 
 
@@ -32,6 +38,7 @@ def prepare_pages() -> list[Path]:
     shutil.copytree(ROOT / "docs", PAGES)
     for source, name in ALSO.items():
         if name is not None:
+            (PAGES / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / source, PAGES / name)
     found = sorted(PAGES.rglob("*.md"))
     for path in found:
@@ -49,8 +56,8 @@ def page_text(text: str, page: Path) -> str:
         text: the page.
         page: its path on the site.
     """
-    in_docs = page.name not in ALSO.values() or len(page.parts) > 1
-    base = Path("docs") / page.parent if in_docs else Path()
+    source = _SOURCES.get(page.as_posix())
+    base = Path(source).parent if source else Path("docs") / page.parent
 
     def linked(match: re.Match[str]) -> str:
         label, target = match[1], match[2]
