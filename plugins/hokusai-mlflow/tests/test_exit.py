@@ -35,7 +35,7 @@ def test_a_program_delivers_at_its_end_and_after_a_sigterm(place: Any) -> None:
     assert (ended.returncode, output) == (0, "recorded False\n")  # mlflow was never imported there
     assert [row["execution_id"] for row in place.rows()] == ["a" * 32]
     assert [run.info.status for run in place.runs()] == ["FINISHED"]
-    place.wait_until(lambda: not writer_is_running(place.spool), patience=50)  # well before it would be bored
+    place.wait_until(lambda: not writer_is_running(place.spool))
 
     terminated = _start(place, "b" * 32, 60)
     assert terminated.stdout is not None
