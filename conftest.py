@@ -33,8 +33,8 @@ settings.register_profile("explore", _PATIENT, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
-#: How many usual tests a test that is marked slow counts for.
-_SLOW = 60
+#: How many usual tests a test that is marked slow counts for, and a block of a page.
+_SLOW, _BLOCK = 60, 5
 
 
 @pytest.hookimpl(trylast=True)
@@ -44,7 +44,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     weights: Counter[str] = Counter()
     for item in items:
-        weights[item.location[0]] += _SLOW if item.get_closest_marker("slow") else 1
+        usual = _BLOCK if item.location[0].endswith(".md") else 1
+        weights[item.location[0]] += _SLOW if item.get_closest_marker("slow") else usual
     items.sort(key=lambda item: -weights[item.location[0]])
 
 

@@ -33,7 +33,8 @@ def test_one_in_an_archive_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for path in (ZOO / "good").glob("*.dist-info/*"):
             archive.write(path, path.relative_to(ZOO / "good"))
     monkeypatch.syspath_prepend(str(tmp_path / "good.zip"))
-    assert origins("zoo-good") == [str(tmp_path / "good.zip") + "/"]
+    # The finder of importlib_metadata, where something has imported it, leaves the slash out.
+    assert [origin.rstrip("/") for origin in origins("zoo-good")] == [str(tmp_path / "good.zip")]
 
 
 def test_one_that_another_finder_knows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ PROGRAM = textwrap.dedent(
     import sys, time
     from hokusai_core.testing.trackers import make_event
     from hokusai_mlflow import MlflowTracker
-    tracker = MlflowTracker(spool_folder=sys.argv[1], tracking_uri=sys.argv[2], experiment="Test", exit_timeout=60)
+    tracker = MlflowTracker(spool_folder=sys.argv[1], tracking_uri=sys.argv[2], experiment="Test", exit_timeout=240)
     tracker.record(make_event(execution_id=sys.argv[3]))
     print("recorded", "mlflow" in sys.modules, flush=True)
     time.sleep(float(sys.argv[4]))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from hokusai_core.plugin_api import Outbox, OutboxFolder, is_locked, read_log
+from hokusai_core.testing.capabilities import settled
 from hokusai_core.testing.trackers import make_event
 from hokusai_mlflow import TrackingWarning
 from hokusai_mlflow.destination import Destination
@@ -59,11 +60,16 @@ def test_segments_of_runs_that_ended_are_closed(tmp_path: Path, monkeypatch: pyt
     outbox.append(HERE, b"{}")
     for number in range(40):  # a service that opens a run for each request
         outbox.append(Destination(f"{number:016x}", b"{}", "", run_id=str(number)), b"{}")
-    locked = [one.name for one in OutboxFolder(tmp_path).segments() if is_locked(one.path)]
-    assert len(locked) == 1 + 32
+
+    def locked() -> int:
+        return [is_locked(one.path) for one in OutboxFolder(tmp_path).segments()].count(True)
+
+    # A thread of another test may start a process, which holds every lock until it runs its program.
+    assert settled(lambda: locked() == 1 + 32, patience=60)
     monkeypatch.setattr(time, "monotonic", lambda: now + 100)
     assert outbox.look()
-    assert [is_locked(one.path) for one in OutboxFolder(tmp_path).segments()].count(True) == 1
+    monkeypatch.undo()
+    assert settled(lambda: locked() == 1, patience=60)
     outbox.close()
 
 
@@ -134,7 +140,8 @@ def test_executions_go_on_when_the_disk_is_full(place: Any) -> None:
     program = textwrap.dedent(
         """
         import resource, sys, warnings
-        from hokusai_core.testing.trackers import make_event
+        from hokusai_core.testing.capabilities import settled
+from hokusai_core.testing.trackers import make_event
         from hokusai_mlflow import MlflowTracker
         tracker = MlflowTracker(spool_folder=sys.argv[1], tracking_uri=sys.argv[2], experiment="Test", writer="none")
         with warnings.catch_warnings(record=True) as caught:

@@ -151,6 +151,12 @@ def _records(place: Any, tracker: Any, uri: str) -> None:
     assert [one.info.trace_id for one in found] == [trace.info.trace_id]
 
 
+def _until_warned(place: Any, tracker: Any, record: Callable[[], object]) -> None:
+    """Record something, and wait for the warning, which may come meanwhile."""
+    record()
+    place.wait_until(lambda: tracker._recording.supervisor.has_warned, PATIENCE)
+
+
 def test_a_tracking_server_gets_everything(place: Any, server: Server) -> None:
     _records(place, place.tracker(tracking_uri=server.uri), server.uri)
 
@@ -168,9 +174,8 @@ def test_what_ran_during_an_outage_is_delivered_once(place: Any, server: Server)
     run(200)
     assert tracker.flush(PATIENCE)
     server.stop()
-    run(200)
     with pytest.warns(TrackingWarning, match="does not take executions"):
-        place.wait_until(lambda: tracker._recording.supervisor.has_warned, PATIENCE)
+        _until_warned(place, tracker, lambda: run(200))
     assert not tracker.flush(0.1)
     status = tracker.status()
     assert status["backlog"] == 200
@@ -245,9 +250,8 @@ def hanging() -> Iterator[str]:
 
 def test_a_server_that_hangs_is_warned_about_like_one_that_refuses(place: Any, hanging: str) -> None:
     tracker = place.tracker(tracking_uri=hanging, writer="process", exit_timeout=3)
-    tracker.record(make_event())
     with pytest.warns(TrackingWarning, match="127.0.0.1"):
-        place.wait_until(lambda: tracker._recording.supervisor.has_warned, PATIENCE)
+        _until_warned(place, tracker, lambda: tracker.record(make_event()))
     assert tracker.status()["backlog"] == 1
     tracker.close()
 
