@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import itertools
 import os
-import socket
 import tempfile
 import threading
 import time
@@ -160,10 +159,11 @@ def mcp_sides(options: argparse.Namespace) -> None:
     from mcp import Client
 
     from hokusai_mcp import ToolServer, http_app
+    from hokusai_mcp.http_transport import listen
 
     executor = executor_with(cache_enabled=False)
     tools = ToolServer(executor)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(http_app(tools), log_level="error"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -107,15 +106,14 @@ def _serve_http(
     import uvicorn
 
     from hokusai_core.errors import ConfigurationError
-    from hokusai_mcp.http_transport import http_app
+    from hokusai_mcp.http_transport import http_app, listen
 
     try:
         app = http_app(tools, host=host, tokens=tokens, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins)
     except ConfigurationError as error:
         raise CommandMisuse(f"--host {host}: {error}; --token-file or {_TOKEN} gives tokens") from error
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host.strip("[]"), port), family=family)
+        listener = listen(host, port)
     except OSError as error:
         raise CommandFailure(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     shown = f"[{host.strip('[]')}]" if ":" in host else host

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import enum
 import json
@@ -32,6 +33,7 @@ from hokusai_core.testing.commands import CommandConformance
 from hokusai_core.testing.lm import null_lm
 from hokusai_mcp import ToolServer, http_app
 from hokusai_mcp.commands import mcp as mcp_command
+from hokusai_mcp.http_transport import listen
 
 TOKEN = "sesame-sesame-sesame"  # noqa: S105  # of this test
 KEY = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789"
@@ -229,7 +231,7 @@ def test_tools_that_cannot_be_offered_are_refused() -> None:
 
 @contextmanager
 def listening(tools: ToolServer, **options: Any) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listen("127.0.0.1", 0) as listener:
         server = uvicorn.Server(uvicorn.Config(http_app(tools, **options), log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -239,6 +241,23 @@ def listening(tools: ToolServer, **options: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
         server.should_exit = True
         thread.join(30)
+
+
+def test_connections_send_without_delay() -> None:
+    async def accepted() -> int:
+        made: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            made.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with listen("127.0.0.1", 0) as listener:
+            async with await asyncio.start_server(look, sock=listener):
+                _, writer = await asyncio.open_connection(*listener.getsockname())
+                writer.close()
+                return await asyncio.wait_for(made, 30)
+
+    assert asyncio.run(accepted()) == 1
 
 
 def status(url: str, **headers: str) -> int:
