@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from dev import ROOT, projects
+from hokusai_local.options import CACHE_VARIABLE
+from hokusai_local.weights import prepare_shipped_weights
 from tests.pages.console import PageTerminal, commands_of, matches
 
 pytestmark = pytest.mark.soak
@@ -44,6 +46,8 @@ def wrong_on(page: Path, folder: Path, environment: Mapping[str, str], names: Ma
 def environment_of(home: Path, programs: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HOKUSAI_", "MLFLOW_", "PYTHON"))}
     path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"])
+    # A new machine prepares the weights once, and says so.
+    kept[CACHE_VARIABLE] = str(prepare_shipped_weights().path.parent)
     return {**kept, "HOME": str(home), "PATH": path, "TERM": "dumb", "NO_COLOR": "1", "LANG": "C.UTF-8"}
 
 

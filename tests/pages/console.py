@@ -35,6 +35,7 @@ _READER = r"""while IFS= read -r -d '' command <&9; do eval "$command"; printf '
 
 #: What differs from run to run, and what stands for it in a comparison.
 _VOLATILE: Sequence[tuple[str, str]] = (
+    (r"\b\d+[smhd] ago", "AGO"),
     (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?", "DATE"),
     (r"\b\d{4}-\d\d-…", "DATE"),
     (r"\b\d\d:\d\d(:\d\d)?\b", "CLOCK"),
@@ -43,7 +44,6 @@ _VOLATILE: Sequence[tuple[str, str]] = (
     (r"\b\d+\.\d+\.\d+[\w.+]*", "VERSION"),
     (r"\b\d[\d,]*(?:\.\d+)?(?= ?(?:s|ms|min|h|seconds|minutes|hours|B|KiB|MiB|GiB|KB|MB|GB|rows/s|/s)\b)", "N"),
     (r'"(latency|seconds|lag|elapsed)": ?[\d.e-]+', r'"\1": N'),
-    (r"\b\d+[smhd] ago", "AGO"),
     (r"─+", "─"),
     (r"[ \t]+", " "),
 )  # fmt: skip
