@@ -1,6 +1,6 @@
 """Every command that installs a distribution of this project works where the project came from.
 
-Until a release, a name such as ``hokusai-redis`` finds nothing on a registry, or the work of a stranger.
+Until a release, a name such as ``hokusai-redis`` finds nothing on a registry, or another project's work.
 """
 
 from __future__ import annotations
