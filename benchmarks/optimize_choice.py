@@ -283,7 +283,7 @@ def gain_of(result: Mapping[str, Any]) -> float:
     right = result["right"]
     if not result["promoted"]:
         return float(after - before)
-    return sum(right["auto"]) / len(right["auto"]) - sum(right["as it is"]) / len(right["as it is"])
+    return float(sum(right["auto"]) / len(right["auto"]) - sum(right["as it is"]) / len(right["as it is"]))
 
 
 def main() -> int:
