@@ -254,7 +254,7 @@ def test_cancelling_stops_within_the_prompt(engine: LlamaEngine) -> None:
 def test_a_prompt_that_is_too_long_says_what_to_do(model: LanguageModel, words: int) -> None:
     with pytest.raises(dspy.ContextWindowExceededError) as caught:
         model.lm("word " * words)
-    for fact in ("tokens", "3,776", "4,096", "HOKUSAI_LOCAL_OVERFLOW=truncate", "HOKUSAI_LOCAL_CONTEXT", "shorten"):
+    for fact in ("tokens", "3,520", "4,096", "HOKUSAI_LOCAL_OVERFLOW=truncate", "HOKUSAI_LOCAL_CONTEXT", "shorten"):
         assert fact in str(caught.value)
 
 

@@ -211,9 +211,12 @@ def test_every_change_of_a_digit_a_row_or_a_demo_is_found(path: Path, count: int
         path.write_text(json.dumps(changed))
         assert run(path).exit_code == 4, kind
         found["as it is"] += 1
+        again = changed
         with contextlib.suppress(SignatureDefinitionError):  # it may be no signature any more
-            path.write_text(json.dumps(sealed(changed)))
-        assert run(path, "--digest", digest).exit_code == 4, kind
+            again = sealed(changed)
+            path.write_text(json.dumps(again))
+        same = again == document  # the fingerprint was changed, which a seal computes again
+        assert run(path, "--digest", digest).exit_code == (0 if same else 4), kind
         found["sealed"] += 1
     assert found == {"as it is": count, "sealed": count}
 
