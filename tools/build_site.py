@@ -29,7 +29,8 @@ ALSO: dict[str, str | None] = {
     },
 }
 _SOURCES = {name: source for source, name in ALSO.items() if name}
-_LINK = re.compile(r"\[([^\]\n]*)\]\(([^)\s]+)\)")
+#: A label may go on in the next line.
+_LINK = re.compile(r"\[((?:[^\]\n]|\n(?!\n))*)\]\(([^)\s]+)\)")
 
 
 def prepare_pages() -> list[Path]:
