@@ -112,8 +112,10 @@ def show(demo: Demonstration) -> None:
 
     demo.say(
         "5. How good is it? And does an optimization help?",
-        "held-out.csv has 24 letters of a bookkeeping, each of one of four kinds. A guess is right in one of four.",
+        "letters.py has a signature that tells four kinds of letters of a bookkeeping apart. held-out.csv has 24 letters\n"
+        "with the right answers. A guess is right in one of four.",
     )
+    demo.run("init", "--example", "letters")
     demo.run("evaluate", "letters.py:SortLetter", "held-out.csv", "--metric", "accuracy")
     print(
         "\nletters.csv has 60 others. With them, each prompt shows the eight letters that are most like the new one.\n"

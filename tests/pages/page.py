@@ -134,5 +134,11 @@ class Page:
             "NO_COLOR": "1",
             "PATH": os.pathsep.join([str(self.home / "bin"), "/usr/local/bin", "/usr/bin", "/bin"]),
             "TERM": "dumb",
-            "PYTHONPATH": os.pathsep.join(path for path in [str(ROOT)] if path not in sys.path),
+            # What the page installs goes into a folder of its own, and nothing is fetched for it.
+            "PIP_TARGET": str(self.home / "packages"),
+            "PIP_NO_DEPS": "1",
+            "PIP_NO_INDEX": "1",
+            "PYTHONPATH": os.pathsep.join(
+                path for path in [str(ROOT), str(self.home / "packages")] if path not in sys.path
+            ),
         }

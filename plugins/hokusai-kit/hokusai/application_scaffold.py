@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import resources
 from typing import Final
 
-__all__ = ["APPLICATION_FILES"]
+__all__ = ["EXAMPLES", "FIRST_STEPS", "example_files"]
 
 _SIGNATURES: Final = '''\
 """The signatures of this application."""
@@ -184,7 +186,7 @@ The same on the command line:
 """
 
 #: Path -> text.
-APPLICATION_FILES: Final = {
+_TICKET_FILES: Final = {
     "signatures.py": _SIGNATURES,
     "app.py": _APP,
     "tickets.csv": _TICKETS,
@@ -194,3 +196,30 @@ APPLICATION_FILES: Final = {
     "README.md": _README,
     ".gitignore": "*.journal\n__pycache__/\n.venv/\n",
 }
+#: Files of an optimization, which are in ``templates/letters``.
+_LETTER_FILES: Final = ("letters.py", "letters.csv", "held-out.csv")
+
+#: Name of an example -> the commands to begin with.
+FIRST_STEPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "tickets": ("python app.py", "hokusai show signatures.py", "python -m pytest"),
+    "letters": (
+        "hokusai import letters.py",
+        "hokusai evaluate SortLetter held-out.csv --metric accuracy",
+        "hokusai optimize SortLetter letters.csv --testset held-out.csv --optimizer knn_fewshot --set k=8 -o better.json",
+        "hokusai promote better.json",
+    ),
+}
+#: What a new application may start from.
+EXAMPLES: Final = tuple(FIRST_STEPS)
+
+
+def example_files(example: str) -> dict[str, str]:
+    """Return path -> text of the files of an example.
+
+    Args:
+        example: one of ``EXAMPLES``.
+    """
+    if example == "tickets":
+        return dict(_TICKET_FILES)
+    folder = resources.files("hokusai").joinpath("templates", example)
+    return {name: folder.joinpath(name).read_text(encoding="utf-8") for name in _LETTER_FILES}

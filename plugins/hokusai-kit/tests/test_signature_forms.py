@@ -173,6 +173,10 @@ def test_an_application_starts_and_runs(folder: Path) -> None:
     assert "timeout" in printed("config", "--changed")
     report = json.loads(printed("evaluate", "signatures.py", "labelled.csv", "--json"))
     assert report["rows"] == 60
+    assert "letters.csv" in json.loads(printed("init", "--example", "letters", "--json"))["files"]
+    report = json.loads(printed("evaluate", "letters.py", "held-out.csv", "--json"))
+    assert report["rows"] == 24
+    assert len(Path("letters.csv").read_text(encoding="utf-8").splitlines()) == 61
     for name in ("app.py", "tests/test_app.py"):
         compile(Path(name).read_text(encoding="utf-8"), name, "exec")
 
