@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from hokusai_core.plugin_api import Component, hookimpl
 
-__all__ = ["provide_trackers"]
+__all__ = ["HOKUSAI_HOOK_API", "provide_trackers"]
+
+#: The hook contract that this plugin is written for.
+HOKUSAI_HOOK_API = 1
 
 
 @hookimpl

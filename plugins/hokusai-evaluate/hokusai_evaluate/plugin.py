@@ -6,7 +6,10 @@ from typing import Final
 
 from hokusai_core.plugin_api import Component, hookimpl
 
-__all__ = ["METRICS", "provide_commands", "provide_metrics"]
+__all__ = ["HOKUSAI_HOOK_API", "METRICS", "provide_commands", "provide_metrics"]
+
+#: The hook contract that this plugin is written for.
+HOKUSAI_HOOK_API = 1
 
 #: The metrics of this package.
 METRICS: Final = tuple(

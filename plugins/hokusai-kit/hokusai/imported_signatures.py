@@ -13,7 +13,17 @@ from hokusai_core.errors import HokusaiError, SignatureNotFoundError
 if TYPE_CHECKING:
     from hokusai_core import BaseSignature, SignatureSpec
 
-__all__ = ["imported_file", "imported_names", "provide_signatures", "remove_imported", "write_imported"]
+__all__ = [
+    "HOKUSAI_HOOK_API",
+    "imported_file",
+    "imported_names",
+    "provide_signatures",
+    "remove_imported",
+    "write_imported",
+]
+
+#: The hook contract that this plugin is written for.
+HOKUSAI_HOOK_API = 1
 
 _FOLDER: Final = "signatures"
 

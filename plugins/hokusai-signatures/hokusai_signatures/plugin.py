@@ -9,6 +9,11 @@ from hokusai_core.plugin_api import hookimpl
 if TYPE_CHECKING:
     from hokusai_core import BaseSignature
 
+__all__ = ["HOKUSAI_HOOK_API", "provide_signatures"]
+
+#: The hook contract that this plugin is written for.
+HOKUSAI_HOOK_API = 1
+
 
 @hookimpl
 def provide_signatures() -> list[type[BaseSignature]]:

@@ -53,6 +53,9 @@ from attrs import evolve
 from hokusai_core import BaseSignature
 from hokusai_core.plugin_api import hookimpl, read_artifact
 
+#: The hook contract that this plugin is written for.
+HOKUSAI_HOOK_API = 1
+
 
 @hookimpl
 def provide_signatures() -> list[type[BaseSignature]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from hokusai_core.plugin_api import Component, hookimpl
 
 __all__ = [
+    "HOKUSAI_HOOK_API",
     "provide_commands",
     "provide_edition_sources",
     "provide_feedback_stores",
     "provide_optimizers",
 ]
+
+#: The hook contract that this plugin is written for.
+HOKUSAI_HOOK_API = 1
 
 
 @hookimpl
