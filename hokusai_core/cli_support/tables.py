@@ -21,6 +21,7 @@ __all__ = [
     "age_text",
     "aligned",
     "console",
+    "fitted",
     "is_terminal",
     "print_columns",
     "print_figures",
@@ -40,6 +41,8 @@ _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u
 _GAPS: Final = {True: (3, 2), False: (2, 0)}
 #: Characters to which a column may be folded, and of a cell that shares a line with others.
 _NARROWEST: Final = 12
+#: Characters of a line where there is no terminal.
+_PAGE: Final = 80
 _LEAST_ROOM: Final = 40
 _SHORT: Final = 30
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -99,7 +102,7 @@ def print_columns(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None
 
     Where that would leave it fewer than 40 columns, it stands below the others. For people: scripts take JSON.
     """
-    width = shutil.get_terminal_size((80, 24)).columns
+    width = shutil.get_terminal_size((_PAGE, 24)).columns
     texts = [[" ".join(cell.split()) for cell in row] for row in rows]
     gap, edge = _GAPS[is_terminal(sys.stdout)]
     room = width - edge - sum(max(map(len, cells)) + gap for cells in list(zip(columns, *texts, strict=True))[:-1])
@@ -148,6 +151,34 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     texts = [[" ".join(cell.split()) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in texts]
+
+
+def fitted(rows: Sequence[Sequence[str]], width: int = _PAGE) -> list[str]:
+    """Return rows as lines with aligned columns; columns for which there is no room stand below, after the first one.
+
+    Args:
+        rows: the cells, those of the head first.
+        width: characters of a line, as far as single columns fit.
+
+    Example:
+        >>> from hokusai_core.cli_support.tables import fitted
+        >>> fitted([["NAME", "SIZE", "AGE"], ["one", "2 KiB", "3h"]], width=12)
+        ['NAME  SIZE', 'one   2 KiB', '', 'NAME  AGE', 'one   3h']
+    """
+    texts = [[" ".join(cell.split()) for cell in row] for row in rows]
+    first, *others = zip(*texts, strict=True)
+    gap = _GAPS[False][0]
+    tables, room = [[first]], 0
+    for column in others:
+        need = gap + max(map(len, column))
+        if need > room and len(tables[-1]) > 1:
+            tables.append([first])
+        if len(tables[-1]) == 1:
+            room = width - max(map(len, first))
+        tables[-1].append(column)
+        room -= need
+    lines = [line for table in tables for line in ("", *aligned(list(zip(*table, strict=True))))]
+    return lines[1:]
 
 
 def print_styled(text: str, style: str, *, err: bool = False) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import asdict, field, frozen
 
-from hokusai_core.cli_support.tables import aligned, printable
+from hokusai_core.cli_support.tables import aligned, fitted, printable
 from hokusai_core.errors import ConfigurationError
 from hokusai_core.plugin_api import atomic_write, jsonable
 from hokusai_evaluate.evaluation_figures import (
@@ -166,7 +166,7 @@ class Evaluation:
         rounds = f", {self.repeat} rounds" if self.repeat > 1 else ""
         asked = f"{self.rows} rows" if self.rows == self.planned else f"{self.rows} of {self.planned} rows"
         lines = [f"{self.target}: {asked}, digest {self.digest[:8]}{rounds}", ""]
-        lines += aligned([_head(self), *(_row(self, system) for system in self.systems)])
+        lines += fitted([_head(self), *(_row(self, system) for system in self.systems)])
         lines += [line for part in _parts(self, worst) for line in ("", *part)]
         return "\n".join(map(printable, lines))
 
@@ -201,7 +201,7 @@ def _parts(evaluation: Evaluation, worst: int) -> Iterator[list[str]]:
     if failures:
         yield aligned([["FAILURES", "KIND", "COUNT", ""], *failures])
     if any(evaluation.labels.values()):
-        yield aligned(list(rows_of_labels(evaluation.labels)))
+        yield fitted(list(rows_of_labels(evaluation.labels)))
     if evaluation.by is not None:
         labels = [system.label for system in evaluation.systems]
         values = list(dict.fromkeys(value for system in evaluation.systems for value in system.slices))
@@ -210,7 +210,7 @@ def _parts(evaluation: Evaluation, worst: int) -> Iterator[list[str]]:
             + [_interval(system.slices.get(value, _NO_SCORE)) for system in evaluation.systems]
             for value in values
         ]
-        yield aligned([[f"BY {evaluation.by}", "ROWS", *labels], *table])
+        yield fitted([[f"BY {evaluation.by}", "ROWS", *labels], *table])
     bad = evaluation.worst(worst)
     if bad:
         yield ["worst rows", *(line for report in bad for line in _worst(report))]
@@ -220,7 +220,8 @@ def _parts(evaluation: Evaluation, worst: int) -> Iterator[list[str]]:
 
 def _head(evaluation: Evaluation) -> list[str]:
     rounds = ["+/- ROUND"] if evaluation.repeat > 1 else []
-    return ["SYSTEM", *evaluation.metrics, *rounds, "COST", "TOKENS IN", "OUT", "P50", "P95", "FAILED", "UNASKED"]
+    unasked = [] if evaluation.complete else ["UNASKED"]
+    return ["SYSTEM", *evaluation.metrics, *rounds, "COST", "TOKENS", "P50", "P95", "FAILED", *unasked]
 
 
 def _row(evaluation: Evaluation, system: SystemReport) -> list[str]:
@@ -230,13 +231,19 @@ def _row(evaluation: Evaluation, system: SystemReport) -> list[str]:
         *(_interval(system.scores.get(name, _NO_SCORE)) for name in evaluation.metrics),
         *rounds,
         _number(system.cost, "${:.4f}"),
-        _number(system.input_tokens, "{:.0f}"),
-        _number(system.output_tokens, "{:.0f}"),
+        _tokens(system),
         _number(system.latency_p50, "{:.2f} s"),
         _number(system.latency_p95, "{:.2f} s"),
         str(sum(system.failures.values())),
-        str(sum(system.unanswered.values())),
+        *([] if evaluation.complete else [str(sum(system.unanswered.values()))]),
     ]
+
+
+def _tokens(system: SystemReport) -> str:
+    """Return the mean tokens of a prompt and of an answer."""
+    if system.input_tokens is None and system.output_tokens is None:
+        return "-"
+    return f"{_number(system.input_tokens, '{:.0f}')} + {_number(system.output_tokens, '{:.0f}')}"
 
 
 def _comparison(pair: ComparisonReport) -> str:
