@@ -116,15 +116,17 @@ def show(demo: Demonstration) -> None:
         "with the right answers. A guess is right in one of four.",
     )
     demo.run("init", "--example", "letters")
-    demo.run("evaluate", "letters.py:SortLetter", "held-out.csv", "--metric", "accuracy")
+    demo.run("import", "letters.py")
+    demo.run("evaluate", "SortLetter", "held-out.csv", "--metric", "accuracy", "--worst", "0")
     print(
         "\nletters.csv has 60 others. With them, each prompt shows the eight letters that are most like the new one.\n"
         "Both answer the 24 that were held out. Only a difference whose whole interval is above zero is a gain.\n",
         flush=True,
     )
-    optimize = ("optimize", "letters.py:SortLetter", "letters.csv", "--testset", "held-out.csv", "--metric", "accuracy")
+    optimize = ("optimize", "SortLetter", "letters.csv", "--testset", "held-out.csv", "--metric", "accuracy")
     nearest = ("--optimizer", "knn_fewshot", "--set", "k=8")
     demo.run(*optimize, *nearest, "--calls", "150", "-y", "--track", "-o", "better.json", longest=40)
+    demo.run("promote", "better.json")
 
     demo.say("6. What was recorded", "With --track executions and optimizations go to MLflow, with their prompts.")
     demo.run("run", "signatures.py:SortMail", "-i", "body=Please pay 20 euros.", "--track", "--cache", "off")
