@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from hokusai.application_scaffold import example_files
 from hokusai.cli import cli
 from hokusai.commands import COMMANDS
 from hokusai_core import Budget, Executor
@@ -67,6 +68,7 @@ def test_command_of_a_page_works(
     (tmp_path / "inputs.json").write_text(
         '{"recipient": "Ann", "subject": "Hello", "key_points": ["one", "two"]}', encoding="utf-8"
     )
+    (tmp_path / "signatures.py").write_text(example_files("tickets")["signatures.py"], encoding="utf-8")
     (tmp_path / "weekly.toml").write_text(CHAIN, encoding="utf-8")
     categories = "Praise, Complaint"
     (tmp_path / "mails.csv").write_text(f'body,categories\nThank you!,"{categories}"\n', encoding="utf-8")
