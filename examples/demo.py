@@ -18,8 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from hokusai_mlflow.ui_command import ui_command
-
 FILES = Path(__file__).with_name("demo")
 TEXTS = Path(__file__).with_name("texts")
 #: Rows of the batch that are over before it is killed.
@@ -133,7 +131,9 @@ def show(demo: Demonstration) -> None:
     demo.run("tracking", "flush")
     demo.run("logs", "-n", "3", "--from", "mlflow")
     uri = demo.environment["MLFLOW_TRACKING_URI"]
-    print(f"\nTo look at it in a browser:\n$ {ui_command(uri, f'{sys.prefix}/bin/mlflow')}", flush=True)
+    print(
+        f"\nTo look at it in a browser:\n$ MLFLOW_TRACKING_URI={uri} {sys.prefix}/bin/hokusai tracking ui", flush=True
+    )
 
     demo.say(
         "7. Free text, last",
