@@ -194,7 +194,7 @@ def commands(group: click.Group, context: click.Context, path: tuple[str, ...] =
 
 
 #: Those that print a script, ask a person, or run until they are stopped.
-WITHOUT_JSON = {"completion", "feedback review", "serve", "mcp"}
+WITHOUT_JSON = {"completion", "feedback review", "serve", "mcp", "tracking ui"}
 
 
 def test_every_command_prints_json_where_that_is_asked_for() -> None:

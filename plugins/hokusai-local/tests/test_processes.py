@@ -61,6 +61,9 @@ os._exit(0)
 """
 
 
+CUT_OFF = "WARNING dspy.clients.lm: LM response was truncated; increase max_tokens or inspect history."
+
+
 def answer(engine: LlamaEngine) -> str:
     from dspy.lm15 import Config, Message, Request
 
@@ -70,7 +73,8 @@ def answer(engine: LlamaEngine) -> str:
 
 def run(code: str, status: int = 0) -> list[str]:
     process = subprocess.run([sys.executable, "-c", ASK + code], capture_output=True, text=True, timeout=120)
-    assert process.stderr == ""
+    # DSPy says of each direct call that its answer was cut off, and nothing else may be said.
+    assert [line for line in process.stderr.splitlines() if not line.endswith(CUT_OFF)] == []
     assert process.returncode == status
     return process.stdout.splitlines()
 

@@ -80,6 +80,8 @@ class DeliverySupervisor:
         self._parked = True
         self._started_at, self._made_at = float("-inf"), time.time()
         self._begun = False
+        #: A warning under way is waited for: a program that ends meanwhile would end without it.
+        self._warning = threading.RLock()
         self._warned = False
         #: Whether the spool folder holds as much as it may.
         self.full = False
@@ -180,12 +182,17 @@ class DeliverySupervisor:
             return True
 
     def _warn(self, status: Mapping[str, Any], *, certain: int = _CERTAIN) -> None:
-        if self._warned or not (is_alive(status.get("pid")) or status.get("at", 0.0) > self._made_at):
-            return  # what an earlier writer left
+        with self._warning:
+            if not self._warned:
+                self._warned = self._has_told(status, certain)
+
+    def _has_told(self, status: Mapping[str, Any], certain: int) -> bool:
+        """Warn where there is reason to, and return whether there was."""
+        if not (is_alive(status.get("pid")) or status.get("at", 0.0) > self._made_at):
+            return False  # what an earlier writer left
         told = complaint(status, certain)
         if told is None:
-            return
-        self._warned = True
+            return False
         message = (
             f"MLflow tracking: {told}, executions waiting: {spool_status(self._folder, status)['backlog']}. "
             f"They are kept in {self._folder} and delivered as soon as it does. `hokusai tracking status` shows the "
@@ -196,6 +203,7 @@ class DeliverySupervisor:
             warnings.warn(message, TrackingWarning, stacklevel=2)
         except TrackingWarning:  # the host turns warnings into errors; nothing could catch one in this thread
             sys.stderr.write(f"{message}\n")
+        return True
 
 
 def complaint(status: Mapping[str, Any], certain: int = _CERTAIN) -> str | None:

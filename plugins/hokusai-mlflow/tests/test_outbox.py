@@ -140,8 +140,7 @@ def test_executions_go_on_when_the_disk_is_full(place: Any) -> None:
     program = textwrap.dedent(
         """
         import resource, sys, warnings
-        from hokusai_core.testing.capabilities import settled
-from hokusai_core.testing.trackers import make_event
+        from hokusai_core.testing.trackers import make_event
         from hokusai_mlflow import MlflowTracker
         tracker = MlflowTracker(spool_folder=sys.argv[1], tracking_uri=sys.argv[2], experiment="Test", writer="none")
         with warnings.catch_warnings(record=True) as caught:

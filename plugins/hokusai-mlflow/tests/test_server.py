@@ -52,8 +52,10 @@ for line in sys.stdin:
             uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
             os._exit(0)
     else:
-        os.kill(child, signal.SIGTERM)
-        os.waitpid(child, 0)
+        if child:
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)
+            child = 0
         print("stopped", flush=True)
 """
 
