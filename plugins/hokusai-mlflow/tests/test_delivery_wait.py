@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import shutil
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -112,3 +114,33 @@ def test_the_end_of_the_process_waits_for_all_trackers_at_once() -> None:
 
     wait_for_all([waiting("a", 3), waiting("b", 1)])  # type: ignore[list-item]  # all that is needed of a wait
     assert seen == ["a", "b", "a", "a"]
+
+
+def test_the_end_of_a_program_waits_for_a_warning_under_way(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = place.tracker()
+    tracker.record(make_event())
+    failure = {"error": "refused", "count": 2}
+    status = {"pid": os.getpid(), "at": time.time(), "errors": {"http://127.0.0.1:9": failure}}
+    (place.spool / STATUS).write_text(json.dumps(status), encoding="utf-8")
+    supervisor = tracker._recording.supervisor
+    began, go_on = threading.Event(), threading.Event()
+    told: list[str] = []
+
+    def warn(message: str, *_arguments: Any, **_options: Any) -> None:
+        began.set()
+        assert go_on.wait(60)
+        told.append(message)
+
+    monkeypatch.setattr(warnings, "warn", warn)
+    threads = [threading.Thread(target=supervisor.report) for _ in range(2)]
+    threads[0].start()
+    assert began.wait(60)
+    threads[1].start()
+    assert not supervisor.has_warned
+    threads[1].join(0.2)
+    assert threads[1].is_alive()
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert supervisor.has_warned
+    assert len(told) == 1
