@@ -110,8 +110,8 @@ def show(demo: Demonstration) -> None:
 
     demo.say(
         "5. How good is it? And does an optimization help?",
-        "letters.py has a signature that tells four kinds of letters of a bookkeeping apart. held-out.csv has 24 of\n"
-        "them with the right answers. A guess is right in one of four.",
+        "letters.py has a signature that tells four kinds of letters of a bookkeeping apart.\n"
+        "held-out.csv has 24 letters with the right answers. A guess is right in one of four.",
     )
     demo.run("init", "--example", "letters")
     demo.run("import", "letters.py")

@@ -205,7 +205,8 @@ FIRST_STEPS: Final[Mapping[str, tuple[str, ...]]] = {
     "letters": (
         "hokusai import letters.py",
         "hokusai evaluate SortLetter held-out.csv --metric accuracy",
-        "hokusai optimize SortLetter letters.csv --testset held-out.csv --optimizer knn_fewshot -o better.json",
+        "hokusai optimize SortLetter letters.csv --testset held-out.csv \\\n"
+        "      --metric accuracy --optimizer knn_fewshot --set k=8 --calls 150 -o better.json",
         "hokusai promote better.json",
     ),
 }
