@@ -28,9 +28,9 @@ class OutputMapping(dict[str, Any]):
             if type(value) not in _SCALARS:
                 dict.__setitem__(self, name, _json_form(value))
 
-    def __contains__(self, name: object) -> bool:
+    def __contains__(self, name: Any) -> bool:
         try:
-            self[name]  # type: ignore[index]  # any object may be asked for
+            self[name]
         except KeyError:
             return False
         return True
@@ -52,11 +52,11 @@ class OutputMapping(dict[str, Any]):
         except KeyError:
             return default
 
-    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # the class that dict returns cannot be made
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # that of dict is printed with its values
         """Return names and typed values."""
         return ItemsView(self)
 
-    def values(self) -> ValuesView[Any]:  # type: ignore[override]  # the class that dict returns cannot be made
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]  # that of dict is printed with its values
         """Return the typed values."""
         return ValuesView(self)
 

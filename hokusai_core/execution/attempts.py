@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hokusai_core.call_records import Meter, OutputsWithExtras
 from hokusai_core.errors import DeadlineExceeded, ExecutionError, OutputError, RateLimitedError, WorkerLost
@@ -154,7 +154,8 @@ class Attempts:
             listener=None if state.emitter is None else state.emitter.attempt(),
             at_once=state.permit is None,
         )
-        outcome, answered = "failed", False
+        outcome: Literal["ok", "failed", "cancelled", "abandoned"] = "failed"
+        answered = False
         error: BaseException | None = None
         try:
             awaited = call.arun if call.asynchronous else None
@@ -196,7 +197,7 @@ class Attempts:
                 state.emitter.retract(str(error))
             attempt = Attempt(
                 number=number,
-                outcome=outcome,  # type: ignore[arg-type]  # one of the four words
+                outcome=outcome,
                 latency=time.perf_counter() - since,
                 model=plan.model_name,
                 usage=meter.usage,

@@ -101,9 +101,11 @@ class CallLimiter:
         """Async version of ``before``."""
         waits = naps()
         # Asked again and again: what gives room is other threads and other processes, for which there is no event.
-        while not isinstance(found := self._admit(estimate, waits), AdmittedCall):  # noqa: ASYNC110  # see above
+        while True:
+            found = self._admit(estimate, waits)
+            if isinstance(found, AdmittedCall):
+                return found
             await asyncio.sleep(min(found, _LONGEST_NAP))
-        return found
 
     def reserve(self, estimate: CallEstimate) -> AdmittedCall:
         """Return once a call may be made that no rate limit of the executor concerns.

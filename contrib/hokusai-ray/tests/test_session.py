@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from hokusai_core.plugin_api import CallOffer, RowOutcome, RowTask
+from hokusai_core.plugin_api import CallOffer, JobNotes, RowOutcome, RowTask
 from hokusai_ray.session import RaySession
 
 
@@ -66,7 +66,7 @@ class Actor:
 class Host:
     """Takes outcomes, and runs what was lost again, as a batch does."""
 
-    notes = None
+    notes: JobNotes | None = None
 
     def __init__(self) -> None:
         self.outcomes: dict[int, list[RowOutcome]] = {}
@@ -78,7 +78,7 @@ class Host:
             self.again.append(outcome.number + 100)
 
     async def admit(self, number: int, offer: CallOffer, *, rated: bool = True) -> int | None:
-        raise NotImplementedError("nothing bounds these calls")
+        raise AssertionError("nothing bounds these calls, so none is asked about")
 
 
 def answered(*actors: Actor) -> list[int]:
@@ -87,8 +87,8 @@ def answered(*actors: Actor) -> list[int]:
     async def run() -> list[int]:
         host = Host()
         job: Any = SimpleNamespace(job_id="j")
-        options = {"concurrency": 4, "prefetch": 0, "chunk_size": 4, "patience": 5.0}
-        session = RaySession(RAY, job, host, [(actor, "one") for actor in actors], **options)  # type: ignore[arg-type]
+        workers = [(actor, "one") for actor in actors]
+        session = RaySession(RAY, job, host, workers, concurrency=4, prefetch=0, chunk_size=4, patience=5.0)
         waiting = list(range(8))
         while waiting:
             await asyncio.wait_for(session.run([RowTask(number=number, inputs={}) for number in waiting]), 10)

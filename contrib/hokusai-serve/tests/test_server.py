@@ -194,5 +194,5 @@ def test_without_a_token_only_this_machine_is_served(monkeypatch: pytest.MonkeyP
         assert (refused.exit_code, "--token-file" in refused.output) == (2, True)
     empty = tmp_path / "tokens"
     empty.write_text("\n")
-    refused = CliRunner().invoke(serve, ["--host", "0.0.0.0", "--token-file", str(empty)])  # noqa: S104  # refused
+    refused = CliRunner().invoke(serve, ["--host", "192.0.2.1", "--token-file", str(empty)])
     assert (refused.exit_code, "holds no token" in refused.output) == (1, True)

@@ -148,7 +148,7 @@ from hokusai_core import Executor
 from hokusai_core.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from signatures import RouteTicket  # noqa: E402  # needs the line above
+from signatures import RouteTicket  # noqa: E402  # the line above lets Python find it
 
 
 @pytest.fixture
