@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from attrs import asdict, field, fields, frozen
+from attrs import asdict, field, frozen
 
-from hokusai_core.output_mapping import OutputMapping
 from hokusai_core.result_view import html_table, plain_values, values_rows, values_text
 from hokusai_core.suggestions import did_you_mean
 
@@ -236,7 +235,7 @@ class Outputs(dict[str, Any]):
 
 # Without slots, as attrs fills a dict in half the time, and a hit in memory makes little else than a result.
 @frozen(eq=False, repr=False, slots=False)
-class ExecutionResult(Generic[S_co], OutputMapping):
+class ExecutionResult(Mapping[str, Any], Generic[S_co]):
     """The outputs of an execution as a read-only mapping, with attributes such as its attempts, usage and cost.
 
     ``result["execution_id"]`` is the id that feedback needs; it is not an output, so iterating leaves it out.
@@ -268,20 +267,14 @@ class ExecutionResult(Generic[S_co], OutputMapping):
         sensitive: names of the fields whose values are not shown.
         notes: what a reader of the outputs ought to know, such as that a small model wrote a free text.
 
-    ``print(result)`` shows the outputs; a notebook shows them as a table. ``dict(result)`` and ``{**result}`` hold JSON
-    forms, so ``json.dumps(dict(result))`` works for every type; ``dict(result.outputs)`` holds the typed values.
+    ``print(result)`` shows the outputs; a notebook shows them as a table.
 
     Example:
-        >>> import datetime, json
-        >>> outputs = {"draft": "Dear all", "due": datetime.date(2026, 1, 31)}
-        >>> result = ExecutionResult(outputs=outputs, execution_id="e1", signature="p/DraftText")
-        >>> result["draft"], result["due"], result["execution_id"]
-        ('Dear all', datetime.date(2026, 1, 31), 'e1')
-        >>> json.dumps(dict(result))
-        '{"draft": "Dear all", "due": "2026-01-31"}'
+        >>> result = ExecutionResult(outputs={"draft": "Dear all"}, execution_id="e1", signature="p/DraftText")
+        >>> result["draft"], result["execution_id"], dict(result)
+        ('Dear all', 'e1', {'draft': 'Dear all'})
         >>> print(result)
         draft: Dear all
-        due: 2026-01-31
     """
 
     _outputs: Mapping[str, Any]
@@ -305,9 +298,6 @@ class ExecutionResult(Generic[S_co], OutputMapping):
     sensitive: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
-    def __attrs_post_init__(self) -> None:
-        self._fill(self._outputs)
-
     @property
     def price_source(self) -> str:
         """Where the prices of ``cost`` are from: ``user``, ``dspy`` or ``litellm``; "" for none, as for a cache hit."""
@@ -326,8 +316,11 @@ class ExecutionResult(Generic[S_co], OutputMapping):
                 return self.execution_id
             raise KeyError(f"{name!r} is no output of {self.signature}; it has {', '.join(self._outputs)}") from None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _remade, ({item.alias: getattr(self, item.name) for item in fields(ExecutionResult)},)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._outputs)
+
+    def __len__(self) -> int:
+        return len(self._outputs)
 
     def __repr__(self) -> str:
         # Values stay out: outputs may be long, and a field may be sensitive.
@@ -378,7 +371,3 @@ class ExecutionResult(Generic[S_co], OutputMapping):
 
     def _ipython_key_completions_(self) -> list[str]:
         return [*self._outputs, "execution_id"]
-
-
-def _remade(values: dict[str, Any]) -> ExecutionResult:
-    return ExecutionResult(**values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import sys
 from typing import TYPE_CHECKING
 
 from hokusai_core.errors import ConfigurationError
@@ -29,9 +30,20 @@ def note_once(executor: Executor) -> None:
     def announce(note: str) -> None:
         mark = folder / f"{hashlib.sha256(note.encode()).hexdigest()[:16]}.txt"
         if not mark.exists():
-            print_note(note)
+            print_note(_fitting(note))
             with contextlib.suppress(OSError):
                 private_folder(folder)
                 atomic_write(mark, [note.encode(), b"\n"])
 
     executor.models.announce = announce
+
+
+def _fitting(note: str) -> str:
+    """Return a note in lines that fit the terminal, whether or not a progress line is drawn at the same time."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return note
+    import shutil
+    import textwrap  # a note is printed once for each user
+
+    width, start = shutil.get_terminal_size().columns, "hokusai: "
+    return textwrap.fill(start + note, width, break_long_words=False, break_on_hyphens=False)[len(start) :]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from hokusai_core.output_mapping import OutputMapping
 from hokusai_core.result_view import html_table, plain_values, values_rows, values_text
 from hokusai_core.results import Usage, known_cost
 
@@ -16,7 +15,7 @@ __all__ = ["ChainResult", "StepResult"]
 StepResult = Any
 
 
-class ChainResult(OutputMapping):
+class ChainResult(Mapping[str, Any]):
     """The outputs of the last step as a read-only mapping, and the results of all steps.
 
     Attributes:
@@ -36,7 +35,6 @@ class ChainResult(OutputMapping):
         self.latency = latency
         self.inputs: Mapping[str, Any] = MappingProxyType(dict(inputs or {}))
         self._last = last
-        self._fill(self.last)
 
     @property
     def outputs(self) -> Mapping[str, Any]:
@@ -77,6 +75,12 @@ class ChainResult(OutputMapping):
 
     def __getitem__(self, name: str) -> Any:
         return self.last[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.last)
+
+    def __len__(self) -> int:
+        return len(self.last)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (

@@ -139,7 +139,7 @@ class Evaluator:
         steps: frozenset[str] = frozenset()
         try:
             answer = runner.run(example.inputs)
-            outputs, steps = dict(answer.items()), steps_of(answer.extras)
+            outputs, steps = dict(answer), steps_of(answer.extras)
             return ExampleOutcome(outputs, self.grade(example, outputs), steps=steps)
         except ExecutionError as error:
             of_candidate = outputs is None and isinstance(error, (OutputError, PromptTooLong))
